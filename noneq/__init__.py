@@ -1,0 +1,75 @@
+"""Maximum-likelihood energy-based models with weighted walkers and a known normalising constant.
+
+>>> import torch, noneq
+>>> noneq.Walkers.sample(noneq.Gaussian(torch.zeros(2), noneq.Identity()), 64, torch.Generator()).ess
+1.0
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
+    from noneq.energies import (
+        Gaussian,
+        GaussianMixture,
+        GeometricPath,
+        Tempered,
+        Tilted,
+        check_energy,
+        evaluate,
+    )
+    from noneq.kernels import MALA, ULA, Chain, Repeat, State
+    from noneq.likelihood import NLL, Estimate, log_z, nll
+    from noneq.nets import MLP, ConvNet, ResNet
+    from noneq.smc import Schedule, anneal, pilot
+    from noneq.training import Record, Settings, step, train
+    from noneq.trust import TrustRegion
+    from noneq.walkers import LogZ, Walkers
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "covariance": ("Cholesky", "Diagonal", "Identity", "LowRank"),
+    "energies": (
+        "Gaussian",
+        "GaussianMixture",
+        "GeometricPath",
+        "Tempered",
+        "Tilted",
+        "check_energy",
+        "evaluate",
+    ),
+    "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
+    "likelihood": ("NLL", "Estimate", "log_z", "nll"),
+    "nets": ("MLP", "ConvNet", "ResNet"),
+    "smc": ("Schedule", "anneal", "pilot"),
+    "training": ("Record", "Settings", "step", "train"),
+    "trust": ("TrustRegion",),
+    "walkers": ("LogZ", "Walkers"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
+    "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Record",
+    "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "TrustRegion",
+    "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot", "step", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: ``import noneq`` alone costs nothing."""
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(f"noneq.{_MODULE_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in ("data", "weights", "kernels", "nets"):
+        return importlib.import_module(f"noneq.{name}")
+    raise AttributeError(f"module 'noneq' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

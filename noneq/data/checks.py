@@ -1,0 +1,46 @@
+"""Is this a set that a density can be fitted to? One clear error for each way it is not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_data"]
+
+
+def check_data(data: Tensor, *, noise: float = 0.0) -> None:
+    """Raise unless data is (M, *shape), M >= 2, finite, floating point, without constant columns.
+
+    A column that never changes has no density; noise gives it one.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: anything else, saying what, where and what to do.
+    """
+    if not isinstance(data, Tensor):
+        raise TypeError(
+            f"data must be a torch tensor, got {type(data).__name__}; torch.as_tensor converts"
+        )
+    if not data.is_floating_point():
+        raise TypeError(f"data must be floating point, got {data.dtype}; data.float() converts")
+    if data.dim() < 2:
+        raise ValueError(
+            f"data must have shape (rows, *shape of one row), got {tuple(data.shape)}; "
+            "a single column is data[:, None]"
+        )
+    if len(data) < 2 or data[0].numel() == 0:
+        raise ValueError(f"data must have two or more rows with values, got {tuple(data.shape)}")
+    bad = ~torch.isfinite(data.flatten(1))
+    if bool(bad.any()):
+        rows = bad.any(1).nonzero().flatten().tolist()
+        raise ValueError(
+            f"data holds NaN or infinite values in {len(rows)} of {len(data)} rows "
+            f"(the first: row {rows[0]}); drop or fill them"
+        )
+    constant = (data == data[0]).flatten(1).all(0).nonzero().flatten().tolist()
+    if constant and not noise > 0:
+        shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
+        raise ValueError(
+            f"{len(constant)} columns never change ({shown}): no density exists there; "
+            "drop them, or add noise (noise=0.1)"
+        )

@@ -1,0 +1,486 @@
+r"""Energies: ``U: (B, *shape) -> (B,)`` defines the model ``rho = exp(-U) / Z``.
+
+Any callable of that signature is an energy; nothing has to be subclassed. What an energy may offer
+besides: ``sample(n, rng)`` and ``log_z()`` where both are exact (such a model can start walkers),
+and its own ``evaluate(x, was, graph)`` where the energy and its gradient come cheaper than by
+automatic differentiation.
+
+`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u`` the
+energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), at least ``g = dU/dx``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
+
+__all__ = [
+    "Cache",
+    "Energy",
+    "Gaussian",
+    "GaussianMixture",
+    "GeometricPath",
+    "Solvable",
+    "Tempered",
+    "Tilted",
+    "check_energy",
+    "evaluate",
+    "fingerprint",
+]
+
+Cache = dict[str, Tensor]
+_paths = itertools.count()
+
+
+class Energy(Protocol):
+    """Any callable ``(B, *shape) -> (B,)``, lower where the data are."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Energies (B,) of the rows of x."""
+
+
+@runtime_checkable
+class Solvable(Protocol):
+    """An energy whose normalising constant and samples are exact: walkers start here."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Energies (B,)."""
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact, independent samples (n, *shape)."""
+
+    def log_z(self) -> float:
+        """``log of the integral of exp(-U)``."""
+
+
+def evaluate(
+    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None = None, *, graph: bool = False
+) -> tuple[Tensor, Cache]:
+    """Energies and their cache ``{"g": dU/dx, ...}`` at the rows of x.
+
+    Arguments:
+        model: the energy; its own ``evaluate(x, was, graph)`` is used where it has one.
+        x: positions (B, *shape).
+        was: the cache of the same x under the same end models, or None; an annealed energy that
+            only changed its temperature then evaluates nothing.
+        graph: keep the graph from the parameters to ``u``, so that a loss of u can be
+            differentiated. Without it everything returned is detached.
+
+    Automatic mixed precision is switched off inside: weights are differences of energies.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        own = getattr(model, "evaluate", None)
+        if own is not None:
+            u, cache = own(x, was, graph)
+            return u, cache
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_(True)
+            u = model(leaf)
+            if u.shape != x.shape[:1]:
+                raise ValueError(_shape_message(model, u, x))
+            (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
+        return (u if graph else u.detach()), {"g": g}
+
+
+def fingerprint(model: object) -> Tensor | None:
+    """A number that changes when any parameter or buffer of the model changes by a single bit.
+
+    None for a callable without ``parameters()``: nothing can be known about it. The number is the
+    integer sum of the bit patterns, so neither fused optimisers nor ``.data`` escape it.
+    """
+    own = getattr(model, "fingerprint", None)
+    if own is not None:
+        seen: Tensor | None = own()
+        return seen
+    if not isinstance(model, nn.Module):
+        return None
+    tensors = [*model.parameters(), *model.buffers()]
+    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
+    for k, tensor in enumerate(tensors, start=1):
+        bits = tensor.detach()
+        kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(bits.element_size())
+        if kind is not None and not bits.is_complex():
+            bits = bits.contiguous().view(kind)
+        total = total + k * bits.sum(dtype=torch.int64).to(total.device)
+    return total
+
+
+# -- solvable energies -----------------------------------------------------------------------
+
+
+class Gaussian(nn.Module):
+    r"""``U(x) = |L^-1 (x - m)|^2 / 2`` with covariance ``C = L L^T``.
+
+    ``log Z = (d/2) log 2 pi + log det L``; samples are ``m + L xi``.
+
+    Arguments:
+        mean: m of shape (*shape).
+        factor: the root L of the covariance, see `noneq.covariance`.
+    """
+
+    mean: Tensor
+
+    def __init__(self, mean: Tensor, factor: Factor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.detach().clone())
+        self.factor = factor
+
+    @classmethod
+    def fit(
+        cls,
+        x: Tensor,
+        kind: Literal["full", "diagonal", "low-rank"] = "full",
+        *,
+        rank: int = 32,
+        noise: float = 0.0,
+        floor: float = 1e-4,
+    ) -> Gaussian:
+        """Fit to the rows of x by shrunk maximum likelihood.
+
+        ``full`` is the Ledoit-Wolf estimate (2004), ``diagonal`` the variances, ``low-rank`` probabilistic
+        PCA with per-coordinate noise. Every variance is raised by ``floor`` times the mean variance,
+        so constant, collinear or too few rows still give a proper density; ``noise`` is the standard
+        deviation of Gaussian noise that the data will have added.
+
+        Raises ValueError for fewer than two rows, non-finite values, or rows that are all equal.
+        """
+        flat = x.detach().flatten(1).double()
+        if len(flat) < 2 or not bool(torch.isfinite(flat).all()):
+            raise ValueError(
+                f"a Gaussian is fitted to two or more finite rows, got {len(flat)} rows"
+                f"{'' if bool(torch.isfinite(flat).all()) else ' with NaN or infinite values'}"
+            )
+        mean = flat.mean(0)
+        centred = flat - mean
+        variance = centred.square().mean(0)
+        least = floor * float(variance.mean()) + noise**2
+        if not least > 0:
+            raise ValueError("all rows are equal: no density has this covariance; add noise")
+        factor: Factor
+        if kind == "full":
+            from sklearn.covariance import ledoit_wolf
+
+            c = torch.from_numpy(ledoit_wolf(centred.cpu().numpy(), assume_centered=True)[0])
+            factor = Cholesky(c + least * torch.eye(len(c), dtype=c.dtype))
+        elif kind == "diagonal":
+            factor = Diagonal((variance + least).sqrt().view(x.shape[1:]))
+        elif kind == "low-rank":
+            r = min(rank, flat.shape[1] - 1, len(flat) - 1)
+            _, s, v = torch.linalg.svd(centred / math.sqrt(len(flat)), full_matrices=False)
+            noise = float((variance.sum() - s[:r].square().sum()) / (flat.shape[1] - r))
+            signal = (s[:r].square() - max(noise, 0.0)).clamp(min=0.0).sqrt()
+            loadings = v[:r].T * signal
+            own = (variance - loadings.square().sum(1)).clamp(min=0.0) + least
+            factor = LowRank(own.sqrt(), loadings)
+        else:
+            raise ValueError(f"kind is 'full', 'diagonal' or 'low-rank', got {kind!r}")
+        dtype = x.dtype if x.is_floating_point() else torch.float32
+        return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return self.factor.solve(x - self.mean).flatten(1).square().sum(1) / 2
+
+    def evaluate(
+        self,
+        x: Tensor,
+        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        graph: bool = False,  # noqa: ARG002
+    ) -> tuple[Tensor, Cache]:
+        """Energies and gradient ``C^-1 (x - m)`` in closed form."""
+        with torch.no_grad():
+            z = self.factor.solve(x - self.mean)
+            return z.flatten(1).square().sum(1) / 2, {"g": self.factor.t_solve(z)}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape)."""
+        shape = (n, *self.mean.shape)
+        xi = torch.randn(shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
+        return self.mean + self.factor.mul(xi)
+
+    def log_z(self) -> float:
+        """``(d/2) log 2 pi + log det L``."""
+        d = self.mean.numel()
+        return d / 2 * math.log(2 * math.pi) + self.factor.log_det(d)
+
+
+class GaussianMixture(nn.Module):
+    r"""``U(x) = -log sum_k pi_k N(x; m_k, C_k)``, normalised: ``log Z = 0``.
+
+    Arguments:
+        means: (K, *shape).
+        covariances: (K, d, d), positive definite.
+        masses: pi, (K,), positive; normalised here.
+    """
+
+    means: Tensor
+    roots: Tensor
+    inverses: Tensor
+    log_norms: Tensor
+    log_masses: Tensor
+
+    def __init__(self, means: Tensor, covariances: Tensor, masses: Tensor) -> None:
+        super().__init__()
+        _positive_masses(masses)
+        factors = [Cholesky(c) for c in covariances]
+        d = means[0].numel()
+        norms = torch.tensor([d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors])
+        self.register_buffer("means", means.detach().clone())
+        self.register_buffer("roots", torch.stack([f.root for f in factors]))
+        self.register_buffer("inverses", torch.stack([f.inverse for f in factors]))
+        self.register_buffer("log_norms", norms.to(means.dtype))
+        self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
+        pi = (masses / masses.sum()).to(covariances)
+        self.factor = Cholesky(torch.tensordot(pi, covariances, 1))  # pooled: the local scale
+        self.to(means.device, means.dtype)
+
+    @classmethod
+    def fit(
+        cls,
+        x: Tensor,
+        components: int,
+        *,
+        noise: float = 0.0,
+        floor: float = 1e-3,
+        seed: int = 0,
+    ) -> GaussianMixture:
+        """Fit by expectation maximisation with full covariances (scikit-learn).
+
+        Each covariance gets ``noise^2`` (of Gaussian noise that the data will have added) and
+        ``floor`` times the mean variance on its diagonal.
+        """
+        from sklearn.mixture import GaussianMixture as SklearnMixture
+
+        flat = x.detach().flatten(1).double()
+        least = floor * float(flat.var(0).mean()) + noise**2
+        fitted = SklearnMixture(components, reg_covar=least, random_state=seed)
+        fitted.fit(flat.cpu().numpy())
+        means, covariances, masses = (
+            torch.from_numpy(a) for a in (fitted.means_, fitted.covariances_, fitted.weights_)
+        )
+        means = means.to(x.device, x.dtype).view(-1, *x.shape[1:])
+        return cls(means, covariances.to(x.device), masses.to(x.device))
+
+    def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        centred = x.flatten(1) - self.means.flatten(1)[:, None]  # (K, B, d)
+        z = centred @ self.inverses.mT
+        log_p = self.log_masses - self.log_norms - z.square().sum(-1).T / 2  # (B, K)
+        return z, log_p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -self._whitened(x)[1].logsumexp(1)
+
+    def evaluate(
+        self,
+        x: Tensor,
+        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        graph: bool = False,  # noqa: ARG002
+    ) -> tuple[Tensor, Cache]:
+        """Energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""
+        with torch.no_grad():
+            z, log_p = self._whitened(x)
+            weighted = log_p.softmax(1).T[..., None] * z
+            return -log_p.logsumexp(1), {"g": (weighted @ self.inverses).sum(0).view_as(x)}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape)."""
+        k = torch.multinomial(self.log_masses.exp(), n, replacement=True, generator=rng)
+        flat = self.means.flatten(1)[k]
+        xi = torch.randn(flat.shape, generator=rng, dtype=flat.dtype, device=flat.device)
+        flat = flat + (self.roots[k] @ xi[..., None])[..., 0]
+        return flat.view(n, *self.means.shape[1:])
+
+    def log_z(self) -> float:
+        """0: the mixture is normalised."""
+        return 0.0
+
+
+def _positive_masses(masses: Tensor) -> None:
+    if masses.dim() != 1 or not bool((torch.isfinite(masses) & (masses > 0)).all()):
+        raise ValueError(f"masses are K positive numbers, got {masses.tolist()}")
+
+
+# -- energies made of energies ---------------------------------------------------------------
+
+
+class Tilted(nn.Module):
+    """``U(x) = U_base(x) + f(x)``: a solvable base tilted by a network.
+
+    With f = 0 at first (the networks of `noneq.nets` start so) log Z and exact samples are known
+    before the first update. The base is not trained.
+
+    Arguments:
+        base: a solvable energy.
+        net: f, ``(B, *shape) -> (B,)``, any scalar network.
+    """
+
+    def __init__(self, base: Solvable, net: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        base: Tensor = self.base(x)
+        tilt: Tensor = self.net(x)
+        return base + tilt
+
+    def evaluate(
+        self,
+        x: Tensor,
+        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        graph: bool = False,
+    ) -> tuple[Tensor, Cache]:
+        """Energies and gradient, the base's share by its own evaluation."""
+        u0, base = evaluate(self.base, x)
+        f, tilt = evaluate(self.net, x, graph=graph)
+        return u0 + f, {"g": base["g"] + tilt["g"]}
+
+
+class Tempered(nn.Module):
+    """``U(x) = beta U_1(x)``, beta the inverse temperature.
+
+    Arguments:
+        energy: U_1.
+        beta: inverse temperature, >= 0.
+    """
+
+    def __init__(self, energy: Energy, beta: float) -> None:
+        super().__init__()
+        if not beta >= 0:
+            raise ValueError(f"beta is an inverse temperature >= 0, got {beta}")
+        self.energy = energy
+        self.beta = beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return self.beta * self.energy(x)
+
+    def evaluate(
+        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+    ) -> tuple[Tensor, Cache]:
+        """``beta`` times the energy's own evaluation."""
+        u, cache = evaluate(self.energy, x, was, graph=graph)
+        return self.beta * u, {"g": self.beta * cache["g"]}
+
+
+class GeometricPath:
+    r"""``U_beta = (1 - beta) U_0 + beta U_1``: the path of `noneq.smc.anneal`.
+
+    ``path.at(beta)`` is an energy. A walker that stays where it is and only sees beta change costs
+    nothing: the cache holds both ends. A path is a snapshot: make a new one after the parameters
+    of either end have changed.
+
+    Arguments:
+        start: U_0, usually solvable.
+        end: U_1.
+    """
+
+    def __init__(self, start: Energy, end: Energy) -> None:
+        self.start = start
+        self.end = end
+        # start and end share their base: U_beta = U_0 + beta f, evaluated as such
+        self.tilt: Energy | None = (
+            end.net if isinstance(end, Tilted) and end.base is start else None
+        )
+        self.mark = torch.tensor(next(_paths))
+
+    def at(self, beta: float) -> _OnPath:
+        """The energy at inverse temperature beta in [0, 1]."""
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta is in [0, 1], got {beta}")
+        return _OnPath(self, beta)
+
+    def ends(self, x: Tensor) -> Cache:
+        """Energies and gradients of both ends at x: u0, g0, du = U_1 - U_0 and its gradient dg."""
+        u0, cache0 = evaluate(self.start, x)
+        g0 = cache0["g"]
+        if self.tilt is not None:
+            du, tilt = evaluate(self.tilt, x)
+            return {"u0": u0, "g0": g0, "du": du, "dg": tilt["g"]}
+        u1, cache1 = evaluate(self.end, x)
+        return {"u0": u0, "g0": g0, "du": u1 - u0, "dg": cache1["g"] - g0}
+
+
+class _OnPath:
+    """One energy of a geometric path."""
+
+    def __init__(self, path: GeometricPath, beta: float) -> None:
+        self.path = path
+        self.beta = beta
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.evaluate(x)[0]
+
+    def fingerprint(self) -> Tensor:
+        return self.path.mark
+
+    def evaluate(
+        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+    ) -> tuple[Tensor, Cache]:
+        if graph:
+            raise ValueError("an annealed energy has no parameters to differentiate")
+        ends = was if was is not None and "du" in was else self.path.ends(x)
+        u = ends["u0"] + self.beta * ends["du"]
+        g = ends["g0"] + self.beta * ends["dg"]
+        return u, {**ends, "g": g}
+
+
+# -- is it an energy at all? ------------------------------------------------------------------
+
+
+def _shape_message(model: object, u: Tensor, x: Tensor) -> str:
+    hint = "return net(x).squeeze(-1)" if u.dim() == 2 else "one energy per row, not their sum"
+    name = type(model).__name__
+    return f"{name} returned shape {tuple(u.shape)} for {len(x)} rows; expected ({len(x)},): {hint}"
+
+
+def check_energy(model: Energy, x: Tensor) -> None:
+    """Raise unless the model is a deterministic function of each row alone.
+
+    Weights are differences of energies, so ``U(x)`` must be the same number when asked twice and
+    in another batch. Batch normalisation in training mode, dropout, spectral normalisation's power
+    iteration and autocast break that, each without a sign in the loss.
+
+    Raises:
+        ValueError: wrong shape, not a float, NaN, changes when asked twice or in another batch,
+            or carries no gradient to x.
+    """
+    name = type(model).__name__
+    with torch.no_grad():
+        u, again, part = model(x), model(x), model(x[: min(8, (len(x) + 1) // 2)])
+    if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
+        shaped = u if isinstance(u, Tensor) else torch.tensor(float("nan"))
+        raise ValueError(_shape_message(model, shaped, x))
+    if not u.is_floating_point():
+        raise ValueError(f"{name} returned {u.dtype}; energies are floating point")
+    if bool(u.isnan().any()):
+        raise ValueError(f"{name} returned NaN on {int(u.isnan().sum())} of {len(x)} rows")
+    finite = torch.isfinite(u)
+    scale = 1 + float(u[finite].abs().max()) if bool(finite.any()) else 1.0
+    for other, tolerance, when in (
+        (again, 1e-6, "when asked twice"),
+        (part, 1e-4, "in another batch"),
+    ):
+        both = finite[: len(other)] & torch.isfinite(other)
+        change = float((other - u[: len(other)])[both].abs().max()) if bool(both.any()) else 0.0
+        if change > tolerance * scale:
+            raise ValueError(
+                f"{name} gives the same row another energy {when} (difference {change:.2g}): "
+                "batch normalisation in training mode, dropout, spectral normalisation or "
+                "autocast; use model.eval(), or a network without them"
+            )
+    try:
+        _, cache = evaluate(model, x[:2])
+    except RuntimeError as error:
+        raise ValueError(f"{name} carries no gradient to x ({error})") from error
+    if not bool(torch.isfinite(cache["g"]).all()):
+        raise ValueError(f"{name} has a gradient that is not finite at the data")

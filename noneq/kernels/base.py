@@ -1,0 +1,155 @@
+r"""What a transition kernel is: a state in, a state and a log-weight increment out.
+
+A kernel is called as ``kernel(model, state, rng) -> (state, dlog_w, info)``. The increment is
+
+    ``log [exp(-U'(y)) q_back(y -> x)] - log [exp(-U(x)) q_fwd(x -> y)]``
+
+with U the energy the state was last seen under (``state.u``: the one its log-weight already
+includes) and U' the model given. It is 0 for a kernel that leaves the model invariant, and then the
+state must have been evaluated under that model: such kernels say ``fresh = True``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Cache, Energy
+
+__all__ = ["Chain", "Info", "Kernel", "Repeat", "State", "each", "where"]
+
+#: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
+Info = dict[str, Tensor]
+
+
+class State(NamedTuple):
+    """Walkers as a kernel sees them; every tensor has the walkers along its first dimension."""
+
+    x: Tensor
+    """positions (N, *shape)"""
+    u: Tensor
+    """(N,): the energy last seen, perhaps of an older model: that is the point"""
+    cache: Cache
+    """functions of (model last seen, x), e.g. ``g``; replaced whole at each evaluation"""
+    aux: Cache
+    """coordinates the energy ignores, e.g. momentum; kept at an evaluation"""
+
+
+def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
+    """Apply f to every tensor of the state: gather, scatter, select and resample are one rule."""
+
+    def on(a: Cache, *b: Cache) -> Cache:
+        return {key: f(value, *(other[key] for other in b)) for key, value in a.items()}
+
+    return State(
+        f(state.x, *(o.x for o in others)),
+        f(state.u, *(o.u for o in others)),
+        on(state.cache, *(o.cache for o in others)),
+        on(state.aux, *(o.aux for o in others)),
+    )
+
+
+def where(accept: Tensor, new: State, old: State) -> State:
+    """Row by row ``new`` where accept (N,) is true, else ``old``."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    shared = State(old.x, old.u, {k: old.cache[k] for k in new.cache}, old.aux)
+    return each(pick, new, shared)
+
+
+class Kernel(Protocol):
+    """A transition kernel; kernels are immutable and know nothing of the model."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the state must have been evaluated under the model that is passed."""
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator, /
+    ) -> tuple[State, Tensor, Info]:
+        """One transition: the new state, the log-weight increment (N,), what was observed."""
+
+    def tune(self, info: Info, /) -> Self:
+        """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
+
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A kernel applied ``times`` times under one model.
+
+    Only the first application can meet a stale state, so a fresh kernel is refreshed once.
+    """
+
+    kernel: Kernel
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ValueError(f"a kernel is repeated 1 or more times, got {self.times}")
+
+    @property
+    def fresh(self) -> bool:
+        """As the kernel's."""
+        return self.kernel.fresh
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """Apply the kernel; increments add, observations are averaged."""
+        return _compose([self.kernel] * self.times, model, state, rng)
+
+    def tune(self, info: Info) -> Repeat:
+        """Tune the repeated kernel."""
+        return Repeat(self.kernel.tune(info), self.times)
+
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several kernels, one after the other, under one model.
+
+    Fresh if the first is; a later kernel always meets a state evaluated under the model.
+    """
+
+    kernels: tuple[Kernel, ...]
+
+    def __post_init__(self) -> None:
+        if not self.kernels:
+            raise ValueError("a chain has one kernel or more")
+
+    @property
+    def fresh(self) -> bool:
+        """As the first kernel's."""
+        return self.kernels[0].fresh
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """Apply all; increments add, observations are averaged over the kernels that made them."""
+        return _compose(list(self.kernels), model, state, rng)
+
+    def tune(self, info: Info) -> Chain:
+        """Tune every kernel by the common observation."""
+        return Chain(tuple(kernel.tune(info) for kernel in self.kernels))
+
+
+
+def _compose(
+    kernels: list[Any], model: Energy, state: State, rng: torch.Generator
+) -> tuple[State, Tensor, Info]:
+    total: Tensor | None = None
+    seen: dict[str, list[Tensor]] = {}
+    for kernel in kernels:
+        state, increment, info = kernel(model, state, rng)
+        total = increment if total is None else total + increment
+        for key, value in info.items():
+            seen.setdefault(key, []).append(value)
+    assert total is not None
+    return state, total, {key: torch.stack(values).mean() for key, values in seen.items()}

@@ -1,0 +1,128 @@
+r"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = grad U(x)``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from noneq.covariance import Factor, Identity
+from noneq.energies import Energy, evaluate
+from noneq.kernels.base import Info, State, where
+
+__all__ = ["MALA", "ULA"]
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
+
+
+def _check_step(h: float) -> None:
+    if not (math.isfinite(h) and h > 0):
+        raise ValueError(f"the step size h must be positive and finite, got {h}")
+
+
+def _propose(
+    model: Energy, state: State, rng: torch.Generator, h: float, factor: Factor
+) -> tuple[State, Tensor]:
+    r"""The Euler-Maruyama step and its increment.
+
+    ``U(x) - U'(y) + d.(g + g')/2 + (h/4) (g.M g - g'.M g')``, ``d = y - x``, with (U, g) as the
+    state has seen them and (U', g') of the model. A detailed derivation from the two Gaussian
+    densities is in docs/mathematics.md. With U' = U it is the fresh form and MALA's log acceptance ratio;
+    with a stale state it is the weight of Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023
+    (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one evaluation a step.
+    """
+    g = state.cache["g"]
+    a = factor.t_mul(g)  # |a|^2 = g.M g
+    xi = torch.randn(state.x.shape, generator=rng, dtype=state.x.dtype, device=state.x.device)
+    d = factor.mul(xi.mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
+    y = state.x + d
+    u, cache = evaluate(model, y)
+    b = factor.t_mul(cache["g"])
+    increment = state.u - u + _dot(d, g + cache["g"]) / 2 + (h / 4) * (_dot(a, a) - _dot(b, b))
+    return State(y, u, cache, state.aux), increment
+
+
+@dataclass(frozen=True)
+class ULA:
+    r"""The unadjusted Langevin algorithm, exact with its weight at every step size.
+
+    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``. Given a
+    stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of arXiv
+    2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the model first.
+
+    Arguments:
+        h: step size > 0, in units of squared length over ``M``.
+        factor: root L of the preconditioner M; `noneq.covariance`.
+        refresh: whether to evaluate a stale state under the model before the step.
+    """
+
+    h: float
+    factor: Factor = field(default_factory=Identity)
+    refresh: bool = False
+
+    def __post_init__(self) -> None:
+        _check_step(self.h)
+
+    @property
+    def fresh(self) -> bool:
+        """Stale states are welcome unless ``refresh``."""
+        return self.refresh
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """One step."""
+        new, increment = _propose(model, state, rng, self.h, self.factor)
+        return new, increment, {}
+
+    def tune(self, info: Info) -> ULA:  # noqa: ARG002
+        """Itself: there is no acceptance to follow."""
+        return self
+
+
+
+@dataclass(frozen=True)
+class MALA:
+    r"""The Metropolis-adjusted Langevin algorithm. It leaves the model invariant: no weight.
+
+    Accept y with probability ``min(1, exp(r))``, r the fresh increment of `ULA`. Non-finite
+    proposals are rejected. Source: Roberts and Tweedie 1996.
+
+    Arguments:
+        h: step size > 0. On a whitened Gaussian of dimension d about ``1.3 d^(-1/3)``.
+        factor: root L of the preconditioner M, best near the model's covariance.
+        goal: acceptance that `tune` steers to; 0.574 is optimal as d grows (Roberts, Rosenthal 1998).
+        rate: how fast: ``h <- h exp(rate (accept - goal))``.
+    """
+
+    h: float
+    factor: Factor = field(default_factory=Identity)
+    goal: float = 0.6
+    rate: float = 0.1
+
+    fresh = True
+
+    def __post_init__(self) -> None:
+        _check_step(self.h)
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """One step."""
+        new, log_ratio = _propose(model, state, rng, self.h, self.factor)
+        uniform = torch.rand(
+            log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
+        )
+        # false for NaN; an energy of -inf is a fault, not a mode
+        accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
+        info = {"accept": accept.to(log_ratio.dtype).mean()}
+        return where(accept, new, state), torch.zeros_like(log_ratio), info
+
+    def tune(self, info: Info) -> MALA:
+        """Follow the acceptance to the goal."""
+        gap = float(info["accept"]) - self.goal
+        return replace(self, h=self.h * math.exp(self.rate * gap))

@@ -1,0 +1,122 @@
+"""Networks ``f: (B, *shape) -> (B,)`` whose last layer starts at zero.
+
+So ``Tilted(base, net)`` is the base itself before the first update. All are smooth (SiLU): Langevin
+kernels follow the gradient, and a kinked energy costs acceptance. None normalises over the batch:
+the energy of a row must not depend on the other rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+__all__ = ["MLP", "ConvNet", "ResNet"]
+
+
+def _zero(layer: nn.Linear) -> nn.Linear:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MLP(nn.Module):
+    """A fully connected network on flattened input.
+
+    Arguments:
+        shape: the shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
+        width: hidden units of a layer.
+        depth: hidden layers.
+    """
+
+    def __init__(self, shape: int | Sequence[int], width: int = 256, depth: int = 2) -> None:
+        super().__init__()
+        dim = shape if isinstance(shape, int) else math.prod(shape)
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [nn.Linear(dim, width), nn.SiLU()]
+            dim = width
+        self.net = nn.Sequential(*layers, _zero(nn.Linear(dim, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scalars (B,)."""
+        out: Tensor = self.net(x.flatten(1))
+        return out.squeeze(-1)
+
+
+class ConvNet(nn.Module):
+    """Strided convolutions for images: the resolution halves at each layer, then a linear read-out.
+
+    Arguments:
+        shape: ``(channels, height, width)`` of one image.
+        width: channels after the first layer, doubled at each further one.
+        depth: strided layers after the first.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
+        super().__init__()
+        channels, height, breadth = _image(shape)
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1), nn.SiLU()]
+        for _ in range(depth):
+            layers += [nn.Conv2d(width, 2 * width, 4, 2, 1), nn.SiLU()]
+            width, height, breadth = 2 * width, height // 2, breadth // 2
+        if min(height, breadth) < 1:
+            raise ValueError(f"{depth} halvings are too many for images of shape {tuple(shape)}")
+        self.net = nn.Sequential(*layers, nn.Flatten())
+        self.out = _zero(nn.Linear(width * height * breadth, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scalars (B,)."""
+        out: Tensor = self.out(self.net(x))
+        return out.squeeze(-1)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class ResNet(nn.Module):
+    """Residual blocks for images, the resolution halved between stages, then a mean over pixels.
+
+    Arguments:
+        shape: ``(channels, height, width)`` of one image.
+        width: channels.
+        stages: how often the resolution is halved.
+        blocks: residual blocks in each stage.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], width: int = 64, *, stages: int = 2, blocks: int = 2
+    ) -> None:
+        super().__init__()
+        channels, height, breadth = _image(shape)
+        if min(height, breadth) < 2**stages:
+            raise ValueError(f"{stages} halvings are too many for images of shape {tuple(shape)}")
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1)]
+        layers += [_Block(width) for _ in range(blocks)]
+        for _ in range(stages):
+            layers += [nn.SiLU(), nn.Conv2d(width, width, 4, 2, 1)]
+            layers += [_Block(width) for _ in range(blocks)]
+        self.net = nn.Sequential(*layers, nn.SiLU())
+        self.out = _zero(nn.Linear(width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scalars (B,)."""
+        out: Tensor = self.out(self.net(x).mean((2, 3)))
+        return out.squeeze(-1)
+
+
+def _image(shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ValueError(f"images have shape (channels, height, width), got {tuple(shape)}")
+    channels, height, breadth = shape
+    return channels, height, breadth

@@ -1,0 +1,160 @@
+r"""Annealing: walkers carried from one energy to another along a path of energies.
+
+    walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
+
+for each model of the path: annealed importance sampling (Neal 2001) with resampling, an SMC sampler
+(Del Moral, Doucet, Jasra 2006). log Z is unbiased only if temperatures and step sizes do not depend
+on the walkers they weigh. So `pilot` adapts both on walkers of its own, which are then thrown away,
+and `anneal` follows the frozen `Schedule`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noneq import weights
+from noneq.energies import Energy, GeometricPath, Solvable
+from noneq.kernels.base import Kernel
+from noneq.walkers import Walkers
+
+__all__ = ["Schedule", "anneal", "pilot"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Inverse temperatures from 0 to 1 and the kernel to use at each: frozen before it is used.
+
+    Attributes:
+        betas: strictly increasing, first 0, last 1.
+        kernels: one for each beta.
+    """
+
+    betas: tuple[float, ...]
+    kernels: tuple[Kernel, ...]
+
+    def __post_init__(self) -> None:
+        b = np.asarray(self.betas)
+        if len(b) < 2 or b[0] != 0 or b[-1] != 1 or not (np.diff(b) > 0).all():
+            raise ValueError("betas increase strictly from 0 to 1")
+        if len(self.kernels) != len(b):
+            raise ValueError(f"{len(b)} betas need as many kernels, got {len(self.kernels)}")
+
+    @classmethod
+    def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
+        """``steps`` equal steps of beta with one kernel."""
+        if steps < 1:
+            raise ValueError(f"a schedule has 1 or more steps, got {steps}")
+        return cls(tuple(i / steps for i in range(steps + 1)), (kernel,) * (steps + 1))
+
+    def __len__(self) -> int:
+        """The number of steps: evaluations of the energy for each walker."""
+        return len(self.betas) - 1
+
+    def resized(self, steps: int) -> Schedule:
+        """The same shape with another number of steps, by interpolation.
+
+        Steps that cost equal shares of the effective sample size still do.
+        """
+        at = np.linspace(0, len(self), steps + 1)
+        betas = np.interp(at, np.arange(len(self) + 1), self.betas)
+        kernels = tuple(self.kernels[i] for i in np.rint(at).astype(int))
+        return Schedule(tuple(betas.tolist()), kernels)
+
+    def forward(self, path: GeometricPath) -> Iterator[tuple[Energy, Kernel]]:
+        """The models after beta = 0 up to 1, each with its kernel."""
+        for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
+            yield path.at(beta), kernel
+
+    def backward(self, path: GeometricPath) -> Iterator[tuple[Energy, Kernel]]:
+        """The models before beta = 1 down to 0, each with its kernel."""
+        for beta, kernel in zip(self.betas[-2::-1], self.kernels[-2::-1], strict=True):
+            yield path.at(beta), kernel
+
+
+def anneal(
+    models: Iterable[tuple[Energy, Kernel]],
+    walkers: Walkers,
+    rng: torch.Generator,
+    *,
+    ess_min: float = 0.5,
+) -> Iterator[Walkers]:
+    """Carry the walkers through the models; yields them after each.
+
+    Arguments:
+        models: pairs of an energy and the kernel that moves towards it, e.g. `Schedule.forward`.
+        walkers: start, weighted for the energy before the first.
+        rng: source of randomness.
+        ess_min: resample an island below this effective sample size (a fraction).
+    """
+    for model, kernel in models:
+        walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
+        yield walkers
+
+
+def pilot(
+    path: GeometricPath,
+    kernel: Kernel,
+    rng: torch.Generator,
+    *,
+    n: int = 128,
+    cess: float = 0.95,
+    warmup: int = 50,
+    most: int = 2000,
+) -> Schedule:
+    """Find temperatures and step sizes on n walkers that are then thrown away.
+
+    Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection on the
+    energies at hand; the step size follows the kernel's own adaptation.
+
+    Arguments:
+        path: starts at a solvable energy.
+        kernel: moves the walkers; ``kernel.tune`` adapts it.
+        rng: source of randomness.
+        n: walkers.
+        cess: conditional effective sample size of one step, in (0, 1).
+        warmup: moves under the start alone, to find its step size.
+        most: raise RuntimeError when this many steps do not suffice.
+    """
+    if not 0 < cess < 1:
+        raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
+    base = path.start
+    if not isinstance(base, Solvable):
+        raise ValueError("the path must start at an energy with sample(n, rng) and log_z()")
+    walkers = Walkers.sample(base, n, rng, islands=1)
+    for _ in range(warmup):
+        walkers = walkers.move(kernel, base, rng)
+        kernel = kernel.tune(walkers.info)
+    walkers = walkers.reweight(path.at(0.0))
+    betas, kernels = [0.0], [kernel]
+    while betas[-1] < 1:
+        if len(betas) > most:
+            raise RuntimeError(
+                f"{most} temperatures reached only beta = {betas[-1]:.3g}: the model is too far "
+                "from its base; fit a closer base, or take a better kernel"
+            )
+        change = -walkers.state.cache["du"]
+        betas.append(_next_beta(betas[-1], walkers.log_w, change, cess))
+        model = path.at(betas[-1])
+        walkers = walkers.reweight(model).resample(0.5, rng).move(kernel, model, rng)
+        kernel = kernel.tune(walkers.info)
+        kernels.append(kernel)
+    return Schedule(tuple(betas), tuple(kernels))
+
+
+def _next_beta(beta: float, log_w: Tensor, change: Tensor, cess: float) -> float:
+    def left(to: float) -> float:
+        return float(weights.conditional_ess(log_w, (to - beta) * change.double()))
+
+    if left(1.0) >= cess:
+        return 1.0
+    low, high = beta, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) >= cess else (low, middle)
+    return max(low, math.nextafter(beta, 1.0))

@@ -1,0 +1,387 @@
+r"""Maximum-likelihood training with weighted walkers.
+
+The gradient of the cross-entropy, ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, has its second mean taken
+over weighted walkers, so it stays right although they lag behind the moving model. One iteration, for
+a kernel that needs a fresh state:
+
+1. walkers: reweight to the new parameters, the graph kept (done by the last trusted step);
+2. loss ``mean U(data) - sum_i p_i U(x_i)``, its gradient;
+3. resample where the effective sample size is low; K moves at fixed energy;
+4. optimiser step under the trust region.
+
+That is K + 1 evaluations of each walker, as many as persistent contrastive divergence. With `ULA` on
+stale states (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and
+4 fall together: the move's own evaluation serves the next loss, one evaluation for K = 1.
+
+Persistent contrastive divergence is ``Settings(weighted=False, start="data")``, contrastive divergence
+``Settings(weighted=False, start="data", restart=True)``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from noneq.data import check_data
+from noneq.energies import GeometricPath, Solvable, check_energy
+from noneq.kernels import MALA, Kernel, Repeat
+from noneq.likelihood import default_kernel
+from noneq.smc import Schedule, anneal, pilot
+from noneq.trust import TrustRegion
+from noneq.walkers import LogZ, Walkers
+
+__all__ = ["Record", "Settings", "Trained", "step", "train"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults work on standardised data of some tens of dimensions.
+
+    Attributes:
+        walkers: N that feed the gradient.
+        held_out: walkers on the same path that never do, so that their log Z is unbiased; 0: none.
+        moves: K kernel moves an iteration.
+        tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
+        ess_min: resample below this effective sample size.
+        renew: iterations between renewals of all walkers from the base by annealing; 0: never.
+        pilot_cess: conditional effective sample size of one temperature of a renewal.
+        batch: data rows an iteration.
+        noise: standard deviation of Gaussian noise added afresh to every batch.
+        active: move only this many walkers an iteration, chosen at random; None: all.
+        weighted: False drops the weights (persistent contrastive divergence).
+        start: where the walkers start, at the ``base`` or at the ``data``.
+        restart: restart them at the batch in every iteration (contrastive divergence).
+    """
+
+    walkers: int = 512
+    held_out: int = 256
+    moves: int = 8
+    tau: float | None = 0.1
+    ess_min: float = 0.5
+    renew: int = 500
+    pilot_cess: float = 0.98
+    batch: int = 256
+    noise: float = 0.0
+    active: int | None = None
+    weighted: bool = True
+    start: Literal["base", "data"] = "base"
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("walkers", 2), ("moves", 1), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        if not 0 <= self.ess_min <= 1:
+            raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
+        if self.held_out % 8:
+            raise ValueError(f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}")
+        if self.start not in ("base", "data"):
+            raise ValueError(f"start is 'base' or 'data', got {self.start!r}")
+        if not self.noise >= 0:
+            raise ValueError(f"noise is a standard deviation >= 0, got {self.noise}")
+        if self.active is not None and not 2 <= self.active <= self.walkers:
+            raise ValueError(f"active is between 2 and {self.walkers} walkers, got {self.active}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Where a run stands, besides the parameters: everything needed to go on.
+
+    Attributes:
+        iteration: iterations done.
+        walkers: those that feed the gradient.
+        held_out: those that do not, or None.
+        kernel: as adapted so far (one move).
+    """
+
+    iteration: int
+    walkers: Walkers
+    held_out: Walkers | None
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one iteration did.
+
+    Attributes:
+        iteration: counted from 1.
+        seconds: since the start.
+        loss: ``mean U(batch) - weighted mean U(walkers)``; not a likelihood.
+        data_energy: ``mean U(batch)``, before the step: `nll` adds log Z.
+        ess: effective sample size of the gradient walkers, a fraction.
+        acceptance: of the moves; NaN for unadjusted kernels.
+        log_z: from the gradient walkers: biased low as they train.
+        log_z_held_out: from the held-out walkers; NaN without.
+        scale: of the optimiser step (trust region).
+        cost: ``-log`` of the effective sample size the step left.
+        renewed: None, or whether the renewal tried here was accepted.
+        state: to go on from, or to sample from.
+    """
+
+    iteration: int
+    seconds: float
+    loss: float
+    data_energy: float
+    ess: float
+    acceptance: float
+    log_z: LogZ
+    log_z_held_out: LogZ
+    scale: float
+    cost: float
+    renewed: bool | None
+    state: Trained
+
+    @property
+    def nll(self) -> float:
+        """A running estimate, ``data_energy`` plus the best log Z at hand."""
+        held = self.log_z_held_out.value
+        return self.data_energy + (self.log_z.value if math.isnan(held) else held)
+
+
+def step(
+    energy: nn.Module,
+    x: Tensor,
+    walkers: Walkers,
+    *,
+    kernel: Kernel | None,
+    optimizer: torch.optim.Optimizer,
+    rng: torch.Generator,
+    trust: TrustRegion | None = None,
+    ess_min: float = 0.5,
+) -> tuple[Walkers, Tensor, Tensor]:
+    """One iteration: gradient, resampling, moves, optimiser step.
+
+    Returns the walkers, ``mean U(x)`` and the weighted mean of U at the walkers (both under the
+    parameters before the step); the loss is their difference. With a kernel that takes stale
+    states this is Algorithm 1 of arXiv 2305.19414.
+    """
+    walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer)
+    walkers = walkers.resample(ess_min, rng)
+    if kernel is None or kernel.fresh:
+        if kernel is not None:
+            walkers = walkers.move(kernel, energy, rng)
+        if trust is not None:
+            walkers = trust.step(optimizer, energy, walkers)
+        else:
+            optimizer.step()
+        return walkers, data_energy, walker_energy
+
+    def advance(w: Walkers) -> Walkers:
+        return w.move(kernel, energy, rng, graph=True)[0]
+
+    if trust is not None:
+        return trust.step(optimizer, energy, walkers, advance), data_energy, walker_energy
+    optimizer.step()
+    return advance(walkers), data_energy, walker_energy
+
+
+def _gradient(
+    energy: nn.Module, x: Tensor, walkers: Walkers, optimizer: torch.optim.Optimizer
+) -> tuple[Walkers, Tensor, Tensor]:
+    walkers, u = walkers.reweight(energy, graph=True)
+    data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
+    optimizer.zero_grad(set_to_none=True)
+    (data_energy - walker_energy).backward()
+    return walkers, data_energy.detach(), walker_energy.detach()
+
+
+def train(
+    energy: nn.Module,
+    data: Tensor,
+    settings: Settings | None = None,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    kernel: Kernel | None = None,
+    rng: torch.Generator | None = None,
+    resume: Trained | None = None,
+) -> Iterator[Record]:
+    """Train for as long as the caller iterates; yields a record after each iteration.
+
+    Arguments:
+        energy: with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the walkers
+            start there or are renewed.
+        data: rows (M, *shape).
+        settings: see `Settings`.
+        optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
+        kernel: one move; default MALA preconditioned by the base's covariance.
+        rng: source of all randomness, on the data's device; default seed 0.
+        resume: an earlier record's ``state``.
+
+    Raises:
+        ValueError, TypeError: data or energy is unfit, see `check_data` and `check_energy`.
+        FloatingPointError: the model has diverged.
+    """
+    settings = settings or Settings()
+    check_data(data, noise=settings.noise)
+    check_energy(energy, data[:16])
+    rng = rng or torch.Generator(data.device).manual_seed(0)
+    optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
+    trust = None if settings.tau is None else TrustRegion(settings.tau)
+    state = resume or _begin(energy, data, settings, kernel, rng)
+    start = time.perf_counter()
+    while True:
+        x = _batch(data, settings, rng)
+        walkers, data_energy, walker_energy = _iterate(
+            energy, x, state, settings, optimizer, rng, trust
+        )
+        moves = Repeat(state.kernel, settings.moves)
+        held = _follow(state.held_out, moves, energy, rng, settings)
+        iteration = state.iteration + 1
+        state = Trained(iteration, walkers, held, state.kernel.tune(walkers.info))
+        renewed = None
+        if settings.renew and iteration % settings.renew == 0:
+            renewed, state = _renew(energy, state, settings, rng)
+        yield _record(state, settings, data_energy, walker_energy, trust, renewed, start)
+
+
+def _begin(
+    energy: nn.Module,
+    data: Tensor,
+    settings: Settings,
+    kernel: Kernel | None,
+    rng: torch.Generator,
+) -> Trained:
+    base = getattr(energy, "base", None)
+    if not isinstance(base, Solvable) and (settings.start == "base" or settings.renew or settings.held_out):
+        raise ValueError(
+            "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), or "
+            "Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
+        )
+    n, held = settings.walkers, None
+    if isinstance(base, Solvable):
+        kernel = kernel or default_kernel(base, rng)
+        if settings.held_out:
+            held = Walkers.sample(base, settings.held_out, rng)
+    if isinstance(base, Solvable) and settings.start == "base":
+        walkers = Walkers.sample(base, n, rng, islands=1)
+    else:
+        walkers = Walkers.at(_batch(data, settings, rng, n), energy)
+    return Trained(0, walkers, held, kernel or MALA(0.01))
+
+
+def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None) -> Tensor:
+    size = (n or settings.batch,)
+    x = data[torch.randint(len(data), size, generator=rng, device=data.device)]
+    if settings.noise > 0:
+        xi = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+        x = x + settings.noise * xi
+    return x
+
+
+def _iterate(
+    energy: nn.Module,
+    x: Tensor,
+    state: Trained,
+    settings: Settings,
+    optimizer: torch.optim.Optimizer,
+    rng: torch.Generator,
+    trust: TrustRegion | None,
+) -> tuple[Walkers, Tensor, Tensor]:
+    """`step` on all walkers, on some of them, without weights, or from the data."""
+    walkers, kernel = state.walkers, Repeat(state.kernel, settings.moves)
+    index = None
+    if settings.active is not None:
+        order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()
+        index = order[: settings.active]
+    if settings.restart:
+        part = Walkers.at(x, energy).move(kernel, energy, rng)
+    else:
+        part = walkers if index is None else walkers[index]
+    if not settings.weighted:
+        part = part.unweighted()
+    part, data_energy, walker_energy = step(
+        energy,
+        x,
+        part,
+        kernel=None if settings.restart else kernel,
+        optimizer=optimizer,
+        rng=rng,
+        trust=trust,
+        ess_min=settings.ess_min,
+    )
+    walkers = part if index is None else walkers.put(index, part)
+    return walkers, data_energy, walker_energy
+
+
+def _follow(
+    held: Walkers | None, moves: Kernel, energy: nn.Module, rng: torch.Generator, settings: Settings
+) -> Walkers | None:
+    """Held-out walkers on the same path."""
+    if held is None:
+        return None
+    if moves.fresh:
+        held = held.reweight(energy)
+    return held.resample(settings.ess_min, rng).move(moves, energy, rng)
+
+
+def _renew(
+    energy: nn.Module, state: Trained, settings: Settings, rng: torch.Generator
+) -> tuple[bool, Trained]:
+    """Replace all walkers by newly annealed ones, if those descend from more founders.
+
+    Raises nothing where the annealing fails: the old walkers go on.
+    """
+    base = energy.base
+    assert isinstance(base, Solvable)
+    path = GeometricPath(base, energy)
+    try:
+        schedule = pilot(path, state.kernel, rng, cess=settings.pilot_cess)
+    except RuntimeError:
+        return False, state
+    fresh = _annealed(base, path, schedule, len(state.walkers), 1, rng)
+    old, new = state.walkers.survivors, fresh.survivors
+    if settings.weighted and not new > old:
+        return False, state
+    held = state.held_out
+    if held is not None:
+        held = _annealed(base, path, schedule, len(held), held.islands, rng)
+    return True, replace(state, walkers=fresh, held_out=held)
+
+
+def _annealed(
+    base: Solvable,
+    path: GeometricPath,
+    schedule: Schedule,
+    n: int,
+    islands: int,
+    rng: torch.Generator,
+) -> Walkers:
+    walkers = Walkers.sample(base, n, rng, islands=islands)
+    for walkers in anneal(schedule.forward(path), walkers, rng):  # noqa: B020
+        pass
+    return walkers
+
+
+def _record(
+    state: Trained,
+    settings: Settings,
+    data_energy: Tensor,
+    walker_energy: Tensor,
+    trust: TrustRegion | None,
+    renewed: bool | None,
+    start: float,
+) -> Record:
+    walkers, held = state.walkers, state.held_out
+    unknown = LogZ(math.nan, math.nan)
+    current = settings.weighted and settings.active is None
+    return Record(
+        iteration=state.iteration,
+        seconds=time.perf_counter() - start,
+        loss=float(data_energy - walker_energy),
+        data_energy=float(data_energy),
+        ess=walkers.ess,
+        acceptance=float(walkers.info.get("accept", math.nan)),
+        log_z=walkers.log_z if current else unknown,
+        log_z_held_out=unknown if held is None else held.log_z,
+        scale=1.0 if trust is None else trust.scale,
+        cost=math.nan if trust is None else trust.cost,
+        renewed=renewed,
+        state=state,
+    )

@@ -1,0 +1,151 @@
+r"""The trust region: how far one optimiser step may change the model.
+
+A step that changes the energy by dU leaves of the walkers' effective sample size the fraction
+
+    ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``,
+
+to first order ``exp(-Var_p dU)``. The trust region scales every step so that ``-log CESS`` is about
+``tau``: the walkers set the speed, not the learning rate. Scaling the displacement by lambda equals a
+learning rate multiplied by lambda for SGD, Adam and their kin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from noneq import weights
+from noneq.energies import Energy
+from noneq.walkers import Walkers
+
+__all__ = ["TrustRegion"]
+
+#: optimisers whose next step depends on where the last one ended, not only on its gradient
+_REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
+
+
+class TrustRegion:
+    """Take optimiser steps that cost the walkers about tau nats of effective sample size.
+
+    The scale of a step is predicted from the last ones; a step that turns out to cost more than
+    ``2 tau`` is shortened and judged again (the walkers are then evaluated again: `redone`).
+
+    Arguments:
+        tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the walkers
+            closer to the model.
+        most: the largest scale; ``inf`` makes the result independent of the learning rate, 1 makes
+            it an upper limit.
+        memory: how much of the prediction is kept from step to step, in [0, 1).
+
+    Attributes:
+        scale: of the last step taken.
+        cost: its ``-log CESS``.
+        redone: evaluations of the walkers beyond one per step, since the start.
+        steps: steps taken, since the start.
+
+    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost becomes
+    ``tau (lr / initial_lr)^2``.
+    """
+
+    def __init__(self, tau: float = 0.1, *, most: float = math.inf, memory: float = 0.8) -> None:
+        if not tau > 0:
+            raise ValueError(f"tau must be positive, got {tau}")
+        if not most > 0 or not 0 <= memory < 1:
+            raise ValueError(f"most > 0 and 0 <= memory < 1 are needed, got {most}, {memory}")
+        self.tau = tau
+        self.most = most
+        self.memory = memory
+        self.scale = 1.0
+        self.cost = 0.0
+        self.redone = 0
+        self.steps = 0
+        self._length: float | None = None  # sqrt(cost) of a step of scale 1, predicted
+
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        energy: Energy,
+        walkers: Walkers,
+        advance: Callable[[Walkers], Walkers] | None = None,
+    ) -> Walkers:
+        """``optimizer.step()``, shortened or lengthened; returns the walkers under the new energy.
+
+        The walkers come back reweighted with their graph, so that the next
+        ``walkers.reweight(energy, graph=True)`` costs nothing.
+
+        Arguments:
+            optimizer: its gradients have been computed.
+            energy: the model it trains.
+            walkers: weighted for the energy before the step.
+            advance: what brings the walkers to the new energy, instead of a reweight: a stale
+                unadjusted move.
+
+        Raises:
+            ValueError: an optimiser whose steps cannot be scaled.
+            FloatingPointError: no step, however short, leaves the walkers finite.
+        """
+        name = type(optimizer).__name__
+        if name.startswith(_REFUSED):
+            raise ValueError(
+                f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
+            )
+        if advance is None:
+
+            def advance(w: Walkers) -> Walkers:
+                return w.reweight(energy, graph=True)[0]
+
+        tau = self.tau * _schedule(optimizer) ** 2
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        old = [p.detach().clone() for p in parameters]
+        optimizer.step()
+        with torch.no_grad():
+            full = [p - o for p, o in zip(parameters, old, strict=True)]
+        scale = 1.0
+        if self._length is not None:
+            scale = min(self.most, math.sqrt(tau) / max(self._length, 1e-30))
+        else:
+            scale = min(self.most, 1.0)
+        for _ in range(20):
+            _place(parameters, old, full, scale)
+            moved = advance(walkers)
+            cost = -math.log(
+                max(float(weights.conditional_ess(walkers.log_w, moved.log_w - walkers.log_w)), 1e-300)
+            )
+            if math.isfinite(cost) and cost <= 2 * tau:
+                break
+            self.redone += 1
+            shrink = math.sqrt(tau / cost) if math.isfinite(cost) else 0.1
+            scale *= max(0.1, 0.9 * shrink)
+        else:
+            raise FloatingPointError(
+                "no step in the direction of the gradient, however short, keeps the walkers' "
+                "weights finite: the model has diverged; lower tau or go back to a checkpoint"
+            )
+        self._learn(scale, cost)
+        return moved
+
+    def _learn(self, scale: float, cost: float) -> None:
+        length = math.sqrt(max(cost, 1e-12)) / scale
+        if self._length is None or length > self._length:
+            self._length = length  # at once when steps become longer, slowly when shorter
+        else:
+            self._length = self.memory * self._length + (1 - self.memory) * length
+        self.scale, self.cost = scale, cost
+        self.steps += 1
+
+
+def _schedule(optimizer: torch.optim.Optimizer) -> float:
+    group = optimizer.param_groups[0]
+    lr, initial = float(group["lr"]), float(group.get("initial_lr", group["lr"]))
+    return lr / initial if initial > 0 else 1.0
+
+
+@torch.no_grad()
+def _place(
+    parameters: list[Tensor], old: list[Tensor], full: list[Tensor], scale: float
+) -> None:
+    for p, o, d in zip(parameters, old, full, strict=True):
+        torch.add(o, d, alpha=scale, out=p)

@@ -1,0 +1,390 @@
+r"""Weighted walkers: the algebra of the library, and the only file that writes ``log_w``.
+
+Two events change a log-weight:
+
+========= =============================== ====================================================
+event     what changes                    increment of log_w
+========= =============================== ====================================================
+reweight  the energy; x stays             ``U_old(x) - U_new(x)``
+move      x -> y by a kernel              ``log [e^{-U'(y)} q(y->x)] - log [e^{-U(x)} q(x->y)]``
+========= =============================== ====================================================
+
+Any alternation of the two telescopes to the exact weight of the path, so that at every moment
+``sum_i w_i f(x_i) / sum_i w_i`` estimates the mean of f under the present model and
+``log Z = log Z_start + log mean_i w_i``. Resampling makes the weights of an island equal to its mean
+weight, so nothing has to be remembered apart: the mean is all of log Z at any time.
+
+Sources: Jarzynski 1997; Neal 2001 (annealed importance sampling); Del Moral, Doucet, Jasra 2006 (SMC
+samplers); Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414; training); Carbone 2025 (arXiv
+2506.07843; any kernel).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple, overload
+
+import torch
+from torch import Tensor
+
+from noneq import weights
+from noneq.energies import Cache, Energy, Solvable, evaluate, fingerprint
+from noneq.kernels.base import Info, Kernel, State, each
+from noneq.weights import Resampler, systematic
+
+__all__ = ["LogZ", "Walkers"]
+
+
+class LogZ(NamedTuple):
+    """An estimate of log Z with its standard error over islands (NaN for one island)."""
+
+    value: float
+    stderr: float
+
+
+class _Seen(NamedTuple):
+    """The mark of freshness: the model, with its parameters, that state.u belongs to."""
+
+    model: Energy
+    mark: Tensor | None
+
+    def is_now(self, model: Energy) -> bool:
+        return self.model is model and self.same_parameters(model)
+
+    def same_parameters(self, model: Energy) -> bool:
+        """False also where nothing can be known: then the walkers are evaluated again."""
+        now = fingerprint(model)
+        return now is not None and self.mark is not None and bool(now == self.mark)
+
+
+@dataclass(frozen=True)
+class Walkers:
+    """N weighted walkers; every method returns new ones.
+
+    Make them with `sample` (from a model whose log Z is known: log_z is then known for ever after)
+    or `at` (from given positions: equal weights, log_z unknown).
+
+    Attributes:
+        state: positions, energies last seen and their cache, see `noneq.kernels.State`.
+        log_w: (N,) float64 log-weights, everything since the start included.
+        log_z_start: log Z of the model they were sampled from; NaN if unknown.
+        founders: (N,) index of the starting walker each descends from.
+        islands: the walkers are this many equal contiguous groups that never exchange members,
+            so that the spread of their log Z gives a standard error.
+        info: what the last kernel observed, e.g. its acceptance.
+    """
+
+    state: State
+    log_w: Tensor
+    log_z_start: float
+    founders: Tensor
+    islands: int = 1
+    info: Info = field(default_factory=dict)
+    _seen: _Seen | None = field(default=None, repr=False)
+    _u: Tensor | None = field(default=None, repr=False)
+
+    # -- making them --------------------------------------------------------------------------
+
+    @classmethod
+    def sample(
+        cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8
+    ) -> Walkers:
+        """N exact samples of a solvable model, weights 1.
+
+        Raises ValueError if n < 2 or n is not a multiple of the number of islands.
+        """
+        return cls._new(base, base.sample(n, rng), base.log_z(), islands)
+
+    @classmethod
+    def at(
+        cls, x: Tensor, energy: Energy, *, log_z: float = math.nan, islands: int = 1
+    ) -> Walkers:
+        """Walkers at given positions (N, *shape), weights 1 under ``energy``.
+
+        ``log_z`` is that energy's, if known; 0 makes `log_z` the change from there.
+        """
+        return cls._new(energy, x.detach().clone(), log_z, islands)
+
+    @classmethod
+    def _new(cls, energy: Energy, x: Tensor, log_z: float, islands: int) -> Walkers:
+        n = len(x)
+        if n < 2:
+            raise ValueError(f"weights compare walkers: 2 or more are needed, got {n}")
+        if islands < 1 or n % islands:
+            near = max(islands, 1) * max(1, round(n / max(islands, 1)))
+            raise ValueError(
+                f"{n} walkers cannot be split into {islands} equal islands; "
+                f"take {near} walkers or islands=1"
+            )
+        u, cache = evaluate(energy, x)
+        return cls(
+            State(x, u, cache, {}),
+            torch.zeros(n, dtype=torch.float64, device=x.device),
+            log_z,
+            torch.arange(n, device=x.device),
+            islands,
+            _seen=_Seen(energy, fingerprint(energy)),
+        )
+
+    # -- the events -----------------------------------------------------------------------------
+
+    @overload
+    def reweight(self, energy: Energy) -> Walkers: ...
+    @overload
+    def reweight(self, energy: Energy, *, graph: Literal[True]) -> tuple[Walkers, Tensor]: ...
+    def reweight(
+        self, energy: Energy, *, graph: bool = False
+    ) -> Walkers | tuple[Walkers, Tensor]:
+        """Make the weights belong to ``energy``: ``log_w += U_old(x) - U_new(x)``; x stays.
+
+        Costs one evaluation, none if the walkers already belong to that energy with those very
+        parameters. An energy of +inf is weight 0.
+
+        Arguments:
+            energy: U_new.
+            graph: also return the energies (N,) with their graph to the parameters, for a loss
+                ``energy(x).mean() - walkers.mean(u)``.
+
+        Raises:
+            FloatingPointError: an energy is NaN or -inf.
+        """
+        now = self._seen is not None and self._seen.is_now(energy)
+        if graph:
+            if now and self._u is not None:
+                return self, self._u
+            u, cache = self._with_graph(energy)
+            walkers = self._reweighted(energy, u.detach(), cache)
+            return replace(walkers, _u=u), u
+        if now:
+            return self
+        known = self._seen is not None and self._seen.same_parameters(energy)
+        u, cache = evaluate(energy, self.state.x, self.state.cache if known else None)
+        return self._reweighted(energy, u, cache)
+
+    def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
+        """Evaluate with the graph kept, the dead left out: 0 x inf would be NaN in a gradient."""
+        u, cache = evaluate(energy, self.state.x, graph=True)
+        alive = torch.isfinite(u) & (self.log_w > -math.inf)
+        if bool(alive.all()):
+            return u, cache
+        kept, _ = evaluate(energy, self.state.x[alive], graph=True)
+        return u.detach().masked_scatter(alive, kept), cache
+
+    def _reweighted(self, energy: Energy, u: Tensor, cache: Cache) -> Walkers:
+        state = self.state
+        dead = (state.u == math.inf) | (u == math.inf)  # inf - inf is not a weight
+        change = torch.where(dead, -math.inf, state.u.double() - u.double())
+        return replace(
+            self,
+            state=State(state.x, u, cache, state.aux),
+            log_w=self.log_w + change,
+            _seen=_Seen(energy, fingerprint(energy)),
+            _u=None,
+        )
+
+    @overload
+    def move(self, kernel: Kernel, energy: Energy, rng: torch.Generator) -> Walkers: ...
+    @overload
+    def move(
+        self, kernel: Kernel, energy: Energy, rng: torch.Generator, *, graph: Literal[True]
+    ) -> tuple[Walkers, Tensor]: ...
+    def move(
+        self, kernel: Kernel, energy: Energy, rng: torch.Generator, *, graph: bool = False
+    ) -> Walkers | tuple[Walkers, Tensor]:
+        """Move by a kernel that aims at ``energy``; the weights then belong to ``energy``.
+
+        A kernel that needs a fresh state gets one: walkers that do not belong to ``energy`` with
+        those very parameters are reweighted first (one evaluation).
+
+        Arguments:
+            kernel: the transition.
+            energy: its target.
+            rng: source of randomness, on the walkers' device.
+            graph: also return the energies at the new positions with their graph; for unadjusted
+                kernels, whose evaluation then serves the next loss (Algorithm 1).
+        """
+        if graph and kernel.fresh:
+            raise ValueError(
+                "graph=True is for unadjusted kernels on stale states (ULA); "
+                "after other kernels use reweight(energy, graph=True)"
+            )
+        walkers = self.reweight(energy) if kernel.fresh else self
+        target: Energy = _Graphed(energy) if graph else energy
+        state, increment, info = kernel(target, walkers.state, rng)
+        u = state.u
+        dead = walkers.log_w == -math.inf
+        walkers = replace(
+            walkers,
+            state=state._replace(u=u.detach()),
+            log_w=torch.where(dead, -math.inf, walkers.log_w + increment.detach().double()),
+            info={key: value.detach() for key, value in info.items()},
+            _seen=_Seen(energy, fingerprint(energy)),
+            _u=u if graph else None,
+        )
+        return (walkers, u) if graph else walkers
+
+    def resample(
+        self, ess_min: float, rng: torch.Generator, scheme: Resampler = systematic
+    ) -> Walkers:
+        """Resample every island whose effective sample size is below ``ess_min`` (a fraction).
+
+        Everything a walker owns is copied with it; the island's weights become its mean weight, so
+        log Z is what it was. ``ess_min=1`` resamples always, 0 never.
+
+        Raises ValueError if ess_min is outside [0, 1], FloatingPointError as `p` does.
+        """
+        if not 0 <= ess_min <= 1:
+            raise ValueError(f"ess_min is a fraction of the walkers in [0, 1], got {ess_min}")
+        log_w = self.log_w.view(self.islands, -1)
+        # 1 - 1e-12: equal weights gain nothing; "not >=": a NaN must not pass for healthy
+        low = ~(weights.ess(log_w) >= ess_min * (1 - 1e-12))
+        if not bool(low.any()):
+            return self
+        self._check()
+        mean = weights.log_mean_exp(log_w)
+        n = log_w.shape[1]
+        own = torch.arange(n, device=log_w.device).expand_as(log_w)
+        chosen = torch.where(low[:, None], scheme(weights.normalise(log_w), rng), own)
+        offset = torch.arange(self.islands, device=log_w.device)[:, None] * n
+        index = (chosen + offset).flatten()
+        log_w = torch.where(low[:, None], mean[:, None], log_w).flatten()
+        return replace(self._take(index), log_w=log_w)
+
+    def unweighted(self) -> Walkers:
+        """The same positions with weights 1 and log Z unknown: persistent contrastive divergence."""
+        return replace(self, log_w=torch.zeros_like(self.log_w), log_z_start=math.nan)
+
+    # -- parts of them -----------------------------------------------------------------------------
+
+    def _take(self, index: Tensor) -> Walkers:
+        return replace(
+            self,
+            state=each(lambda t: t[index], self.state),
+            log_w=self.log_w[index],
+            founders=self.founders[index],
+            _u=None,
+        )
+
+    def __getitem__(self, index: Tensor) -> Walkers:
+        """The walkers at ``index`` (a 1-d integer tensor), as one island."""
+        return replace(self._take(index), islands=1)
+
+    def put(self, index: Tensor, part: Walkers) -> Walkers:
+        """These walkers with those at ``index`` replaced by ``part``.
+
+        The others keep the energy they last saw; their increments telescope, so they are exact
+        when they are next reweighted. Choose ``index`` independently of positions and weights.
+        """
+
+        def into(a: Tensor, b: Tensor) -> Tensor:
+            return a.index_copy(0, index, b)
+
+        shared = State(
+            self.state.x,
+            self.state.u,
+            {k: self.state.cache[k] for k in part.state.cache if k in self.state.cache},
+            self.state.aux,
+        )
+        return replace(
+            self,
+            state=each(into, shared, part.state),
+            log_w=into(self.log_w, part.log_w),
+            founders=into(self.founders, part.founders),
+            info=part.info,
+            _seen=None,
+            _u=None,
+        )
+
+    # -- what they know ----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.log_w)
+
+    def _check(self) -> None:
+        """Raise if the weights are not weights; one look at the numbers, where they are read."""
+        fault = ~(self.log_w < math.inf)
+        if bool(fault.any()):
+            raise FloatingPointError(
+                f"the energy is NaN or -inf at {int(fault.sum())} of {len(self)} walkers: the "
+                "model has diverged; take a smaller learning rate or trust region (tau)"
+            )
+        if bool((self.log_w.view(self.islands, -1) == -math.inf).all(1).any()):
+            raise FloatingPointError(
+                "every walker of an island has weight zero: the energy is +inf wherever they are; "
+                "start closer to the model, or change it in smaller steps"
+            )
+
+    @property
+    def x(self) -> Tensor:
+        """Positions (N, *shape)."""
+        return self.state.x
+
+    @property
+    def p(self) -> Tensor:
+        """Normalised weights (N,), float64.
+
+        Raises FloatingPointError if an energy was NaN or -inf, or every walker is dead.
+        """
+        self._check()
+        return weights.normalise(self.log_w)
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size of all walkers together, a fraction in [1/N, 1]."""
+        return float(1.0 / (len(self) * self.p.square().sum()))
+
+    @property
+    def log_z(self) -> LogZ:
+        r"""``log Z_start + log mean w`` and its standard error from the islands.
+
+        With Z_r the estimate of island r: ``log mean_r Z_r`` and ``sd(Z_r) / (sqrt(R) mean_r Z_r)``.
+        """
+        self._check()
+        each_island = weights.log_mean_exp(self.log_w.view(self.islands, -1))
+        value = weights.log_mean_exp(each_island)
+        relative = (each_island - value).exp()
+        spread = relative.std() if self.islands > 1 else torch.tensor(math.nan)
+        return LogZ(
+            self.log_z_start + float(value), float(spread) / math.sqrt(self.islands)
+        )
+
+    @property
+    def survivors(self) -> float:
+        r"""Effective number of founders, ``1 / sum_a P_a^2``, P_a the weight of a's descendants."""
+        mass = torch.zeros(len(self), dtype=torch.float64, device=self.log_w.device)
+        mass = mass.index_add(0, self.founders, self.p)
+        return float(1.0 / mass.square().sum())
+
+    def mean(self, f: Tensor) -> Tensor:
+        """Weighted mean ``sum_i p_i f_i`` of values (N, ...) at the walkers; keeps f's graph.
+
+        Dead walkers are left out, whatever f is there.
+        """
+        p = self.p
+        alive = p > 0
+        if not bool(alive.all()):
+            p, f = p[alive], f[alive]
+        mean: Tensor = torch.tensordot(p.to(f.dtype), f, 1)
+        return mean
+
+    def equal(self, n: int, rng: torch.Generator) -> Tensor:
+        """N positions drawn by weight: an ordinary sample (n, *shape) of the model."""
+        chosen = torch.multinomial(self.p, n, replacement=True, generator=rng)
+        x: Tensor = self.state.x[chosen]
+        return x
+
+
+class _Graphed:
+    """An energy whose every evaluation keeps its graph."""
+
+    def __init__(self, energy: Energy) -> None:
+        self.energy = energy
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.energy(x)
+
+    def evaluate(
+        self, x: Tensor, was: Cache | None = None, graph: bool = True  # noqa: ARG002
+    ) -> tuple[Tensor, Cache]:
+        return evaluate(self.energy, x, was, graph=True)

@@ -1,0 +1,131 @@
+"""Functions of log-weights: normalisation, effective sample size, unbiased resampling.
+
+Every function takes ``log_w`` (or normalised weights ``p``) of shape ``(..., n)``; leading
+dimensions are independent populations ("islands"). All arithmetic is float64. ``-inf`` is a legal
+log-weight (a dead walker); a population in which every walker is dead is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Resampler",
+    "conditional_ess",
+    "ess",
+    "log_mean_exp",
+    "multinomial",
+    "normalise",
+    "residual",
+    "stratified",
+    "systematic",
+]
+
+#: ``(p, rng) -> indices``: both of shape (..., n), p normalised along the last dimension.
+Resampler: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    r"""Logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``, shape (...).
+
+    >>> log_mean_exp(torch.tensor([0.0, math.log(3.0)])).exp()
+    tensor(2., dtype=torch.float64)
+    """
+    return log_w.double().logsumexp(-1) - math.log(log_w.shape[-1])
+
+
+def normalise(log_w: Tensor) -> Tensor:
+    r"""Normalised weights ``p_i = w_i / sum_j w_j`` in float64, shape (..., n).
+
+    >>> normalise(torch.tensor([0.0, math.log(3.0), -math.inf]))
+    tensor([0.2500, 0.7500, 0.0000], dtype=torch.float64)
+    """
+    return log_w.double().softmax(-1)
+
+
+def ess(log_w: Tensor) -> Tensor:
+    r"""Effective sample size as a fraction, ``1 / (n sum_i p_i^2)``, in [1/n, 1], shape (...).
+
+    Source: Kong, Liu, Wong 1994.
+
+    >>> ess(torch.zeros(4))
+    tensor(1., dtype=torch.float64)
+    """
+    return 1.0 / (log_w.shape[-1] * normalise(log_w).square().sum(-1))
+
+
+def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
+    r"""What an increment ``d`` of the log-weights leaves of the effective sample size.
+
+    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1], and
+    1 where ``d`` is constant on the living. Unlike a ratio of two ``ess`` it does not reward an
+    increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv 1303.3123).
+    """
+    log_p = log_w.double().log_softmax(-1)
+    d = torch.where(log_p == -math.inf, 0.0, increment.double())
+    return (2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()
+
+
+def _invert(p: Tensor, u: Tensor) -> Tensor:
+    """Indices with cumulative weight above ``u``: the first i with p_1 + ... + p_i > u.
+
+    Dividing by the last cumulative sum makes it exactly 1 from the last living walker on, and
+    ``right=True`` skips every walker of weight zero, so the dead are never chosen.
+    """
+    cumulative = p.double().cumsum(-1)
+    cumulative = cumulative / cumulative[..., -1:]
+    u = u.clamp(max=1.0 - 2.0**-53).contiguous()
+    return torch.searchsorted(cumulative, u, right=True)
+
+
+def _uniform(p: Tensor, columns: int, rng: torch.Generator) -> Tensor:
+    shape = (*p.shape[:-1], columns)
+    return torch.rand(shape, generator=rng, dtype=torch.float64, device=p.device)
+
+
+def _rungs(p: Tensor) -> Tensor:
+    return torch.arange(p.shape[-1], dtype=torch.float64, device=p.device)
+
+
+def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
+    """Resample with one uniform: ``u_j = (j + u) / n``. Lowest variance, the default.
+
+    Source: Kitagawa 1996. Offspring of walker i: ``n p_i`` in expectation, always its floor or
+    ceiling.
+    """
+    n = p.shape[-1]
+    return _invert(p, (_rungs(p) + _uniform(p, 1, rng)) / n)
+
+
+def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
+    """Resample with one uniform per stratum: ``u_j = (j + u_j) / n``. Source: Kitagawa 1996."""
+    n = p.shape[-1]
+    return _invert(p, (_rungs(p) + _uniform(p, n, rng)) / n)
+
+
+def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
+    """Resample n times independently. Source: Gordon, Salmond, Smith 1993."""
+    return _invert(p, _uniform(p, p.shape[-1], rng))
+
+
+def residual(p: Tensor, rng: torch.Generator) -> Tensor:
+    """Copy walker i ``floor(n p_i)`` times, draw the rest from what is left over.
+
+    Source: Liu and Chen 1998.
+    """
+    n = p.shape[-1]
+    expected = n * p.double()
+    copies = expected.floor()
+    cumulative = copies.cumsum(-1).contiguous()
+    slot = _rungs(p).expand_as(expected).contiguous()
+    certain = torch.searchsorted(cumulative, slot, right=True).clamp(max=n - 1)
+    rest = expected - copies
+    # where nothing is left over every slot is certain; any positive weights will do
+    rest = torch.where(rest.sum(-1, keepdim=True) > 0, rest, expected)
+    drawn = _invert(rest, _uniform(p, n, rng))
+    return torch.where(slot < cumulative[..., -1:], certain, drawn)
