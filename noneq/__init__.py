@@ -1,7 +1,8 @@
 """Maximum-likelihood energy-based models with weighted walkers and a known normalising constant.
 
 >>> import torch, noneq
->>> noneq.Walkers.sample(noneq.Gaussian(torch.zeros(2), noneq.Identity()), 64, torch.Generator()).ess
+>>> base = noneq.Gaussian(torch.zeros(2), noneq.Identity())
+>>> noneq.Walkers.sample(base, 64, torch.Generator()).ess
 1.0
 """
 

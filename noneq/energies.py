@@ -5,8 +5,9 @@ besides: ``sample(n, rng)`` and ``log_z()`` where both are exact (such a model c
 and its own ``evaluate(x, was, graph)`` where the energy and its gradient come cheaper than by
 automatic differentiation.
 
-`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u`` the
-energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), at least ``g = dU/dx``.
+`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u``
+the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), at least ``g =
+dU/dx``.
 """
 
 from __future__ import annotations
@@ -75,18 +76,20 @@ def evaluate(
 
     Automatic mixed precision is switched off inside: weights are differences of energies.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        own = getattr(model, "evaluate", None)
-        if own is not None:
-            u, cache = own(x, was, graph)
-            return u, cache
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_(True)
-            u = model(leaf)
-            if u.shape != x.shape[:1]:
-                raise ValueError(_shape_message(model, u, x))
-            (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
-        return (u if graph else u.detach()), {"g": g}
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return evaluate(model, x, was, graph=graph)
+    own = getattr(model, "evaluate", None)
+    if own is not None:
+        found: tuple[Tensor, Cache] = own(x, was, graph)
+        return found
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_(True)
+        u = model(leaf)
+        if u.shape != x.shape[:1]:
+            raise ValueError(_shape_message(model, u, x))
+        (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
+    return (u if graph else u.detach()), {"g": g}
 
 
 def fingerprint(model: object) -> Tensor | None:
@@ -144,10 +147,10 @@ class Gaussian(nn.Module):
     ) -> Gaussian:
         """Fit to the rows of x by shrunk maximum likelihood.
 
-        ``full`` is the Ledoit-Wolf estimate (2004), ``diagonal`` the variances, ``low-rank`` probabilistic
-        PCA with per-coordinate noise. Every variance is raised by ``floor`` times the mean variance,
-        so constant, collinear or too few rows still give a proper density; ``noise`` is the standard
-        deviation of Gaussian noise that the data will have added.
+        ``full`` is the Ledoit-Wolf estimate (2004), ``diagonal`` the variances, ``low-rank``
+        probabilistic PCA with per-coordinate noise. Every variance is raised by ``floor`` times
+        the mean variance, so constant, collinear or too few rows still give a proper density;
+        ``noise`` is the standard deviation of Gaussian noise that the data will have added.
 
         Raises ValueError for fewer than two rows, non-finite values, or rows that are all equal.
         """
@@ -222,7 +225,8 @@ class GaussianMixture(nn.Module):
 
     means: Tensor
     roots: Tensor
-    inverses: Tensor
+    whiten: Tensor
+    offset: Tensor
     log_norms: Tensor
     log_masses: Tensor
 
@@ -234,7 +238,11 @@ class GaussianMixture(nn.Module):
         norms = torch.tensor([d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors])
         self.register_buffer("means", means.detach().clone())
         self.register_buffer("roots", torch.stack([f.root for f in factors]))
-        self.register_buffer("inverses", torch.stack([f.inverse for f in factors]))
+        # all K inverse roots side by side: (d, K d), and the means seen through them
+        inverses = torch.stack([f.inverse for f in factors])
+        self.register_buffer("whiten", inverses.flatten(0, 1).T.contiguous())
+        offset = -(inverses @ means.flatten(1)[..., None].float()).flatten()
+        self.register_buffer("offset", offset)
         self.register_buffer("log_norms", norms.to(means.dtype))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
         pi = (masses / masses.sum()).to(covariances)
@@ -269,10 +277,10 @@ class GaussianMixture(nn.Module):
         return cls(means, covariances.to(x.device), masses.to(x.device))
 
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = x.flatten(1) - self.means.flatten(1)[:, None]  # (K, B, d)
-        z = centred @ self.inverses.mT
-        log_p = self.log_masses - self.log_norms - z.square().sum(-1).T / 2  # (B, K)
-        return z, log_p
+        """Whitened residuals (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K), one product."""
+        k = len(self.means)
+        z = torch.addmm(self.offset, x.flatten(1), self.whiten).view(len(x), k, -1)
+        return z, self.log_masses - self.log_norms - z.square().sum(-1) / 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (B,)."""
@@ -287,8 +295,9 @@ class GaussianMixture(nn.Module):
         """Energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""
         with torch.no_grad():
             z, log_p = self._whitened(x)
-            weighted = log_p.softmax(1).T[..., None] * z
-            return -log_p.logsumexp(1), {"g": (weighted @ self.inverses).sum(0).view_as(x)}
+            u = -log_p.logsumexp(1)
+            z *= (log_p + u[:, None]).exp()[..., None]
+            return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """n exact samples (n, *shape)."""
@@ -440,7 +449,9 @@ class _OnPath:
 def _shape_message(model: object, u: Tensor, x: Tensor) -> str:
     hint = "return net(x).squeeze(-1)" if u.dim() == 2 else "one energy per row, not their sum"
     name = type(model).__name__
-    return f"{name} returned shape {tuple(u.shape)} for {len(x)} rows; expected ({len(x)},): {hint}"
+    return (
+        f"{name} returned shape {tuple(u.shape)} for {len(x)} rows; expected ({len(x)},): {hint}"
+    )
 
 
 def check_energy(model: Energy, x: Tensor) -> None:

@@ -112,6 +112,7 @@ def log_z(
     n: int = 1024,
     temperatures: int | Schedule = 1000,
     equilibrate: int = 200,
+    kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
 ) -> Estimate:
     """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
@@ -125,6 +126,8 @@ def log_z(
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
         temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
         equilibrate: moves under the model before the backward side starts.
+        kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
+            covariance.
         rng: source of randomness on the base's device; default seed 0.
 
     Raises:
@@ -138,21 +141,19 @@ def log_z(
     path = GeometricPath(base, energy)
     schedule = temperatures
     if not isinstance(schedule, Schedule):
-        schedule = pilot(path, default_kernel(base, rng), rng).resized(schedule)
+        schedule = pilot(path, kernel or default_kernel(base, rng), rng).resized(schedule)
 
     end = path.at(1.0)
-    forward = _run(schedule.forward(path), Walkers.sample(base, n, rng), rng)
+    forward = anneal(schedule.forward(path), Walkers.sample(base, n, rng), rng)
     backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
     for _ in range(equilibrate):
         backward = backward.move(schedule.kernels[-1], end, rng)
     equilibrium = backward.state.u
-    backward = _run(schedule.backward(path), backward, rng)
+    backward = anneal(schedule.backward(path), backward, rng)
     ratio = backward.log_z  # of the base's Z to the model's
     lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
     alarms = _alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
-    return Estimate(
-        lower, upper, tuple(alarms), forward.ess, forward.survivors, schedule, forward
-    )
+    return Estimate(lower, upper, tuple(alarms), forward.ess, forward.survivors, schedule, forward)
 
 
 def nll(
@@ -212,14 +213,6 @@ def _device(base: Solvable, data: Tensor | None) -> torch.device:
         return data.device
     buffers = list(base.buffers()) if isinstance(base, torch.nn.Module) else []
     return buffers[0].device if buffers else torch.device("cpu")
-
-
-def _run(
-    models: Iterator[tuple[Energy, Kernel]], walkers: Walkers, rng: torch.Generator
-) -> Walkers:
-    for walkers in anneal(models, walkers, rng):  # noqa: B020
-        pass
-    return walkers
 
 
 def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:

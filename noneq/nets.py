@@ -1,8 +1,8 @@
 """Networks ``f: (B, *shape) -> (B,)`` whose last layer starts at zero.
 
-So ``Tilted(base, net)`` is the base itself before the first update. All are smooth (SiLU): Langevin
-kernels follow the gradient, and a kinked energy costs acceptance. None normalises over the batch:
-the energy of a row must not depend on the other rows.
+So ``Tilted(base, net)`` is the base itself before the first update. All are smooth (SiLU):
+Langevin kernels follow the gradient, and a kinked energy costs acceptance. None normalises over
+the batch: the energy of a row must not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class MLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Strided convolutions for images: the resolution halves at each layer, then a linear read-out.
+    """Strided convolutions for images: each layer halves the resolution; a linear read-out.
 
     Arguments:
         shape: ``(channels, height, width)`` of one image.
@@ -76,7 +76,10 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1), nn.SiLU(), nn.Conv2d(width, width, 3, 1, 1)
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, 1, 1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, 1, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

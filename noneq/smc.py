@@ -2,10 +2,10 @@ r"""Annealing: walkers carried from one energy to another along a path of energi
 
     walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
 
-for each model of the path: annealed importance sampling (Neal 2001) with resampling, an SMC sampler
-(Del Moral, Doucet, Jasra 2006). log Z is unbiased only if temperatures and step sizes do not depend
-on the walkers they weigh. So `pilot` adapts both on walkers of its own, which are then thrown away,
-and `anneal` follows the frozen `Schedule`.
+for each model of the path: annealed importance sampling (Neal 2001) with resampling, an SMC
+sampler (Del Moral, Doucet, Jasra 2006). log Z is unbiased only if temperatures and step sizes do
+not depend on the walkers they weigh. So `pilot` adapts both on walkers of its own, which are
+then thrown away, and `anneal` follows the frozen `Schedule`.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def anneal(
     rng: torch.Generator,
     *,
     ess_min: float = 0.5,
-) -> Iterator[Walkers]:
-    """Carry the walkers through the models; yields them after each.
+) -> Walkers:
+    """Carry the walkers through the models.
 
     Arguments:
         models: pairs of an energy and the kernel that moves towards it, e.g. `Schedule.forward`.
@@ -94,7 +94,7 @@ def anneal(
     """
     for model, kernel in models:
         walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
-        yield walkers
+    return walkers
 
 
 def pilot(

@@ -1,20 +1,21 @@
 r"""Maximum-likelihood training with weighted walkers.
 
-The gradient of the cross-entropy, ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, has its second mean taken
-over weighted walkers, so it stays right although they lag behind the moving model. One iteration, for
-a kernel that needs a fresh state:
+The gradient of the cross-entropy, ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, has its second mean
+taken over weighted walkers, so it stays right although they lag behind the moving model. One
+iteration, for a kernel that needs a fresh state:
 
 1. walkers: reweight to the new parameters, the graph kept (done by the last trusted step);
 2. loss ``mean U(data) - sum_i p_i U(x_i)``, its gradient;
 3. resample where the effective sample size is low; K moves at fixed energy;
 4. optimiser step under the trust region.
 
-That is K + 1 evaluations of each walker, as many as persistent contrastive divergence. With `ULA` on
-stale states (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and
-4 fall together: the move's own evaluation serves the next loss, one evaluation for K = 1.
+That is K + 1 evaluations of each walker, as many as persistent contrastive divergence. With
+`ULA` on stale states (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414)
+steps 1, 3 and 4 fall together: the move's own evaluation serves the next loss, one evaluation
+for K = 1.
 
-Persistent contrastive divergence is ``Settings(weighted=False, start="data")``, contrastive divergence
-``Settings(weighted=False, start="data", restart=True)``.
+Persistent contrastive divergence is ``Settings(weighted=False, start="data")``, contrastive
+divergence ``Settings(weighted=False, start="data", restart=True)``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from noneq.data import check_data
 from noneq.energies import GeometricPath, Solvable, check_energy
 from noneq.kernels import MALA, Kernel, Repeat
 from noneq.likelihood import default_kernel
-from noneq.smc import Schedule, anneal, pilot
+from noneq.smc import anneal, pilot
 from noneq.trust import TrustRegion
 from noneq.walkers import LogZ, Walkers
 
@@ -50,7 +51,7 @@ class Settings:
         tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
         ess_min: resample below this effective sample size.
         renew: iterations between renewals of all walkers from the base by annealing; 0: never.
-        pilot_cess: conditional effective sample size of one temperature of a renewal.
+        temperatures: steps of a renewal's annealing, each one evaluation of every walker.
         batch: data rows an iteration.
         noise: standard deviation of Gaussian noise added afresh to every batch.
         active: move only this many walkers an iteration, chosen at random; None: all.
@@ -65,7 +66,7 @@ class Settings:
     tau: float | None = 0.1
     ess_min: float = 0.5
     renew: int = 500
-    pilot_cess: float = 0.98
+    temperatures: int = 500
     batch: int = 256
     noise: float = 0.0
     active: int | None = None
@@ -80,7 +81,9 @@ class Settings:
         if not 0 <= self.ess_min <= 1:
             raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
         if self.held_out % 8:
-            raise ValueError(f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}")
+            raise ValueError(
+                f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}"
+            )
         if self.start not in ("base", "data"):
             raise ValueError(f"start is 'base' or 'data', got {self.start!r}")
         if not self.noise >= 0:
@@ -249,7 +252,9 @@ def _begin(
     rng: torch.Generator,
 ) -> Trained:
     base = getattr(energy, "base", None)
-    if not isinstance(base, Solvable) and (settings.start == "base" or settings.renew or settings.held_out):
+    if not isinstance(base, Solvable) and (
+        settings.start == "base" or settings.renew or settings.held_out
+    ):
         raise ValueError(
             "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), or "
             "Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
@@ -311,7 +316,11 @@ def _iterate(
 
 
 def _follow(
-    held: Walkers | None, moves: Kernel, energy: nn.Module, rng: torch.Generator, settings: Settings
+    held: Walkers | None,
+    moves: Kernel,
+    energy: nn.Module,
+    rng: torch.Generator,
+    settings: Settings,
 ) -> Walkers | None:
     """Held-out walkers on the same path."""
     if held is None:
@@ -332,31 +341,21 @@ def _renew(
     assert isinstance(base, Solvable)
     path = GeometricPath(base, energy)
     try:
-        schedule = pilot(path, state.kernel, rng, cess=settings.pilot_cess)
+        schedule = pilot(path, state.kernel, rng).resized(settings.temperatures)
     except RuntimeError:
         return False, state
-    fresh = _annealed(base, path, schedule, len(state.walkers), 1, rng)
-    old, new = state.walkers.survivors, fresh.survivors
-    if settings.weighted and not new > old:
+
+    def fresh(like: Walkers) -> Walkers:
+        start = Walkers.sample(base, len(like), rng, islands=like.islands)
+        return anneal(schedule.forward(path), start, rng)
+
+    walkers = fresh(state.walkers)
+    if settings.weighted and not walkers.survivors > state.walkers.survivors:
         return False, state
-    held = state.held_out
-    if held is not None:
-        held = _annealed(base, path, schedule, len(held), held.islands, rng)
-    return True, replace(state, walkers=fresh, held_out=held)
-
-
-def _annealed(
-    base: Solvable,
-    path: GeometricPath,
-    schedule: Schedule,
-    n: int,
-    islands: int,
-    rng: torch.Generator,
-) -> Walkers:
-    walkers = Walkers.sample(base, n, rng, islands=islands)
-    for walkers in anneal(schedule.forward(path), walkers, rng):  # noqa: B020
-        pass
-    return walkers
+    held = None if state.held_out is None else fresh(state.held_out)
+    if not settings.weighted:
+        walkers = walkers.resample(1.0, rng)
+    return True, replace(state, walkers=walkers, held_out=held)
 
 
 def _record(

@@ -4,9 +4,9 @@ A step that changes the energy by dU leaves of the walkers' effective sample siz
 
     ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``,
 
-to first order ``exp(-Var_p dU)``. The trust region scales every step so that ``-log CESS`` is about
-``tau``: the walkers set the speed, not the learning rate. Scaling the displacement by lambda equals a
-learning rate multiplied by lambda for SGD, Adam and their kin.
+to first order ``exp(-Var_p dU)``. The trust region scales every step so that ``-log CESS`` is
+about ``tau``: the walkers set the speed, not the learning rate. Scaling the displacement by
+lambda equals a learning rate multiplied by lambda for SGD, Adam and their kin.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class TrustRegion:
     ``2 tau`` is shortened and judged again (the walkers are then evaluated again: `redone`).
 
     Arguments:
-        tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the walkers
-            closer to the model.
+        tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
+            walkers closer to the model.
         most: the largest scale; ``inf`` makes the result independent of the learning rate, 1 makes
             it an upper limit.
         memory: how much of the prediction is kept from step to step, in [0, 1).
@@ -46,8 +46,8 @@ class TrustRegion:
         redone: evaluations of the walkers beyond one per step, since the start.
         steps: steps taken, since the start.
 
-    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost becomes
-    ``tau (lr / initial_lr)^2``.
+    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost
+    becomes ``tau (lr / initial_lr)^2``.
     """
 
     def __init__(self, tau: float = 0.1, *, most: float = math.inf, memory: float = 0.8) -> None:
@@ -112,7 +112,10 @@ class TrustRegion:
             _place(parameters, old, full, scale)
             moved = advance(walkers)
             cost = -math.log(
-                max(float(weights.conditional_ess(walkers.log_w, moved.log_w - walkers.log_w)), 1e-300)
+                max(
+                    float(weights.conditional_ess(walkers.log_w, moved.log_w - walkers.log_w)),
+                    1e-300,
+                )
             )
             if math.isfinite(cost) and cost <= 2 * tau:
                 break
@@ -144,8 +147,6 @@ def _schedule(optimizer: torch.optim.Optimizer) -> float:
 
 
 @torch.no_grad()
-def _place(
-    parameters: list[Tensor], old: list[Tensor], full: list[Tensor], scale: float
-) -> None:
+def _place(parameters: list[Tensor], old: list[Tensor], full: list[Tensor], scale: float) -> None:
     for p, o, d in zip(parameters, old, full, strict=True):
         torch.add(o, d, alpha=scale, out=p)

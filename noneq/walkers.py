@@ -11,12 +11,12 @@ move      x -> y by a kernel              ``log [e^{-U'(y)} q(y->x)] - log [e^{-
 
 Any alternation of the two telescopes to the exact weight of the path, so that at every moment
 ``sum_i w_i f(x_i) / sum_i w_i`` estimates the mean of f under the present model and
-``log Z = log Z_start + log mean_i w_i``. Resampling makes the weights of an island equal to its mean
-weight, so nothing has to be remembered apart: the mean is all of log Z at any time.
+``log Z = log Z_start + log mean_i w_i``. Resampling gives every walker of an island the island's
+mean weight, so nothing has to be remembered apart: the mean is all of log Z at any time.
 
-Sources: Jarzynski 1997; Neal 2001 (annealed importance sampling); Del Moral, Doucet, Jasra 2006 (SMC
-samplers); Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414; training); Carbone 2025 (arXiv
-2506.07843; any kernel).
+Sources: Jarzynski 1997; Neal 2001 (annealed importance sampling); Del Moral, Doucet, Jasra 2006
+(SMC samplers); Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414; training); Carbone 2025
+(arXiv 2506.07843; any kernel).
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class Walkers:
     # -- making them --------------------------------------------------------------------------
 
     @classmethod
-    def sample(
-        cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8
-    ) -> Walkers:
+    def sample(cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8) -> Walkers:
         """N exact samples of a solvable model, weights 1.
 
         Raises ValueError if n < 2 or n is not a multiple of the number of islands.
@@ -133,9 +131,7 @@ class Walkers:
     def reweight(self, energy: Energy) -> Walkers: ...
     @overload
     def reweight(self, energy: Energy, *, graph: Literal[True]) -> tuple[Walkers, Tensor]: ...
-    def reweight(
-        self, energy: Energy, *, graph: bool = False
-    ) -> Walkers | tuple[Walkers, Tensor]:
+    def reweight(self, energy: Energy, *, graph: bool = False) -> Walkers | tuple[Walkers, Tensor]:
         """Make the weights belong to ``energy``: ``log_w += U_old(x) - U_new(x)``; x stays.
 
         Costs one evaluation, none if the walkers already belong to that energy with those very
@@ -252,7 +248,7 @@ class Walkers:
         return replace(self._take(index), log_w=log_w)
 
     def unweighted(self) -> Walkers:
-        """The same positions with weights 1 and log Z unknown: persistent contrastive divergence."""
+        """The same positions, weights 1, log Z unknown: what contrastive divergence uses."""
         return replace(self, log_w=torch.zeros_like(self.log_w), log_z_start=math.nan)
 
     # -- parts of them -----------------------------------------------------------------------------
@@ -338,16 +334,15 @@ class Walkers:
     def log_z(self) -> LogZ:
         r"""``log Z_start + log mean w`` and its standard error from the islands.
 
-        With Z_r the estimate of island r: ``log mean_r Z_r`` and ``sd(Z_r) / (sqrt(R) mean_r Z_r)``.
+        With Z_r the estimate of island r: ``log mean_r Z_r`` and ``sd(Z_r) / (sqrt(R) mean_r
+        Z_r)``.
         """
         self._check()
         each_island = weights.log_mean_exp(self.log_w.view(self.islands, -1))
         value = weights.log_mean_exp(each_island)
         relative = (each_island - value).exp()
         spread = relative.std() if self.islands > 1 else torch.tensor(math.nan)
-        return LogZ(
-            self.log_z_start + float(value), float(spread) / math.sqrt(self.islands)
-        )
+        return LogZ(self.log_z_start + float(value), float(spread) / math.sqrt(self.islands))
 
     @property
     def survivors(self) -> float:
@@ -385,6 +380,9 @@ class _Graphed:
         return self.energy(x)
 
     def evaluate(
-        self, x: Tensor, was: Cache | None = None, graph: bool = True  # noqa: ARG002
+        self,
+        x: Tensor,
+        was: Cache | None = None,
+        graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         return evaluate(self.energy, x, was, graph=True)

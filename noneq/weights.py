@@ -62,9 +62,9 @@ def ess(log_w: Tensor) -> Tensor:
 def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
     r"""What an increment ``d`` of the log-weights leaves of the effective sample size.
 
-    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1], and
-    1 where ``d`` is constant on the living. Unlike a ratio of two ``ess`` it does not reward an
-    increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv 1303.3123).
+    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1],
+    and 1 where ``d`` is constant on the living. Unlike a ratio of two ``ess`` it does not reward
+    an increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv 1303.3123).
     """
     log_p = log_w.double().log_softmax(-1)
     d = torch.where(log_p == -math.inf, 0.0, increment.double())

@@ -5,8 +5,8 @@ A kernel is called as ``kernel(model, state, rng) -> (state, dlog_w, info)``. Th
     ``log [exp(-U'(y)) q_back(y -> x)] - log [exp(-U(x)) q_fwd(x -> y)]``
 
 with U the energy the state was last seen under (``state.u``: the one its log-weight already
-includes) and U' the model given. It is 0 for a kernel that leaves the model invariant, and then the
-state must have been evaluated under that model: such kernels say ``fresh = True``.
+includes) and U' the model given. It is 0 for a kernel that leaves the model invariant, and then
+the state must have been evaluated under that model: such kernels say ``fresh = True``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,6 @@ class Kernel(Protocol):
         """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
 
 
-
 @dataclass(frozen=True)
 class Repeat:
     """A kernel applied ``times`` times under one model.
@@ -110,7 +109,6 @@ class Repeat:
         return Repeat(self.kernel.tune(info), self.times)
 
 
-
 @dataclass(frozen=True)
 class Chain:
     """Several kernels, one after the other, under one model.
@@ -138,7 +136,6 @@ class Chain:
     def tune(self, info: Info) -> Chain:
         """Tune every kernel by the common observation."""
         return Chain(tuple(kernel.tune(info) for kernel in self.kernels))
-
 
 
 def _compose(

@@ -31,9 +31,10 @@ def _propose(
 
     ``U(x) - U'(y) + d.(g + g')/2 + (h/4) (g.M g - g'.M g')``, ``d = y - x``, with (U, g) as the
     state has seen them and (U', g') of the model. A detailed derivation from the two Gaussian
-    densities is in docs/mathematics.md. With U' = U it is the fresh form and MALA's log acceptance ratio;
-    with a stale state it is the weight of Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023
-    (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one evaluation a step.
+    densities is in docs/mathematics.md. With U' = U it is the fresh form and MALA's log
+    acceptance ratio; with a stale state it is the weight of Algorithm 1 of Carbone, Hua, Coste,
+    Vanden-Eijnden 2023 (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one
+    evaluation a step.
     """
     g = state.cache["g"]
     a = factor.t_mul(g)  # |a|^2 = g.M g
@@ -50,9 +51,10 @@ def _propose(
 class ULA:
     r"""The unadjusted Langevin algorithm, exact with its weight at every step size.
 
-    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``. Given a
-    stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of arXiv
-    2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the model first.
+    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``.
+    Given a stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of
+    arXiv 2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the
+    model first.
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``.
@@ -84,7 +86,6 @@ class ULA:
         return self
 
 
-
 @dataclass(frozen=True)
 class MALA:
     r"""The Metropolis-adjusted Langevin algorithm. It leaves the model invariant: no weight.
@@ -95,7 +96,8 @@ class MALA:
     Arguments:
         h: step size > 0. On a whitened Gaussian of dimension d about ``1.3 d^(-1/3)``.
         factor: root L of the preconditioner M, best near the model's covariance.
-        goal: acceptance that `tune` steers to; 0.574 is optimal as d grows (Roberts, Rosenthal 1998).
+        goal: acceptance that `tune` steers to; 0.574 is optimal as d grows (Roberts and
+            Rosenthal 1998).
         rate: how fast: ``h <- h exp(rate (accept - goal))``.
     """
 
