@@ -84,7 +84,7 @@ class Walkers:
     _seen: _Seen | None = field(default=None, repr=False)
     _u: Tensor | None = field(default=None, repr=False)
 
-    # -- making them --------------------------------------------------------------------------
+    # -- making them
 
     @classmethod
     def sample(cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8) -> Walkers:
@@ -125,7 +125,7 @@ class Walkers:
             _seen=_Seen(energy, fingerprint(energy)),
         )
 
-    # -- the events -----------------------------------------------------------------------------
+    # -- the events
 
     @overload
     def reweight(self, energy: Energy) -> Walkers: ...
@@ -251,7 +251,7 @@ class Walkers:
         """The same positions, weights 1, log Z unknown: what contrastive divergence uses."""
         return replace(self, log_w=torch.zeros_like(self.log_w), log_z_start=math.nan)
 
-    # -- parts of them -----------------------------------------------------------------------------
+    # -- parts of them
 
     def _take(self, index: Tensor) -> Walkers:
         return replace(
@@ -292,7 +292,7 @@ class Walkers:
             _u=None,
         )
 
-    # -- what they know ----------------------------------------------------------------------------
+    # -- what they know
 
     def __len__(self) -> int:
         return len(self.log_w)
@@ -346,7 +346,7 @@ class Walkers:
 
     @property
     def survivors(self) -> float:
-        r"""Effective number of founders, ``1 / sum_a P_a^2``, P_a the weight of a's descendants."""
+        r"""Effective number of founders, ``1 / sum_a P_a^2``, P_a the mass descended from a."""
         mass = torch.zeros(len(self), dtype=torch.float64, device=self.log_w.device)
         mass = mass.index_add(0, self.founders, self.p)
         return float(1.0 / mass.square().sum())

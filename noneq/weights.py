@@ -34,7 +34,7 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
     r"""Logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``, shape (...).
 
     >>> log_mean_exp(torch.tensor([0.0, math.log(3.0)])).exp()
-    tensor(2., dtype=torch.float64)
+    tensor(2.0000, dtype=torch.float64)
     """
     return log_w.double().logsumexp(-1) - math.log(log_w.shape[-1])
 
