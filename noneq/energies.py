@@ -296,7 +296,8 @@ class GaussianMixture(nn.Module):
         with torch.no_grad():
             z, log_p = self._whitened(x)
             u = -log_p.logsumexp(1)
-            z *= (log_p + u[:, None]).exp()[..., None]
+            r = (log_p + u[:, None]).exp()
+            z *= torch.where(r < 1e-20, 0.0, r)[..., None]  # denormal numbers are slow
             return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:

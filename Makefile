@@ -1,0 +1,43 @@
+# make demo   environment, pinned install, the digits benchmark (120 s of training, one seed)
+# make test   environment, pinned install, linters, types, the whole suite
+# make evidence   every recorded figure of benchmarks/results, from scratch (about an hour)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test mutants evidence lint types format clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.digits demo
+
+test: $(VENV)/.installed lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+mutants: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
+evidence: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.digits table
+	$(BIN)/python -m benchmarks.mixture
+	$(BIN)/python -m benchmarks.gradient
+	$(BIN)/python -m benchmarks.cost
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
