@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["MLP", "ConvNet", "ResNet"]
@@ -28,9 +29,14 @@ class MLP(nn.Module):
         shape: the shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
         width: hidden units of a layer.
         depth: hidden layers.
+        gain: of the first layer over torch's default. At 1 the first features are nearly linear
+            on standardised data, and a base that matches mean and covariance has already
+            learned all that linear features can tell.
     """
 
-    def __init__(self, shape: int | Sequence[int], width: int = 256, depth: int = 2) -> None:
+    def __init__(
+        self, shape: int | Sequence[int], width: int = 256, depth: int = 2, *, gain: float = 3.0
+    ) -> None:
         super().__init__()
         dim = shape if isinstance(shape, int) else math.prod(shape)
         layers: list[nn.Module] = []
@@ -38,6 +44,8 @@ class MLP(nn.Module):
             layers += [nn.Linear(dim, width), nn.SiLU()]
             dim = width
         self.net = nn.Sequential(*layers, _zero(nn.Linear(dim, 1)))
+        with torch.no_grad():
+            next(self.net.parameters()).mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scalars (B,)."""

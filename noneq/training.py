@@ -101,12 +101,15 @@ class Trained:
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
         kernel: as adapted so far (one move).
+        trust: the trust region with its memory, or None; changed in place as training goes on.
+            Set its ``tau`` between iterations for a schedule.
     """
 
     iteration: int
     walkers: Walkers
     held_out: Walkers | None
     kernel: Kernel
+    trust: TrustRegion | None
 
 
 @dataclass(frozen=True)
@@ -226,22 +229,20 @@ def train(
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
-    trust = None if settings.tau is None else TrustRegion(settings.tau)
     state = resume or _begin(energy, data, settings, kernel, rng)
     start = time.perf_counter()
     while True:
         x = _batch(data, settings, rng)
-        walkers, data_energy, walker_energy = _iterate(
-            energy, x, state, settings, optimizer, rng, trust
-        )
+        walkers, data_energy, walker_energy = _iterate(energy, x, state, settings, optimizer, rng)
         moves = Repeat(state.kernel, settings.moves)
         held = _follow(state.held_out, moves, energy, rng, settings)
         iteration = state.iteration + 1
-        state = Trained(iteration, walkers, held, state.kernel.tune(walkers.info))
+        kernel = state.kernel.tune(walkers.info)
+        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=kernel)
         renewed = None
         if settings.renew and iteration % settings.renew == 0:
             renewed, state = _renew(energy, state, settings, rng)
-        yield _record(state, settings, data_energy, walker_energy, trust, renewed, start)
+        yield _record(state, settings, data_energy, walker_energy, renewed, start)
 
 
 def _begin(
@@ -268,7 +269,8 @@ def _begin(
         walkers = Walkers.sample(base, n, rng, islands=1)
     else:
         walkers = Walkers.at(_batch(data, settings, rng, n), energy)
-    return Trained(0, walkers, held, kernel or MALA(0.01))
+    trust = None if settings.tau is None else TrustRegion(settings.tau)
+    return Trained(0, walkers, held, kernel or MALA(0.01), trust)
 
 
 def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None) -> Tensor:
@@ -287,7 +289,6 @@ def _iterate(
     settings: Settings,
     optimizer: torch.optim.Optimizer,
     rng: torch.Generator,
-    trust: TrustRegion | None,
 ) -> tuple[Walkers, Tensor, Tensor]:
     """`step` on all walkers, on some of them, without weights, or from the data."""
     walkers, kernel = state.walkers, Repeat(state.kernel, settings.moves)
@@ -308,7 +309,7 @@ def _iterate(
         kernel=None if settings.restart else kernel,
         optimizer=optimizer,
         rng=rng,
-        trust=trust,
+        trust=state.trust,
         ess_min=settings.ess_min,
     )
     walkers = part if index is None else walkers.put(index, part)
@@ -363,11 +364,10 @@ def _record(
     settings: Settings,
     data_energy: Tensor,
     walker_energy: Tensor,
-    trust: TrustRegion | None,
     renewed: bool | None,
     start: float,
 ) -> Record:
-    walkers, held = state.walkers, state.held_out
+    walkers, held, trust = state.walkers, state.held_out, state.trust
     unknown = LogZ(math.nan, math.nan)
     current = settings.weighted and settings.active is None
     return Record(

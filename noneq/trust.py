@@ -103,11 +103,8 @@ class TrustRegion:
         optimizer.step()
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
-        scale = 1.0
-        if self._length is not None:
-            scale = min(self.most, math.sqrt(tau) / max(self._length, 1e-30))
-        else:
-            scale = min(self.most, 1.0)
+        guess = 1.0 if self._length is None else math.sqrt(tau) / self._length
+        scale = min(self.most, guess)
         for _ in range(20):
             _place(parameters, old, full, scale)
             moved = advance(walkers)
@@ -123,9 +120,11 @@ class TrustRegion:
             shrink = math.sqrt(tau / cost) if math.isfinite(cost) else 0.1
             scale *= max(0.1, 0.9 * shrink)
         else:
+            _place(parameters, old, full, 0.0)
             raise FloatingPointError(
-                "no step in the direction of the gradient, however short, keeps the walkers' "
-                "weights finite: the model has diverged; lower tau or go back to a checkpoint"
+                "no step along the gradient, however short, keeps the walkers' weights finite: "
+                "the model has diverged (its parameters are as they were before the step); "
+                "lower tau, or go back to a checkpoint"
             )
         self._learn(scale, cost)
         return moved
