@@ -1,0 +1,1 @@
+"""Programs that regenerate every figure and table the project quotes."""

@@ -137,11 +137,12 @@ def log_z(
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
     base = _base(energy, base, data)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
-    check_energy(energy, base.sample(16, rng) if data is None else data[:16])
+    probe = base.sample(16, rng) if data is None else data[:16]
+    check_energy(energy, probe)
     path = GeometricPath(base, energy)
     schedule = temperatures
     if not isinstance(schedule, Schedule):
-        schedule = pilot(path, kernel or default_kernel(base, rng), rng).resized(schedule)
+        schedule = pilot(path, kernel or default_kernel(base, probe), rng).resized(schedule)
 
     end = path.at(1.0)
     forward = anneal(schedule.forward(path), Walkers.sample(base, n, rng), rng)
@@ -192,11 +193,10 @@ def energies(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
     return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
 
 
-def default_kernel(base: Solvable, rng: torch.Generator) -> MALA:
-    """MALA preconditioned by the base's covariance, with the step of a whitened Gaussian."""
+def default_kernel(base: Solvable, x: Tensor) -> MALA:
+    """MALA for rows like x, preconditioned by the base's covariance if it has one."""
     factor: Factor = getattr(base, "factor", None) or Identity()
-    dim = base.sample(1, rng)[0].numel()
-    return MALA(1.3 * dim ** (-1 / 3), factor)
+    return MALA(1.3 * x[0].numel() ** (-1 / 3), factor)
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None) -> Solvable:

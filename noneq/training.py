@@ -262,7 +262,7 @@ def _begin(
         )
     n, held = settings.walkers, None
     if isinstance(base, Solvable):
-        kernel = kernel or default_kernel(base, rng)
+        kernel = kernel or default_kernel(base, data)
         if settings.held_out:
             held = Walkers.sample(base, settings.held_out, rng)
     if isinstance(base, Solvable) and settings.start == "base":

@@ -104,7 +104,7 @@ class MALA:
     h: float
     factor: Factor = field(default_factory=Identity)
     goal: float = 0.6
-    rate: float = 0.1
+    rate: float = 0.5
 
     fresh = True
 
