@@ -28,11 +28,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import noneq
+from benchmarks.baselines import NOISE, baselines, mean_error, noisy, per_row
 from benchmarks.common import record, table
 from noneq.data import digits
 from noneq.likelihood import energies
 
-NOISE, DRAWS = 0.15, 20
 SHAPE = (8, 8)
 
 
@@ -88,19 +88,6 @@ class Result:
     def nll(self) -> float:
         """Mean over the test images."""
         return sum(self.test) / len(self.test) if self.test else math.nan
-
-
-def noisy(x: Tensor) -> Tensor:
-    """Every row with each of the noise draws, (M DRAWS, 64): the same for every model."""
-    rng = torch.Generator().manual_seed(20)
-    x = x.repeat(DRAWS, 1)
-    return x + NOISE * torch.randn(x.shape, generator=rng)
-
-
-def per_row(score: Callable[[Tensor], Tensor], x: Tensor) -> list[float]:
-    """NLL of each row, mean over the noise draws."""
-    values: list[float] = score(noisy(x)).view(DRAWS, -1).mean(0).tolist()
-    return values
 
 
 def fit(
@@ -192,50 +179,9 @@ def bracket(
     )
 
 
-# -- what it is compared with -----------------------------------------------------------------
-
-
-def baselines() -> dict[str, list[float]]:
-    """Test NLL of each row; their own parameters are chosen on the validation rows."""
-    from sklearn.neighbors import KernelDensity
-
-    data = digits()
-    gaussian = noneq.Gaussian.fit(data.train, noise=NOISE)
-    found = {
-        "Gaussian": per_row(lambda x: gaussian(x).double() + gaussian.log_z(), data.test),
-    }
-
-    def kde(bandwidth: float) -> Callable[[Tensor], Tensor]:
-        fitted = KernelDensity(bandwidth=bandwidth).fit(data.train.numpy())
-        return lambda x: -torch.from_numpy(fitted.score_samples(x.numpy()))
-
-    def mixture(components: int, extra: float) -> Callable[[Tensor], Tensor]:
-        noise = math.sqrt(NOISE**2 + extra)
-        fitted = noneq.GaussianMixture.fit(data.train, components, noise=noise, floor=0.0)
-        return lambda x: fitted(x).double()
-
-    choices: dict[str, list[Callable[[Tensor], Tensor]]] = {
-        "kernel density": [kde(b) for b in (0.2, 0.22, 0.24, 0.26, 0.28)],
-        "Gaussian mixture, 10 full": [mixture(10, 0.0)],
-        "Gaussian mixture, chosen": [
-            mixture(k, e) for k in (10, 12, 15, 20) for e in (0.005, 0.01, 0.015)
-        ],
-    }
-    held = noisy(data.validation)
-    for name, scores in choices.items():
-        best = min(scores, key=lambda score: float(score(held).mean()))
-        found[name] = per_row(best, data.test)
-    return found
-
-
-def _mean(rows: list[float]) -> tuple[float, float]:
-    x = torch.tensor(rows, dtype=torch.float64)
-    return float(x.mean()), float(x.std() / math.sqrt(len(x)))
-
-
 def _row(name: str, rows: list[float], than: list[float], *more: str) -> list[str]:
-    value, error = _mean(rows)
-    paired, paired_error = _mean([a - b for a, b in zip(rows, than, strict=True)])
+    value, error = mean_error(rows)
+    paired, paired_error = mean_error([a - b for a, b in zip(rows, than, strict=True)])
     return [name, f"{value:.2f} ± {error:.2f}", f"{paired:+.2f} ± {paired_error:.2f}", *more]
 
 
@@ -347,7 +293,7 @@ def compare(seconds: float = 120.0, cell_seconds: float = 45.0, seeds: int = 3) 
     record(
         "digits",
         {
-            "baselines": {name: _mean(values) for name, values in reference.items()},
+            "baselines": {name: mean_error(values) for name, values in reference.items()},
             "headline": [_plain(r, mixture) for r in headline],
             "ablation": [_plain(r, mixture) for r in results],
         },
@@ -420,9 +366,9 @@ def _result_row(name: str, r: Result, mixture: list[float]) -> list[str]:
 
 def _plain(r: Result, mixture: list[float]) -> dict[str, object]:
     plain: dict[str, object] = asdict(r)
-    plain["test"] = _mean(r.test) if r.test else None
+    plain["test"] = mean_error(r.test) if r.test else None
     if r.test:
-        plain["paired"] = _mean([a - b for a, b in zip(r.test, mixture, strict=True)])
+        plain["paired"] = mean_error([a - b for a, b in zip(r.test, mixture, strict=True)])
     return plain
 
 

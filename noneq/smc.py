@@ -103,7 +103,7 @@ def pilot(
     rng: torch.Generator,
     *,
     n: int = 128,
-    cess: float = 0.95,
+    cess: float = 0.995,
     warmup: int = 50,
     most: int = 2000,
 ) -> Schedule:
