@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -38,6 +39,7 @@ __all__ = [
 
 Cache = dict[str, Tensor]
 _paths = itertools.count()
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 
 
 class Energy(Protocol):
@@ -96,7 +98,9 @@ def fingerprint(model: object) -> Tensor | None:
     """A number that changes when any parameter or buffer of the model changes by a single bit.
 
     None for a callable without ``parameters()``: nothing can be known about it. The number is the
-    integer sum of the bit patterns, so neither fused optimisers nor ``.data`` escape it.
+    sum of the bit patterns as integers, each times its place (overflow wraps), so that neither
+    fused optimisers nor ``.data`` nor a change of signs or of order escape it. Parameters that a
+    module has not registered (in a plain list, say) are not seen.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -107,12 +111,17 @@ def fingerprint(model: object) -> Tensor | None:
     tensors = [*model.parameters(), *model.buffers()]
     total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
     for k, tensor in enumerate(tensors, start=1):
-        bits = tensor.detach()
-        kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}.get(bits.element_size())
-        if kind is not None and not bits.is_complex():
-            bits = bits.contiguous().view(kind)
-        total = total + k * bits.sum(dtype=torch.int64).to(total.device)
+        bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
+        bits = bits if bits.element_size() >= 4 else bits.int()
+        bits = bits ^ (bits >> 15)  # else signs would only be seen modulo 2
+        places = _places(len(bits), bits.dtype, bits.device)
+        total = total + k * (bits * places).sum(dtype=bits.dtype).to(total)
     return total
+
+
+@lru_cache(maxsize=256)
+def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.arange(1, n + 1, dtype=dtype, device=device)
 
 
 # -- solvable energies -----------------------------------------------------------------------
@@ -374,6 +383,11 @@ class Tempered(nn.Module):
         """Energies (B,)."""
         return self.beta * self.energy(x)
 
+    def fingerprint(self) -> Tensor | None:
+        """The energy's, and beta's."""
+        own = fingerprint(self.energy)
+        return None if own is None else own + hash(self.beta)
+
     def evaluate(
         self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
@@ -401,7 +415,7 @@ class GeometricPath:
         self.tilt: Energy | None = (
             end.net if isinstance(end, Tilted) and end.base is start else None
         )
-        self.mark = torch.tensor(next(_paths))
+        self.mark = torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
 
     def at(self, beta: float) -> _OnPath:
         """The energy at inverse temperature beta in [0, 1]."""

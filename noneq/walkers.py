@@ -49,13 +49,9 @@ class _Seen(NamedTuple):
     model: Energy
     mark: Tensor | None
 
-    def is_now(self, model: Energy) -> bool:
-        return self.model is model and self.same_parameters(model)
-
-    def same_parameters(self, model: Energy) -> bool:
+    def same_parameters(self, mark: Tensor | None) -> bool:
         """False also where nothing can be known: then the walkers are evaluated again."""
-        now = fingerprint(model)
-        return now is not None and self.mark is not None and bool(now == self.mark)
+        return mark is not None and self.mark is not None and bool(mark == self.mark)
 
 
 @dataclass(frozen=True)
@@ -145,18 +141,18 @@ class Walkers:
         Raises:
             FloatingPointError: an energy is NaN or -inf.
         """
-        now = self._seen is not None and self._seen.is_now(energy)
+        seen = _Seen(energy, fingerprint(energy))
+        known = self._seen is not None and self._seen.same_parameters(seen.mark)
+        current = known and self._seen is not None and self._seen.model is energy
         if graph:
-            if now and self._u is not None:
+            if current and self._u is not None:
                 return self, self._u
             u, cache = self._with_graph(energy)
-            walkers = self._reweighted(energy, u.detach(), cache)
-            return replace(walkers, _u=u), u
-        if now:
+            return replace(self._reweighted(seen, u.detach(), cache), _u=u), u
+        if current:
             return self
-        known = self._seen is not None and self._seen.same_parameters(energy)
         u, cache = evaluate(energy, self.state.x, self.state.cache if known else None)
-        return self._reweighted(energy, u, cache)
+        return self._reweighted(seen, u, cache)
 
     def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
         """Evaluate with the graph kept, the dead left out: 0 x inf would be NaN in a gradient."""
@@ -167,7 +163,7 @@ class Walkers:
         kept, _ = evaluate(energy, self.state.x[alive], graph=True)
         return u.detach().masked_scatter(alive, kept), cache
 
-    def _reweighted(self, energy: Energy, u: Tensor, cache: Cache) -> Walkers:
+    def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
         state = self.state
         dead = (state.u == math.inf) | (u == math.inf)  # inf - inf is not a weight
         change = torch.where(dead, -math.inf, state.u.double() - u.double())
@@ -175,7 +171,7 @@ class Walkers:
             self,
             state=State(state.x, u, cache, state.aux),
             log_w=self.log_w + change,
-            _seen=_Seen(energy, fingerprint(energy)),
+            _seen=seen,
             _u=None,
         )
 
@@ -215,7 +211,7 @@ class Walkers:
             state=state._replace(u=u.detach()),
             log_w=torch.where(dead, -math.inf, walkers.log_w + increment.detach().double()),
             info={key: value.detach() for key, value in info.items()},
-            _seen=_Seen(energy, fingerprint(energy)),
+            _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
             _u=u if graph else None,
         )
         return (walkers, u) if graph else walkers
