@@ -1,5 +1,7 @@
 r"""Square roots of covariance matrices: ``C = L L^T`` as an operator L.
 
+Roots are computed in float64 and kept in ``dtype``, that of the vectors they will meet.
+
 One object serves twice: as the covariance of a Gaussian and as the preconditioner of a Langevin
 kernel. Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d.
 
@@ -78,10 +80,10 @@ class Diagonal(nn.Module):
 
     scale: Tensor
 
-    def __init__(self, scale: Tensor) -> None:
+    def __init__(self, scale: Tensor, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         _positive(scale, "scale")
-        self.register_buffer("scale", scale.detach().clone().float())
+        self.register_buffer("scale", scale.detach().clone().to(dtype))
 
     def mul(self, v: Tensor) -> Tensor:
         """``s * v``."""
@@ -112,15 +114,17 @@ class LowRank(nn.Module):
     q: Tensor
     stretch: Tensor
 
-    def __init__(self, scale: Tensor, loadings: Tensor) -> None:
+    def __init__(
+        self, scale: Tensor, loadings: Tensor, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         _positive(scale, "scale")
         s = scale.detach().flatten().double()
         _same_dim(loadings.shape[0], s.numel())
         q, singular, _ = torch.linalg.svd(loadings.detach().double() / s[:, None], False)
-        self.register_buffer("scale", s.float())
-        self.register_buffer("q", q.float())
-        self.register_buffer("stretch", (1 + singular.square()).sqrt().float())
+        self.register_buffer("scale", s.to(dtype))
+        self.register_buffer("q", q.to(dtype))
+        self.register_buffer("stretch", (1 + singular.square()).sqrt().to(dtype))
 
     def _stretch(self, v: Tensor, by: Tensor) -> Tensor:
         return v + ((v @ self.q) * (by - 1)) @ self.q.T
@@ -156,11 +160,18 @@ class Cholesky(nn.Module):
     root: Tensor
     inverse: Tensor
 
-    def __init__(self, covariance: Tensor) -> None:
+    def __init__(self, covariance: Tensor, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         c = covariance.detach().double()
-        if c.dim() != 2 or c.shape[0] != c.shape[1] or not torch.allclose(c, c.T, rtol=1e-4):
+        if c.dim() != 2 or c.shape[0] != c.shape[1]:
             raise ValueError(f"a covariance is a symmetric (d, d) matrix, got {tuple(c.shape)}")
+        if not bool(torch.isfinite(c).all()):
+            raise ValueError("the covariance holds NaN or infinite values")
+        skew = float((c - c.T).abs().max()) / float(c.abs().max().clamp(min=1e-300))
+        if skew > 1e-5:
+            raise ValueError(
+                f"the covariance is not symmetric (by {skew:.2g} of its largest entry)"
+            )
         root, info = torch.linalg.cholesky_ex(c)
         if int(info) > 0:
             least = float(torch.linalg.eigvalsh(c)[0])
@@ -168,8 +179,8 @@ class Cholesky(nn.Module):
                 f"the covariance is not positive definite (least eigenvalue {least:.3g}); "
                 "add a multiple of the identity, or use Gaussian.fit, which regularises"
             )
-        self.register_buffer("root", root.float())
-        self.register_buffer("inverse", torch.linalg.inv(root).float())
+        self.register_buffer("root", root.to(dtype))
+        self.register_buffer("inverse", torch.linalg.inv(root).to(dtype))
 
     def mul(self, v: Tensor) -> Tensor:
         """``L v``."""

@@ -97,10 +97,10 @@ def evaluate(
 def fingerprint(model: object) -> Tensor | None:
     """A number that changes when any parameter or buffer of the model changes by a single bit.
 
-    None for a callable without ``parameters()``: nothing can be known about it. The number is the
-    sum of the bit patterns as integers, each times its place (overflow wraps), so that neither
-    fused optimisers nor ``.data`` nor a change of signs or of order escape it. Parameters that a
-    module has not registered (in a plain list, say) are not seen.
+    None for a callable without ``parameters()``: nothing can be known about it. The number is a
+    hash of the bit patterns and their places, so that neither fused optimisers nor ``.data`` nor a
+    change of signs or of order escape it. Parameters that a module has not registered (in a plain
+    list, say) are not seen.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -113,15 +113,15 @@ def fingerprint(model: object) -> Tensor | None:
     for k, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
-        bits = bits ^ (bits >> 15)  # else signs would only be seen modulo 2
-        places = _places(len(bits), bits.dtype, bits.device)
-        total = total + k * (bits * places).sum(dtype=bits.dtype).to(total)
+        mixed = bits * _places(len(bits), bits.dtype, bits.device)
+        mixed = (mixed ^ (mixed >> 15)) * 739982445  # not linear: no two changes cancel by design
+        total = total + k * (mixed ^ (mixed >> 12)).sum(dtype=bits.dtype).to(total)
     return total
 
 
 @lru_cache(maxsize=256)
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.arange(1, n + 1, dtype=dtype, device=device)
+    return (2 * torch.arange(n, device=device) + 1).to(dtype)  # odd: no bit is shifted out
 
 
 # -- solvable energies -----------------------------------------------------------------------
@@ -172,17 +172,18 @@ class Gaussian(nn.Module):
         mean = flat.mean(0)
         centred = flat - mean
         variance = centred.square().mean(0)
-        least = floor * float(variance.mean()) + noise**2
-        if not least > 0:
+        if not float(variance.mean()) + noise**2 > 0:
             raise ValueError("all rows are equal: no density has this covariance; add noise")
+        least = floor * float(variance.mean()) + noise**2
+        dtype = x.dtype if x.is_floating_point() else torch.float32
         factor: Factor
         if kind == "full":
             from sklearn.covariance import ledoit_wolf
 
             c = torch.from_numpy(ledoit_wolf(centred.cpu().numpy(), assume_centered=True)[0])
-            factor = Cholesky(c + least * torch.eye(len(c), dtype=c.dtype))
+            factor = Cholesky(c + least * torch.eye(len(c), dtype=c.dtype), dtype)
         elif kind == "diagonal":
-            factor = Diagonal((variance + least).sqrt().view(x.shape[1:]))
+            factor = Diagonal((variance + least).sqrt().view(x.shape[1:]), dtype)
         elif kind == "low-rank":
             r = min(rank, flat.shape[1] - 1, len(flat) - 1)
             _, s, v = torch.linalg.svd(centred / math.sqrt(len(flat)), full_matrices=False)
@@ -190,10 +191,9 @@ class Gaussian(nn.Module):
             signal = (s[:r].square() - max(noise, 0.0)).clamp(min=0.0).sqrt()
             loadings = v[:r].T * signal
             own = (variance - loadings.square().sum(1)).clamp(min=0.0) + least
-            factor = LowRank(own.sqrt(), loadings)
+            factor = LowRank(own.sqrt(), loadings, dtype)
         else:
             raise ValueError(f"kind is 'full', 'diagonal' or 'low-rank', got {kind!r}")
-        dtype = x.dtype if x.is_floating_point() else torch.float32
         return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -241,8 +241,12 @@ class GaussianMixture(nn.Module):
 
     def __init__(self, means: Tensor, covariances: Tensor, masses: Tensor) -> None:
         super().__init__()
-        _positive_masses(masses)
-        factors = [Cholesky(c) for c in covariances]
+        _positive_masses(masses, len(means))
+        if len(covariances) != len(means):
+            raise ValueError(
+                f"{len(means)} means need as many covariances, got {len(covariances)}"
+            )
+        factors = [Cholesky(c, means.dtype) for c in covariances]
         d = means[0].numel()
         norms = torch.tensor([d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors])
         self.register_buffer("means", means.detach().clone())
@@ -250,12 +254,14 @@ class GaussianMixture(nn.Module):
         # all K inverse roots side by side: (d, K d), and the means seen through them
         inverses = torch.stack([f.inverse for f in factors])
         self.register_buffer("whiten", inverses.flatten(0, 1).T.contiguous())
-        offset = -(inverses @ means.flatten(1)[..., None].float()).flatten()
+        offset = -(inverses @ means.flatten(1)[..., None].to(inverses)).flatten()
         self.register_buffer("offset", offset)
         self.register_buffer("log_norms", norms.to(means.dtype))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
         pi = (masses / masses.sum()).to(covariances)
-        self.factor = Cholesky(torch.tensordot(pi, covariances, 1))  # pooled: the local scale
+        self.factor = Cholesky(
+            torch.tensordot(pi, covariances, 1), means.dtype
+        )  # pooled: the local scale
         self.to(means.device, means.dtype)
 
     @classmethod
@@ -322,9 +328,9 @@ class GaussianMixture(nn.Module):
         return 0.0
 
 
-def _positive_masses(masses: Tensor) -> None:
-    if masses.dim() != 1 or not bool((torch.isfinite(masses) & (masses > 0)).all()):
-        raise ValueError(f"masses are K positive numbers, got {masses.tolist()}")
+def _positive_masses(masses: Tensor, count: int) -> None:
+    if masses.shape != (count,) or not bool((torch.isfinite(masses) & (masses > 0)).all()):
+        raise ValueError(f"masses are K positive numbers, here {count}, got {masses.tolist()}")
 
 
 # -- energies made of energies ---------------------------------------------------------------
@@ -381,7 +387,7 @@ class Tempered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (B,)."""
-        return self.beta * self.energy(x)
+        return _times(self.beta, self.energy(x))
 
     def fingerprint(self) -> Tensor | None:
         """The energy's, and beta's."""
@@ -393,7 +399,12 @@ class Tempered(nn.Module):
     ) -> tuple[Tensor, Cache]:
         """``beta`` times the energy's own evaluation."""
         u, cache = evaluate(self.energy, x, was, graph=graph)
-        return self.beta * u, {"g": self.beta * cache["g"]}
+        return _times(self.beta, u), {"g": _times(self.beta, cache["g"])}
+
+
+def _times(beta: float, u: Tensor) -> Tensor:
+    """``beta u``, and 0 at beta = 0 even behind a hard wall, where u is infinite."""
+    return beta * u if beta > 0 else 0.0 * u.nan_to_num(posinf=0.0)
 
 
 class GeometricPath:
@@ -453,20 +464,33 @@ class _OnPath:
         if graph:
             raise ValueError("an annealed energy has no parameters to differentiate")
         ends = was if was is not None and "du" in was else self.path.ends(x)
-        u = ends["u0"] + self.beta * ends["du"]
-        g = ends["g0"] + self.beta * ends["dg"]
+        u = ends["u0"] + _times(self.beta, ends["du"])
+        g = ends["g0"] + _times(self.beta, ends["dg"])
         return u, {**ends, "g": g}
 
 
 # -- is it an energy at all? ------------------------------------------------------------------
 
 
-def _shape_message(model: object, u: Tensor, x: Tensor) -> str:
-    hint = "return net(x).squeeze(-1)" if u.dim() == 2 else "one energy per row, not their sum"
+def _shape_message(model: object, u: object, x: Tensor) -> str:
     name = type(model).__name__
+    if not isinstance(u, Tensor):
+        return f"{name} returned {type(u).__name__}; expected a tensor of {len(x)} energies"
+    hint = "return net(x).squeeze(-1)" if u.dim() == 2 else "one energy per row, not their sum"
     return (
         f"{name} returned shape {tuple(u.shape)} for {len(x)} rows; expected ({len(x)},): {hint}"
     )
+
+
+def _unsteady_layer(model: Energy) -> str | None:
+    """A layer that makes U(x) another number at every call, though f = 0 may hide it now."""
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        hooks = module._forward_pre_hooks.values()
+        kinds = [type(module).__name__, *(type(hook).__name__ for hook in hooks)]
+        found = [k for k in kinds if "Dropout" in k or "BatchNorm" in k or "SpectralNorm" in k]
+        if module.training and found and getattr(module, "p", 1.0) != 0:
+            return f"{found[0].lstrip('_')} ({name})"
+    return None
 
 
 def check_energy(model: Energy, x: Tensor) -> None:
@@ -477,36 +501,48 @@ def check_energy(model: Energy, x: Tensor) -> None:
     iteration and autocast break that, each without a sign in the loss.
 
     Raises:
-        ValueError: wrong shape, not a float, NaN, changes when asked twice or in another batch,
-            or carries no gradient to x.
+        ValueError: wrong shape, not float32 or float64, NaN or -inf, changes when asked twice or
+            in another batch, or carries no gradient to x.
     """
     name = type(model).__name__
+    remedy = "use model.eval(), or a network without it"
+    layer = _unsteady_layer(model)
+    if layer is not None:
+        raise ValueError(
+            f"{name} holds {layer}: dropout, batch normalisation in training mode and spectral "
+            f"normalisation give the same row another energy when asked twice; {remedy}"
+        )
     with torch.no_grad():
         u, again, part = model(x), model(x), model(x[: min(8, (len(x) + 1) // 2)])
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
-        shaped = u if isinstance(u, Tensor) else torch.tensor(float("nan"))
-        raise ValueError(_shape_message(model, shaped, x))
-    if not u.is_floating_point():
-        raise ValueError(f"{name} returned {u.dtype}; energies are floating point")
-    if bool(u.isnan().any()):
-        raise ValueError(f"{name} returned NaN on {int(u.isnan().sum())} of {len(x)} rows")
+        raise ValueError(_shape_message(model, u, x))
+    if u.dtype not in (torch.float32, torch.float64):
+        half = "; switch autocast or .half() off" if u.is_floating_point() else ""
+        raise ValueError(
+            f"{name} returned {u.dtype}; energies are floating point, 32 or 64 bits{half}"
+        )
+    bad = u.isnan() | (u == -math.inf)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} returned {'NaN' if bool(u.isnan().any()) else '-inf'} "
+            f"on {int(bad.sum())} of {len(x)} rows"
+        )
     finite = torch.isfinite(u)
     scale = 1 + float(u[finite].abs().max()) if bool(finite.any()) else 1.0
     for other, tolerance, when in (
         (again, 1e-6, "when asked twice"),
         (part, 1e-4, "in another batch"),
     ):
-        both = finite[: len(other)] & torch.isfinite(other)
-        change = float((other - u[: len(other)])[both].abs().max()) if bool(both.any()) else 0.0
-        if change > tolerance * scale:
+        first = u[: len(other)]
+        change = torch.where(first == other, 0.0, (other - first).abs()).nan_to_num(math.inf)
+        if float(change.max()) > tolerance * scale:
             raise ValueError(
-                f"{name} gives the same row another energy {when} (difference {change:.2g}): "
-                "batch normalisation in training mode, dropout, spectral normalisation or "
-                "autocast; use model.eval(), or a network without them"
+                f"{name} gives the same row another energy {when} (by {float(change.max()):.2g}): "
+                f"batch normalisation, dropout, spectral normalisation or autocast; {remedy}"
             )
     try:
         _, cache = evaluate(model, x[:2])
     except RuntimeError as error:
         raise ValueError(f"{name} carries no gradient to x ({error})") from error
-    if not bool(torch.isfinite(cache["g"]).all()):
+    if not bool(torch.isfinite(cache["g"][torch.isfinite(u[:2])]).all()):
         raise ValueError(f"{name} has a gradient that is not finite at the data")

@@ -112,9 +112,15 @@ class Walkers:
                 f"take {near} walkers or islands=1"
             )
         u, cache = evaluate(energy, x)
+        bad = u.isnan() | (u == -math.inf)
+        if bool(bad.any()):
+            raise FloatingPointError(
+                f"the energy is NaN or -inf at {int(bad.sum())} of {n} walkers at the start: "
+                "an energy is a number or +inf wherever its walkers may be"
+            )
         return cls(
             State(x, u, cache, {}),
-            torch.zeros(n, dtype=torch.float64, device=x.device),
+            torch.where(u == math.inf, -math.inf, 0.0).double(),
             log_z,
             torch.arange(n, device=x.device),
             islands,
@@ -155,22 +161,27 @@ class Walkers:
         return self._reweighted(seen, u, cache)
 
     def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
-        """Evaluate with the graph kept, the dead left out: 0 x inf would be NaN in a gradient."""
+        """Evaluate with the graph kept, the dead left out: 0 x inf is NaN in a gradient."""
         u, cache = evaluate(energy, self.state.x, graph=True)
-        alive = torch.isfinite(u) & (self.log_w > -math.inf)
+        return self._without_dead(energy, u), cache
+
+    def _without_dead(self, energy: Energy, u: Tensor) -> Tensor:
+        """Energies u at x with a graph that the dead are not part of."""
+        alive = torch.isfinite(u.detach()) & (self.log_w != -math.inf)
         if bool(alive.all()):
-            return u, cache
+            return u
         kept, _ = evaluate(energy, self.state.x[alive], graph=True)
-        return u.detach().masked_scatter(alive, kept), cache
+        return u.detach().masked_scatter(alive, kept)
 
     def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
         state = self.state
-        dead = (state.u == math.inf) | (u == math.inf)  # inf - inf is not a weight
-        change = torch.where(dead, -math.inf, state.u.double() - u.double())
+        # inf - inf is not a weight, and the dead stay dead
+        dead = (state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)
+        log_w = self.log_w + (state.u.double() - u.double())
         return replace(
             self,
             state=State(state.x, u, cache, state.aux),
-            log_w=self.log_w + change,
+            log_w=torch.where(dead, -math.inf, log_w),
             _seen=seen,
             _u=None,
         )
@@ -205,16 +216,19 @@ class Walkers:
         target: Energy = _Graphed(energy) if graph else energy
         state, increment, info = kernel(target, walkers.state, rng)
         u = state.u
-        dead = walkers.log_w == -math.inf
+        dead = (u.detach() == math.inf) | (walkers.log_w == -math.inf)
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),
             log_w=torch.where(dead, -math.inf, walkers.log_w + increment.detach().double()),
             info={key: value.detach() for key, value in info.items()},
             _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
-            _u=u if graph else None,
+            _u=None,
         )
-        return (walkers, u) if graph else walkers
+        if not graph:
+            return walkers
+        u = walkers._without_dead(energy, u)
+        return replace(walkers, _u=u), u
 
     def resample(
         self, ess_min: float, rng: torch.Generator, scheme: Resampler = systematic

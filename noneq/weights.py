@@ -120,11 +120,11 @@ def residual(p: Tensor, rng: torch.Generator) -> Tensor:
     """
     n = p.shape[-1]
     expected = n * p.double()
-    copies = expected.floor()
+    copies = (expected * (1 + 1e-12)).floor()  # n (1/n) may round to less than 1
     cumulative = copies.cumsum(-1).contiguous()
     slot = _rungs(p).expand_as(expected).contiguous()
     certain = torch.searchsorted(cumulative, slot, right=True).clamp(max=n - 1)
-    rest = expected - copies
+    rest = (expected - copies).clamp(min=0.0)
     # where nothing is left over every slot is certain; any positive weights will do
     rest = torch.where(rest.sum(-1, keepdim=True) > 0, rest, expected)
     drawn = _invert(rest, _uniform(p, n, rng))
