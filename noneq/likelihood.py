@@ -177,6 +177,8 @@ def nll(
         draws: noise draws.
         rng: source of the noise; default seed 0.
     """
+    if len(data) == 0:
+        raise ValueError(f"a likelihood needs rows to be the mean of, got {tuple(data.shape)}")
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = draws if noise > 0 else 1
@@ -204,7 +206,11 @@ def _base(energy: Energy, base: Solvable | None, data: Tensor | None) -> Solvabl
     if base is None:
         if data is None:
             raise ValueError("log_z needs a base with known log Z, or data to fit a Gaussian to")
-        base = Gaussian.fit(data)
+        return Gaussian.fit(data)
+    if not isinstance(base, Solvable):
+        raise ValueError(
+            f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"
+        )
     return base
 
 
@@ -245,11 +251,16 @@ def _alarms(
             f"the sides differ by {gap:.2f} nat: the truth is between them; "
             "double the temperatures until they meet"
         )
-    if -gap > max(0.1, 4 * stderr):
+    if -gap > max(0.1, min(4 * stderr, 0.3)):
         yield (
-            f"the sides cross by {-gap:.2f} nat, {-gap / stderr:.0f} standard errors: one side "
+            f"the sides cross by {-gap:.2f} nat, {-gap / stderr:.1f} standard errors: one side "
             "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
             "base that covers the data"
+        )
+    if stderr > 0.2:
+        yield (
+            f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
+            "use more walkers or temperatures"
         )
     if halves:
         u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)

@@ -10,7 +10,6 @@ then thrown away, and `anneal` follows the frozen `Schedule`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -157,4 +156,4 @@ def _next_beta(beta: float, log_w: Tensor, change: Tensor, cess: float) -> float
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if left(middle) >= cess else (low, middle)
-    return max(low, math.nextafter(beta, 1.0))
+    return max(low, beta + 1e-6)  # a hard wall costs its share at any step, however small

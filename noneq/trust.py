@@ -46,8 +46,8 @@ class TrustRegion:
         redone: evaluations of the walkers beyond one per step, since the start.
         steps: steps taken, since the start.
 
-    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost
-    becomes ``tau (lr / initial_lr)^2``.
+    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost is
+    ``tau min(1, lr / initial_lr)^2``.
     """
 
     def __init__(self, tau: float = 0.1, *, most: float = math.inf, memory: float = 0.8) -> None:
@@ -62,7 +62,7 @@ class TrustRegion:
         self.cost = 0.0
         self.redone = 0
         self.steps = 0
-        self._length: float | None = None  # sqrt(cost) of a step of scale 1, predicted
+        self._length: float | None = None  # sqrt(cost) of a step of scale and lr 1, predicted
 
     def step(
         self,
@@ -88,7 +88,7 @@ class TrustRegion:
             FloatingPointError: no step, however short, leaves the walkers finite.
         """
         name = type(optimizer).__name__
-        if name.startswith(_REFUSED):
+        if any(refused in name for refused in _REFUSED):
             raise ValueError(
                 f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
             )
@@ -97,13 +97,16 @@ class TrustRegion:
             def advance(w: Walkers) -> Walkers:
                 return w.reweight(energy, graph=True)[0]
 
-        tau = self.tau * _schedule(optimizer) ** 2
+        lr, factor = _rate(optimizer)
+        tau = self.tau * factor**2
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         old = [p.detach().clone() for p in parameters]
         optimizer.step()
+        if lr == 0:
+            return advance(walkers)
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
-        guess = 1.0 if self._length is None else math.sqrt(tau) / self._length
+        guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
         scale = min(self.most, guess)
         for _ in range(20):
             _place(parameters, old, full, scale)
@@ -120,17 +123,19 @@ class TrustRegion:
             shrink = math.sqrt(tau / cost) if math.isfinite(cost) else 0.1
             scale *= max(0.1, 0.9 * shrink)
         else:
-            _place(parameters, old, full, 0.0)
+            _place(parameters, old, None, 0.0)
             raise FloatingPointError(
-                "no step along the gradient, however short, keeps the walkers' weights finite: "
-                "the model has diverged (its parameters are as they were before the step); "
-                "lower tau, or go back to a checkpoint"
+                "no step of the model along its gradient, however short, costs less than 2 tau = "
+                f"{2 * tau:.2g} (the last: {cost:.2g}); its parameters are as they were before. "
+                "If that is NaN the model has diverged: lower tau, or go back to a checkpoint. If "
+                "the walkers move by an unadjusted kernel it may be that kernel's own noise: take "
+                "a smaller step size h"
             )
-        self._learn(scale, cost)
+        self._learn(scale, cost, lr)
         return moved
 
-    def _learn(self, scale: float, cost: float) -> None:
-        length = math.sqrt(max(cost, 1e-12)) / scale
+    def _learn(self, scale: float, cost: float, lr: float) -> None:
+        length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
         if self._length is None or length > self._length:
             self._length = length  # at once when steps become longer, slowly when shorter
         else:
@@ -139,13 +144,16 @@ class TrustRegion:
         self.steps += 1
 
 
-def _schedule(optimizer: torch.optim.Optimizer) -> float:
+def _rate(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
+    """The learning rate, and what a schedule has made of it, in [0, 1]."""
     group = optimizer.param_groups[0]
     lr, initial = float(group["lr"]), float(group.get("initial_lr", group["lr"]))
-    return lr / initial if initial > 0 else 1.0
+    return lr, min(1.0, lr / initial) if initial > 0 else 1.0
 
 
 @torch.no_grad()
-def _place(parameters: list[Tensor], old: list[Tensor], full: list[Tensor], scale: float) -> None:
-    for p, o, d in zip(parameters, old, full, strict=True):
-        torch.add(o, d, alpha=scale, out=p)
+def _place(
+    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float
+) -> None:
+    for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
+        p.copy_(o if full is None else o + scale * full[i])
