@@ -234,6 +234,7 @@ class GaussianMixture(nn.Module):
 
     means: Tensor
     roots: Tensor
+    middle: Tensor
     whiten: Tensor
     offset: Tensor
     log_norms: Tensor
@@ -252,9 +253,11 @@ class GaussianMixture(nn.Module):
         self.register_buffer("means", means.detach().clone())
         self.register_buffer("roots", torch.stack([f.root for f in factors]))
         # all K inverse roots side by side: (d, K d), and the means seen through them
+        self.register_buffer("middle", means.detach().mean(0).flatten())
         inverses = torch.stack([f.inverse for f in factors])
         self.register_buffer("whiten", inverses.flatten(0, 1).T.contiguous())
-        offset = -(inverses @ means.flatten(1)[..., None].to(inverses)).flatten()
+        centred = (means.flatten(1) - self.middle)[..., None].to(inverses)
+        offset = -(inverses @ centred).flatten()
         self.register_buffer("offset", offset)
         self.register_buffer("log_norms", norms.to(means.dtype))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
@@ -294,7 +297,7 @@ class GaussianMixture(nn.Module):
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Whitened residuals (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K), one product."""
         k = len(self.means)
-        z = torch.addmm(self.offset, x.flatten(1), self.whiten).view(len(x), k, -1)
+        z = torch.addmm(self.offset, x.flatten(1) - self.middle, self.whiten).view(len(x), k, -1)
         return z, self.log_masses - self.log_norms - z.square().sum(-1) / 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -403,8 +406,10 @@ class Tempered(nn.Module):
 
 
 def _times(beta: float, u: Tensor) -> Tensor:
-    """``beta u``, and 0 at beta = 0 even behind a hard wall, where u is infinite."""
-    return beta * u if beta > 0 else 0.0 * u.nan_to_num(posinf=0.0)
+    """``beta u``; behind a hard wall, where u is +inf, still +inf, and 0 at beta = 0."""
+    if beta > 0:
+        return torch.where(u == math.inf, math.inf, beta * u)
+    return 0.0 * u.nan_to_num(nan=0.0, posinf=0.0)
 
 
 class GeometricPath:
@@ -493,6 +498,19 @@ def _unsteady_layer(model: Energy) -> str | None:
     return None
 
 
+def _slope(model: Energy, x: Tensor, few: int) -> Tensor:
+    """Gradient of the first energies to the parameters: f = 0 hides what it will become."""
+    own = model.parameters() if isinstance(model, nn.Module) else ()
+    wanted = [p for p in own if p.requires_grad]
+    with torch.enable_grad():
+        u = model(x)[:few]
+        total = u[torch.isfinite(u)].sum()
+    if not wanted or not total.requires_grad:
+        return torch.zeros(0)
+    found = torch.autograd.grad(total, wanted, allow_unused=True)
+    return torch.cat([g.flatten() for g in found if g is not None] or [torch.zeros(0)])
+
+
 def check_energy(model: Energy, x: Tensor) -> None:
     """Raise unless the model is a deterministic function of each row alone.
 
@@ -512,8 +530,13 @@ def check_energy(model: Energy, x: Tensor) -> None:
             f"{name} holds {layer}: dropout, batch normalisation in training mode and spectral "
             f"normalisation give the same row another energy when asked twice; {remedy}"
         )
-    with torch.no_grad():
-        u, again, part = model(x), model(x), model(x[: min(8, (len(x) + 1) // 2)])
+    few = min(8, (len(x) + 1) // 2)
+    try:
+        with torch.no_grad():
+            u, again, part = model(x), model(x), model(x[:few])
+    except RuntimeError as error:
+        rows = f"rows of shape {tuple(x.shape[1:])} and {x.dtype}"
+        raise ValueError(f"{name} cannot take {rows}: {error}") from error
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
         raise ValueError(_shape_message(model, u, x))
     if u.dtype not in (torch.float32, torch.float64):
@@ -534,11 +557,19 @@ def check_energy(model: Energy, x: Tensor) -> None:
         (part, 1e-4, "in another batch"),
     ):
         first = u[: len(other)]
-        change = torch.where(first == other, 0.0, (other - first).abs()).nan_to_num(math.inf)
-        if float(change.max()) > tolerance * scale:
+        apart = torch.where(first == other, 0.0, (other - first).abs()).nan_to_num(math.inf)
+        if float(apart.max()) > tolerance * scale:
             raise ValueError(
-                f"{name} gives the same row another energy {when} (by {float(change.max()):.2g}): "
+                f"{name} gives the same row another energy {when} (by {float(apart.max()):.2g}): "
                 f"batch normalisation, dropout, spectral normalisation or autocast; {remedy}"
+            )
+    slope, again, part = (_slope(model, rows, few) for rows in (x, x, x[:few]))
+    for other, when in ((again, "when asked twice"), (part, "in another batch")):
+        change = (other - slope).abs()
+        if len(change) and float(change.max()) > 1e-4 * (1 + float(slope.abs().max())):
+            raise ValueError(
+                f"{name} has another gradient to its parameters {when}: batch normalisation, "
+                f"dropout, spectral normalisation or autocast; {remedy}"
             )
     try:
         _, cache = evaluate(model, x[:2])

@@ -192,7 +192,8 @@ def nll(
 @torch.no_grad()
 def energies(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
     """U at the rows of x, (M,) in float64, a batch at a time."""
-    return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
 
 
 def default_kernel(base: Solvable, x: Tensor) -> MALA:

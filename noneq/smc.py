@@ -22,7 +22,11 @@ from noneq.energies import Energy, GeometricPath, Solvable
 from noneq.kernels.base import Kernel
 from noneq.walkers import Walkers
 
-__all__ = ["Schedule", "anneal", "pilot"]
+__all__ = ["Schedule", "TooFarError", "anneal", "pilot"]
+
+
+class TooFarError(RuntimeError):
+    """The end of a path cannot be reached from its start in the steps allowed."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def pilot(
         n: walkers.
         cess: conditional effective sample size of one step, in (0, 1).
         warmup: moves under the start alone, to find its step size.
-        most: raise RuntimeError when this many steps do not suffice.
+        most: raise TooFarError when this many steps do not suffice.
     """
     if not 0 < cess < 1:
         raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
@@ -133,7 +137,7 @@ def pilot(
     betas, kernels = [0.0], [kernel]
     while betas[-1] < 1:
         if len(betas) > most:
-            raise RuntimeError(
+            raise TooFarError(
                 f"{most} temperatures reached only beta = {betas[-1]:.3g}: the model is too far "
                 "from its base; fit a closer base, or take a better kernel"
             )
@@ -156,4 +160,5 @@ def _next_beta(beta: float, log_w: Tensor, change: Tensor, cess: float) -> float
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if left(middle) >= cess else (low, middle)
-    return max(low, beta + 1e-6)  # a hard wall costs its share at any step, however small
+    # a hard wall costs its share at any step, however small
+    return min(1.0, max(low, beta + 1e-6))

@@ -33,7 +33,7 @@ from noneq.data import check_data
 from noneq.energies import GeometricPath, Solvable, check_energy
 from noneq.kernels import MALA, Kernel, Repeat
 from noneq.likelihood import default_kernel
-from noneq.smc import anneal, pilot
+from noneq.smc import TooFarError, anneal, pilot
 from noneq.trust import TrustRegion
 from noneq.walkers import LogZ, Walkers
 
@@ -47,6 +47,8 @@ class Settings:
     Attributes:
         walkers: N that feed the gradient.
         held_out: walkers on the same path that never do, so that their log Z is unbiased; 0: none.
+            They start at the base, as renewals do; unweighted training of an energy without a
+            base has neither.
         moves: K kernel moves an iteration.
         tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
         ess_min: resample below this effective sample size.
@@ -75,9 +77,21 @@ class Settings:
     restart: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("walkers", 2), ("moves", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
+        least = {
+            "walkers": 2,
+            "held_out": 0,
+            "moves": 1,
+            "renew": 0,
+            "temperatures": 1,
+            "batch": 1,
+        }
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        if self.tau is not None and not self.tau > 0:
+            raise ValueError(f"tau must be positive, or None for plain steps, got {self.tau}")
+        if self.active is not None and self.restart:
+            raise ValueError("active walkers are chosen from those that go on: not with restart")
         if not 0 <= self.ess_min <= 1:
             raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
         if self.held_out % 8:
@@ -120,7 +134,9 @@ class Record:
         iteration: counted from 1.
         seconds: since the start.
         loss: ``mean U(batch) - weighted mean U(walkers)``; not a likelihood.
-        data_energy: ``mean U(batch)``, before the step: `nll` adds log Z.
+        data_energy: ``mean U(batch)``, before the step.
+        nll: of the batch before the step, by the held-out walkers' log Z or else the others':
+            a running estimate, to be replaced by a bracket.
         ess: effective sample size of the gradient walkers, a fraction.
         acceptance: of the moves; NaN for unadjusted kernels.
         log_z: from the gradient walkers: biased low as they train.
@@ -135,6 +151,7 @@ class Record:
     seconds: float
     loss: float
     data_energy: float
+    nll: float
     ess: float
     acceptance: float
     log_z: LogZ
@@ -143,12 +160,6 @@ class Record:
     cost: float
     renewed: bool | None
     state: Trained
-
-    @property
-    def nll(self) -> float:
-        """A running estimate, ``data_energy`` plus the best log Z at hand."""
-        held = self.log_z_held_out.value
-        return self.data_energy + (self.log_z.value if math.isnan(held) else held)
 
 
 def step(
@@ -161,38 +172,45 @@ def step(
     rng: torch.Generator,
     trust: TrustRegion | None = None,
     ess_min: float = 0.5,
+    weighted: bool = True,
 ) -> tuple[Walkers, Tensor, Tensor]:
     """One iteration: gradient, resampling, moves, optimiser step.
 
-    Returns the walkers, ``mean U(x)`` and the weighted mean of U at the walkers (both under the
-    parameters before the step); the loss is their difference. With a kernel that takes stale
-    states this is Algorithm 1 of arXiv 2305.19414.
+    Returns the walkers, ``mean U(x)`` and the weighted mean of U at
+    the walkers (both before the step); the loss is their difference. ``kernel=None`` does not
+    move; ``weighted=False`` ignores the weights (contrastive divergence). With a kernel that takes
+    stale states this is Algorithm 1 of arXiv 2305.19414.
     """
-    walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer)
+    walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer, weighted)
     walkers = walkers.resample(ess_min, rng)
-    if kernel is None or kernel.fresh:
-        if kernel is not None:
-            walkers = walkers.move(kernel, energy, rng)
-        if trust is not None:
-            walkers = trust.step(optimizer, energy, walkers)
-        else:
-            optimizer.step()
-        return walkers, data_energy, walker_energy
+    if kernel is not None and kernel.fresh:
+        walkers = walkers.move(kernel, energy, rng)
+
+    stale = None if kernel is None or kernel.fresh else kernel
 
     def advance(w: Walkers) -> Walkers:
-        return w.move(kernel, energy, rng, graph=True)[0]
+        return w.move(stale, energy, rng, graph=True)[0] if stale else w
 
     if trust is not None:
-        return trust.step(optimizer, energy, walkers, advance), data_energy, walker_energy
-    optimizer.step()
-    return advance(walkers), data_energy, walker_energy
+        walkers = trust.step(optimizer, energy, walkers, advance if stale else None)
+    else:
+        optimizer.step()
+        walkers = advance(walkers)
+    return walkers, data_energy, walker_energy
 
 
 def _gradient(
-    energy: nn.Module, x: Tensor, walkers: Walkers, optimizer: torch.optim.Optimizer
+    energy: nn.Module,
+    x: Tensor,
+    walkers: Walkers,
+    optimizer: torch.optim.Optimizer,
+    weighted: bool,
 ) -> tuple[Walkers, Tensor, Tensor]:
     walkers, u = walkers.reweight(energy, graph=True)
-    data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
+    if not weighted:
+        walkers = walkers.unweighted()
+    with torch.autocast(x.device.type, enabled=False):
+        data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
     optimizer.zero_grad(set_to_none=True)
     (data_energy - walker_energy).backward()
     return walkers, data_energy.detach(), walker_energy.detach()
@@ -233,6 +251,7 @@ def train(
     start = time.perf_counter()
     while True:
         x = _batch(data, settings, rng)
+        before = _log_z(state, settings)
         walkers, data_energy, walker_energy = _iterate(energy, x, state, settings, optimizer, rng)
         moves = Repeat(state.kernel, settings.moves)
         held = _follow(state.held_out, moves, energy, rng, settings)
@@ -242,7 +261,7 @@ def train(
         renewed = None
         if settings.renew and iteration % settings.renew == 0:
             renewed, state = _renew(energy, state, settings, rng)
-        yield _record(state, settings, data_energy, walker_energy, renewed, start)
+        yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
 
 
 def _begin(
@@ -253,9 +272,8 @@ def _begin(
     rng: torch.Generator,
 ) -> Trained:
     base = getattr(energy, "base", None)
-    if not isinstance(base, Solvable) and (
-        settings.start == "base" or settings.renew or settings.held_out
-    ):
+    wanted = settings.weighted and (settings.renew or settings.held_out)
+    if not isinstance(base, Solvable) and (settings.start == "base" or wanted):
         raise ValueError(
             "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), or "
             "Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
@@ -264,11 +282,13 @@ def _begin(
     if isinstance(base, Solvable):
         kernel = kernel or default_kernel(base, data)
         if settings.held_out:
-            held = Walkers.sample(base, settings.held_out, rng)
+            held = Walkers.sample(base, settings.held_out, rng).reweight(energy)
     if isinstance(base, Solvable) and settings.start == "base":
         walkers = Walkers.sample(base, n, rng, islands=1)
     else:
         walkers = Walkers.at(_batch(data, settings, rng, n), energy)
+    if settings.active is None:
+        walkers, _ = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
     trust = None if settings.tau is None else TrustRegion(settings.tau)
     return Trained(0, walkers, held, kernel or MALA(0.01), trust)
 
@@ -300,8 +320,6 @@ def _iterate(
         part = Walkers.at(x, energy).move(kernel, energy, rng)
     else:
         part = walkers if index is None else walkers[index]
-    if not settings.weighted:
-        part = part.unweighted()
     part, data_energy, walker_energy = step(
         energy,
         x,
@@ -311,8 +329,12 @@ def _iterate(
         rng=rng,
         trust=state.trust,
         ess_min=settings.ess_min,
+        weighted=settings.weighted,
     )
-    walkers = part if index is None else walkers.put(index, part)
+    if index is None:
+        walkers, _ = part.reweight(energy, graph=True)  # the next iteration's, made now
+    else:
+        walkers = walkers.put(index, part)
     return walkers, data_energy, walker_energy
 
 
@@ -333,17 +355,18 @@ def _follow(
 
 def _renew(
     energy: nn.Module, state: Trained, settings: Settings, rng: torch.Generator
-) -> tuple[bool, Trained]:
+) -> tuple[bool | None, Trained]:
     """Replace all walkers by newly annealed ones, if those descend from more founders.
 
-    Raises nothing where the annealing fails: the old walkers go on.
+    Raises nothing where the annealing fails: the old walkers go on. None: no base to start at.
     """
-    base = energy.base
-    assert isinstance(base, Solvable)
+    base = getattr(energy, "base", None)
+    if not isinstance(base, Solvable):
+        return None, state
     path = GeometricPath(base, energy)
     try:
         schedule = pilot(path, state.kernel, rng).resized(settings.temperatures)
-    except RuntimeError:
+    except TooFarError:
         return False, state
 
     def fresh(like: Walkers) -> Walkers:
@@ -359,28 +382,38 @@ def _renew(
     return True, replace(state, walkers=walkers, held_out=held)
 
 
+def _log_z(state: Trained, settings: Settings) -> tuple[LogZ, LogZ]:
+    """Of the gradient walkers and the held-out ones, under the present parameters."""
+    unknown = LogZ(math.nan, math.nan)
+    current = settings.weighted and settings.active is None and not settings.restart
+    held = state.held_out
+    return state.walkers.log_z if current else unknown, held.log_z if held else unknown
+
+
 def _record(
     state: Trained,
     settings: Settings,
     data_energy: Tensor,
     walker_energy: Tensor,
+    before: tuple[LogZ, LogZ],
     renewed: bool | None,
     start: float,
 ) -> Record:
-    walkers, held, trust = state.walkers, state.held_out, state.trust
-    unknown = LogZ(math.nan, math.nan)
-    current = settings.weighted and settings.active is None
+    walkers, trust = state.walkers, state.trust
+    log_z, log_z_held_out = _log_z(state, settings)
+    known = before[0].value if math.isnan(before[1].value) else before[1].value
     return Record(
         iteration=state.iteration,
         seconds=time.perf_counter() - start,
         loss=float(data_energy - walker_energy),
         data_energy=float(data_energy),
+        nll=float(data_energy) + known,
         ess=walkers.ess,
         acceptance=float(walkers.info.get("accept", math.nan)),
-        log_z=walkers.log_z if current else unknown,
-        log_z_held_out=unknown if held is None else held.log_z,
+        log_z=log_z,
+        log_z_held_out=log_z_held_out,
         scale=1.0 if trust is None else trust.scale,
         cost=math.nan if trust is None else trust.cost,
         renewed=renewed,
-        state=state,
+        state=replace(state, walkers=walkers.detach()),
     )

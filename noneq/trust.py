@@ -36,8 +36,9 @@ class TrustRegion:
     Arguments:
         tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
             walkers closer to the model.
-        most: the largest scale; ``inf`` makes the result independent of the learning rate, 1 makes
-            it an upper limit.
+        most: the largest scale. Up to it the result does not depend on the learning rate; 1
+            makes that an upper limit. Walkers cannot see what a step does to the energy where
+            they are not: ``inf`` may grow a spurious mode there.
         memory: how much of the prediction is kept from step to step, in [0, 1).
 
     Attributes:
@@ -50,7 +51,7 @@ class TrustRegion:
     ``tau min(1, lr / initial_lr)^2``.
     """
 
-    def __init__(self, tau: float = 0.1, *, most: float = math.inf, memory: float = 0.8) -> None:
+    def __init__(self, tau: float = 0.1, *, most: float = 10.0, memory: float = 0.8) -> None:
         if not tau > 0:
             raise ValueError(f"tau must be positive, got {tau}")
         if not most > 0 or not 0 <= memory < 1:
@@ -146,8 +147,9 @@ class TrustRegion:
 
 def _rate(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
     """The learning rate, and what a schedule has made of it, in [0, 1]."""
-    group = optimizer.param_groups[0]
-    lr, initial = float(group["lr"]), float(group.get("initial_lr", group["lr"]))
+    groups = optimizer.param_groups
+    lr = max(float(group["lr"]) for group in groups)
+    initial = max(float(group.get("initial_lr", group["lr"])) for group in groups)
     return lr, min(1.0, lr / initial) if initial > 0 else 1.0
 
 

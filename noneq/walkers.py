@@ -261,6 +261,10 @@ class Walkers:
         """The same positions, weights 1, log Z unknown: what contrastive divergence uses."""
         return replace(self, log_w=torch.zeros_like(self.log_w), log_z_start=math.nan)
 
+    def detach(self) -> Walkers:
+        """The same walkers without the graph of their energies, to be kept."""
+        return replace(self, _u=None)
+
     # -- parts of them
 
     def _take(self, index: Tensor) -> Walkers:

@@ -1,0 +1,321 @@
+r"""How wrong is the gradient itself: its bias and its variance, method by method?
+
+A 2-d energy (an MLP on a full Gaussian) is trained on skewed data with the *exact* gradient, by
+quadrature on a grid, and its parameters are recorded: a path that favours no method. Along this
+one path every method estimates ``E_rho[dU/dtheta]``, with the same kernel and as many walkers, in
+24 independent populations. The path is walked twice:
+
+    fast   every recorded update is one iteration, K = 1 move: the walkers lag behind the model
+    slow   every update is split into 10 equal ones, K = 8 moves: 80 times as many moves
+
+so that the exact gradients and the errors of exact samples are the same and only the lag differs.
+
+- weighted: reweight, estimate, resample below half the effective sample size, K moves: the order
+  of `noneq.step`. With renewal: replaced by annealing from the base, 500 temperatures, four times.
+- PCD (from the base or from data): K moves, then estimate: its usual order, and the better one.
+- CD-K: N data rows, K moves under the present model, estimate.
+- exact samples: N independent points; nothing can be expected below their variance.
+
+Bias^2 is the mean over pairs of populations r != s of ``(g_r - g) . (g_s - g)``: unbiased, so that
+it may be negative; its standard error is the jackknife's. Variance is that of one population,
+summed over parameters.
+
+    python -m benchmarks.gradient             about a quarter of an hour on one core
+    python -m benchmarks.gradient --reduced   8 populations, a shorter path; writes nothing
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from statistics import median
+
+import torch
+import tyro
+from rich.progress import track
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+import noneq
+from benchmarks.common import RESULTS, record, table
+
+COLORS = {
+    "exact samples": "black",
+    "weighted": "#0072b2",
+    "weighted + renewal": "#009e73",
+    "PCD from the base": "#d55e00",
+    "PCD from data": "#e69f00",
+    "CD-K": "#999999",
+}
+TEMPERATURES, RENEWALS = 500, 4
+
+#: the walkers of all populations at one point of the path: positions and log-weights
+Found = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The problem and its sizes."""
+
+    data: Tensor
+    energy: noneq.Tilted
+    kernel: noneq.MALA
+    grid: Tensor
+    populations: int
+    walkers: int
+
+    @property
+    def n(self) -> int:
+        """Walkers of all populations together."""
+        return self.populations * self.walkers
+
+    def rows(self, rng: torch.Generator) -> Tensor:
+        """N data rows for each population."""
+        return self.data[torch.randint(len(self.data), (self.n,), generator=rng)]
+
+    @torch.no_grad()
+    def probabilities(self) -> Tensor:
+        """Of the grid's points under the model."""
+        return (-self.energy(self.grid).double()).softmax(0)
+
+    def place(self, path: Tensor, at: float) -> None:
+        """Set the parameters to a point between two recorded updates."""
+        k = min(int(at), len(path) - 2)
+        theta = torch.lerp(path[k], path[k + 1], at - k)
+        vector_to_parameters(theta, self.energy.net.parameters())
+
+    def gradient(self, x: Tensor, p: Tensor) -> Tensor:
+        """``sum_i p_i dU(x_i)/dtheta``, flat; the base has no parameters."""
+        loss = (p.to(x.dtype) * self.energy.net(x)).sum()
+        return torch.cat(
+            [g.flatten() for g in torch.autograd.grad(loss, list(self.energy.net.parameters()))]
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """How the path is walked."""
+
+    name: str
+    splits: int
+    moves: int
+
+
+PASSES = (Pass("fast", 1, 1), Pass("slow", 10, 8))
+
+
+@dataclass(frozen=True)
+class Error:
+    """Of a method at one point of the path; ess is a fraction, mean over the populations."""
+
+    bias2: float
+    stderr: float
+    variance: float
+    ess: float
+
+    @property
+    def seen(self) -> bool:
+        """Whether the bias can be told from zero."""
+        return self.bias2 > 2 * self.stderr
+
+
+def skewed(n: int, rng: torch.Generator) -> Tensor:
+    """Three quarters on a bent ridge, a quarter in a tight cluster below it: rows (n, 2)."""
+    k = 3 * n // 4
+    t = torch.randn(k, generator=rng)
+    ridge = torch.stack([t, 0.6 * t**2 - 0.6 + 0.25 * torch.randn(k, generator=rng)], 1)
+    cluster = torch.tensor([1.6, -1.4]) + 0.3 * torch.randn(n - k, 2, generator=rng)
+    return torch.cat([ridge, cluster])
+
+
+def train_exactly(setup: Setup, updates: int, lr: float) -> Tensor:
+    """The path: parameters (updates + 1, P) of a training whose gradient is the quadrature's."""
+    net = setup.energy.net
+    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
+    path = [parameters_to_vector(net.parameters()).detach().clone()]
+    for _ in track(range(updates), "recording the path", transient=True):
+        p = setup.probabilities().float()
+        loss = net(setup.data).mean() - p @ net(setup.grid)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        path.append(parameters_to_vector(net.parameters()).detach().clone())
+    return torch.stack(path)
+
+
+# -- the methods; each is called at every iteration and says what it would estimate from ----------
+
+
+def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> Callable[[], Found]:
+    """Walkers with weights, renewed every ``renew`` iterations."""
+    energy, base, kernel = setup.energy, setup.energy.base, noneq.Repeat(setup.kernel, way.moves)
+    walkers, iteration = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations), 0
+
+    def visit() -> Found:
+        nonlocal walkers, iteration
+        iteration += 1
+        if renew and iteration % renew == 0:
+            walkers = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations)
+            between = noneq.GeometricPath(base, energy)
+            schedule = noneq.pilot(between, setup.kernel, rng).resized(TEMPERATURES)
+            walkers = noneq.anneal(schedule.forward(between), walkers, rng)
+        walkers = walkers.reweight(energy)
+        found = walkers.x, walkers.log_w
+        walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
+        return found
+
+    return visit
+
+
+def persistent(
+    setup: Setup, way: Pass, rng: torch.Generator, start: Tensor
+) -> Callable[[], Found]:
+    """Walkers without weights: persistent contrastive divergence."""
+    walkers = noneq.Walkers.at(start, setup.energy)
+    kernel = noneq.Repeat(setup.kernel, way.moves)
+
+    def visit() -> Found:
+        nonlocal walkers
+        walkers = walkers.move(kernel, setup.energy, rng).unweighted()
+        return walkers.x, walkers.log_w
+
+    return visit
+
+
+def contrastive(setup: Setup, way: Pass, rng: torch.Generator) -> Found:
+    """Data rows, moved K times; it remembers nothing."""
+    walkers = noneq.Walkers.at(setup.rows(rng), setup.energy)
+    walkers = walkers.move(noneq.Repeat(setup.kernel, way.moves), setup.energy, rng)
+    return walkers.x, torch.zeros_like(walkers.log_w)
+
+
+def exact(setup: Setup, rng: torch.Generator) -> Found:
+    """Independent points of the grid: exact samples of what the quadrature integrates."""
+    rows = torch.multinomial(setup.probabilities(), setup.n, replacement=True, generator=rng)
+    return setup.grid[rows], torch.zeros(setup.n)
+
+
+# -- measuring ------------------------------------------------------------------------------------
+
+
+def walk(setup: Setup, path: Tensor, way: Pass, every: int) -> dict[str, list[Error]]:
+    """Errors of all methods at every ``every``-th update of the path."""
+    iterations = (len(path) - 1) * way.splits
+    rng = torch.Generator().manual_seed(1)
+    setup.place(path, 0.0)
+    start = setup.energy.base.sample(setup.n, rng)
+    carried = {
+        "weighted": weighted(setup, way, rng),
+        "weighted + renewal": weighted(setup, way, rng, renew=iterations // (RENEWALS + 1)),
+        "PCD from the base": persistent(setup, way, rng, start),
+        "PCD from data": persistent(setup, way, rng, setup.rows(rng)),
+    }
+    errors: dict[str, list[Error]] = {name: [] for name in COLORS}
+    for iteration in track(range(1, iterations + 1), f"{way.name} pass", transient=True):
+        setup.place(path, iteration / way.splits)
+        found = {name: visit() for name, visit in carried.items()}
+        if iteration % (every * way.splits) == 0:
+            found |= {"CD-K": contrastive(setup, way, rng), "exact samples": exact(setup, rng)}
+            truth = setup.gradient(setup.grid, setup.probabilities())
+            for name in COLORS:
+                errors[name].append(judge(setup, *found[name], truth))
+    return errors
+
+
+def judge(setup: Setup, x: Tensor, log_w: Tensor, truth: Tensor) -> Error:
+    """Compare the populations' gradients with the exact one."""
+    r = setup.populations
+    p = noneq.weights.normalise(log_w.view(r, -1))
+    found = [setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)]
+    off = (torch.stack(found) - truth).double()
+    pairs = (off @ off.T).fill_diagonal_(0.0)
+    bias2 = float(pairs.sum()) / (r * (r - 1))
+    without = (pairs.sum() - 2 * pairs.sum(1)) / ((r - 1) * (r - 2))
+    stderr = math.sqrt((r - 1) / r * float((without - without.mean()).square().sum()))
+    return Error(bias2, stderr, float(off.var(0).sum()), float(noneq.weights.ess(p.log()).mean()))
+
+
+def draw(errors: dict[str, dict[str, list[Error]]], at: list[int], norms: list[float]) -> None:
+    """Bias^2 above, variance below; the fast pass to the left."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"font.size": 12})
+    figure, axes = plt.subplots(2, 2, figsize=(12, 9), sharex=True, sharey=True)
+    for way, top, bottom in zip(PASSES, *axes, strict=True):
+        for name, color in COLORS.items():
+            found, line = errors[way.name][name], "--" if name == "exact samples" else "-"
+            bottom.plot(at, [e.variance for e in found], line, color=color, lw=2, label=name)
+            if name == "exact samples":
+                continue
+            height = [e.bias2 if e.seen else 2 * e.stderr for e in found]
+            faces = [color if e.seen else "white" for e in found]
+            top.plot(at, height, color=color, lw=1.5)
+            top.scatter(at, height, c=faces, edgecolors=color, s=36, zorder=3)
+        top.plot(at, norms, ":", color="black", lw=2, label="|exact gradient of the loss|²")
+        lag = "the walkers lag" if way.name == "fast" else "they keep up"
+        step = "an update" if way.splits == 1 else f"1/{way.splits} of an update"
+        top.set_title(f"{way.name}: {step}, then K = {way.moves}; {lag}")
+        bottom.set_xlabel("position on the path  [recorded updates]")
+        for ax in (top, bottom):
+            ax.set_yscale("log")
+            ax.grid(alpha=0.3)
+    axes[0][0].set_ylabel("bias² of the gradient  [nats² per unit of θ²]")
+    axes[1][0].set_ylabel("variance of the gradient  [nats² per unit of θ²]")
+    figure.legend(loc="outside lower center", ncols=4)
+    RESULTS.mkdir(exist_ok=True)
+    figure.savefig(RESULTS / "gradient.png", dpi=110)
+    plt.close(figure)
+
+
+def main(reduced: bool = False, lr: float = 0.02, threads: int = 1) -> None:
+    """Record the path, walk it fast and slowly; print, record and draw the errors.
+
+    Args:
+        reduced: fewer populations and updates; writes nothing.
+        lr: learning rate (Adam) of the recorded training.
+        threads: of torch.
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    data = skewed(4_000, torch.Generator().manual_seed(0))
+    base = noneq.Gaussian.fit(data)
+    grid = torch.cartesian_prod(torch.linspace(-6, 6, 160), torch.linspace(-5, 9, 160))
+    energy, kernel = noneq.Tilted(base, noneq.MLP(2, 32)), noneq.MALA(0.05, base.factor)
+    setup = Setup(data, energy, kernel, grid, 8 if reduced else 24, 256)
+    updates, every = (40, 8) if reduced else (200, 8)
+    path, at = train_exactly(setup, updates, lr), list(range(every, updates + 1, every))
+    norms = [_norm(setup, path, float(k)) for k in at]
+    errors = {way.name: walk(setup, path, way, every) for way in PASSES}
+    medians = [_row(way, name, errors[way.name]) for way in PASSES for name in COLORS]
+    columns = ["method", "bias², median", "worst", "above 2 se", "variance, median", "ESS"]
+    table("Errors of E[dU/dtheta], in variances of N exact samples", columns, medians)
+    if not reduced:
+        plain = {
+            way: {name: [asdict(e) for e in found] for name, found in methods.items()}
+            for way, methods in errors.items()
+        }
+        loss = {"updates": at, "squared norm of the exact gradient of the loss": norms}
+        print(f"recorded in {record('gradient', {**loss, 'table': medians, 'errors': plain})}")
+        draw(errors, at, norms)
+
+
+def _norm(setup: Setup, path: Tensor, at: float) -> float:
+    setup.place(path, at)
+    data = setup.gradient(setup.data, torch.full((len(setup.data),), 1 / len(setup.data)))
+    return float((data - setup.gradient(setup.grid, setup.probabilities())).square().sum())
+
+
+def _row(way: Pass, name: str, errors: dict[str, list[Error]]) -> list[str]:
+    """Over the path, in units of the variance of exact samples at the same point."""
+    found, floor = errors[name], [e.variance for e in errors["exact samples"]]
+    bias = [e.bias2 / f for e, f in zip(found, floor, strict=True)]
+    spread = [e.variance / f for e, f in zip(found, floor, strict=True)]
+    seen = f"{sum(e.seen for e in found)} of {len(found)}"
+    ess = median(e.ess for e in found)
+    shares = [f"{median(bias):.2f}", f"{max(bias):.2f}", seen, f"{median(spread):.2f}"]
+    return [f"{way.name} {name}", *shares, f"{ess:.2f}"]
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,451 @@
+"""Break each formula of the package and see whether the tests notice.
+
+    python tests/mutants.py [-v] [word ...]
+
+Every mutant whose name holds one of the words (all without words) is a copy of the package in a
+temporary folder with one piece of source replaced. Its tests, the fast ones first, run there and
+must fail. Tests that fail on the package as it is prove nothing: they are found in a first run
+and left out. Prints killed or SURVIVED, the first failing test with -v, and the seconds; exit code
+1 if any mutant survives.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+AT_ONCE = 2
+SECONDS = 300  # a mutant that makes the tests hang for so long is noticed too
+
+
+class Mutant(NamedTuple):
+    """One mistake: in ``file`` the source ``old``, which occurs once, becomes ``new``."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """``file.py`` or ``file.py::function`` in tests/; fast ones first"""
+
+
+LANGEVIN, BASE = "kernels/langevin.py", "kernels/base.py"
+WALKERS, WEIGHTS, ENERGIES = "walkers.py", "weights.py", "energies.py"
+
+RATIO = ("test_kernels.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
+CONTRACT = ("test_kernels.py::test_contract",)
+INVARIANT = ("test_kernels.py::test_mala_leaves_the_target_invariant",)
+FRESH = ("test_kernels.py::test_fresh_is_what_the_first_kernel_needs",)
+ALGEBRA = ("test_walkers.py::test_any_sequence_of_events_is_the_ratio_of_path_densities",)
+PERMUTES = ("test_walkers.py::test_resampling_permutes_everything_a_walker_owns",)
+MEANS = ("test_walkers.py::test_resampling_keeps_every_islands_mean_weight",)
+CHANGE = ("test_walkers.py::test_a_change_between_reweight_and_move_never_gives_a_wrong_weight",)
+DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
+LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
+WEIGHED = ("test_weights.py",)
+ENERGETIC = ("test_energies.py",)
+FACTORS = ("test_covariance.py",)
+ANNEALED = ("test_smc.py",)
+
+MUTANTS = (
+    # -- the Langevin step and its increment
+    Mutant("ULA: without the h/4 term", LANGEVIN,
+           " + (h / 4) * (_dot(a, a) - _dot(b, b))", "", RATIO),
+    Mutant("ULA: h/2 instead of h/4", LANGEVIN,
+           "(h / 4) * (_dot(a, a)", "(h / 2) * (_dot(a, a)", RATIO),
+    Mutant("ULA: d = x - y", LANGEVIN, "state.u - u + _dot(d,", "state.u - u - _dot(d,", RATIO),
+    Mutant("ULA: energies swapped", LANGEVIN,
+           "increment = state.u - u +", "increment = u - state.u +", RATIO),
+    Mutant("ULA: g.g instead of g.Mg", LANGEVIN, "(_dot(a, a) - _dot(b, b))",
+           '(_dot(g, g) - _dot(cache["g"], cache["g"]))', RATIO),
+    Mutant("ULA: squares swapped", LANGEVIN,
+           "(_dot(a, a) - _dot(b, b))", "(_dot(b, b) - _dot(a, a))", RATIO),
+    Mutant("ULA: old gradient at both ends", LANGEVIN,
+           '_dot(d, g + cache["g"])', "_dot(d, g + g)", RATIO),
+    Mutant("ULA: new parameters in the forward kernel", LANGEVIN,
+           'g = state.cache["g"]', 'g = evaluate(model, state.x)[1]["g"]', RATIO),
+    Mutant("ULA: new energy at the old point", LANGEVIN, "increment = state.u - u +",
+           "increment = evaluate(model, state.x)[0] - u +", RATIO),
+    Mutant("Langevin: noise of variance h", LANGEVIN,
+           "math.sqrt(2 * h)).sub_", "math.sqrt(h)).sub_",
+           ("test_kernels.py::test_ula_at_a_large_step_is_exact_with_weights_and_biased_without",
+            *INVARIANT)),
+    Mutant("Langevin: L in place of its transpose", LANGEVIN,
+           "a = factor.t_mul(g)", "a = factor.mul(g)", RATIO),
+    Mutant("ULA: refresh forgotten", LANGEVIN, "return self.refresh", "return False", FRESH),
+    Mutant("MALA: accepts what it should reject", LANGEVIN,
+           "(uniform.log() < log_ratio)", "(uniform.log() < -log_ratio)",
+           INVARIANT),
+    Mutant("MALA: accepts everything", LANGEVIN,
+           "(uniform.log() < log_ratio)", "(uniform > -1)",
+           INVARIANT),
+    Mutant("MALA: accepts an energy of -inf", LANGEVIN, " & torch.isfinite(new.u)", "",
+           ("test_kernels.py::test_mala_rejects_what_is_not_finite",)),
+    Mutant("MALA: a weight besides the rejection", LANGEVIN,
+           "torch.zeros_like(log_ratio), info", "log_ratio, info", CONTRACT),
+    Mutant("MALA: takes stale states", LANGEVIN, "fresh = True", "fresh = False", FRESH),
+    Mutant("MALA: tunes the wrong way", LANGEVIN, "self.rate * gap", "-self.rate * gap",
+           ("test_kernels.py::test_tune_changes_the_step_only",)),
+    Mutant("where: rejected walkers keep the new gradient", BASE,
+           "{k: old.cache[k] for k in new.cache}", "{k: new.cache[k] for k in new.cache}",
+           CONTRACT),
+    Mutant("where: rejected walkers keep the new energy", BASE,
+           "shared = State(old.x, old.u,", "shared = State(old.x, new.u,", CONTRACT),
+    Mutant("Repeat: once", BASE, "[self.kernel] * self.times", "[self.kernel]", CONTRACT),
+    Mutant("Chain: the last increment alone", BASE, "else total + increment", "else increment",
+           ("test_kernels.py::test_composed_increments_add",)),
+    # -- the walkers
+    Mutant("reweight: sign", WALKERS, "state.u.double() - u.double()",
+           "u.double() - state.u.double()", ALGEBRA),
+    Mutant("move: sign", WALKERS, "walkers.log_w + increment.detach()",
+           "walkers.log_w - increment.detach()", ALGEBRA),
+    Mutant("move: an exact kernel on a stale state", WALKERS,
+           "walkers = self.reweight(energy) if kernel.fresh else self", "walkers = self",
+           ALGEBRA),
+    Mutant("move: a stale kernel reweighted as well", WALKERS,
+           "walkers = self.reweight(energy) if kernel.fresh else self",
+           "walkers = self.reweight(energy)", ALGEBRA + LETTER),
+    Mutant("resample: energies left behind", WALKERS, "each(lambda t: t[index], self.state)",
+           "each(lambda t: t[index], self.state)._replace(u=self.state.u)", PERMUTES),
+    Mutant("resample: gradients left behind", WALKERS, "each(lambda t: t[index], self.state)",
+           "each(lambda t: t[index], self.state)._replace(cache=self.state.cache)", PERMUTES),
+    Mutant("resample: momenta left behind", WALKERS, "each(lambda t: t[index], self.state)",
+           "each(lambda t: t[index], self.state)._replace(aux=self.state.aux)", PERMUTES),
+    Mutant("resample: founders left behind", WALKERS,
+           "founders=self.founders[index],", "founders=self.founders,", PERMUTES),
+    Mutant("resample: the graph of the old order", WALKERS,
+           "founders=self.founders[index],\n            _u=None,",
+           "founders=self.founders[index],",
+           ("test_walkers.py::test_a_graph_belongs_to_its_positions",)),
+    Mutant("resample: the mean weight forgotten", WALKERS,
+           "torch.where(low[:, None], mean[:, None], log_w)",
+           "torch.where(low[:, None], 0.0, log_w)", MEANS),
+    Mutant("resample: every island gets the mean of all", WALKERS,
+           "mean = weights.log_mean_exp(log_w)\n        n =",
+           "mean = weights.log_mean_exp(log_w.flatten()).expand(self.islands)\n        n =",
+           MEANS),
+    Mutant("resample: weights kept", WALKERS, "return replace(self._take(index), log_w=log_w)",
+           "return self._take(index)", MEANS),
+    Mutant("resample: healthy islands too", WALKERS, "torch.where(low[:, None], mean[:, None],",
+           "torch.where(low[:, None] | True, mean[:, None],",
+           ("test_walkers.py::test_only_islands_below_the_threshold_are_resampled",)),
+    Mutant("resample: islands mixed", WALKERS, "index = (chosen + offset).flatten()",
+           "index = (chosen + offset.flip(0)).flatten()",
+           ("test_walkers.py::test_islands_never_exchange_members",)),
+    Mutant("log_z: mean of the islands' logs", WALKERS,
+           "value = weights.log_mean_exp(each_island)", "value = each_island.mean()",
+           ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
+    Mutant("log_z: standard error of one island", WALKERS,
+           "float(spread) / math.sqrt(self.islands)", "float(spread)",
+           ("test_walkers.py::test_the_standard_error_of_log_z_is_calibrated",)),
+    Mutant("log_z: the start forgotten", WALKERS,
+           "LogZ(self.log_z_start + float(value)", "LogZ(float(value)",
+           ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
+    Mutant("mean: without weights", WALKERS,
+           "torch.tensordot(p.to(f.dtype), f, 1)", "f.mean(0)",
+           ("test_walkers.py::test_mean_is_weighted_and_keeps_the_graph",)),
+    Mutant("equal: without weights", WALKERS,
+           "torch.multinomial(self.p,", "torch.multinomial(torch.ones_like(self.p),",
+           ("test_walkers.py::test_equal_draws_by_weight",)),
+    Mutant("survivors: heads, not mass", WALKERS, "index_add(0, self.founders, self.p)",
+           "index_add(0, self.founders, torch.ones_like(self.p) / len(self))",
+           ("test_walkers.py::test_survivors_counts_founders_by_mass",)),
+    Mutant("unweighted: weights kept", WALKERS,
+           "log_w=torch.zeros_like(self.log_w), log_z_start", "log_z_start",
+           ("test_walkers.py::test_unweighted_forgets_weights_and_log_z",)),
+    Mutant("freshness: parameters not looked at", WALKERS,
+           "known = self._seen is not None and self._seen.same_parameters(seen.mark)",
+           "known = self._seen is not None", CHANGE),
+    Mutant("freshness: one temperature taken for another", WALKERS,
+           "current = known and self._seen is not None and self._seen.model is energy",
+           "current = known", ANNEALED),
+    Mutant("freshness: never", WALKERS,
+           "current = known and self._seen is not None and self._seen.model is energy",
+           "current = False", ("test_walkers.py::test_nothing_is_evaluated_twice",)),
+    Mutant("freshness: a stale move leaves the old mark", WALKERS,
+           "_seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy))",
+           "_seen=walkers._seen", LETTER),
+    Mutant("put: the rest taken for fresh", WALKERS,
+           "info=part.info,\n            _seen=None,",
+           "info=part.info,\n            _seen=part._seen,",
+           ("test_walkers.py::test_untouched_walkers_telescope",)),
+    Mutant("put: cached gradients not put", WALKERS, "state=each(into, shared, part.state),",
+           "state=each(into, shared, part.state)._replace(cache=shared.cache),",
+           ("test_walkers.py::test_untouched_walkers_telescope",)),
+    Mutant("reweight: the dead rise", WALKERS,
+           "dead = (state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)",
+           "dead = u == math.inf", DEAD),
+    Mutant("mean: the dead counted", WALKERS,
+           "if not bool(alive.all()):\n            p, f", "if False:\n            p, f", DEAD),
+    Mutant("reweight: the dead in the gradient", WALKERS,
+           "if bool(alive.all()):", "if True:",
+           ("test_walkers.py::test_the_dead_do_not_poison_gradients",)),
+    Mutant("move: the dead in the gradient of Algorithm 1", WALKERS,
+           "u = walkers._without_dead(energy, u)", "pass",
+           ("test_walkers.py::test_the_dead_do_not_poison_the_gradients_of_algorithm_1",)),
+    Mutant("start: the dead alive", WALKERS, "torch.where(u == math.inf, -math.inf, 0.0)",
+           "torch.zeros_like(u)",
+           ("test_walkers.py::test_a_start_that_is_not_finite_is_noticed",)),
+    # -- functions of weights
+    Mutant("log_mean_exp: a sum", WEIGHTS, " - math.log(log_w.shape[-1])", "", WEIGHED),
+    Mutant("ess: wrong power", WEIGHTS, "normalise(log_w).square().sum(-1)",
+           "normalise(log_w).pow(3).sum(-1)", WEIGHED),
+    Mutant("conditional_ess: without p", WEIGHTS, "log_p = log_w.double().log_softmax(-1)",
+           "log_p = (0 * log_w.double()).log_softmax(-1)", WEIGHED),
+    Mutant("conditional_ess: upside down", WEIGHTS,
+           "(2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()",
+           "((log_p + 2 * d).logsumexp(-1) - 2 * (log_p + d).logsumexp(-1)).exp()", WEIGHED),
+    Mutant("resampling: side left", WEIGHTS, "torch.searchsorted(cumulative, u, right=True)",
+           "torch.searchsorted(cumulative, u, right=False)",
+           ("test_weights.py::test_the_ends_of_the_unit_interval",)),
+    Mutant("resampling: not divided by the last sum", WEIGHTS,
+           "cumulative = cumulative / cumulative[..., -1:]", "cumulative = cumulative.clone()",
+           WEIGHED),
+    Mutant("systematic: no offset", WEIGHTS, "(_rungs(p) + _uniform(p, 1, rng)) / n",
+           "(_rungs(p) + 0 * _uniform(p, 1, rng)) / n", WEIGHED),
+    Mutant("systematic: offset of the wrong length", WEIGHTS,
+           "(_rungs(p) + _uniform(p, 1, rng)) / n", "(_rungs(p) + _uniform(p, 1, rng) / n) / n",
+           WEIGHED),
+    Mutant("stratified: one uniform for all", WEIGHTS, "(_rungs(p) + _uniform(p, n, rng)) / n",
+           "(_rungs(p) + _uniform(p, 1, rng)) / n", WEIGHED),
+    Mutant("residual: rounded", WEIGHTS, "copies = (expected * (1 + 1e-12)).floor()",
+           "copies = expected.round()", WEIGHED),
+    Mutant("residual: the rest drawn from all", WEIGHTS,
+           "rest = (expected - copies).clamp(min=0.0)",
+           "rest = expected", WEIGHED),
+    # -- factors
+    Mutant("Cholesky: transposes swapped", "covariance.py",
+           "(v.flatten(1) @ self.root.T)", "(v.flatten(1) @ self.root)", FACTORS),
+    Mutant("Cholesky: inverse transposed", "covariance.py",
+           "(v.flatten(1) @ self.inverse.T)", "(v.flatten(1) @ self.inverse)", FACTORS),
+    Mutant("LowRank: the stretch not a root", "covariance.py",
+           "(1 + singular.square()).sqrt()", "(1 + singular.square())", FACTORS),
+    Mutant("LowRank: log det without the stretch", "covariance.py",
+           " + self.stretch.double().log().sum()", "", FACTORS),
+    # -- energies
+    Mutant("Gaussian: log Z without log det", ENERGIES,
+           "return d / 2 * math.log(2 * math.pi) + self.factor.log_det(d)",
+           "return d / 2 * math.log(2 * math.pi)", ENERGETIC),
+    Mutant("Gaussian: gradient twice", ENERGIES, '{"g": self.factor.t_solve(z)}',
+           '{"g": 2 * self.factor.t_solve(z)}', ENERGETIC),
+    Mutant("Gaussian: gradient by the wrong root", ENERGIES, '{"g": self.factor.t_solve(z)}',
+           '{"g": self.factor.solve(z)}', ENERGETIC),
+    Mutant("Gaussian: samples by the wrong root", ENERGIES, "self.mean + self.factor.mul(xi)",
+           "self.mean + self.factor.t_mul(xi)", ENERGETIC),
+    Mutant("mixture: norms with the wrong sign", ENERGIES,
+           "self.log_masses - self.log_norms", "self.log_masses + self.log_norms", ENERGETIC),
+    Mutant("Tilted: gradient without the base", ENERGIES,
+           '{"g": base["g"] + tilt["g"]}', '{"g": tilt["g"]}', ENERGETIC),
+    Mutant("path: reversed", ENERGIES, 'ends["u0"] + _times(self.beta, ends["du"])',
+           'ends["u0"] + _times(1 - self.beta, ends["du"])', ANNEALED),
+    Mutant("path: gradient of the end", ENERGIES, 'ends["g0"] + _times(self.beta, ends["dg"])',
+           'ends["g0"] + ends["dg"]',
+           ("test_smc.py::test_a_path_is_the_weighted_mean_of_its_ends",)),
+    Mutant("path: any tilted end shares the base", ENERGIES,
+           "isinstance(end, Tilted) and end.base is start", "isinstance(end, Tilted)",
+           ("test_smc.py::test_a_path_is_the_weighted_mean_of_its_ends",)),
+    Mutant("path: one mark for all", ENERGIES, "-1 - next(_paths)", "-1",
+           ("test_smc.py::test_a_new_path_after_an_update_is_not_taken_for_the_old_one",)),
+    Mutant("fingerprint: places forgotten", ENERGIES,
+           "mixed = bits * _places(len(bits), bits.dtype, bits.device)", "mixed = bits", CHANGE),
+    Mutant("wall: 0 x inf at infinite temperature", ENERGIES,
+           "return beta * u if beta > 0 else", "return beta * u if True else",
+           ("test_energies.py::test_infinite_temperature_of_a_hard_wall",
+            "test_energies.py::test_a_path_to_a_hard_wall",
+            "test_smc.py::test_a_hard_wall_can_be_annealed_to")),
+    # -- annealing
+    Mutant("schedule: backward with the next kernel", "smc.py",
+           "self.kernels[-2::-1]", "self.kernels[:0:-1]",
+           ("test_smc.py::test_both_directions_visit_every_temperature_with_its_kernel",)),
+    Mutant("pilot: sign of the change", "smc.py", 'change = -walkers.state.cache["du"]',
+           'change = walkers.state.cache["du"]', ANNEALED),
+    Mutant("pilot: steps not tuned", "smc.py",
+           "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
+           ("test_smc.py::test_pilot_tunes_the_kernel",)),
+    # -- likelihood
+    Mutant("log_z: sign of the backward side", "likelihood.py",
+           "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",
+           ("test_likelihood.py::test_benign_targets_ring_no_alarm_and_are_bracketed",)),
+    Mutant("log_z: the smaller side", "likelihood.py",
+           "return max(self.lower.value, self.upper.value)",
+           "return min(self.lower.value, self.upper.value)",
+           ("test_likelihood.py::test_the_value_is_the_larger_side_with_its_own_error",)),
+    Mutant("log_z: backward from the data alone", "likelihood.py",
+           "torch.cat([data[rows].to(arrived.dtype), half])",
+           "data[rows].repeat(2, *[1] * (data.dim() - 1)).to(arrived.dtype)",
+           ("test_likelihood.py::test_hostile_targets_are_right_or_ring_an_alarm",
+            "test_likelihood.py::test_a_planted_mode_that_forward_walkers_reach_never_goes_"
+            "unnoticed")),
+    Mutant("nll: sign of log Z", "likelihood.py", "float(u.mean()) + z.value",
+           "float(u.mean()) - z.value",
+           ("test_likelihood.py::test_nll_of_gaussian_data_under_a_gaussian_is_the_cross_entropy",
+            )),
+    Mutant("alarms: the sides may cross", "likelihood.py",
+           "if -gap > max(0.1, min(4 * stderr, 0.3)):", "if False:",
+           ("test_likelihood.py::test_alarm_sides_cross",)),
+    Mutant("alarms: the sides may differ", "likelihood.py",
+           "if gap > max(0.1, 3 * stderr):", "if False:",
+           ("test_likelihood.py::test_alarm_sides_differ",)),
+    Mutant("alarms: not for the energies of the halves", "likelihood.py",
+           "u = equilibrium.double()", "u = 0 * equilibrium.double()",
+           ("test_likelihood.py::test_alarm_energies_of_the_halves",)),
+    Mutant("alarms: not for log Z of the halves", "likelihood.py",
+           "z = log_mean_exp(backward.log_w", "z = log_mean_exp(0 * backward.log_w",
+           ("test_likelihood.py::test_alarm_log_z_of_the_halves",)),
+    Mutant("alarms: not for the spread of the islands", "likelihood.py",
+           "if spread > 1:", "if False:",
+           ("test_likelihood.py::test_alarm_islands_and_founders",)),
+    Mutant("alarms: not for few founders", "likelihood.py",
+           "if forward.survivors < 2 * forward.islands:", "if False:",
+           ("test_likelihood.py::test_alarm_islands_and_founders",)),
+    # -- training
+    Mutant("trust region: scale without the root", "trust.py",
+           "math.sqrt(tau) / (self._length * lr)", "tau / (self._length * lr)",
+           ("test_trust.py::test_no_step_costs_more_than_twice_tau_whatever_the_learning_rate",)),
+    Mutant("trust region: length without the root", "trust.py",
+           "length = math.sqrt(max(cost, 1e-12)) / (scale * lr)",
+           "length = max(cost, 1e-12) / (scale * lr)",
+           ("test_trust.py::test_most_steps_are_predicted_well_enough_to_be_taken_at_once",)),
+    Mutant("trust region: prediction without the learning rate", "trust.py",
+           "math.sqrt(tau) / (self._length * lr)", "math.sqrt(tau) / self._length",
+           ("test_trust.py::test_a_learning_rate_schedule_multiplies_the_length_at_once",)),
+    Mutant("trust region: nothing redone", "trust.py",
+           "math.isfinite(cost) and cost <= 2 * tau", "math.isfinite(cost)",
+           ("test_trust.py::test_no_step_costs_more_than_twice_tau_whatever_the_learning_rate",)),
+    Mutant("trust region: schedule of the cost, not the length", "trust.py",
+           "self.tau * factor**2", "self.tau * factor",
+           ("test_trust.py::test_a_learning_rate_schedule_multiplies_the_length",)),
+    Mutant("trust region: parameters left where they failed", "trust.py",
+           "_place(parameters, old, None, 0.0)", "pass",
+           ("test_trust.py::test_no_step_that_leaves_the_walkers_finite",)),
+    Mutant("training: sign of the walkers", "training.py",
+           "(data_energy - walker_energy).backward()",
+           "(data_energy + walker_energy).backward()", LETTER),
+    Mutant("training: walkers without weights", "training.py",
+           "energy(x).mean(), walkers.mean(u)", "energy(x).mean(), u.mean()", LETTER),
+    Mutant("training: Algorithm 1 moves before the step", "training.py",
+           "    optimizer.step()\n    return advance(walkers), data_energy, walker_energy",
+           "    walkers = advance(walkers)\n    optimizer.step()\n"
+           "    return walkers, data_energy, walker_energy", LETTER),
+    Mutant("training: always resampled", "training.py",
+           "walkers = walkers.resample(ess_min, rng)", "walkers = walkers.resample(1.0, rng)",
+           LETTER),
+    Mutant("training: held-out log Z of the others", "training.py",
+           "unknown if held is None else held.log_z",
+           "unknown if held is None else walkers.log_z",
+           ("test_training.py::test_held_out_log_z_is_unbiased_and_that_of_the_training_walkers_low",
+            )),
+    Mutant("training: held-out walkers feed the gradient", "training.py",
+           "walkers, kernel = state.walkers, Repeat(",
+           "walkers, kernel = state.held_out or state.walkers, Repeat(",
+           ("test_training.py::test_held_out_walkers_never_touch_the_parameters",)),
+    Mutant("training: the light ones move", "training.py",
+           "order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()",
+           "order = walkers.log_w.argsort()",
+           ("test_training.py::test_active_walkers_train_and_their_weights_are_exact",)),
+    Mutant("training: noise of half the size", "training.py",
+           "x = x + settings.noise * xi", "x = x + settings.noise * xi / 2",
+           ("test_training.py::test_noise_is_drawn_afresh_for_every_batch",)),
+    Mutant("training: every renewal accepted", "training.py",
+           "not walkers.survivors > state.walkers.survivors", "False",
+           ("test_training.py::test_renewal_is_refused_where_fewer_founders_survive",)),
+    Mutant("training: weights kept in contrastive divergence", "training.py",
+           "part = part.unweighted()", "part = part.resample(0.0, rng)",
+           ("test_training.py::test_without_weights_the_gradient_is_a_plain_mean",)),
+)  # fmt: skip
+
+
+def mutate(mutant: Mutant, root: Path = ROOT) -> str:
+    """The source of the mutant's file with the mistake in it."""
+    source = (root / "noneq" / mutant.file).read_text()
+    if source.count(mutant.old) != 1 or mutant.old == mutant.new:
+        raise ValueError(
+            f"mutant {mutant.name!r}: its source occurs {source.count(mutant.old)} times in "
+            f"noneq/{mutant.file}, not once:\n{mutant.old}"
+        )
+    return source.replace(mutant.old, mutant.new)
+
+
+def copied(root: Path, folder: str) -> Path:
+    """The package, its tests and its settings, copied from ``root`` into ``folder``."""
+    away = shutil.ignore_patterns("__pycache__", ".*")
+    for part in ("noneq", "tests"):
+        shutil.copytree(root / part, Path(folder) / part, ignore=away)
+    shutil.copy(root / "pyproject.toml", folder)
+    return Path(folder)
+
+
+def pytest_in(folder: Path, arguments: list[str]) -> tuple[int, str]:
+    """Run pytest on the copy in ``folder``: exit code and output; code -1 if it took too long."""
+    environment = dict(os.environ, PYTHONPATH=str(folder), PYTHONDONTWRITEBYTECODE="1")
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfE", "--tb=no"]
+    try:
+        done = subprocess.run(
+            [*command, *arguments], cwd=folder, env=environment, timeout=SECONDS,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return -1, ""
+    return done.returncode, done.stdout
+
+
+def failures(output: str) -> list[str]:
+    """The tests that pytest's summary says failed, e.g. ``tests/test_a.py::test_b[0-x y]``."""
+    return re.findall(r"^(?:FAILED|ERROR) (\S+?(?:\[.*?\])?)(?: - .*)?$", output, re.MULTILINE)
+
+
+def known_failures(mutants: list[Mutant], root: Path) -> list[str]:
+    """Tests that fail on the package as it is."""
+    tests = sorted({f"tests/{test}" for mutant in mutants for test in mutant.tests})
+    code, output = pytest_in(root, tests)
+    if code not in (0, 1):
+        raise SystemExit(f"the tests do not run:\n{output}")
+    return failures(output)
+
+
+def verdict(mutant: Mutant, known: list[str], root: Path) -> tuple[Mutant, str, str, float]:
+    """Whether the mutant was killed, by what, and how long it took."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = copied(root, folder)
+        (copy / "noneq" / mutant.file).write_text(mutate(mutant, root))
+        skip = [f"--deselect={test}" for test in known]
+        tests = list(dict.fromkeys(f"tests/{test}" for test in mutant.tests))
+        code, output = pytest_in(copy, ["-x", *skip, *tests])
+    words = {0: "SURVIVED", 1: "killed", -1: "killed", 5: "UNTESTED"}  # 5: every test left out
+    by = "the clock" if code == -1 else " ".join(failures(output)[:1])
+    return mutant, words.get(code, "BROKEN"), by or output[-600:], time.perf_counter() - start
+
+
+def main(arguments: list[str]) -> int:
+    """Run the mutants that the words select; 1 if one is not killed."""
+    words = [a for a in arguments if a != "-v"]
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    start, bad = time.perf_counter(), 0
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_ONCE) as pool:
+        root = copied(ROOT, folder)  # what is edited meanwhile does not matter
+        for mutant in chosen:
+            mutate(mutant, root)
+        known = known_failures(chosen, root)
+        print(f"{len(known)} tests fail without a mutant and are left out: {known}", flush=True)
+        for mutant, word, by, seconds in pool.map(lambda m: verdict(m, known, root), chosen):
+            bad += word != "killed"
+            detail = f"  {by}" if "-v" in arguments or word == "BROKEN" else ""
+            print(f"{word:8} {seconds:5.1f} s  {mutant.name}{detail}", flush=True)
+    minutes = (time.perf_counter() - start) / 60
+    print(f"{len(chosen) - bad} of {len(chosen)} killed in {minutes:.1f} minutes")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""The list of mutants must not rot: its sources and its tests exist. `make mutants` runs it."""
+
+import ast
+
+import mutants
+import pytest
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda m: m.name)
+def test_every_mutant_is_one_change_of_valid_source(mutant):
+    ast.parse(mutants.mutate(mutant))
+
+
+def test_every_mutant_names_tests_that_exist():
+    for mutant in mutants.MUTANTS:
+        for test in mutant.tests:
+            file, _, function = test.partition("::")
+            source = (mutants.ROOT / "tests" / file).read_text()
+            assert not function or f"def {function}(" in source, (mutant.name, test)
+
+
+def test_names_are_unique():
+    names = [mutant.name for mutant in mutants.MUTANTS]
+    assert len(set(names)) == len(names)
+
+
+def test_failures_are_read_from_the_summary():
+    output = (
+        "x\nFAILED tests/test_a.py::test_b[two modes-0.1] - assert 1 == [2] - no\n"
+        "FAILED tests/test_a.py::test_c\nERROR tests/test_d.py - ImportError: [x]\n2 failed\n"
+    )
+    assert mutants.failures(output) == [
+        "tests/test_a.py::test_b[two modes-0.1]", "tests/test_a.py::test_c", "tests/test_d.py",
+    ]  # fmt: skip
