@@ -61,7 +61,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """Print a table, the first column to the left and the others to the right."""
     shown = Table(title=escape(title), title_justify="left")
     for i, column in enumerate(columns):
-        shown.add_column(escape(column), justify="right" if i else "left")
+        shown.add_column(escape(column), justify="right" if i else "left", no_wrap=not i)
     for row in rows:
         shown.add_row(*map(escape, row))
     # a table in a log file is as wide as it needs to be

@@ -51,28 +51,24 @@ class Loop:
     iterate: Callable[[], object]
     trust: noneq.TrustRegion | None = None
 
+    def redone(self) -> int:
+        """Evaluations of the walkers that the trust region has repeated."""
+        return self.trust.redone if self.trust else 0
 
-def problem(width: int = 256) -> tuple[noneq.Tilted, Tensor]:
-    """A network on a full Gaussian, and the digits."""
+
+def problem(width: int = 256, side: int = 0) -> tuple[noneq.Tilted, Tensor]:
+    """An MLP on a full Gaussian and the digits, or a ConvNet on a diagonal one and noise."""
     torch.manual_seed(0)
+    if side:
+        data, net = torch.randn(512, 1, side, side), noneq.ConvNet((1, side, side))
+        return noneq.Tilted(noneq.Gaussian.fit(data, "diagonal"), net), data
     data = digits().train
     return noneq.Tilted(noneq.Gaussian.fit(data, noise=NOISE), noneq.MLP(64, width)), data
 
 
-def images(side: int = 16) -> tuple[noneq.Tilted, Tensor]:
-    """A convolutional network on a diagonal Gaussian, and smooth random images."""
-    torch.manual_seed(0)
-    coarse = torch.randn(512, 1, side // 4, side // 4)
-    data = nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
-    data = data + NOISE * torch.randn(data.shape)
-    base = noneq.Gaussian.fit(data, "diagonal")
-    return noneq.Tilted(base, noneq.ConvNet((1, side, side))), data
-
-
 def batch(data: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Noisy rows."""
-    x = data[torch.randint(len(data), (n,), generator=rng)]
-    return x + NOISE * torch.randn(x.shape, generator=rng)
+    """Rows."""
+    return data[torch.randint(len(data), (n,), generator=rng)]
 
 
 def library(
@@ -85,13 +81,11 @@ def library(
     return Loop(lambda: next(run), first.state.trust)
 
 
-def own(
-    energy: noneq.Tilted, data: Tensor, n: int, kernel: noneq.Repeat, tau: float | None
-) -> Loop:
-    """The loop a researcher would write."""
+def own(energy: noneq.Tilted, data: Tensor, n: int, kernel: noneq.Repeat, tau: float) -> Loop:
+    """The loop a researcher would write; tau = 0: no trust region."""
     rng = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=LR)
-    trust = None if tau is None else noneq.TrustRegion(tau)
+    trust = noneq.TrustRegion(tau) if tau else None
     walkers = noneq.Walkers.sample(energy.base, n, rng)
 
     def iterate() -> None:
@@ -113,11 +107,14 @@ def own(
     return Loop(iterate, trust)
 
 
-def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float) -> Loop:
+def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float = 0.1) -> Loop:
     """Persistent contrastive divergence with MALA in plain PyTorch: no weights, no library."""
     rng = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=LR)
-    factor, x = energy.base.factor, energy.base.sample(n, rng)
+    factor, x = (
+        noneq.likelihood.default_kernel(energy.base, data).factor,
+        energy.base.sample(n, rng),
+    )
 
     def look(at: Tensor, graph: bool = False) -> tuple[Tensor, Tensor]:
         leaf = at.detach().requires_grad_()
@@ -152,155 +149,126 @@ def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float) -> Lo
 # -- rows -----------------------------------------------------------------------------------------
 
 
-def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> list[list[str]]:
+def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> None:
     """Count; the last line is the digits benchmark with held-out walkers and a renewal."""
-    mala, plain = noneq.MALA(0.1), noneq.Settings(n, 0, 8, None, renew=0, noise=NOISE)
-    alone = replace(plain, moves=1)
-    ula = noneq.ULA(1e-3)
-    cases: dict[str, tuple[int, Callable[[noneq.Tilted, Tensor], Loop]]] = {
-        "train, MALA, K = 8": (9, lambda e, x: library(e, x, plain)),
-        "train, MALA, K = 8, tau = 0.1": (9, lambda e, x: library(e, x, replace(plain, tau=0.1))),
-        "train, PCD (weights off), K = 8": (
-            9,
-            lambda e, x: library(e, x, replace(plain, weighted=False, start="data")),
-        ),
-        "train, stale ULA, K = 1": (1, lambda e, x: library(e, x, alone, ula)),
-        "train, stale ULA, K = 8": (8, lambda e, x: library(e, x, plain, ula)),
-        "own loop, MALA, K = 4": (5, lambda e, x: own(e, x, n, noneq.Repeat(mala, 4), None)),
-        "own loop, MALA, K = 4, tau = 0.1": (
-            5,
-            lambda e, x: own(e, x, n, noneq.Repeat(mala, 4), 0.1),
-        ),
-        "own loop, stale ULA, K = 1": (1, lambda e, x: own(e, x, n, noneq.Repeat(ula, 1), None)),
+    train, mala, ula = noneq.Settings(n, 0, 8, None, renew=0), noneq.MALA(0.1), noneq.ULA(1e-3)
+    cases: dict[str, tuple[int, noneq.Settings | noneq.Repeat, float]] = {
+        "train, MALA, K = 8": (9, train, 0.0),
+        "train, MALA, K = 8, tau = 0.1": (9, replace(train, tau=0.1), 0.0),
+        "train, PCD, K = 8": (9, replace(train, weighted=False, start="data"), 0.0),
+        "train, stale ULA, K = 1": (1, replace(train, moves=1), 0.0),
+        "train, stale ULA, K = 8": (8, train, 0.0),
+        "own loop, MALA, K = 4": (5, noneq.Repeat(mala, 4), 0.0),
+        "own loop, MALA, K = 4, tau = 0.1": (5, noneq.Repeat(mala, 4), 0.1),
+        "own loop, stale ULA, K = 1": (1, noneq.Repeat(ula, 1), 0.0),
     }
     lines = []
-    for name, (expected, make) in cases.items():
+    for name, (expected, how, tau) in cases.items():
         energy, data = problem(width=32)
-        loop, counter = make(energy, data), Counter(energy.net)
-        before = loop.trust.redone if loop.trust else 0
+        if isinstance(how, noneq.Settings):
+            loop = library(energy, data, how, ula if "ULA" in name else None)
+        else:
+            loop = own(energy, data, n, how, tau)
+            loop.iterate()
+        counter, before = Counter(energy.net), loop.redone()
         for _ in range(iterations):
             loop.iterate()
-        redone = (loop.trust.redone - before) / iterations if loop.trust else 0.0
-        each = counter.rows / n / iterations
-        lines.append(
-            [name, str(expected), f"{each - redone:.3f}", f"{redone / expected:.1%}", "none"]
-        )
-    return [*lines, _renewed(realistic)]
+        redone = (loop.redone() - before) / iterations
+        each = counter.rows / n / iterations - redone
+        lines.append([name, f"{expected}", f"{each:.3f}", f"{redone / expected:.1%}", "none"])
+    lines.append(_renewed(realistic))
+    header = "loop | expected | counted | redone | renewal"
+    show("rows", "Evaluations of a walker in an iteration", header, lines)
 
 
 def _renewed(iterations: int) -> list[str]:
     energy, data = problem()
     settings = noneq.Settings(held_out=128, tau=0.2, batch=1024, noise=NOISE, renew=iterations)
-    loop, counter = library(energy, data, settings), Counter(energy.net)
+    loop, n = library(energy, data, settings), settings.walkers + settings.held_out
+    counter, known = Counter(energy.net), loop.redone()
     for _ in range(iterations - 2):  # the first was done to make the loop, the last renews
         loop.iterate()
-    assert loop.trust is not None
-    n, redone = settings.walkers + settings.held_out, loop.trust.redone * settings.walkers
+    redone = (loop.redone() - known) * settings.walkers
     regular = (counter.rows - redone) / (iterations - 2)
-    before, known = counter.rows, loop.trust.redone
+    before, known = counter.rows, loop.redone()
     loop.iterate()
-    renewal = counter.rows - before - regular - (loop.trust.redone - known) * settings.walkers
-    total = regular * iterations
-    return [
-        f"train, digits: 512 + 128 held out, one renewal in {iterations}",
-        "9",
-        f"{regular / n:.3f}",
-        f"{redone / total:.1%}",
-        f"{renewal / total:.1%}",
-    ]
+    renewal = counter.rows - before - regular - (loop.redone() - known) * settings.walkers
+    name = f"train, digits, {settings.walkers} + {settings.held_out} held out, renewal each 500"
+    shares = [f"{redone / regular / iterations:.1%}", f"{renewal / regular / iterations:.1%}"]
+    return [name, f"{settings.moves + 1}", f"{regular / n:.3f}", *shares]
 
 
 # -- time -----------------------------------------------------------------------------------------
 
 
-def times(blocks: int = 30, length: int = 2) -> list[list[str]]:
+def times(blocks: int = 30, length: int = 2) -> None:
     """Blocks of ``length`` iterations of every loop in turn, their order rotated."""
     lines = []
-    for name, make, n, moves in (
-        ("MLP 64-256-256, full base", problem, 512, 8),
-        ("ConvNet 1 x 16 x 16", images, 128, 4),
-    ):
-        on = noneq.Settings(n, 0, moves, None, renew=0, noise=NOISE)
+    for name, side, n, moves in (("MLP 64-256-256-1", 0, 512, 8), ("ConvNet 16 x 16", 16, 128, 4)):
+        on = noneq.Settings(n, 0, moves, None, renew=0)
         off = replace(on, weighted=False)
         loops = {
-            "off": library(*make(), off),
-            "on": library(*make(), on),
-            "on, tau = 0.1": library(*make(), replace(on, tau=0.1)),
-            "off, tau = 0.1": library(*make(), replace(off, tau=0.1)),
-            "bare": bare(*make(), n, moves, 0.1),
+            "off": library(*problem(side=side), off),
+            "on": library(*problem(side=side), on),
+            "off, tau": library(*problem(side=side), replace(off, tau=0.1)),
+            "on, tau": library(*problem(side=side), replace(on, tau=0.1)),
+            "bare": bare(*problem(side=side), n, moves),
         }
         spent: dict[str, list[float]] = {key: [] for key in loops}
+        keys = list(loops)
         for block in range(-2, blocks):  # two to warm up
-            keys = list(loops)
             for key in keys[block % len(keys) :] + keys[: block % len(keys)]:
                 began = time.perf_counter()
                 for _ in range(length):
                     loops[key].iterate()
                 if block >= 0:
                     spent[key].append((time.perf_counter() - began) / length)
+        pairs = (("on", "off"), ("on, tau", "off, tau"), ("on", "bare"), ("on, tau", "bare"))
+        ratios = [_ratio(spent[a], spent[b]) for a, b in pairs]
+        milliseconds = f"{1e3 * median(spent['bare']):.0f} ms"
+        lines.append([f"{name}, N = {n}, K = {moves}", milliseconds, *ratios])
+    header = "problem | bare PCD | on / off | on / off, tau | on / bare | on, tau / bare"
+    show("time", "Time of an iteration: medians of ratios (quartiles)", header, lines)
 
-        def ratio(a: str, b: str, spent: dict[str, list[float]] = spent) -> str:
-            found = sorted(x / y for x, y in zip(spent[a], spent[b], strict=True))
-            low, high = found[len(found) // 4], found[-1 - len(found) // 4]
-            return f"{median(found):.3f} ({low:.2f} to {high:.2f})"
 
-        lines.append(
-            [
-                f"{name}, N = {n}, K = {moves}",
-                f"{1e3 * median(spent['bare']):.0f} ms",
-                ratio("on", "off"),
-                ratio("on, tau = 0.1", "off, tau = 0.1"),
-                ratio("on", "bare"),
-                ratio("on, tau = 0.1", "bare"),
-            ]
-        )
-    return lines
+def _ratio(a: list[float], b: list[float]) -> str:
+    found = sorted(x / y for x, y in zip(a, b, strict=True))
+    low, high = found[len(found) // 4], found[-1 - len(found) // 4]
+    return f"{median(found):.3f} ({low:.2f} to {high:.2f})"
 
 
 # -- memory ---------------------------------------------------------------------------------------
 
 
-class Linear(nn.Module):
-    """``f(x) = w . x``: nothing is kept but x itself."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scalars (B,)."""
-        return x @ self.weight
-
-
-def memory(n: int = 2**18, dim: int = 64) -> list[list[str]]:
-    """Peak of two iterations; every second resamples."""
+def memory(n: int = 2**18, dim: int = 64) -> None:
+    """Peaks of an iteration that does not resample and of one that does."""
     lines = []
     for factor in (noneq.Identity(), noneq.Cholesky(torch.eye(dim) + 0.1)):
         mala, ula = noneq.MALA(0.1, factor), noneq.ULA(0.01, factor)
-        for kernel, name in (
-            (noneq.Repeat(mala, 8), "MALA, K = 8"),
-            (noneq.Repeat(ula, 1), "stale ULA, K = 1"),
-            (noneq.Repeat(ula, 4), "stale ULA, K = 4"),
-        ):
-            peaks = [f"{_peak(n, dim, kernel, ess_min):.1f}" for ess_min in (0.0, 0.0, 1.0)]
-            lines.append([f"{name}, {type(factor).__name__}", *peaks[1:]])  # the first warms up
-    return lines
+        for name, one, k in (("MALA", mala, 8), ("stale ULA", ula, 1), ("stale ULA", ula, 4)):
+            tilt = nn.Sequential(nn.Linear(dim, 1), nn.Flatten(0))
+            energy = noneq.Tilted(noneq.Gaussian(torch.zeros(dim), factor), tilt)
+            # the first warms up
+            peaks = [_peak(n, energy, noneq.Repeat(one, k), least) for least in (0.0, 0.0, 1.0)]
+            found = [f"{peak:.1f}" for peak in peaks[1:]]
+            lines.append([f"{name}, K = {k}, {type(factor).__name__}", *found])
+    header = "loop | without resampling | resampling"
+    show("memory", "Peak memory of an iteration, in copies of the positions", header, lines)
 
 
-def _peak(n: int, dim: int, kernel: noneq.Repeat, ess_min: float) -> float:
+def _peak(n: int, energy: noneq.Tilted, kernel: noneq.Repeat, ess_min: float) -> float:
     rng = torch.Generator().manual_seed(0)
-    base = noneq.Gaussian(torch.zeros(dim), kernel.kernel.factor)
-    energy, data = noneq.Tilted(base, Linear(dim)), base.sample(256, rng)
+    data = energy.base.sample(256, rng)
     optimizer = torch.optim.SGD(energy.net.parameters(), lr=1e-3)
     before = _resident("VmRSS")
-    walkers = noneq.Walkers.sample(base, n, rng)
+    walkers = noneq.Walkers.sample(energy.base, n, rng)
     for iteration in range(3):
         if iteration == 1:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         walkers, _, _ = noneq.step(
             energy, data, walkers, kernel=kernel, optimizer=optimizer, rng=rng, ess_min=ess_min
         )
-    return (_resident("VmHWM") - before) / (4 * n * dim)
+    return (_resident("VmHWM") - before) / (4 * n * data[0].numel())
 
 
 def _resident(key: str) -> int:
@@ -308,38 +276,24 @@ def _resident(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-SHOWN: dict[Part, tuple[Callable[[], list[list[str]]], str, list[str]]] = {
-    "rows": (
-        rows,
-        "Evaluations of a walker in an iteration",
-        ["loop", "expected", "counted", "redone", "renewal"],
-    ),
-    "time": (
-        times,
-        "Time of an iteration: medians of ratios (quartiles)",
-        ["problem", "bare PCD", "on / off", "on / off, tau", "on / bare", "on, tau / bare"],
-    ),
-    "memory": (
-        memory,
-        "Peak memory of an iteration, in copies of the positions",
-        ["loop", "without resampling", "resampling"],
-    ),
-}
+def show(part: Part, title: str, header: str, lines: list[list[str]]) -> None:
+    """Print and record."""
+    columns = header.split(" | ")
+    table(title, columns, lines)
+    record(f"cost_{part}", [dict(zip(columns, line, strict=True)) for line in lines])
 
 
 def main(parts: tuple[Part, ...] = ("rows", "time", "memory"), threads: int = 1) -> None:
     """Measure, print, record.
 
     Args:
-        parts: which; recorded each in a file of its own.
+        parts: which; each is recorded in a file of its own.
         threads: of torch.
     """
     torch.set_num_threads(threads)
+    measures = {"rows": rows, "time": times, "memory": memory}
     for part in parts:
-        measure, title, columns = SHOWN[part]
-        lines = measure()
-        table(title, columns, lines)
-        record(f"cost_{part}", [dict(zip(columns, line, strict=True)) for line in lines])
+        measures[part]()  # type: ignore[operator]
 
 
 if __name__ == "__main__":

@@ -16,12 +16,10 @@ so that the exact gradients and the errors of exact samples are the same and onl
 - CD-K: N data rows, K moves under the present model, estimate.
 - exact samples: N independent points; nothing can be expected below their variance.
 
-Bias^2 is the mean over pairs of populations r != s of ``(g_r - g) . (g_s - g)``: unbiased, so that
-it may be negative; its standard error is the jackknife's. Variance is that of one population,
-summed over parameters.
+Bias^2 is the mean over pairs of populations r != s of ``(g_r - g) . (g_s - g)``: unbiased, hence
+sometimes negative; its standard error is the jackknife's. Variance is that of one population.
 
-    python -m benchmarks.gradient             about a quarter of an hour on one core
-    python -m benchmarks.gradient --reduced   8 populations, a shorter path; writes nothing
+    python -m benchmarks.gradient [--reduced]    about a quarter of an hour on one core
 """
 
 from __future__ import annotations
@@ -30,6 +28,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import NamedTuple
 
 import torch
 import tyro
@@ -52,6 +51,8 @@ TEMPERATURES, RENEWALS = 500, 4
 
 #: the walkers of all populations at one point of the path: positions and log-weights
 Found = tuple[Tensor, Tensor]
+#: goes on by one iteration
+Visit = Callable[[], Found]
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ class Setup:
         """N data rows for each population."""
         return self.data[torch.randint(len(self.data), (self.n,), generator=rng)]
 
-    @torch.no_grad()
     def probabilities(self) -> Tensor:
         """Of the grid's points under the model."""
-        return (-self.energy(self.grid).double()).softmax(0)
+        u: Tensor = self.energy(self.grid).detach()
+        return (-u.double()).softmax(0)
 
     def place(self, path: Tensor, at: float) -> None:
         """Set the parameters to a point between two recorded updates."""
@@ -88,13 +89,11 @@ class Setup:
     def gradient(self, x: Tensor, p: Tensor) -> Tensor:
         """``sum_i p_i dU(x_i)/dtheta``, flat; the base has no parameters."""
         loss = (p.to(x.dtype) * self.energy.net(x)).sum()
-        return torch.cat(
-            [g.flatten() for g in torch.autograd.grad(loss, list(self.energy.net.parameters()))]
-        )
+        parts = torch.autograd.grad(loss, list(self.energy.net.parameters()))
+        return torch.cat([part.flatten() for part in parts])
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """How the path is walked."""
 
     name: str
@@ -133,21 +132,21 @@ def train_exactly(setup: Setup, updates: int, lr: float) -> Tensor:
     """The path: parameters (updates + 1, P) of a training whose gradient is the quadrature's."""
     net = setup.energy.net
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-    path = [parameters_to_vector(net.parameters()).detach().clone()]
+    path = [parameters_to_vector(net.parameters()).detach()]
     for _ in track(range(updates), "recording the path", transient=True):
         p = setup.probabilities().float()
         loss = net(setup.data).mean() - p @ net(setup.grid)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        path.append(parameters_to_vector(net.parameters()).detach().clone())
+        path.append(parameters_to_vector(net.parameters()).detach())
     return torch.stack(path)
 
 
 # -- the methods; each is called at every iteration and says what it would estimate from ----------
 
 
-def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> Callable[[], Found]:
+def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> Visit:
     """Walkers with weights, renewed every ``renew`` iterations."""
     energy, base, kernel = setup.energy, setup.energy.base, noneq.Repeat(setup.kernel, way.moves)
     walkers, iteration = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations), 0
@@ -156,10 +155,10 @@ def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> C
         nonlocal walkers, iteration
         iteration += 1
         if renew and iteration % renew == 0:
-            walkers = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations)
             between = noneq.GeometricPath(base, energy)
             schedule = noneq.pilot(between, setup.kernel, rng).resized(TEMPERATURES)
-            walkers = noneq.anneal(schedule.forward(between), walkers, rng)
+            fresh = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations)
+            walkers = noneq.anneal(schedule.forward(between), fresh, rng)
         walkers = walkers.reweight(energy)
         found = walkers.x, walkers.log_w
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
@@ -168,12 +167,9 @@ def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> C
     return visit
 
 
-def persistent(
-    setup: Setup, way: Pass, rng: torch.Generator, start: Tensor
-) -> Callable[[], Found]:
+def persistent(setup: Setup, way: Pass, rng: torch.Generator, start: Tensor) -> Visit:
     """Walkers without weights: persistent contrastive divergence."""
-    walkers = noneq.Walkers.at(start, setup.energy)
-    kernel = noneq.Repeat(setup.kernel, way.moves)
+    walkers, kernel = noneq.Walkers.at(start, setup.energy), noneq.Repeat(setup.kernel, way.moves)
 
     def visit() -> Found:
         nonlocal walkers
@@ -181,13 +177,6 @@ def persistent(
         return walkers.x, walkers.log_w
 
     return visit
-
-
-def contrastive(setup: Setup, way: Pass, rng: torch.Generator) -> Found:
-    """Data rows, moved K times; it remembers nothing."""
-    walkers = noneq.Walkers.at(setup.rows(rng), setup.energy)
-    walkers = walkers.move(noneq.Repeat(setup.kernel, way.moves), setup.energy, rng)
-    return walkers.x, torch.zeros_like(walkers.log_w)
 
 
 def exact(setup: Setup, rng: torch.Generator) -> Found:
@@ -216,7 +205,8 @@ def walk(setup: Setup, path: Tensor, way: Pass, every: int) -> dict[str, list[Er
         setup.place(path, iteration / way.splits)
         found = {name: visit() for name, visit in carried.items()}
         if iteration % (every * way.splits) == 0:
-            found |= {"CD-K": contrastive(setup, way, rng), "exact samples": exact(setup, rng)}
+            found["CD-K"] = persistent(setup, way, rng, setup.rows(rng))()  # from data each time
+            found["exact samples"] = exact(setup, rng)
             truth = setup.gradient(setup.grid, setup.probabilities())
             for name in COLORS:
                 errors[name].append(judge(setup, *found[name], truth))
@@ -227,8 +217,8 @@ def judge(setup: Setup, x: Tensor, log_w: Tensor, truth: Tensor) -> Error:
     """Compare the populations' gradients with the exact one."""
     r = setup.populations
     p = noneq.weights.normalise(log_w.view(r, -1))
-    found = [setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)]
-    off = (torch.stack(found) - truth).double()
+    found = torch.stack([setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)])
+    off = (found - truth).double()
     pairs = (off @ off.T).fill_diagonal_(0.0)
     bias2 = float(pairs.sum()) / (r * (r - 1))
     without = (pairs.sum() - 2 * pairs.sum(1)) / ((r - 1) * (r - 2))
@@ -253,17 +243,14 @@ def draw(errors: dict[str, dict[str, list[Error]]], at: list[int], norms: list[f
             top.plot(at, height, color=color, lw=1.5)
             top.scatter(at, height, c=faces, edgecolors=color, s=36, zorder=3)
         top.plot(at, norms, ":", color="black", lw=2, label="|exact gradient of the loss|²")
-        lag = "the walkers lag" if way.name == "fast" else "they keep up"
-        step = "an update" if way.splits == 1 else f"1/{way.splits} of an update"
-        top.set_title(f"{way.name}: {step}, then K = {way.moves}; {lag}")
+        top.set_title(f"{way.name}: K = {way.moves}, {way.splits * way.moves} moves an update")
         bottom.set_xlabel("position on the path  [recorded updates]")
-        for ax in (top, bottom):
-            ax.set_yscale("log")
-            ax.grid(alpha=0.3)
+    for ax in axes.flat:
+        ax.set_yscale("log")
+        ax.grid(alpha=0.3)
     axes[0][0].set_ylabel("bias² of the gradient  [nats² per unit of θ²]")
     axes[1][0].set_ylabel("variance of the gradient  [nats² per unit of θ²]")
     figure.legend(loc="outside lower center", ncols=4)
-    RESULTS.mkdir(exist_ok=True)
     figure.savefig(RESULTS / "gradient.png", dpi=110)
     plt.close(figure)
 
@@ -272,18 +259,17 @@ def main(reduced: bool = False, lr: float = 0.02, threads: int = 1) -> None:
     """Record the path, walk it fast and slowly; print, record and draw the errors.
 
     Args:
-        reduced: fewer populations and updates; writes nothing.
+        reduced: 8 populations, 40 updates; writes nothing.
         lr: learning rate (Adam) of the recorded training.
         threads: of torch.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     data = skewed(4_000, torch.Generator().manual_seed(0))
-    base = noneq.Gaussian.fit(data)
+    base, updates, every = noneq.Gaussian.fit(data), 40 if reduced else 200, 8
     grid = torch.cartesian_prod(torch.linspace(-6, 6, 160), torch.linspace(-5, 9, 160))
     energy, kernel = noneq.Tilted(base, noneq.MLP(2, 32)), noneq.MALA(0.05, base.factor)
     setup = Setup(data, energy, kernel, grid, 8 if reduced else 24, 256)
-    updates, every = (40, 8) if reduced else (200, 8)
     path, at = train_exactly(setup, updates, lr), list(range(every, updates + 1, every))
     norms = [_norm(setup, path, float(k)) for k in at]
     errors = {way.name: walk(setup, path, way, every) for way in PASSES}
@@ -291,18 +277,15 @@ def main(reduced: bool = False, lr: float = 0.02, threads: int = 1) -> None:
     columns = ["method", "bias², median", "worst", "above 2 se", "variance, median", "ESS"]
     table("Errors of E[dU/dtheta], in variances of N exact samples", columns, medians)
     if not reduced:
-        plain = {
-            way: {name: [asdict(e) for e in found] for name, found in methods.items()}
-            for way, methods in errors.items()
-        }
+        plain = {w: {k: [asdict(e) for e in v] for k, v in m.items()} for w, m in errors.items()}
         loss = {"updates": at, "squared norm of the exact gradient of the loss": norms}
-        print(f"recorded in {record('gradient', {**loss, 'table': medians, 'errors': plain})}")
+        record("gradient", {**loss, "table": medians, "errors": plain})
         draw(errors, at, norms)
 
 
 def _norm(setup: Setup, path: Tensor, at: float) -> float:
     setup.place(path, at)
-    data = setup.gradient(setup.data, torch.full((len(setup.data),), 1 / len(setup.data)))
+    data = setup.gradient(setup.data, torch.ones(len(setup.data)) / len(setup.data))
     return float((data - setup.gradient(setup.grid, setup.probabilities())).square().sum())
 
 
@@ -312,9 +295,8 @@ def _row(way: Pass, name: str, errors: dict[str, list[Error]]) -> list[str]:
     bias = [e.bias2 / f for e, f in zip(found, floor, strict=True)]
     spread = [e.variance / f for e, f in zip(found, floor, strict=True)]
     seen = f"{sum(e.seen for e in found)} of {len(found)}"
-    ess = median(e.ess for e in found)
     shares = [f"{median(bias):.2f}", f"{max(bias):.2f}", seen, f"{median(spread):.2f}"]
-    return [f"{way.name} {name}", *shares, f"{ess:.2f}"]
+    return [f"{way.name} {name}", *shares, f"{median(e.ess for e in found):.2f}"]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from noneq import (
     Tilted,
     Walkers,
     anneal,
+    likelihood,
     pilot,
     weights,
 )
@@ -178,6 +179,23 @@ def test_annealing_backwards_gives_the_inverse_ratio():
     z = walkers.log_w.view(5000, 16).exp().mean(1) * math.exp(log_z - base().log_z())
     assert abs(float(z.mean()) - 1) < 4 * float(z.std()) / math.sqrt(5000)
     assert walkers.log_z.value == pytest.approx(base().log_z(), abs=4 * walkers.log_z.stderr)
+
+
+def test_backward_chains_start_half_from_data_half_from_the_model():
+    # a planted mode shows only if the two halves differ; walkers of weight 0 start nothing
+    start = Gaussian(torch.zeros(2), Identity())
+    for n, rows in ((64, 7), (64, 500)):
+        forward = Walkers.sample(start, n, seeded(0), islands=8)
+        forward = forward.reweight(lambda x: torch.where(x[:, 0] > 0, x.sum(1), math.inf))
+        data = torch.randn(rows, 2, generator=seeded(1)) - 9.0
+        x = likelihood._starts(forward, data, seeded(2))
+        assert x.shape == (n, 2)
+        for half, source in ((x[: n // 2], data), (x[n // 2 :], forward.x[forward.p > 0])):
+            assert bool((half[:, None] == source).all(2).any(1).all())
+        copies = (x[: n // 2, None] == data).all(2).sum(0)
+        assert int(copies.max()) <= math.ceil(n / 2 / rows), "no row far more often than others"
+        x = likelihood._starts(forward, None, seeded(2))
+        assert bool((x[:, None] == forward.x[forward.p > 0]).all(2).any(1).all())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

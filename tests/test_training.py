@@ -30,8 +30,8 @@ from noneq import (
     Walkers,
     train,
 )
-from noneq.smc import TooFarError
 from noneq.likelihood import energies
+from noneq.smc import TooFarError
 from noneq.training import Trained
 
 TRUTH = GaussianMixture(

@@ -376,7 +376,11 @@ def test_once_predicted_the_path_does_not_depend_on_the_learning_rate(make):
     # float64; 50 steps, learning rates a hundredfold apart: the same parameters to 1e-7
     ends = []
     for lr in (1e-4, 1e-2):
-        energy, data, trust = network(dtype=torch.float64), skewed().double(), TrustRegion(0.05, most=math.inf)
+        energy, data, trust = (
+            network(dtype=torch.float64),
+            skewed().double(),
+            TrustRegion(0.05, most=math.inf),
+        )
         optimizer = make(energy.parameters(), lr=lr)
         start = started(energy)
         settle(energy, optimizer, trust, data, start)
@@ -418,7 +422,11 @@ def step_length(energy, optimizer, trust, data, walkers):
 
 def test_a_learning_rate_schedule_multiplies_the_length():
     # "the allowed cost becomes tau (lr / initial_lr)^2"
-    energy, data, trust = network(dtype=torch.float64), skewed().double(), TrustRegion(0.02, most=math.inf)
+    energy, data, trust = (
+        network(dtype=torch.float64),
+        skewed().double(),
+        TrustRegion(0.02, most=math.inf),
+    )
     optimizer = optim.SGD(energy.parameters(), lr=0.1)
     scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.25)
     walkers = started(energy)
@@ -431,7 +439,11 @@ def test_a_learning_rate_schedule_multiplies_the_length():
 
 def test_a_learning_rate_schedule_multiplies_the_length_at_once():
     # the very next step, from the same point with the same gradient
-    energy, data, trust = network(dtype=torch.float64), skewed().double(), TrustRegion(0.02, most=math.inf)
+    energy, data, trust = (
+        network(dtype=torch.float64),
+        skewed().double(),
+        TrustRegion(0.02, most=math.inf),
+    )
     optimizer = optim.SGD(energy.parameters(), lr=0.1)
     scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.25)
     walkers = started(energy)
