@@ -23,6 +23,24 @@ __all__ = ["RESULTS", "machine", "record", "table"]
 RESULTS = Path(__file__).parent / "results"
 
 
+def _commit() -> str:
+    """The commit the numbers are made with; "+" where the package has changed since."""
+
+    def git(*args: str) -> str:
+        try:
+            return subprocess.check_output(
+                ["git", *args], cwd=Path(__file__).parent, text=True, stderr=subprocess.DEVNULL
+            ).strip()
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+
+    changed = git("status", "--porcelain", "--", "../noneq")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+COMMIT = _commit()  # when the program began, not when it ended
+
+
 def machine() -> dict[str, str | int]:
     """Processor, cores, threads in use, versions: what a number depends on besides the code."""
     info = Path("/proc/cpuinfo")
@@ -48,7 +66,7 @@ def record(name: str, data: Any) -> Path:
     path = RESULTS / f"{name}.json"
     found = {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
-        "commit": _commit(),
+        "commit": COMMIT,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": machine(),
         "data": _finite(data),
@@ -66,19 +84,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         shown.add_row(*map(escape, row))
     # a table in a log file is as wide as it needs to be
     Console(width=None if sys.stdout.isatty() else 140).print(shown)
-
-
-def _commit() -> str:
-    """The commit the numbers were made with; "+" where the package has changed since."""
-
-    def git(*args: str) -> str:
-        done = subprocess.run(
-            ["git", *args], cwd=RESULTS.parent, capture_output=True, text=True, check=False
-        )
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "../noneq")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def _finite(data: Any) -> Any:

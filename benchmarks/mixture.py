@@ -159,9 +159,15 @@ def run(cell: Cell) -> Result:
     for iteration in range(pace.iterations):
         optimizer.param_groups[0]["lr"] = pace.rate(iteration)
         x = data[torch.randint(ROWS, (BATCH,), generator=rng)]
-        if not cell.weighted:  # the weights of the last parameter change are forgotten, too
-            walkers = walkers.reweight(energy, graph=True)[0].unweighted()
-        walkers, _, _ = noneq.step(energy, x, walkers, kernel=kernel, optimizer=optimizer, rng=rng)
+        walkers, _, _ = noneq.step(
+            energy,
+            x,
+            walkers,
+            kernel=kernel,
+            optimizer=optimizer,
+            rng=rng,
+            weighted=cell.weighted,
+        )
         kernel = kernel.tune(walkers.info)
         if held is not None:
             held = held.reweight(energy) if kernel.fresh else held  # Algorithm 1 moves it stale

@@ -111,7 +111,7 @@ def log_z(
     *,
     n: int = 1024,
     temperatures: int | Schedule = 1000,
-    equilibrate: int = 200,
+    equilibrate: int | None = None,
     kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
 ) -> Estimate:
@@ -125,7 +125,9 @@ def log_z(
             them. Without data a mode that the base does not reach cannot be noticed.
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
         temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
-        equilibrate: moves under the model before the backward side starts.
+        equilibrate: moves under the model before the backward side starts; default: as many as
+            temperatures. Data are no samples of the model: where it has learned them by heart they
+            sit in modes of their own, and the sides cross.
         kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
             covariance.
         rng: source of randomness on the base's device; default seed 0.
@@ -147,7 +149,7 @@ def log_z(
     end = path.at(1.0)
     forward = anneal(schedule.forward(path), Walkers.sample(base, n, rng), rng)
     backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
-    for _ in range(equilibrate):
+    for _ in range(len(schedule) if equilibrate is None else equilibrate):
         backward = backward.move(schedule.kernels[-1], end, rng)
     equilibrium = backward.state.u
     backward = anneal(schedule.backward(path), backward, rng)
