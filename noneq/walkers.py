@@ -165,6 +165,10 @@ class Walkers:
         u, cache = evaluate(energy, self.state.x, graph=True)
         return self._without_dead(energy, u), cache
 
+    def _dead(self, u: Tensor) -> Tensor:
+        """Who has weight zero from now on: an energy of +inf kills, but does not undo a fault."""
+        return ((u == math.inf) | (self.log_w == -math.inf)) & (self.log_w < math.inf)
+
     def _without_dead(self, energy: Energy, u: Tensor) -> Tensor:
         """Energies u at x with a graph that the dead are not part of."""
         alive = torch.isfinite(u.detach()) & (self.log_w != -math.inf)
@@ -175,8 +179,7 @@ class Walkers:
 
     def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
         state = self.state
-        # inf - inf is not a weight, and the dead stay dead
-        dead = (state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)
+        dead = self._dead(u) | (state.u == math.inf)  # inf - inf is not a weight
         log_w = self.log_w + (state.u.double() - u.double())
         return replace(
             self,
@@ -216,7 +219,7 @@ class Walkers:
         target: Energy = _Graphed(energy) if graph else energy
         state, increment, info = kernel(target, walkers.state, rng)
         u = state.u
-        dead = (u.detach() == math.inf) | (walkers.log_w == -math.inf)
+        dead = walkers._dead(u.detach())
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),

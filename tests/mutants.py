@@ -4,9 +4,9 @@
 
 Every mutant whose name holds one of the words (all without words) is a copy of the package in a
 temporary folder with one piece of source replaced. Its tests, the fast ones first, run there and
-must fail. Tests that fail on the package as it is prove nothing: they are found in a first run
-and left out. Prints killed or SURVIVED, the first failing test with -v, and the seconds; exit code
-1 if any mutant survives.
+one must fail. Two things prove nothing: tests that fail on the package as it is (found in a first
+run and left out) and a run that is out of time. Prints the verdict, with -v the failing test, and
+the seconds; exit code 1 unless every mutant is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_ONCE = 2
-SECONDS = 300  # a mutant that makes the tests hang for so long is noticed too
+SECONDS = 300  # a run that takes longer says nothing: it may be the machine
 
 
 class Mutant(NamedTuple):
@@ -262,8 +262,8 @@ MUTANTS = (
            ("test_energies.py::test_infinite_temperature_of_a_hard_wall",
             "test_energies.py::test_a_path_to_a_hard_wall",
             "test_smc.py::test_a_hard_wall_can_be_annealed_to")),
-    Mutant("wall: a step that vanishes in float32", "smc.py",
-           "max(low, beta + 1e-6)", "max(low, beta + 1e-300)",
+    Mutant("wall: the pilot does not step over it", "smc.py",
+           "max(low, beta + 1e-6)", "max(low, beta)",
            ("test_smc.py::test_a_hard_wall_can_be_annealed_to",)),
     # -- annealing
     Mutant("schedule: backward with the next kernel", "smc.py",
@@ -344,8 +344,7 @@ MUTANTS = (
            LETTER),
     Mutant("training: held-out log Z of the others", "training.py",
            "held.log_z if held else unknown", "state.walkers.log_z if held else unknown",
-           ("test_training.py::test_held_out_log_z_is_unbiased_and_that_of_the_training_walkers_low",
-            )),
+           ("test_algorithm1.py::test_the_held_out_log_z_is_that_of_the_held_out_walkers",)),
     Mutant("training: held-out walkers feed the gradient", "training.py",
            "walkers, kernel = state.walkers, Repeat(",
            "walkers, kernel = state.held_out or state.walkers, Repeat(",
@@ -353,7 +352,7 @@ MUTANTS = (
     Mutant("training: the light ones move", "training.py",
            "order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()",
            "order = walkers.log_w.argsort()",
-           ("test_training.py::test_active_walkers_train_and_their_weights_are_exact",)),
+           ("test_algorithm1.py::test_who_moves_does_not_depend_on_the_weights",)),
     Mutant("training: noise of half the size", "training.py",
            "x = x + settings.noise * xi", "x = x + settings.noise * xi / 2",
            ("test_training.py::test_noise_is_drawn_afresh_for_every_batch",)),
@@ -424,8 +423,9 @@ def verdict(mutant: Mutant, known: list[str], root: Path) -> tuple[Mutant, str, 
         skip = [f"--deselect={test}" for test in known]
         tests = list(dict.fromkeys(f"tests/{test}" for test in mutant.tests))
         code, output = pytest_in(copy, ["-x", *skip, *tests])
-    words = {0: "SURVIVED", 1: "killed", -1: "killed", 5: "UNTESTED"}  # 5: every test left out
-    by = "the clock" if code == -1 else " ".join(failures(output)[:1])
+    # only a test that fails kills; 5: every test left out; -1: stopped by the clock
+    words = {0: "SURVIVED", 1: "killed", 5: "UNTESTED", -1: "TIMEOUT"}
+    by = " ".join(failures(output)[:1])
     return mutant, words.get(code, "BROKEN"), by or output[-600:], time.perf_counter() - start
 
 

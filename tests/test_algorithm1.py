@@ -9,6 +9,7 @@ with the k-th parameters,
 """
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -119,6 +120,39 @@ def test_graph_is_for_unadjusted_kernels():
     assert u.requires_grad
     assert not any(t.requires_grad for t in (moved.log_w, moved.state.u, moved.x))
     torch.testing.assert_close(moved.reweight(energy, graph=True)[1], u, rtol=0, atol=0)
+
+
+def test_who_moves_does_not_depend_on_the_weights():
+    # seed 6; 16 of 64 walkers move in each of 100 iterations. The mean rank by weight of 16 drawn
+    # without replacement from 64 has mean 31.5 and variance (64^2 - 1)/12 / 16 * (64 - 16)/63
+    n, active, iterations = 64, 16, 100
+    data = torch.cat(list(batches(10, seed=4)))
+    settings = noneq.Settings(
+        walkers=n, held_out=0, active=active, moves=1, tau=0.05, renew=0, batch=50, ess_min=0.0
+    )
+    ranks, old = [], None
+    records = noneq.train(model(4), data, settings, kernel=ULA(0.05), rng=seeded(6))
+    for record in itertools.islice(records, iterations + 1):
+        new = record.state.walkers
+        if old is not None:
+            moved = (new.x != old.x).any(1)
+            assert int(moved.sum()) == active
+            rank = old.log_w.argsort().argsort().double()
+            ranks.append(float(rank[moved].mean()))
+        old = new
+    error = math.sqrt((n**2 - 1) / 12 / active * (n - active) / (n - 1) / iterations)
+    assert float(old.log_w.std()) > 0.1, "without weights there is nothing to depend on"
+    assert abs(sum(ranks) / iterations - (n - 1) / 2) < 4 * error
+
+
+def test_the_held_out_log_z_is_that_of_the_held_out_walkers():
+    data = torch.cat(list(batches(10, seed=5)))
+    settings = noneq.Settings(walkers=32, held_out=64, moves=1, renew=0, batch=50)
+    for record in itertools.islice(noneq.train(model(5), data, settings, rng=seeded(7)), 5):
+        state = record.state
+        assert record.log_z_held_out.value == pytest.approx(state.held_out.log_z.value, abs=1e-9)
+        assert record.log_z.value == pytest.approx(state.walkers.log_z.value, abs=1e-9)
+        assert abs(record.log_z.value - record.log_z_held_out.value) > 1e-6, "two estimates"
 
 
 def test_a_trust_region_keeps_algorithm_1_exact():
