@@ -296,7 +296,7 @@ def compare(seconds: float = 120.0, seeds: int = 3) -> None:
     )
 
 
-def ablate(iterations: int = 500, seeds: int = 3) -> None:
+def ablate(iterations: int = 400, seeds: int = 3) -> None:
     """Weights x trust region x start x renewal, each speed tuned by three trials.
 
     Args:
@@ -320,7 +320,7 @@ def tune(short: Cell) -> list[Cell]:
     chosen = []
     for weighted, trusted in itertools.product((True, False), (True, False)):
         cell = replace(short, weighted=weighted, trusted=trusted, seed=100)
-        speeds = (0.05, 0.1, 0.2) if trusted else (1e-4, 3e-4, 1e-3)
+        speeds = (0.1, 0.2, 0.4) if trusted else (3e-4, 1e-3, 3e-3)
         trials = [replace(cell, tau=s) if trusted else replace(cell, lr=s) for s in speeds]
         results = run_all(trials, workers=2)
         # a likelihood that no bracket vouches for is not chosen while another one is

@@ -12,16 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from noneq.checks import check_energy
     from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
-    from noneq.energies import (
-        Gaussian,
-        GaussianMixture,
-        GeometricPath,
-        Tempered,
-        Tilted,
-        check_energy,
-        evaluate,
-    )
+    from noneq.energies import GeometricPath, Tempered, Tilted, evaluate
+    from noneq.gaussians import Gaussian, GaussianMixture
     from noneq.kernels import MALA, ULA, Chain, Repeat, State
     from noneq.likelihood import NLL, Estimate, log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
@@ -33,16 +27,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "checks": ("check_energy",),
     "covariance": ("Cholesky", "Diagonal", "Identity", "LowRank"),
-    "energies": (
-        "Gaussian",
-        "GaussianMixture",
-        "GeometricPath",
-        "Tempered",
-        "Tilted",
-        "check_energy",
-        "evaluate",
-    ),
+    "energies": ("GeometricPath", "Tempered", "Tilted", "evaluate"),
+    "gaussians": ("Gaussian", "GaussianMixture"),
     "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
     "likelihood": ("NLL", "Estimate", "log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noneq.checks import check_energy
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, Gaussian, GeometricPath, Solvable, check_energy
+from noneq.energies import Energy, GeometricPath, Solvable
+from noneq.gaussians import Gaussian
 from noneq.kernels import MALA, Kernel
 from noneq.smc import Schedule, anneal, pilot
 from noneq.walkers import LogZ, Walkers
@@ -133,7 +135,7 @@ def log_z(
         rng: source of randomness on the base's device; default seed 0.
 
     Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.energies.check_energy`).
+        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`).
     """
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")

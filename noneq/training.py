@@ -29,8 +29,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from noneq.checks import check_energy
 from noneq.data import check_data
-from noneq.energies import GeometricPath, Solvable, check_energy
+from noneq.energies import GeometricPath, Solvable
 from noneq.kernels import MALA, Kernel, Repeat
 from noneq.likelihood import default_kernel
 from noneq.smc import TooFarError, anneal, pilot

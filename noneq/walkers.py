@@ -167,7 +167,9 @@ class Walkers:
 
     def _dead(self, u: Tensor) -> Tensor:
         """Who has weight zero from now on: an energy of +inf kills, but does not undo a fault."""
-        return ((u == math.inf) | (self.log_w == -math.inf)) & (self.log_w < math.inf)
+        # inf - inf is not a weight either
+        dead = (self.state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)
+        return dead & (self.log_w < math.inf)
 
     def _without_dead(self, energy: Energy, u: Tensor) -> Tensor:
         """Energies u at x with a graph that the dead are not part of."""
@@ -179,12 +181,11 @@ class Walkers:
 
     def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
         state = self.state
-        dead = self._dead(u) | (state.u == math.inf)  # inf - inf is not a weight
         log_w = self.log_w + (state.u.double() - u.double())
         return replace(
             self,
             state=State(state.x, u, cache, state.aux),
-            log_w=torch.where(dead, -math.inf, log_w),
+            log_w=torch.where(self._dead(u), -math.inf, log_w),
             _seen=seen,
             _u=None,
         )

@@ -40,6 +40,7 @@ class Mutant(NamedTuple):
 
 LANGEVIN, BASE = "kernels/langevin.py", "kernels/base.py"
 WALKERS, WEIGHTS, ENERGIES = "walkers.py", "weights.py", "energies.py"
+GAUSSIANS = "gaussians.py"
 
 RATIO = ("test_kernels.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
 CONTRACT = ("test_kernels.py::test_contract",)
@@ -182,7 +183,7 @@ MUTANTS = (
            "state=each(into, shared, part.state)._replace(cache=shared.cache),",
            ("test_walkers.py::test_untouched_walkers_telescope",)),
     Mutant("reweight: the dead rise", WALKERS,
-           "dead = (state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)",
+           "dead = (self.state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)",
            "dead = u == math.inf", DEAD),
     Mutant("mean: the dead counted", WALKERS,
            "if not bool(alive.all()):\n            p, f", "if False:\n            p, f", DEAD),
@@ -232,16 +233,16 @@ MUTANTS = (
     Mutant("LowRank: log det without the stretch", "covariance.py",
            " + self.stretch.double().log().sum()", "", FACTORS),
     # -- energies
-    Mutant("Gaussian: log Z without log det", ENERGIES,
+    Mutant("Gaussian: log Z without log det", GAUSSIANS,
            "return d / 2 * math.log(2 * math.pi) + self.factor.log_det(d)",
            "return d / 2 * math.log(2 * math.pi)", ENERGETIC),
-    Mutant("Gaussian: gradient twice", ENERGIES, '{"g": self.factor.t_solve(z)}',
+    Mutant("Gaussian: gradient twice", GAUSSIANS, '{"g": self.factor.t_solve(z)}',
            '{"g": 2 * self.factor.t_solve(z)}', ENERGETIC),
-    Mutant("Gaussian: gradient by the wrong root", ENERGIES, '{"g": self.factor.t_solve(z)}',
+    Mutant("Gaussian: gradient by the wrong root", GAUSSIANS, '{"g": self.factor.t_solve(z)}',
            '{"g": self.factor.solve(z)}', ENERGETIC),
-    Mutant("Gaussian: samples by the wrong root", ENERGIES, "self.mean + self.factor.mul(xi)",
+    Mutant("Gaussian: samples by the wrong root", GAUSSIANS, "self.mean + self.factor.mul(xi)",
            "self.mean + self.factor.t_mul(xi)", ENERGETIC),
-    Mutant("mixture: norms with the wrong sign", ENERGIES,
+    Mutant("mixture: norms with the wrong sign", GAUSSIANS,
            "self.log_masses - self.log_norms", "self.log_masses + self.log_norms", ENERGETIC),
     Mutant("Tilted: gradient without the base", ENERGIES,
            '{"g": base["g"] + tilt["g"]}', '{"g": tilt["g"]}', ENERGETIC),

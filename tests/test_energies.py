@@ -7,18 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from noneq.checks import check_energy
 from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
-from noneq.energies import (
-    Gaussian,
-    GaussianMixture,
-    GeometricPath,
-    Solvable,
-    Tempered,
-    Tilted,
-    check_energy,
-    evaluate,
-    fingerprint,
-)
+from noneq.energies import GeometricPath, Solvable, Tempered, Tilted, evaluate, fingerprint
+from noneq.gaussians import Gaussian, GaussianMixture
 from noneq.nets import MLP, ConvNet
 from noneq.walkers import Walkers
 

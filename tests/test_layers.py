@@ -16,6 +16,8 @@ LAYERS = {
     "covariance": 0,
     "weights": 0,
     "energies": 1,
+    "gaussians": 2,
+    "checks": 2,
     "nets": 1,
     "data": 1,
     "kernels": 2,

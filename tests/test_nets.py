@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import check_energy, evaluate
+from noneq.checks import check_energy
+from noneq.energies import evaluate
 from noneq.nets import MLP, ConvNet, ResNet
 
 NETS = {

@@ -1,0 +1,104 @@
+"""Is this an energy? One clear error for each way it is not."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Energy, evaluate, shape_message
+
+__all__ = ["check_energy"]
+
+
+def _unsteady_layer(model: Energy) -> str | None:
+    """A layer that makes U(x) another number at every call, though f = 0 may hide it now."""
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        hooks = module._forward_pre_hooks.values()
+        kinds = [type(module).__name__, *(type(hook).__name__ for hook in hooks)]
+        found = [k for k in kinds if "Dropout" in k or "BatchNorm" in k or "SpectralNorm" in k]
+        if module.training and found and getattr(module, "p", 1.0) != 0:
+            return f"{found[0].lstrip('_')} ({name})"
+    return None
+
+
+def _slope(model: Energy, x: Tensor, few: int) -> Tensor:
+    """Gradient of the first energies to the parameters: f = 0 hides what it will become."""
+    own = model.parameters() if isinstance(model, nn.Module) else ()
+    wanted = [p for p in own if p.requires_grad]
+    with torch.enable_grad():
+        u = model(x)[:few]
+        total = u[torch.isfinite(u)].sum()
+    if not wanted or not total.requires_grad:
+        return torch.zeros(0)
+    found = torch.autograd.grad(total, wanted, allow_unused=True)
+    return torch.cat([g.flatten() for g in found if g is not None] or [torch.zeros(0)])
+
+
+def check_energy(model: Energy, x: Tensor) -> None:
+    """Raise unless the model is a deterministic function of each row alone.
+
+    Weights are differences of energies, so ``U(x)`` must be the same number when asked twice and
+    in another batch. Batch normalisation in training mode, dropout, spectral normalisation's power
+    iteration and autocast break that, each without a sign in the loss.
+
+    Raises:
+        ValueError: wrong shape, not float32 or float64, NaN or -inf, changes when asked twice or
+            in another batch, or carries no gradient to x.
+    """
+    name = type(model).__name__
+    remedy = "use model.eval(), or a network without it"
+    layer = _unsteady_layer(model)
+    if layer is not None:
+        raise ValueError(
+            f"{name} holds {layer}: dropout, batch normalisation in training mode and spectral "
+            f"normalisation give the same row another energy when asked twice; {remedy}"
+        )
+    few = min(8, (len(x) + 1) // 2)
+    try:
+        with torch.no_grad():
+            u, again, part = model(x), model(x), model(x[:few])
+    except RuntimeError as error:
+        rows = f"rows of shape {tuple(x.shape[1:])} and {x.dtype}"
+        raise ValueError(f"{name} cannot take {rows}: {error}") from error
+    if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
+        raise ValueError(shape_message(model, u, x))
+    if u.dtype not in (torch.float32, torch.float64):
+        half = "; switch autocast or .half() off" if u.is_floating_point() else ""
+        raise ValueError(
+            f"{name} returned {u.dtype}; energies are floating point, 32 or 64 bits{half}"
+        )
+    bad = u.isnan() | (u == -math.inf)
+    if bool(bad.any()):
+        raise ValueError(
+            f"{name} returned {'NaN' if bool(u.isnan().any()) else '-inf'} "
+            f"on {int(bad.sum())} of {len(x)} rows"
+        )
+    finite = torch.isfinite(u)
+    scale = 1 + float(u[finite].abs().max()) if bool(finite.any()) else 1.0
+    for other, tolerance, when in (
+        (again, 1e-6, "when asked twice"),
+        (part, 1e-4, "in another batch"),
+    ):
+        first = u[: len(other)]
+        apart = torch.where(first == other, 0.0, (other - first).abs()).nan_to_num(math.inf)
+        if float(apart.max()) > tolerance * scale:
+            raise ValueError(
+                f"{name} gives the same row another energy {when} (by {float(apart.max()):.2g}): "
+                f"batch normalisation, dropout, spectral normalisation or autocast; {remedy}"
+            )
+    slope, again, part = (_slope(model, rows, few) for rows in (x, x, x[:few]))
+    for other, when in ((again, "when asked twice"), (part, "in another batch")):
+        change = (other - slope).abs()
+        if len(change) and float(change.max()) > 1e-4 * (1 + float(slope.abs().max())):
+            raise ValueError(
+                f"{name} has another gradient to its parameters {when}: batch normalisation, "
+                f"dropout, spectral normalisation or autocast; {remedy}"
+            )
+    try:
+        _, cache = evaluate(model, x[:2])
+    except RuntimeError as error:
+        raise ValueError(f"{name} carries no gradient to x ({error})") from error
+    if not bool(torch.isfinite(cache["g"][torch.isfinite(u[:2])]).all()):
+        raise ValueError(f"{name} has a gradient that is not finite at the data")
