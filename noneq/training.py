@@ -332,10 +332,12 @@ def _iterate(
         ess_min=settings.ess_min,
         weighted=settings.weighted,
     )
-    if index is None:
-        walkers, _ = part.reweight(energy, graph=True)  # the next iteration's, made now
-    else:
+    if index is not None:
         walkers = walkers.put(index, part)
+    elif settings.restart:
+        walkers = part
+    else:
+        walkers, _ = part.reweight(energy, graph=True)  # the next iteration's, made now
     return walkers, data_energy, walker_energy
 
 
