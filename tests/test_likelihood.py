@@ -205,14 +205,18 @@ def test_hostile_targets_are_right_or_ring_an_alarm(name):
         )
 
 
-def test_a_planted_mode_that_forward_walkers_reach_never_goes_unnoticed():
-    # 10 dimensions, 90 % of the mass in the sharper of two modes, no data there. Where the forward
-    # walkers bring more than a tenth of their weight there, half of the backward chains know it.
-    target = planted(10, 5.0, (1.0, 0.5))
+@pytest.mark.parametrize("dim", [6, 8])
+def test_a_sharp_mode_that_forward_walkers_reach_never_goes_unnoticed(dim):
+    # 90 % of the mass in the sharper of two modes, no data there; steps that suit the wide mode
+    # are too long for it. Where more than a tenth of the forward weight arrives there, half of the
+    # backward chains know it. 7 seeds.
+    target = planted(dim, 6.0, (1.0, 0.4))
+    centre = torch.tensor(at(dim, 6.0))
     reached, silent = 0, []
-    for seed in (4, 5, 7, 10):
-        z = bracket(target, seed, n=512, temperatures=500, equilibrate=250)
-        there = (z.walkers.x - torch.tensor(at(10, 5.0))).norm(dim=1) < 3.0
+    for seed in range(dim - 2, dim + 5):
+        z = bracket(target, seed)
+        x = z.walkers.x
+        there = (x - centre).norm(dim=1) / 0.4 < x.norm(dim=1)
         if float(z.walkers.mean(there.float())) > 0.1:
             reached += 1
             if not (right(z, 0.0) or z.alarms):
