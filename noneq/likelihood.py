@@ -262,7 +262,7 @@ def _alarms(
             "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
             "base that covers the data"
         )
-    if stderr > 0.2:
+    if stderr > 0.15:
         yield (
             f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
             "use more walkers or temperatures"
