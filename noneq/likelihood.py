@@ -19,7 +19,7 @@ from torch import Tensor
 
 from noneq.checks import check_energy
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, GeometricPath, Solvable
+from noneq.energies import Energy, GeometricPath, Solvable, fingerprint
 from noneq.gaussians import Gaussian
 from noneq.kernels import MALA, Kernel
 from noneq.smc import Schedule, anneal, pilot
@@ -41,6 +41,7 @@ class Estimate:
         survivors: effective number of forward founders that still have descendants.
         schedule: the temperatures used, e.g. to use again.
         walkers: the forward walkers, a weighted sample of the model.
+        mark: fingerprint of the parameters it belongs to; None for a plain function.
     """
 
     lower: LogZ
@@ -50,6 +51,7 @@ class Estimate:
     survivors: float
     schedule: Schedule
     walkers: Walkers
+    mark: Tensor | None = None
 
     @property
     def value(self) -> float:
@@ -158,7 +160,16 @@ def log_z(
     ratio = backward.log_z  # of the base's Z to the model's
     lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
     alarms = _alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
-    return Estimate(lower, upper, tuple(alarms), forward.ess, forward.survivors, schedule, forward)
+    return Estimate(
+        lower,
+        upper,
+        tuple(alarms),
+        forward.ess,
+        forward.survivors,
+        schedule,
+        forward,
+        fingerprint(energy),
+    )
 
 
 def nll(
@@ -181,6 +192,12 @@ def nll(
         draws: noise draws.
         rng: source of the noise; default seed 0.
     """
+    mark = fingerprint(energy)
+    if mark is not None and z.mark is not None and not bool(mark == z.mark):
+        raise ValueError(
+            "this log Z belongs to other parameters: estimate it again (averaged parameters are "
+            "a model of their own)"
+        )
     if len(data) == 0:
         raise ValueError(f"a likelihood needs rows to be the mean of, got {tuple(data.shape)}")
     rng = rng or torch.Generator(data.device).manual_seed(0)

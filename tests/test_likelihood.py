@@ -467,7 +467,7 @@ def known(z_value=0.0, alarms=(), stderr=0.01):
     """An estimate with these sides, from a real one."""
     z = bracket(narrow(4, 1.0), 0, n=16, temperatures=2, equilibrate=1)
     side = LogZ(z_value, stderr)
-    return dataclasses.replace(z, lower=side, upper=side, alarms=alarms)
+    return dataclasses.replace(z, lower=side, upper=side, alarms=alarms, mark=None)
 
 
 def gaussian_pair():
@@ -614,3 +614,13 @@ def test_what_is_no_energy_is_refused(energy, message):
     data = torch.randn(64, 2, generator=seeded(1))
     with pytest.raises(ValueError, match=message):
         noneq.log_z(energy, data=data)
+
+
+def test_a_log_z_of_other_parameters_is_refused():
+    energy, base, data, _ = tilted(1)
+    z = noneq.log_z(energy, base, data, n=64, temperatures=20, equilibrate=5, rng=seeded(0))
+    noneq.nll(energy, data, z)
+    with torch.no_grad():
+        next(energy.net.parameters())[0, 0] += 1e-3
+    with pytest.raises(ValueError, match="belongs to other parameters"):
+        noneq.nll(energy, data, z)
