@@ -1,14 +1,11 @@
 r"""What do the weights cost: in evaluations, in time, in memory?
 
-    python -m benchmarks.cost                  all three: about five minutes on one core
-    python -m benchmarks.cost --parts rows     evaluations per walker, counted by a forward hook
-    python -m benchmarks.cost --parts time     weighted over unweighted, alternating in one process
-    python -m benchmarks.cost --parts memory   peak of an iteration in copies of x (Linux only)
+    python -m benchmarks.cost [--parts rows time memory]    about five minutes on one core
 
-Rows are counted where the network is called with an input that asks for a gradient: walkers do,
-data do not. Times are medians, over blocks that alternate, of ratios of blocks side by side. The
-peak is that of the resident memory less what was resident before there were walkers, over the size
-of x; the energy is a linear tilt of a Gaussian, whose own activations are next to nothing.
+Rows are counted by a forward hook where the input asks for a gradient: walkers do, data do not.
+Times are medians, over blocks that alternate, of ratios of blocks side by side. The peak (Linux
+only) is that of the resident memory less what was resident before there were walkers, over the
+size of x; the energy is a linear tilt of a Gaussian, whose own activations are next to nothing.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 r"""How wrong is the gradient itself: its bias and its variance, method by method?
 
 A 2-d energy (an MLP on a full Gaussian) is trained on skewed data with the *exact* gradient, by
-quadrature on a grid, and its parameters are recorded: a path that favours no method. Along this
-one path every method estimates ``E_rho[dU/dtheta]``, with the same kernel and as many walkers, in
-24 independent populations. The path is walked twice:
+quadrature on a grid, and its parameters are recorded: a path that favours no method. Along it
+every method estimates ``E_rho[dU/dtheta]`` with the same kernel and N, in 24 independent
+populations. The path is walked twice, so that only the walkers' lag differs:
 
-    fast   every recorded update is one iteration, K = 1 move: the walkers lag behind the model
+    fast   every recorded update is one iteration, K = 1 move
     slow   every update is split into 20 equal ones, K = 20 moves: 400 times as many moves
-
-so that the exact gradients and the errors of exact samples are the same and only the lag differs.
 
 - weighted: reweight, estimate, resample below half the effective sample size, K moves: the order
   of `noneq.step`. With renewal: four times replaced by walkers annealed from the base in 500
@@ -50,10 +48,8 @@ COLORS = {
 }
 TEMPERATURES, RENEWALS = 500, 4
 
-#: the walkers of all populations at one point of the path: positions and log-weights
-Found = tuple[Tensor, Tensor]
-#: goes on by one iteration
-Visit = Callable[[], Found]
+Found = tuple[Tensor, Tensor]  # positions and log-weights of the walkers of all populations
+Visit = Callable[[], Found]  # goes on by one iteration
 
 
 @dataclass(frozen=True)
@@ -65,12 +61,7 @@ class Setup:
     kernel: noneq.MALA
     grid: Tensor
     populations: int
-    walkers: int
-
-    @property
-    def n(self) -> int:
-        """Walkers of all populations together."""
-        return self.populations * self.walkers
+    n: int  # walkers of all populations together
 
     def rows(self, rng: torch.Generator) -> Tensor:
         """N data rows for each population."""
@@ -216,8 +207,8 @@ def judge(setup: Setup, x: Tensor, log_w: Tensor, truth: Tensor) -> Error:
     """Compare the populations' gradients with the exact one."""
     r = setup.populations
     p = noneq.weights.normalise(log_w.view(r, -1))
-    found = torch.stack([setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)])
-    off = (found - truth).double()
+    each = [setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)]
+    off = (torch.stack(each) - truth).double()
     pairs = (off @ off.T).fill_diagonal_(0.0)
     bias2 = float(pairs.sum()) / (r * (r - 1))
     without = (pairs.sum() - 2 * pairs.sum(1)) / ((r - 1) * (r - 2))
@@ -243,7 +234,7 @@ def draw(errors: dict[str, dict[str, list[Error]]], at: list[int], norms: list[f
             top.plot(at, height, color=color, lw=1.2, alpha=0.6)
             top.scatter(at, height, c=faces, edgecolors=color, s=45, zorder=3)
         top.plot(at, norms, ":", color="black", lw=2, label="squared norm of the loss's gradient")
-        top.set_title(f"{way.name} pass: K = {way.moves}, {way.splits} times an update")
+        top.set_title(f"{way.name} pass: {way.splits} x {way.moves} moves an update")
         bottom.set_xlabel("position on the path  [recorded updates]")
     axes[0][0].set_ylabel("bias²  [nats² per unit of θ²]")
     note = "hollow: not told from 0, drawn at 2 se"
@@ -273,7 +264,8 @@ def main(reduced: bool = False, lr: float = 0.01, threads: int = 1) -> None:
     base, updates, every = noneq.Gaussian.fit(data), 20 if reduced else 120, 5
     grid = torch.cartesian_prod(torch.linspace(-6, 6, 160), torch.linspace(-5, 9, 160))
     energy, kernel = noneq.Tilted(base, noneq.MLP(2, 32)), noneq.MALA(0.05, base.factor)
-    setup = Setup(data, energy, kernel, grid, 8 if reduced else 24, 256)
+    populations = 8 if reduced else 24
+    setup = Setup(data, energy, kernel, grid, populations, 256 * populations)
     path, at = train_exactly(setup, updates, lr), list(range(every, updates + 1, every))
     norms = [_norm(setup, path, float(k)) for k in at]
     errors = {way.name: walk(setup, path, way, every) for way in PASSES}
