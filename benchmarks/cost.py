@@ -60,12 +60,14 @@ def problem(width: int = 256, side: int = 0) -> tuple[noneq.Tilted, Tensor]:
         data, net = torch.randn(512, 1, side, side), noneq.ConvNet((1, side, side))
         return noneq.Tilted(noneq.Gaussian.fit(data, "diagonal"), net), data
     data = digits().train
-    return noneq.Tilted(noneq.Gaussian.fit(data, noise=NOISE), noneq.MLP(64, width)), data
+    data = data + NOISE * torch.randn_like(data)  # no column is constant
+    return noneq.Tilted(noneq.Gaussian.fit(data), noneq.MLP(64, width)), data
 
 
 def batch(data: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Rows."""
-    return data[torch.randint(len(data), (n,), generator=rng)]
+    """Noisy rows."""
+    x = data[torch.randint(len(data), (n,), generator=rng)]
+    return x + NOISE * torch.randn(x.shape, generator=rng)
 
 
 def library(
@@ -148,7 +150,8 @@ def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float = 0.1)
 
 def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> None:
     """Count; the last line is the digits benchmark with held-out walkers and a renewal."""
-    train, mala, ula = noneq.Settings(n, 0, 8, None, renew=0), noneq.MALA(0.1), noneq.ULA(1e-3)
+    train = noneq.Settings(n, 0, 8, None, renew=0, noise=NOISE)
+    mala, ula = noneq.MALA(0.1), noneq.ULA(1e-3)
     cases: dict[str, tuple[int, noneq.Settings | noneq.Repeat, float]] = {
         "train, MALA, K = 8": (9, train, 0.0),
         "train, MALA, K = 8, tau = 0.1": (9, replace(train, tau=0.1), 0.0),
@@ -202,7 +205,7 @@ def times(blocks: int = 30, length: int = 2) -> None:
     """Blocks of ``length`` iterations of every loop in turn, their order rotated."""
     lines = []
     for name, side, n, moves in (("MLP 64-256-256-1", 0, 512, 8), ("ConvNet 16 x 16", 16, 128, 4)):
-        on = noneq.Settings(n, 0, moves, None, renew=0)
+        on = noneq.Settings(n, 0, moves, None, renew=0, noise=NOISE)
         off = replace(on, weighted=False)
         loops = {
             "off": library(*problem(side=side), off),
