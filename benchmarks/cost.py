@@ -205,7 +205,7 @@ def times(blocks: int = 30, length: int = 2) -> None:
     """Blocks of ``length`` iterations of every loop in turn, their order rotated."""
     lines = []
     for name, side, n, moves in (("MLP 64-256-256-1", 0, 512, 8), ("ConvNet 16 x 16", 16, 128, 4)):
-        on = noneq.Settings(n, 0, moves, None, renew=0, noise=NOISE)
+        on = noneq.Settings(n, 0, moves, None, renew=0, batch=n, noise=NOISE)
         off = replace(on, weighted=False)
         loops = {
             "off": library(*problem(side=side), off),

@@ -319,7 +319,8 @@ MUTANTS = (
     Mutant("trust region: length without the root", "trust.py",
            "length = math.sqrt(max(cost, 1e-12)) / (scale * lr)",
            "length = max(cost, 1e-12) / (scale * lr)",
-           ("test_trust.py::test_most_steps_are_predicted_well_enough_to_be_taken_at_once",)),
+           ("test_trust.py::"
+            "test_once_predicted_the_path_does_not_depend_on_the_learning_rate",)),
     Mutant("trust region: prediction without the learning rate", "trust.py",
            "math.sqrt(tau) / (self._length * lr)", "math.sqrt(tau) / self._length",
            ("test_trust.py::test_a_learning_rate_schedule_multiplies_the_length_at_once",)),
