@@ -10,6 +10,7 @@ size of x; the energy is a linear tilt of a Gaussian, whose own activations are 
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable
@@ -242,6 +243,7 @@ def _ratio(a: list[float], b: list[float]) -> str:
 
 def memory(n: int = 2**18, dim: int = 64) -> None:
     """Peaks of an iteration that does not resample and of one that does."""
+    ctypes.CDLL(None).mallopt(-3, 2**20)  # M_MMAP_THRESHOLD: what is freed is given back at once
     lines = []
     for factor in (noneq.Identity(), noneq.Cholesky(torch.eye(dim) + 0.1)):
         mala, ula = noneq.MALA(0.1, factor), noneq.ULA(0.01, factor)
@@ -260,13 +262,21 @@ def _peak(n: int, energy: noneq.Tilted, kernel: noneq.Repeat, ess_min: float) ->
     rng = torch.Generator().manual_seed(0)
     data = energy.base.sample(256, rng)
     optimizer = torch.optim.SGD(energy.net.parameters(), lr=1e-3)
+    trust = noneq.TrustRegion() if kernel.fresh else None
     before = _resident("VmRSS")
     walkers = noneq.Walkers.sample(energy.base, n, rng)
     for iteration in range(3):
         if iteration == 1:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         walkers, _, _ = noneq.step(
-            energy, data, walkers, kernel=kernel, optimizer=optimizer, rng=rng, ess_min=ess_min
+            energy,
+            data,
+            walkers,
+            kernel=kernel,
+            optimizer=optimizer,
+            rng=rng,
+            trust=trust,
+            ess_min=ess_min,
         )
     return (_resident("VmHWM") - before) / (4 * n * data[0].numel())
 

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Cache = dict[str, Tensor]
+PART = 2**22  # numbers: 16 MiB of float32
 _paths = itertools.count()
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 
@@ -72,11 +73,15 @@ def evaluate(
         graph: keep the graph from the parameters to ``u``, so that a loss of u can be
             differentiated. Without it everything returned is detached.
 
-    Automatic mixed precision is switched off inside: weights are differences of energies.
+    Automatic mixed precision is switched off inside: weights are differences of energies. Without
+    a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return evaluate(model, x, was, graph=graph)
+    rows = max(1, PART // max(1, math.prod(x.shape[1:])))
+    if len(x) > rows and not graph:
+        return _in_parts(model, x, was, rows)
     own = getattr(model, "evaluate", None)
     if own is not None:
         found: tuple[Tensor, Cache] = own(x, was, graph)
@@ -87,7 +92,23 @@ def evaluate(
         if u.shape != x.shape[:1]:
             raise ValueError(shape_message(model, u, x))
         (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
+        leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
     return (u if graph else u.detach()), {"g": g}
+
+
+def _in_parts(
+    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None, rows: int
+) -> tuple[Tensor, Cache]:
+    whole: Cache = {}
+    for i in range(0, len(x), rows):
+        at = slice(i, i + rows)
+        old = None if was is None else {key: value[at] for key, value in was.items()}
+        u, cache = evaluate(model, x[at], old)
+        for key, value in {"": u, **cache}.items():
+            if not i:
+                whole[key] = value.new_empty(len(x), *value.shape[1:])
+            whole[key][at] = value
+    return whole.pop(""), whole
 
 
 def fingerprint(model: object) -> Tensor | None:

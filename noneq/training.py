@@ -52,6 +52,7 @@ class Settings:
             base has neither.
         moves: K kernel moves an iteration.
         tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
+        longest: of the trust region, see `TrustRegion`.
         ess_min: resample below this effective sample size.
         renew: iterations between renewals of all walkers from the base by annealing; 0: never.
         temperatures: steps of a renewal's annealing, each one evaluation of every walker.
@@ -67,6 +68,7 @@ class Settings:
     held_out: int = 256
     moves: int = 8
     tau: float | None = 0.1
+    longest: float = 0.02
     ess_min: float = 0.5
     renew: int = 500
     temperatures: int = 500
@@ -290,7 +292,7 @@ def _begin(
         walkers = Walkers.at(_batch(data, settings, rng, n), energy)
     if settings.active is None:
         walkers, _ = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
-    trust = None if settings.tau is None else TrustRegion(settings.tau)
+    trust = None if settings.tau is None else TrustRegion(settings.tau, longest=settings.longest)
     return Trained(0, walkers, held, kernel or MALA(0.01), trust)
 
 

@@ -997,3 +997,35 @@ def test_good_energies_pass() -> None:
 
 def quartic_energy(x: Tensor) -> Tensor:
     return quartic(x, 0.7)
+
+
+@pytest.mark.parametrize("part", [1, 7, 50])
+def test_a_large_batch_is_evaluated_in_parts(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of activations is bounded; energies, gradients and reused caches are the same."""
+    base, x = Gaussian(normal(3, seed=1), Identity(0.7)), normal(20, 3)
+    energy = Tilted(base, network(3))
+    path = GeometricPath(base, energy)
+    whole, was = evaluate(energy, x), evaluate(path.at(0.2), x)[1]
+    later = evaluate(path.at(0.6), x, was)
+    monkeypatch.setattr("noneq.energies.PART", part)
+    seen: list[int] = []
+    energy.net.register_forward_hook(lambda _m, a, _u: seen.append(len(a[0])))
+    u, cache = evaluate(energy, x)
+    torch.testing.assert_close((u, cache), whole)
+    assert max(seen) == max(1, part // 3)
+    assert sum(seen) == 20
+    torch.testing.assert_close(evaluate(path.at(0.6), x, was), later)
+    assert sum(seen) == 20, "a reused cache evaluates nothing"
+    evaluate(energy, x, graph=True)
+    assert seen[-1] == 20, "a graph needs all rows at once"
+
+
+def test_a_graph_leaves_no_gradient_at_the_positions() -> None:
+    """The loss's backward would fill it for nobody: a copy of the walkers."""
+    energy = MLP(3)
+    held: list[Tensor] = []
+    energy.register_forward_pre_hook(lambda _m, a: held.append(a[0]))
+    u, _ = evaluate(energy, torch.randn(5, 3), graph=True)
+    u.mean().backward()
+    assert held[0].grad is None
+    assert any(p.grad is not None and bool(p.grad.any()) for p in energy.parameters())

@@ -129,18 +129,21 @@ def test_training_reaches_the_entropy_of_a_skewed_density(name):
     assert abs(found.value - nll(energy)) < 4 * error
 
 
-def test_default_training_grows_no_mode_where_no_walker_is():
-    # a trust region with no upper limit multiplies Adam's steps some hundredfold; the walkers
-    # cannot see what that does to the energy six standard deviations away. A few seeds, the
-    # default optimiser and tau; 0.41 nat above the entropy is where training starts.
+@pytest.mark.parametrize("lr", [1e-4, 1e-3, 1e-2])
+def test_training_grows_no_mode_where_no_walker_is_whatever_the_learning_rate(lr):
+    # a trust region that looks at walkers alone lengthens Adam's steps some hundredfold, and they
+    # cannot see what that does to the energy six standard deviations away: it ends 2 to 300 nats
+    # above the entropy. 0.41 nat above it is where training starts, 0.03 to 0.11 where it ends.
     settings = Settings(walkers=256, held_out=128, moves=4, renew=100, temperatures=100)
-    worst = {}
     for seed in (2, 4):
         energy = model(seed)
-        for record in itertools.islice(train(energy, DATA, settings, rng=seeded(seed)), 300):
-            if record.iteration % 20 == 0:
-                worst[seed] = max(worst.get(seed, 0.0), nll(energy) - ENTROPY)
-    assert max(worst.values()) < 1.0, worst
+        optimizer = optim.Adam(energy.parameters(), lr=lr)
+        run = train(energy, DATA, settings, optimizer=optimizer, rng=seeded(seed))
+        above = [
+            nll(energy) - ENTROPY for now in itertools.islice(run, 300) if not now.iteration % 20
+        ]
+        assert max(above) < 0.41, seed
+        assert sum(above[-5:]) / 5 < 0.15, seed
 
 
 def test_the_running_likelihood_is_that_of_one_model():

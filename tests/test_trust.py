@@ -94,7 +94,7 @@ def cost(walkers, old, new):
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam])
 def test_no_step_costs_more_than_twice_tau_whatever_the_learning_rate(make, lr):
     for tau in (0.01, 0.2):
-        energy, trust = network(), TrustRegion(tau, most=math.inf)
+        energy, trust = network(), TrustRegion(tau, longest=math.inf)
         costs = []
         optimizer = make(energy.parameters(), lr=lr)
         for before, old, after in run(energy, optimizer, trust, skewed(), steps=15):
@@ -172,7 +172,7 @@ def test_a_step_of_scale_lambda_is_the_optimisers_own_with_lambda_times_lr(name)
         other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         for p, q in zip(energy.parameters(), twin.parameters(), strict=True):
             q.grad = p.grad.clone()
-        trust = TrustRegion(tau, most=math.inf)
+        trust = TrustRegion(tau, longest=math.inf)
         trust.step(optimizer, energy, walkers)
         for group in other.param_groups:
             group["lr"] *= trust.scale
@@ -227,10 +227,10 @@ def test_optimisers_whose_steps_cannot_be_scaled_are_refused(name):
     assert torch.equal(parameters(energy), old)
 
 
-def test_most_is_an_upper_limit():
-    # most=1: a small learning rate is taken as it is, a large one is shortened
+def test_longest_limits_what_walkers_cannot_see():
+    # 0: a small learning rate is taken as it is, a large one is shortened
     plain, short = network(), network()
-    trust, data = TrustRegion(0.1, most=1.0), skewed()
+    trust, data = TrustRegion(0.1, longest=0.0), skewed()
     walkers, other = started(plain), started(short)
     ours, theirs = optim.SGD(short.parameters(), lr=1e-3), optim.SGD(plain.parameters(), lr=1e-3)
     for _ in range(10):
@@ -239,16 +239,32 @@ def test_most_is_an_upper_limit():
         theirs.step()
         assert trust.scale == 1.0
     torch.testing.assert_close(parameters(short), parameters(plain), rtol=1e-5, atol=1e-6)
-    trust = TrustRegion(0.1, most=1.0)
+    trust = TrustRegion(0.1, longest=0.0)
     energy = network()
     for _ in run(energy, optim.SGD(energy.parameters(), lr=30.0), trust, data, steps=15):
         assert trust.scale <= 1.0
     assert trust.scale < 1.0
-    trust = TrustRegion(0.1, most=math.inf)  # no limit
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam])
+@pytest.mark.parametrize("lr", [1e-5, 1e-3])
+def test_a_lengthened_step_is_a_fraction_of_the_parameters(make, lr):
+    longest, bound = 0.003, 0
+    energy, trust = network(), TrustRegion(0.2, longest=longest)
+    optimizer, old = make(energy.parameters(), lr=lr), None
+    for _, before, _ in run(energy, optimizer, trust, skewed(), steps=20):
+        old = parameters(before)
+        relative = float((parameters(energy) - old).norm() / old.norm())
+        assert trust.scale <= 1.0 or relative <= longest * (1 + 1e-4)
+        bound += relative > longest * (1 - 1e-4) and trust.scale > 1.0
+    assert bound >= 10  # the limit that is tested is the one that binds
+    free = TrustRegion(0.2, longest=math.inf)
     energy = network()
-    for _ in run(energy, optim.SGD(energy.parameters(), lr=1e-3), trust, data, steps=5):
-        pass
-    assert trust.scale > 1.0
+    lengths = [
+        float((parameters(energy) - parameters(before)).norm() / parameters(before).norm())
+        for _, before, _ in run(energy, make(energy.parameters(), lr=lr), free, skewed(), steps=20)
+    ]
+    assert max(lengths) > 2 * longest
 
 
 # -- the walkers that come back ---------------------------------------------------------------
@@ -379,7 +395,7 @@ def test_once_predicted_the_path_does_not_depend_on_the_learning_rate(make):
         energy, data, trust = (
             network(dtype=torch.float64),
             skewed().double(),
-            TrustRegion(0.05, most=math.inf),
+            TrustRegion(0.05, longest=math.inf),
         )
         optimizer = make(energy.parameters(), lr=lr)
         start = started(energy)
@@ -404,7 +420,7 @@ def test_learning_reaches_the_optimum_whatever_the_learning_rate(make):
         4000, 2, generator=seeded(4), dtype=torch.float64
     )
     for lr in (1e-4, 1e-2, 1.0, 100.0):
-        energy, trust = Linear(), TrustRegion(tau, most=math.inf)
+        energy, trust = Linear(), TrustRegion(tau, longest=math.inf)
         optimizer = make(energy.parameters(), lr=lr)
         for _ in run(energy, optimizer, trust, data, steps=60, walkers=started(energy, 1024)):
             pass
@@ -425,7 +441,7 @@ def test_a_learning_rate_schedule_multiplies_the_length():
     energy, data, trust = (
         network(dtype=torch.float64),
         skewed().double(),
-        TrustRegion(0.02, most=math.inf),
+        TrustRegion(0.02, longest=math.inf),
     )
     optimizer = optim.SGD(energy.parameters(), lr=0.1)
     scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.25)
@@ -442,7 +458,7 @@ def test_a_learning_rate_schedule_multiplies_the_length_at_once():
     energy, data, trust = (
         network(dtype=torch.float64),
         skewed().double(),
-        TrustRegion(0.02, most=math.inf),
+        TrustRegion(0.02, longest=math.inf),
     )
     optimizer = optim.SGD(energy.parameters(), lr=0.1)
     scheduler = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.25)
@@ -494,9 +510,11 @@ def test_tau_is_positive(tau):
         TrustRegion(tau)
 
 
-@pytest.mark.parametrize("bad", [{"most": 0.0}, {"most": -1.0}, {"memory": 1.0}, {"memory": -0.1}])
-def test_most_and_memory_have_ranges(bad):
-    with pytest.raises(ValueError, match="most > 0 and 0 <= memory < 1 are needed"):
+@pytest.mark.parametrize(
+    "bad", [{"longest": -1.0}, {"longest": math.nan}, {"memory": 1.0}, {"memory": -0.1}]
+)
+def test_longest_and_memory_have_ranges(bad):
+    with pytest.raises(ValueError, match="longest >= 0 and 0 <= memory < 1 are needed"):
         TrustRegion(0.1, **bad)
 
 

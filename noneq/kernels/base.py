@@ -54,10 +54,11 @@ def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
 
 
 def where(accept: Tensor, new: State, old: State) -> State:
-    """Row by row ``new`` where accept (N,) is true, else ``old``."""
+    """Row by row ``new`` where accept (N,) is true, else ``old``; new's positions are reused."""
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b)
+        out = a if a is new.x else None  # the kernel's own, unlike what a model returned
+        return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b, out=out)
 
     shared = State(old.x, old.u, {k: old.cache[k] for k in new.cache}, old.aux)
     return each(pick, new, shared)

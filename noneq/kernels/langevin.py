@@ -15,8 +15,14 @@ from noneq.kernels.base import Info, State, where
 __all__ = ["MALA", "ULA"]
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).flatten(1).sum(1)
+def _square(a: Tensor) -> Tensor:
+    """``|a|^2`` of every row; the norm needs no copy of a."""
+    norm: Tensor = torch.linalg.vector_norm(a.flatten(1), dim=1)
+    return norm.square()
+
+
+def _sum(a: Tensor) -> Tensor:
+    return a.flatten(1).sum(1)
 
 
 def _check_step(h: float) -> None:
@@ -36,14 +42,19 @@ def _propose(
     Vanden-Eijnden 2023 (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one
     evaluation a step.
     """
-    g = state.cache["g"]
-    a = factor.t_mul(g)  # |a|^2 = g.M g
-    xi = torch.randn(state.x.shape, generator=rng, dtype=state.x.dtype, device=state.x.device)
-    d = factor.mul(xi.mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
-    y = state.x + d
+    x, g = state.x, state.cache["g"]
+    a = factor.t_mul(g)
+    old = _square(a)  # g.M g
+    d = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+    d = factor.mul(d.mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
+    del a  # memory is short here: while the model is evaluated only x, g and y are kept
+    y = x + d
+    work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
+    del d
     u, cache = evaluate(model, y)
-    b = factor.t_mul(cache["g"])
-    increment = state.u - u + _dot(d, g + cache["g"]) / 2 + (h / 4) * (_dot(a, a) - _dot(b, b))
+    new = _square(factor.t_mul(cache["g"]))  # g'.M g'
+    work += _sum((y - x).mul_(cache["g"]))  # d.g'
+    increment = (state.u - u).detach() + work / 2 + (h / 4) * (old - new)
     return State(y, u, cache, state.aux), increment
 
 
