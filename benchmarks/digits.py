@@ -50,6 +50,7 @@ class Cell:
     iterations: int | None = None  # instead of seconds: every cell gets the same evaluations
     threads: int = 1  # faster than two on these small matrices
     tau: float = 0.2
+    longest: float = 0.1  # steps of tau = 0.2 are 7 % of the parameters at first
     lr: float = 3e-3
     decay: float = 0.25  # of the weights (AdamW)
     walkers: int = 512
@@ -120,6 +121,7 @@ def fit(
         held_out=cell.held_out,
         moves=cell.moves,
         tau=cell.tau if cell.trusted else None,
+        longest=cell.longest,
         renew=cell.renew if cell.renewed else 0,
         batch=cell.batch,
         noise=NOISE,

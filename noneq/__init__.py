@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from noneq.kernels import MALA, ULA, Chain, Repeat, State
     from noneq.likelihood import NLL, Estimate, log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
+    from noneq.renewal import renew
+    from noneq.settings import Settings
     from noneq.smc import Schedule, anneal, pilot
-    from noneq.training import Record, Settings, step, train
+    from noneq.training import Record, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
 
@@ -34,8 +36,10 @@ _HOME = {
     "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
     "likelihood": ("NLL", "Estimate", "log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
+    "renewal": ("renew",),
+    "settings": ("Settings",),
     "smc": ("Schedule", "anneal", "pilot"),
-    "training": ("Record", "Settings", "step", "train"),
+    "training": ("Record", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
 }
@@ -45,7 +49,8 @@ __all__ = [
     "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
     "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Record",
     "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "TrustRegion",
-    "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot", "step", "train",
+    "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot", "renew",
+    "step", "train",
 ]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
@@ -30,6 +31,7 @@ __all__ = [
     "Tilted",
     "evaluate",
     "fingerprint",
+    "full_precision",
     "shape_message",
 ]
 
@@ -94,6 +96,28 @@ def evaluate(
         (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
         leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
     return (u if graph else u.detach()), {"g": g}
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """TensorFloat-32 off meanwhile: log Z is a sum of small differences of energies.
+
+    Its ten bits are torch's default for convolutions on a GPU. The switches are the process's.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    places: tuple[object, ...] = (matmul, cudnn)
+    key: str = "allow_tf32"
+    off: object = False
+    if hasattr(cudnn, "conv"):  # torch 2.9 and later
+        places, key, off = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "ieee"
+    were = [getattr(place, key) for place in places]
+    try:
+        for place in places:
+            setattr(place, key, off)
+        yield
+    finally:
+        for place, was in zip(places, were, strict=True):
+            setattr(place, key, was)
 
 
 def _in_parts(

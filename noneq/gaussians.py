@@ -6,9 +6,11 @@ Their log Z, samples and gradients are closed forms.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -48,9 +50,10 @@ class Gaussian(nn.Module):
         """Fit to the rows of x by shrunk maximum likelihood.
 
         ``full`` is the Ledoit-Wolf estimate (2004), ``diagonal`` the variances, ``low-rank``
-        probabilistic PCA with per-coordinate noise. Every variance is raised by ``floor`` times
-        the mean variance, so constant, collinear or too few rows still give a proper density;
-        ``noise`` is the standard deviation of Gaussian noise that the data will have added.
+        factor analysis; all of standardised columns, so that units do not matter. Every variance
+        is raised by ``floor`` times itself (of a constant column: the mean variance), so
+        constant, collinear or too few rows still give a proper density; ``noise`` is the standard
+        deviation of Gaussian noise that the data will have added.
 
         Raises ValueError for fewer than two rows, non-finite values, or rows that are all equal.
         """
@@ -65,24 +68,31 @@ class Gaussian(nn.Module):
         variance = centred.square().mean(0)
         if not float(variance.mean()) + noise**2 > 0:
             raise ValueError("all rows are equal: no density has this covariance; add noise")
-        least = floor * float(variance.mean()) + noise**2
+        constant = variance <= 1e-14 * mean.square()
+        scale = torch.where(constant, variance.mean(), variance).sqrt()
+        z = centred / scale if bool(scale.all()) else centred  # all constant: noise alone
+        least = floor * scale.square() + noise**2
         dtype = x.dtype if x.is_floating_point() else torch.float32
         factor: Factor
         if kind == "full":
             from sklearn.covariance import ledoit_wolf
 
-            c = torch.from_numpy(ledoit_wolf(centred.cpu().numpy(), assume_centered=True)[0])
-            factor = Cholesky(c + least * torch.eye(len(c), dtype=c.dtype), dtype)
+            c = torch.from_numpy(ledoit_wolf(z.cpu().numpy(), assume_centered=True)[0])
+            factor = Cholesky(scale.cpu() * c * scale.cpu()[:, None] + least.cpu().diag(), dtype)
         elif kind == "diagonal":
             factor = Diagonal((variance + least).sqrt().view(x.shape[1:]), dtype)
         elif kind == "low-rank":
+            from sklearn.decomposition import FactorAnalysis
+            from sklearn.exceptions import ConvergenceWarning
+
             r = min(rank, flat.shape[1] - 1, len(flat) - 1)
-            _, s, v = torch.linalg.svd(centred / math.sqrt(len(flat)), full_matrices=False)
-            noise = float((variance.sum() - s[:r].square().sum()) / (flat.shape[1] - r))
-            signal = (s[:r].square() - max(noise, 0.0)).clamp(min=0.0).sqrt()
-            loadings = v[:r].T * signal
-            own = (variance - loadings.square().sum(1)).clamp(min=0.0) + least
-            factor = LowRank(own.sqrt(), loadings, dtype)
+            # constant or equal columns have an infinite likelihood, before the floor
+            with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                found = FactorAnalysis(r).fit(z.cpu().numpy())
+            w = torch.from_numpy(found.components_.T) * scale.cpu()[:, None]
+            own = torch.from_numpy(found.noise_variance_) * scale.cpu().square() + least.cpu()
+            factor = LowRank(own.sqrt(), w, dtype)
         else:
             raise ValueError(f"kind is 'full', 'diagonal' or 'low-rank', got {kind!r}")
         return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from noneq.checks import check_energy
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, GeometricPath, Solvable, fingerprint
+from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
 from noneq.gaussians import Gaussian
 from noneq.kernels import MALA, Kernel
 from noneq.smc import Schedule, anneal, pilot
@@ -108,6 +108,7 @@ class NLL:
         )
 
 
+@full_precision()
 def log_z(
     energy: Energy,
     base: Solvable | None = None,
@@ -148,7 +149,8 @@ def log_z(
     path = GeometricPath(base, energy)
     schedule = temperatures
     if not isinstance(schedule, Schedule):
-        schedule = pilot(path, kernel or default_kernel(base, probe), rng).resized(schedule)
+        found = pilot(path, kernel or default_kernel(base, probe), rng)
+        schedule = found.resized(schedule).cycled()
 
     end = path.at(1.0)
     forward = anneal(schedule.forward(path), Walkers.sample(base, n, rng), rng)
@@ -210,6 +212,7 @@ def nll(
     return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
 
 
+@full_precision()
 @torch.no_grad()
 def energies(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
     """U at the rows of x, (M,) in float64, a batch at a time."""
@@ -275,7 +278,7 @@ def _alarms(
         )
     if -gap > max(0.1, min(4 * stderr, 0.3)):
         yield (
-            f"the sides cross by {-gap:.2f} nat, {-gap / stderr:.1f} standard errors: one side "
+            f"the sides cross by {-gap:.2f} nat, with a standard error of {stderr:.2f}: one side "
             "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
             "base that covers the data"
         )

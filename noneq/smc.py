@@ -69,6 +69,17 @@ class Schedule:
         kernels = tuple(self.kernels[i] for i in np.rint(at).astype(int))
         return Schedule(tuple(betas.tolist()), kernels)
 
+    def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 0.1)) -> Schedule:
+        """The same temperatures, the kernels' steps multiplied by ``scales`` in turn.
+
+        A pilot tunes the step to where its walkers are, and such a step is never accepted in a
+        mode that is much sharper: the annealed walkers pass it by. The turns are counted back from
+        beta = 1, which keeps ``scales[0]``.
+        """
+        turn = [(len(self) - i) % len(scales) for i in range(len(self) + 1)]
+        kernels = (k.scaled(scales[j]) for j, k in zip(turn, self.kernels, strict=True))
+        return Schedule(self.betas, tuple(kernels))
+
     def forward(self, path: GeometricPath) -> Iterator[tuple[Energy, Kernel]]:
         """The models after beta = 0 up to 1, each with its kernel."""
         for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):

@@ -22,91 +22,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from noneq.checks import check_energy
 from noneq.data import check_data
-from noneq.energies import GeometricPath, Solvable
+from noneq.energies import Solvable
 from noneq.kernels import MALA, Kernel, Repeat
 from noneq.likelihood import default_kernel
-from noneq.smc import TooFarError, anneal, pilot
+from noneq.renewal import renew
+from noneq.settings import Settings
 from noneq.trust import TrustRegion
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["Record", "Settings", "Trained", "step", "train"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; the defaults work on standardised data of some tens of dimensions.
-
-    Attributes:
-        walkers: N that feed the gradient.
-        held_out: walkers on the same path that never do, so that their log Z is unbiased; 0: none.
-            They start at the base, as renewals do; unweighted training of an energy without a
-            base has neither.
-        moves: K kernel moves an iteration.
-        tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
-        longest: of the trust region, see `TrustRegion`.
-        ess_min: resample below this effective sample size.
-        renew: iterations between renewals of all walkers from the base by annealing; 0: never.
-        temperatures: steps of a renewal's annealing, each one evaluation of every walker.
-        batch: data rows an iteration.
-        noise: standard deviation of Gaussian noise added afresh to every batch.
-        active: move only this many walkers an iteration, chosen at random; None: all.
-        weighted: False drops the weights (persistent contrastive divergence).
-        start: where the walkers start, at the ``base`` or at the ``data``.
-        restart: restart them at the batch in every iteration (contrastive divergence).
-    """
-
-    walkers: int = 512
-    held_out: int = 256
-    moves: int = 8
-    tau: float | None = 0.1
-    longest: float = 0.02
-    ess_min: float = 0.5
-    renew: int = 500
-    temperatures: int = 500
-    batch: int = 256
-    noise: float = 0.0
-    active: int | None = None
-    weighted: bool = True
-    start: Literal["base", "data"] = "base"
-    restart: bool = False
-
-    def __post_init__(self) -> None:
-        least = {
-            "walkers": 2,
-            "held_out": 0,
-            "moves": 1,
-            "renew": 0,
-            "temperatures": 1,
-            "batch": 1,
-        }
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
-        if self.tau is not None and not self.tau > 0:
-            raise ValueError(f"tau must be positive, or None for plain steps, got {self.tau}")
-        if self.active is not None and self.restart:
-            raise ValueError("active walkers are chosen from those that go on: not with restart")
-        if not 0 <= self.ess_min <= 1:
-            raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
-        if self.held_out % 8:
-            raise ValueError(
-                f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}"
-            )
-        if self.start not in ("base", "data"):
-            raise ValueError(f"start is 'base' or 'data', got {self.start!r}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise is a standard deviation >= 0, got {self.noise}")
-        if self.active is not None and not 2 <= self.active <= self.walkers:
-            raise ValueError(f"active is between 2 and {self.walkers} walkers, got {self.active}")
+__all__ = ["Record", "Trained", "step", "train"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +74,8 @@ class Record:
             a running estimate, to be replaced by a bracket.
         ess: effective sample size of the gradient walkers, a fraction.
         acceptance: of the moves; NaN for unadjusted kernels.
+        faults: share of the moves rejected because the energy was NaN or -inf there; not 0: look
+            at the energy where its walkers go.
         log_z: from the gradient walkers: biased low as they train.
         log_z_held_out: from the held-out walkers; NaN without.
         scale: of the optimiser step (trust region).
@@ -157,6 +91,7 @@ class Record:
     nll: float
     ess: float
     acceptance: float
+    faults: float
     log_z: LogZ
     log_z_held_out: LogZ
     scale: float
@@ -189,17 +124,28 @@ def step(
     if kernel is not None and kernel.fresh:
         walkers = walkers.move(kernel, energy, rng)
 
-    stale = None if kernel is None or kernel.fresh else kernel
-
-    def advance(w: Walkers) -> Walkers:
-        return w.move(stale, energy, rng, graph=True)[0] if stale else w
-
+    advance = None
+    if kernel is not None and not kernel.fresh:
+        advance = _stale_move(kernel, energy, rng)
     if trust is not None:
-        walkers = trust.step(optimizer, energy, walkers, advance if stale else None)
+        walkers = trust.step(optimizer, energy, walkers, advance)
     else:
         optimizer.step()
-        walkers = advance(walkers)
+        walkers = advance(walkers) if advance else walkers
     return walkers, data_energy, walker_energy
+
+
+def _stale_move(
+    kernel: Kernel, energy: nn.Module, rng: torch.Generator
+) -> Callable[[Walkers], Walkers]:
+    """A move to new parameters; one that is redone, the step shortened, has the same noise."""
+    noise = rng.get_state()
+
+    def advance(walkers: Walkers) -> Walkers:
+        rng.set_state(noise)
+        return walkers.move(kernel, energy, rng, graph=True)[0]
+
+    return advance
 
 
 def _gradient(
@@ -263,7 +209,11 @@ def train(
         state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=kernel)
         renewed = None
         if settings.renew and iteration % settings.renew == 0:
-            renewed, state = _renew(energy, state, settings, rng)
+            kernel, old = state.kernel, (state.walkers, state.held_out)
+            renewed, (walkers, held) = renew(
+                energy, *old, kernel, rng, settings.temperatures, weighted=settings.weighted
+            )
+            state = replace(state, walkers=walkers, held_out=held)
         yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
 
 
@@ -358,35 +308,6 @@ def _follow(
     return held.resample(settings.ess_min, rng).move(moves, energy, rng)
 
 
-def _renew(
-    energy: nn.Module, state: Trained, settings: Settings, rng: torch.Generator
-) -> tuple[bool | None, Trained]:
-    """Replace all walkers by newly annealed ones, if those descend from more founders.
-
-    Raises nothing where the annealing fails: the old walkers go on. None: no base to start at.
-    """
-    base = getattr(energy, "base", None)
-    if not isinstance(base, Solvable):
-        return None, state
-    path = GeometricPath(base, energy)
-    try:
-        schedule = pilot(path, state.kernel, rng).resized(settings.temperatures)
-    except TooFarError:
-        return False, state
-
-    def fresh(like: Walkers) -> Walkers:
-        start = Walkers.sample(base, len(like), rng, islands=like.islands)
-        return anneal(schedule.forward(path), start, rng)
-
-    walkers = fresh(state.walkers)
-    if settings.weighted and not walkers.survivors > state.walkers.survivors:
-        return False, state
-    held = None if state.held_out is None else fresh(state.held_out)
-    if not settings.weighted:
-        walkers = walkers.resample(1.0, rng)
-    return True, replace(state, walkers=walkers, held_out=held)
-
-
 def _log_z(state: Trained, settings: Settings) -> tuple[LogZ, LogZ]:
     """Of the gradient walkers and the held-out ones, under the present parameters."""
     unknown = LogZ(math.nan, math.nan)
@@ -415,6 +336,7 @@ def _record(
         nll=float(data_energy) + known,
         ess=walkers.ess,
         acceptance=float(walkers.info.get("accept", math.nan)),
+        faults=float(walkers.info.get("fault", 0.0)),
         log_z=log_z,
         log_z_held_out=log_z_held_out,
         scale=1.0 if trust is None else trust.scale,

@@ -36,10 +36,10 @@ class TrustRegion:
     Arguments:
         tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
             walkers closer to the model.
-        longest: lengthen a step to this fraction of the parameters' own length at most,
-            ``|step| <= longest |theta|``. Up to it the result does not depend on the learning
-            rate; 0 makes that rate an upper limit. Walkers cannot see what a step does to the
-            energy where they are not: ``inf`` may grow a spurious mode there.
+        longest: no step is longer than this fraction of the parameters' own length,
+            ``|step| <= longest max(|theta|, 1)``, whatever its cost: walkers cannot see what a
+            step does to the energy where they are not, and longer ones may grow a spurious mode
+            there. ``inf``: no limit.
         memory: how much of the prediction is kept from step to step, in [0, 1).
 
     Attributes:
@@ -55,9 +55,9 @@ class TrustRegion:
     def __init__(self, tau: float = 0.1, *, longest: float = 0.02, memory: float = 0.8) -> None:
         if not tau > 0:
             raise ValueError(f"tau must be positive, got {tau}")
-        if not longest >= 0 or not 0 <= memory < 1:
+        if not longest > 0 or not 0 <= memory < 1:
             raise ValueError(
-                f"longest >= 0 and 0 <= memory < 1 are needed, got {longest}, {memory}"
+                f"longest > 0 and 0 <= memory < 1 are needed, got {longest}, {memory}"
             )
         self.tau = tau
         self.longest = longest
@@ -111,7 +111,7 @@ class TrustRegion:
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
-        scale = min(guess, self._limit(old, full)) if guess > 1 else guess
+        scale = min(guess, self._limit(old, full))
         for _ in range(20):
             _place(parameters, old, full, scale)
             moved = advance(walkers)
@@ -139,11 +139,9 @@ class TrustRegion:
         return moved
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
-        """The largest scale; the optimiser's own step is never too long."""
-        if self.longest == math.inf:
-            return math.inf
+        """The largest scale."""
         theta, step = (torch.stack(torch._foreach_norm(part)).norm() for part in (old, full))
-        return max(1.0, self.longest * float(theta / step))
+        return float(self.longest * theta.clamp(min=1.0) / step)
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
         length = math.sqrt(max(cost, 1e-12)) / (scale * lr)

@@ -144,8 +144,8 @@ class Walkers:
             graph: also return the energies (N,) with their graph to the parameters, for a loss
                 ``energy(x).mean() - walkers.mean(u)``.
 
-        Raises:
-            FloatingPointError: an energy is NaN or -inf.
+        An energy of NaN or -inf makes a weight that is none: a FloatingPointError where the
+        weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`).
         """
         seen = _Seen(energy, fingerprint(energy))
         known = self._seen is not None and self._seen.same_parameters(seen.mark)

@@ -267,7 +267,7 @@ def test_fit_recovers_a_known_gaussian(kind) -> None:
         truth = skewed(d)
     elif kind == "diagonal":
         truth = torch.linspace(0.2, 4.0, d).double().diag()
-    else:  # probabilistic PCA: isotropic noise
+    else:
         w = normal(d, 2, seed=11).double() * torch.tensor([2.0, 1.0]).double()
         truth = w @ w.T + 0.3 * torch.eye(d).double()
     x = Gaussian(mean, Cholesky(truth)).sample(n, generator(10))
@@ -295,7 +295,7 @@ def test_diagonal_fit_is_maximum_likelihood_plus_the_floor() -> None:
     variance = x.double().var(0, correction=0)
     for floor in (1e-4, 0.1):
         fitted = Gaussian.fit(x, "diagonal", floor=floor)
-        expected = variance + floor * variance.mean()
+        expected = variance * (1 + floor)
         torch.testing.assert_close(
             dense(fitted.factor, (3,)).diagonal(), expected, rtol=1e-5, atol=0
         )
@@ -1029,3 +1029,18 @@ def test_a_graph_leaves_no_gradient_at_the_positions() -> None:
     u.mean().backward()
     assert held[0].grad is None
     assert any(p.grad is not None and bool(p.grad.any()) for p in energy.parameters())
+
+
+@pytest.mark.parametrize("kind", ["full", "diagonal", "low-rank"])
+def test_units_do_not_matter_to_a_fit(kind: str) -> None:
+    """Columns in nanometres and in years: the same density, up to the units."""
+    units = torch.tensor([1e-6, 1.0, 3e4, 1e-2, 1.0])
+    x = normal(60, 5) @ skewed(5).float() + 1.0
+    x[:, 4] = 2.0
+    plain, other = Gaussian.fit(x, kind, rank=2), Gaussian.fit(x * units, kind, rank=2)
+    a, b = dense(plain.factor, (5,)), dense(other.factor, (5,))
+    rest = slice(0, 4)  # a constant column borrows the mean variance, which has units
+    torch.testing.assert_close(
+        (b / units / units[:, None])[rest, rest], a[rest, rest], rtol=1e-3, atol=1e-3
+    )
+    assert bool(torch.isfinite(b).all())

@@ -458,3 +458,13 @@ def test_tune_changes_the_step_only():
     mixed = Chain((ula, kernel)).tune({"accept": torch.tensor(0.5)})
     assert mixed.kernels[0] is ula
     assert mixed.kernels[1].h == pytest.approx(tuned.h)
+
+
+def test_scaled_changes_the_step_only():
+    kernel, ula = MALA(0.2, Identity(2.0), goal=0.7, rate=0.3), ULA(0.1, refresh=True)
+    assert kernel.scaled(0.3).h == pytest.approx(0.06)
+    assert replace(kernel.scaled(0.3), h=0.2) == kernel
+    mixed = Repeat(Chain((ula, kernel)), 4).scaled(0.5)
+    assert mixed.times == 4
+    assert [k.h for k in mixed.kernel.kernels] == pytest.approx([0.05, 0.1])
+    assert mixed.fresh

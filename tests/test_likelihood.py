@@ -206,23 +206,18 @@ def test_hostile_targets_are_right_or_ring_an_alarm(name):
 
 
 @pytest.mark.parametrize("dim", [6, 8])
-def test_a_sharp_mode_that_forward_walkers_reach_never_goes_unnoticed(dim):
-    # 90 % of the mass in the sharper of two modes, no data there; steps that suit the wide mode
-    # are too long for it. Where more than a tenth of the forward weight arrives there, half of the
-    # backward chains know it. 7 seeds.
+def test_a_sharp_mode_without_data_never_goes_unnoticed(dim):
+    # 90 % of the mass in the sharper of two modes, no data there. One step size, tuned where the
+    # walkers are, is never accepted in it: of 12 seeds 2 (6-d) and 6 (8-d) were wrong by 2 nats
+    # without an alarm. A cycle of steps: none. 7 seeds, at most 2 of them wrong with an alarm.
     target = planted(dim, 6.0, (1.0, 0.4))
-    centre = torch.tensor(at(dim, 6.0))
-    reached, silent = 0, []
+    wrong = []
     for seed in range(dim - 2, dim + 5):
         z = bracket(target, seed)
-        x = z.walkers.x
-        there = (x - centre).norm(dim=1) / 0.4 < x.norm(dim=1)
-        if float(z.walkers.mean(there.float())) > 0.1:
-            reached += 1
-            if not (right(z, 0.0) or z.alarms):
-                silent.append(f"seed {seed}: {z}")
-    assert reached >= 2
-    assert not silent, "\n".join(silent)
+        if not right(z, 0.0):
+            wrong.append(seed)
+            assert z.alarms, f"seed {seed}: {z}"
+    assert len(wrong) <= 2, wrong
 
 
 @pytest.mark.parametrize("name", BENIGN)
@@ -624,3 +619,22 @@ def test_a_log_z_of_other_parameters_is_refused():
         next(energy.net.parameters())[0, 0] += 1e-3
     with pytest.raises(ValueError, match="belongs to other parameters"):
         noneq.nll(energy, data, z)
+
+
+def test_what_decides_log_z_is_evaluated_in_full_precision():
+    # TF32 is torch's default for convolutions; the switches come back as they were
+    seen = []
+
+    def energy(x):
+        seen.append(torch.backends.cudnn.conv.fp32_precision)
+        return x.square().sum(1) / 2
+
+    before = torch.backends.cudnn.conv.fp32_precision
+    base = Gaussian(torch.zeros(2), Identity())
+    z = noneq.log_z(energy, base, n=16, temperatures=2, rng=seeded(0))
+    noneq.nll(energy, torch.zeros(3, 2), z)
+    assert set(seen) == {"ieee"}
+    assert torch.backends.cudnn.conv.fp32_precision == before
+    with pytest.raises(ValueError, match="returned NoneType"):
+        noneq.log_z(lambda x: None, base, n=16, temperatures=2)
+    assert torch.backends.cudnn.conv.fp32_precision == before

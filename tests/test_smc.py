@@ -85,6 +85,16 @@ def test_resized_keeps_the_shape():
             schedule.resized(steps)
 
 
+def test_a_cycle_of_steps_ends_with_the_full_one():
+    kernels = tuple(MALA(1.0 + i) for i in range(8))
+    plain = Schedule(tuple(i / 7 for i in range(8)), kernels)
+    found = plain.cycled((1.0, 0.3, 0.1))
+    assert found.betas == plain.betas
+    scales = [k.h / old.h for k, old in zip(found.kernels, kernels, strict=True)]
+    assert scales[::-1] == pytest.approx([1.0, 0.3, 0.1, 1.0, 0.3, 0.1, 1.0, 0.3])
+    assert plain.cycled((1.0,)).kernels == kernels
+
+
 def test_both_directions_visit_every_temperature_with_its_kernel():
     schedule = Schedule((0.0, 0.1, 0.4, 1.0), tuple(MALA(h) for h in (1.0, 2.0, 3.0, 4.0)))
     path = GeometricPath(base(), modes)

@@ -232,7 +232,7 @@ def test_the_own_loop():
     optimizer = torch.optim.Adam(energy.parameters(), lr=1e-3)
     trust = noneq.TrustRegion(tau=0.02)
     kernel = noneq.Repeat(noneq.MALA(0.3, base.factor), 4)
-    walkers = noneq.Walkers.sample(base, 256, rng)
+    walkers = noneq.Walkers.sample(base, 512, rng)
     rows = counting(energy)
     start = nll(energy)
     rows.clear()
@@ -245,7 +245,7 @@ def test_the_own_loop():
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
         walkers = trust.step(optimizer, energy, walkers)
     # K + 1 evaluations of each walker, one more at the start, and those redone
-    assert sum(rows) == 150 * 256 + 256 * (150 * 5 + 1 + trust.redone)
+    assert sum(rows) == 150 * 256 + 512 * (150 * 5 + 1 + trust.redone)
     assert nll(energy) < start - 0.25
     value, stderr = walkers.reweight(energy).log_z
     assert abs(value - log_z(energy)) < max(0.3, 4 * stderr)  # biased low: they train
@@ -487,6 +487,46 @@ def test_persistent_chains_start_at_the_data_and_go_on():
     assert len(first.state.walkers) == 64
 
 
+def test_restarting_walkers_carry_no_weights():
+    with pytest.raises(ValueError, match="restart=True is contrastive divergence"):
+        Settings(restart=True, start="data")
+
+
+class Noisy(nn.Module):
+    """What an unadjusted kernel was given to move with, and where to."""
+
+    fresh = False
+
+    def __init__(self):
+        super().__init__()
+        self.noise, self.steps = [], []
+
+    def __call__(self, model, state, rng):
+        self.noise.append(torch.randn(3, generator=rng))
+        self.steps.append(parameters_of(model.energy))
+        return ULA(0.02)(model, state, rng)
+
+
+def parameters_of(energy):
+    return torch.cat([p.detach().flatten().clone() for p in energy.parameters()])
+
+
+def test_a_redone_stale_step_has_the_same_noise():
+    # new noise for every try would choose among noises, not among steps
+    energy, rng, kernel = model(5), seeded(5), Noisy()
+    walkers = Walkers.sample(energy.base, 64, rng)
+    trust = noneq.TrustRegion(0.05, longest=math.inf)
+    optimizer = optim.SGD(energy.parameters(), lr=30.0)
+    for _ in range(2):
+        walkers, *_ = noneq.step(
+            energy, DATA[:64], walkers, kernel=kernel, optimizer=optimizer, rng=rng, trust=trust
+        )
+    assert trust.redone >= 1
+    assert len(kernel.noise) == 2 + trust.redone
+    assert len({tuple(n.tolist()) for n in kernel.noise}) == 2
+    assert len({tuple(t.tolist()) for t in kernel.steps}) == len(kernel.steps)
+
+
 def test_contrastive_divergence_restarts_at_every_batch():
     energy = bent(7)
     batches = []
@@ -560,7 +600,7 @@ def test_renewal_that_fails_is_refused(monkeypatch):
     def fail(*_, **__):
         raise TooFarError("2000 temperatures reached only beta = 0.1")
 
-    monkeypatch.setattr("noneq.training.pilot", fail)
+    monkeypatch.setattr("noneq.renewal.pilot", fail)
     energy = model(9)
     run = train(energy, DATA, replace(QUICK, renew=2), rng=seeded(1))
     assert [r.renewed for r in itertools.islice(run, 4)] == [None, False, None, False]
@@ -571,7 +611,7 @@ def test_an_out_of_memory_error_in_a_renewal_is_not_swallowed(monkeypatch):
     def fail(*_, **__):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr("noneq.training.pilot", fail)
+    monkeypatch.setattr("noneq.renewal.pilot", fail)
     with pytest.raises(torch.OutOfMemoryError):
         next(train(model(9), DATA, replace(QUICK, renew=1), rng=seeded(1)))
 
@@ -628,6 +668,9 @@ class Still:
         return state, torch.zeros_like(state.u), {}
 
     def tune(self, info):
+        return self
+
+    def scaled(self, by):
         return self
 
 

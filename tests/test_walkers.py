@@ -341,7 +341,7 @@ def test_her_own_loop_costs_k_plus_1_rows(moves):
     base, rng, n = normal(), seeded(0), 64
     walkers = Walkers.sample(base, n, rng, islands=1)
     optimizer = torch.optim.Adam(energy.parameters(), lr=1e-2)
-    trust = TrustRegion(0.05, longest=0.0)
+    trust = TrustRegion(0.05)
     kernel, counts, redone = Repeat(MALA(0.1), moves), [], 0
     for k in range(12):
         x = torch.randn(40, 2, generator=seeded(k), dtype=torch.float64) + 1.0

@@ -79,6 +79,9 @@ class Kernel(Protocol):
     def tune(self, info: Info, /) -> Self:
         """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
 
+    def scaled(self, by: float, /) -> Self:
+        """A kernel whose steps are ``by`` times as long (itself, if it has no step size)."""
+
 
 @dataclass(frozen=True)
 class Repeat:
@@ -109,6 +112,10 @@ class Repeat:
         """Tune the repeated kernel."""
         return Repeat(self.kernel.tune(info), self.times)
 
+    def scaled(self, by: float) -> Repeat:
+        """Scale the repeated kernel."""
+        return Repeat(self.kernel.scaled(by), self.times)
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -137,6 +144,10 @@ class Chain:
     def tune(self, info: Info) -> Chain:
         """Tune every kernel by the common observation."""
         return Chain(tuple(kernel.tune(info) for kernel in self.kernels))
+
+    def scaled(self, by: float) -> Chain:
+        """Scale every kernel."""
+        return Chain(tuple(kernel.scaled(by) for kernel in self.kernels))
 
 
 def _compose(

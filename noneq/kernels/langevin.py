@@ -25,6 +25,10 @@ def _sum(a: Tensor) -> Tensor:
     return a.flatten(1).sum(1)
 
 
+def _share(which: Tensor) -> Tensor:
+    return which.float().mean()
+
+
 def _check_step(h: float) -> None:
     if not (math.isfinite(h) and h > 0):
         raise ValueError(f"the step size h must be positive and finite, got {h}")
@@ -96,13 +100,18 @@ class ULA:
         """Itself: there is no acceptance to follow."""
         return self
 
+    def scaled(self, by: float) -> ULA:
+        """Step size ``by h``."""
+        return replace(self, h=self.h * by)
+
 
 @dataclass(frozen=True)
 class MALA:
     r"""The Metropolis-adjusted Langevin algorithm. It leaves the model invariant: no weight.
 
     Accept y with probability ``min(1, exp(r))``, r the fresh increment of `ULA`. Non-finite
-    proposals are rejected. Source: Roberts and Tweedie 1996.
+    proposals are rejected; those of energy NaN or -inf, which no energy should have, are counted
+    (``info["fault"]``, their share). Source: Roberts and Tweedie 1996.
 
     Arguments:
         h: step size > 0. On a whitened Gaussian of dimension d about ``1.3 d^(-1/3)``.
@@ -132,10 +141,15 @@ class MALA:
         )
         # false for NaN; an energy of -inf is a fault, not a mode
         accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
-        info = {"accept": accept.to(log_ratio.dtype).mean()}
+        fault = new.u.isnan() | (new.u == -math.inf)
+        info = {"accept": _share(accept), "fault": _share(fault)}
         return where(accept, new, state), torch.zeros_like(log_ratio), info
 
     def tune(self, info: Info) -> MALA:
         """Follow the acceptance to the goal."""
         gap = float(info["accept"]) - self.goal
         return replace(self, h=self.h * math.exp(self.rate * gap))
+
+    def scaled(self, by: float) -> MALA:
+        """Step size ``by h``."""
+        return replace(self, h=self.h * by)

@@ -1,0 +1,66 @@
+r"""Renewal: all walkers replaced by a newly annealed population.
+
+Walkers that feed the gradient have a log Z that is biased low, since the energy rises exactly
+where they stand, and every resampling costs them founders. A population annealed from the base
+along a path frozen beforehand knows nothing of that. It takes over if more of its founders
+survived, weighted by mass: annealing in too few steps leaves a handful, and near-copies of them
+would be worse than what they replace.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from noneq.energies import Energy, GeometricPath, Solvable
+from noneq.kernels import Kernel
+from noneq.smc import TooFarError, anneal, pilot
+from noneq.walkers import Walkers
+
+__all__ = ["renew"]
+
+Populations = tuple[Walkers, Walkers | None]
+
+
+def renew(
+    energy: Energy,
+    walkers: Walkers,
+    held_out: Walkers | None,
+    kernel: Kernel,
+    rng: torch.Generator,
+    temperatures: int = 500,
+    *,
+    weighted: bool = True,
+) -> tuple[bool | None, Populations]:
+    """Populations of the same sizes and islands, annealed from the energy's ``base``.
+
+    Arguments:
+        energy: the model, with a solvable ``base`` attribute.
+        walkers: those that feed the gradient.
+        held_out: those that do not, or None.
+        kernel: one move; a pilot run adapts its steps.
+        rng: source of randomness.
+        temperatures: steps of the annealing, each one evaluation of every walker.
+        weighted: False for walkers without weights: the new ones, resampled, always take over.
+
+    Returns whether they were renewed, and the populations, new or old: False where fewer founders
+    would survive or the annealing does not arrive, None where the energy has no such base.
+    """
+    base = getattr(energy, "base", None)
+    if not isinstance(base, Solvable):
+        return None, (walkers, held_out)
+    path = GeometricPath(base, energy)
+    try:
+        schedule = pilot(path, kernel, rng).resized(temperatures)
+    except TooFarError:
+        return False, (walkers, held_out)
+
+    def fresh(like: Walkers) -> Walkers:
+        start = Walkers.sample(base, len(like), rng, islands=like.islands)
+        return anneal(schedule.forward(path), start, rng)
+
+    new = fresh(walkers)
+    if not weighted:
+        new = new.resample(1.0, rng)
+    elif not new.survivors > walkers.survivors:
+        return False, (walkers, held_out)
+    return True, (new, None if held_out is None else fresh(held_out))

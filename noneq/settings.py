@@ -1,0 +1,81 @@
+"""How to train: the settings of `noneq.train`, with their ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults work on standardised data of some tens of dimensions.
+
+    Attributes:
+        walkers: N that feed the gradient.
+        held_out: walkers on the same path that never do, so that their log Z is unbiased; 0: none.
+            They start at the base, as renewals do; unweighted training of an energy without a
+            base has neither.
+        moves: K kernel moves an iteration.
+        tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
+        longest: of the trust region, see `TrustRegion`.
+        ess_min: resample below this effective sample size.
+        renew: iterations between renewals of all walkers from the base by annealing; 0: never.
+        temperatures: steps of a renewal's annealing, each one evaluation of every walker.
+        batch: data rows an iteration.
+        noise: standard deviation of Gaussian noise added afresh to every batch.
+        active: move only this many walkers an iteration, chosen at random; None: all.
+        weighted: False drops the weights (persistent contrastive divergence).
+        start: where the walkers start, at the ``base`` or at the ``data``.
+        restart: restart them at the batch in every iteration (contrastive divergence).
+    """
+
+    walkers: int = 512
+    held_out: int = 256
+    moves: int = 8
+    tau: float | None = 0.1
+    longest: float = 0.02
+    ess_min: float = 0.5
+    renew: int = 500
+    temperatures: int = 500
+    batch: int = 256
+    noise: float = 0.0
+    active: int | None = None
+    weighted: bool = True
+    start: Literal["base", "data"] = "base"
+    restart: bool = False
+
+    def __post_init__(self) -> None:
+        least = {
+            "walkers": 2,
+            "held_out": 0,
+            "moves": 1,
+            "renew": 0,
+            "temperatures": 1,
+            "batch": 1,
+        }
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
+        if self.tau is not None and not self.tau > 0:
+            raise ValueError(f"tau must be positive, or None for plain steps, got {self.tau}")
+        if self.active is not None and self.restart:
+            raise ValueError("active walkers are chosen from those that go on: not with restart")
+        if self.restart and self.weighted:
+            raise ValueError(
+                "walkers that restart at the data have no weights to carry: restart=True is "
+                "contrastive divergence, with weighted=False"
+            )
+        if not 0 <= self.ess_min <= 1:
+            raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
+        if self.held_out % 8:
+            raise ValueError(
+                f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}"
+            )
+        if self.start not in ("base", "data"):
+            raise ValueError(f"start is 'base' or 'data', got {self.start!r}")
+        if not self.noise >= 0:
+            raise ValueError(f"noise is a standard deviation >= 0, got {self.noise}")
+        if self.active is not None and not 2 <= self.active <= self.walkers:
+            raise ValueError(f"active is between 2 and {self.walkers} walkers, got {self.active}")
