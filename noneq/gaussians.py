@@ -69,8 +69,9 @@ class Gaussian(nn.Module):
         if not float(variance.mean()) + noise**2 > 0:
             raise ValueError("all rows are equal: no density has this covariance; add noise")
         constant = variance <= 1e-14 * mean.square()
-        scale = torch.where(constant, variance.mean(), variance).sqrt()
-        z = centred / scale if bool(scale.all()) else centred  # all constant: noise alone
+        # in units of what is to be described: a column of tiny variance is noise above all
+        scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
+        z = centred / scale
         least = floor * scale.square() + noise**2
         dtype = x.dtype if x.is_floating_point() else torch.float32
         factor: Factor
