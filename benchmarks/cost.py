@@ -77,8 +77,14 @@ def library(
     """`noneq.train`."""
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=FAST if how.tau else LR)
     run = noneq.train(energy, data, how, optimizer=optimizer, kernel=kernel)
-    first = next(run)
-    return Loop(lambda: next(run), first.state.trust)
+    loop = Loop(lambda: None)
+
+    def iterate() -> None:
+        loop.trust = next(run).state.trust
+
+    loop.iterate = iterate
+    iterate()
+    return loop
 
 
 def own(energy: noneq.Tilted, data: Tensor, n: int, kernel: noneq.Repeat, tau: float) -> Loop:
@@ -112,7 +118,7 @@ def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float = 0.1)
     rng = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=LR)
     factor, x = (
-        noneq.likelihood.default_kernel(energy.base, data).factor,
+        noneq.kernels.default_kernel(energy.base, data).factor,
         energy.base.sample(n, rng),
     )
 

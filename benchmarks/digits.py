@@ -32,7 +32,7 @@ import noneq
 from benchmarks.baselines import NOISE, baselines, mean_error, noisy, per_row
 from benchmarks.common import record, table
 from noneq.data import digits
-from noneq.likelihood import energies
+from noneq.likelihood import energy_of
 
 SHAPE = (8, 8)
 
@@ -159,7 +159,7 @@ def judge(cell: Cell) -> Result:
         return Result(cell, 0, 0, 0, *[math.nan] * 3, (), math.nan, math.nan, [], str(error))
 
     def score(x: Tensor) -> Tensor:
-        return energies(model, x) + z.value
+        return energy_of(model, x) + z.value
 
     trust = last.state.trust
     return Result(
@@ -180,8 +180,10 @@ def judge(cell: Cell) -> Result:
 def bracket(
     model: noneq.Tilted, kernel: noneq.MALA, temperatures: int = 1500, walkers: int = 1024
 ) -> noneq.Estimate:
-    """Two-sided AIS; backward chains start at noisy training rows, learned by heart: they need
-    three times the moves to forget them."""
+    """Two-sided AIS; backward chains start at noisy training rows.
+
+    The model has learned these by heart: chains need three times the moves to leave them.
+    """
     train = digits().train
     rng = torch.Generator().manual_seed(7)
     start = train + NOISE * torch.randn(train.shape, generator=rng)
@@ -236,7 +238,7 @@ def demo(seconds: float = 120.0, seed: int = 0, out: Path = Path("runs/digits.pn
     data, reference = digits(), baselines()
     mixture = reference["Gaussian mixture, chosen"]
     rows = [_row(name, values, mixture, "exact") for name, values in reference.items()]
-    ours = per_row(lambda x: energies(model, x) + z.value, data.test)
+    ours = per_row(lambda x: energy_of(model, x) + z.value, data.test)
     sides = f"{z.lower.value:.2f} .. {z.upper.value:.2f} ± {z.stderr:.2f}"
     rows.append(_row("noneq", ours, mixture, sides))
     table("Digits, nats per image (smaller is better)", COLUMNS[:4], rows)

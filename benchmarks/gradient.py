@@ -144,11 +144,7 @@ def weighted(setup: Setup, way: Pass, rng: torch.Generator, renew: int = 0) -> V
         nonlocal walkers, iteration
         iteration += 1
         if renew and iteration % renew == 0:
-            between = noneq.GeometricPath(base, energy)
-            schedule = noneq.pilot(between, setup.kernel, rng).resized(TEMPERATURES)
-            fresh = noneq.Walkers.sample(base, setup.n, rng, islands=setup.populations)
-            fresh = noneq.anneal(schedule.forward(between), fresh, rng)
-            walkers = fresh if fresh.survivors > walkers.survivors else walkers
+            _, (walkers, _) = noneq.renew(energy, walkers, None, setup.kernel, rng, TEMPERATURES)
         walkers = walkers.reweight(energy)
         found = walkers.x, walkers.log_w
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)

@@ -36,6 +36,27 @@ def _slope(model: Energy, x: Tensor, few: int) -> Tensor:
     return torch.cat([g.flatten() for g in found if g is not None] or [torch.zeros(0)])
 
 
+def _check_own_evaluation(model: Energy, x: Tensor) -> None:
+    """Data are given to the model's forward, walkers to its ``evaluate``: two energies?"""
+    if not hasattr(model, "evaluate"):
+        return
+    u, cache = evaluate(model, x)
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_(True)
+        v = model(leaf)
+    pairs = [("energy", u, v.detach())]
+    if v.requires_grad:
+        pairs += [("g", cache["g"], torch.autograd.grad(v.sum(), leaf)[0])]
+    for name, *both in pairs:
+        own, auto = (t[torch.isfinite(v)] for t in both)
+        apart = float((own - auto).abs().max()) if len(own) else 0.0
+        if apart > 1e-3 * (1 + float(auto.abs().max()) if len(own) else 1.0):
+            raise ValueError(
+                f"{type(model).__name__}.evaluate gives another {name} than its forward "
+                f"(by {apart:.2g}); where one was overridden, override the other"
+            )
+
+
 def check_energy(model: Energy, x: Tensor) -> None:
     """Raise unless the model is a deterministic function of each row alone.
 
@@ -100,5 +121,6 @@ def check_energy(model: Energy, x: Tensor) -> None:
         _, cache = evaluate(model, x[:2])
     except RuntimeError as error:
         raise ValueError(f"{name} carries no gradient to x ({error})") from error
+    _check_own_evaluation(model, x[:2])
     if not bool(torch.isfinite(cache["g"][torch.isfinite(u[:2])]).all()):
         raise ValueError(f"{name} has a gradient that is not finite at the data")

@@ -140,8 +140,9 @@ def fingerprint(model: object) -> Tensor | None:
 
     None for a callable without ``parameters()``: nothing can be known about it. The number is a
     hash of the bit patterns and their places, so that neither fused optimisers nor ``.data`` nor a
-    change of signs or of order escape it. Parameters that a module has not registered (in a plain
-    list, say) are not seen.
+    change of signs or of order escape it; and of every float that is an attribute of a module,
+    such as a temperature. Parameters that a module has not registered (in a plain list, say) are
+    not seen.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -157,7 +158,8 @@ def fingerprint(model: object) -> Tensor | None:
         mixed = bits * _places(len(bits), bits.dtype, bits.device)
         mixed = (mixed ^ (mixed >> 15)) * 739982445  # not linear: no two changes cancel by design
         total = total + k * (mixed ^ (mixed >> 12)).sum(dtype=bits.dtype).to(total)
-    return total
+    floats = [v for m in model.modules() for v in vars(m).values() if type(v) is float and v == v]
+    return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
 
 
 @lru_cache(maxsize=256)

@@ -72,7 +72,7 @@ class Gaussian(nn.Module):
         # in units of what is to be described: a column of tiny variance is noise above all
         scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
         z = centred / scale
-        least = floor * scale.square() + noise**2
+        least = floor * (scale.square() - noise**2) + noise**2
         dtype = x.dtype if x.is_floating_point() else torch.float32
         factor: Factor
         if kind == "full":

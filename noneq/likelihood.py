@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from noneq.checks import check_energy
-from noneq.covariance import Factor, Identity
+from noneq.data import check_rows
 from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
 from noneq.gaussians import Gaussian
-from noneq.kernels import MALA, Kernel
+from noneq.kernels import Kernel, default_kernel
 from noneq.smc import Schedule, anneal, pilot
 from noneq.walkers import LogZ, Walkers
 from noneq.weights import log_mean_exp
@@ -80,7 +80,8 @@ class Estimate:
             f"{high.value:.2f} ± {high.stderr:.2f}"
         )
         if self.bracketed:
-            return f"{text}: bracketed within {max(abs(self.gap), 0.0):.2f} nat"
+            apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
+            return f"{text}: bracketed within {apart:.2f} nat"
         return "\n".join([f"{text}: NOT bracketed", *(f"  alarm: {a}" for a in self.alarms)])
 
 
@@ -117,6 +118,7 @@ def log_z(
     n: int = 1024,
     temperatures: int | Schedule = 1000,
     equilibrate: int | None = None,
+    noise: float = 0.0,
     kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
 ) -> Estimate:
@@ -133,6 +135,7 @@ def log_z(
         equilibrate: moves under the model before the backward side starts; default: as many as
             temperatures. Data are no samples of the model: where it has learned them by heart they
             sit in modes of their own, and the sides cross.
+        noise: standard deviation of Gaussian noise that the model's data had added.
         kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
             covariance.
         rng: source of randomness on the base's device; default seed 0.
@@ -142,8 +145,15 @@ def log_z(
     """
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
+    if not isinstance(temperatures, Schedule) and temperatures < 1:
+        raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
+    if data is not None:
+        check_rows(data)
     base = _base(energy, base, data)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
+    if data is not None and noise > 0:
+        xi = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
+        data = data + noise * xi
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
     path = GeometricPath(base, energy)
@@ -200,30 +210,23 @@ def nll(
             "this log Z belongs to other parameters: estimate it again (averaged parameters are "
             "a model of their own)"
         )
-    if len(data) == 0:
-        raise ValueError(f"a likelihood needs rows to be the mean of, got {tuple(data.shape)}")
+    check_rows(data)
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = draws if noise > 0 else 1
     for _ in range(rounds):
         xi = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        u += energies(energy, data + noise * xi if noise > 0 else data) / rounds
+        u += energy_of(energy, data + noise * xi if noise > 0 else data) / rounds
     stderr = float(u.std()) / math.sqrt(len(u)) if len(u) > 1 else math.nan
     return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
 
 
 @full_precision()
 @torch.no_grad()
-def energies(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
+def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
     """U at the rows of x, (M,) in float64, a batch at a time."""
     with torch.autocast(x.device.type, enabled=False):
         return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
-
-
-def default_kernel(base: Solvable, x: Tensor) -> MALA:
-    """MALA for rows like x, preconditioned by the base's covariance if it has one."""
-    factor: Factor = getattr(base, "factor", None) or Identity()
-    return MALA(1.3 * x[0].numel() ** (-1 / 3), factor)
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None) -> Solvable:
@@ -247,12 +250,13 @@ def _device(base: Solvable, data: Tensor | None) -> torch.device:
 
 
 def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:
-    """Half data, half forward walkers: islands of either kind, two forward islands to one."""
+    """Half data, half forward walkers by weight: islands of either kind."""
     n = len(forward)
-    arrived = forward.resample(1.0, rng).x
+    # as one island: a mode that one of them found counts for what it weighs; their order stays
+    arrived = forward[torch.arange(n, device=forward.x.device)].resample(1.0, rng).x
     if data is None:
         return arrived
-    half = arrived.view(forward.islands, -1, *arrived.shape[1:])[:, ::2].flatten(0, 1)
+    half = arrived[::2]
     rows = torch.rand(len(data), generator=rng, device=data.device).argsort()
     rows = rows.repeat(math.ceil(n / 2 / len(rows)))[: n // 2]
     return torch.cat([data[rows].to(arrived.dtype), half])

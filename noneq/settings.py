@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["Settings"]
 
@@ -27,7 +27,8 @@ class Settings:
         noise: standard deviation of Gaussian noise added afresh to every batch.
         active: move only this many walkers an iteration, chosen at random; None: all.
         weighted: False drops the weights (persistent contrastive divergence).
-        start: where the walkers start, at the ``base`` or at the ``data``.
+        start: where the walkers start, at the ``base`` or at the ``data``. From the data averages
+            are right only once the walkers have mixed.
         restart: restart them at the batch in every iteration (contrastive divergence).
     """
 
@@ -46,6 +47,17 @@ class Settings:
     start: Literal["base", "data"] = "base"
     restart: bool = False
 
+    @classmethod
+    def pcd(cls, **changes: Any) -> Settings:
+        """Persistent contrastive divergence: chains from the data, no weights, plain steps."""
+        plain = {"weighted": False, "start": "data", "tau": None, "renew": 0, "held_out": 0}
+        return cls(**{**plain, **changes})
+
+    @classmethod
+    def cd(cls, **changes: Any) -> Settings:
+        """Contrastive divergence: the same, restarted at the batch in every iteration."""
+        return cls.pcd(**{"restart": True, **changes})
+
     def __post_init__(self) -> None:
         least = {
             "walkers": 2,
@@ -62,10 +74,10 @@ class Settings:
             raise ValueError(f"tau must be positive, or None for plain steps, got {self.tau}")
         if self.active is not None and self.restart:
             raise ValueError("active walkers are chosen from those that go on: not with restart")
-        if self.restart and self.weighted:
+        if self.restart and (self.weighted or self.renew):
             raise ValueError(
-                "walkers that restart at the data have no weights to carry: restart=True is "
-                "contrastive divergence, with weighted=False"
+                "walkers that restart at the data have neither weights nor renewals: "
+                "Settings.cd() is contrastive divergence"
             )
         if not 0 <= self.ess_min <= 1:
             raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")

@@ -14,8 +14,7 @@ That is K + 1 evaluations of each walker, as many as persistent contrastive dive
 steps 1, 3 and 4 fall together: the move's own evaluation serves the next loss, one evaluation
 for K = 1.
 
-Persistent contrastive divergence is ``Settings(weighted=False, start="data")``, contrastive
-divergence ``Settings(weighted=False, start="data", restart=True)``.
+Contrastive divergence is a setting: `Settings.pcd`, `Settings.cd`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,8 +31,7 @@ from torch import Tensor, nn
 from noneq.checks import check_energy
 from noneq.data import check_data
 from noneq.energies import Solvable
-from noneq.kernels import MALA, Kernel, Repeat
-from noneq.likelihood import default_kernel
+from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
 from noneq.settings import Settings
 from noneq.trust import TrustRegion
@@ -43,15 +42,15 @@ __all__ = ["Record", "Trained", "step", "train"]
 
 @dataclass(frozen=True)
 class Trained:
-    """Where a run stands, besides the parameters: everything needed to go on.
+    """Where a run stands, besides parameters, optimiser and generator: enough to go on.
 
     Attributes:
         iteration: iterations done.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
         kernel: as adapted so far (one move).
-        trust: the trust region with its memory, or None; changed in place as training goes on.
-            Set its ``tau`` between iterations for a schedule.
+        trust: the trust region with its memory, or None. Set its ``tau`` between iterations for
+            a schedule.
     """
 
     iteration: int
@@ -72,7 +71,8 @@ class Record:
         data_energy: ``mean U(batch)``, before the step.
         nll: of the batch before the step, by the held-out walkers' log Z or else the others':
             a running estimate, to be replaced by a bracket.
-        ess: effective sample size of the gradient walkers, a fraction.
+        ess: effective sample size of the gradient walkers, a fraction; NaN if only some are
+            active, whose weights belong to the energies they last saw.
         acceptance: of the moves; NaN for unadjusted kernels.
         faults: share of the moves rejected because the energy was NaN or -inf there; not 0: look
             at the energy where its walkers go.
@@ -185,7 +185,8 @@ def train(
         optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
         kernel: one move; default MALA preconditioned by the base's covariance.
         rng: source of all randomness, on the data's device; default seed 0.
-        resume: an earlier record's ``state``.
+        resume: an earlier record's ``state``, with its kernel; parameters, optimiser and generator
+            are the caller's to restore.
 
     Raises:
         ValueError, TypeError: data or energy is unfit, see `check_data` and `check_energy`.
@@ -196,11 +197,14 @@ def train(
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
+    if resume is not None and kernel is not None:
+        raise ValueError("a run that is resumed goes on with its own kernel: leave kernel out")
     state = resume or _begin(energy, data, settings, kernel, rng)
     start = time.perf_counter()
     while True:
         x = _batch(data, settings, rng)
         before = _log_z(state, settings)
+        state = replace(state, trust=copy(state.trust))  # the last record keeps its own
         walkers, data_energy, walker_energy = _iterate(energy, x, state, settings, optimizer, rng)
         moves = Repeat(state.kernel, settings.moves)
         held = _follow(state.held_out, moves, energy, rng, settings)
@@ -334,7 +338,7 @@ def _record(
         loss=float(data_energy - walker_energy),
         data_energy=float(data_energy),
         nll=float(data_energy) + known,
-        ess=walkers.ess,
+        ess=math.nan if settings.active else walkers.ess,
         acceptance=float(walkers.info.get("accept", math.nan)),
         faults=float(walkers.info.get("fault", 0.0)),
         log_z=log_z,

@@ -48,8 +48,9 @@ class TrustRegion:
         redone: evaluations of the walkers beyond one per step, since the start.
         steps: steps taken, since the start.
 
-    A learning-rate schedule of torch multiplies the *length* of the steps: the allowed cost is
-    ``tau min(1, lr / initial_lr)^2``.
+    A learning-rate schedule, or any other change of ``lr``, multiplies the *length* of the steps:
+    the allowed cost is ``tau (lr / top)^2``, with top the largest rate so far, ``initial_lr`` (by
+    which torch's schedules know where they began) included.
     """
 
     def __init__(self, tau: float = 0.1, *, longest: float = 0.02, memory: float = 0.8) -> None:
@@ -66,6 +67,7 @@ class TrustRegion:
         self.cost = 0.0
         self.redone = 0
         self.steps = 0
+        self._top = 0.0  # learning rate
         self._length: float | None = None  # sqrt(cost) of a step of scale and lr 1, predicted
 
     def step(
@@ -83,7 +85,8 @@ class TrustRegion:
         Arguments:
             optimizer: its gradients have been computed.
             energy: the model it trains.
-            walkers: weighted for the energy before the step.
+            walkers: those that the step is judged by. Where they lag behind the energy as it is
+                before the step they are reweighted first.
             advance: what brings the walkers to the new energy, instead of a reweight: a stale
                 unadjusted move.
 
@@ -97,12 +100,15 @@ class TrustRegion:
                 f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
             )
         if advance is None:
+            walkers = walkers.reweight(energy)
 
             def advance(w: Walkers) -> Walkers:
                 return w.reweight(energy, graph=True)[0]
 
-        lr, factor = _rate(optimizer)
-        tau = self.tau * factor**2
+        rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
+        lr = max(float(now) for now, _ in rates)
+        self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
+        tau = self.tau * (lr / self._top) ** 2 if lr > 0 else self.tau
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         old = [p.detach().clone() for p in parameters]
         optimizer.step()
@@ -151,14 +157,6 @@ class TrustRegion:
             self._length = self.memory * self._length + (1 - self.memory) * length
         self.scale, self.cost = scale, cost
         self.steps += 1
-
-
-def _rate(optimizer: torch.optim.Optimizer) -> tuple[float, float]:
-    """The learning rate, and what a schedule has made of it, in [0, 1]."""
-    groups = optimizer.param_groups
-    lr = max(float(group["lr"]) for group in groups)
-    initial = max(float(group.get("initial_lr", group["lr"])) for group in groups)
-    return lr, min(1.0, lr / initial) if initial > 0 else 1.0
 
 
 @torch.no_grad()

@@ -283,10 +283,11 @@ def test_fit_recovers_a_known_gaussian(kind) -> None:
 
 @pytest.mark.parametrize("kind", FITS)
 def test_noise_adds_its_variance(kind) -> None:
-    x = Gaussian(torch.zeros(*IMAGE), Cholesky(skewed(8))).sample(500, generator(12))
+    # 20,000 rows, whose shrinkage (in units that the noise is part of) is 1e-4
+    x = Gaussian(torch.zeros(*IMAGE), Cholesky(skewed(8))).sample(20_000, generator(12))
     plain, noisy = Gaussian.fit(x, kind, rank=3), Gaussian.fit(x, kind, rank=3, noise=0.6)
     added = dense(noisy.factor, IMAGE) - dense(plain.factor, IMAGE)
-    torch.testing.assert_close(added, 0.36 * torch.eye(8).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(added, 0.36 * torch.eye(8).double(), rtol=0, atol=2e-3)
     assert torch.equal(noisy.mean, plain.mean)
 
 
@@ -1044,3 +1045,40 @@ def test_units_do_not_matter_to_a_fit(kind: str) -> None:
         (b / units / units[:, None])[rest, rest], a[rest, rest], rtol=1e-3, atol=1e-3
     )
     assert bool(torch.isfinite(b).all())
+
+
+def test_the_mark_sees_a_temperature() -> None:
+    class Warm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.beta, self.calls, self.log_z = 0.5, 0, math.nan
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.beta * x.square().sum(1)
+
+    base, warm = Gaussian(torch.zeros(2), Identity()), Warm()
+    tilted = Tilted(base, warm)
+    marks = [fingerprint(tilted)]
+    walkers = Walkers.sample(base, 8, generator()).reweight(tilted)
+    warm.calls = 7  # a count is no part of an energy
+    assert fingerprint(tilted) == marks[0]
+    warm.beta = 1.0
+    assert fingerprint(tilted) != marks[0]
+    torch.testing.assert_close(walkers.reweight(tilted).state.u, tilted(walkers.x))
+
+
+@pytest.mark.parametrize("which", ["energy", "g"])
+def test_an_evaluation_of_its_own_that_differs_from_forward_is_refused(which: str) -> None:
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.square().sum(1) / 2
+
+        def evaluate(self, x: Tensor, was: object = None, graph: bool = False):
+            u, g = x.square().sum(1) / 2, x.clone()
+            return (u + 0.1, {"g": g}) if which == "energy" else (u, {"g": 2 * g})
+
+    with pytest.raises(ValueError, match=f"evaluate gives another {which} than its forward"):
+        check_energy(Two(), normal(8, 2))
+    for solvable in SOLVABLE.values():
+        base = solvable()
+        check_energy(base, base.sample(8, generator()))

@@ -93,7 +93,7 @@ def test_the_check_itself() -> None:
     seen = dict(zip(MODULES, map(imports, FILES), strict=True))
     assert seen["covariance"] == set()
     assert {"covariance", "energies", "kernels.base"} == seen["kernels.langevin"]
-    assert {"kernels", "likelihood", "renewal", "trust", "walkers"} < seen["training"]
+    assert {"kernels", "renewal", "settings", "trust", "walkers"} < seen["training"]
     assert violations("energies", {"covariance"}) == []
     assert violations("kernels.langevin", {"kernels.base", "energies"}) == []
     for module, other in (

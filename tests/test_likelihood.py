@@ -25,7 +25,7 @@ from noneq import (
     Schedule,
     Tilted,
 )
-from noneq.likelihood import energies
+from noneq.likelihood import energy_of as energies
 
 
 def seeded(seed):

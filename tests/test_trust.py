@@ -440,6 +440,31 @@ def test_a_learning_rate_schedule_multiplies_the_length():
     assert quarter == pytest.approx(full / 4, rel=0.1)  # the cost is not quite quadratic
 
 
+def test_a_rate_lowered_by_hand_shortens_the_steps():
+    # as torch's ReduceLROnPlateau does; the rate at the top counts, wherever it began
+    for rates in ((0.1, 0.1, 0.025), (0.004, 0.1, 0.025)):
+        energy, data = network(dtype=torch.float64), skewed().double()
+        trust = TrustRegion(0.02, longest=math.inf)
+        optimizer, walkers = optim.SGD(energy.parameters(), lr=1.0), started(energy)
+        for rate, cost in zip(rates, (0.02, 0.02, 0.02 / 16), strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            settle(energy, optimizer, trust, data, walkers)
+            assert trust.cost == pytest.approx(cost, rel=1e-3)
+
+
+def test_walkers_that_lag_are_brought_up_first():
+    # a step is judged by what it does itself, not by what was done since the walkers last looked
+    energy, walkers = Linear(), started(Linear(), 256)
+    energy.theta.data[0] = 1.0  # a change that alone costs more than tau
+    optimizer, trust = optim.SGD(energy.parameters(), lr=1e-3), TrustRegion(0.01)
+    energy.theta.grad = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    old = copy.deepcopy(energy)
+    after = trust.step(optimizer, energy, walkers)
+    assert trust.redone == 0
+    assert trust.cost == pytest.approx(cost(walkers.reweight(old), old, energy), rel=1e-3)
+    torch.testing.assert_close(after.log_w, walkers.reweight(energy).log_w)
+
+
 def test_a_learning_rate_schedule_multiplies_the_length_at_once():
     # the very next step, from the same point with the same gradient
     energy, data, trust = (

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["check_data"]
+__all__ = ["check_data", "check_rows"]
 
 
-def check_data(data: Tensor, *, noise: float = 0.0) -> None:
-    """Raise unless data is (M, *shape), M >= 2, finite, floating point, without constant columns.
-
-    A column that never changes has no density; noise gives it one.
+def check_rows(data: Tensor, *, least: int = 1) -> None:
+    """Raise unless data is (M, *shape), M >= least, finite and floating point.
 
     Raises:
         TypeError: not a floating-point tensor.
@@ -28,8 +26,9 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
             f"data must have shape (rows, *shape of one row), got {tuple(data.shape)}; "
             "a single column is data[:, None]"
         )
-    if len(data) < 2 or data[0].numel() == 0:
-        raise ValueError(f"data must have two or more rows with values, got {tuple(data.shape)}")
+    if len(data) < least or data[0].numel() == 0:
+        few = {1: "one", 2: "two"}[least]
+        raise ValueError(f"data must have {few} or more rows with values, got {tuple(data.shape)}")
     bad = ~torch.isfinite(data.flatten(1))
     if bool(bad.any()):
         rows = bad.any(1).nonzero().flatten().tolist()
@@ -37,6 +36,18 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
             f"data holds NaN or infinite values in {len(rows)} of {len(data)} rows "
             f"(the first: row {rows[0]}); drop or fill them"
         )
+
+
+def check_data(data: Tensor, *, noise: float = 0.0) -> None:
+    """Raise unless data is (M, *shape), M >= 2, finite, floating point, without constant columns.
+
+    A column that never changes has no density; noise gives it one.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: anything else, saying what, where and what to do.
+    """
+    check_rows(data, least=2)
     constant = (data == data[0]).flatten(1).all(0).nonzero().flatten().tolist()
     if constant and not noise > 0:
         shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, evaluate
+from noneq.energies import Energy, Solvable, evaluate
 from noneq.kernels.base import Info, State, where
 
-__all__ = ["MALA", "ULA"]
+__all__ = ["MALA", "ULA", "default_kernel"]
 
 
 def _square(a: Tensor) -> Tensor:
@@ -69,7 +69,8 @@ class ULA:
     The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``.
     Given a stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of
     arXiv 2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the
-    model first.
+    model first. Where the energy grows faster than a square the weights of large steps are
+    heavy-tailed, which no effective sample size shows: prefer `MALA` there.
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``.
@@ -146,10 +147,18 @@ class MALA:
         return where(accept, new, state), torch.zeros_like(log_ratio), info
 
     def tune(self, info: Info) -> MALA:
-        """Follow the acceptance to the goal."""
+        """Follow the acceptance to the goal; itself, if none was observed."""
+        if "accept" not in info:
+            return self
         gap = float(info["accept"]) - self.goal
         return replace(self, h=self.h * math.exp(self.rate * gap))
 
     def scaled(self, by: float) -> MALA:
         """Step size ``by h``."""
         return replace(self, h=self.h * by)
+
+
+def default_kernel(base: Solvable, x: Tensor) -> MALA:
+    """MALA for rows like x, preconditioned by the base's covariance if it has one."""
+    factor: Factor = getattr(base, "factor", None) or Identity()
+    return MALA(1.3 * x[0].numel() ** (-1 / 3), factor)
