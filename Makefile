@@ -1,6 +1,6 @@
 # make demo   environment, pinned install, the digits benchmark (120 s of training, one seed)
 # make test   environment, pinned install, linters, types, the whole suite
-# make evidence   every recorded figure of benchmarks/results, from scratch (about an hour)
+# make evidence   every recorded figure of benchmarks/results, from scratch (about two hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,8 @@ mutants: $(VENV)/.installed
 
 evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.digits table
+	$(BIN)/python -m benchmarks.digits ablate
+	$(BIN)/python -m benchmarks.digits rates
 	$(BIN)/python -m benchmarks.mixture
 	$(BIN)/python -m benchmarks.gradient
 	$(BIN)/python -m benchmarks.cost

@@ -52,7 +52,7 @@ class Cell:
     tau: float = 0.2
     longest: float = 0.1  # steps of tau = 0.2 are 7 % of the parameters at first
     lr: float = 3e-3
-    decay: float = 0.25  # of the weights (AdamW)
+    decay: float = 0.5  # of the weights (AdamW)
     walkers: int = 512
     held_out: int = 128
     moves: int = 8
@@ -361,7 +361,7 @@ def ablation(results: list[Result]) -> None:
     table("Ablation: same network, kernel, N, K, optimiser, iterations and trials", columns, rows)
 
 
-def rates(iterations: int = 1000, seeds: int = 3) -> None:
+def rates(iterations: int = 400, seeds: int = 3) -> None:
     """The same trust region over learning rates: the NLL must not care.
 
     Args:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from noneq.renewal import renew
     from noneq.settings import Settings
     from noneq.smc import Schedule, anneal, pilot
-    from noneq.training import Record, step, train
+    from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
 
@@ -39,7 +39,7 @@ _HOME = {
     "renewal": ("renew",),
     "settings": ("Settings",),
     "smc": ("Schedule", "anneal", "pilot"),
-    "training": ("Record", "step", "train"),
+    "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
 }
@@ -48,9 +48,9 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
     "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Record",
-    "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "TrustRegion",
-    "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot", "renew",
-    "step", "train",
+    "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "Trained",
+    "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot",
+    "renew", "step", "train",
 ]  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"noneq.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
-    if name in ("data", "weights", "kernels", "nets"):
+    if name in {*_HOME, "data", "weights"}:
         return importlib.import_module(f"noneq.{name}")
     raise AttributeError(f"module 'noneq' has no attribute {name!r}")
 

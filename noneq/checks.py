@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import Energy, evaluate, shape_message
+from noneq.energies import Energy, evaluate, faulty, shape_message
 
 __all__ = ["check_energy"]
 
@@ -90,7 +90,7 @@ def check_energy(model: Energy, x: Tensor) -> None:
         raise ValueError(
             f"{name} returned {u.dtype}; energies are floating point, 32 or 64 bits{half}"
         )
-    bad = u.isnan() | (u == -math.inf)
+    bad = faulty(u)
     if bool(bad.any()):
         raise ValueError(
             f"{name} returned {'NaN' if bool(u.isnan().any()) else '-inf'} "

@@ -30,6 +30,7 @@ __all__ = [
     "Tempered",
     "Tilted",
     "evaluate",
+    "faulty",
     "fingerprint",
     "full_precision",
     "shape_message",
@@ -162,9 +163,18 @@ def fingerprint(model: object) -> Tensor | None:
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
 
 
-@lru_cache(maxsize=256)
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _odd(1 << n.bit_length(), dtype, device)[:n]
+
+
+@lru_cache(maxsize=64)
+def _odd(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return (2 * torch.arange(n, device=device) + 1).to(dtype)  # odd: no bit is shifted out
+
+
+def faulty(u: Tensor) -> Tensor:
+    """Where u is NaN or -inf, which no energy is; +inf is one: of a place that is forbidden."""
+    return u.isnan() | (u == -math.inf)
 
 
 def shape_message(model: object, u: object, x: Tensor) -> str:

@@ -193,7 +193,8 @@ class GaussianMixture(nn.Module):
         means, covariances, masses = (
             torch.from_numpy(a) for a in (fitted.means_, fitted.covariances_, fitted.weights_)
         )
-        means = means.to(x.device, x.dtype).view(-1, *x.shape[1:])
+        dtype = x.dtype if x.is_floating_point() else torch.float32
+        means = means.to(x.device, dtype).view(-1, *x.shape[1:])
         return cls(means, covariances.to(x.device), masses.to(x.device))
 
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,7 +69,7 @@ class Schedule:
         kernels = tuple(self.kernels[i] for i in np.rint(at).astype(int))
         return Schedule(tuple(betas.tolist()), kernels)
 
-    def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 0.1)) -> Schedule:
+    def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 1.0, 0.1)) -> Schedule:
         """The same temperatures, the kernels' steps multiplied by ``scales`` in turn.
 
         A pilot tunes the step to where its walkers are, and such a step is never accepted in a

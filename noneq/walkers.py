@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from noneq import weights
-from noneq.energies import Cache, Energy, Solvable, evaluate, fingerprint
+from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
 from noneq.kernels.base import Info, Kernel, State, each
 from noneq.weights import Resampler, systematic
 
@@ -112,7 +112,7 @@ class Walkers:
                 f"take {near} walkers or islands=1"
             )
         u, cache = evaluate(energy, x)
-        bad = u.isnan() | (u == -math.inf)
+        bad = faulty(u)
         if bool(bad.any()):
             raise FloatingPointError(
                 f"the energy is NaN or -inf at {int(bad.sum())} of {n} walkers at the start: "

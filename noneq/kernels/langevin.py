@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, Solvable, evaluate
+from noneq.energies import Energy, Solvable, evaluate, faulty
 from noneq.kernels.base import Info, State, where
 
 __all__ = ["MALA", "ULA", "default_kernel"]
@@ -142,8 +142,7 @@ class MALA:
         )
         # false for NaN; an energy of -inf is a fault, not a mode
         accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
-        fault = new.u.isnan() | (new.u == -math.inf)
-        info = {"accept": _share(accept), "fault": _share(fault)}
+        info = {"accept": _share(accept), "fault": _share(faulty(new.u))}
         return where(accept, new, state), torch.zeros_like(log_ratio), info
 
     def tune(self, info: Info) -> MALA:
