@@ -1,6 +1,7 @@
-"""Named data sets and the checks every set passes before training."""
+"""Data sets by name or from files, and the checks every set passes before training."""
 
 from noneq.data.checks import check_data, check_rows
 from noneq.data.digits import Split, digits
+from noneq.data.readers import Rows, read
 
-__all__ = ["Split", "check_data", "check_rows", "digits"]
+__all__ = ["Rows", "Split", "check_data", "check_rows", "digits", "read"]
