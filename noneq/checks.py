@@ -66,7 +66,8 @@ def check_energy(model: Energy, x: Tensor) -> None:
 
     Raises:
         ValueError: wrong shape, not float32 or float64, NaN or -inf, changes when asked twice or
-            in another batch, or carries no gradient to x.
+            in another batch, carries no gradient to x, or has an ``evaluate`` of its own that
+            differs from its forward.
     """
     name = type(model).__name__
     remedy = "use model.eval(), or a network without it"

@@ -146,7 +146,7 @@ class TrustRegion:
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
         """The largest scale."""
-        theta, step = (torch.stack(torch._foreach_norm(part)).norm() for part in (old, full))
+        theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
         return float(self.longest * theta.clamp(min=1.0) / step)
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
