@@ -245,7 +245,7 @@ def _begin(
     else:
         walkers = Walkers.at(_batch(data, settings, rng, n), energy)
     if settings.active is None:
-        walkers, _ = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
+        walkers = walkers.prepared(energy)  # whose graph serves the first loss
     trust = None if settings.tau is None else TrustRegion(settings.tau, longest=settings.longest)
     return Trained(0, walkers, held, kernel or MALA(0.01), trust)
 
@@ -293,7 +293,7 @@ def _iterate(
     elif settings.restart:
         walkers = part
     else:
-        walkers, _ = part.reweight(energy, graph=True)  # the next iteration's, made now
+        walkers = part.prepared(energy)  # the next iteration's, made now
     return walkers, data_energy, walker_energy
 
 

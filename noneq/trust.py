@@ -103,7 +103,7 @@ class TrustRegion:
             walkers = walkers.reweight(energy)
 
             def advance(w: Walkers) -> Walkers:
-                return w.reweight(energy, graph=True)[0]
+                return w.prepared(energy)
 
         rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
         lr = max(float(now) for now, _ in rates)

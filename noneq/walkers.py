@@ -137,7 +137,7 @@ class Walkers:
         """Make the weights belong to ``energy``: ``log_w += U_old(x) - U_new(x)``; x stays.
 
         Costs one evaluation, none if the walkers already belong to that energy with those very
-        parameters. An energy of +inf is weight 0.
+        parameters (and, with ``graph``, are `prepared`). An energy of +inf is weight 0.
 
         Arguments:
             energy: U_new.
@@ -147,18 +147,32 @@ class Walkers:
         An energy of NaN or -inf makes a weight that is none: a FloatingPointError where the
         weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`).
         """
-        seen = _Seen(energy, fingerprint(energy))
-        known = self._seen is not None and self._seen.same_parameters(seen.mark)
-        current = known and self._seen is not None and self._seen.model is energy
         if graph:
-            if current and self._u is not None:
-                return self, self._u
-            u, cache = self._with_graph(energy)
-            return replace(self._reweighted(seen, u.detach(), cache), _u=u), u
+            ready = self.prepared(energy)
+            assert ready._u is not None
+            return ready.detach(), ready._u
+        seen, known, current = self._compare(energy)
         if current:
             return self
         u, cache = evaluate(energy, self.state.x, self.state.cache if known else None)
         return self._reweighted(seen, u, cache)
+
+    def prepared(self, energy: Energy) -> Walkers:
+        """Reweight, and keep the graph for the next ``reweight(energy, graph=True)``.
+
+        That hands it out, once: a graph serves one backward. Asked again it evaluates again.
+        """
+        seen, _, current = self._compare(energy)
+        if current and self._u is not None:
+            return self
+        u, cache = self._with_graph(energy)
+        return replace(self._reweighted(seen, u.detach(), cache), _u=u)
+
+    def _compare(self, energy: Energy) -> tuple[_Seen, bool, bool]:
+        """The mark of ``energy``; whether its parameters are those seen; and it itself, too."""
+        seen = _Seen(energy, fingerprint(energy))
+        known = self._seen is not None and self._seen.same_parameters(seen.mark)
+        return seen, known, known and self._seen is not None and self._seen.model is energy
 
     def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
         """Evaluate with the graph kept, the dead left out: 0 x inf is NaN in a gradient."""

@@ -394,17 +394,20 @@ def test_nothing_is_evaluated_twice():
     assert walkers.reweight(net) is walkers
     part = walkers[torch.arange(8)].move(MALA(0.1), net, seeded(3))
     assert net.rows == [32, 8], "resampling and taking a part keep the mark"
-    graphed, u = walkers.reweight(net, graph=True)
-    assert graphed.reweight(net, graph=True)[1] is u
+    graphed, _ = walkers.reweight(net, graph=True)
     assert net.rows == [32, 8, 32]
+    ready = graphed.prepared(net)
+    assert ready.prepared(net) is ready
+    ready.reweight(net, graph=True)
+    assert net.rows == [32, 8, 32, 32], "a graph that was made is handed out, a new one is made"
     walkers.put(torch.arange(8), part).reweight(net)
-    assert net.rows == [32, 8, 32, 32], "after put nothing is known"
+    assert net.rows == [32, 8, 32, 32, 32], "after put nothing is known"
 
 
 def test_a_graph_belongs_to_its_positions():
     # energies with a graph are handed out again only where nothing has changed
     net = Skew(1)
-    walkers = Walkers.sample(normal(), 32, seeded(0)).reweight(net, graph=True)[0]
+    walkers = Walkers.sample(normal(), 32, seeded(0)).prepared(net)
     part = walkers[torch.arange(16)].move(MALA(0.1), net, seeded(1))
     for other in (
         walkers.resample(1.0, seeded(1)),
@@ -417,6 +420,17 @@ def test_a_graph_belongs_to_its_positions():
         u = other.reweight(net, graph=True)[1]
         close(u.detach(), energies(net, other.x))
         torch.autograd.grad(u.sum(), net.b)
+
+
+def test_gradients_can_be_accumulated():
+    # two batches, two backwards, one step; or a step that is left out
+    net = Skew(1)
+    walkers = Walkers.sample(normal(), 32, seeded(0)).prepared(net)
+    for _ in range(2):
+        walkers, u = walkers.reweight(net, graph=True)
+        (-walkers.mean(u) / 2).backward()
+    (expected,) = torch.autograd.grad(-walkers.mean(net(walkers.x)), net.b)
+    torch.testing.assert_close(net.b.grad, expected)
 
 
 def add_in_place(net):
@@ -506,7 +520,7 @@ def test_a_change_between_reweight_and_move_never_gives_a_wrong_weight(wrap, cha
         return factor * u + (energies(normal(), x) if wrap is tilted else 0.0)
 
     plain = Walkers.sample(normal(), 32, seeded(0)).reweight(energy)
-    graphed = plain.reweight(energy, graph=True)[0]
+    graphed = plain.prepared(energy)
     x, old = plain.x, now(plain.x)
     change(net)
     assert float((old - now(x)).abs().max()) > 0
