@@ -33,6 +33,7 @@ __all__ = [
     "faulty",
     "fingerprint",
     "full_precision",
+    "rows_of_a_part",
     "shape_message",
 ]
 
@@ -82,7 +83,7 @@ def evaluate(
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return evaluate(model, x, was, graph=graph)
-    rows = max(1, PART // max(1, math.prod(x.shape[1:])))
+    rows = rows_of_a_part(x)
     if len(x) > rows and not graph:
         return _in_parts(model, x, was, rows)
     own = getattr(model, "evaluate", None)
@@ -119,6 +120,11 @@ def full_precision() -> Iterator[None]:
     finally:
         for place, was in zip(places, were, strict=True):
             setattr(place, key, was)
+
+
+def rows_of_a_part(x: Tensor) -> int:
+    """How many rows of x hold ``PART`` numbers."""
+    return max(1, PART // max(1, math.prod(x.shape[1:])))
 
 
 def _in_parts(

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, NamedTuple, overload
 
 import torch
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
-from noneq.kernels.base import Info, Kernel, State, each
+from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each
 from noneq.weights import Resampler, systematic
 
 __all__ = ["LogZ", "Walkers"]
@@ -232,7 +233,8 @@ class Walkers:
             )
         walkers = self.reweight(energy) if kernel.fresh else self
         target: Energy = _Graphed(energy) if graph else energy
-        state, increment, info = kernel(target, walkers.state, rng)
+        apply = kernel if graph else partial(apply_in_parts, kernel)
+        state, increment, info = apply(target, walkers.state, rng)
         u = state.u
         dead = walkers._dead(u.detach())
         walkers = replace(

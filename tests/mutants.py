@@ -102,6 +102,12 @@ MUTANTS = (
     Mutant("Repeat: once", BASE, "[self.kernel] * self.times", "[self.kernel]", CONTRACT),
     Mutant("Chain: the last increment alone", BASE, "else total + increment", "else increment",
            ("test_kernels.py::test_composed_increments_add",)),
+    Mutant("parts: the last one forgotten", BASE, "for i in range(0, n, rows):",
+           "for i in range(0, n - rows, rows):",
+           ("test_kernels.py::test_parts_move_every_walker_once",)),
+    Mutant("parts: every part is the first", BASE, "each(lambda t: t[at], state)",
+           "each(lambda t: t[: at.stop - i], state)",
+           ("test_kernels.py::test_parts_move_every_walker_once",)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),

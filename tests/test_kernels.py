@@ -468,3 +468,26 @@ def test_scaled_changes_the_step_only():
     assert mixed.times == 4
     assert [k.h for k in mixed.kernel.kernels] == pytest.approx([0.05, 0.1])
     assert mixed.fresh
+
+
+@pytest.mark.parametrize("kernel", [Repeat(MALA(0.3), 3), ULA(0.2)], ids=["MALA", "ULA"])
+def test_parts_move_every_walker_once(kernel, monkeypatch):
+    # 20 walkers by 3 at a time against one at a time, each with the noise of its own part
+    def energy(x):
+        return x.square().sum(1) / 2 + x[:, 0].cos()
+
+    x = torch.randn(20, 2, generator=seeded(3), dtype=torch.float64)
+    walkers = Walkers.at(x, energy)
+    state = walkers.reweight(energy).state
+    rng, expected, accepted = seeded(4), [], 0.0
+    for i in range(0, 20, 3):
+        part = State(x[i : i + 3], state.u[i : i + 3], {"g": state.cache["g"][i : i + 3]}, {})
+        new, increment, info = kernel(energy, part, rng)
+        expected.append((new.x, new.u, new.cache["g"], increment))
+        accepted += float(info.get("accept", 0.0)) * len(part.x) / 20
+    monkeypatch.setattr("noneq.energies.PART", 7)
+    moved = walkers.move(kernel, energy, seeded(4))
+    found = (moved.x, moved.state.u, moved.state.cache["g"], moved.log_w - walkers.log_w)
+    for a, parts in zip(found, zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(a, torch.cat(parts), rtol=0, atol=1e-12)
+    assert float(moved.info.get("accept", 0.0)) == pytest.approx(accepted, abs=1e-6)

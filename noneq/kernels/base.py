@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy
+from noneq.energies import Cache, Energy, rows_of_a_part
 
-__all__ = ["Chain", "Info", "Kernel", "Repeat", "State", "each", "where"]
+__all__ = ["Chain", "Info", "Kernel", "Repeat", "State", "apply_in_parts", "each", "where"]
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
 Info = dict[str, Tensor]
@@ -81,6 +81,30 @@ class Kernel(Protocol):
 
     def scaled(self, by: float, /) -> Self:
         """A kernel whose steps are ``by`` times as long (itself, if it has no step size)."""
+
+
+def apply_in_parts(
+    kernel: Kernel, model: Energy, state: State, rng: torch.Generator
+) -> tuple[State, Tensor, Info]:
+    """Apply the kernel to parts of the walkers in turn, which bounds its working memory.
+
+    A kernel moves every walker by itself, so that parts change nothing but the noise's order.
+    """
+    n, rows = len(state.x), rows_of_a_part(state.x)
+    if n <= rows:
+        return kernel(model, state, rng)
+    whole: State | None = None
+    increments, infos = [], []
+    for i in range(0, n, rows):
+        at = slice(i, min(i + rows, n))
+        new, increment, info = kernel(model, each(lambda t: t[at], state), rng)  # noqa: B023
+        whole = whole or each(lambda t: t.new_empty(n, *t.shape[1:]), new)
+        each(lambda w, t: w[at].copy_(t), whole, new)  # noqa: B023
+        increments.append(increment)
+        infos.append({key: value * (at.stop - i) / n for key, value in info.items()})
+    assert whole is not None
+    total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
+    return whole, torch.cat(increments), total
 
 
 @dataclass(frozen=True)
