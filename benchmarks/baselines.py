@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import noneq
-from noneq.data import digits
+from noneq.data import add_noise, digits
 
 __all__ = ["NOISE", "baselines", "mean_error", "noisy", "per_row"]
 
@@ -22,8 +22,7 @@ NOISE, DRAWS = 0.15, 20
 def noisy(x: Tensor) -> Tensor:
     """Every row with each of the noise draws, (M DRAWS, 64): the same for every model."""
     rng = torch.Generator().manual_seed(20)
-    x = x.repeat(DRAWS, 1)
-    return x + NOISE * torch.randn(x.shape, generator=rng)
+    return add_noise(x.repeat(DRAWS, 1), NOISE, rng)
 
 
 def per_row(score: Callable[[Tensor], Tensor], x: Tensor) -> list[float]:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import noneq
 from benchmarks.common import record, table
-from noneq.data import digits
+from noneq.data import add_noise, digits
 
 NOISE, LR, FAST = 0.15, 1e-4, 3e-3  # the trust region needs steps that are worth shortening
 Part = Literal["rows", "time", "memory"]
@@ -68,7 +68,7 @@ def problem(width: int = 256, side: int = 0) -> tuple[noneq.Tilted, Tensor]:
 def batch(data: Tensor, n: int, rng: torch.Generator) -> Tensor:
     """Noisy rows."""
     x = data[torch.randint(len(data), (n,), generator=rng)]
-    return x + NOISE * torch.randn(x.shape, generator=rng)
+    return add_noise(x, NOISE, rng)
 
 
 def library(

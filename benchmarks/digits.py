@@ -31,7 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import noneq
 from benchmarks.baselines import NOISE, baselines, mean_error, noisy, per_row
 from benchmarks.common import record, table
-from noneq.data import digits
+from noneq.data import add_noise, digits
 from noneq.likelihood import energy_of
 
 SHAPE = (8, 8)
@@ -184,17 +184,15 @@ def bracket(
 
     The model has learned these by heart: chains need three times the moves to leave them.
     """
-    train = digits().train
-    rng = torch.Generator().manual_seed(7)
-    start = train + NOISE * torch.randn(train.shape, generator=rng)
     return noneq.log_z(
         model,
-        data=start,
+        data=digits().train,
+        noise=NOISE,
         n=walkers,
         temperatures=temperatures,
         equilibrate=3 * temperatures,
         kernel=kernel,
-        rng=rng,
+        rng=torch.Generator().manual_seed(7),
     )
 
 
@@ -255,7 +253,7 @@ def picture(model: noneq.Tilted, z: noneq.Estimate, out: Path) -> None:
     x = z.walkers.equal(64, rng)
     denoised = x - NOISE**2 * noneq.evaluate(model, x)[1]["g"]
     data = digits().train[:64]
-    data = data + NOISE * torch.randn(data.shape, generator=rng)
+    data = add_noise(data, NOISE, rng)
     panels = {"data": data, "samples of the model": x, "samples, denoised": denoised}
     figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
     for ax, (title, images) in zip(axes, panels.items(), strict=True):

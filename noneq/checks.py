@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import Energy, evaluate, faulty, shape_message
+from noneq.energies import Cache, Energy, evaluate, faulty, shape_message
 
 __all__ = ["check_energy"]
 
@@ -36,11 +36,10 @@ def _slope(model: Energy, x: Tensor, few: int) -> Tensor:
     return torch.cat([g.flatten() for g in found if g is not None] or [torch.zeros(0)])
 
 
-def _check_own_evaluation(model: Energy, x: Tensor) -> None:
+def _check_own_evaluation(model: Energy, x: Tensor, u: Tensor, cache: Cache) -> None:
     """Data are given to the model's forward, walkers to its ``evaluate``: two energies?"""
     if not hasattr(model, "evaluate"):
         return
-    u, cache = evaluate(model, x)
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(True)
         v = model(leaf)
@@ -119,9 +118,9 @@ def check_energy(model: Energy, x: Tensor) -> None:
                 f"dropout, spectral normalisation or autocast; {remedy}"
             )
     try:
-        _, cache = evaluate(model, x[:2])
+        evaluated, cache = evaluate(model, x[:2])
     except RuntimeError as error:
         raise ValueError(f"{name} carries no gradient to x ({error})") from error
-    _check_own_evaluation(model, x[:2])
+    _check_own_evaluation(model, x[:2], evaluated, cache)
     if not bool(torch.isfinite(cache["g"][torch.isfinite(u[:2])]).all()):
         raise ValueError(f"{name} has a gradient that is not finite at the data")

@@ -33,7 +33,7 @@ __all__ = [
     "faulty",
     "fingerprint",
     "full_precision",
-    "rows_of_a_part",
+    "parts",
     "shape_message",
 ]
 
@@ -83,9 +83,8 @@ def evaluate(
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return evaluate(model, x, was, graph=graph)
-    rows = rows_of_a_part(x)
-    if len(x) > rows and not graph:
-        return _in_parts(model, x, was, rows)
+    if not graph and len(parts(x)) > 1:
+        return _in_parts(model, x, was)
     own = getattr(model, "evaluate", None)
     if own is not None:
         found: tuple[Tensor, Cache] = own(x, was, graph)
@@ -122,21 +121,19 @@ def full_precision() -> Iterator[None]:
             setattr(place, key, was)
 
 
-def rows_of_a_part(x: Tensor) -> int:
-    """How many rows of x hold ``PART`` numbers."""
-    return max(1, PART // max(1, math.prod(x.shape[1:])))
+def parts(x: Tensor) -> list[slice]:
+    """Slices of the rows of x that hold ``PART`` numbers each: what is worked on at a time."""
+    n, rows = len(x), max(1, PART // max(1, math.prod(x.shape[1:])))
+    return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
 
-def _in_parts(
-    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None, rows: int
-) -> tuple[Tensor, Cache]:
+def _in_parts(model: Energy, x: Tensor, was: Mapping[str, Tensor] | None) -> tuple[Tensor, Cache]:
     whole: Cache = {}
-    for i in range(0, len(x), rows):
-        at = slice(i, i + rows)
+    for at in parts(x):
         old = None if was is None else {key: value[at] for key, value in was.items()}
         u, cache = evaluate(model, x[at], old)
         for key, value in {"": u, **cache}.items():
-            if not i:
+            if key not in whole:
                 whole[key] = value.new_empty(len(x), *value.shape[1:])
             whole[key][at] = value
     return whole.pop(""), whole

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from noneq.checks import check_energy
-from noneq.data import check_rows
+from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
 from noneq.gaussians import Gaussian
 from noneq.kernels import Kernel, default_kernel
@@ -151,9 +151,8 @@ def log_z(
         check_rows(data)
     base = _base(energy, base, data)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
-    if data is not None and noise > 0:
-        xi = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        data = data + noise * xi
+    if data is not None:
+        data = add_noise(data, noise, rng)
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
     path = GeometricPath(base, energy)
@@ -215,8 +214,7 @@ def nll(
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = draws if noise > 0 else 1
     for _ in range(rounds):
-        xi = torch.randn(data.shape, generator=rng, dtype=data.dtype, device=data.device)
-        u += energy_of(energy, data + noise * xi if noise > 0 else data) / rounds
+        u += energy_of(energy, add_noise(data, noise, rng)) / rounds
     stderr = float(u.std()) / math.sqrt(len(u)) if len(u) > 1 else math.nan
     return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
 
@@ -253,7 +251,7 @@ def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tens
     """Half data, half forward walkers by weight: islands of either kind."""
     n = len(forward)
     # as one island: a mode that one of them found counts for what it weighs; their order stays
-    arrived = forward[torch.arange(n, device=forward.x.device)].resample(1.0, rng).x
+    arrived = replace(forward, islands=1).resample(1.0, rng).x
     if data is None:
         return arrived
     half = arrived[::2]

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.checks import check_energy
-from noneq.data import check_data
+from noneq.data import add_noise, check_data
 from noneq.energies import Solvable
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
@@ -121,11 +121,10 @@ def step(
     """
     walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer, weighted)
     walkers = walkers.resample(ess_min, rng)
+    advance = None
     if kernel is not None and kernel.fresh:
         walkers = walkers.move(kernel, energy, rng)
-
-    advance = None
-    if kernel is not None and not kernel.fresh:
+    elif kernel is not None:
         advance = _stale_move(kernel, energy, rng)
     if trust is not None:
         walkers = trust.step(optimizer, energy, walkers, advance)
@@ -209,15 +208,19 @@ def train(
         moves = Repeat(state.kernel, settings.moves)
         held = _follow(state.held_out, moves, energy, rng, settings)
         iteration = state.iteration + 1
-        kernel = state.kernel.tune(walkers.info)
-        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=kernel)
+        tuned = state.kernel.tune(walkers.info)
         renewed = None
         if settings.renew and iteration % settings.renew == 0:
-            kernel, old = state.kernel, (state.walkers, state.held_out)
             renewed, (walkers, held) = renew(
-                energy, *old, kernel, rng, settings.temperatures, weighted=settings.weighted
+                energy,
+                walkers,
+                held,
+                tuned,
+                rng,
+                settings.temperatures,
+                weighted=settings.weighted,
             )
-            state = replace(state, walkers=walkers, held_out=held)
+        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=tuned)
         yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
 
 
@@ -253,10 +256,7 @@ def _begin(
 def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None) -> Tensor:
     size = (n or settings.batch,)
     x = data[torch.randint(len(data), size, generator=rng, device=data.device)]
-    if settings.noise > 0:
-        xi = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-        x = x + settings.noise * xi
-    return x
+    return add_noise(x, settings.noise, rng)
 
 
 def _iterate(

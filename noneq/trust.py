@@ -108,12 +108,12 @@ class TrustRegion:
         rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
         lr = max(float(now) for now, _ in rates)
         self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
-        tau = self.tau * (lr / self._top) ** 2 if lr > 0 else self.tau
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         old = [p.detach().clone() for p in parameters]
         optimizer.step()
         if lr == 0:
             return advance(walkers)
+        tau = self.tau * (lr / self._top) ** 2
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)

@@ -2,6 +2,7 @@
 
 from noneq.data.checks import check_data, check_rows
 from noneq.data.digits import Split, digits
+from noneq.data.noise import add_noise
 from noneq.data.readers import Rows, read
 
-__all__ = ["Rows", "Split", "check_data", "check_rows", "digits", "read"]
+__all__ = ["Rows", "Split", "add_noise", "check_data", "check_rows", "digits", "read"]

@@ -59,6 +59,7 @@ def read(path: str | Path) -> Rows:
         x, labels = _reader(path)(path)
         if x.dtype.kind not in "fiub":
             raise ValueError(f"holds {x.dtype}, not numbers")
+        x = x[:, None] if x.ndim == 1 else x
         if labels is not None and labels.shape != x.shape[:1]:
             raise ValueError(f"labels of shape {labels.shape} for {len(x)} rows")
     except (OSError, ValueError, EOFError, struct.error, BadZipFile) as error:
@@ -80,8 +81,7 @@ def _reader(path: Path) -> Callable[[Path], Found]:
 
 
 def _npy(path: Path) -> Found:
-    x = np.load(path, allow_pickle=False)
-    return (x[:, None] if x.ndim == 1 else x), None
+    return np.load(path, allow_pickle=False), None
 
 
 def _npz(path: Path) -> Found:
@@ -122,11 +122,9 @@ def _parquet(path: Path) -> Found:
 
 def _idx(path: Path) -> Found:
     """Yann LeCun's format: two zero bytes, the type, the rank, sizes and values, big-endian."""
-    x = _idx_array(path)
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    if beside == path or not beside.exists():
-        return (x[:, None] if x.ndim == 1 else x), None
-    return x, _idx_array(beside)
+    labelled = beside != path and beside.exists()
+    return _idx_array(path), _idx_array(beside) if labelled else None
 
 
 def _idx_array(path: Path) -> NDArray[Any]:

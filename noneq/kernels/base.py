@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, rows_of_a_part
+from noneq.energies import Cache, Energy, parts
 
 __all__ = ["Chain", "Info", "Kernel", "Repeat", "State", "apply_in_parts", "each", "where"]
 
@@ -90,18 +90,17 @@ def apply_in_parts(
 
     A kernel moves every walker by itself, so that parts change nothing but the noise's order.
     """
-    n, rows = len(state.x), rows_of_a_part(state.x)
-    if n <= rows:
+    n, slices = len(state.x), parts(state.x)
+    if len(slices) == 1:
         return kernel(model, state, rng)
     whole: State | None = None
     increments, infos = [], []
-    for i in range(0, n, rows):
-        at = slice(i, min(i + rows, n))
+    for at in slices:
         new, increment, info = kernel(model, each(lambda t: t[at], state), rng)  # noqa: B023
         whole = whole or each(lambda t: t.new_empty(n, *t.shape[1:]), new)
         each(lambda w, t: w[at].copy_(t), whole, new)  # noqa: B023
         increments.append(increment)
-        infos.append({key: value * (at.stop - i) / n for key, value in info.items()})
+        infos.append({key: value * len(increment) / n for key, value in info.items()})
     assert whole is not None
     total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
     return whole, torch.cat(increments), total
