@@ -1,0 +1,182 @@
+"""Which rows of a source to train on, to choose by and to report on, in the source's own units."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noneq.data.checks import check_rows
+from noneq.data.classes import Counts, choose, count, share, thinned, wanted, whole
+from noneq.data.digits import SIZES, raw_digits
+from noneq.data.readers import FORMATS, LABELS, Raw, published, read_raw
+from noneq.data.scaling import Scaling, scalar
+
+__all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_path", "naming"]
+
+Array = NDArray[Any]
+
+
+class Parts(NamedTuple):
+    """Three splits in the file's units."""
+
+    train: Array
+    validation: Array
+    test: Array
+    columns: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+
+
+class Choice(NamedTuple):
+    """The rows asked for, and what draws them."""
+
+    classes: Sequence[int] | None
+    subset: Sequence[int] | None
+    rng: torch.Generator
+
+    @property
+    def everything(self) -> bool:
+        """Whether no row is left out."""
+        return self.classes is None and self.subset is None
+
+
+@contextmanager
+def naming(source: str | Path) -> Iterator[None]:
+    """Errors that say which file they are about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
+def existing(source: str | Path) -> Path:
+    """A path that is there; else FileNotFoundError with what there is."""
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*NAMED, *beside], n=1)
+    guess = near and (near[0] if near[0] in NAMED else path.with_name(near[0]))
+    raise FileNotFoundError(
+        f"{source}: no such file or folder, and no data set of that name"
+        + (f" (did you mean {guess}?)" if near else "")
+        + f". Known by name: {', '.join(NAMED)}; else give a path to a file ({FORMATS}) or to a "
+        "folder of IDX files"
+    )
+
+
+def from_path(path: Path, choice: Choice) -> Parts:
+    """A file split 70 / 10 / 20, or a training and a test file as they are published."""
+    if path.is_dir():
+        path, test = published(path)
+        if test is not None:
+            return _published(path, test, choice)
+    raw = read_raw(path)
+    with naming(path):
+        raw, _ = _chosen(raw, choice)
+    n = len(raw.values)
+    held = max(1, round(n / 10)), max(1, round(n / 5))
+    train = max(0, n - sum(held))
+    values = raw.values[torch.randperm(n, generator=choice.rng).numpy()]
+    first, second, third = np.split(values, [train, train + held[0]])
+    return Parts(first, second, third, raw.columns)
+
+
+def _published(path: Path, test: Path, choice: Choice) -> Parts:
+    """A training file and a test file, as MNIST has them."""
+    raw, rest = read_raw(path), read_raw(test)
+    with naming(path):
+        raw, counts = _chosen(raw, choice)
+    with naming(test):
+        rest = _thinned(rest, counts, choice)
+        if rest.values.shape[1:] != raw.values.shape[1:]:
+            raise ValueError(
+                f"rows of shape {rest.values.shape[1:]}, but those of {path.name} have "
+                f"{raw.values.shape[1:]}"
+            )
+    values = raw.values[torch.randperm(len(raw.values), generator=choice.rng).numpy()]
+    train = len(values) - max(1, len(values) // 8)
+    return Parts(values[:train], values[train:], rest.values)
+
+
+def _digits(choice: Choice) -> Parts:
+    """Their own split; a choice takes from each part in proportion to what it has."""
+    pixels, labels = raw_digits()
+    cuts = np.cumsum(SIZES)[:2]
+    parts, classes = np.split(pixels.reshape(-1, 1, 8, 8), cuts), np.split(labels, cuts)
+    if not choice.everything:
+        there = [count(part) for part in classes]
+        shares = {
+            c: share(number, [part[c] for part in there])
+            for c, number in wanted(labels, choice.classes, choice.subset).items()
+        }
+        for i, part in enumerate(classes):
+            numbers = {c: given[i] for c, given in shares.items()}
+            parts[i] = parts[i][choose(part, numbers, choice.rng)]
+    train, validation, test = parts
+    return Parts(train, validation, test, scaling=scalar(8.0, 8.0))
+
+
+NAMED: dict[str, Callable[[Choice], Parts]] = {"digits": _digits}
+"""Sets known by name."""
+
+
+def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
+    """The rows asked for, and how many of each class; no counts where all rows are."""
+    raw = checked(raw)
+    if choice.everything:
+        return raw, {}
+    raw, labels = _labelled(raw)
+    counts = wanted(labels, choice.classes, choice.subset)
+    return raw._replace(values=raw.values[choose(labels, counts, choice.rng)]), counts
+
+
+def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
+    """Test rows of the same classes; of a subset, in the same proportions."""
+    rest = checked(rest)
+    if choice.everything:
+        return rest
+    rest, labels = _labelled(rest)
+    there = count(labels)
+    lacking = [c for c in counts if c not in there]
+    if lacking:
+        raise ValueError(f"no rows of class {lacking[0]} to test with; leave it out of classes")
+    numbers = {c: there[c] for c in counts}
+    if choice.subset is not None:
+        numbers = thinned(counts, there)
+    return rest._replace(values=rest.values[choose(labels, numbers, choice.rng)])
+
+
+def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
+    """Labels, which a table has in a column of its own."""
+    if raw.labels is not None:
+        return raw, whole(raw.labels)
+    names = [name.lower() for name in raw.columns]
+    found = next((names.index(name) for name in LABELS if name in names), None)
+    if found is None:
+        raise ValueError(
+            "no labels to choose classes by. They are looked for in an .npz file's array or a "
+            f"table's column named {', '.join(LABELS[:-1])} or {LABELS[-1]}, and beside IDX "
+            "images in the file ...labels-idx1-ubyte"
+        )
+    if len(names) == 1:
+        raise ValueError(f"column {raw.columns[0]!r} holds the labels: no other is left")
+    columns = raw.columns[:found] + raw.columns[found + 1 :]
+    with naming(f"column {raw.columns[found]!r}"):
+        labels = whole(raw.values[:, found])
+    return Raw(np.delete(raw.values, found, 1), labels, columns), labels
+
+
+def checked(raw: Raw) -> Raw:
+    """The same; ValueError where there is nothing in it, or NaN, or infinity."""
+    if not raw.values.size:
+        raise ValueError(f"no values in it: an array of shape {raw.values.shape}")
+    if raw.values.dtype.kind == "f":
+        check_rows(torch.from_numpy(raw.values))
+    return raw
