@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from noneq.smc import Schedule
+from noneq.support import Share
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["NLL", "Estimate"]
@@ -26,6 +27,8 @@ class Estimate:
         schedule: the temperatures used, e.g. to use again.
         walkers: the forward walkers, a weighted sample of the model.
         mark: fingerprint of the parameters it belongs to; None for a plain function.
+        mass_away: share of the model's mass where there are no data (`noneq.support`), with its
+            standard error and what a perfect model has; None without data.
     """
 
     lower: LogZ
@@ -36,6 +39,7 @@ class Estimate:
     schedule: Schedule
     walkers: Walkers
     mark: Tensor | None = None
+    mass_away: Share | None = None
 
     @property
     def value(self) -> float:
@@ -65,8 +69,16 @@ class Estimate:
         )
         if self.bracketed:
             apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
-            return f"{text}: bracketed within {apart:.2f} nat"
-        return "\n".join([f"{text}: NOT bracketed", *(f"  alarm: {a}" for a in self.alarms)])
+            text = f"{text}: bracketed within {apart:.2f} nat"
+        else:
+            text = "\n".join([f"{text}: NOT bracketed", *(f"  alarm: {a}" for a in self.alarms)])
+        if self.mass_away is None:
+            return text
+        value, stderr, expected = self.mass_away
+        return (
+            f"{text}\nmass where there are no data: {value:.2f} ± {stderr:.2f} "
+            f"({expected:.2f} of a perfect model)"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_pr
 from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
 from noneq.kernels import Kernel
-from noneq.smc import Schedule, Track, anneal, population, untracked
+from noneq.smc import Schedule, TooFarError, Track, anneal, population, untracked
+from noneq.support import mass_away
+from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["energy_of", "log_z", "nll"]
@@ -65,7 +67,9 @@ def log_z(
             and "backward".
 
     Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`).
+        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`);
+            walkers that an infinite Z (`noneq.tails.falling`) carries away for good. Where they
+            stay, an infinite Z is the first alarm.
         TooFarError: the pilot does not arrive at the model.
         FloatingPointError: the energy is NaN or -inf where walkers are.
     """
@@ -81,27 +85,34 @@ def log_z(
         data = add_noise(data, noise, rng)
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
+    infinite = falling(energy, probe)
     path = GeometricPath(base, energy)
     end = path.at(1.0)
-    forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)
-    backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
-    moves = len(schedule) if equilibrate is None else equilibrate
-    for _ in track(range(moves), "equilibrating"):
-        backward = backward.move(schedule.kernels[-1], end, rng)
-    equilibrium = backward.state.u
-    backward = anneal(track(list(schedule.backward(path)), "backward"), backward, rng)
-    ratio = backward.log_z  # of the base's Z to the model's
-    lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
+    try:
+        forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)
+        backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
+        moves = len(schedule) if equilibrate is None else equilibrate
+        for _ in track(range(moves), "equilibrating"):
+            backward = backward.move(schedule.kernels[-1], end, rng)
+        equilibrium = backward.state.u
+        backward = anneal(track(list(schedule.backward(path)), "backward"), backward, rng)
+        ratio = backward.log_z  # of the base's Z to the model's
+        lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
+    except (FloatingPointError, TooFarError) as error:
+        if infinite is None:
+            raise
+        raise ValueError(infinite) from error
     rang = alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
     return Estimate(
         lower,
         upper,
-        tuple(rang),
+        tuple(([infinite] if infinite else []) + list(rang)),
         forward.ess,
         forward.survivors,
         schedule,
         forward,
         fingerprint(energy),
+        None if data is None else mass_away(forward, data, rng),
     )
 
 

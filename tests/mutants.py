@@ -56,6 +56,8 @@ WEIGHED = ("test_weights.py",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+AWAY = ("test_support.py",)
+RAYS = ("test_tails.py::test_a_ray_tells_an_energy_without_a_finite_integral",)
 
 MUTANTS = (
     # -- the Langevin step and its increment
@@ -327,6 +329,32 @@ MUTANTS = (
     Mutant("alarms: not for few founders", "alarms.py",
            "if forward.survivors < 2 * forward.islands:", "if False:",
            ("test_likelihood.py::test_alarm_islands_and_founders",)),
+    Mutant("log_z: an infinite Z is not told", "likelihood.py",
+           "([infinite] if infinite else [])", "[]",
+           ("test_tails.py::test_walkers_that_stay_see_no_infinity_but_the_first_alarm_does",)),
+    # -- mass away from the data
+    Mutant("mass away: weights forgotten", "support.py", "away = (p * away.view_as(p))",
+           "away = (away.view_as(p) / p.numel())", AWAY),
+    Mutant("mass away: one row too many", "support.py", "expected = 1 - k / (len(b) + 1)",
+           "expected = 1 - k / len(b)", AWAY),
+    Mutant("mass away: rows compared with themselves", "support.py",
+           "threshold = nearest(b, a)", "threshold = nearest(b, rows)", AWAY),
+    Mutant("mass away: rows in the order they come", "support.py",
+           "rows = data[torch.rand(len(data), generator=rng, device=data.device).argsort()]",
+           "rows = data", AWAY),
+    Mutant("mass away: each island counts the same", "support.py",
+           "(away - value * p.sum(1)).square()", "(away / p.sum(1) - value).square()", AWAY),
+    Mutant("mass away: the threshold is exact", "support.py",
+           "variance += expected * (1 - expected) / len(b)", "pass", AWAY),
+    Mutant("mass away: squares about the origin", "support.py",
+           "centre = rows.mean(0)", "rows = rows.float(); centre = 0 * rows.mean(0)", AWAY),
+    # -- infinite Z
+    Mutant("rays: no descent", "tails.py", "- 0.9**i * _unit", "- 0 * _unit", RAYS),
+    Mutant("rays: ascent", "tails.py", "- 0.9**i * _unit", "+ 0.9**i * _unit", RAYS),
+    Mutant("rays: dimensions forgotten", "tails.py", "x[0].numel() * math.log(2)", "math.log(2)",
+           RAYS),
+    Mutant("rays: -inf is no number", "tails.py",
+           "torch.where(near == -math.inf, -math.inf, growth)", "growth", RAYS),
     # -- training
     Mutant("trust region: scale without the root", "trust.py",
            "math.sqrt(tau) / (self._length * lr)", "tau / (self._length * lr)",

@@ -24,6 +24,8 @@ LAYERS = {
     "walkers": 3,
     "smc": 4,
     "trust": 4,
+    "tails": 2,
+    "support": 4,
     "estimate": 5,
     "alarms": 5,
     "likelihood": 6,
