@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from noneq.checks import check_energy
     from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
     from noneq.energies import GeometricPath, Tempered, Tilted, evaluate
+    from noneq.estimate import NLL, Estimate
     from noneq.gaussians import Gaussian, GaussianMixture
     from noneq.kernels import MALA, ULA, Chain, Repeat, State
-    from noneq.likelihood import NLL, Estimate, log_z, nll
+    from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
     from noneq.renewal import renew
     from noneq.settings import Settings
-    from noneq.smc import Schedule, anneal, pilot
+    from noneq.smc import Schedule, anneal, pilot, population
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
@@ -32,13 +33,14 @@ _HOME = {
     "checks": ("check_energy",),
     "covariance": ("Cholesky", "Diagonal", "Identity", "LowRank"),
     "energies": ("GeometricPath", "Tempered", "Tilted", "evaluate"),
+    "estimate": ("NLL", "Estimate"),
     "gaussians": ("Gaussian", "GaussianMixture"),
     "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
-    "likelihood": ("NLL", "Estimate", "log_z", "nll"),
+    "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
     "renewal": ("renew",),
     "settings": ("Settings",),
-    "smc": ("Schedule", "anneal", "pilot"),
+    "smc": ("Schedule", "anneal", "pilot", "population"),
     "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
@@ -50,7 +52,7 @@ __all__ = [
     "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Record",
     "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "Trained",
     "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot",
-    "renew", "step", "train",
+    "population", "renew", "step", "train",
 ]  # fmt: skip
 
 

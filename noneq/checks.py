@@ -80,7 +80,7 @@ def check_energy(model: Energy, x: Tensor) -> None:
     try:
         with torch.no_grad():
             u, again, part = model(x), model(x), model(x[:few])
-    except RuntimeError as error:
+    except Exception as error:  # whatever it is, it came of these rows
         rows = f"rows of shape {tuple(x.shape[1:])} and {x.dtype}"
         raise ValueError(f"{name} cannot take {rows}: {error}") from error
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:

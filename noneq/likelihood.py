@@ -11,102 +11,24 @@ result is *bracketed*, not certified: a mode that neither the base nor the data 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from noneq.alarms import alarms
 from noneq.checks import check_energy
 from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
+from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
-from noneq.kernels import Kernel, default_kernel
-from noneq.smc import Schedule, anneal, pilot
+from noneq.kernels import Kernel
+from noneq.smc import Schedule, TooFarError, Track, anneal, population, untracked
+from noneq.support import mass_away
+from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
-from noneq.weights import log_mean_exp
 
-__all__ = ["NLL", "Estimate", "log_z", "nll"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A bracketed log Z.
-
-    Attributes:
-        lower: from forward annealing, too low on average.
-        upper: from backward annealing, too high on average.
-        alarms: why the bracket may be wrong, each with what to do; empty if nothing rang.
-        ess: effective sample size of the forward walkers, a fraction.
-        survivors: effective number of forward founders that still have descendants.
-        schedule: the temperatures used, e.g. to use again.
-        walkers: the forward walkers, a weighted sample of the model.
-        mark: fingerprint of the parameters it belongs to; None for a plain function.
-    """
-
-    lower: LogZ
-    upper: LogZ
-    alarms: tuple[str, ...]
-    ess: float
-    survivors: float
-    schedule: Schedule
-    walkers: Walkers
-    mark: Tensor | None = None
-
-    @property
-    def value(self) -> float:
-        """The larger side: the likelihoods that follow are not optimistic."""
-        return max(self.lower.value, self.upper.value)
-
-    @property
-    def stderr(self) -> float:
-        """Standard error of `value`."""
-        return max(self.lower, self.upper, key=lambda side: side.value).stderr
-
-    @property
-    def gap(self) -> float:
-        """``upper - lower``; negative where the sides cross."""
-        return self.upper.value - self.lower.value
-
-    @property
-    def bracketed(self) -> bool:
-        """Whether no alarm rang."""
-        return not self.alarms
-
-    def __str__(self) -> str:
-        low, high = self.lower, self.upper
-        text = (
-            f"log Z between {low.value:.2f} ± {low.stderr:.2f} and "
-            f"{high.value:.2f} ± {high.stderr:.2f}"
-        )
-        if self.bracketed:
-            apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
-            return f"{text}: bracketed within {apart:.2f} nat"
-        return "\n".join([f"{text}: NOT bracketed", *(f"  alarm: {a}" for a in self.alarms)])
-
-
-@dataclass(frozen=True)
-class NLL:
-    """A mean negative log-likelihood in nats per row, with its two errors.
-
-    Attributes:
-        value: ``mean U + log Z``.
-        stderr_z: standard error of log Z, common to every set scored with it.
-        stderr_data: standard error of the mean over the rows.
-        bracketed: whether log Z was bracketed without an alarm.
-    """
-
-    value: float
-    stderr_z: float
-    stderr_data: float
-    bracketed: bool
-
-    def __str__(self) -> str:
-        sure = "" if self.bracketed else " (log Z is NOT bracketed: see its alarms)"
-        return (
-            f"{self.value:.2f} nats ± {self.stderr_z:.2f} (log Z) ± {self.stderr_data:.2f} "
-            f"(rows){sure}"
-        )
+__all__ = ["energy_of", "log_z", "nll"]
 
 
 @full_precision()
@@ -121,6 +43,7 @@ def log_z(
     noise: float = 0.0,
     kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
+    track: Track = untracked,
 ) -> Estimate:
     """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
 
@@ -139,9 +62,16 @@ def log_z(
         kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
             covariance.
         rng: source of randomness on the base's device; default seed 0.
+        track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
+            called as ``track(sequence, description)`` for the phases "forward", "equilibrating"
+            and "backward".
 
     Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`).
+        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`);
+            walkers that an infinite Z (`noneq.tails.falling`) carries away for good. Where they
+            stay, an infinite Z is the first alarm.
+        TooFarError: the pilot does not arrive at the model.
+        FloatingPointError: the energy is NaN or -inf where walkers are.
     """
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
@@ -155,31 +85,34 @@ def log_z(
         data = add_noise(data, noise, rng)
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
+    infinite = falling(energy, probe)
     path = GeometricPath(base, energy)
-    schedule = temperatures
-    if not isinstance(schedule, Schedule):
-        found = pilot(path, kernel or default_kernel(base, probe), rng)
-        schedule = found.resized(schedule).cycled()
-
     end = path.at(1.0)
-    forward = anneal(schedule.forward(path), Walkers.sample(base, n, rng), rng)
-    backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
-    for _ in range(len(schedule) if equilibrate is None else equilibrate):
-        backward = backward.move(schedule.kernels[-1], end, rng)
-    equilibrium = backward.state.u
-    backward = anneal(schedule.backward(path), backward, rng)
-    ratio = backward.log_z  # of the base's Z to the model's
-    lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
-    alarms = _alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
+    try:
+        forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)
+        backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
+        moves = len(schedule) if equilibrate is None else equilibrate
+        for _ in track(range(moves), "equilibrating"):
+            backward = backward.move(schedule.kernels[-1], end, rng)
+        equilibrium = backward.state.u
+        backward = anneal(track(list(schedule.backward(path)), "backward"), backward, rng)
+        ratio = backward.log_z  # of the base's Z to the model's
+        lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
+    except (FloatingPointError, TooFarError) as error:
+        if infinite is None:
+            raise
+        raise ValueError(infinite) from error
+    rang = alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
     return Estimate(
         lower,
         upper,
-        tuple(alarms),
+        tuple(([infinite] if infinite else []) + list(rang)),
         forward.ess,
         forward.survivors,
         schedule,
         forward,
         fingerprint(energy),
+        None if data is None else mass_away(forward, data, rng),
     )
 
 
@@ -258,67 +191,3 @@ def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tens
     rows = torch.rand(len(data), generator=rng, device=data.device).argsort()
     rows = rows.repeat(math.ceil(n / 2 / len(rows)))[: n // 2]
     return torch.cat([data[rows].to(arrived.dtype), half])
-
-
-def _alarms(
-    forward: Walkers,
-    backward: Walkers,
-    equilibrium: Tensor,
-    sides: tuple[LogZ, LogZ],
-    *,
-    halves: bool,
-) -> Iterator[str]:
-    lower, upper = sides
-    gap, stderr = upper.value - lower.value, math.hypot(lower.stderr, upper.stderr)
-    if not math.isfinite(gap + stderr):
-        yield "a side is not finite: the energy is +inf or NaN on the path; check the model"
-        return
-    if gap > max(0.1, 3 * stderr):
-        yield (
-            f"the sides differ by {gap:.2f} nat: the truth is between them; "
-            "double the temperatures until they meet"
-        )
-    if -gap > max(0.1, min(4 * stderr, 0.3)):
-        yield (
-            f"the sides cross by {-gap:.2f} nat, with a standard error of {stderr:.2f}: one side "
-            "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
-            "base that covers the data"
-        )
-    if stderr > 0.15:
-        yield (
-            f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
-            "use more walkers or temperatures"
-        )
-    if halves:
-        u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)
-        difference, error = _compare(u[0], u[1])
-        if abs(difference) > max(0.1, 4 * error):
-            yield (
-                f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
-                "chains from the base: they do not mix, or the model has a mode without data "
-                "(spurious); equilibrate longer, or train again with smaller tau"
-            )
-        z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
-        difference, error = _compare(z[0], z[1])
-        if abs(difference) > max(0.1, 4 * error):
-            yield (
-                f"log Z from the data's chains is {-difference:+.2f} ± {error:.2f} against the "
-                "base's chains: they start in different modes; equilibrate longer"
-            )
-    for walkers, name in ((forward, "forward"), (backward, "backward")):
-        spread = float(log_mean_exp(walkers.log_w.view(walkers.islands, -1)).std())
-        if spread > 1:
-            yield (
-                f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "
-                "is not to be believed; use more walkers or temperatures"
-            )
-    if forward.survivors < 2 * forward.islands:
-        yield (
-            f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
-            "founders: use more temperatures or walkers"
-        )
-
-
-def _compare(a: Tensor, b: Tensor) -> tuple[float, float]:
-    error = (a.var() / len(a) + b.var() / len(b)).sqrt()
-    return float(a.mean() - b.mean()), float(error)

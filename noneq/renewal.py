@@ -13,7 +13,7 @@ import torch
 
 from noneq.energies import Energy, GeometricPath, Solvable
 from noneq.kernels import Kernel
-from noneq.smc import TooFarError, anneal, pilot
+from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
 __all__ = ["renew"]
@@ -55,8 +55,7 @@ def renew(
         return False, (walkers, held_out)
 
     def fresh(like: Walkers) -> Walkers:
-        start = Walkers.sample(base, len(like), rng, islands=like.islands)
-        return anneal(schedule.forward(path), start, rng)
+        return population(path, len(like), schedule, rng=rng, islands=like.islands)[0]
 
     new = fresh(walkers)
     if not weighted:

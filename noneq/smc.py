@@ -10,8 +10,9 @@ then thrown away, and `anneal` follows the frozen `Schedule`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,10 +20,24 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels.base import Kernel
+from noneq.kernels import Kernel, default_kernel
 from noneq.walkers import Walkers
 
-__all__ = ["Schedule", "TooFarError", "anneal", "pilot"]
+__all__ = ["Schedule", "TooFarError", "Track", "anneal", "pilot", "population", "untracked"]
+
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """Shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables."""
+
+    def __call__(self, sequence: Sequence[T], description: str, /) -> Iterable[T]:
+        """The members of a sequence, which has a length, as they are asked for."""
+
+
+def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noqa: ARG001
+    """Shows nothing."""
+    return sequence
 
 
 class TooFarError(RuntimeError):
@@ -111,6 +126,45 @@ def anneal(
     return walkers
 
 
+def population(
+    path: GeometricPath,
+    n: int,
+    temperatures: int | Schedule,
+    *,
+    rng: torch.Generator,
+    kernel: Kernel | None = None,
+    islands: int = 8,
+    track: Track = untracked,
+) -> tuple[Walkers, Schedule]:
+    """A fresh weighted sample of the end of a path, annealed from its start.
+
+    Arguments:
+        path: starts at a solvable energy, e.g. ``GeometricPath(energy.base, energy)``.
+        n: walkers, a multiple of ``islands``.
+        temperatures: steps, shaped by a pilot run and cycled; or a schedule used as it is.
+        rng: source of randomness.
+        kernel: one move, whose step the pilot adapts; default MALA preconditioned by the start's
+            covariance. Not used with a schedule, which holds kernels.
+        islands: groups that never exchange members, so that log Z has a standard error.
+        track: shows progress, called as ``track(sequence, "forward")``.
+
+    Returns the walkers, and the schedule that they followed. ``walkers.equal(n, rng)`` draws an
+    ordinary sample.
+
+    Raises:
+        TooFarError: the pilot does not arrive.
+        FloatingPointError: the energy is NaN or -inf where the walkers are.
+    """
+    base = _start(path)
+    if not isinstance(temperatures, Schedule):
+        if kernel is None:
+            probe = base.sample(1, torch.Generator(rng.device).manual_seed(0))
+            kernel = default_kernel(base, probe)
+        temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
+    start = Walkers.sample(base, n, rng, islands=islands)
+    return anneal(track(list(temperatures.forward(path)), "forward"), start, rng), temperatures
+
+
 def pilot(
     path: GeometricPath,
     kernel: Kernel,
@@ -137,9 +191,7 @@ def pilot(
     """
     if not 0 < cess < 1:
         raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
-    base = path.start
-    if not isinstance(base, Solvable):
-        raise ValueError("the path must start at an energy with sample(n, rng) and log_z()")
+    base = _start(path)
     walkers = Walkers.sample(base, n, rng, islands=1)
     for _ in range(warmup):
         walkers = walkers.move(kernel, base, rng)
@@ -159,6 +211,12 @@ def pilot(
         kernel = kernel.tune(walkers.info)
         kernels.append(kernel)
     return Schedule(tuple(betas), tuple(kernels))
+
+
+def _start(path: GeometricPath) -> Solvable:
+    if not isinstance(path.start, Solvable):
+        raise ValueError("the path must start at an energy with sample(n, rng) and log_z()")
+    return path.start
 
 
 def _next_beta(beta: float, log_w: Tensor, change: Tensor, cess: float) -> float:

@@ -6,9 +6,11 @@ is never to be silently wrong: either the value is right or an alarm rings. Seed
 """
 
 import dataclasses
+import functools
 import math
 
 import pytest
+import rich.progress
 import torch
 
 import noneq
@@ -354,6 +356,40 @@ def test_a_function_written_with_numpy_semantics_is_an_energy():
     assert z.bracketed
 
 
+def test_progress_is_shown_by_any_wrapper_of_iterables_and_changes_nothing():
+    energy, base, data, _ = narrow(2, 1.5)
+    seen = {}
+
+    def track(sequence, description):
+        for i, item in enumerate(sequence, start=1):
+            yield item
+            seen[description] = (i, len(sequence))
+
+    options = {"n": 32, "temperatures": 7, "equilibrate": 3}
+    quiet = noneq.log_z(energy, base, data, **options)
+    shown = noneq.log_z(energy, base, data, **options, track=track)
+    assert seen == {"forward": (7, 7), "equilibrating": (3, 3), "backward": (7, 7)}
+    assert (quiet.lower, quiet.upper) == (shown.lower, shown.upper)
+    bar = functools.partial(rich.progress.track, disable=True)
+    assert noneq.log_z(energy, base, data, **options, track=bar).lower == quiet.lower
+
+
+def test_the_forward_walkers_are_a_population():
+    # the same draws: an audit without data first looks at 16 samples of the base
+    energy = tilted(5)[0]
+    z = noneq.log_z(energy, n=64, temperatures=20, equilibrate=5, rng=seeded(3))
+    rng = seeded(3)
+    energy.base.sample(16, rng)
+    path = GeometricPath(energy.base, energy)
+    walkers, schedule = noneq.population(path, 64, 20, rng=rng)
+    assert torch.equal(walkers.x, z.walkers.x)
+    assert torch.equal(walkers.log_w, z.walkers.log_w)
+    assert schedule.betas == z.schedule.betas
+    again, same = noneq.population(path, 32, schedule, rng=rng, islands=4)
+    assert same is schedule
+    assert (len(again), again.islands) == (32, 4)
+
+
 # -- every alarm can ring, and says what to do ------------------------------------------------
 
 
@@ -603,6 +639,13 @@ def test_no_rows_to_score():
         (lambda x: x.square().sum(1) + torch.rand(1), "another energy when asked twice"),
         (lambda x: (x - x.mean(0)).square().sum(1), "another energy in another batch"),
         (lambda x: torch.from_numpy((x.detach().numpy() ** 2).sum(1)), "carries no gradient"),
+        (torch.no_grad()(lambda x: x.square().sum(1)), "carries no gradient"),
+        (lambda x: x.square().sum(1).tolist(), "returned list; expected a tensor of 16 energies"),
+        (torch.nn.Linear(2, 1), r"Linear returned shape \(16, 1\).*squeeze\(-1\)"),
+        (torch.nn.Linear(3, 1), r"Linear cannot take rows of shape \(2,\)"),
+        (lambda x, y: x, "cannot take rows of shape .*missing 1 required positional argument"),
+        (lambda x: x[:, 5], "cannot take rows of shape .*out of bounds"),
+        (lambda x: len(x.astype(float)), "cannot take rows of shape .*no attribute 'astype'"),
     ],
 )
 def test_what_is_no_energy_is_refused(energy, message):

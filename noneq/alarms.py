@@ -1,0 +1,86 @@
+"""Why a bracket of log Z may be wrong: one sentence each, with what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from noneq.walkers import LogZ, Walkers
+from noneq.weights import log_mean_exp
+
+__all__ = ["alarms"]
+
+
+def alarms(
+    forward: Walkers,
+    backward: Walkers,
+    equilibrium: Tensor,
+    sides: tuple[LogZ, LogZ],
+    *,
+    halves: bool,
+) -> Iterator[str]:
+    """What speaks against a bracket.
+
+    Arguments:
+        forward: walkers annealed from the base to the model.
+        backward: walkers annealed from the model to the base.
+        equilibrium: (N,) energies of the backward walkers when they started.
+        sides: log Z by either.
+        halves: the backward walkers' first half started from data, the other from the base.
+    """
+    lower, upper = sides
+    gap, stderr = upper.value - lower.value, math.hypot(lower.stderr, upper.stderr)
+    if not math.isfinite(gap + stderr):
+        yield "a side is not finite: the energy is +inf or NaN on the path; check the model"
+        return
+    if gap > max(0.1, 3 * stderr):
+        yield (
+            f"the sides differ by {gap:.2f} nat: the truth is between them; "
+            "double the temperatures until they meet"
+        )
+    if -gap > max(0.1, min(4 * stderr, 0.3)):
+        yield (
+            f"the sides cross by {-gap:.2f} nat, with a standard error of {stderr:.2f}: one side "
+            "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
+            "base that covers the data"
+        )
+    if stderr > 0.15:
+        yield (
+            f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
+            "use more walkers or temperatures"
+        )
+    if halves:
+        u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)
+        difference, error = _compare(u[0], u[1])
+        if abs(difference) > max(0.1, 4 * error):
+            yield (
+                f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
+                "chains from the base: they do not mix, or the model has a mode without data "
+                "(spurious); equilibrate longer, or train again with smaller tau"
+            )
+        z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
+        difference, error = _compare(z[0], z[1])
+        if abs(difference) > max(0.1, 4 * error):
+            yield (
+                f"log Z from the data's chains is {-difference:+.2f} ± {error:.2f} against the "
+                "base's chains: they start in different modes; equilibrate longer"
+            )
+    for walkers, name in ((forward, "forward"), (backward, "backward")):
+        spread = float(log_mean_exp(walkers.log_w.view(walkers.islands, -1)).std())
+        if spread > 1:
+            yield (
+                f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "
+                "is not to be believed; use more walkers or temperatures"
+            )
+    if forward.survivors < 2 * forward.islands:
+        yield (
+            f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
+            "founders: use more temperatures or walkers"
+        )
+
+
+def _compare(a: Tensor, b: Tensor) -> tuple[float, float]:
+    error = (a.var() / len(a) + b.var() / len(b)).sqrt()
+    return float(a.mean() - b.mean()), float(error)
