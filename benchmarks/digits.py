@@ -4,7 +4,6 @@ Scikit-learn's digits: 1,257 rows to train on, 180 to choose by, 360 read once; 
 plus Gaussian noise of sd 0.15, afresh in every batch. Likelihoods are means over 20 noise draws,
 the same for every model, so that differences are paired.
 
-    python -m benchmarks.digits demo     one seed, its table and a picture of samples
     python -m benchmarks.digits table    three seeds and the baselines
     python -m benchmarks.digits ablate   weights x trust region x start x renewal
     python -m benchmarks.digits rates    the same trust region over learning rates 1e-4 to 1e-2
@@ -15,31 +14,26 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
 import tyro
-from rich.progress import Progress
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import noneq
-from benchmarks.baselines import NOISE, baselines, mean_error, noisy, per_row
+from benchmarks.baselines import baselines, mean_error, noisy, per_row
 from benchmarks.common import record, table
-from noneq.data import add_noise, digits
+from noneq.data import digits
 from noneq.likelihood import energy_of
-
-SHAPE = (8, 8)
+from noneq.recipe import Recipe, choose
+from noneq.session import Session
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One way to train; the factors of the ablation come first."""
+    """One way to train; the factors of the ablation come first, all else is the recipe's."""
 
     weighted: bool = True
     trusted: bool = True
@@ -47,18 +41,27 @@ class Cell:
     renewed: bool = True
     seed: int = 0
     seconds: float = 120.0
-    iterations: int | None = None  # instead of seconds: every cell gets the same evaluations
-    threads: int = 1  # faster than two on these small matrices
+    iterations: int = 0  # instead of seconds: every cell gets the same evaluations
     tau: float = 0.2
-    longest: float = 0.1  # steps of tau = 0.2 are 7 % of the parameters at first
     lr: float = 3e-3
-    decay: float = 0.5  # of the weights (AdamW)
-    walkers: int = 512
-    held_out: int = 128
-    moves: int = 8
-    batch: int = 1024
     renew: int = 500
-    width: int = 256
+
+    @property
+    def recipe(self) -> Recipe:
+        """Every choice of the cell's training."""
+        return choose(
+            (1, 8, 8),
+            len(digits().train),
+            "image",
+            discrete=True,
+            weighted=self.weighted,
+            start=self.start,
+            tau=self.tau if self.trusted else 0.0,
+            lr=self.lr,
+            renew=self.renew if self.renewed else 0,
+            seconds=self.seconds,
+            iterations=self.iterations,
+        )
 
     @property
     def name(self) -> str:
@@ -93,79 +96,35 @@ class Result:
         return sum(self.test) / len(self.test) if self.test else math.nan
 
 
-def fit(
-    cell: Cell, tick: Callable[[float, noneq.Record], None] | None = None
-) -> tuple[noneq.Tilted, noneq.MALA, noneq.Record, float]:
-    """Train; returns the averaged model, its kernel, the last record and the seconds it took."""
-    torch.set_num_threads(cell.threads)
-    torch.manual_seed(cell.seed)
-    began = time.perf_counter()
-    data = digits()
-    base = noneq.Gaussian.fit(data.train, noise=NOISE)
-    # moves are as long as a mode is wide, not as the data are: the pooled covariance of clusters
-    local = noneq.GaussianMixture.fit(data.train, 15, noise=NOISE, seed=cell.seed).factor
-    energy = noneq.Tilted(base, noneq.MLP(64, cell.width))
-    average = AveragedModel(energy, multi_avg_fn=get_ema_multi_avg_fn(0.99))
-    optimizer = torch.optim.AdamW(energy.net.parameters(), lr=cell.lr, weight_decay=cell.decay)
-
-    def done(iteration: int) -> float:
-        spent = time.perf_counter() - began
-        return iteration / cell.iterations if cell.iterations else spent / cell.seconds
-
-    # tau falls linearly to a twentieth, the learning rate of untrusted cells as its root
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: max(0.05, 1 - 0.95 * done(i)) ** 0.5
-    )
-    settings = noneq.Settings(
-        walkers=cell.walkers,
-        held_out=cell.held_out,
-        moves=cell.moves,
-        tau=cell.tau if cell.trusted else None,
-        longest=cell.longest,
-        renew=cell.renew if cell.renewed else 0,
-        batch=cell.batch,
-        noise=NOISE,
-        weighted=cell.weighted,
-        start=cell.start,
-    )
-    for now in noneq.train(
-        energy,
-        data.train,
-        settings,
-        optimizer=optimizer,
-        kernel=noneq.MALA(0.3, local),
-        rng=torch.Generator().manual_seed(cell.seed),
-    ):
-        average.update_parameters(energy)
-        scheduler.step()
-        elapsed = time.perf_counter() - began
-        if tick:
-            tick(elapsed, now)
-        if done(now.iteration) >= 1:
-            break
-    model = average.module
-    assert isinstance(model, noneq.Tilted)
-    return model, noneq.MALA(0.3, local), now, elapsed
+def fit(cell: Cell) -> tuple[Session, noneq.Record]:
+    """Train by the recipe that the command line uses; returns the last record, too."""
+    torch.set_num_threads(cell.recipe.threads)
+    session = Session(cell.recipe, digits().train, cell.seed)
+    last = None
+    for last in session:  # noqa: B007 - the last one is what is wanted
+        pass
+    assert last is not None
+    return session, last
 
 
 def judge(cell: Cell) -> Result:
     """Train a cell and bracket its likelihood; a run that diverges is a result, too."""
     data = digits()
     try:
-        model, kernel, last, seconds = fit(cell)
+        session, last = fit(cell)
         # a cell of the ablation is judged to a tenth of a nat, a headline to a few hundredths
-        z = bracket(model, kernel, *((600, 512) if cell.iterations else (1500, 1024)))
+        z = bracket(session, *((600, 512) if cell.iterations else (1500, 1024)))
     except (FloatingPointError, RuntimeError) as error:
         return Result(cell, 0, 0, 0, *[math.nan] * 3, (), math.nan, math.nan, [], str(error))
 
     def score(x: Tensor) -> Tensor:
-        return energy_of(model, x) + z.value
+        return energy_of(session.average, x) + z.value
 
     trust = last.state.trust
     return Result(
         cell,
         last.iteration,
-        seconds,
+        session.seconds,
         trust.redone / trust.steps if trust else 0.0,
         z.lower.value,
         z.upper.value,
@@ -177,21 +136,19 @@ def judge(cell: Cell) -> Result:
     )
 
 
-def bracket(
-    model: noneq.Tilted, kernel: noneq.MALA, temperatures: int = 1500, walkers: int = 1024
-) -> noneq.Estimate:
+def bracket(session: Session, temperatures: int, walkers: int) -> noneq.Estimate:
     """Two-sided AIS; backward chains start at noisy training rows.
 
     The model has learned these by heart: chains need three times the moves to leave them.
     """
     return noneq.log_z(
-        model,
-        data=digits().train,
-        noise=NOISE,
+        session.average,
+        data=session.data,
+        noise=session.recipe.noise,
         n=walkers,
         temperatures=temperatures,
         equilibrate=3 * temperatures,
-        kernel=kernel,
+        kernel=session.kernel,
         rng=torch.Generator().manual_seed(7),
     )
 
@@ -211,58 +168,6 @@ COLUMNS = ["model", "test NLL", "against the mixture, paired", "log Z", "validat
 
 
 # -- the programs -------------------------------------------------------------------------------
-
-
-def demo(seconds: float = 120.0, seed: int = 0, out: Path = Path("runs/digits.png")) -> None:
-    """Train once, print the table, save a picture of samples.
-
-    Args:
-        seconds: of training; bracketing log Z takes about half a minute more.
-        seed: of everything.
-        out: the picture.
-    """
-    cell = Cell(seed=seed, seconds=seconds)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("training", total=seconds)
-
-        def tick(elapsed: float, now: noneq.Record) -> None:
-            text = f"{now.iteration} iterations, NLL ~ {now.nll:.1f}, ESS {now.ess:.2f}"
-            bar.update(task, completed=elapsed, description=text)
-
-        model, kernel, last, took = fit(cell, tick)
-    print(f"trained {last.iteration} iterations in {took:.0f} s; bracketing log Z ...", flush=True)
-    z = bracket(model, kernel)
-    print(z, flush=True)
-    data, reference = digits(), baselines()
-    mixture = reference["Gaussian mixture, chosen"]
-    rows = [_row(name, values, mixture, "exact") for name, values in reference.items()]
-    ours = per_row(lambda x: energy_of(model, x) + z.value, data.test)
-    sides = f"{z.lower.value:.2f} .. {z.upper.value:.2f} ± {z.stderr:.2f}"
-    rows.append(_row("noneq", ours, mixture, sides))
-    table("Digits, nats per image (smaller is better)", COLUMNS[:4], rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    picture(model, z, out)
-    print(f"samples: {out}")
-
-
-def picture(model: noneq.Tilted, z: noneq.Estimate, out: Path) -> None:
-    """Data, samples and their denoised means ``x - sigma^2 grad U``, each 8 x 8 images."""
-    import matplotlib.pyplot as plt
-
-    rng = torch.Generator().manual_seed(0)
-    x = z.walkers.equal(64, rng)
-    denoised = x - NOISE**2 * noneq.evaluate(model, x)[1]["g"]
-    data = digits().train[:64]
-    data = add_noise(data, NOISE, rng)
-    panels = {"data": data, "samples of the model": x, "samples, denoised": denoised}
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
-    for ax, (title, images) in zip(axes, panels.items(), strict=True):
-        tiles = torch.nn.functional.pad(images.view(8, 8, *SHAPE), (1, 0, 1, 0), value=1.0)
-        ax.imshow(tiles.permute(0, 2, 1, 3).reshape(72, 72), cmap="gray_r", vmin=-1, vmax=1)
-        ax.set_title(title)
-        ax.set_axis_off()
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
 
 
 def run_all(cells: list[Cell], workers: int) -> list[Result]:
@@ -400,6 +305,4 @@ def _or_inf(value: float) -> float:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict(
-        {"demo": demo, "table": compare, "ablate": ablate, "rates": rates}
-    )
+    tyro.extras.subcommand_cli_from_dict({"table": compare, "ablate": ablate, "rates": rates})

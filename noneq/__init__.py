@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from noneq.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from noneq.checks import check_energy
     from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
-
-__version__ = "0.1.0"
 
 _HOME = {
     "checks": ("check_energy",),

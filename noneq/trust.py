@@ -12,7 +12,7 @@ lambda equals a learning rate multiplied by lambda for SGD, Adam and their kin.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -143,6 +143,14 @@ class TrustRegion:
             )
         self._learn(scale, cost, lr)
         return moved
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """All that it is, for a checkpoint."""
+        return dict(vars(self))
+
+    def load_state_dict(self, saved: Mapping[str, float | int | None]) -> None:
+        """Be what a `state_dict` was made of."""
+        vars(self).update(saved)
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
         """The largest scale."""

@@ -22,9 +22,10 @@ Sources: Jarzynski 1997; Neal 2001 (annealed importance sampling); Del Moral, Do
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -70,6 +71,7 @@ class Walkers:
         islands: the walkers are this many equal contiguous groups that never exchange members,
             so that the spread of their log Z gives a standard error.
         info: what the last kernel observed, e.g. its acceptance.
+        resampled: how many times some island of them has been resampled since the start.
     """
 
     state: State
@@ -78,6 +80,7 @@ class Walkers:
     founders: Tensor
     islands: int = 1
     info: Info = field(default_factory=dict)
+    resampled: int = 0
     _seen: _Seen | None = field(default=None, repr=False)
     _u: Tensor | None = field(default=None, repr=False)
 
@@ -275,7 +278,7 @@ class Walkers:
         offset = torch.arange(self.islands, device=log_w.device)[:, None] * n
         index = (chosen + offset).flatten()
         log_w = torch.where(low[:, None], mean[:, None], log_w).flatten()
-        return replace(self._take(index), log_w=log_w)
+        return replace(self._take(index), log_w=log_w, resampled=self.resampled + 1)
 
     def unweighted(self) -> Walkers:
         """The same positions, weights 1, log Z unknown: what contrastive divergence uses."""
@@ -284,6 +287,22 @@ class Walkers:
     def detach(self) -> Walkers:
         """The same walkers without the graph of their energies, to be kept."""
         return replace(self, _u=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that they are, as tensors and numbers, for a checkpoint."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_")}
+        mark = None if self._seen is None else self._seen.mark
+        return {**own, "state": self.state._asdict(), "seen": mark}
+
+    @classmethod
+    def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
+        """The walkers that a `state_dict` was made of; ``energy`` is the one they last saw.
+
+        If its parameters are no longer those, they are reweighted at the next event as ever.
+        """
+        own = {key: value for key, value in saved.items() if key != "seen"}
+        seen = None if saved["seen"] is None else _Seen(energy, saved["seen"])
+        return cls(**{**own, "state": State(**own["state"])}, _seen=seen)
 
     # -- parts of them
 
@@ -322,6 +341,7 @@ class Walkers:
             log_w=into(self.log_w, part.log_w),
             founders=into(self.founders, part.founders),
             info=part.info,
+            resampled=part.resampled,
             _seen=None,
             _u=None,
         )

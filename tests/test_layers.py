@@ -31,7 +31,19 @@ LAYERS = {
     "likelihood": 6,
     "renewal": 5,
     "settings": 0,
+    "recipe": 1,
+    "checkpoint": 0,
+    "version": 0,
     "training": 6,
+    "models": 3,
+    "session": 7,
+    "run": 8,
+    "verdict": 9,
+    "sampling": 9,
+    "console": 0,
+    "commands": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 MODULES = [".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,20 @@ class Scaling:
             raise ValueError(f"rows have {self.scale.numel()} values, not {dim}")
         total = float(self.scale.double().log().sum())
         return -total if self.scale.dim() else -dim * total
+
+    def plain(self) -> dict[str, Any]:
+        """For a file: numbers and lists of them."""
+        return {
+            "shift": self.shift.tolist(),
+            "scale": self.scale.tolist(),
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
+        """The scaling that `plain` was made of, bit for bit."""
+        shift, scale = (torch.tensor(plain[k], dtype=torch.float64) for k in ("shift", "scale"))
+        return cls(shift, scale, plain["threshold"])
 
     def __str__(self) -> str:
         if self.threshold is not None:

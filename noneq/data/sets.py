@@ -23,7 +23,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -76,6 +76,19 @@ class DataSet:
     def shape(self) -> tuple[int, ...]:
         """Of one row."""
         return tuple(self.train.shape[1:])
+
+    def plain(self) -> dict[str, Any]:
+        """What a file should remember of it: all but the rows."""
+        return {
+            "source": self.source,
+            "digest": self.digest,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "rows": [len(part) for part in (self.train, self.validation, self.test)],
+            "columns": list(self.columns),
+            "discrete": self.discrete,
+            "scaling": self.scaling.plain(),
+        }
 
     def summary(self) -> str:
         """One line for people."""

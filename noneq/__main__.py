@@ -1,0 +1,10 @@
+"""``python -m noneq``: the command line."""
+
+import sys
+
+from noneq.cli import main
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Checkpoints: a tree of tensors and numbers, written so that a kill at any moment loses nothing.
+
+A folder holds ``state.json``, everything that people can read, and one safetensors file with the
+tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
+is the one moment at which the new checkpoint takes over. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+__all__ = ["load", "load_tensors", "save_json", "save_tensors", "store", "write"]
+
+FORMAT = 1
+
+
+def store(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Replace the folder's checkpoint by a tree of dicts, lists, tuples, tensors and numbers.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the old checkpoint is intact.
+        TypeError: the tree holds anything else.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain = _plain(tree, tensors, "")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"tensors-{secrets.token_hex(4)}.safetensors"
+    try:
+        save_tensors(folder / name, tensors)
+        save_json(folder / "state.json", {"format": FORMAT, "tensors": name, "tree": plain})
+    except BaseException:
+        (folder / name).unlink(missing_ok=True)
+        raise
+    for old in folder.glob("tensors-*"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The tree that `store` was given, its tensors on ``device``, bit for bit.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it is damaged, or of a later format.
+    """
+    path = folder / "state.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] > FORMAT:
+            raise ValueError(
+                f"{path}: written by a later version (format {found['format']}): upgrade noneq"
+            )
+        name, plain = found["tensors"], found["tree"]
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder}: holds no checkpoint (state.json)") from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}): the run cannot go on from it") from error
+    tree = _tree(plain, load_tensors(folder / Path(name).name, device))
+    assert isinstance(tree, dict)
+    return tree
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
+    """Write a safetensors file in one piece; ``about`` goes into its header."""
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    write(path, save(own, metadata=about or None))
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is something else, a pickle for one, or cut short.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head == b"PK" or head[:1] == b"\x80":  # torch.save's archive; a bare pickle
+            raise ValueError(
+                f"{path}: is a pickle, which could run any code and is never loaded; convert it "
+                "where you trust it: safetensors.torch.save_file(model.state_dict(), path)"
+            ) from error
+        size = path.stat().st_size
+        raise ValueError(
+            f"{path}: damaged or cut short ({size:,} bytes; {error}); restore it from a copy"
+        ) from error
+    # a copy of one's own: the file's mapping is not aligned, and products then round otherwise
+    return {name: t.clone().to(device) for name, t in found.items()}
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write JSON in one piece."""
+    write(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
+    """Write a file in one piece: there is the old one or the new one, never a part.
+
+    Arguments:
+        path: the file.
+        content: its bytes, or what writes them to the path that it is given.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+# -- trees <-> JSON and tensors -------------------------------------------------------------------
+
+
+def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:
+    """What JSON holds of a tree; tensors go to ``tensors``, named by their place."""
+    if isinstance(value, Tensor):
+        while at in tensors:  # a key "a/b" beside a key "b" under "a"
+            at += "'"
+        tensors[at] = value
+        return {"$tensor": at}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        items = [[key, _plain(v, tensors, f"{at}/{key}")] for key, v in value.items()]
+        easy = all(isinstance(key, str) and not key.startswith("$") for key in value)
+        return dict(items) if easy else {"$dict": items}
+    if isinstance(value, list | tuple):
+        rows = [_plain(v, tensors, f"{at}/{i}") for i, v in enumerate(value)]
+        return rows if isinstance(value, list) else {"$tuple": rows}
+    raise TypeError(f"a checkpoint holds tensors, numbers and text, not {type(value).__name__}")
+
+
+def _tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `_plain`."""
+    if isinstance(plain, list):
+        return [_tree(v, tensors) for v in plain]
+    if not isinstance(plain, dict):
+        return plain
+    match plain:
+        case {"$tensor": at}:
+            if at not in tensors:
+                raise ValueError(f"the checkpoint lacks its tensor {at}: it is damaged")
+            return tensors[at]
+        case {"$float": text}:
+            return float(text)
+        case {"$tuple": rows}:
+            return tuple(_tree(v, tensors) for v in rows)
+        case {"$dict": items}:
+            return {key: _tree(v, tensors) for key, v in items}
+    return {key: _tree(v, tensors) for key, v in plain.items()}

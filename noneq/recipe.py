@@ -1,0 +1,173 @@
+"""The one home of defaults: from what the data are to every choice of a run.
+
+`choose` needs only the shape and the kind of the data, and nothing heavy is imported: the command
+line shows every choice as an option. Each figure has its reason in LOG.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from noneq.settings import Settings
+
+__all__ = ["Recipe", "choose"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a run.
+
+    Attributes:
+        noise: standard deviation of the Gaussian noise added to the data (scaled as they are
+            trained on), afresh in every batch; what is learned is the density of the noisy data.
+        base: covariance of the Gaussian that the energy starts from: full, diagonal or low-rank.
+        clusters: moves are preconditioned by the pooled covariance of this many Gaussian clusters
+            of the data; 0: by the base's.
+        net: the energy's network: mlp, convnet or resnet.
+        width: its hidden units, or channels after the first layer.
+        depth: its hidden layers, or halvings of the resolution.
+        walkers: walkers that feed the gradient.
+        held_out: walkers on the same path that do not: their log Z is unbiased (a multiple of 8).
+        moves: kernel moves an iteration.
+        step_size: h of the first move; adapted to 0.6 acceptance from then on.
+        tau: trust region, nats of effective sample size an optimiser step may cost; 0: plain
+            steps.
+        tau_end: tau falls linearly to this fraction of itself.
+        longest: no step is longer than this fraction of the parameters.
+        ess_min: resample below this effective sample size.
+        renew: iterations between renewals of all walkers by annealing from the base; 0: never.
+        temperatures: steps of a renewal's annealing.
+        batch: data rows an iteration.
+        lr: learning rate of AdamW; under a trust region it hardly matters.
+        decay: weight decay of AdamW.
+        ema: decay of the exponential moving average of the parameters that is kept as the model.
+        weighted: False: no weights (persistent contrastive divergence), for comparison.
+        start: where the walkers start: base or data.
+        seconds: training time; used unless iterations are given.
+        iterations: training length instead of a time: the same bits every time; 0: seconds count.
+        z_walkers: walkers on each side of the final bracket of log Z (a multiple of 16).
+        z_temperatures: temperatures of the final bracket.
+        z_equilibrate: moves under the model before its backward side starts.
+        threads: of the processor; 0: as many as torch takes by itself.
+    """
+
+    noise: float = 0.0
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    clusters: int = 0
+    net: Literal["mlp", "convnet", "resnet"] = "mlp"
+    width: int = 256
+    depth: int = 2
+    walkers: int = 512
+    held_out: int = 128
+    moves: int = 8
+    step_size: float = 0.3
+    tau: float = 0.2
+    tau_end: float = 0.05
+    longest: float = 0.02
+    ess_min: float = 0.5
+    renew: int = 500
+    temperatures: int = 500
+    batch: int = 1024
+    lr: float = 3e-3
+    decay: float = 0.5
+    ema: float = 0.99
+    weighted: bool = True
+    start: Literal["base", "data"] = "base"
+    seconds: float = 120.0
+    iterations: int = 0
+    z_walkers: int = 1024
+    z_temperatures: int = 1500
+    z_equilibrate: int = 4500
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.iterations > 0 or self.seconds > 0):
+            raise ValueError(f"the budget is a time > 0 or iterations > 0, got {self.seconds} s")
+        for name in ("tau_end", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
+        for name in ("width", "depth", "z_temperatures"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.z_walkers < 16 or self.z_walkers % 16:
+            raise ValueError(f"z_walkers must be a multiple of 16, got {self.z_walkers}")
+        self.settings()  # which checks the rest
+
+    def settings(self) -> Settings:
+        """What `noneq.train` wants to know."""
+        own = {f.name for f in fields(self)}
+        shared = {f.name: getattr(self, f.name) for f in fields(Settings) if f.name in own}
+        return Settings(**{**shared, "tau": self.tau or None})
+
+    def progress(self, iteration: int, seconds: float) -> float:
+        """How much of the budget is spent, 1 at its end."""
+        return iteration / self.iterations if self.iterations else seconds / self.seconds
+
+    def fall(self, progress: float) -> float:
+        """What tau is multiplied by at that progress."""
+        return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
+
+    def plain(self) -> dict[str, Any]:
+        """As a dictionary, for a file."""
+        return asdict(self)
+
+
+def choose(
+    shape: Sequence[int],
+    rows: int,
+    kind: Literal["image", "table"],
+    *,
+    discrete: bool = False,
+    **changes: Any,
+) -> Recipe:
+    """Every choice for data of that shape and kind, with the caller's ``changes``.
+
+    Arguments:
+        shape: of one row; images are (channels, height, width).
+        rows: to train on.
+        kind: image or table.
+        discrete: whether values repeat, or columns are constant: no density without noise.
+        changes: fields of `Recipe` to set otherwise.
+
+    Raises:
+        TypeError: a change that is no field of `Recipe`.
+        ValueError: a value out of range.
+    """
+    dim = math.prod(shape)
+    choice = Recipe(
+        base="full" if dim <= 2048 else "low-rank",
+        clusters=min(15, rows // 80) if dim <= 2048 else 0,
+        batch=min(1024, rows),
+    )
+    if discrete:
+        choice = replace(choice, noise=0.15 if kind == "image" else 0.1)
+    if kind == "image":
+        choice = replace(choice, longest=0.1)
+        if min(shape[1:]) >= 16:
+            choice = replace(
+                choice,
+                net="convnet",
+                width=16,
+                depth=3,
+                walkers=256,
+                held_out=64,
+                moves=4,
+                tau=0.05,
+                batch=256,
+                seconds=660.0,
+                z_walkers=128,
+                z_temperatures=1000,
+                z_equilibrate=1000,
+                threads=0,
+            )
+    known = {f.name for f in fields(Recipe)}
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
+    return replace(choice, **changes)

@@ -1,0 +1,75 @@
+"""Samples of a finished run: a fresh annealed population, or its own chains carried on."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from noneq import checkpoint
+from noneq.energies import GeometricPath, Tilted
+from noneq.kernels import MALA
+from noneq.run import Run
+from noneq.smc import Track, population, untracked
+from noneq.walkers import Walkers
+
+__all__ = ["draw"]
+
+
+def draw(
+    run: Run,
+    n: int,
+    source: Literal["ais", "chains"] = "ais",
+    *,
+    weighted: bool = False,
+    moves: int = 100,
+    seed: int = 0,
+    track: Track = untracked,
+) -> tuple[Tensor, Tensor]:
+    """Samples (n, *shape) in the model's units and their log-weights (n,), normalised.
+
+    Arguments:
+        run: with a model.
+        n: how many.
+        source: ``ais``: annealed from the base in as many temperatures as for log Z; ``chains``:
+            the run's own walkers, reweighted to the averaged parameters and moved on.
+        weighted: walkers as they are; otherwise drawn by weight, all of weight 1/n.
+        moves: of the chains.
+        seed: of everything.
+        track: shows progress, see `noneq.log_z`.
+
+    Raises ValueError for fewer than one sample, or weighted chains of another number.
+    """
+    if n < 1:
+        raise ValueError(f"one sample or more, not {n}")
+    energy, kernel = run.model()
+    rng = torch.Generator(run.device).manual_seed(seed)
+    if source == "chains":
+        walkers = _chains(run, energy, kernel, moves, rng, track)
+    else:
+        # an ordinary sample comes from four times as many weighted ones
+        least = max(16, n if weighted else 4 * n)
+        path = GeometricPath(energy.base, energy)
+        many, steps = 8 * -(-least // 8), run.recipe.z_temperatures
+        walkers, _ = population(path, many, steps, rng=rng, kernel=kernel, track=track)
+    if not weighted:
+        return walkers.equal(n, rng), torch.full((n,), -math.log(n), dtype=torch.float64)
+    if len(walkers) < n:
+        raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")
+    log_w = walkers.log_w[:n]
+    return walkers.x[:n], log_w - log_w.logsumexp(0)
+
+
+def _chains(
+    run: Run, energy: Tilted, kernel: MALA, moves: int, rng: torch.Generator, track: Track
+) -> Walkers:
+    trained = checkpoint.load(run.folder / "state", run.device)["trained"]
+    if trained is None:
+        raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
+    walkers = Walkers.from_state_dict(trained["walkers"], energy).reweight(energy)
+    kernel = MALA(trained["step_size"], kernel.factor)
+    for _ in track(range(moves), "moving"):
+        walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
+    return walkers

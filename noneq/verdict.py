@@ -1,0 +1,262 @@
+"""What a run came to: its bracketed likelihood, in numbers and in words; and scores of new rows.
+
+log Z is stored with the fingerprint of the parameters it belongs to: scoring refuses any others.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noneq import checkpoint
+from noneq.data import DataSet, add_noise
+from noneq.energies import Energy, fingerprint
+from noneq.estimate import Estimate
+from noneq.likelihood import energy_of, log_z
+from noneq.run import Run, finite
+from noneq.smc import Track, untracked
+from noneq.support import Share
+
+__all__ = ["Mean", "Verdict", "judge", "read_verdict", "score"]
+
+DRAWS = 20  # of the noise, for every likelihood
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over rows, in nats, with its standard error."""
+
+    value: float
+    stderr: float
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Mean:
+        """Of values (M,)."""
+        stderr = float(rows.std()) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
+        return cls(float(rows.mean()), stderr)
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {self.stderr:.2f}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is stored in likelihood.json.
+
+    Attributes:
+        mark: fingerprint of the parameters that all of it belongs to.
+        log_z: the larger side, from which the likelihoods are computed.
+        stderr: its standard error.
+        lower, upper: log Z from forward and backward annealing, each with its standard error.
+        alarms: why the bracket may be wrong; empty if nothing rang.
+        mass_away: share of the model's mass where there are no data, see `noneq.support`.
+        nll: mean negative log-likelihood of the train, validation and test rows.
+        base: of the Gaussian base, exact, on the same rows with the same noise.
+        gain: base minus model on the test rows, paired.
+        how: walkers, temperatures, equilibration and seed of the bracket.
+    """
+
+    mark: int
+    log_z: float
+    stderr: float
+    lower: Mean
+    upper: Mean
+    alarms: tuple[str, ...]
+    mass_away: Share | None
+    nll: Mapping[str, Mean]
+    base: Mapping[str, Mean]
+    gain: Mean
+    how: Mapping[str, Any]
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether no alarm rang."""
+        return not self.alarms
+
+    @property
+    def within(self) -> float:
+        """How far apart the sides are, their errors included, in nats."""
+        gap = abs(self.upper.value - self.lower.value)
+        return gap + math.hypot(self.lower.stderr, self.upper.stderr)
+
+    def words(self) -> list[str]:
+        """The verdict in words, a sentence or two each."""
+        sure = abs(self.gain.value) > 3 * self.gain.stderr
+        better = "better" if self.gain.value > 0 else "WORSE"
+        said = [
+            f"The model fits the test rows {better} than its Gaussian base by "
+            f"{abs(self.gain.value):.2f} ± {self.gain.stderr:.2f} nats a row (paired)."
+            if sure
+            else "The model cannot be told from its Gaussian base: the gain is "
+            f"{self.gain} nats a row. Train longer, or the data are Gaussian."
+        ]
+        if self.bracketed:
+            said.append(
+                f"Its likelihood is bracketed: log Z is known within {self.within:.2f} nat from "
+                "both sides, and no alarm rang."
+            )
+        else:
+            said.append("Its likelihood is NOT bracketed; the NLLs below are not to be quoted:")
+            said += [f"  alarm: {alarm}" for alarm in self.alarms]
+        gap = self.nll["validation"].value - self.nll["train"].value
+        if gap > 0.1 * abs(self.gain.value) and gap > 3 * self.nll["validation"].stderr:
+            said.append(
+                f"It knows its training rows {gap:.1f} nats better than the validation rows: more "
+                "rows, more weight decay (--decay) or noise (--noise) would help it generalise."
+            )
+        away = self.mass_away
+        if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
+            said.append(
+                f"{away.value:.0%} of its mass lies farther from the data than the data from "
+                f"themselves ({away.expected:.0%} of a perfect model's): look at its samples for "
+                "a spurious mode."
+            )
+        return said
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        away = self.mass_away
+        own = {**asdict(self), "mass_away": None if away is None else away._asdict()}
+        plain: dict[str, Any] = _finite(own)
+        return plain
+
+
+def judge(
+    run: Run,
+    data: DataSet,
+    *,
+    how: Mapping[str, Any] | None = None,
+    track: Track = untracked,
+) -> Verdict:
+    """Bracket the run's log Z and store it, with the likelihoods of all three splits.
+
+    Arguments:
+        run: with a model.
+        data: what it was trained on.
+        how: n, temperatures, equilibrate and seed of `noneq.log_z`; default: the recipe's.
+        track: shows progress, see `noneq.log_z`.
+    """
+    recipe = run.recipe
+    how = {
+        "n": recipe.z_walkers,
+        "temperatures": recipe.z_temperatures,
+        "equilibrate": recipe.z_equilibrate,
+        "seed": run.seed + 7,
+        **(how or {}),
+    }
+    energy, kernel = run.model()
+    z = log_z(
+        energy,
+        data=data.train,
+        noise=recipe.noise,
+        kernel=kernel,
+        rng=torch.Generator(data.train.device).manual_seed(how["seed"]),
+        **{key: value for key, value in how.items() if key != "seed"},
+        track=track,
+    )
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    ours = {name: row_nll(energy, x, recipe.noise, z.value) for name, x in splits.items()}
+    base = energy.base
+    theirs = {name: row_nll(base, x, recipe.noise, base.log_z()) for name, x in splits.items()}
+    verdict = _verdict(energy, z, ours, theirs, how)
+    checkpoint.save_tensors(
+        run.folder / "population.safetensors",
+        {"x": z.walkers.x, "log_w": z.walkers.log_w},
+        mark=str(verdict.mark),
+    )
+    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
+    return verdict
+
+
+def _verdict(
+    energy: Energy,
+    z: Estimate,
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    how: Mapping[str, Any],
+) -> Verdict:
+    return Verdict(
+        mark=mark_of(energy),
+        log_z=z.value,
+        stderr=z.stderr,
+        lower=Mean(*z.lower),
+        upper=Mean(*z.upper),
+        alarms=z.alarms,
+        mass_away=z.mass_away,
+        nll={name: Mean.of(rows) for name, rows in ours.items()},
+        base={name: Mean.of(rows) for name, rows in theirs.items()},
+        gain=Mean.of(theirs["test"] - ours["test"]),
+        how=how,
+    )
+
+
+def row_nll(energy: Energy, x: Tensor, noise: float, log_z: float) -> Tensor:
+    """``U(x) + log Z`` of every row (M,), the mean over draws of the noise, always the same."""
+    rng = torch.Generator(x.device).manual_seed(0)
+    draws = DRAWS if noise else 1
+    u = [energy_of(energy, add_noise(x, noise, rng)) for _ in range(draws)]
+    return torch.stack(u).mean(0) + log_z
+
+
+def mark_of(energy: Energy) -> int:
+    """The fingerprint, for a file."""
+    mark = fingerprint(energy)
+    assert mark is not None
+    return int(mark)
+
+
+def read_verdict(run: Run, energy: Energy) -> Verdict:
+    """The run's likelihood.json.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        ValueError: it is damaged, or belongs to other parameters than the model's.
+    """
+    path = run.folder / "likelihood.json"
+    again = f"noneq logz {run.folder}"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
+    if verdict.mark != mark_of(energy):
+        raise ValueError(
+            f"{path}: this log Z belongs to other parameters than model.safetensors; {again} "
+            "brackets it anew"
+        )
+    return verdict
+
+
+def score(run: Run, x: Tensor) -> tuple[Tensor, Verdict]:
+    """Normalised log-density ``-U(x) - log Z`` of rows in the model's units, (M,) float64.
+
+    The mean over draws of the noise that the model was trained with; log Z's error is the
+    verdict's. Raises as `read_verdict` does.
+    """
+    energy, _ = run.model()
+    verdict = read_verdict(run, energy)
+    return -row_nll(energy, x.to(run.device), run.recipe.noise, verdict.log_z), verdict
+
+
+def _means(found: Mapping[str, Any]) -> dict[str, Any]:
+    def mean(plain: Mapping[str, float | None]) -> Mean:
+        return Mean(*(math.nan if v is None else v for v in (plain["value"], plain["stderr"])))
+
+    many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
+    away = found["mass_away"]
+    share = {"mass_away": None if away is None else Share(**away)}
+    return {key: mean(found[key]) for key in ("lower", "upper", "gain")} | many | share
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, Mapping):
+        return {key: _finite(value) for key, value in plain.items()}
+    return list(plain) if isinstance(plain, tuple) else finite(plain)

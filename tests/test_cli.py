@@ -1,0 +1,596 @@
+"""The command line, as a person meets it: runs, interruptions, faults; each error text whole."""
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import noneq
+from noneq import checkpoint
+from noneq.cli import main
+from noneq.data import digits
+from noneq.run import Run
+
+QUICK = [
+    *("--walkers", "64", "--held-out", "16", "--moves", "2", "--renew", "5"),
+    *("--temperatures", "20", "--width", "16", "--batch", "64", "--ess-min", "0.97"),
+    *("--z-walkers", "32", "--z-temperatures", "20", "--z-equilibrate", "20"),
+]
+
+
+def rows(n=400, seed=0):
+    """Two asymmetric modes in three columns of different units."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)) * [1.0, 0.3, 2.0]
+    x[: n // 4] += [4.0, 1.0, -3.0]
+    return rng.permutation(x) * [10.0, 1.0, 0.1] + [100.0, 0.0, 3.0]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "rows.npy"
+    np.save(path, rows())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    assert main(["train", data, "--out", str(folder), "--iterations", "12", *QUICK]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "copy"))
+
+
+def refused(args, capsys):
+    """The one line that an error is told in."""
+    code = main([str(a) for a in args])
+    told = capsys.readouterr().err.strip()
+    assert code == 1, told
+    assert told.startswith("noneq: error: ")
+    assert "\n" not in told
+    assert "Traceback" not in told
+    return told
+
+
+# -- train
+
+
+def test_what_a_run_leaves(trained, data):
+    names = {p.name for p in trained.iterdir()}
+    assert {
+        "config.json", "metrics.jsonl", "model.safetensors", "state", "likelihood.json",
+        "population.safetensors", "samples.png",
+    } <= names  # fmt: skip
+    config = json.loads((trained / "config.json").read_text())
+    assert config["noneq"] == noneq.__version__
+    assert config["data"]["source"] == data
+    assert config["recipe"]["walkers"] == 64
+    metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [row["iteration"] for row in metrics] == [1, 5, 10, 11, 12]
+    assert metrics[1]["renewed"] in (True, False)
+    found = json.loads((trained / "likelihood.json").read_text())
+    assert set(found["nll"]) == {"train", "validation", "test"}
+    assert not list(trained.glob("**/*.part*"))
+
+
+def test_the_likelihood_of_an_untrained_model_is_its_bases(tmp_path, data, capsys):
+    # one iteration at a tiny tau: the model is the Gaussian, whose likelihood is exact
+    args = ["train", data, "--out", tmp_path / "r", "--iterations", "1", *QUICK, "--tau", "1e-9"]
+    assert main(list(map(str, args))) == 0
+    found = json.loads((tmp_path / "r" / "likelihood.json").read_text())
+    for name in ("train", "validation", "test"):
+        assert found["nll"][name]["value"] == pytest.approx(found["base"][name]["value"], abs=1e-2)
+    x = np.load(data)
+    run = Run(tmp_path / "r")
+    scaled = run.scaling.apply(torch.from_numpy(x).float())
+    base = run.model()[0].base
+    cov = base.factor.mul(torch.eye(3)).T.double()
+    normal = torch.distributions.MultivariateNormal(base.mean.double(), scale_tril=cov)
+    from noneq.verdict import row_nll
+
+    ours = row_nll(base, scaled, 0.0, base.log_z())
+    assert torch.allclose(ours, -normal.log_prob(scaled.double()), atol=1e-4)
+    assert "cannot be told from its Gaussian base" in " ".join(capsys.readouterr().out.split())
+
+
+def test_choices_are_printed_and_kept(tmp_path, data, capsys):
+    args = ["train", data, "--out", str(tmp_path / "r"), "--iterations", "1", *QUICK]
+    assert main([*args, "--tau", "0.125", "--seed", "5"]) == 0
+    told = capsys.readouterr().out
+    assert "tau 0.125" in told
+    assert "walkers 64" in told
+    run = Run(tmp_path / "r")
+    assert (run.recipe.tau, run.seed) == (0.125, 5)
+
+
+def test_a_budget_is_a_time():
+    from noneq.cli import _seconds
+
+    assert [_seconds(t) for t in ("90", "120s", "1.5m", "2h")] == [90, 120, 90, 7200]
+
+
+# -- interrupted and resumed: the same bits
+
+
+def noneq_process(*args, **kwargs):
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(noneq.__file__).parents[1]),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "noneq", *map(str, args)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **kwargs,
+    )  # fmt: skip
+
+
+def bits(folder):
+    """What must not depend on interruptions: all but clocks."""
+    tree = checkpoint.load(folder / "state")
+    del tree["seconds"]
+    found = {}
+
+    def walk(at, value):
+        if isinstance(value, torch.Tensor):
+            value = hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+        if isinstance(value, dict):
+            for key in value:
+                walk(f"{at}/{key}", value[key])
+        elif isinstance(value, list | tuple):
+            for i, v in enumerate(value):
+                walk(f"{at}/{i}", v)
+        else:
+            found[at] = repr(value)
+
+    walk("", tree)
+    for name in ("model.safetensors", "likelihood.json", "population.safetensors"):
+        found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("whole") / "r"
+    process = noneq_process("train", data, "--out", folder, "--iterations", 60, *QUICK)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    tree = checkpoint.load(folder / "state")["trained"]
+    # all that resuming may forget has happened
+    assert tree["trust"]["redone"] > 0
+    assert tree["step_size"] != 0.3
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert any(row["renewed"] for row in metrics)
+    assert max(row["resampled"] for row in metrics) > 0
+    return bits(folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_interrupted_ends_with_the_same_bits(tmp_path, data, whole, how):
+    folder = tmp_path / "r"
+    args = ["train", data, "--out", folder, "--iterations", 60, *QUICK]
+    if how == signal.SIGKILL:
+        args += ["--save-every", "0"]  # a checkpoint after every iteration: one may be torn
+    process = noneq_process(*args)
+    metrics = folder / "metrics.jsonl"
+    while not metrics.exists() or metrics.stat().st_size < 500:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(how)
+    out, err = process.communicate()
+    assert process.returncode == {2: 130, 15: 143, 9: -9}[how]
+    at = checkpoint.load(folder / "state")["trained"]["iteration"]
+    assert 0 < at < 60
+    if how != signal.SIGKILL:
+        assert f"interrupted at iteration {at}; all is saved" in out
+        (again,) = re.findall(r"Go on: noneq (.*)", out)
+        args = again.split()
+    else:
+        args = ["train", "--out", folder, "--resume"]
+    process = noneq_process(*args)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"going on at iteration {at}" in out
+    ended = bits(folder)
+    assert {k: v for k, v in ended.items() if v != whole[k]} == {}
+
+
+def test_a_longer_budget_goes_on(copy):
+    assert main(["train", "--out", str(copy), "--resume", "--iterations", "14"]) == 0
+    run = Run(copy)
+    assert run.metrics()[-1]["iteration"] == 14
+    assert checkpoint.load(copy / "state")["trained"]["iteration"] == 14
+
+
+def test_a_run_keeps_its_choices(copy, capsys):
+    told = refused(["train", "--out", copy, "--resume", "--tau", "0.1"], capsys)
+    assert re.search(r"copy: was begun with tau 0.2, and a run keeps its choices", told)
+
+
+def test_a_run_keeps_its_data(copy, tmp_path, capsys):
+    np.save(tmp_path / "other.npy", rows(seed=1))
+    args = ["train", tmp_path / "other.npy", "--out", copy, "--resume"]
+    assert "is not what" in refused(args, capsys)
+
+
+def test_data_that_changed_since(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", rows())
+    args = ["train", tmp_path / "x.npy", "--out", tmp_path / "r", "--iterations", "1", *QUICK]
+    assert main(list(map(str, args))) == 0
+    np.save(tmp_path / "x.npy", rows(seed=1))
+    capsys.readouterr()
+    assert "other values" in refused(["train", "--out", tmp_path / "r", "--resume"], capsys)
+
+
+# -- faults
+
+
+def test_a_folder_that_is_a_run_already(copy, data, capsys):
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    told = refused(["train", data, "--out", copy, *QUICK], capsys)
+    assert re.search(r"holds a run already; go on with it \(--resume\), replace it", told)
+    assert before == {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+
+
+def test_overwrite_leaves_what_is_not_the_runs(copy, data):
+    (copy / "notes.txt").write_text("mine")
+    args = ["train", data, "--out", str(copy), "--overwrite", "--iterations", "1", *QUICK]
+    assert main(args) == 0
+    assert (copy / "notes.txt").read_text() == "mine"
+    assert Run(copy).metrics()[-1]["iteration"] == 1
+
+
+def test_a_folder_of_something_else(tmp_path, data, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for more in ([], ["--overwrite"]):
+        told = refused(["train", data, "--out", tmp_path, *QUICK, *more], capsys)
+        assert "is not a run and not empty (thesis.tex, ...)" in told
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_run_that_is_locked_by_another_process(copy, capsys):
+    code = (
+        "import sys, time; from noneq.run import Run\n"
+        "with Run(sys.argv[1]).locked(): print('locked', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(copy)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "locked\n"
+        for args in (["train", "--out", copy, "--resume"], ["logz", copy]):
+            assert "another process is working on this run" in refused(args, capsys)
+    finally:
+        other.kill()
+        other.communicate()
+    assert main(["logz", str(copy)]) == 0  # a lock dies with its process
+
+
+@pytest.mark.parametrize("name", ["config.json", "state/state.json", "model.safetensors"])
+@pytest.mark.parametrize("keep", [0, 40])
+def test_a_truncated_run(copy, name, keep, capsys):
+    path = copy / name
+    path.write_bytes(path.read_bytes()[:keep])
+    if name == "model.safetensors":
+        args = ["sample", copy, "--out", copy / "x.npz"]
+    else:
+        args = ["train", "--out", copy, "--resume", "--iterations", "14"]
+    told = refused(args, capsys)
+    assert "damaged" in told
+    assert path.name in told
+
+
+def test_tensors_cut_short(copy, capsys):
+    (path,) = copy.glob("state/tensors-*")
+    path.write_bytes(path.read_bytes()[:-100])
+    told = refused(["train", "--out", copy, "--resume", "--iterations", "14"], capsys)
+    assert "damaged or cut short" in told
+
+
+def test_a_run_with_the_state_of_another_model(copy, data, tmp_path, capsys):
+    quick = [*QUICK, "--width", "8"]
+    assert main(["train", data, "--out", str(tmp_path / "b"), "--iterations", "1", *quick]) == 0
+    shutil.rmtree(copy / "state")
+    shutil.copytree(tmp_path / "b" / "state", copy / "state")
+    capsys.readouterr()
+    told = refused(["train", "--out", copy, "--resume", "--iterations", "14"], capsys)
+    assert "the checkpoint of another model" in told
+
+
+def test_a_log_z_of_other_parameters(copy, data, tmp_path, capsys):
+    args = ["train", data, "--out", str(tmp_path / "b"), "--iterations", "2", *QUICK]
+    assert main([*args, "--seed", "1"]) == 0
+    shutil.copy(tmp_path / "b" / "model.safetensors", copy / "model.safetensors")
+    capsys.readouterr()
+    told = refused(["score", copy, data], capsys)
+    assert "this log Z belongs to other parameters than model.safetensors; noneq logz" in told
+    assert main(["logz", str(copy)]) == 0
+    assert main(["score", str(copy), data]) == 0
+
+
+def test_a_checkpoint_with_a_pickle_in_it(copy, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, ("exploded", "w"))
+
+    (copy / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    told = refused(["sample", copy], capsys)
+    assert "is a pickle, which could run any code and is never loaded" in told
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_full_disk(tmp_path, data, monkeypatch, capsys):
+    real = checkpoint.write
+    left = 6
+
+    def write(path, content):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(path, content)
+
+    monkeypatch.setattr(checkpoint, "write", write)
+    args = ["train", data, "--out", tmp_path / "r", "--iterations", "9", *QUICK]
+    told = refused([*args, "--save-every", "0"], capsys)
+    assert "No space left on device" in told
+    assert "free some" in told
+    monkeypatch.setattr(checkpoint, "write", real)
+    assert main(["train", "--out", str(tmp_path / "r"), "--resume"]) == 0
+
+
+def test_a_folder_that_cannot_be_made(data, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    told = refused(["train", data, "--out", tmp_path / "file" / "r", *QUICK], capsys)
+    assert str(tmp_path / "file") in told
+
+
+def test_an_unknown_option_names_the_nearest(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "digits", "--walkrs", "64"])
+    assert caught.value.code == 2
+    told = capsys.readouterr()
+    assert "--walkers" in told.out + told.err
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["train"], "noneq train DATA"),
+        (["train", "digts"], "digits"),
+        (["train", "digits", "--classes", "3,x"], "integers with commas"),
+        (["train", "digits", "--classes", "3,11"], "11"),
+        (["train", "digits", "--classes", "3", "--subset", "9999"], "9999"),
+        (["train", "digits", "--budget", "soon"], "a time like 120s, 20m or 2h"),
+        (["train", "digits", "--held-out", "12"], "multiple of 8"),
+        (["train", "digits", "--tau", "-1"], "tau must be 0 or more"),
+        (["train", "digits", "--device", "abacus"], "--device abacus: cannot be used here"),
+        (["train", "--out", "nowhere", "--resume"], "holds no run"),
+        (["sample", "nowhere"], "nowhere: holds no run"),
+        (["score", "nowhere", "x.npy"], "nowhere: holds no run"),
+        (["report", "nowhere"], "nowhere: holds no run"),
+        (["logz"], "--energy with --data"),
+        (["logz", "--energy", "json:dumps"], "needs --data"),
+    ],
+)
+def test_what_is_asked_wrongly(args, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert told in refused(args, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_csv_with_words(tmp_path, capsys):
+    (tmp_path / "iris.csv").write_text("width,species\n1.0,setosa\n2.0,virginica\n")
+    told = refused(["train", tmp_path / "iris.csv"], capsys)
+    assert "species" in told
+    assert "setosa" in told
+
+
+# -- sample, score, logz, report
+
+
+def test_samples(trained, tmp_path, data):
+    for more in ([], ["--source", "chains"], ["--weighted"]):
+        args = ["sample", str(trained), "-n", "40", "--out", str(tmp_path / "x.npz"), *more]
+        assert main(args) == 0
+        found = np.load(tmp_path / "x.npz", allow_pickle=False)
+        assert found["x"].shape == (40, 3)
+        # in the units of the data, whose columns differ a hundredfold
+        low, high = np.quantile(np.load(data), [0, 1], axis=0)
+        span = high - low
+        assert ((found["x"] > low - span) & (found["x"] < high + span)).all(1).mean() > 0.9
+        assert ("log_w" in found.files) == ("--weighted" in more)
+        if more == ["--weighted"]:
+            assert np.exp(found["log_w"]).sum() == pytest.approx(1)
+    assert main(["sample", str(trained), "-n", "3", "--out", str(tmp_path / "y.npy")]) == 0
+    assert np.load(tmp_path / "y.npy").shape == (3, 3)
+
+
+def test_samples_are_seeded(trained, tmp_path):
+    xs = []
+    for i, seed in enumerate("001"):
+        path = tmp_path / f"{i}.npy"
+        assert main(["sample", str(trained), "-n", "5", "--seed", seed, "--out", str(path)]) == 0
+        xs.append(np.load(path))
+    assert np.array_equal(xs[0], xs[1])
+    assert not np.array_equal(xs[0], xs[2])
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["-n", "0"], "one sample or more"),
+        (["--out", "x.txt"], "samples go to .npz"),
+        (["--out", "x.npy", "--weighted"], "weights need an .npz"),
+        (["--denoise"], "trained without noise"),
+        (["-n", "999", "--source", "chains", "--weighted"], "has 64 chains, not 999"),
+    ],
+)
+def test_samples_that_cannot_be(trained, args, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert told in refused(["sample", trained, *args], capsys)
+
+
+def test_scores_are_the_models(trained, tmp_path, data):
+    assert main(["score", str(trained), data, "--out", str(tmp_path / "s.npz")]) == 0
+    found = np.load(tmp_path / "s.npz", allow_pickle=False)
+    run = Run(trained)
+    energy, _ = run.model()
+    x = run.scaling.apply(torch.from_numpy(np.load(data)).float())
+    log_z = json.loads((trained / "likelihood.json").read_text())["log_z"]
+    with torch.no_grad():
+        expected = -energy(x).double() - log_z
+    assert np.allclose(found["log_density"], expected, atol=1e-5)
+    assert float(found["log_z"]) == log_z
+    # in the file's units the density of the base integrates to one: d log-scale
+    assert float(found["log_jacobian"]) == pytest.approx(
+        -np.log(run.scaling.scale.double().numpy()).sum()
+    )
+
+
+def test_scores_of_rows_of_another_shape(trained, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.zeros((4, 2)))
+    told = refused(["score", trained, tmp_path / "x.npy"], capsys)
+    assert "3" in told
+    assert "2" in told
+
+
+def test_the_same_bracket_again(copy):
+    before = json.loads((copy / "likelihood.json").read_text())
+    assert main(["logz", str(copy)]) == 0
+    assert json.loads((copy / "likelihood.json").read_text()) == before
+    assert main(["logz", str(copy), "--temperatures", "30", "--seed", "3"]) == 0
+    after = json.loads((copy / "likelihood.json").read_text())
+    assert after["how"]["temperatures"] == 30
+    assert after["log_z"] != before["log_z"]
+
+
+def test_a_report(copy):
+    assert main(["report", str(copy)]) == 0
+    assert (copy / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+# -- the audit
+
+
+ENERGY = """
+import torch
+class U(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Parameter(torch.tensor(9.0))
+    def forward(self, x):
+        return self.a * x.square().sum(1) / 2
+def build():
+    return U()
+"""
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "mymodel", raising=False)
+    (tmp_path / "mymodel.py").write_text(ENERGY)
+    checkpoint.save_tensors(tmp_path / "w.safetensors", {"a": torch.tensor(4.0)})
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(500, 2)) / 2)
+    return tmp_path
+
+
+AUDIT = ["logz", "--energy", "mymodel:build", "--weights", "w.safetensors", "--data", "x.npy"]
+LITTLE = ["--walkers", "256", "--temperatures", "40", "--equilibrate", "40"]
+
+
+def test_the_audit_of_a_gaussian_is_exact(model, capsys):
+    assert main([*AUDIT, *LITTLE]) == 0
+    told = capsys.readouterr().out
+    low, high = map(float, re.findall(r"between (-?[\d.]+) ± .* and (-?[\d.]+) ±", told)[0])
+    exact = np.log(2 * np.pi / 4)
+    assert abs(low - exact) < 0.05
+    assert abs(high - exact) < 0.05
+    nll = float(re.search(r"NLL of x.npy: (-?[\d.]+)", told)[1])
+    x = np.load("x.npy")
+    assert nll == pytest.approx((2 * (x**2).sum(1)).mean() + exact, abs=0.05)
+    away = float(re.search(r"no data: ([\d.]+)", told)[1])
+    assert away < 0.05
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--energy", "mymodel"], "module:function is meant"),
+        (["--energy", "nomodule:build"], "nomodule"),
+        (["--energy", "mymodel:biuld"], "module mymodel has no biuld"),
+        (["--weights", "none.safetensors"], "no such file"),
+        (["--weights", "x.npy"], "damaged or cut short"),
+        (["--data", "none.npy"], "none.npy"),
+    ],
+)
+def test_an_audit_asked_wrongly(model, args, told, capsys):
+    assert told in refused([*AUDIT, *args], capsys)
+
+
+def test_weights_of_another_network(model, capsys):
+    checkpoint.save_tensors(model / "w.safetensors", {"b": torch.tensor(4.0)})
+    told = refused(AUDIT, capsys)
+    assert "does not fit mymodel:build" in told
+
+
+# -- and a few things that everything hangs on
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported():
+    code = (
+        "import sys; from noneq.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'sklearn', 'matplotlib')))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode
+        == 0
+    )
+
+
+def test_the_program_has_a_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == noneq.__version__
+
+
+def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
+    # without a limit on its length a step of a large tau grows a mode where no walker is
+    args = ["train", data, "--out", tmp_path / "r", "--iterations", "400", *QUICK]
+    wild = ["--tau", "0", "--lr", "3", "--decay", "0", "--renew", "0", "--width", "64"]
+    told = refused([*args, *wild], capsys)
+    assert "after 3 rollbacks" in told
+    assert "last good state is kept" in told
+    rollbacks = [row for row in Run(tmp_path / "r").metrics() if "rollback" in row]
+    assert [row["caution"] for row in rollbacks] == [0.5, 0.25, 0.125]
+
+
+def test_digits_by_name(tmp_path):
+    args = ["train", "digits", "--out", str(tmp_path / "r"), "--iterations", "1", *QUICK]
+    assert main(args) == 0
+    run = Run(tmp_path / "r")
+    assert run.shape == (1, 8, 8)
+    assert torch.equal(run.scaling.apply(torch.full((1, 1, 8, 8), 16.0)), torch.ones(1, 1, 8, 8))
+    assert len(digits().train) == 1257

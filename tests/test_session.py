@@ -1,0 +1,218 @@
+"""A session goes on with the same bits, keeps the average, and sees a run that diverges."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from noneq import checkpoint
+from noneq.data import digits
+from noneq.energies import Tilted, evaluate
+from noneq.models import build, load_model, network, save_model
+from noneq.recipe import choose
+from noneq.session import Session, Watch
+
+X = digits().train[:300].view(-1, 1, 8, 8)
+RECIPE = choose(
+    (1, 8, 8),
+    len(X),
+    "image",
+    discrete=True,
+    iterations=24,
+    renew=10,
+    temperatures=30,
+    walkers=64,
+    held_out=16,
+    batch=64,
+    ess_min=0.97,
+    width=32,
+)
+
+
+def run(session, until=math.inf):
+    for record in session:
+        if record.iteration >= until:
+            break
+    return record
+
+
+def bits(session):
+    """All that moves, but for the clock."""
+    tree = session.state_dict()
+    del tree["seconds"]
+    return tree
+
+
+def differences(a, b, at=""):
+    if isinstance(a, torch.Tensor):
+        same = [t.contiguous().flatten().view(torch.uint8) for t in (a, b)]
+        return [] if torch.equal(*same) else [at]
+    if isinstance(a, dict):
+        return [d for k in a for d in differences(a[k], b[k], f"{at}/{k}")]
+    if isinstance(a, list | tuple):
+        return [d for i, v in enumerate(a) for d in differences(v, b[i], f"{at}/{i}")]
+    return [] if repr(a) == repr(b) else [at]
+
+
+@pytest.fixture(scope="module")
+def whole():
+    session = Session(RECIPE, X, seed=1)
+    last = run(session)
+    # all that resuming may forget has happened
+    assert last.state.walkers.resampled > 0
+    assert last.state.trust.redone > 0
+    assert last.state.kernel.h != RECIPE.step_size
+    return session
+
+
+@pytest.mark.parametrize("at", [1, 7, 10, 11, 23])
+def test_a_resumed_session_has_the_same_bits(whole, tmp_path, at):
+    first = Session(RECIPE, X, seed=1)
+    run(first, at)
+    checkpoint.store(tmp_path, first.state_dict())
+    second = Session(RECIPE, X, seed=1)
+    second.load_state_dict(checkpoint.load(tmp_path))
+    assert second.iteration == at
+    run(second)
+    assert differences(bits(whole), bits(second)) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"weighted": False, "start": "data", "tau": 0.0}, {"held_out": 0, "renew": 0}],
+)
+def test_other_ways_to_train_resume_as_well(tmp_path, changes):
+    recipe = replace(RECIPE, iterations=6, **changes)
+    whole = Session(recipe, X, seed=2)
+    run(whole)
+    first = Session(recipe, X, seed=2)
+    run(first, 3)
+    checkpoint.store(tmp_path, first.state_dict())
+    second = Session(recipe, X, seed=2)
+    second.load_state_dict(checkpoint.load(tmp_path))
+    run(second)
+    assert differences(bits(whole), bits(second)) == []
+
+
+def test_another_seed_has_other_bits(whole):
+    other = Session(RECIPE, X, seed=2)
+    run(other)
+    assert differences(bits(whole), bits(other))
+
+
+def test_a_session_does_not_touch_the_global_generator():
+    before = torch.get_rng_state()
+    run(Session(replace(RECIPE, iterations=1), X))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_average_is_the_exponential_one():
+    recipe = replace(RECIPE, iterations=5, renew=0)
+    session = Session(recipe, X)
+    name = "net.net.0.weight"
+    expected = None
+    for _ in session:
+        now = session.energy.state_dict()[name].clone()
+        expected = now if expected is None else recipe.ema * expected + (1 - recipe.ema) * now
+    assert torch.allclose(session.average.state_dict()[name], expected, atol=1e-6)
+    assert not torch.equal(session.average.state_dict()[name], now)
+
+
+def test_tau_falls_and_caution_lowers_it():
+    session = Session(replace(RECIPE, renew=0, iterations=4, tau_end=0.5), X)
+    session.caution = 0.5
+    taus = [record.state.trust.tau for record in session]
+    falls = [1, 0.875, 0.75, 0.625]
+    assert taus == pytest.approx([RECIPE.tau * 0.5 * fall for fall in falls])
+
+
+def test_the_learning_rate_falls_as_the_root_without_a_trust_region():
+    session = Session(replace(RECIPE, renew=0, iterations=4, tau_end=0.36, tau=0.0), X)
+    rates = []
+    for _ in session:
+        rates.append(session.optimizer.param_groups[0]["lr"] / RECIPE.lr)
+    assert rates == pytest.approx([math.sqrt(f) for f in (1, 0.84, 0.68, 0.52)])
+
+
+# -- the watch
+
+
+def test_the_watch_sees_a_run_that_rises_from_its_best():
+    watch = Watch(margin=3.0, memory=0.5)
+    for nll in (20.0, 15.0, 12.0, 12.0, 12.5):
+        watch.see(nll)
+    assert watch.healthy
+    watch.see(14.0)
+    watch.see(16.0)
+    with pytest.raises(FloatingPointError, match="rose to"):
+        watch.see(20.0)
+    assert not watch.healthy
+
+
+def test_the_watch_knows_that_a_renewal_corrects_log_z():
+    watch = Watch(margin=3.0, memory=0.5)
+    for nll in (20.0, 5.0, 0.0, -5.0):  # a log Z that ran away downwards
+        watch.see(nll)
+    watch.see(15.0, renewed=True)
+    watch.see(15.5)
+    assert watch.healthy
+    with pytest.raises(FloatingPointError, match=r"at the base 20\.0"):
+        watch.see(40.0, renewed=True)  # worse than where it began, and known so
+
+
+def test_the_watch_has_no_opinion_without_log_z():
+    watch = Watch(margin=3.0)
+    watch.see(math.nan)
+    assert watch.healthy
+
+
+def test_the_watch_takes_infinity_for_divergence():
+    watch = Watch(margin=3.0)
+    watch.see(10.0)
+    with pytest.raises(FloatingPointError):
+        watch.see(math.inf)
+
+
+# -- models
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"clusters": 0},
+        {"base": "diagonal", "clusters": 0},
+        {"base": "low-rank"},
+        {"net": "convnet", "width": 4, "depth": 2},
+        {"net": "resnet", "width": 4, "depth": 1},
+    ],
+)
+def test_a_model_comes_back_from_its_file(tmp_path, changes):
+    recipe = replace(RECIPE, **changes)
+    energy, kernel = build(recipe, X, seed=3)
+    with torch.no_grad():
+        for p in energy.net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    save_model(tmp_path / "m.safetensors", energy, kernel)
+    again, moves = load_model(tmp_path / "m.safetensors", recipe, (1, 8, 8))
+    for a, b in zip(evaluate(energy, X[:9]), evaluate(again, X[:9]), strict=True):
+        assert differences(a, b) == []
+    assert again.base.log_z() == energy.base.log_z()
+    assert torch.equal(kernel.factor.mul(X), moves.factor.mul(X))
+    assert isinstance(again, Tilted)
+
+
+def test_the_parameters_of_another_model(tmp_path):
+    energy, kernel = build(RECIPE, X)
+    save_model(tmp_path / "m.safetensors", energy, kernel)
+    with pytest.raises(ValueError, match=r"m.safetensors: the parameters of another model"):
+        load_model(tmp_path / "m.safetensors", replace(RECIPE, width=33), (1, 8, 8))
+    with pytest.raises(ValueError, match="another model"):
+        load_model(tmp_path / "m.safetensors", RECIPE, (1, 4, 4))
+
+
+def test_networks_are_seeded():
+    a, b, c = (network(RECIPE, (64,), seed).state_dict() for seed in (0, 0, 1))
+    assert differences(dict(a), dict(b)) == []
+    assert differences(dict(a), dict(c))
