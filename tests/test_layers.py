@@ -15,6 +15,7 @@ PACKAGE = Path(noneq.__file__).parent
 LAYERS = {
     "covariance": 0,
     "weights": 0,
+    "figures": 0,
     "energies": 1,
     "gaussians": 2,
     "checks": 2,
