@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,13 @@ from noneq import checkpoint
 from noneq.console import say, show_table, tracked, training_bar
 from noneq.data import DataSet, add_noise, load, read, rows_like
 from noneq.energies import Energy, evaluate
-from noneq.likelihood import log_z, nll
+from noneq.likelihood import energy_of, log_z, nll
 from noneq.recipe import choose
 from noneq.run import RolledBack, Run, interrupts
 from noneq.sampling import draw
 from noneq.session import Session
 from noneq.training import Record
-from noneq.verdict import Verdict, judge
+from noneq.verdict import Verdict, judge, read_verdict
 from noneq.verdict import score as log_density
 
 __all__ = ["audit", "bracket", "report", "sample", "score", "train"]
@@ -90,14 +91,14 @@ def _reopened(folder: Path, source: str, changes: Mapping[str, Any]) -> tuple[Ru
 
 def _introduce(run: Run, data: DataSet) -> None:
     """Every choice, before anything happens."""
-    recipe, own = run.recipe, {}
-    for name, value in recipe.plain().items():
-        own[name] = f"{value:g}" if isinstance(value, float) else str(value)
     say(f"{data.source}: {data.summary()}")
-    say(
-        f"run folder {run.folder}, device {run.device}, seed {run.seed}; choices (each an option):"
-    )
-    say("  " + ", ".join(f"{name} {value}" for name, value in own.items()), style="dim")
+    say(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
+    choices = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in run.recipe.plain().items()
+    ]
+    for line in textwrap.wrap(", ".join(choices), 96):
+        say(f"  {line}", style="dim")
 
 
 def _train(run: Run, data: DataSet, *, resume: bool, every: float) -> int:
@@ -180,16 +181,14 @@ def _conclude(run: Run, verdict: Verdict) -> None:
 
 
 def _likelihoods(verdict: Verdict) -> None:
-    sides = f"log Z between {verdict.lower} and {verdict.upper}"
+    model = "model" if verdict.bracketed else "model (NOT bracketed)"
+    say(f"log Z between {verdict.lower} and {verdict.upper}")
     show_table(
-        f"Nats a row, smaller is better; {sides}",
+        f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
         ["", *verdict.nll],
         [
-            ["Gaussian base", *map(str, verdict.base.values())],
-            [
-                "model" if verdict.bracketed else "model (NOT bracketed)",
-                *(f"{mean} ± {verdict.stderr:.2f} (log Z)" for mean in verdict.nll.values()),
-            ],
+            ["Gaussian base, exact", *map(str, verdict.base.values())],
+            [model, *map(str, verdict.nll.values())],
         ],
     )
 
@@ -245,10 +244,7 @@ def score(run: Path, data: Path, out: Path | None) -> None:
 def bracket(run: Path, how: Mapping[str, Any]) -> None:
     """``noneq logz RUN``."""
     opened = Run(run)
-    own = opened.config["data"]
-    data = load(own["source"], **{key: own[key] for key in ("classes", "subset", "binary")})
-    if data.digest != own["digest"]:
-        raise ValueError(f"{own['source']}: is not what {run} was trained on any more")
+    data = _data_of(opened)
     if opened.recipe.threads:
         torch.set_num_threads(opened.recipe.threads)
     with opened.locked():
@@ -258,8 +254,67 @@ def bracket(run: Path, how: Mapping[str, Any]) -> None:
 
 
 def report(run: Path, out: Path | None) -> None:
-    """``noneq report``."""
-    raise NotImplementedError
+    """``noneq report``; of a run that is not bracketed yet, what there is."""
+    from noneq.figures import Energies, Samples, report_figure
+
+    opened = Run(run)
+    data, noise = _data_of(opened), opened.recipe.noise
+    energy, _ = opened.model()
+    verdict, words, energies, samples = (
+        None,
+        "not bracketed yet: noneq logz brackets it",
+        None,
+        None,
+    )
+    if (opened.folder / "likelihood.json").exists():
+        verdict = read_verdict(opened, energy)
+        words = "\n".join(verdict.words())
+        rng = torch.Generator().manual_seed(0)
+        walkers = checkpoint.load_tensors(opened.folder / "population.safetensors", opened.device)
+        train, test = (add_noise(part, noise, rng) for part in (data.train, data.test))
+        p = walkers["log_w"].softmax(0)
+        u, v, held = (energy_of(energy, x.to(opened.device)) for x in (train, walkers["x"], test))
+        energies = Energies(u, v, p, held)
+        x = walkers["x"][torch.multinomial(p.cpu(), 400, True, generator=rng)]
+        denoised = _denoised(opened, energy, x) if noise else None
+        samples = Samples(train[:400], x, denoised, data.columns)
+    figure = report_figure(
+        run.name,
+        words,
+        opened.metrics(),
+        estimate=None if verdict is None else _bracket_of(verdict),
+        energies=energies,
+        samples=samples,
+    )
+    path = out or opened.folder / "report.png"
+    checkpoint.write(path, lambda part: figure.savefig(part, dpi=100))
+    say(f"{path}: training, log Z, weights, energies and samples on one page")
+
+
+def _bracket_of(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as the figures want it."""
+    plain = verdict.plain()
+    sides = {name: plain[name]["value"] for name in ("lower", "upper")}
+    errors = {f"{name}_stderr": plain[name]["stderr"] for name in ("lower", "upper")}
+    nll = {
+        name: {"value": m["value"], "stderr_z": verdict.stderr, "stderr_data": m["stderr"]}
+        for name, m in plain["nll"].items()
+    }
+    base = {
+        "value": verdict.base["test"].value,
+        "stderr_z": 0.0,
+        "stderr_data": verdict.base["test"].stderr,
+    }
+    return {**sides, **errors, "alarms": plain["alarms"], "nll": {**nll, "base": base}}
+
+
+def _data_of(run: Run) -> DataSet:
+    """The data that a run was trained on."""
+    own = run.config["data"]
+    data = load(own["source"], **{key: own[key] for key in ("classes", "subset", "binary")})
+    if data.digest != own["digest"]:
+        raise ValueError(f"{own['source']}: is not what {run.folder} was trained on any more")
+    return data
 
 
 def audit(

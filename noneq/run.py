@@ -218,8 +218,9 @@ class Run:
                 f"with half the tau ({error}). The last good state is kept. Try more moves "
                 "(--moves), more noise (--noise) or a smaller network (--width)"
             ) from error
+        spent = session.seconds  # the time is gone, whatever came of it
         self.restore(session)
-        session.caution = caution
+        session.caution, session.seconds = caution, spent
         self._trim_metrics(session.iteration)
         back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
         self._log({**back._asdict(), "rollback": True})

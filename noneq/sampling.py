@@ -68,7 +68,8 @@ def _chains(
     trained = checkpoint.load(run.folder / "state", run.device)["trained"]
     if trained is None:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
-    walkers = Walkers.from_state_dict(trained["walkers"], energy).reweight(energy)
+    saved = {**trained["walkers"], "current": False}  # they belong to the latest parameters
+    walkers = Walkers.from_state_dict(saved, energy).reweight(energy)
     kernel = MALA(trained["step_size"], kernel.factor)
     for _ in track(range(moves), "moving"):
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)

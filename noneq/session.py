@@ -43,6 +43,7 @@ class Watch:
     mean: float = math.nan
     first: float = math.nan
     best: float = math.inf
+    anew: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -50,7 +51,7 @@ class Watch:
         return not self.mean - self.best > self.margin / 4
 
     def see(self, nll: float, *, renewed: bool = False) -> None:
-        """Judge one iteration; after a renewal log Z is known anew, and so is the best.
+        """Judge one iteration. One that ends in a renewal is the last under its log Z.
 
         Raises FloatingPointError when the run has diverged.
         """
@@ -58,9 +59,10 @@ class Watch:
             return
         if math.isnan(self.first):
             self.first = self.mean = nll
-        self.mean = self.memory * self.mean + (1 - self.memory) * nll
-        if renewed:
+        if self.anew:
             self.mean, self.best = nll, math.inf
+        self.anew = renewed
+        self.mean = self.memory * self.mean + (1 - self.memory) * nll
         self.best = min(self.best, self.mean)
         if not self.mean - min(self.first, self.best) <= self.margin:
             raise FloatingPointError(
@@ -168,7 +170,7 @@ class Session:
             "average": self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
-            "trained": None if self.trained is None else _trained(self.trained),
+            "trained": None if self.trained is None else _trained(self.trained, self.energy),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -197,12 +199,12 @@ class Session:
         )
 
 
-def _trained(trained: Trained) -> dict[str, Any]:
+def _trained(trained: Trained, energy: Tilted) -> dict[str, Any]:
     assert isinstance(trained.kernel, MALA)
     return {
         "iteration": trained.iteration,
-        "walkers": trained.walkers.state_dict(),
-        "held_out": None if trained.held_out is None else trained.held_out.state_dict(),
+        "walkers": trained.walkers.state_dict(energy),
+        "held_out": trained.held_out and trained.held_out.state_dict(energy),
         "step_size": trained.kernel.h,
-        "trust": None if trained.trust is None else trained.trust.state_dict(),
+        "trust": trained.trust and trained.trust.state_dict(),
     }

@@ -288,20 +288,22 @@ class Walkers:
         """The same walkers without the graph of their energies, to be kept."""
         return replace(self, _u=None)
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that they are, as tensors and numbers, for a checkpoint."""
+    def state_dict(self, energy: Energy) -> dict[str, Any]:
+        """All that they are, as tensors and numbers, and whether they belong to ``energy``."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_")}
-        mark = None if self._seen is None else self._seen.mark
-        return {**own, "state": self.state._asdict(), "seen": mark}
+        return {**own, "state": self.state._asdict(), "current": self._compare(energy)[2]}
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
-        """The walkers that a `state_dict` was made of; ``energy`` is the one they last saw.
+        """The walkers that a `state_dict` was made of.
 
-        If its parameters are no longer those, they are reweighted at the next event as ever.
+        Arguments:
+            saved: the dictionary.
+            energy: the same, with the same parameters; or another, to which the walkers are then
+                reweighted at the next event (after ``saved["current"] = False``).
         """
-        own = {key: value for key, value in saved.items() if key != "seen"}
-        seen = None if saved["seen"] is None else _Seen(energy, saved["seen"])
+        own = {key: value for key, value in saved.items() if key != "current"}
+        seen = _Seen(energy, fingerprint(energy)) if saved["current"] else None
         return cls(**{**own, "state": State(**own["state"])}, _seen=seen)
 
     # -- parts of them

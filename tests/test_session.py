@@ -154,11 +154,13 @@ def test_the_watch_knows_that_a_renewal_corrects_log_z():
     watch = Watch(margin=3.0, memory=0.5)
     for nll in (20.0, 5.0, 0.0, -5.0):  # a log Z that ran away downwards
         watch.see(nll)
-    watch.see(15.0, renewed=True)
+    watch.see(-6.0, renewed=True)  # the last one under the old log Z
+    watch.see(15.0)
     watch.see(15.5)
     assert watch.healthy
+    watch.see(15.5, renewed=True)
     with pytest.raises(FloatingPointError, match=r"at the base 20\.0"):
-        watch.see(40.0, renewed=True)  # worse than where it began, and known so
+        watch.see(40.0)  # worse than where it began, and known so
 
 
 def test_the_watch_has_no_opinion_without_log_z():
