@@ -16,39 +16,32 @@ Every file is replaced in one piece; nothing is ever unpickled.
 from __future__ import annotations
 
 import json
-import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
-from filelock import FileLock, Timeout
 
 from noneq import checkpoint
-from noneq.data import DataSet, Scaling
+from noneq.data import DataSet, Scaling, load
 from noneq.energies import Tilted
+from noneq.guard import locked
 from noneq.kernels import MALA
+from noneq.metrics import Metrics, line
 from noneq.models import load_model, save_model
 from noneq.recipe import Recipe
 from noneq.session import Session
 from noneq.training import Record
 from noneq.version import __version__
 
-__all__ = ["BusyError", "DivergedError", "RolledBack", "Run", "finite", "interrupts"]
+__all__ = ["DivergedError", "RolledBack", "Run"]
 
 TRIES = 3
 _CHANGEABLE = ("seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "threads")
 _FILES = ("config.json", "metrics.jsonl", "model.safetensors", "likelihood.json")
 _MORE = ("population.safetensors", "samples.png", "report.png")
-
-
-class BusyError(RuntimeError):
-    """Another process works in the run's folder."""
 
 
 class DivergedError(RuntimeError):
@@ -78,6 +71,7 @@ class Run:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.metrics = Metrics(self.folder / "metrics.jsonl")
         path = self.folder / "config.json"
         if not path.is_file():
             raise FileNotFoundError(
@@ -133,7 +127,7 @@ class Run:
                 f"{folder}: is not a run and not empty ({there[0]}, ...): take another (--out)"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder):
             for path in (*map(folder.joinpath, _FILES + _MORE), *folder.glob("state/*")):
                 path.unlink(missing_ok=True)
             config = {
@@ -163,9 +157,27 @@ class Run:
         self.config["recipe"] = self.recipe.plain()
         checkpoint.save_json(self.folder / "config.json", self.config)
 
+    def data(self, source: str = "") -> DataSet:
+        """The data that the run was begun with, on its device.
+
+        Arguments:
+            source: where they are now; default: where they were.
+
+        Raises ValueError where they are not what they were.
+        """
+        own = self.config["data"]
+        source = source or own["source"]
+        data = load(source, **{key: own[key] for key in ("classes", "subset", "binary")})
+        if data.digest != own["digest"]:
+            raise ValueError(
+                f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "
+                "values); name that, or train a new run (--out)"
+            )
+        return data.to(self.device)
+
     def locked(self) -> Any:
         """A context in which no other process may change the run; raises `BusyError`."""
-        return _locked(self.folder)
+        return locked(self.folder)
 
     # -- training
 
@@ -184,7 +196,7 @@ class Run:
             OSError: the disk is full, or the folder is not writable any more; the last checkpoint
                 is intact.
         """
-        self._trim_metrics(session.iteration)
+        self.metrics.trim(session.iteration)
         if not session.iteration:
             self.save(session)
         while True:
@@ -201,7 +213,7 @@ class Run:
         saved = time.monotonic()
         for record in session:
             if record.iteration % 10 == 1 or record.renewed is not None or session.progress >= 1:
-                self._log(_metrics(record, session))
+                self.metrics.add(line(record, session))
             if time.monotonic() - saved >= every and session.watch.healthy:
                 self.save(session)
                 saved = time.monotonic()
@@ -221,9 +233,9 @@ class Run:
         spent = session.seconds  # the time is gone, whatever came of it
         self.restore(session)
         session.caution, session.seconds = caution, spent
-        self._trim_metrics(session.iteration)
+        self.metrics.trim(session.iteration)
         back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
-        self._log({**back._asdict(), "rollback": True})
+        self.metrics.add({**back._asdict(), "rollback": True})
         self.save(session)
         return back
 
@@ -250,97 +262,3 @@ class Run:
     def model(self) -> tuple[Tilted, MALA]:
         """The model to keep, and one move for its walkers."""
         return load_model(self.folder / "model.safetensors", self.recipe, self.shape, self.device)
-
-    # -- metrics
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds; a last line that was cut short is left out."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = []
-        for line in lines:
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return found
-
-    def _log(self, row: Mapping[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: finite(value) for key, value in row.items()}) + "\n")
-
-    def _trim_metrics(self, iteration: int) -> None:
-        """Forget what was logged after the checkpoint that the run goes on from."""
-        kept = [row for row in self.metrics() if row["iteration"] <= iteration]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        checkpoint.write(self.folder / "metrics.jsonl", text.encode())
-
-
-def _metrics(record: Record, session: Session) -> dict[str, Any]:
-    """One line of metrics.jsonl."""
-    state = record.state
-    return {
-        "iteration": record.iteration,
-        "seconds": round(session.seconds, 3),
-        "loss": record.loss,
-        "data_energy": record.data_energy,
-        "walker_energy": record.data_energy - record.loss,
-        "nll": record.nll,
-        "ess": record.ess,
-        "survivors": state.walkers.survivors,
-        "resampled": state.walkers.resampled,
-        "acceptance": record.acceptance,
-        "step_size": getattr(state.kernel, "h", math.nan),
-        "faults": record.faults,
-        "log_z": record.log_z.value,
-        "log_z_held_out": record.log_z_held_out.value,
-        "log_z_held_out_stderr": record.log_z_held_out.stderr,
-        "scale": record.scale,
-        "cost": record.cost,
-        "tau": state.trust.tau if state.trust else math.nan,
-        "redone": state.trust.redone if state.trust else 0,
-        "renewed": record.renewed,
-    }
-
-
-def finite(value: Any) -> Any:
-    """Itself, or None for a number that JSON lacks."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(
-            f"{folder}: another process is working on this run; wait for it, or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def interrupts(say: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Note Ctrl-C and SIGTERM instead of dying, so that the run can be saved.
-
-    Yields a function that tells the number of the signal that came, 0 if none did; ``say`` is
-    called when the first does. A second one is a KeyboardInterrupt.
-    """
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        say()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: seen[0] if seen else 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,7 +19,8 @@ from noneq.data import DataSet, add_noise
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.likelihood import energy_of, log_z
-from noneq.run import Run, finite
+from noneq.metrics import finite
+from noneq.run import Run
 from noneq.smc import Track, untracked
 from noneq.support import Share
 

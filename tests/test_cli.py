@@ -216,7 +216,7 @@ def test_a_run_that_is_interrupted_ends_with_the_same_bits(tmp_path, data, whole
 def test_a_longer_budget_goes_on(copy):
     assert main(["train", "--out", str(copy), "--resume", "--iterations", "14"]) == 0
     run = Run(copy)
-    assert run.metrics()[-1]["iteration"] == 14
+    assert run.metrics.rows()[-1]["iteration"] == 14
     assert checkpoint.load(copy / "state")["trained"]["iteration"] == 14
 
 
@@ -255,7 +255,7 @@ def test_overwrite_leaves_what_is_not_the_runs(copy, data):
     args = ["train", data, "--out", str(copy), "--overwrite", "--iterations", "1", *QUICK]
     assert main(args) == 0
     assert (copy / "notes.txt").read_text() == "mine"
-    assert Run(copy).metrics()[-1]["iteration"] == 1
+    assert Run(copy).metrics.rows()[-1]["iteration"] == 1
 
 
 def test_a_folder_of_something_else(tmp_path, data, capsys):
@@ -584,7 +584,7 @@ def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
     told = refused([*args, *wild], capsys)
     assert "after 3 rollbacks" in told
     assert "last good state is kept" in told
-    rollbacks = [row for row in Run(tmp_path / "r").metrics() if "rollback" in row]
+    rollbacks = [row for row in Run(tmp_path / "r").metrics.rows() if "rollback" in row]
     assert [row["caution"] for row in rollbacks] == [0.5, 0.25, 0.125]
 
 

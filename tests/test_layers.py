@@ -37,14 +37,17 @@ LAYERS = {
     "version": 0,
     "training": 6,
     "models": 3,
+    "guard": 0,
     "session": 7,
-    "run": 8,
-    "verdict": 9,
-    "sampling": 9,
+    "metrics": 8,
+    "run": 9,
+    "verdict": 10,
+    "sampling": 10,
     "console": 0,
-    "commands": 10,
-    "cli": 11,
-    "__main__": 12,
+    "devices": 0,
+    "commands": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 MODULES = [".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES]

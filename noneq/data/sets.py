@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +76,12 @@ class DataSet:
     def shape(self) -> tuple[int, ...]:
         """Of one row."""
         return tuple(self.train.shape[1:])
+
+    def to(self, device: torch.device | str) -> DataSet:
+        """The same, its rows on that device."""
+        splits = (self.train, self.validation, self.test)
+        train, validation, test = (part.to(device) for part in splits)
+        return replace(self, train=train, validation=validation, test=test)
 
     def plain(self) -> dict[str, Any]:
         """What a file should remember of it: all but the rows."""

@@ -1,0 +1,80 @@
+"""metrics.jsonl: one line for each logged iteration, and how a run goes on with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noneq.checkpoint import write
+from noneq.session import Session
+from noneq.training import Record
+
+__all__ = ["Metrics", "finite", "line"]
+
+
+class Metrics:
+    """The file, which may not be there yet.
+
+    Arguments:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What it holds; a last line that was cut short is left out."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        found = []
+        for text in lines:
+            try:
+                found.append(json.loads(text))
+            except json.JSONDecodeError:
+                break
+        return found
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a line; numbers that JSON lacks become null."""
+        text = json.dumps({key: finite(value) for key, value in row.items()})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def trim(self, iteration: int) -> None:
+        """Forget what was logged after an iteration, the checkpoint's that a run goes on from."""
+        kept = [row for row in self.rows() if row["iteration"] <= iteration]
+        write(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+
+def line(record: Record, session: Session) -> dict[str, Any]:
+    """One line of metrics.jsonl."""
+    state = record.state
+    return {
+        "iteration": record.iteration,
+        "seconds": round(session.seconds, 3),
+        "loss": record.loss,
+        "data_energy": record.data_energy,
+        "walker_energy": record.data_energy - record.loss,
+        "nll": record.nll,
+        "ess": record.ess,
+        "survivors": state.walkers.survivors,
+        "resampled": state.walkers.resampled,
+        "acceptance": record.acceptance,
+        "step_size": getattr(state.kernel, "h", math.nan),
+        "faults": record.faults,
+        "log_z": record.log_z.value,
+        "log_z_held_out": record.log_z_held_out.value,
+        "log_z_held_out_stderr": record.log_z_held_out.stderr,
+        "scale": record.scale,
+        "cost": record.cost,
+        "tau": state.trust.tau if state.trust else math.nan,
+        "redone": state.trust.redone if state.trust else 0,
+        "renewed": record.renewed,
+    }
+
+
+def finite(value: Any) -> Any:
+    """Itself, or None for a number that JSON lacks."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
