@@ -28,7 +28,7 @@ from noneq.support import mass_away
 from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["energy_of", "log_z", "nll"]
+__all__ = ["energy_of", "log_z", "mean_energy", "nll"]
 
 
 @full_precision()
@@ -142,14 +142,30 @@ def nll(
             "this log Z belongs to other parameters: estimate it again (averaged parameters are "
             "a model of their own)"
         )
+    u = mean_energy(energy, data, noise=noise, draws=draws, rng=rng)
+    stderr = float(u.std()) / math.sqrt(len(u)) if len(u) > 1 else math.nan
+    return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
+
+
+def mean_energy(
+    energy: Energy,
+    data: Tensor,
+    *,
+    noise: float = 0.0,
+    draws: int = 20,
+    rng: torch.Generator | None = None,
+) -> Tensor:
+    """U of every row (M,) in float64, the mean over draws of the noise, as in `nll`.
+
+    The same draws for every energy, unless ``rng`` says otherwise: differences are paired.
+    """
     check_rows(data)
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = draws if noise > 0 else 1
     for _ in range(rounds):
         u += energy_of(energy, add_noise(data, noise, rng)) / rounds
-    stderr = float(u.std()) / math.sqrt(len(u)) if len(u) > 1 else math.nan
-    return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
+    return u
 
 
 @full_precision()

@@ -15,18 +15,16 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.data import DataSet, add_noise
+from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
-from noneq.likelihood import energy_of, log_z
+from noneq.likelihood import log_z, mean_energy
 from noneq.metrics import finite
 from noneq.run import Run
 from noneq.smc import Track, untracked
 from noneq.support import Share
 
 __all__ = ["Mean", "Verdict", "judge", "read_verdict", "score"]
-
-DRAWS = 20  # of the noise, for every likelihood
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,10 @@ def judge(
         track=track,
     )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    ours = {name: row_nll(energy, x, recipe.noise, z.value) for name, x in splits.items()}
-    base = energy.base
-    theirs = {name: row_nll(base, x, recipe.noise, base.log_z()) for name, x in splits.items()}
+    ours, theirs = (
+        {name: mean_energy(u, x, noise=recipe.noise) + log_z for name, x in splits.items()}
+        for u, log_z in ((energy, z.value), (energy.base, energy.base.log_z()))
+    )
     verdict = _verdict(energy, z, ours, theirs, how)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
@@ -195,14 +194,6 @@ def _verdict(
         gain=Mean.of(theirs["test"] - ours["test"]),
         how=how,
     )
-
-
-def row_nll(energy: Energy, x: Tensor, noise: float, log_z: float) -> Tensor:
-    """``U(x) + log Z`` of every row (M,), the mean over draws of the noise, always the same."""
-    rng = torch.Generator(x.device).manual_seed(0)
-    draws = DRAWS if noise else 1
-    u = [energy_of(energy, add_noise(x, noise, rng)) for _ in range(draws)]
-    return torch.stack(u).mean(0) + log_z
 
 
 def mark_of(energy: Energy) -> int:
@@ -244,7 +235,8 @@ def score(run: Run, x: Tensor) -> tuple[Tensor, Verdict]:
     """
     energy, _ = run.model()
     verdict = read_verdict(run, energy)
-    return -row_nll(energy, x.to(run.device), run.recipe.noise, verdict.log_z), verdict
+    u = mean_energy(energy, x.to(run.device), noise=run.recipe.noise)
+    return -u - verdict.log_z, verdict
 
 
 def _means(found: Mapping[str, Any]) -> dict[str, Any]:
