@@ -1,4 +1,4 @@
-# make demo   environment, pinned install, the digits benchmark (120 s of training, one seed)
+# make demo   environment, pinned install, a model of the digits (120 s of training, one seed)
 # make test   environment, pinned install, linters, types, the whole suite
 # make evidence   every recorded figure of benchmarks/results, from scratch (about two hours)
 PYTHON ?= python3
@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.digits demo
+	$(BIN)/noneq train digits --out runs/digits --overwrite
 
 test: $(VENV)/.installed lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

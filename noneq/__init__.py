@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from noneq.kernels import MALA, ULA, Chain, Repeat, State
     from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
+    from noneq.recipe import Recipe
     from noneq.renewal import renew
+    from noneq.run import Run
+    from noneq.session import Session
     from noneq.settings import Settings
     from noneq.smc import Schedule, anneal, pilot, population
     from noneq.training import Record, Trained, step, train
@@ -38,7 +41,10 @@ _HOME = {
     "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
     "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
+    "recipe": ("Recipe",),
     "renewal": ("renew",),
+    "run": ("Run",),
+    "session": ("Session",),
     "settings": ("Settings",),
     "smc": ("Schedule", "anneal", "pilot", "population"),
     "training": ("Record", "Trained", "step", "train"),
@@ -49,10 +55,10 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
-    "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Record",
-    "Repeat", "ResNet", "Schedule", "Settings", "State", "Tempered", "Tilted", "Trained",
-    "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate", "log_z", "nll", "pilot",
-    "population", "renew", "step", "train",
+    "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Recipe",
+    "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State", "Tempered",
+    "Tilted", "Trained", "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate",
+    "log_z", "nll", "pilot", "population", "renew", "step", "train",
 ]  # fmt: skip
 
 
