@@ -179,6 +179,11 @@ class Run:
         """A context in which no other process may change the run; raises `BusyError`."""
         return locked(self.folder)
 
+    @property
+    def bracketed(self) -> bool:
+        """Whether log Z has been estimated, with alarms or without."""
+        return (self.folder / "likelihood.json").exists()
+
     # -- training
 
     def train(

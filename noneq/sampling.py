@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.energies import GeometricPath, Tilted
+from noneq.energies import Energy, GeometricPath, Tilted, evaluate
 from noneq.kernels import MALA
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
 from noneq.walkers import Walkers
 
-__all__ = ["draw"]
+__all__ = ["denoised", "draw"]
 
 
 def draw(
@@ -60,6 +60,16 @@ def draw(
         raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")
     log_w = walkers.log_w[:n]
     return walkers.x[:n], log_w - log_w.logsumexp(0)
+
+
+def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
+    """The mean of the clean row given a noisy one, ``x - noise^2 grad U(x)``.
+
+    Exact where the model is that of data with Gaussian noise of that standard deviation (Tweedie's
+    formula; Robbins 1956, Efron 2011).
+    """
+    mean: Tensor = x - noise**2 * evaluate(energy, x)[1]["g"]
+    return mean
 
 
 def _chains(

@@ -45,9 +45,10 @@ LAYERS = {
     "sampling": 10,
     "console": 0,
     "devices": 0,
-    "commands": 11,
-    "cli": 12,
-    "__main__": 13,
+    "pictures": 11,
+    "commands": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 MODULES = [".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in FILES]

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from noneq.checkpoint import load_tensors, write
 from noneq.console import say, show_table, tracked
-from noneq.data import DataSet, add_noise
-from noneq.energies import Energy, evaluate
+from noneq.data import DataSet
 from noneq.run import Run
 from noneq.verdict import Verdict, judge
 
-__all__ = ["close", "denoised"]
+__all__ = ["close"]
 
 
 def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> None:
@@ -26,8 +21,10 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> None
         data: what it was trained on, on its device.
         how: see `noneq.verdict.judge`.
     """
+    from noneq.pictures import draw_samples
+
     verdict = judge(run, data, how=how, track=tracked)
-    _draw_samples(run, data)
+    draw_samples(run, data, run.folder / "samples.png")
     _likelihoods(verdict)
     for sentence in verdict.words():
         say(sentence, style="" if verdict.bracketed else "bold")
@@ -52,24 +49,3 @@ def _likelihoods(verdict: Verdict) -> None:
             [model, *map(str, verdict.nll.values())],
         ],
     )
-
-
-def _draw_samples(run: Run, data: DataSet) -> None:
-    """samples.png: data, samples, denoised samples."""
-    from noneq.figures import samples_figure
-
-    energy, _ = run.model()
-    rng = torch.Generator(run.device).manual_seed(run.seed)
-    found = load_tensors(run.folder / "population.safetensors", run.device)
-    x = found["x"][torch.multinomial(found["log_w"].softmax(0), 64, True, generator=rng)]
-    noise = run.recipe.noise
-    shown = add_noise(data.train[:64], noise, rng)
-    clean = denoised(run, energy, x) if noise else None
-    figure = samples_figure(shown, x, clean, data.columns)
-    write(run.folder / "samples.png", lambda path: figure.savefig(path, dpi=110))
-
-
-def denoised(run: Run, energy: Energy, x: Tensor) -> Tensor:
-    """The mean of the data given a noisy row, ``x - sigma^2 grad U`` (Tweedie's formula)."""
-    mean: Tensor = x - run.recipe.noise**2 * evaluate(energy, x)[1]["g"]
-    return mean

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from noneq.checkpoint import load_tensors, write
-from noneq.commands.closing import close, denoised
+from noneq.checkpoint import write
+from noneq.commands.closing import close
 from noneq.console import say, tracked
-from noneq.data import add_noise, rows_like
-from noneq.likelihood import energy_of
+from noneq.data import rows_like
 from noneq.run import Run
-from noneq.sampling import draw
-from noneq.verdict import Verdict, read_verdict
+from noneq.sampling import denoised, draw
 from noneq.verdict import score as log_density
 
 __all__ = ["bracket", "report", "sample", "score"]
@@ -33,7 +31,7 @@ def sample(run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, **how
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     x, log_w = draw(opened, n, weighted=weighted, track=tracked, **how)
     if denoise:
-        x = denoised(opened, opened.model()[0], x)
+        x = denoised(opened.model()[0], x, opened.recipe.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
@@ -79,49 +77,11 @@ def bracket(run: Path, how: Mapping[str, Any]) -> None:
 
 def report(run: Path, out: Path | None) -> None:
     """``noneq report``; of a run that is not bracketed yet, what there is."""
-    from noneq.figures import report_figure
+    from noneq.pictures import draw_report
 
-    opened = Run(run)
-    words, parts = f"not bracketed yet: noneq logz {run} does it", {}
-    if (run / "likelihood.json").exists():
-        verdict = read_verdict(opened, opened.model()[0])
-        words = "\n".join(verdict.words())
-        parts = {"estimate": _bracket_of(verdict), **_population(opened)}
-    figure = report_figure(run.resolve().name, words, opened.metrics.rows(), **parts)
     path = out or run / "report.png"
-    write(path, lambda part: figure.savefig(part, dpi=100))
+    draw_report(Run(run), path)
     say(f"{path}: training, log Z, weights, energies and samples on one page")
-
-
-def _population(run: Run) -> dict[str, Any]:
-    """Energies and samples, as the figures want them."""
-    from noneq.figures import Energies, Samples
-
-    data, noise, (energy, _) = run.data(), run.recipe.noise, run.model()
-    rng = torch.Generator(run.device).manual_seed(0)
-    walkers = load_tensors(run.folder / "population.safetensors", run.device)
-    train, test = (add_noise(part, noise, rng) for part in (data.train, data.test))
-    p = walkers["log_w"].softmax(0)
-    u, v, held_out = (energy_of(energy, x) for x in (train, walkers["x"], test))
-    x = walkers["x"][torch.multinomial(p, 400, True, generator=rng)]
-    clean = denoised(run, energy, x) if noise else None
-    return {
-        "energies": Energies(u, v, p, held_out),
-        "samples": Samples(train[:400], x, clean, data.columns),
-    }
-
-
-def _bracket_of(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as the figures want it."""
-    plain: dict[str, Any] = {"alarms": verdict.alarms}
-    for name, side in (("lower", verdict.lower), ("upper", verdict.upper)):
-        plain |= {name: side.value, f"{name}_stderr": side.stderr}
-    means = {**verdict.nll, "base": verdict.base["test"]}
-    plain["nll"] = {
-        name: {"value": m.value, "stderr_z": verdict.stderr, "stderr_data": m.stderr}
-        for name, m in means.items()
-    }
-    return plain
 
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:

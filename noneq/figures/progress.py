@@ -127,7 +127,7 @@ def _log_z(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
     line(ax, x, run["log_z"], RED, label="gradient walkers")
     line(ax, x, held, GREEN, label="held out ± 1 s.e.")
     ax.fill_between(x, held - stderr, held + stderr, color=GREEN, alpha=0.25, linewidth=0)
-    _renewals(ax, run)
+    _renewals(ax, run, told=False)  # the panel of the effective sample size tells
     sides = {
         side: (_number(estimate.get(side)), _number(estimate.get(f"{side}_stderr")))
         for side in ("lower", "upper")
@@ -253,11 +253,14 @@ def _risen(count: Array) -> NDArray[np.intp]:
     return known[(step > 0) | ((step < 0) & (count[known] > 0))]
 
 
-def _renewals(ax: Axes, run: Run) -> None:
-    x = run["iteration"]
-    _marks(ax, x[run["renewed"] == 1], 0.985, "v", "0.2", label="renewed")
-    _marks(ax, x[run["renewed"] == 0], 0.985, "v", "0.2", markerfacecolor="white", label="refused")
-    _marks(ax, x[run["rollback"] == 1], 0.985, "X", RED, label="rolled back")
+def _renewals(ax: Axes, run: Run, *, told: bool = True) -> None:
+    for event, value, marker, color, face, label in (
+        ("renewed", 1, "v", "0.2", "0.2", "renewed"),
+        ("renewed", 0, "v", "0.2", "white", "refused"),
+        ("rollback", 1, "X", RED, RED, "rolled back"),
+    ):
+        how = {"markerfacecolor": face, "label": label if told else None}
+        _marks(ax, run["iteration"][run[event] == value], 0.985, marker, color, **how)
 
 
 def _marks(ax: Axes, x: Array, height: float, marker: str, color: str, **how: Any) -> None:

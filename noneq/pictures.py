@@ -1,0 +1,76 @@
+"""The pictures of a run: samples beside its data, and a page that tells how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noneq.checkpoint import load_tensors, write
+from noneq.data import DataSet, add_noise
+from noneq.figures import Energies, Samples, report_figure, samples_figure
+from noneq.likelihood import energy_of
+from noneq.run import Run
+from noneq.sampling import denoised
+from noneq.verdict import Verdict, read_verdict
+
+__all__ = ["draw_report", "draw_samples"]
+
+
+def draw_samples(run: Run, data: DataSet, path: Path) -> None:
+    """Data, samples of the bracketed population and, of images, their denoised means."""
+    figure = samples_figure(*_samples(run, data))
+    write(path, lambda part: figure.savefig(part, dpi=110))
+
+
+def draw_report(run: Run, path: Path) -> None:
+    """Verdict, training, energies and samples on one page; before the bracket, what there is."""
+    words = f"not bracketed yet: noneq logz {run.folder} does it"
+    parts: dict[str, Any] = {}
+    if run.bracketed:
+        data, verdict = run.data(), read_verdict(run, run.model()[0])
+        words = "\n".join(verdict.words())
+        parts = {
+            "estimate": _bracket_of(verdict),
+            "energies": _energies(run, data),
+            "samples": _samples(run, data),
+        }
+    figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
+    write(path, lambda part: figure.savefig(part, dpi=100))
+
+
+def _samples(run: Run, data: DataSet) -> Samples:
+    """Images as the model sees them, tables in the units of their columns."""
+    noise, (energy, _) = run.recipe.noise, run.model()
+    rng = torch.Generator(run.device).manual_seed(run.seed)
+    table = data.kind == "table"
+    n = 1000 if table else 64
+    walkers = load_tensors(run.folder / "population.safetensors", run.device)
+    x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
+    rows = add_noise(data.train[:n], noise, rng)
+    if table:
+        return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
+    return Samples(rows, x, denoised(energy, x, noise) if noise else None)
+
+
+def _energies(run: Run, data: DataSet) -> Energies:
+    noise, (energy, _) = run.recipe.noise, run.model()
+    rng = torch.Generator(run.device).manual_seed(run.seed)
+    walkers = load_tensors(run.folder / "population.safetensors", run.device)
+    rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
+    train, model, test = (energy_of(energy, x) for x in rows)
+    return Energies(train, model, walkers["log_w"].softmax(0), test)
+
+
+def _bracket_of(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as the figures want it."""
+    plain: dict[str, Any] = {"alarms": verdict.alarms}
+    for name, side in (("lower", verdict.lower), ("upper", verdict.upper)):
+        plain |= {name: side.value, f"{name}_stderr": side.stderr}
+    means = {**verdict.nll, "base": verdict.base["test"]}
+    plain["nll"] = {
+        name: {"value": m.value, "stderr_z": verdict.stderr, "stderr_data": m.stderr}
+        for name, m in means.items()
+    }
+    return plain
