@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["load", "load_tensors", "save_json", "save_tensors", "store", "write"]
+__all__ = ["load", "load_tensors", "moved", "save_json", "save_tensors", "store", "write"]
 
 FORMAT = 1
 
@@ -47,8 +47,8 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
             old.unlink(missing_ok=True)
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The tree that `store` was given, its tensors on ``device``, bit for bit.
+def load(folder: Path) -> dict[str, Any]:
+    """The tree that `store` was given, bit for bit, its tensors on the cpu.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -66,8 +66,19 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise FileNotFoundError(f"{folder}: holds no checkpoint (state.json)") from None
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}): the run cannot go on from it") from error
-    tree = _tree(plain, load_tensors(folder / Path(name).name, device))
+    tree = _tree(plain, load_tensors(folder / Path(name).name))
     assert isinstance(tree, dict)
+    return tree
+
+
+def moved(tree: Any, device: torch.device | str) -> Any:
+    """A tree with its tensors on that device."""
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, Mapping):
+        return {key: moved(value, device) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(moved(value, device) for value in tree)
     return tree
 
 

@@ -257,7 +257,7 @@ class Run:
             ValueError: it is damaged, or belongs to another model.
         """
         state = self.folder / "state"
-        tree = checkpoint.load(state, self.device)
+        tree = checkpoint.load(state)
         try:
             session.load_state_dict(tree)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -75,7 +75,7 @@ def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
 def _chains(
     run: Run, energy: Tilted, kernel: MALA, moves: int, rng: torch.Generator, track: Track
 ) -> Walkers:
-    trained = checkpoint.load(run.folder / "state", run.device)["trained"]
+    trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
     if trained is None:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
     saved = {**trained["walkers"], "current": False}  # they belong to the latest parameters

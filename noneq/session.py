@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from noneq.checkpoint import moved
 from noneq.energies import Tilted
 from noneq.kernels import MALA
 from noneq.models import build
@@ -180,10 +181,10 @@ class Session:
         self.energy.load_state_dict(saved["energy"])
         self._average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.rng.set_state(saved["rng"].cpu())
+        self.rng.set_state(saved["rng"])
         self.trained = None
         if saved["trained"] is not None:
-            self.trained = self._restored(saved["trained"])
+            self.trained = self._restored(moved(saved["trained"], self.data.device))
 
     def _restored(self, saved: Mapping[str, Any]) -> Trained:
         held, trust = saved["held_out"], None
