@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["load", "load_tensors", "moved", "save_json", "save_tensors", "store", "write"]
+__all__ = ["load", "load_tensors", "moved", "save_json", "save_tensors", "store", "sweep", "write"]
 
 FORMAT = 1
 
@@ -45,6 +45,13 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
     for old in folder.glob("tensors-*"):
         if old.name != name:
             old.unlink(missing_ok=True)
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the parts of files that a killed process was writing."""
+    for part in folder.glob(".*.part.*"):
+        part.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -201,6 +201,7 @@ class Run:
             OSError: the disk is full, or the folder is not writable any more; the last checkpoint
                 is intact.
         """
+        checkpoint.sweep(self.folder)
         self.metrics.trim(session.iteration)
         if not session.iteration:
             self.save(session)

@@ -162,7 +162,7 @@ def test_kill_9_while_writing(tmp_path):
         tree = checkpoint.load(tmp_path)
         assert bool((tree["t"] == tree["i"]).all())
     checkpoint.store(tmp_path, {"i": 0})  # which sweeps what the killed ones left
-    assert sorted(p.suffix for p in tmp_path.iterdir() if "tensors" in p.name) == [".safetensors"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_no_checkpoint(tmp_path):
