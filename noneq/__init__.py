@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from noneq.energies import GeometricPath, Tempered, Tilted, evaluate
     from noneq.estimate import NLL, Estimate
     from noneq.gaussians import Gaussian, GaussianMixture
-    from noneq.kernels import MALA, ULA, Chain, Repeat, State
+    from noneq.kernels import HMC, MALA, ULA, Chain, Repeat, State
     from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
     from noneq.recipe import Recipe
@@ -38,7 +38,7 @@ _HOME = {
     "energies": ("GeometricPath", "Tempered", "Tilted", "evaluate"),
     "estimate": ("NLL", "Estimate"),
     "gaussians": ("Gaussian", "GaussianMixture"),
-    "kernels": ("MALA", "ULA", "Chain", "Repeat", "State"),
+    "kernels": ("HMC", "MALA", "ULA", "Chain", "Repeat", "State"),
     "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
     "recipe": ("Recipe",),
@@ -54,7 +54,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
+    "HMC", "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
     "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Recipe",
     "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State", "Tempered",
     "Tilted", "Trained", "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate",

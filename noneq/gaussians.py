@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
 from noneq.energies import Cache
 
-__all__ = ["Gaussian", "GaussianMixture"]
+__all__ = ["Gaussian", "GaussianMixture", "local_covariance"]
 
 
 class Gaussian(nn.Module):
@@ -232,6 +232,29 @@ class GaussianMixture(nn.Module):
     def log_z(self) -> float:
         """0: the mixture is normalised."""
         return 0.0
+
+
+def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
+    """The pooled covariance of the rows about the centres of their clusters, plus ``noise^2``.
+
+    It is as wide as a mode is, not as the data are: a preconditioner for moves within modes.
+    Clusters by k-means, the covariance by Ledoit and Wolf (2004).
+
+    Arguments:
+        x: rows (M, *shape).
+        clusters: K, at most M.
+        noise: standard deviation of Gaussian noise that the data will have added.
+        seed: of k-means.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.covariance import ledoit_wolf
+
+    flat = x.detach().flatten(1).double().cpu().numpy()
+    found = KMeans(clusters, n_init=3, random_state=seed).fit(flat)
+    residuals = flat - found.cluster_centers_[found.labels_]
+    c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    return Cholesky(c + noise**2 * torch.eye(len(c)), dtype).to(x.device)
 
 
 def _positive_masses(masses: Tensor, count: int) -> None:

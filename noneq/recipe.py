@@ -32,7 +32,8 @@ class Recipe:
         walkers: walkers that feed the gradient.
         held_out: walkers on the same path that do not: their log Z is unbiased (a multiple of 8).
         moves: kernel moves an iteration.
-        step_size: h of the first move; adapted to 0.6 acceptance from then on.
+        leaps: gradient steps of a move: 1: MALA, more: Hamiltonian Monte Carlo.
+        step_size: h of the first move; adapted to its acceptance from then on.
         tau: trust region, nats of effective sample size an optimiser step may cost; 0: plain
             steps.
         tau_end: tau falls linearly to this fraction of itself.
@@ -63,6 +64,7 @@ class Recipe:
     walkers: int = 512
     held_out: int = 128
     moves: int = 8
+    leaps: int = 1
     step_size: float = 0.3
     tau: float = 0.2
     tau_end: float = 0.05
@@ -89,7 +91,7 @@ class Recipe:
         for name in ("tau_end", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
-        for name in ("width", "depth", "z_temperatures"):
+        for name in ("width", "depth", "leaps", "z_temperatures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau"):
@@ -153,17 +155,20 @@ def choose(
             choice = replace(
                 choice,
                 net="convnet",
-                width=16,
+                width=8,
                 depth=3,
-                walkers=256,
+                walkers=192,
                 held_out=64,
-                moves=4,
+                moves=1,
+                leaps=4,
+                step_size=0.05,
                 tau=0.05,
-                batch=256,
+                renew=0,
+                batch=min(128, rows),
                 seconds=660.0,
-                z_walkers=128,
-                z_temperatures=1000,
-                z_equilibrate=1000,
+                z_walkers=320,
+                z_temperatures=500,
+                z_equilibrate=500,
                 threads=0,
             )
     known = {f.name for f in fields(Recipe)}

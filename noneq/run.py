@@ -28,9 +28,8 @@ from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.energies import Tilted
 from noneq.guard import locked
-from noneq.kernels import MALA
 from noneq.metrics import Metrics, line
-from noneq.models import load_model, save_model
+from noneq.models import Move, load_model, save_model
 from noneq.recipe import Recipe
 from noneq.session import Session
 from noneq.training import Record
@@ -265,6 +264,6 @@ class Run:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
 
-    def model(self) -> tuple[Tilted, MALA]:
+    def model(self) -> tuple[Tilted, Move]:
         """The model to keep, and one move for its walkers."""
         return load_model(self.folder / "model.safetensors", self.recipe, self.shape, self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from noneq import checkpoint
 from noneq.energies import Energy, GeometricPath, Tilted, evaluate
-from noneq.kernels import MALA
+from noneq.models import Move
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
 from noneq.walkers import Walkers
@@ -73,14 +74,14 @@ def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
 
 
 def _chains(
-    run: Run, energy: Tilted, kernel: MALA, moves: int, rng: torch.Generator, track: Track
+    run: Run, energy: Tilted, kernel: Move, moves: int, rng: torch.Generator, track: Track
 ) -> Walkers:
     trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
     if trained is None:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
     saved = {**trained["walkers"], "current": False}  # they belong to the latest parameters
     walkers = Walkers.from_state_dict(saved, energy).reweight(energy)
-    kernel = MALA(trained["step_size"], kernel.factor)
+    kernel = replace(kernel, h=trained["step_size"])
     for _ in track(range(moves), "moving"):
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
     return walkers

@@ -21,8 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noneq.checkpoint import moved
 from noneq.energies import Tilted
-from noneq.kernels import MALA
-from noneq.models import build
+from noneq.models import Move, build
 from noneq.recipe import Recipe
 from noneq.training import Record, Trained, train
 from noneq.trust import TrustRegion
@@ -195,13 +194,13 @@ class Session:
             saved["iteration"],
             Walkers.from_state_dict(saved["walkers"], self.energy),
             None if held is None else Walkers.from_state_dict(held, self.energy),
-            MALA(saved["step_size"], self.kernel.factor),
+            replace(self.kernel, h=saved["step_size"]),
             trust,
         )
 
 
 def _trained(trained: Trained, energy: Tilted) -> dict[str, Any]:
-    assert isinstance(trained.kernel, MALA)
+    assert isinstance(trained.kernel, Move)
     return {
         "iteration": trained.iteration,
         "walkers": trained.walkers.state_dict(energy),

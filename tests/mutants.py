@@ -44,7 +44,7 @@ GAUSSIANS = "gaussians.py"
 
 RATIO = ("test_kernels.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
 CONTRACT = ("test_kernels.py::test_contract",)
-INVARIANT = ("test_kernels.py::test_mala_leaves_the_target_invariant",)
+INVARIANT = ("test_kernels.py::test_exact_kernels_leave_the_target_invariant",)
 FRESH = ("test_kernels.py::test_fresh_is_what_the_first_kernel_needs",)
 ALGEBRA = ("test_walkers.py::test_any_sequence_of_events_is_the_ratio_of_path_densities",)
 PERMUTES = ("test_walkers.py::test_resampling_permutes_everything_a_walker_owns",)

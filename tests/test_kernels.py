@@ -13,6 +13,7 @@ from torch import nn
 from torch.distributions import MultivariateNormal
 
 from noneq import (
+    HMC,
     MALA,
     ULA,
     Chain,
@@ -39,9 +40,11 @@ KERNELS = {  # name: (step size, factor) -> kernel, and how many moves it makes
     "Repeat ULA": (lambda h, f: Repeat(ULA(h, f), 3), 3),
     "Repeat MALA": (lambda h, f: Repeat(MALA(h, f), 3), 3),
     "Chain MALA ULA": (lambda h, f: Chain((MALA(h, f), ULA(h / 2, f))), 2),
+    "HMC": (lambda h, f: HMC(h / 2, f, 2), 2),
+    "Chain HMC ULA": (lambda h, f: Chain((HMC(h, f, 3), ULA(h, f))), 4),
     "Chain ULA MALA": (lambda h, f: Chain((ULA(h, f), MALA(2 * h, f), MALA(h, f))), 3),
 }
-EXACT = ("MALA", "Repeat MALA")
+EXACT = ("MALA", "Repeat MALA", "HMC")
 every_kernel = pytest.mark.parametrize("name", KERNELS)
 
 
@@ -146,7 +149,7 @@ def test_moves_do_not_depend_on_the_other_walkers_energies(name):
 
 
 @pytest.mark.parametrize("h", [0.0, -0.1, math.nan, math.inf])
-@pytest.mark.parametrize("kernel", [ULA, MALA])
+@pytest.mark.parametrize("kernel", [ULA, MALA, HMC])
 def test_step_size_errors(kernel, h):
     with pytest.raises(ValueError, match="step size h must be positive and finite"):
         kernel(h)
@@ -161,7 +164,7 @@ def test_composition_errors():
 
 def test_fresh_is_what_the_first_kernel_needs():
     assert [KERNELS[name][0](0.1, Identity()).fresh for name in KERNELS] == [
-        False, True, True, False, True, True, False,
+        False, True, True, False, True, True, True, True, False,
     ]  # fmt: skip
 
 
@@ -328,7 +331,7 @@ def test_distribution_along_a_path(name, h, target):
     assert_exact(walkers, Grid.of(energy, dim), f"{name}, {kind}")
 
 
-@pytest.mark.parametrize("kernel", [ULA, MALA])
+@pytest.mark.parametrize("kernel", [ULA, MALA, HMC])
 def test_every_preconditioner_samples_the_same_target(kernel):
     # seed 12; 100 islands of 1,000
     grid = Grid.of(banana, 2)
@@ -375,7 +378,7 @@ def test_ula_at_a_large_step_on_a_skewed_target():
 
 @pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("target", TARGETS)
-def test_mala_leaves_the_target_invariant(name, target):
+def test_exact_kernels_leave_the_target_invariant(name, target):
     # seed 15; 100,000 exact samples, still exact after the moves, at a small and a large step
     energy, dim = TARGETS[target]
     grid = Grid.of(energy, dim)
@@ -437,7 +440,8 @@ def test_a_gradient_that_is_not_finite_is_rejected_too():
 def test_tune_steers_acceptance_to_the_goal(goal, h):
     # seed 18; 2,000 walkers: one acceptance has a standard error below 0.012
     one = MALA(h, goal=goal, rate=1.0)
-    for kernel in (one, Repeat(one, 2), Chain((one, one))):
+    hmc = HMC(h, leaps=3, goal=goal, rate=1.0)
+    for kernel in (one, Repeat(one, 2), Chain((one, one)), hmc):
         rng, name = seeded(18), type(kernel).__name__
         walkers = Walkers.at(torch.zeros(2000, 2), banana)
         accepted = []

@@ -11,6 +11,7 @@ the state must have been evaluated under that model: such kernels say ``fresh = 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
@@ -20,7 +21,10 @@ from torch import Tensor
 
 from noneq.energies import Cache, Energy, parts
 
-__all__ = ["Chain", "Info", "Kernel", "Repeat", "State", "apply_in_parts", "each", "where"]
+__all__ = [
+    "Chain", "Info", "Kernel", "Repeat", "State", "adapted", "apply_in_parts", "check_step",
+    "each", "share", "where",
+]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
 Info = dict[str, Tensor]
@@ -104,6 +108,24 @@ def apply_in_parts(
     assert whole is not None
     total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
     return whole, torch.cat(increments), total
+
+
+def check_step(h: float) -> None:
+    """Raise ValueError unless h is a step size."""
+    if not (math.isfinite(h) and h > 0):
+        raise ValueError(f"the step size h must be positive and finite, got {h}")
+
+
+def share(which: Tensor) -> Tensor:
+    """Of the walkers (N,) for which it is true."""
+    return which.float().mean()
+
+
+def adapted(h: float, info: Info, goal: float, rate: float) -> float:
+    """``h exp(rate (accept - goal))``; h itself if no acceptance was observed."""
+    if "accept" not in info:
+        return h
+    return h * math.exp(rate * (float(info["accept"]) - goal))
 
 
 @dataclass(frozen=True)

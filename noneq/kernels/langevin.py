@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Energy, Solvable, evaluate, faulty
-from noneq.kernels.base import Info, State, where
+from noneq.kernels.base import Info, State, adapted, check_step, share, where
 
 __all__ = ["MALA", "ULA", "default_kernel"]
 
@@ -23,15 +23,6 @@ def _square(a: Tensor) -> Tensor:
 
 def _sum(a: Tensor) -> Tensor:
     return a.flatten(1).sum(1)
-
-
-def _share(which: Tensor) -> Tensor:
-    return which.float().mean()
-
-
-def _check_step(h: float) -> None:
-    if not (math.isfinite(h) and h > 0):
-        raise ValueError(f"the step size h must be positive and finite, got {h}")
 
 
 def _propose(
@@ -83,7 +74,7 @@ class ULA:
     refresh: bool = False
 
     def __post_init__(self) -> None:
-        _check_step(self.h)
+        check_step(self.h)
 
     @property
     def fresh(self) -> bool:
@@ -130,7 +121,7 @@ class MALA:
     fresh = True
 
     def __post_init__(self) -> None:
-        _check_step(self.h)
+        check_step(self.h)
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
@@ -142,15 +133,12 @@ class MALA:
         )
         # false for NaN; an energy of -inf is a fault, not a mode
         accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
-        info = {"accept": _share(accept), "fault": _share(faulty(new.u))}
+        info = {"accept": share(accept), "fault": share(faulty(new.u))}
         return where(accept, new, state), torch.zeros_like(log_ratio), info
 
     def tune(self, info: Info) -> MALA:
         """Follow the acceptance to the goal; itself, if none was observed."""
-        if "accept" not in info:
-            return self
-        gap = float(info["accept"]) - self.goal
-        return replace(self, h=self.h * math.exp(self.rate * gap))
+        return replace(self, h=adapted(self.h, info, self.goal, self.rate))
 
     def scaled(self, by: float) -> MALA:
         """Step size ``by h``."""
