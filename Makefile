@@ -36,6 +36,8 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.mixture
 	$(BIN)/python -m benchmarks.gradient
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
+	$(BIN)/python -m benchmarks.audit
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

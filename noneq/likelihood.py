@@ -50,7 +50,7 @@ def log_z(
     Arguments:
         energy: U, any callable ``(B, *shape) -> (B,)``.
         base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
-            fitted to the data.
+            fitted to the data and their noise.
         data: rows (M, *shape) that the model is meant for; backward chains start from half of
             them. Without data a mode that the base does not reach cannot be noticed.
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
@@ -79,7 +79,7 @@ def log_z(
         raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
     if data is not None:
         check_rows(data)
-    base = _base(energy, base, data)
+    base = _base(energy, base, data, noise)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
     if data is not None:
         data = add_noise(data, noise, rng)
@@ -176,12 +176,12 @@ def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
         return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
 
 
-def _base(energy: Energy, base: Solvable | None, data: Tensor | None) -> Solvable:
+def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
     base = base or getattr(energy, "base", None)
     if base is None:
         if data is None:
             raise ValueError("log_z needs a base with known log Z, or data to fit a Gaussian to")
-        return Gaussian.fit(data)
+        return Gaussian.fit(data, noise=noise)
     if not isinstance(base, Solvable):
         raise ValueError(
             f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"

@@ -45,9 +45,9 @@ def falling(energy: Energy, x: Tensor, *, rays: int = 128, steps: int = 30) -> s
     if float(growth[worst]) > x[0].numel() * math.log(2):
         return None
     return (
-        f"along a ray out of the data the energy goes from {float(near[worst]):.4g} at distance "
-        f"{radius:.3g} to {float(far[worst]):.4g} at twice that: exp(-U) has no finite "
-        "integral there, and no number of walkers would show it; add what confines, e.g. a base: "
+        "exp(-U) has no finite integral: along a ray out of the data the energy goes from "
+        f"{float(near[worst]):.4g} at distance {radius:.3g} to {float(far[worst]):.4g} at twice "
+        "that, and no number of walkers would show it; add what confines, e.g. a base: "
         "noneq.Tilted(base, net)"
     )
 

@@ -345,6 +345,18 @@ def test_the_energys_own_base_or_a_fitted_gaussian_are_the_default():
     assert right(fitted, exact)
 
 
+def test_the_fitted_base_has_the_datas_noise():
+    # columns that never change have no variance but that of the noise
+    model = Gaussian(torch.tensor([0.3, 1.0]), Diagonal(torch.tensor([1.1, 0.5])))
+    data = torch.stack([torch.randn(300, generator=seeded(1)), torch.ones(300)], 1)
+    options = {"noise": 0.5, "n": 64, "temperatures": 20, "equilibrate": 5}
+    z = noneq.log_z(lambda x: model(x), data=data, **options)
+    base = Gaussian.fit(data, noise=0.5)
+    assert z.lower == noneq.log_z(model, base, data, **options).lower
+    assert z.bracketed
+    assert right(z, model.log_z())
+
+
 def test_a_function_written_with_numpy_semantics_is_an_energy():
     # banana: x_1 standard normal, x_2 normal about x_1^2: log Z = log 2 pi, by the shear
     def banana(x):
