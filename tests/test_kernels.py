@@ -40,7 +40,7 @@ KERNELS = {  # name: (step size, factor) -> kernel, and how many moves it makes
     "Repeat ULA": (lambda h, f: Repeat(ULA(h, f), 3), 3),
     "Repeat MALA": (lambda h, f: Repeat(MALA(h, f), 3), 3),
     "Chain MALA ULA": (lambda h, f: Chain((MALA(h, f), ULA(h / 2, f))), 2),
-    "HMC": (lambda h, f: HMC(h / 2, f, 2), 2),
+    "HMC": (lambda h, f: HMC(h / 4, f, 2), 2),
     "Chain HMC ULA": (lambda h, f: Chain((HMC(h, f, 3), ULA(h, f))), 4),
     "Chain ULA MALA": (lambda h, f: Chain((ULA(h, f), MALA(2 * h, f), MALA(h, f))), 3),
 }
