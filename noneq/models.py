@@ -36,6 +36,8 @@ def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Tilted, Move]:
     """
     base = Gaussian.fit(train, recipe.base, noise=recipe.noise)
     factor: Factor = base.factor
+    if recipe.clusters > len(train):
+        raise ValueError(f"clusters must be at most the {len(train)} training rows")
     if recipe.clusters > 1:
         factor = local_covariance(train, recipe.clusters, noise=recipe.noise, seed=seed)
     energy = Tilted(base, network(recipe, train.shape[1:], seed)).to(train.device)
@@ -45,7 +47,7 @@ def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Tilted, Move]:
 def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
     """The recipe's network for rows of that shape; torch's global generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the cpu alone
         if recipe.net == "mlp":
             return MLP(shape, recipe.width, recipe.depth)
         if recipe.net == "convnet":
@@ -63,11 +65,12 @@ def _kernel(recipe: Recipe, factor: Factor) -> Move:
     return HMC(recipe.step_size, factor, recipe.leaps)
 
 
-def save_model(path: Path, energy: Tilted, kernel: Move) -> None:
+def save_model(path: Path, energy: Tilted, kernel: Move, recipe: Recipe) -> None:
     """Write the energy's parameters and buffers, and its walkers' preconditioner."""
     tensors = dict(energy.state_dict())
     factor = kernel.factor
-    if isinstance(factor, nn.Module) and factor is not getattr(energy.base, "factor", None):
+    if recipe.clusters > 1:  # else it is the base's own
+        assert isinstance(factor, Cholesky)
         tensors |= {_OWN + name: t for name, t in factor.state_dict().items()}
     save_tensors(path, tensors, format="noneq")
 
@@ -89,7 +92,7 @@ def load_model(
     try:
         energy.load_state_dict(rest)
         factor: Factor = base.factor
-        if own:
+        if recipe.clusters > 1:
             pooled = Cholesky(torch.eye(len(own["root"])))
             pooled.load_state_dict(own)
             factor = pooled.to(device)

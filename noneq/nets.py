@@ -65,12 +65,12 @@ class ConvNet(nn.Module):
     def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
         super().__init__()
         channels, height, breadth = _image(shape)
+        if min(height, breadth) < 2**depth:
+            raise ValueError(f"{depth} halvings are too many for images of shape {tuple(shape)}")
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1), nn.SiLU()]
         for _ in range(depth):
             layers += [nn.Conv2d(width, 2 * width, 4, 2, 1), nn.SiLU()]
             width, height, breadth = 2 * width, height // 2, breadth // 2
-        if min(height, breadth) < 1:
-            raise ValueError(f"{depth} halvings are too many for images of shape {tuple(shape)}")
         self.net = nn.Sequential(*layers, nn.Flatten())
         self.out = _zero(nn.Linear(width * height * breadth, 1))
 

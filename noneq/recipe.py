@@ -97,8 +97,13 @@ class Recipe:
         for name in ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if self.z_walkers < 16 or self.z_walkers % 16:
-            raise ValueError(f"z_walkers must be a multiple of 16, got {self.z_walkers}")
+        if self.z_walkers < 32 or self.z_walkers % 16:
+            raise ValueError(
+                f"z_walkers must be a multiple of 16, 32 or more, got {self.z_walkers}"
+            )
+        for name in ("longest", "step_size"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is a finite number > 0, got {getattr(self, name)}")
         self.settings()  # which checks the rest
 
     def settings(self) -> Settings:

@@ -5,6 +5,7 @@ config.json            data, recipe, seed: all that was chosen
 metrics.jsonl          one line for each logged iteration
 model.safetensors      the model to keep: the moving average of the parameters
 state/                 what resuming needs: walkers, optimiser, random numbers, adaptation
+good/                  the same, of the last good state: where a run that diverges goes back to
 likelihood.json        the bracket of log Z with the mark of the parameters it belongs to, NLLs
 population.safetensors the weighted walkers that the bracket came from
 samples.png            samples of the model beside the data
@@ -18,14 +19,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
+from noneq.devices import usable
 from noneq.energies import Tilted
 from noneq.guard import locked
 from noneq.metrics import Metrics, line
@@ -38,9 +41,12 @@ from noneq.version import __version__
 __all__ = ["DivergedError", "RolledBack", "Run"]
 
 TRIES = 3
+GOOD = 100  # iterations between the states that a run may go back to
 _CHANGEABLE = ("seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "threads")
-_FILES = ("config.json", "metrics.jsonl", "model.safetensors", "likelihood.json")
-_MORE = ("population.safetensors", "samples.png", "report.png")
+_FILES = (
+    "config.json", "metrics.jsonl", "model.safetensors", "likelihood.json",
+    "population.safetensors", "samples.png", "report.png",
+)  # fmt: skip
 
 
 class DivergedError(RuntimeError):
@@ -48,7 +54,7 @@ class DivergedError(RuntimeError):
 
 
 class RolledBack(NamedTuple):
-    """A run diverged and went back to its last checkpoint, with a smaller tau."""
+    """A run diverged and went back to its last good state, with a smaller tau."""
 
     iteration: int
     """where it goes on"""
@@ -62,13 +68,14 @@ class Run:
 
     Arguments:
         folder: of the run.
+        device: default: the one that it was begun on.
 
     Raises:
         FileNotFoundError: no run is there.
-        ValueError: its config.json is damaged or of a later version.
+        ValueError: its config.json is damaged or of a later version; no such device here.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, device: str = "") -> None:
         self.folder = Path(folder)
         self.metrics = Metrics(self.folder / "metrics.jsonl")
         path = self.folder / "config.json"
@@ -81,11 +88,12 @@ class Run:
             self.recipe = Recipe(**self.config["recipe"])
             self.shape: tuple[int, ...] = tuple(self.config["data"]["shape"])
             self.scaling = Scaling.from_plain(self.config["data"]["scaling"])
-            self.seed, self.device = int(self.config["seed"]), torch.device(self.config["device"])
+            self.seed, begun_on = int(self.config["seed"]), str(self.config["device"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}: damaged, or of another version of noneq ({error!r})"
             ) from error
+        self.device = torch.device(usable(device or begun_on))
 
     @classmethod
     def create(
@@ -115,6 +123,8 @@ class Run:
             OSError: it cannot be made or written to.
         """
         folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
         there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
         if "config.json" in there and not overwrite:
             raise FileExistsError(
@@ -127,7 +137,8 @@ class Run:
             )
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            for path in (*map(folder.joinpath, _FILES + _MORE), *folder.glob("state/*")):
+            own = [folder / name for name in _FILES]
+            for path in (*own, *folder.glob("state/*"), *folder.glob("good/*")):
                 path.unlink(missing_ok=True)
             config = {
                 "noneq": __version__,
@@ -174,7 +185,7 @@ class Run:
             )
         return data.to(self.device)
 
-    def locked(self) -> Any:
+    def locked(self) -> AbstractContextManager[None]:
         """A context in which no other process may change the run; raises `BusyError`."""
         return locked(self.folder)
 
@@ -204,6 +215,7 @@ class Run:
         self.metrics.trim(session.iteration)
         if not session.iteration:
             self.save(session)
+            checkpoint.store(self.folder / "good", session.state_dict())
         while True:
             try:
                 yield from self._go_on(session, stop, every)
@@ -219,7 +231,9 @@ class Run:
         for record in session:
             if record.iteration % 10 == 1 or record.renewed is not None or session.progress >= 1:
                 self.metrics.add(line(record, session))
-            if time.monotonic() - saved >= every and session.watch.healthy:
+            if record.iteration % GOOD == 0 and session.watch.healthy:
+                checkpoint.store(self.folder / "good", session.state_dict())
+            if time.monotonic() - saved >= every:
                 self.save(session)
                 saved = time.monotonic()
             yield record
@@ -227,18 +241,20 @@ class Run:
                 return
 
     def _roll_back(self, session: Session, error: FloatingPointError) -> RolledBack:
-        """Go back to the last checkpoint with half the tau; give up after three times."""
+        """Go back to the last good state with half the tau; give up after three times."""
         iteration, caution = session.iteration, session.caution / 2
+        spent = session.seconds  # the time is gone, whatever came of it
+        self.restore(session, "good")
+        self.metrics.trim(session.iteration)
+        session.seconds = spent
+        self.save(session)
         if caution < 2.0**-TRIES:
             raise DivergedError(
                 f"{self.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
-                f"with half the tau ({error}). The last good state is kept. Try more moves "
+                f"with half the speed ({error}). The last good state is kept. Try more moves "
                 "(--moves), more noise (--noise) or a smaller network (--width)"
             ) from error
-        spent = session.seconds  # the time is gone, whatever came of it
-        self.restore(session)
-        session.caution, session.seconds = caution, spent
-        self.metrics.trim(session.iteration)
+        session.caution = caution
         back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
         self.metrics.add({**back._asdict(), "rollback": True})
         self.save(session)
@@ -246,17 +262,23 @@ class Run:
 
     def save(self, session: Session) -> None:
         """Checkpoint: the model to keep, and all that resuming needs."""
-        save_model(self.folder / "model.safetensors", session.average, session.kernel)
+        save_model(self.folder / "model.safetensors", session.average, session.kernel, self.recipe)
         checkpoint.store(self.folder / "state", session.state_dict())
 
-    def restore(self, session: Session) -> None:
-        """Bring a session to the last checkpoint.
+    def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
+        """Bring a session to the last checkpoint, or to the last good state.
 
         Raises:
             FileNotFoundError: there is none.
             ValueError: it is damaged, or belongs to another model.
         """
-        state = self.folder / "state"
+        begun_on = torch.device(self.config["device"])
+        if self.device.type != begun_on.type:
+            raise ValueError(
+                f"{self.folder}: was begun on {begun_on}, whose random numbers {self.device} "
+                "cannot go on with: resume it there (sample, score and logz work anywhere)"
+            )
+        state = self.folder / which
         tree = checkpoint.load(state)
         try:
             session.load_state_dict(tree)
@@ -265,5 +287,15 @@ class Run:
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
 
     def model(self) -> tuple[Tilted, Move]:
-        """The model to keep, and one move for its walkers."""
-        return load_model(self.folder / "model.safetensors", self.recipe, self.shape, self.device)
+        """The model to keep, and one move for its walkers.
+
+        Raises ValueError where its file is damaged, or of another model.
+        """
+        path = self.folder / "model.safetensors"
+        try:
+            return load_model(path, self.recipe, self.shape, self.device)
+        except ValueError as error:
+            again = f"noneq train --out {self.folder} --resume"
+            raise ValueError(
+                f"{error}; {again} writes it anew from the last checkpoint"
+            ) from error

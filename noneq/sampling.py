@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.energies import Energy, GeometricPath, Tilted, evaluate
+from noneq.energies import Energy, GeometricPath, Tilted, evaluate, full_precision
 from noneq.models import Move
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
@@ -19,6 +19,7 @@ from noneq.walkers import Walkers
 __all__ = ["denoised", "draw"]
 
 
+@full_precision()
 def draw(
     run: Run,
     n: int,
@@ -41,7 +42,7 @@ def draw(
         seed: of everything.
         track: shows progress, see `noneq.log_z`.
 
-    Raises ValueError for fewer than one sample, or weighted chains of another number.
+    Raises ValueError for fewer than one sample, or more than there are chains.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
@@ -55,10 +56,10 @@ def draw(
         path = GeometricPath(energy.base, energy)
         many, steps = 8 * -(-least // 8), run.recipe.z_temperatures
         walkers, _ = population(path, many, steps, rng=rng, kernel=kernel, track=track)
-    if not weighted:
-        return walkers.equal(n, rng), torch.full((n,), -math.log(n), dtype=torch.float64)
     if len(walkers) < n:
         raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")
+    if not weighted:
+        return walkers.equal(n, rng), torch.full((n,), -math.log(n), dtype=torch.float64)
     log_w = walkers.log_w[:n]
     return walkers.x[:n], log_w - log_w.logsumexp(0)
 

@@ -13,14 +13,15 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from noneq.checkpoint import moved
 from noneq.energies import Tilted
+from noneq.likelihood import mean_energy
 from noneq.models import Move, build
 from noneq.recipe import Recipe
 from noneq.training import Record, Trained, train
@@ -29,26 +30,35 @@ from noneq.walkers import Walkers
 
 __all__ = ["Session", "Watch"]
 
+Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass
 class Watch:
-    """Tells a run that diverges by its running NLL; a smooth mean over ``memory`` iterations.
+    """Tells a run that diverges by its running NLL, a smooth mean over some iterations.
 
-    It has diverged where that mean is more than ``margin`` nats above the first one (the base's)
-    or above the best one so far.
+    It has diverged where that mean is more than ``margin`` nats above the base's own NLL, above
+    the best since log Z was known anew (the start, or a renewal), or above the best that was
+    known so. Nothing is judged before ``least`` iterations have been seen.
+
+    Arguments:
+        base: NLL of the base.
+        margin: in nats; more than a batch's mean may stray.
+        least: iterations.
     """
 
+    base: float
     margin: float
-    memory: float = 0.96
+    least: int = 25
+    seen: int = 0
     mean: float = math.nan
-    first: float = math.nan
     best: float = math.inf
-    anew: bool = False
+    known: float = math.inf
 
     @property
     def healthy(self) -> bool:
         """Whether it is near its best: a state worth going back to."""
-        return not self.mean - self.best > self.margin / 4
+        return self.seen < self.least or not self.mean - self.best > self.margin / 4
 
     def see(self, nll: float, *, renewed: bool = False) -> None:
         """Judge one iteration. One that ends in a renewal is the last under its log Z.
@@ -57,18 +67,21 @@ class Watch:
         """
         if math.isnan(nll):  # log Z unknown: nothing to judge by
             return
-        if math.isnan(self.first):
-            self.first = self.mean = nll
-        if self.anew:
-            self.mean, self.best = nll, math.inf
-        self.anew = renewed
-        self.mean = self.memory * self.mean + (1 - self.memory) * nll
-        self.best = min(self.best, self.mean)
-        if not self.mean - min(self.first, self.best) <= self.margin:
+        self.seen += 1
+        part = max(1 / self.seen, 1 / self.least)
+        self.mean = nll if self.seen == 1 else self.mean + part * (nll - self.mean)
+        if self.seen >= self.least:
+            self.best = min(self.best, self.mean)
+        if self.seen == self.least:
+            self.known = min(self.known, self.mean)
+        limit = min(self.base, self.best, self.known) + self.margin
+        if nll == math.inf or (self.seen >= self.least and self.mean > limit):
             raise FloatingPointError(
-                f"the running NLL rose to {self.mean:.1f} nats from {self.best:.1f} "
-                f"(at the base {self.first:.1f}): the model learns faster than its walkers mix"
+                f"the running NLL rose to {self.mean:.1f} nats, the limit is {limit:.1f} (the "
+                f"base has {self.base:.1f}): the model learns faster than its walkers mix"
             )
+        if renewed:
+            self.seen, self.best = 0, math.inf
 
 
 class Session:
@@ -92,15 +105,22 @@ class Session:
         self.recipe = recipe
         self.data = data
         self.energy, self.kernel = build(recipe, data, seed)
-        decay = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        self._average = AveragedModel(self.energy, multi_avg_fn=decay)
+        self._average = AveragedModel(self.energy, multi_avg_fn=self._lerp)
         net = self.energy.net.parameters()
         self.optimizer = torch.optim.AdamW(net, lr=recipe.lr, weight_decay=recipe.decay)
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.trained: Trained | None = None
         self.seconds = 0.0
         self.caution = 1.0
-        self.watch = Watch(margin=max(3.0, data[0].numel() / 20))
+        base = self.energy.base
+        rows = mean_energy(base, data[:5000], noise=recipe.noise, draws=1) + base.log_z()
+        stray = 5 * float(rows.std()) / math.sqrt(recipe.batch)
+        self.watch = Watch(float(rows.mean()), margin=max(3.0, data[0].numel() / 20) + stray)
+
+    def _lerp(self, average: Tensors, now: Tensors, count: Tensor | int) -> None:
+        """``average <- d average + (1 - d) now``, d smaller at first: the start is forgotten."""
+        decay = min(self.recipe.ema, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(average, now, 1 - decay)
 
     @property
     def average(self) -> Tilted:
@@ -128,6 +148,8 @@ class Session:
 
         Raises FloatingPointError when the run has diverged, and whatever `noneq.train` raises.
         """
+        if self.progress >= 1:
+            return
         before = self.seconds
         start = time.perf_counter()
         settings = self.recipe.settings()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.data import DataSet
+from noneq.data import DataSet, add_noise
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.likelihood import log_z, mean_energy
@@ -24,7 +24,7 @@ from noneq.run import Run
 from noneq.smc import Track, untracked
 from noneq.support import Share
 
-__all__ = ["Mean", "Verdict", "judge", "read_verdict", "score"]
+__all__ = ["Mean", "Scores", "Verdict", "judge", "read_verdict", "score"]
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def judge(
     )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     ours, theirs = (
-        {name: mean_energy(u, x, noise=recipe.noise) + log_z for name, x in splits.items()}
-        for u, log_z in ((energy, z.value), (energy.base, energy.base.log_z()))
+        {name: mean_energy(u, x, noise=recipe.noise) + constant for name, x in splits.items()}
+        for u, constant in ((energy, z.value), (energy.base, energy.base.log_z()))
     )
     verdict = _verdict(energy, z, ours, theirs, how)
     checkpoint.save_tensors(
@@ -182,7 +182,7 @@ def _verdict(
     how: Mapping[str, Any],
 ) -> Verdict:
     return Verdict(
-        mark=mark_of(energy),
+        mark=_mark(energy),
         log_z=z.value,
         stderr=z.stderr,
         lower=Mean(*z.lower),
@@ -196,7 +196,7 @@ def _verdict(
     )
 
 
-def mark_of(energy: Energy) -> int:
+def _mark(energy: Energy) -> int:
     """The fingerprint, for a file."""
     mark = fingerprint(energy)
     assert mark is not None
@@ -219,7 +219,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
         verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
-    if verdict.mark != mark_of(energy):
+    if verdict.mark != _mark(energy):
         raise ValueError(
             f"{path}: this log Z belongs to other parameters than model.safetensors; {again} "
             "brackets it anew"
@@ -227,16 +227,43 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
     return verdict
 
 
-def score(run: Run, x: Tensor) -> tuple[Tensor, Verdict]:
-    """Normalised log-density ``-U(x) - log Z`` of rows in the model's units, (M,) float64.
+@dataclass(frozen=True)
+class Scores:
+    """Of rows (M,), in nats, float64; log Z's error is the verdict's.
 
-    The mean over draws of the noise that the model was trained with; log Z's error is the
-    verdict's. Raises as `read_verdict` does.
+    Attributes:
+        log_density: ``-U(x) - log Z`` of the rows as they are: the model's normalised density,
+            which is that of data with its noise added.
+        expected: the mean of that over draws of the noise, the same for every row: minus it is
+            what likelihoods are means of; equal to ``log_density`` without noise.
+        unlike: how many standard deviations the base's mean NLL of the rows is from that of the
+            training rows; far from 0 they may be in other units.
+        verdict: log Z, its error and its alarms.
     """
+
+    log_density: Tensor
+    expected: Tensor
+    unlike: float
+    verdict: Verdict
+
+
+def score(run: Run, x: Tensor) -> Scores:
+    """Score rows (M, *shape) in the model's units; raises as `read_verdict` does."""
     energy, _ = run.model()
-    verdict = read_verdict(run, energy)
-    u = mean_energy(energy, x.to(run.device), noise=run.recipe.noise)
-    return -u - verdict.log_z, verdict
+    verdict, noise = read_verdict(run, energy), run.recipe.noise
+    x = x.to(run.device)
+    density = -mean_energy(energy, x) - verdict.log_z
+    expected = density
+    if noise:
+        rng = torch.Generator(run.device).manual_seed(0)
+        draws = [add_noise(torch.zeros_like(x[:1]), noise, rng) for _ in range(20)]
+        u = torch.stack([mean_energy(energy, x + xi) for xi in draws])
+        expected = -u.mean(0) - verdict.log_z
+    rows = mean_energy(energy.base, x, noise=noise) + energy.base.log_z()
+    train = verdict.base["train"]
+    spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
+    unlike = (float(rows.mean()) - train.value) / spread
+    return Scores(density, expected, unlike, verdict)
 
 
 def _means(found: Mapping[str, Any]) -> dict[str, Any]:

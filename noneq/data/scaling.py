@@ -46,7 +46,8 @@ class Scaling:
 
     def undo(self, x: Tensor) -> Tensor:
         """Rows in the file's units, float64; a binary set's are 0 and 1."""
-        return x.double() * self.scale.to(x.device) + self.shift.to(x.device)
+        values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
+        return values if self.threshold is None else (values > 0.5).double()
 
     def log_jacobian(self, dim: int) -> float:
         """``log |dx/dvalue| = -sum log scale`` of a row of ``dim`` values.
