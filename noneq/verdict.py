@@ -86,14 +86,16 @@ class Verdict:
 
     def words(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
-        sure = abs(self.gain.value) > 3 * self.gain.stderr
-        better = "better" if self.gain.value > 0 else "WORSE"
+        # log Z's error is the same for every row: pairing does not remove it
+        gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
+        sure = abs(gain.value) > 3 * gain.stderr
+        better = "better" if gain.value > 0 else "WORSE"
         said = [
             f"The model fits the test rows {better} than its Gaussian base by "
-            f"{abs(self.gain.value):.2f} ± {self.gain.stderr:.2f} nats a row (paired)."
+            f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
             if sure
             else "The model cannot be told from its Gaussian base: the gain is "
-            f"{self.gain} nats a row. Train longer, or the data are Gaussian."
+            f"{gain} nats a row. Train longer, or the data are Gaussian."
         ]
         if self.bracketed:
             said.append(
