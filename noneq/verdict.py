@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -219,7 +219,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
     if verdict.mark != mark_of(energy):
         raise ValueError(
@@ -242,13 +242,18 @@ def score(run: Run, x: Tensor) -> tuple[Tensor, Verdict]:
 
 
 def _means(found: Mapping[str, Any]) -> dict[str, Any]:
+    def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
+        values = (plain[name] for name in names)
+        return (math.nan if value is None else value for value in values)
+
     def mean(plain: Mapping[str, float | None]) -> Mean:
-        return Mean(*(math.nan if v is None else v for v in (plain["value"], plain["stderr"])))
+        return Mean(*numbers(plain, "value", "stderr"))
 
     many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
     away = found["mass_away"]
-    share = {"mass_away": None if away is None else Share(**away)}
-    return {key: mean(found[key]) for key in ("lower", "upper", "gain")} | many | share
+    share = None if away is None else Share(*numbers(away, *Share._fields))
+    means = {key: mean(found[key]) for key in ("lower", "upper", "gain")}
+    return {**means, **many, "mass_away": share}
 
 
 def _finite(plain: Any) -> Any:
