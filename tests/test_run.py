@@ -3,6 +3,7 @@
 import math
 
 import known
+import numpy as np
 import pytest
 import torch
 from known import differences
@@ -185,3 +186,14 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(tmp_path):
     tree = on_disk(run)
     assert tree["trained"]["iteration"] == session.iteration == 3
     assert differences(bits(session.state_dict()), bits(tree)) == []
+
+
+def test_a_run_takes_no_other_data(tmp_path):
+    run, data, _ = known.begun(tmp_path)
+    assert torch.equal(run.data().train, data.train)
+    elsewhere = tmp_path / "moved.npy"
+    np.save(elsewhere, known.rows())
+    assert torch.equal(run.data(str(elsewhere)).train, data.train)
+    np.save(elsewhere, known.rows() + 1e-9)
+    with pytest.raises(ValueError, match=r"is not what .* was trained on .*with other values"):
+        run.data(str(elsewhere))
