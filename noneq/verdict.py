@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,14 +86,16 @@ class Verdict:
 
     def words(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
-        sure = abs(self.gain.value) > 3 * self.gain.stderr
-        better = "better" if self.gain.value > 0 else "WORSE"
+        # log Z's error is the same for every row: pairing does not remove it
+        gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
+        sure = abs(gain.value) > 3 * gain.stderr
+        better = "better" if gain.value > 0 else "WORSE"
         said = [
             f"The model fits the test rows {better} than its Gaussian base by "
-            f"{abs(self.gain.value):.2f} ± {self.gain.stderr:.2f} nats a row (paired)."
+            f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
             if sure
             else "The model cannot be told from its Gaussian base: the gain is "
-            f"{self.gain} nats a row. Train longer, or the data are Gaussian."
+            f"{gain} nats a row. Train longer, or the data are Gaussian."
         ]
         if self.bracketed:
             said.append(
@@ -217,7 +219,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
     if verdict.mark != _mark(energy):
         raise ValueError(
@@ -267,13 +269,18 @@ def score(run: Run, x: Tensor) -> Scores:
 
 
 def _means(found: Mapping[str, Any]) -> dict[str, Any]:
+    def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
+        values = (plain[name] for name in names)
+        return (math.nan if value is None else value for value in values)
+
     def mean(plain: Mapping[str, float | None]) -> Mean:
-        return Mean(*(math.nan if v is None else v for v in (plain["value"], plain["stderr"])))
+        return Mean(*numbers(plain, "value", "stderr"))
 
     many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
     away = found["mass_away"]
-    share = {"mass_away": None if away is None else Share(**away)}
-    return {key: mean(found[key]) for key in ("lower", "upper", "gain")} | many | share
+    share = None if away is None else Share(*numbers(away, *Share._fields))
+    means = {key: mean(found[key]) for key in ("lower", "upper", "gain")}
+    return {**means, **many, "mass_away": share}
 
 
 def _finite(plain: Any) -> Any:

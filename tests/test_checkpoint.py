@@ -162,7 +162,23 @@ def test_kill_9_while_writing(tmp_path):
         tree = checkpoint.load(tmp_path)
         assert bool((tree["t"] == tree["i"]).all())
     checkpoint.store(tmp_path, {"i": 0})  # which sweeps what the killed ones left
-    assert len(list(tmp_path.iterdir())) == 2
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+@pytest.mark.parametrize("name", ["tensors-0", "state"])
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path, monkeypatch, name):
+    def killed(self, content):
+        self.touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a killed one tidies nothing
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.write(tmp_path / f"{name}.json", b"{}")
+    assert len(list(tmp_path.iterdir())) == 1
+    checkpoint.store(tmp_path, {"t": torch.zeros(2)})
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
 def test_no_checkpoint(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from known import differences
 
 from noneq import checkpoint
 from noneq.data import digits
@@ -42,17 +43,6 @@ def bits(session):
     tree = session.state_dict()
     del tree["seconds"]
     return tree
-
-
-def differences(a, b, at=""):
-    if isinstance(a, torch.Tensor):
-        same = [t.contiguous().flatten().view(torch.uint8) for t in (a, b)]
-        return [] if torch.equal(*same) else [at]
-    if isinstance(a, dict):
-        return [d for k in a for d in differences(a[k], b[k], f"{at}/{k}")]
-    if isinstance(a, list | tuple):
-        return [d for i, v in enumerate(a) for d in differences(v, b[i], f"{at}/{i}")]
-    return [] if repr(a) == repr(b) else [at]
 
 
 @pytest.fixture(scope="module")

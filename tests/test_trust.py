@@ -11,7 +11,18 @@ import pytest
 import torch
 from torch import nn, optim
 
-from noneq import MALA, MLP, ULA, Gaussian, Identity, Repeat, Tilted, TrustRegion, Walkers
+from noneq import (
+    MALA,
+    MLP,
+    ULA,
+    Gaussian,
+    Identity,
+    Repeat,
+    Tilted,
+    TrustRegion,
+    Walkers,
+    checkpoint,
+)
 
 
 def seeded(seed):
@@ -598,3 +609,35 @@ def test_a_copied_trust_region_goes_on_alike():
         ends.append((parameters(e), t.scale, t.cost, t.redone, t.steps))
     assert torch.equal(ends[0][0], ends[1][0])
     assert ends[0][1:] == ends[1][1:]
+
+
+def test_a_trust_region_comes_back_from_a_checkpoint(tmp_path):
+    # with its prediction, and with the largest learning rate so far: a rate that fell shortens
+    energy, data = network(), skewed()
+    optimizer, trust = optim.SGD(energy.parameters(), lr=0.01), TrustRegion(0.1, longest=0.3)
+    for _, _, walkers in run(energy, optimizer, trust, data, steps=5):
+        pass
+    trust.tau = 0.07  # by a schedule
+    checkpoint.store(tmp_path, trust.state_dict())
+    restored = TrustRegion(0.5, memory=0.1)
+    restored.load_state_dict(checkpoint.load(tmp_path))
+    assert vars(restored) == vars(trust)
+    assert restored._length is not None
+    twin = copy.deepcopy(energy)
+    ends = []
+    for e, t in ((energy, trust), (twin, restored)):
+        slow = optim.SGD(e.parameters(), lr=0.002)
+        for _ in run(e, slow, t, data, steps=5, walkers=Walkers.at(walkers.x, e)):
+            pass
+        ends.append((parameters(e), t.state_dict()))
+    assert torch.equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+    assert restored._top == 0.01  # of all rates so far, not of the last
+
+
+def test_a_new_trust_region_has_no_memory_in_a_checkpoint(tmp_path):
+    checkpoint.store(tmp_path, TrustRegion(0.3).state_dict())
+    restored = TrustRegion(0.1)
+    restored.load_state_dict(checkpoint.load(tmp_path))
+    assert vars(restored) == vars(TrustRegion(0.3))
+    assert restored._length is None

@@ -25,6 +25,7 @@ from noneq import (
     Tilted,
     TrustRegion,
     Walkers,
+    checkpoint,
     weights,
 )
 
@@ -742,3 +743,103 @@ def test_a_network_in_float32_trains_in_her_loop():
     assert walkers.log_w.dtype == torch.float64
     assert float(walkers.log_w.std()) > 0
     close(walkers.log_w, total, 1e-12)
+
+
+# -- put away and taken up again
+
+
+def stored(walkers, energy, tmp_path):
+    """What a checkpoint gives back of them."""
+    checkpoint.store(tmp_path, walkers.state_dict(energy))
+    return checkpoint.load(tmp_path)
+
+
+def test_resamplings_are_counted():
+    walkers = weighted()
+    assert walkers.resampled == 0
+    assert walkers.resample(0.0, seeded(0)).resampled == 0  # nobody was low
+    once = walkers.resample(1.0, seeded(0))
+    assert once.resampled == 1  # events, not islands
+    assert once.resample(1.0, seeded(0)).resampled == 1  # equal weights gain nothing
+    lowered = once.reweight(Skew(7))
+    assert lowered.resampled == 1
+    assert lowered.resample(1.0, seeded(0)).resampled == 2
+    index = torch.arange(4)
+    part = lowered[index].resample(1.0, seeded(0))
+    assert lowered.put(index, part).resampled == 2
+    assert lowered.unweighted().resampled == 1
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_current_walkers_come_back_and_nothing_is_evaluated_again(tmp_path, resampled):
+    energy = Skew(2)
+    walkers = weighted().move(MALA(0.2), energy, seeded(1))
+    if resampled:
+        walkers = walkers.resample(1.0, seeded(3)).move(MALA(0.2), energy, seeded(4))
+    saved = stored(walkers, energy, tmp_path)
+    assert saved["current"]
+    again = Walkers.from_state_dict(saved, energy)
+    for name in ("log_w", "founders"):
+        assert torch.equal(getattr(again, name), getattr(walkers, name))
+    for name in ("islands", "log_z_start", "resampled", "log_z"):
+        assert getattr(again, name) == getattr(walkers, name)
+    assert again.resampled == int(resampled)
+    assert torch.equal(again.info["accept"], walkers.info["accept"])
+    energy.rows.clear()
+    assert again.reweight(energy) is again
+    assert energy.rows == []
+    one, other = (w.move(MALA(0.2), energy, seeded(5)) for w in (walkers, again))
+    assert torch.equal(one.x, other.x)
+    assert torch.equal(one.log_w, other.log_w)
+
+
+def test_walkers_that_lag_come_back_lagging(tmp_path):
+    # put away under parameters that they have not seen: what they saw is still in their energies
+    energy = Skew(2)
+    walkers = weighted().reweight(energy)
+    with torch.no_grad():
+        energy.a += 0.3
+    saved = stored(walkers, energy, tmp_path)
+    assert not saved["current"]
+    again = Walkers.from_state_dict(saved, energy)
+    expected = walkers.log_w + walkers.state.u - energies(energy, walkers.x)
+    energy.rows.clear()
+    close(again.reweight(energy).log_w, expected)
+    assert energy.rows == [len(walkers)]
+    close(again.move(MALA(0.2), energy, seeded(0)).log_w, expected)
+
+
+@pytest.mark.parametrize("event", ["reweight", "move", "resample and move"])
+def test_walkers_taken_up_under_other_parameters_have_the_right_weights(tmp_path, event):
+    energy, other = Skew(2), Skew(9)
+    walkers = weighted().move(MALA(0.2), energy, seeded(1))
+    saved = {**stored(walkers, energy, tmp_path), "current": False}
+    again = Walkers.from_state_dict(saved, other)
+    expected = walkers.log_w + walkers.state.u - energies(other, walkers.x)
+    if event == "reweight":
+        again = again.reweight(other)
+    elif event == "move":
+        again = again.move(MALA(0.2), other, seeded(0))
+    else:
+        # the same as those which never were in a file
+        walkers = walkers.resample(1.0, seeded(0))
+        again = again.resample(1.0, seeded(0)).move(MALA(0.2), other, seeded(0))
+        expected = walkers.log_w + walkers.state.u - energies(other, walkers.x)
+    close(again.log_w, expected)
+    close(again.state.u, energies(other, again.x))
+
+
+def test_momenta_and_infinite_energies_come_back(tmp_path):
+    energy = Skew(2)
+    walkers = weighted().reweight(energy)
+    u = walkers.state.u.clone()
+    u[3] = math.inf
+    state = walkers.state._replace(u=u, aux={"v": torch.arange(len(u)).double()})
+    log_w = walkers.log_w.clone()
+    log_w[3] = -math.inf
+    walkers = replace(walkers, state=state, log_w=log_w, log_z_start=math.nan)
+    again = Walkers.from_state_dict(stored(walkers, energy, tmp_path), energy)
+    assert torch.equal(again.state.u, u)
+    assert torch.equal(again.state.aux["v"], state.aux["v"])
+    assert torch.equal(again.log_w, log_w)
+    assert math.isnan(again.log_z_start)

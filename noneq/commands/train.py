@@ -98,7 +98,7 @@ def _train(run: Run, data: DataSet, *, resume: bool, every: float) -> int:
                 say(f"  back at iteration {event.iteration}, tau multiplied by {event.caution:g}")
             else:
                 show(session.progress, session.seconds, _line(event, run))
-    if session.progress < 1:
+    if interrupted():
         say(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
     say(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")

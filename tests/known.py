@@ -1,0 +1,81 @@
+"""A small run whose model is known in closed form, for the tests of what is done with runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from noneq.data import load
+from noneq.recipe import choose
+from noneq.run import Run
+from noneq.session import Session
+
+SMALL = {
+    "width": 2,
+    "depth": 1,
+    "clusters": 0,
+    "walkers": 64,
+    "held_out": 16,
+    "moves": 2,
+    "renew": 0,
+    "batch": 32,
+    "z_walkers": 64,
+    "z_temperatures": 20,
+    "z_equilibrate": 20,
+    "iterations": 8,
+}
+
+
+def rows(n=300, seed=0):
+    """Two lopsided modes in two columns of different units, not symmetric about anything."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2)) @ [[1.0, 0.6], [0.0, 0.5]]
+    x[: n // 4] += [3.0, -2.0]
+    return rng.permutation(x) * [10.0, 0.1] + [50.0, 2.0]
+
+
+def begun(folder, **changes):
+    """A new run in ``folder / "r"``, its data and its session; nothing is trained or saved."""
+    path = folder / "rows.npy"
+    np.save(path, rows())
+    data = load(path)
+    recipe = choose(data.shape, len(data.train), data.kind, **{**SMALL, **changes})
+    # as the command line does: how the rows were chosen
+    run = Run.create(folder / "r", data, recipe, classes=None, subset=None, binary=False)
+    return run, data, Session(recipe, data.train, run.seed)
+
+
+@torch.no_grad()
+def tilt(energy, a):
+    """Make the network ``f(x) = a.x``, exactly: silu(z) - silu(-z) = z.
+
+    Of a Gaussian base of mean m and covariance C the model is then one of mean ``m - C a``.
+    """
+    a = torch.tensor(a)
+    first, _, last = energy.net.net
+    first.weight.copy_(torch.stack([a, -a]))
+    first.bias.zero_()
+    last.weight.copy_(torch.tensor([[1.0, -1.0]]))
+    last.bias.zero_()
+
+
+def exact(energy, a):
+    """Mean, covariance and log Z of the tilted model, float64."""
+    a = torch.tensor(a).double()
+    base = energy.base
+    root = base.factor.mul(torch.eye(len(a))).double()  # rows L e_i
+    cov = root.T @ root
+    mean = base.mean.double()
+    return mean - cov @ a, cov, base.log_z() + float(a @ cov @ a / 2 - a @ mean)
+
+
+def differences(a, b, at=""):
+    """The places where two trees differ, tensors bit by bit."""
+    if isinstance(a, torch.Tensor):
+        same = [t.contiguous().flatten().view(torch.uint8) for t in (a, b)]
+        return [] if torch.equal(*same) else [at]
+    if isinstance(a, dict):
+        return [d for k in a for d in differences(a[k], b[k], f"{at}/{k}")]
+    if isinstance(a, list | tuple):
+        return [d for i, v in enumerate(a) for d in differences(v, b[i], f"{at}/{i}")]
+    return [] if repr(a) == repr(b) else [at]
