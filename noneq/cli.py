@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+import signal
 import sys
-import typing
 from collections.abc import Sequence
-from dataclasses import asdict, field, fields, make_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import FrameType
+from typing import Annotated, Any, Literal
 
-import docstring_parser
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional
 
-from noneq.recipe import Recipe
+from noneq.options import (
+    Choices,
+    Count,
+    File,
+    Integers,
+    Number,
+    Seed,
+    Time,
+    Words,
+    check_names,
+    integers,
+    seconds,
+)
 from noneq.version import __version__
 
 __all__ = ["main"]
@@ -29,41 +40,6 @@ ABOUT = (
     "normalised likelihood. First: noneq train digits"
 )
 app = tyro.extras.SubcommandApp()
-Number = Annotated[int, arg(aliases=["-n"])]
-
-
-# options that may be left out say nothing of their defaults
-Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
-Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
-Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
-Count = Annotated[int, arg(metavar="INT", help_behavior_hint="")]
-File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-
-
-def _choices() -> Any:
-    """`Recipe` as options, each of which may be left to the recipe."""
-    help_of = {
-        p.arg_name: (p.description or "").replace("\n", " ")
-        for p in docstring_parser.parse(Recipe.__doc__ or "").params
-    }
-    hints = typing.get_type_hints(Recipe)
-    own = []
-    for f in fields(Recipe):
-        if f.name in ("seconds", "iterations"):  # --budget, --iterations
-            continue
-        literal = typing.get_args(hints[f.name])
-        shown = "|".join(literal) if literal else hints[f.name].__name__.upper()
-        option = arg(help=help_of[f.name], metavar=shown, help_behavior_hint="")
-        own.append((f.name, Annotated[hints[f.name] | None, option], field(default=None)))
-    made = make_dataclass("Choices", own, frozen=True)
-    made.__doc__ = "What the recipe decides by the data's shape and kind unless you do."
-    return made
-
-
-if TYPE_CHECKING:
-    Choices = Recipe
-else:
-    Choices = _choices()
 
 
 @app.command
@@ -78,7 +54,7 @@ def train(
     binary: bool = False,
     budget: Time = "",
     iterations: Count = 0,
-    seed: int = 0,
+    seed: Seed = None,
     device: Words = "",
     save_every: float = 30.0,
     choices: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
@@ -95,8 +71,10 @@ def train(
         subset: how many rows of each class, e.g. 800,400,200.
         binary: values above the middle of their range become 1, the others 0.
         budget: training time, e.g. 120s, 20m or 2h; bracketing the likelihood comes after it.
-        iterations: training length instead of a time; the same bits every time.
-        seed: of all randomness of the run (the split of the data does not depend on it).
+        iterations: training length instead of a time: the same bits every time, on a processor
+            with the same number of threads.
+        seed: of all randomness of the run, default 0 (the split of the data does not depend on
+            it).
         device: cpu, cuda, cuda:1, ...; default: cuda where there is one.
         save_every: seconds between checkpoints.
         choices: what the recipe decides by the data's shape and kind unless you do.
@@ -104,14 +82,18 @@ def train(
     from noneq.commands import train as command
 
     changes = {key: value for key, value in asdict(choices).items() if value is not None}
+    if budget and iterations:
+        raise ValueError("--budget and --iterations are two lengths of one training: give one")
+    if resume and overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
     if budget:
-        changes["seconds"] = _seconds(budget)
+        changes |= {"seconds": seconds(budget), "iterations": 0}
     if iterations:
         changes["iterations"] = iterations
     return command(
         data,
         out,
-        {"classes": _integers(classes), "subset": _integers(subset), "binary": binary},
+        {"classes": integers(classes), "subset": integers(subset), "binary": binary},
         changes,
         seed=seed,
         device=device,
@@ -131,6 +113,7 @@ def sample(
     denoise: bool = False,
     moves: int = 100,
     seed: int = 0,
+    device: Words = "",
 ) -> None:
     """Draw samples of a run's model, in the units of its data.
 
@@ -144,25 +127,31 @@ def sample(
         denoise: the means x - sigma^2 grad U, for models of data with noise.
         moves: of the chains.
         seed: of everything.
+        device: cpu, cuda, ...; default: the run's.
     """
     from noneq.commands import sample as command
 
-    command(run, n, out, source=source, weighted=weighted, denoise=denoise, moves=moves, seed=seed)
+    how = {"source": source, "moves": moves, "seed": seed}
+    command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
 
 
 @app.command
-def score(run: Positional[Path], data: Positional[Path], *, out: File = None) -> None:
+def score(
+    run: Positional[Path], data: Positional[Path], *, out: File = None, device: Words = ""
+) -> None:
     """Normalised log-density of every row of a file, in nats, and log Z's error.
 
     Args:
         run: folder.
         data: file of rows like those the run was trained on, in the same units.
-        out: .npz for log_density (M,), log_z, log_z_stderr, alarms and log_jacobian (add it for
-            the density in the file's units).
+        out: .npz for log_density (M,) of the rows as they are; expected (M,), its mean over the
+            noise that the model was trained with (as the likelihoods of noneq train); log_z,
+            log_z_stderr, alarms; log_jacobian (add it for the density in the file's units).
+        device: cpu, cuda, ...; default: the run's.
     """
     from noneq.commands import score as command
 
-    command(run, data, out)
+    command(run, data, out, device)
 
 
 @app.command
@@ -177,9 +166,9 @@ def logz(
     walkers: Count = 0,
     temperatures: Count = 0,
     equilibrate: Count = 0,
-    seed: int = 7,
+    seed: Seed = None,
     device: Words = "",
-) -> None:
+) -> int:
     """Bracket log Z of a run, or audit the energy of any library.
 
     noneq logz RUN, or
@@ -197,50 +186,38 @@ def logz(
         temperatures: of the annealing; default 1000, or the run's.
         equilibrate: moves under the model before the backward side; default: the temperatures,
             or the run's.
-        seed: of everything.
-        device: of an audit; default: cuda where there is one.
+        seed: of everything; default: the run's plus 7, for an audit 0.
+        device: cpu, cuda, ...; default: the run's, for an audit cuda where there is one.
     """
     from noneq import commands
 
-    own = {"n": walkers, "temperatures": temperatures, "equilibrate": equilibrate, "seed": seed}
-    how = {key: value for key, value in own.items() if value}
-    if run is not None and not energy:
-        commands.bracket(run, how)
-    elif energy and run is None:
-        commands.audit(energy, weights, data, test, noise=noise, how=how, device=device)
-    else:
+    own = {"n": walkers, "temperatures": temperatures, "equilibrate": equilibrate}
+    how: dict[str, Any] = {key: value for key, value in own.items() if value}
+    if (run is None) == (not energy):
         raise ValueError("logz takes a run folder, or --energy with --data: one of the two")
+    if run is not None:
+        how |= {} if seed is None else {"seed": seed}
+        return commands.bracket(run, how, device)
+    how["seed"] = seed or 0
+    commands.audit(energy, weights, data, test, noise=noise, how=how, device=device)
+    return 0
 
 
 @app.command
-def report(run: Positional[Path], *, out: File = None) -> None:
+def report(run: Positional[Path], *, out: File = None, device: Words = "") -> None:
     """Draw one page of figures of a run: likelihood, log Z, weights, trust region, samples.
 
     Args:
         run: folder.
         out: PNG file; default RUN/report.png.
+        device: cpu, cuda, ...; default: the run's.
     """
     from noneq.commands import report as command
 
-    command(run, out)
+    command(run, out, device)
 
 
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise ValueError(f"--budget {text}: a time like 120s, 20m or 2h is meant")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def _integers(text: str) -> tuple[int, ...] | None:
-    if not text:
-        return None
-    try:
-        return tuple(int(word) for word in text.replace(" ", ",").split(",") if word)
-    except ValueError:
-        raise ValueError(
-            f"{text}: integers with commas between them are meant, as 2,3,6"
-        ) from None
+COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -249,26 +226,42 @@ def main(args: Sequence[str] | None = None) -> int:
     if given == ["--version"]:
         print(__version__)
         return 0
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
+        check_names(given, COMMANDS)
         code = app.cli(prog="noneq", description=ABOUT, args=given, config=(FlagCreatePairsOff,))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nnoneq: interrupted", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
     except BrokenPipeError:  # as in noneq train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError) as error:
+    except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
         print(f"noneq: error: {_message(error)}", file=sys.stderr)
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise _Terminated
+
+
 def _message(error: BaseException) -> str:
+    """One line: what, where, what to do."""
     if isinstance(error, OSError) and error.strerror:
         told = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
         if error.errno == errno.ENOSPC:
-            told += "; free some, then go on from the last checkpoint, which is intact (--resume)"
+            told += "; free some and do it again (noneq train: --resume, nothing saved is lost)"
         return told
-    return str(error) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
+    told = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
+    return told if known else f"{told} (NONEQ_TRACEBACK=1 shows where)"

@@ -177,7 +177,9 @@ def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
-    base = base or getattr(energy, "base", None)
+    own = getattr(energy, "base", None)
+    if base is None and isinstance(own, Solvable):  # other libraries' may be anything
+        base = own
     if base is None:
         if data is None:
             raise ValueError("log_z needs a base with known log Z, or data to fit a Gaussian to")

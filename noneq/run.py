@@ -243,10 +243,10 @@ class Run:
     def _roll_back(self, session: Session, error: FloatingPointError) -> RolledBack:
         """Go back to the last good state with half the tau; give up after three times."""
         iteration, caution = session.iteration, session.caution / 2
-        spent = session.seconds  # the time is gone, whatever came of it
+        kept = session.caution, session.seconds  # the time is gone, whatever came of it
         self.restore(session, "good")
+        session.caution, session.seconds = kept
         self.metrics.trim(session.iteration)
-        session.seconds = spent
         self.save(session)
         if caution < 2.0**-TRIES:
             raise DivergedError(

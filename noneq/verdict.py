@@ -86,25 +86,7 @@ class Verdict:
 
     def words(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
-        # log Z's error is the same for every row: pairing does not remove it
-        gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
-        sure = abs(gain.value) > 3 * gain.stderr
-        better = "better" if gain.value > 0 else "WORSE"
-        said = [
-            f"The model fits the test rows {better} than its Gaussian base by "
-            f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
-            if sure
-            else "The model cannot be told from its Gaussian base: the gain is "
-            f"{gain} nats a row. Train longer, or the data are Gaussian."
-        ]
-        if self.bracketed:
-            said.append(
-                f"Its likelihood is bracketed: log Z is known within {self.within:.2f} nat from "
-                "both sides, and no alarm rang."
-            )
-        else:
-            said.append("Its likelihood is NOT bracketed; the NLLs below are not to be quoted:")
-            said += [f"  alarm: {alarm}" for alarm in self.alarms]
+        said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.nll["validation"].value - self.nll["train"].value
         if gap > 0.1 * abs(self.gain.value) and gap > 3 * self.nll["validation"].stderr:
             said.append(
@@ -119,6 +101,30 @@ class Verdict:
                 "a spurious mode."
             )
         return said
+
+    def _quotable(self) -> list[str]:
+        # log Z's error is the same for every row: pairing does not remove it
+        gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
+        better = "better" if gain.value > 0 else "WORSE"
+        if abs(gain.value) > 3 * gain.stderr:
+            first = (
+                f"The model fits the test rows {better} than its Gaussian base by "
+                f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
+            )
+        else:
+            first = (
+                "The model cannot be told from its Gaussian base: the gain is "
+                f"{gain} nats a row. Train longer, or the data are Gaussian."
+            )
+        return [
+            first,
+            f"Its likelihood is bracketed: log Z is known within {self.within:.2f} nat from both "
+            "sides, and no alarm rang.",
+        ]
+
+    def _doubtful(self) -> list[str]:
+        first = "Its likelihood is NOT bracketed; the NLLs of the model are not to be quoted:"
+        return [first, *(f"  alarm: {alarm}" for alarm in self.alarms)]
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""

@@ -19,9 +19,10 @@ import torch
 
 import noneq
 from noneq import checkpoint
-from noneq.cli import main
+from noneq.cli import COMMANDS, main
 from noneq.data import digits
 from noneq.likelihood import mean_energy
+from noneq.options import check_names
 from noneq.run import Run
 
 QUICK = [
@@ -120,9 +121,9 @@ def test_choices_are_printed_and_kept(tmp_path, data, capsys):
 
 
 def test_a_budget_is_a_time():
-    from noneq.cli import _seconds
+    from noneq.options import seconds
 
-    assert [_seconds(t) for t in ("90", "120s", "1.5m", "2h")] == [90, 120, 90, 7200]
+    assert [seconds(t) for t in ("90", "120s", "1.5m", "2h")] == [90, 120, 90, 7200]
 
 
 # -- interrupted and resumed: the same bits
@@ -230,6 +231,29 @@ def test_a_run_keeps_its_data(copy, tmp_path, capsys):
     assert "is not what" in refused(args, capsys)
 
 
+@pytest.mark.parametrize("more", [["--seed", "9"], ["--classes", "7"], ["--binary"]])
+def test_a_run_keeps_its_seed_and_its_rows(copy, more, capsys):
+    assert "--resume keeps the run's own" in refused(
+        ["train", "--out", copy, "--resume", *more], capsys
+    )
+
+
+def test_a_run_goes_on_for_a_time_instead(copy):
+    assert main(["train", "--out", str(copy), "--resume", "--budget", "0.5s"]) == 0
+    run = Run(copy)
+    assert (run.recipe.seconds, run.recipe.iterations) == (0.5, 0)
+
+
+def test_a_run_of_another_machine(copy, capsys):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "device": "cuda"}))
+    for args in (["report", copy], ["train", "--out", copy, "--resume"]):
+        assert "--device cuda: cannot be used here" in refused(args, capsys)
+    told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
+    assert "was begun on cuda, whose random numbers cpu cannot go on with" in told
+    assert main(["report", str(copy), "--device", "cpu"]) == 0
+
+
 def test_data_that_changed_since(tmp_path, capsys):
     np.save(tmp_path / "x.npy", rows())
     args = ["train", tmp_path / "x.npy", "--out", tmp_path / "r", "--iterations", "1", *QUICK]
@@ -246,6 +270,13 @@ def test_a_folder_that_is_a_run_already(copy, data, capsys):
     before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
     told = refused(["train", data, "--out", copy, *QUICK], capsys)
     assert re.search(r"holds a run already; go on with it \(--resume\), replace it", told)
+    assert before == {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+
+
+def test_overwrite_waits_until_the_new_run_can_begin(copy, data, capsys):
+    before = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
+    for wrong in (["--clusters", "9999"], ["--net", "convnet"], ["--held-out", "3"]):
+        refused(["train", data, "--out", copy, "--overwrite", *QUICK, *wrong], capsys)
     assert before == {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
 
 
@@ -365,11 +396,15 @@ def test_a_folder_that_cannot_be_made(data, tmp_path, capsys):
 
 
 def test_an_unknown_option_names_the_nearest(capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "digits", "--walkrs", "64"])
-    assert caught.value.code == 2
-    told = capsys.readouterr()
-    assert "--walkers" in told.out + told.err
+    told = refused(["train", "digits", "--walkrs", "64"], capsys)
+    assert "noneq train has no option --walkrs; did you mean --walkers?" in told
+    assert "no command trian; did you mean train?" in refused(["trian", "digits"], capsys)
+    for command in ("train", "sample", "score", "logz", "report"):
+        with pytest.raises(SystemExit) as caught:  # every option that there is passes
+            main([command, "--help"])
+        assert caught.value.code == 0
+        for name in re.findall(r"(--[a-z-]+)", capsys.readouterr().out):
+            check_names([command, name], COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +423,12 @@ def test_an_unknown_option_names_the_nearest(capsys):
         (["sample", "nowhere"], "nowhere: holds no run"),
         (["score", "nowhere", "x.npy"], "nowhere: holds no run"),
         (["report", "nowhere"], "nowhere: holds no run"),
+        (["train", "digits", "--budget", "1h", "--iterations", "3"], "give one"),
+        (["train", "digits", "--resume", "--overwrite"], "give one"),
+        (["train", "digits", "--clusters", "2000"], "at most the 1257 training rows"),
+        (["train", "digits", "--noise", "0"], "columns never change"),
+        (["train", "digits", "--net", "convnet", "--depth", "9"], "9 halvings are too many"),
+        (["train", "digits", "--longest", "inf"], "longest is a finite number"),
         (["logz"], "--energy with --data"),
         (["logz", "--energy", "json:dumps"], "needs --data"),
     ],
@@ -443,6 +484,7 @@ def test_samples_are_seeded(trained, tmp_path):
         (["--out", "x.npy", "--weighted"], "weights need an .npz"),
         (["--denoise"], "trained without noise"),
         (["-n", "999", "--source", "chains", "--weighted"], "has 64 chains, not 999"),
+        (["-n", "999", "--source", "chains"], "has 64 chains, not 999"),
     ],
 )
 def test_samples_that_cannot_be(trained, args, told, tmp_path, monkeypatch, capsys):
@@ -465,6 +507,53 @@ def test_scores_are_the_models(trained, tmp_path, data):
     assert float(found["log_jacobian"]) == pytest.approx(
         -np.log(run.scaling.scale.double().numpy()).sum()
     )
+
+
+def test_scores_of_noisy_models_are_densities(tmp_path):
+    # over a grid they integrate to one, wherever in the file a row is
+    x = np.random.default_rng(0).normal(size=(300, 1)) * 3 + 7
+    np.save(tmp_path / "x.npy", np.concatenate([x, -0.5 * x]))
+    args = ["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "r"), "--iterations", "20"]
+    assert main([*args, *QUICK, "--noise", "0.5", "--z-walkers", "512"]) == 0
+    grid = np.linspace(-60, 80, 4001)[:, None]
+    np.save(tmp_path / "grid.npy", grid)
+    np.save(tmp_path / "back.npy", grid[::-1])
+    found = []
+    for name in ("grid", "back"):
+        out = tmp_path / f"{name}.npz"
+        assert (
+            main(["score", str(tmp_path / "r"), str(tmp_path / f"{name}.npy"), "--out", str(out)])
+            == 0
+        )
+        found.append(np.load(out))
+    density = np.exp(found[0]["log_density"] + found[0]["log_jacobian"])
+    mass = density.sum() * (grid[1, 0] - grid[0, 0])
+    assert mass == pytest.approx(1, abs=0.02 + 4 * float(found[0]["log_z_stderr"]))
+    for name in ("log_density", "expected"):
+        assert np.allclose(found[0][name], found[1][name][::-1])
+    assert np.exp(found[0]["expected"] + found[0]["log_jacobian"]).sum() < density.sum()
+
+
+def test_rows_in_other_units_are_noticed(trained, tmp_path, data, capsys):
+    np.save(tmp_path / "x.npy", np.load(data) * 3)
+    assert main(["score", str(trained), str(tmp_path / "x.npy")]) == 0
+    assert "other units?" in " ".join(capsys.readouterr().out.split())
+    assert main(["score", str(trained), data]) == 0
+    assert "other units?" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_binary_samples_are_binary(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.random((300, 4)) < [0.1, 0.4, 0.6, 0.8])
+    args = ["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "r"), "--iterations", "3"]
+    assert main([*args, "--binary", *QUICK]) == 0
+    out = str(tmp_path / "s.npy")
+    assert main(["sample", str(tmp_path / "r"), "-n", "30", "--out", out]) == 0
+    assert set(np.unique(np.load(out))) == {0.0, 1.0}
+    assert (
+        main(["score", str(tmp_path / "r"), str(tmp_path / "x.npy"), "--out", out + ".npz"]) == 0
+    )
+    assert "log_jacobian" not in np.load(out + ".npz").files
 
 
 def test_scores_of_rows_of_another_shape(trained, tmp_path, capsys):
@@ -539,7 +628,7 @@ def test_the_audit_of_a_gaussian_is_exact(model, capsys):
     [
         (["--energy", "mymodel"], "module:function is meant"),
         (["--energy", "nomodule:build"], "nomodule"),
-        (["--energy", "mymodel:biuld"], "module mymodel has no biuld"),
+        (["--energy", "mymodel:biuld"], "module 'mymodel' has no attribute 'biuld'"),
         (["--weights", "none.safetensors"], "no such file"),
         (["--weights", "x.npy"], "damaged or cut short"),
         (["--data", "none.npy"], "none.npy"),
@@ -547,6 +636,37 @@ def test_the_audit_of_a_gaussian_is_exact(model, capsys):
 )
 def test_an_audit_asked_wrongly(model, args, told, capsys):
     assert told in refused([*AUDIT, *args], capsys)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def build(): return {}['weights']", "KeyError: 'weights'"),
+        ("1/0", "ZeroDivisionError"),
+        ("def build(:", "SyntaxError"),
+        ("import torch\ndef build(): return lambda x: x.square()", "expected (16,)"),
+        ("import torch\ndef build(): return torch.nn.Linear(2, 1)", "squeeze(-1)"),
+    ],
+)  # fmt: skip
+def test_energies_that_are_none(model, code, told, capsys):
+    (model / "mymodel.py").write_text(code)
+    args = [a for a in AUDIT if a not in ("--weights", "w.safetensors")]
+    assert told in refused(args, capsys)
+
+
+def test_an_audit_of_a_class_in_float64_that_has_a_base_of_its_own(model, capsys):
+    more = "\nclass V(U):\n    def __init__(self):\n        super().__init__()\n"
+    more += "        self.base = torch.nn.Linear(2, 2)\n        self.double()\n"
+    (model / "mymodel.py").write_text(ENERGY + more)
+    assert main(["logz", "--energy", "mymodel:V", "--data", "x.npy", *LITTLE, "--seed", "0"]) == 0
+    told = capsys.readouterr().out
+    assert "no --weights: the parameters are as mymodel:V left them" in told
+    low = float(re.findall(r"between (-?[\d.]+)", told)[0])
+    assert low == pytest.approx(np.log(2 * np.pi / 9), abs=0.05)
+
+
+def test_an_audit_with_a_wrong_noise(model, capsys):
+    assert "noise is a standard deviation >= 0" in refused([*AUDIT, "--noise", "-1"], capsys)
 
 
 def test_weights_of_another_network(model, capsys):

@@ -47,6 +47,7 @@ LAYERS = {
     "devices": 0,
     "pictures": 11,
     "commands": 12,
+    "options": 2,
     "cli": 13,
     "__main__": 14,
 }

@@ -8,9 +8,15 @@ import pytest
 import torch
 from known import differences
 
+import noneq.run
 from noneq import checkpoint
 from noneq.run import DivergedError, RolledBack
 from noneq.session import Session, Watch
+
+
+@pytest.fixture(autouse=True)
+def good_states_after_every_iteration(monkeypatch):
+    monkeypatch.setattr(noneq.run, "GOOD", 1)
 
 
 def bits(tree):
@@ -18,8 +24,8 @@ def bits(tree):
     return {key: value for key, value in tree.items() if key not in ("seconds", "caution")}
 
 
-def on_disk(run):
-    return checkpoint.load(run.folder / "state")
+def on_disk(run, which="state"):
+    return checkpoint.load(run.folder / which)
 
 
 def diverging(monkeypatch, session, at, times=1):
@@ -80,6 +86,7 @@ def test_a_rollback_restores_the_last_checkpoint_with_half_the_tau(tmp_path, mon
 
 
 def test_a_run_that_diverges_at_once_begins_again_with_half_the_tau(tmp_path, monkeypatch):
+    monkeypatch.setattr(noneq.run, "GOOD", 100)
     run, data, session = known.begun(tmp_path, iterations=5)
     start = {**session.state_dict()}
     start = {**start, "energy": {k: v.clone() for k, v in start["energy"].items()}}
@@ -151,13 +158,31 @@ def test_caution_outlasts_an_interruption(tmp_path, monkeypatch):
     assert [event.caution for event in rolled] == [0.125]
 
 
-def test_no_checkpoint_while_the_watch_is_unhealthy(tmp_path, monkeypatch):
+def test_no_good_state_while_the_watch_is_unhealthy(tmp_path, monkeypatch):
+    # what resuming needs is saved all the same
     run, _, session = known.begun(tmp_path)
     unhealthy(monkeypatch, session, {3, 4, 5})
-    found = {}
+    found, good = {}, {}
     for record in run.train(session, every=0.0):
         found[record.iteration] = on_disk(run)["trained"]["iteration"]
-    assert found == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 6, 7: 7, 8: 8}
+        good[record.iteration] = on_disk(run, "good")["trained"]["iteration"]
+    assert found == {i: i for i in range(1, 9)}
+    assert good == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 6, 7: 7, 8: 8}
+
+
+def test_good_states_are_counted_in_iterations(tmp_path, monkeypatch):
+    # so that a run that rolls back has the same bits however often it is saved
+    monkeypatch.setattr(noneq.run, "GOOD", 3)
+    ends = []
+    for name, every in (("a", 0.0), ("b", math.inf)):
+        (tmp_path / name).mkdir()
+        run, _, session = known.begun(tmp_path / name, iterations=9)
+        diverging(monkeypatch, session, at=8)
+        for event in run.train(session, every=every):
+            if isinstance(event, RolledBack):
+                assert event.iteration == 6
+        ends.append(bits(on_disk(run)))
+    assert differences(*ends) == []
 
 
 def test_metrics_of_what_was_rolled_back_are_forgotten(tmp_path, monkeypatch):

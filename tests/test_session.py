@@ -1,6 +1,7 @@
 """A session goes on with the same bits, keeps the average, and sees a run that diverges."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -102,9 +103,10 @@ def test_the_average_is_the_exponential_one():
     session = Session(recipe, X)
     name = "net.net.0.weight"
     expected = None
-    for _ in session:
+    for done, _ in enumerate(session, start=1):
         now = session.energy.state_dict()[name].clone()
-        expected = now if expected is None else recipe.ema * expected + (1 - recipe.ema) * now
+        ema = min(recipe.ema, done / (9 + done))  # the start is forgotten
+        expected = now if expected is None else ema * expected + (1 - ema) * now
     assert torch.allclose(session.average.state_dict()[name], expected, atol=1e-6)
     assert not torch.equal(session.average.state_dict()[name], now)
 
@@ -128,42 +130,75 @@ def test_the_learning_rate_falls_as_the_root_without_a_trust_region():
 # -- the watch
 
 
-def test_the_watch_sees_a_run_that_rises_from_its_best():
-    watch = Watch(margin=3.0, memory=0.5)
-    for nll in (20.0, 15.0, 12.0, 12.0, 12.5):
+def fed(watch, *values):
+    for nll in values:
         watch.see(nll)
+    return watch
+
+
+def test_the_watch_sees_a_run_that_rises_from_its_best():
+    watch = fed(Watch(base=20.0, margin=3.0, least=2), 20.0, 15.0, 12.0, 12.0, 12.5)
     assert watch.healthy
-    watch.see(14.0)
-    watch.see(16.0)
+    fed(watch, 14.0, 16.0)
+    assert not watch.healthy
     with pytest.raises(FloatingPointError, match="rose to"):
         watch.see(20.0)
-    assert not watch.healthy
+
+
+def test_the_watch_takes_no_single_batchs_word():
+    watch = fed(Watch(base=20.0, margin=3.0, least=25), *[12.0] * 30, 60.0)
+    assert watch.healthy is False
+    fed(watch, *[12.0] * 30)
+    assert watch.healthy
+    fed(Watch(base=20.0, margin=3.0, least=25), 60.0, *[12.0] * 60)  # nor the first one's
 
 
 def test_the_watch_knows_that_a_renewal_corrects_log_z():
-    watch = Watch(margin=3.0, memory=0.5)
-    for nll in (20.0, 5.0, 0.0, -5.0):  # a log Z that ran away downwards
-        watch.see(nll)
+    watch = fed(Watch(base=20.0, margin=3.0, least=2), 20.0, 5.0, 0.0, -5.0)  # log Z ran away
+    watch.known = 14.0  # what was known right after the last renewal
     watch.see(-6.0, renewed=True)  # the last one under the old log Z
-    watch.see(15.0)
-    watch.see(15.5)
+    fed(watch, 15.0, 15.5)
     assert watch.healthy
     watch.see(15.5, renewed=True)
-    with pytest.raises(FloatingPointError, match=r"at the base 20\.0"):
-        watch.see(40.0)  # worse than where it began, and known so
+    watch.see(40.0)
+    with pytest.raises(FloatingPointError, match=r"the base has 20\.0"):
+        watch.see(40.0)  # worse than the base, and known so
+
+
+def test_the_watch_sees_what_only_the_renewals_know():
+    # between renewals the running NLL falls, and every renewal finds the model worse
+    watch = Watch(base=40.0, margin=3.0, least=5)
+    for known in (10.0, 12.0):
+        fed(watch, *[known] * 10, *[known - 5.0] * 30)
+        watch.see(known - 5.0, renewed=True)
+    with pytest.raises(FloatingPointError, match="rose to"):
+        fed(watch, *[14.0] * 10)
+    assert watch.known == 10.0
 
 
 def test_the_watch_has_no_opinion_without_log_z():
-    watch = Watch(margin=3.0)
-    watch.see(math.nan)
-    assert watch.healthy
+    assert fed(Watch(base=20.0, margin=3.0), math.nan).healthy
 
 
 def test_the_watch_takes_infinity_for_divergence():
-    watch = Watch(margin=3.0)
-    watch.see(10.0)
+    watch = fed(Watch(base=20.0, margin=3.0), 10.0)
     with pytest.raises(FloatingPointError):
         watch.see(math.inf)
+
+
+def test_the_watch_is_calm_over_heavy_tails():
+    # one Cauchy column; 5 runs of 200 batches of the exact base: a batch's mean strays far
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    x[:, 1] = torch.tan(
+        math.pi * (torch.rand(400, generator=torch.Generator().manual_seed(1)) - 0.5)
+    )
+    recipe = choose((2,), 400, "table", iterations=1, batch=32)
+    for seed in range(5):
+        session = Session(recipe, x, seed)
+        base, rng = session.energy.base, torch.Generator().manual_seed(seed)
+        for _ in range(200):
+            rows = x[torch.randint(400, (32,), generator=rng)]
+            session.watch.see(float(base(rows).mean()) + base.log_z())
 
 
 # -- models
@@ -175,7 +210,10 @@ def test_the_watch_takes_infinity_for_divergence():
         {},
         {"clusters": 0},
         {"base": "diagonal", "clusters": 0},
+        {"base": "diagonal"},
+        {"base": "low-rank", "clusters": 0},
         {"base": "low-rank"},
+        {"leaps": 3},
         {"net": "convnet", "width": 4, "depth": 2},
         {"net": "resnet", "width": 4, "depth": 1},
     ],
@@ -186,7 +224,8 @@ def test_a_model_comes_back_from_its_file(tmp_path, changes):
     with torch.no_grad():
         for p in energy.net.parameters():
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
-    save_model(tmp_path / "m.safetensors", energy, kernel)
+    # the moving average is a copy, whose base is another object than the kernel knows
+    save_model(tmp_path / "m.safetensors", deepcopy(energy), kernel, recipe)
     again, moves = load_model(tmp_path / "m.safetensors", recipe, (1, 8, 8))
     for a, b in zip(evaluate(energy, X[:9]), evaluate(again, X[:9]), strict=True):
         assert differences(a, b) == []
@@ -197,7 +236,7 @@ def test_a_model_comes_back_from_its_file(tmp_path, changes):
 
 def test_the_parameters_of_another_model(tmp_path):
     energy, kernel = build(RECIPE, X)
-    save_model(tmp_path / "m.safetensors", energy, kernel)
+    save_model(tmp_path / "m.safetensors", energy, kernel, RECIPE)
     with pytest.raises(ValueError, match=r"m.safetensors: the parameters of another model"):
         load_model(tmp_path / "m.safetensors", replace(RECIPE, width=33), (1, 8, 8))
     with pytest.raises(ValueError, match="another model"):

@@ -50,6 +50,9 @@ PROPER = {
     "tails just light enough": power(0.2),
     "a cone": lambda x: radius(x) - 0.9 * x.flatten(1)[:, 0],
     "quartic": lambda x: x.flatten(1).pow(4).sum(1) - 5 * radius(x).square(),
+    "curved valley": lambda x: (
+        radius(x).square() / 2 + (x.flatten(1)[:, 1] - x.flatten(1)[:, 0].square()).square() / 2
+    ),
     "wall": lambda x: torch.where(x.flatten(1).abs().amax(1) > 5, math.inf, -radius(x)),
     "overflow": lambda x: torch.exp(radius(x)),
     "NaN far out": lambda x: torch.where(radius(x) > 100, math.nan, -radius(x)),

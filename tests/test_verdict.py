@@ -10,7 +10,7 @@ import torch
 
 from noneq import checkpoint, verdict
 from noneq.support import Share
-from noneq.verdict import Mean, Verdict, judge, mark_of, read_verdict, score
+from noneq.verdict import Mean, Verdict, _mark, judge, read_verdict, score
 from noneq.walkers import LogZ
 
 SAID = Verdict(
@@ -66,8 +66,9 @@ def test_what_is_not_bracketed_and_why():
     rang = ("the sides cross", "few founders")
     assert not replace(SAID, alarms=rang).bracketed
     said = words(alarms=rang)
-    assert "NOT bracketed; the NLLs below are not to be quoted" in said[1]
-    assert said[2:] == ["  alarm: the sides cross", "  alarm: few founders"]
+    assert "NOT bracketed; the NLLs of the model are not to be quoted" in said[0]
+    assert said[1:] == ["  alarm: the sides cross", "  alarm: few founders"]
+    assert not any("better" in one for one in said)  # nobody knows
     assert not any("no alarm rang" in one for one in said)
 
 
@@ -127,7 +128,7 @@ def begun(tmp_path):
 )
 def test_a_verdict_comes_back_from_its_file(begun, changes):
     run, _, session = begun
-    written = replace(SAID, mark=mark_of(session.average), **changes)
+    written = replace(SAID, mark=_mark(session.average), **changes)
     checkpoint.save_json(run.folder / "likelihood.json", written.plain())
     found = read_verdict(run, session.average)
     # JSON lacks infinity as well: what is not finite comes back as "not known"
@@ -149,7 +150,7 @@ def test_a_damaged_file(begun, text):
 @pytest.mark.parametrize("name", ["nll", "lower", "alarms", "mass_away", "gain", "how"])
 def test_a_file_with_something_else_in_it(begun, name):
     run, _, session = begun
-    plain = replace(SAID, mark=mark_of(session.average)).plain()
+    plain = replace(SAID, mark=_mark(session.average)).plain()
     del plain[name]
     for damaged in (plain, {**plain, name: 3}) if name != "how" else (plain,):
         checkpoint.save_json(run.folder / "likelihood.json", damaged)
@@ -166,7 +167,7 @@ def test_no_file_yet(begun):
 def test_other_parameters_are_refused(begun):
     run, data, session = begun
     judge(run, data)
-    assert read_verdict(run, run.model()[0]).mark == mark_of(session.average)
+    assert read_verdict(run, run.model()[0]).mark == _mark(session.average)
     known.tilt(session.average, [0.1, 0.0])
     with pytest.raises(ValueError, match="belongs to other parameters than model"):
         read_verdict(run, session.average)
@@ -215,9 +216,11 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     assert found.gain.value == pytest.approx(float(gain.mean()) - off, abs=1e-4)
     assert found.gain.stderr == pytest.approx(float(gain.std()) / math.sqrt(len(x)), rel=1e-3)
     # scores: a normalised log-density of the rows
-    rows, again = score(run, data.test)
-    assert again == found
-    torch.testing.assert_close(rows, normal.log_prob(x) - off, rtol=0, atol=1e-4)
+    scores = score(run, data.test)
+    assert scores.verdict == found
+    torch.testing.assert_close(scores.log_density, normal.log_prob(x) - off, rtol=0, atol=1e-4)
+    assert torch.equal(scores.expected, scores.log_density)  # no noise
+    assert abs(scores.unlike) < 1
 
 
 def test_the_population_that_is_kept_is_a_weighted_sample(begun):

@@ -30,40 +30,58 @@ def audit(
     how: Mapping[str, Any],
     device: str,
 ) -> None:
-    """``noneq logz --energy``."""
+    """``noneq logz --energy``.
+
+    Arguments:
+        name: module:function.
+        weights: safetensors file of the module's state_dict.
+        data: rows the model was trained on, in its units.
+        test: rows to report the likelihood of; default: the data.
+        noise: see `noneq.log_z`.
+        how: n, temperatures, equilibrate and seed of `noneq.log_z`.
+        device: a torch device.
+    """
     if data is None:
         raise ValueError("an audit needs --data: rows that the model was trained on")
-    where = usable(device)
-    energy = _built(name, weights)
+    where = torch.device(usable(device))
+    energy = _built(name, weights, how["seed"])
+    dtype = torch.float32
     if isinstance(energy, torch.nn.Module):
         energy = energy.to(where).eval()
-    x = read(data).x.to(where)
+        dtype = next((p.dtype for p in energy.parameters()), dtype)
+    x, rows = (read(path).x.to(where, dtype) for path in (data, test or data))
+    if rows.shape[1:] != x.shape[1:]:
+        raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
     rng = torch.Generator(where).manual_seed(how["seed"])
     settings = {key: value for key, value in how.items() if key != "seed"}
     z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
     say(str(z))
-    rows = x if test is None else read(test).x.to(where)
     say(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
 
 
-def _built(name: str, weights: Path | None) -> Energy:
-    """The energy that ``module:function`` returns, with its weights."""
-    module, colon, function = name.partition(":")
+def _built(name: str, weights: Path | None, seed: int) -> Energy:
+    """The energy that ``module:function`` returns or is, with its weights."""
+    module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f"--energy {name}: module:function is meant, as models:build")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(module), function)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"--energy {name}: {error} (the working folder is searched)") from error
-    except AttributeError:
-        raise ValueError(f"--energy {name}: module {module} has no {function}") from None
-    energy: Energy = made if isinstance(made, torch.nn.Module) else made()
+        made = getattr(importlib.import_module(module), attribute)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            energy: Energy = made if isinstance(made, torch.nn.Module) else made()
+    except Exception as error:
+        raise ValueError(
+            f"--energy {name}: {type(error).__name__}: {error} (a function without arguments that "
+            "returns the energy is meant; the working folder is searched)"
+        ) from error
     if weights is None:
+        if isinstance(energy, torch.nn.Module) and list(energy.parameters()):
+            say(f"no --weights: the parameters are as {name} left them", "bold")
         return energy
     if not isinstance(energy, torch.nn.Module):
         raise ValueError(
-            f"--weights are for a torch.nn.Module; {name} gave {type(energy).__name__}"
+            f"--weights are for a torch.nn.Module, {name} gave {type(energy).__name__}"
         )
     try:
         energy.load_state_dict(load_tensors(weights))

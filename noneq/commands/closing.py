@@ -8,13 +8,14 @@ from typing import Any
 from noneq.console import say, show_table, tracked
 from noneq.data import DataSet
 from noneq.run import Run
+from noneq.smc import TooFarError
 from noneq.verdict import Verdict, judge
 
 __all__ = ["close"]
 
 
-def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> None:
-    """Bracket log Z, draw samples.png, and say it all.
+def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
+    """Bracket log Z, draw samples.png, and say it all; returns the exit code.
 
     Arguments:
         run: that has been trained, and is locked.
@@ -23,19 +24,35 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> None
     """
     from noneq.pictures import draw_samples
 
-    verdict = judge(run, data, how=how, track=tracked)
+    again = f"noneq logz {run.folder}"
+    try:
+        verdict = judge(run, data, how=how, track=tracked)
+    except (FloatingPointError, TooFarError) as error:
+        say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
+        say(
+            f"The model is kept in {run.folder}. Train again with half the tau (--tau) or more "
+            f"moves (--moves); or try {again} --temperatures {4 * run.recipe.z_temperatures}"
+        )
+        return 1
+    except KeyboardInterrupt:
+        say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
+        raise
     draw_samples(run, data, run.folder / "samples.png")
     _likelihoods(verdict)
     for sentence in verdict.words():
-        say(sentence, style="" if verdict.bracketed else "bold")
+        say(sentence, "" if verdict.bracketed else "bold")
     say(f"samples: {run.folder / 'samples.png'}")
     say("next:")
+    if not verdict.bracketed:
+        more = 2 * verdict.how["n"]
+        say(f"  {again} --walkers {more}      # a bracket twice as sharp in variance", "cyan")
     for command in (
         f"noneq report {run.folder}",
         f"noneq sample {run.folder} -n 64 --out samples.npz",
         f"noneq score {run.folder} data.npy --out scores.npz",
     ):
-        say(f"  {command}", style="cyan")
+        say(f"  {command}", "cyan")
+    return 0
 
 
 def _likelihoods(verdict: Verdict) -> None:
@@ -45,7 +62,7 @@ def _likelihoods(verdict: Verdict) -> None:
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
         ["", *verdict.nll],
         [
-            ["Gaussian base, exact", *map(str, verdict.base.values())],
+            ["Gaussian base", *map(str, verdict.base.values())],
             [model, *map(str, verdict.nll.values())],
         ],
     )

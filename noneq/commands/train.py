@@ -11,10 +11,10 @@ import torch
 
 from noneq.commands.closing import close
 from noneq.console import say, training_bar
-from noneq.data import DataSet, load
+from noneq.data import DataSet, check_data, load
 from noneq.devices import usable
 from noneq.guard import interrupts
-from noneq.recipe import choose
+from noneq.recipe import Recipe, choose
 from noneq.run import RolledBack, Run
 from noneq.session import Session
 from noneq.training import Record
@@ -30,40 +30,64 @@ def train(
     chosen: Mapping[str, Any],
     changes: Mapping[str, Any],
     *,
-    seed: int,
+    seed: int | None,
     device: str,
     mode: Mode,
     every: float,
 ) -> int:
-    """``noneq train``; returns the exit code."""
-    if not source and out is None:
+    """``noneq train``; returns the exit code.
+
+    Arguments:
+        source: name or path of the data; may be empty on resuming.
+        out: run folder; default runs/NAME.
+        chosen: classes, subset and binary, see `noneq.data.load`.
+        changes: of the recipe.
+        seed: of all randomness; default 0.
+        device: a torch device; default: the best there is, on resuming the one begun on.
+        mode: make a new run, replace one, or go on with one.
+        every: seconds between checkpoints.
+    """
+    if not source and (mode != "resume" or out is None):
         raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
-        run = Run(folder)
+        given = [
+            name for name, value in {**chosen, "seed": seed}.items() if value not in (None, False)
+        ]
+        if given:
+            raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
+        run = Run(folder, device)
         data = run.data(source)
+        session = None
     else:
-        data = load(source, **chosen)
+        data = load(source, **chosen).to(usable(device))
         recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
+        check_data(data.train, noise=recipe.noise)
+        session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
         run = Run.create(
             folder,
             data,
             recipe,
-            seed=seed,
-            device=usable(device),
+            seed=seed or 0,
+            device=str(data.train.device),
             overwrite=mode == "overwrite",
             **chosen,
         )
-        data = data.to(run.device)
     with run.locked():
-        if mode == "resume":
+        if session is None:
             run.extend(changes)
+            session = _session(run.recipe, data, run.seed)
+            run.restore(session)
+            say(f"going on at iteration {session.iteration}")
         _introduce(run, data)
-        stopped = _train(run, data, resume=mode == "resume", every=every)
-        if stopped:
-            return 128 + stopped
-        close(run, data)
-    return 0
+        stopped = _train(run, session, every)
+        return 128 + stopped if stopped else close(run, data)
+
+
+def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    return Session(recipe, data.train, seed)
 
 
 def _introduce(run: Run, data: DataSet) -> None:
@@ -78,35 +102,32 @@ def _introduce(run: Run, data: DataSet) -> None:
         say(f"  {line}", style="dim")
 
 
-def _train(run: Run, data: DataSet, *, resume: bool, every: float) -> int:
+def _train(run: Run, session: Session, every: float) -> int:
     """Train to the end of the budget; returns the signal that came in between, or 0."""
-    if run.recipe.threads:
-        torch.set_num_threads(run.recipe.threads)
-    session = Session(run.recipe, data.train, run.seed)
-    if resume:
-        run.restore(session)
-        say(f"going on at iteration {session.iteration}")
-    again = f"noneq train --out {run.folder} --resume"
 
     def noted() -> None:
         say("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
 
+    renewals = 0
     with interrupts(noted) as interrupted, training_bar() as show:
         for event in run.train(session, stop=interrupted, every=every):
             if isinstance(event, RolledBack):
                 say(f"DIVERGED {event.reason}", style="bold red")
-                say(f"  back at iteration {event.iteration}, tau multiplied by {event.caution:g}")
+                say(
+                    f"  back at iteration {event.iteration}, speed multiplied by {event.caution:g}"
+                )
             else:
-                show(session.progress, session.seconds, _line(event, run))
+                renewals += bool(event.renewed)
+                show(session.progress, session.seconds, _line(event, renewals))
     if interrupted():
+        again = f"noneq train --out {run.folder} --resume"
         say(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
     say(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
-    say(f"  (interrupted there: noneq logz {run.folder})", style="dim")
     return 0
 
 
-def _line(record: Record, run: Run) -> str:
+def _line(record: Record, renewals: int) -> str:
     """What one iteration says of itself."""
     trust, walkers = record.state.trust, record.state.walkers
     parts = [f"iteration {record.iteration}"]
@@ -115,7 +136,6 @@ def _line(record: Record, run: Run) -> str:
     parts += [f"ESS {record.ess:.2f}", f"accept {record.acceptance:.2f}"]
     if trust is not None:
         parts.append(f"tau {record.cost:.3f} of {trust.tau:.3f}")
-    if run.recipe.renew:
-        parts.append(f"renewals {record.iteration // run.recipe.renew}")
+    parts += [f"renewals {renewals}"] if renewals else []
     parts.append(f"resampled {walkers.resampled}")
     return ", ".join(parts)

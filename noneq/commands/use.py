@@ -20,67 +20,82 @@ from noneq.verdict import score as log_density
 __all__ = ["bracket", "report", "sample", "score"]
 
 
-def sample(run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, **how: Any) -> None:
-    """``noneq sample``."""
+def sample(
+    run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
+) -> None:
+    """``noneq sample``; ``how`` is for `noneq.sampling.draw`."""
     if out.suffix not in (".npz", ".npy"):
         raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")
     if weighted and out.suffix == ".npy":
         raise ValueError(f"{out}: weights need an .npz file")
-    opened = Run(run)
+    opened = Run(run, device)
     if denoise and not opened.recipe.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     x, log_w = draw(opened, n, weighted=weighted, track=tracked, **how)
+    distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
     _save(out, arrays)
-    kind = "weighted walkers" if weighted else "samples"
+    kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     say(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
 
 
-def score(run: Path, data: Path, out: Path | None) -> None:
+def score(run: Path, data: Path, out: Path | None, device: str) -> None:
     """``noneq score``."""
-    opened = Run(run)
+    opened = Run(run, device)
+    if not data.exists():
+        raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
     x = rows_like(data, opened.shape, opened.scaling, columns=opened.config["data"]["columns"])
-    found, verdict = log_density(opened, x)
-    jacobian = opened.scaling.log_jacobian(x[0].numel())
-    mean = float(found.mean())
+    found = log_density(opened, x)
+    verdict, noise = found.verdict, opened.recipe.noise
+    after = f" of rows with noise {noise:g} added, as in training" if noise else ""
     say(
-        f"{data}: {len(x)} rows, NLL {-mean:.2f} nats a row (log Z ± {verdict.stderr:.2f}), "
-        f"{-mean - jacobian:.2f} in the file's units"
+        f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "
+        f"± {verdict.stderr:.2f} of log Z"
     )
+    if abs(found.unlike) > 3:
+        say(
+            f"  these rows are unlike the training rows (by {found.unlike:+.1f} standard "
+            f"deviations of the base's NLL): other units? {opened.scaling}",
+            "bold",
+        )
     for alarm in verdict.alarms:
-        say(f"  alarm: {alarm}", style="bold")
+        say(f"  alarm: {alarm}", "bold")
     if out is not None:
         arrays = {
-            "log_density": found.cpu().numpy(),
+            "log_density": found.log_density.cpu().numpy(),
+            "expected": found.expected.cpu().numpy(),
             "log_z": np.array(verdict.log_z),
             "log_z_stderr": np.array(verdict.stderr),
-            "alarms": np.array(verdict.alarms, dtype=str),
-            "log_jacobian": np.array(jacobian),
+            "alarms": np.array(verdict.alarms, dtype=np.str_),
         }
+        if opened.scaling.threshold is None:
+            arrays["log_jacobian"] = np.array(opened.scaling.log_jacobian(x[0].numel()))
         _save(out, arrays)
         say(f"{out}: {', '.join(arrays)}")
 
 
-def bracket(run: Path, how: Mapping[str, Any]) -> None:
-    """``noneq logz RUN``."""
-    opened = Run(run)
+def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
+    """``noneq logz RUN``; returns the exit code."""
+    opened = Run(run, device)
     data = opened.data()
     if opened.recipe.threads:
         torch.set_num_threads(opened.recipe.threads)
     with opened.locked():
-        close(opened, data, how)
+        return close(opened, data, how)
 
 
-def report(run: Path, out: Path | None) -> None:
+def report(run: Path, out: Path | None, device: str) -> None:
     """``noneq report``; of a run that is not bracketed yet, what there is."""
     from noneq.pictures import draw_report
 
     path = out or run / "report.png"
-    draw_report(Run(run), path)
+    if path.suffix != ".png":
+        raise ValueError(f"{path}: a report is a .png file")
+    draw_report(Run(run, device), path)
     say(f"{path}: training, log Z, weights, energies and samples on one page")
 
 

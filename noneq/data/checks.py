@@ -41,7 +41,7 @@ def check_rows(data: Tensor, *, least: int = 1) -> None:
 def check_data(data: Tensor, *, noise: float = 0.0) -> None:
     """Raise unless data is (M, *shape), M >= 2, finite, floating point, without constant columns.
 
-    A column that never changes has no density; noise gives it one.
+    A column that never changes, or that others determine, has no density; noise gives it one.
 
     Raises:
         TypeError: not a floating-point tensor.
@@ -55,6 +55,14 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
             f"{len(constant)} columns never change ({shown}): no density exists there; "
             "drop them, or add noise (noise=0.1)"
         )
+    flat = data.flatten(1)
+    if not noise > 0 and 1 < flat.shape[1] <= min(512, len(flat) - 1):
+        least = float(torch.linalg.eigvalsh(torch.corrcoef(flat.double().T.cpu()))[0])
+        if least < 1e-9:
+            raise ValueError(
+                "a column is a linear combination of others: no density exists across it; drop "
+                "it, or add noise (noise=0.1)"
+            )
 
 
 def is_discrete(data: Tensor) -> bool:
