@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from noneq.checkpoint import load_tensors, save_tensors
 from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
-from noneq.energies import Tilted
+from noneq.energies import GeometricPath, Tilted
 from noneq.gaussians import Gaussian, local_covariance
 from noneq.kernels import HMC, MALA
 from noneq.nets import MLP, ConvNet, ResNet
 from noneq.recipe import Recipe
+from noneq.smc import Schedule, pilot
 
-__all__ = ["Move", "build", "load_model", "network", "save_model"]
+__all__ = ["Move", "build", "ladder", "load_model", "network", "save_model"]
 
 Move: TypeAlias = MALA | HMC
 _OWN = "preconditioner."
@@ -63,6 +64,24 @@ def _kernel(recipe: Recipe, factor: Factor) -> Move:
     if recipe.leaps == 1:
         return MALA(recipe.step_size, factor)
     return HMC(recipe.step_size, factor, recipe.leaps)
+
+
+def ladder(
+    recipe: Recipe, energy: Tilted, kernel: Move, rng: torch.Generator, temperatures: int = 0
+) -> int | Schedule:
+    """The annealing of log Z and of samples, as `noneq.log_z` takes it.
+
+    Arguments:
+        recipe: whether steps are cycled, and how many temperatures.
+        energy: the model.
+        kernel: one move.
+        rng: of the pilot run.
+        temperatures: default: the recipe's.
+    """
+    steps = temperatures or recipe.z_temperatures
+    if recipe.z_cycled:
+        return steps
+    return pilot(GeometricPath(energy.base, energy), kernel, rng).resized(steps)
 
 
 def save_model(path: Path, energy: Tilted, kernel: Move, recipe: Recipe) -> None:

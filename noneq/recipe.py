@@ -52,6 +52,8 @@ class Recipe:
         z_walkers: walkers on each side of the final bracket of log Z (a multiple of 16).
         z_temperatures: temperatures of the final bracket.
         z_equilibrate: moves under the model before its backward side starts.
+        z_cycled: vary the step size along its annealing, which finds sharp modes but spends half
+            of the moves on short steps.
         threads: of the processor; 0: as many as torch takes by itself.
     """
 
@@ -83,6 +85,7 @@ class Recipe:
     z_walkers: int = 1024
     z_temperatures: int = 1500
     z_equilibrate: int = 4500
+    z_cycled: bool = True
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -170,10 +173,11 @@ def choose(
                 tau=0.05,
                 renew=0,
                 batch=min(128, rows),
-                seconds=660.0,
+                seconds=540.0,
                 z_walkers=320,
-                z_temperatures=500,
+                z_temperatures=800,
                 z_equilibrate=500,
+                z_cycled=False,
                 threads=0,
             )
     known = {f.name for f in fields(Recipe)}

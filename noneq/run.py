@@ -42,7 +42,9 @@ __all__ = ["DivergedError", "RolledBack", "Run"]
 
 TRIES = 3
 GOOD = 100  # iterations between the states that a run may go back to
-_CHANGEABLE = ("seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "threads")
+_CHANGEABLE = (
+    "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "threads",
+)  # fmt: skip
 _FILES = (
     "config.json", "metrics.jsonl", "model.safetensors", "likelihood.json",
     "population.safetensors", "samples.png", "report.png",

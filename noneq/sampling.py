@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noneq import checkpoint
 from noneq.energies import Energy, GeometricPath, Tilted, evaluate, full_precision
-from noneq.models import Move
+from noneq.models import Move, ladder
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
 from noneq.walkers import Walkers
@@ -54,7 +54,7 @@ def draw(
         # an ordinary sample comes from four times as many weighted ones
         least = max(16, n if weighted else 4 * n)
         path = GeometricPath(energy.base, energy)
-        many, steps = 8 * -(-least // 8), run.recipe.z_temperatures
+        many, steps = 8 * -(-least // 8), ladder(run.recipe, energy, kernel, rng)
         walkers, _ = population(path, many, steps, rng=rng, kernel=kernel, track=track)
     if len(walkers) < n:
         raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")

@@ -20,6 +20,7 @@ from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.likelihood import log_z, mean_energy
 from noneq.metrics import finite
+from noneq.models import ladder
 from noneq.run import Run
 from noneq.smc import Track, untracked
 from noneq.support import Share
@@ -158,13 +159,16 @@ def judge(
         **(how or {}),
     }
     energy, kernel = run.model()
+    rng = torch.Generator(data.train.device).manual_seed(how["seed"])
     z = log_z(
         energy,
         data=data.train,
+        n=how["n"],
+        temperatures=ladder(recipe, energy, kernel, rng, how["temperatures"]),
+        equilibrate=how["equilibrate"],
         noise=recipe.noise,
         kernel=kernel,
-        rng=torch.Generator(data.train.device).manual_seed(how["seed"]),
-        **{key: value for key, value in how.items() if key != "seed"},
+        rng=rng,
         track=track,
     )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}

@@ -707,6 +707,24 @@ def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
     assert [row["caution"] for row in rollbacks] == [0.5, 0.25, 0.125]
 
 
+def test_images_by_a_convolution_and_hmc(tmp_path):
+    # what images of some size get by default: HMC, a schedule that is not cycled, no renewals
+    rng = np.random.default_rng(0)
+    x = np.clip(rng.normal(128, 60, size=(60, 1, 1)) + rng.normal(0, 30, (60, 16, 16)), 0, 255)
+    np.save(tmp_path / "x.npy", x.astype(np.uint8))
+    args = ["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "r"), "--iterations", "3"]
+    quick = ["--walkers", "16", "--held-out", "16", "--width", "2", "--depth", "2"]
+    more = ["--z-walkers", "32", "--z-temperatures", "20", "--z-equilibrate", "5"]
+    assert main([*args, *quick, *more]) == 0
+    run = Run(tmp_path / "r")
+    assert run.recipe.net == "convnet"
+    assert run.recipe.leaps > 1
+    assert not run.recipe.z_cycled
+    out = str(tmp_path / "s.npy")
+    assert main(["sample", str(tmp_path / "r"), "-n", "4", "--denoise", "--out", out]) == 0
+    assert np.load(out).shape == (4, 1, 16, 16)
+
+
 def test_digits_by_name(tmp_path):
     args = ["train", "digits", "--out", str(tmp_path / "r"), "--iterations", "1", *QUICK]
     assert main(args) == 0

@@ -36,7 +36,7 @@ LAYERS = {
     "checkpoint": 0,
     "version": 0,
     "training": 6,
-    "models": 3,
+    "models": 5,
     "guard": 0,
     "session": 7,
     "metrics": 8,

@@ -40,6 +40,7 @@ def test_every_choice_can_be_made_otherwise(name):
         "net": "resnet",
         "start": "data",
         "weighted": False,
+        "z_cycled": False,
         "tau_end": 0.5,
         "ess_min": 0.7,
         "ema": 0.5,

@@ -146,11 +146,11 @@ def test_the_watch_sees_a_run_that_rises_from_its_best():
 
 
 def test_the_watch_takes_no_single_batchs_word():
-    watch = fed(Watch(base=20.0, margin=3.0, least=25), *[12.0] * 30, 60.0)
+    watch = fed(Watch(base=20.0, margin=3.0), *[12.0] * 30, 60.0)
     assert watch.healthy is False
     fed(watch, *[12.0] * 30)
     assert watch.healthy
-    fed(Watch(base=20.0, margin=3.0, least=25), 60.0, *[12.0] * 60)  # nor the first one's
+    fed(Watch(base=20.0, margin=3.0), 60.0, *[12.0] * 60)  # nor the first one's
 
 
 def test_the_watch_knows_that_a_renewal_corrects_log_z():
