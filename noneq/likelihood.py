@@ -28,7 +28,7 @@ from noneq.support import mass_away
 from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["energy_of", "log_z", "mean_energy", "nll"]
+__all__ = ["energy_of", "log_z", "mean_energy", "nll", "noise_draws"]
 
 
 @full_precision()
@@ -152,20 +152,26 @@ def mean_energy(
     data: Tensor,
     *,
     noise: float = 0.0,
-    draws: int = 20,
+    draws: int | None = None,
     rng: torch.Generator | None = None,
 ) -> Tensor:
     """U of every row (M,) in float64, the mean over draws of the noise, as in `nll`.
 
-    The same draws for every energy, unless ``rng`` says otherwise: differences are paired.
+    The same draws for every energy, unless ``rng`` says otherwise: differences are paired. By
+    default `noise_draws` of them.
     """
     check_rows(data)
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
-    rounds = draws if noise > 0 else 1
+    rounds = (draws or noise_draws(len(data))) if noise > 0 else 1
     for _ in range(rounds):
         u += energy_of(energy, add_noise(data, noise, rng)) / rounds
     return u
+
+
+def noise_draws(rows: int) -> int:
+    """20, fewer where the rows are so many that they average the noise out."""
+    return max(1, min(20, 40_000 // rows))
 
 
 @full_precision()

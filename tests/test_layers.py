@@ -42,6 +42,7 @@ LAYERS = {
     "metrics": 8,
     "run": 9,
     "verdict": 10,
+    "scores": 11,
     "sampling": 10,
     "console": 0,
     "devices": 0,

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from noneq import checkpoint, verdict
+from noneq.scores import score
 from noneq.support import Share
-from noneq.verdict import Mean, Verdict, _mark, judge, read_verdict, score
+from noneq.verdict import Mean, Verdict, _mark, judge, read_verdict
 from noneq.walkers import LogZ
 
 SAID = Verdict(

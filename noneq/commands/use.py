@@ -15,7 +15,7 @@ from noneq.console import say, tracked
 from noneq.data import rows_like
 from noneq.run import Run
 from noneq.sampling import denoised, draw
-from noneq.verdict import score as log_density
+from noneq.scores import score as log_density
 
 __all__ = ["bracket", "report", "sample", "score"]
 
