@@ -94,4 +94,4 @@ def check_names(given: Sequence[str], commands: Mapping[str, Callable[..., Any]]
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {found[0]}?" if found else f"; it is one of {', '.join(known)}"
+    return f"; did you mean {found[0]}?" if found else "; noneq --help tells"
