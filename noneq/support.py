@@ -12,6 +12,8 @@ of distances is needed. Alaa et al. 2022 (arXiv 2102.08921) call ``1 - mass away
 alpha-precision, alpha = 0.99, here with sets of small distance for those of high density.
 
 It detects mass where there are no data, such as spurious modes. A model that is too narrow passes.
+From few rows t is one extreme distance, and the share of a model that is not perfect is known less
+well than its standard error says.
 In high dimensions distances concentrate: a model a little too wide in all of 64 dimensions has
 nearly all of its mass away, and a mode that is nearer to the data than they are to each other has
 none. Distances in other units (or features) are another question.
