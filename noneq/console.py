@@ -34,8 +34,11 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
-    """A sequence, with a progress bar on a terminal."""
-    return track(steps, what, console=console, transient=True, disable=not console.is_terminal)
+    """A sequence, with a progress bar; in a log, a line when it begins."""
+    if not console.is_terminal:
+        say(f"{what}: {len(steps)} steps", "dim")
+        return steps
+    return track(steps, what, console=console, transient=True)
 
 
 @contextmanager
