@@ -112,3 +112,15 @@ def test_constant_columns_need_noise() -> None:
 def test_rows_that_are_all_equal_are_constant_columns() -> None:
     with pytest.raises(ValueError, match="3 columns never change"):
         check_data(torch.ones(5, 3))
+
+
+def test_columns_that_others_determine_have_no_density() -> None:
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    check_data(x)
+    for last in (x[:, :1], 2 * x[:, :1] - 0.5 * x[:, 1:2] + 3):
+        twin = torch.cat([x, last], 1)
+        with pytest.raises(ValueError, match="linear combination of others.*add noise"):
+            check_data(twin)
+        check_data(twin, noise=0.1)
+    check_data(torch.cat([x, x[:, :1] + 1e-3 * x[:, 1:2].square()], 1))  # near, not equal
+    check_data(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)))  # too few to tell
