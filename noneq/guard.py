@@ -1,4 +1,4 @@
-"""What guards a run: a lock against other processes, and a calm end when it is interrupted."""
+"""What guards a run: its folder is its own, for one process; a calm end when interrupted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,27 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-__all__ = ["BusyError", "interrupts", "locked"]
+__all__ = ["BusyError", "check_vacant", "interrupts", "locked"]
 
 
 class BusyError(RuntimeError):
     """Another process works in the run's folder."""
+
+
+def check_vacant(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise FileExistsError unless a run can be made there: nothing is, or a run to overwrite."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
+    there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    if "config.json" in there and not overwrite:
+        raise FileExistsError(
+            f"{folder}: holds a run already; go on with it (--resume), replace it "
+            "(--overwrite) or take another folder (--out)"
+        )
+    if there and not {"config.json", "lock"} & set(there):
+        raise FileExistsError(
+            f"{folder}: is not a run and not empty ({there[0]}, ...): take another (--out)"
+        )
 
 
 @contextmanager

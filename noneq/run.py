@@ -30,7 +30,7 @@ from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.devices import usable
 from noneq.energies import Tilted
-from noneq.guard import locked
+from noneq.guard import check_vacant, locked
 from noneq.metrics import Metrics, line
 from noneq.models import Move, load_model, save_model
 from noneq.recipe import Recipe
@@ -125,18 +125,7 @@ class Run:
             OSError: it cannot be made or written to.
         """
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
-        there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-        if "config.json" in there and not overwrite:
-            raise FileExistsError(
-                f"{folder}: holds a run already; go on with it (--resume), replace it "
-                "(--overwrite) or take another folder (--out)"
-            )
-        if there and not {"config.json", "lock"} & set(there):
-            raise FileExistsError(
-                f"{folder}: is not a run and not empty ({there[0]}, ...): take another (--out)"
-            )
+        check_vacant(folder, overwrite=overwrite)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             own = [folder / name for name in _FILES]

@@ -13,7 +13,7 @@ from noneq.commands.closing import close
 from noneq.console import say, training_bar
 from noneq.data import DataSet, check_data, load
 from noneq.devices import usable
-from noneq.guard import interrupts
+from noneq.guard import check_vacant, interrupts
 from noneq.recipe import Recipe, choose
 from noneq.run import RolledBack, Run
 from noneq.session import Session
@@ -60,6 +60,7 @@ def train(
         data = run.data(source)
         session = None
     else:
+        check_vacant(folder, overwrite=mode == "overwrite")
         data = load(source, **chosen).to(usable(device))
         recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
         check_data(data.train, noise=recipe.noise)
