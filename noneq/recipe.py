@@ -174,7 +174,7 @@ def choose(
                 renew=0,
                 batch=min(128, rows),
                 seconds=540.0,
-                z_walkers=400,
+                z_walkers=320,
                 z_temperatures=800,
                 z_equilibrate=500,
                 z_cycled=False,
