@@ -119,7 +119,7 @@ def test_columns_that_others_determine_have_no_density() -> None:
     check_data(x)
     for last in (x[:, :1], 2 * x[:, :1] - 0.5 * x[:, 1:2] + 3):
         twin = torch.cat([x, last], 1)
-        with pytest.raises(ValueError, match="linear combination of others.*add noise"):
+        with pytest.raises(ValueError, match=r"linear combination of others.*add noise"):
             check_data(twin)
         check_data(twin, noise=0.1)
     check_data(torch.cat([x, x[:, :1] + 1e-3 * x[:, 1:2].square()], 1))  # near, not equal
