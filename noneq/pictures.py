@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from noneq.checkpoint import load_tensors, write
 from noneq.data import DataSet, add_noise
+from noneq.energies import Energy
 from noneq.figures import Energies, Samples, report_figure, samples_figure
 from noneq.likelihood import energy_of
 from noneq.run import Run
@@ -20,7 +23,7 @@ __all__ = ["draw_report", "draw_samples"]
 
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
     """Data, samples of the bracketed population and, of images, their denoised means."""
-    figure = samples_figure(*_samples(run, data))
+    figure = samples_figure(*_samples(run, data, run.model()[0], _population(run)))
     write(path, lambda part: figure.savefig(part, dpi=110))
 
 
@@ -29,24 +32,29 @@ def draw_report(run: Run, path: Path) -> None:
     words = f"not bracketed yet: noneq logz {run.folder} does it"
     parts: dict[str, Any] = {}
     if run.bracketed:
-        data, verdict = run.data(), read_verdict(run, run.model()[0])
+        data, (energy, _), walkers = run.data(), run.model(), _population(run)
+        verdict = read_verdict(run, energy)
         words = "\n".join(verdict.words())
         parts = {
             "estimate": _bracket_of(verdict),
-            "energies": _energies(run, data),
-            "samples": _samples(run, data),
+            "energies": _energies(run, data, energy, walkers),
+            "samples": _samples(run, data, energy, walkers),
         }
     figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
 
 
-def _samples(run: Run, data: DataSet) -> Samples:
+def _population(run: Run) -> dict[str, Tensor]:
+    """The weighted walkers that log Z came from."""
+    return load_tensors(run.folder / "population.safetensors", run.device)
+
+
+def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:
     """Images as the model sees them, tables in the units of their columns."""
-    noise, (energy, _) = run.recipe.noise, run.model()
+    noise = run.recipe.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
     table = data.kind == "table"
     n = 1000 if table else 64
-    walkers = load_tensors(run.folder / "population.safetensors", run.device)
     x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
     rows = add_noise(data.train[:n], noise, rng)
     if table:
@@ -54,10 +62,9 @@ def _samples(run: Run, data: DataSet) -> Samples:
     return Samples(rows, x, denoised(energy, x, noise) if noise else None)
 
 
-def _energies(run: Run, data: DataSet) -> Energies:
-    noise, (energy, _) = run.recipe.noise, run.model()
+def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Energies:
+    noise = run.recipe.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
-    walkers = load_tensors(run.folder / "population.safetensors", run.device)
     rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
     train, model, test = (energy_of(energy, x) for x in rows)
     return Energies(train, model, walkers["log_w"].softmax(0), test)

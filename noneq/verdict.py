@@ -1,4 +1,4 @@
-"""What a run came to: its bracketed likelihood, in numbers and in words; and scores of new rows.
+"""What a run came to: its bracketed likelihood, in numbers and in words.
 
 log Z is stored with the fingerprint of the parameters it belongs to: scoring refuses any others.
 """
@@ -57,7 +57,7 @@ class Verdict:
         alarms: why the bracket may be wrong; empty if nothing rang.
         mass_away: share of the model's mass where there are no data, see `noneq.support`.
         nll: mean negative log-likelihood of the train, validation and test rows.
-        base: of the Gaussian base, exact, on the same rows with the same noise.
+        base: of the Gaussian base, whose log Z is exact, on the same rows with the same noise.
         gain: base minus model on the test rows, paired.
         how: walkers, temperatures, equilibration and seed of the bracket.
     """
