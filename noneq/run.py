@@ -233,22 +233,23 @@ class Run:
 
     def _roll_back(self, session: Session, error: FloatingPointError) -> RolledBack:
         """Go back to the last good state with half the tau; give up after three times."""
-        iteration, caution = session.iteration, session.caution / 2
-        kept = session.caution, session.seconds  # the time is gone, whatever came of it
+        iteration, before, spent = session.iteration, session.caution, session.seconds
+        caution = before / 2
+        last = caution < 2.0**-TRIES
         self.restore(session, "good")
-        session.caution, session.seconds = kept
+        session.caution = before if last else caution
+        session.seconds = spent  # the time is gone, whatever came of it
         self.metrics.trim(session.iteration)
+        back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
+        if not last:
+            self.metrics.add({**back._asdict(), "rollback": True})
         self.save(session)
-        if caution < 2.0**-TRIES:
+        if last:
             raise DivergedError(
                 f"{self.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
                 f"with half the speed ({error}). The last good state is kept. Try more moves "
                 "(--moves), more noise (--noise) or a smaller network (--width)"
             ) from error
-        session.caution = caution
-        back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
-        self.metrics.add({**back._asdict(), "rollback": True})
-        self.save(session)
         return back
 
     def save(self, session: Session) -> None:
