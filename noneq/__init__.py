@@ -19,46 +19,75 @@ if TYPE_CHECKING:
     from noneq.energies import GeometricPath, Tempered, Tilted, evaluate
     from noneq.estimate import NLL, Estimate
     from noneq.gaussians import Gaussian, GaussianMixture
-    from noneq.kernels import HMC, MALA, ULA, Chain, Repeat, State
+    from noneq.independent import Bernoulli, Boxed, Categorical, Uniform
+    from noneq.kernels import (
+        HMC,
+        MALA,
+        ULA,
+        BlockGibbs,
+        Chain,
+        DiscreteLangevin,
+        GibbsWithGradients,
+        RandomWalk,
+        Repeat,
+        State,
+        Stepped,
+        metropolis,
+    )
     from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
+    from noneq.paths import ParameterPath
+    from noneq.rbm import BernoulliRBM
     from noneq.recipe import Recipe
     from noneq.renewal import renew
     from noneq.run import Run
     from noneq.session import Session
     from noneq.settings import Settings
     from noneq.smc import Schedule, anneal, pilot, population
+    from noneq.spaces import BINARY, ONE_HOT, Box
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
 
+# fmt: off
 _HOME = {
     "checks": ("check_energy",),
     "covariance": ("Cholesky", "Diagonal", "Identity", "LowRank"),
     "energies": ("GeometricPath", "Tempered", "Tilted", "evaluate"),
     "estimate": ("NLL", "Estimate"),
     "gaussians": ("Gaussian", "GaussianMixture"),
-    "kernels": ("HMC", "MALA", "ULA", "Chain", "Repeat", "State"),
+    "independent": ("Bernoulli", "Boxed", "Categorical", "Uniform"),
+    "kernels": (
+        "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "DiscreteLangevin", "GibbsWithGradients",
+        "RandomWalk", "Repeat", "State", "Stepped", "metropolis",
+    ),
     "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
+    "paths": ("ParameterPath",),
+    "rbm": ("BernoulliRBM",),
     "recipe": ("Recipe",),
     "renewal": ("renew",),
     "run": ("Run",),
     "session": ("Session",),
     "settings": ("Settings",),
     "smc": ("Schedule", "anneal", "pilot", "population"),
+    "spaces": ("BINARY", "ONE_HOT", "Box"),
     "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
 }
+# fmt: on
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
-    "HMC", "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
-    "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Recipe",
-    "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State", "Tempered",
-    "Tilted", "Trained", "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate",
-    "log_z", "nll", "pilot", "population", "renew", "step", "train",
+    "BINARY", "HMC", "MALA", "MLP", "NLL", "ONE_HOT", "ULA", "Bernoulli", "BernoulliRBM",
+    "BlockGibbs", "Box", "Boxed", "Categorical", "Chain", "Cholesky", "ConvNet", "Diagonal",
+    "DiscreteLangevin", "Estimate", "Gaussian", "GaussianMixture", "GeometricPath",
+    "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath", "RandomWalk",
+    "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State",
+    "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion", "Uniform", "Walkers", "anneal",
+    "check_energy", "evaluate", "log_z", "metropolis", "nll", "pilot", "population", "renew",
+    "step", "train",
 ]  # fmt: skip
 
 

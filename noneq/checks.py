@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Cache, Energy, evaluate, faulty, shape_message
+from noneq.spaces import Discrete, space_of
 
 __all__ = ["check_energy"]
 
@@ -117,10 +118,13 @@ def check_energy(model: Energy, x: Tensor) -> None:
                 f"{name} has another gradient to its parameters {when}: batch normalisation, "
                 f"dropout, spectral normalisation or autocast; {remedy}"
             )
-    try:
-        evaluated, cache = evaluate(model, x[:2])
-    except RuntimeError as error:
-        raise ValueError(f"{name} carries no gradient to x ({error})") from error
+    evaluated, cache = evaluate(model, x[:2])
+    if "g" not in cache:
+        if isinstance(space_of(model), Discrete):
+            return
+        raise ValueError(
+            f"{name} carries no gradient to x: it detaches, rounds or does not depend on x"
+        )
     _check_own_evaluation(model, x[:2], evaluated, cache)
     if not bool(torch.isfinite(cache["g"][torch.isfinite(u[:2])]).all()):
         raise ValueError(f"{name} has a gradient that is not finite at the data")

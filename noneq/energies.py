@@ -6,8 +6,8 @@ and its own ``evaluate(x, was, graph)`` where the energy and its gradient come c
 automatic differentiation.
 
 `evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u``
-the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), at least ``g =
-dU/dx``.
+the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), ``g = dU/dx``
+where it has one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from noneq.spaces import Box, Discrete, Real, Space, space_of
 
 __all__ = [
     "Cache",
@@ -94,9 +96,12 @@ def evaluate(
         u = model(leaf)
         if u.shape != x.shape[:1]:
             raise ValueError(shape_message(model, u, x))
-        (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph)
+        g = None
+        if u.requires_grad:
+            (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph, allow_unused=True)
         leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
-    return (u if graph else u.detach()), {"g": g}
+    # without a gradient it is an energy all the same: kernels that follow one will say so
+    return (u if graph else u.detach()), {} if g is None else {"g": g}
 
 
 @contextmanager
@@ -209,6 +214,7 @@ class Tilted(nn.Module):
         super().__init__()
         self.base = base
         self.net = net
+        self.space = space_of(base)
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (B,)."""
@@ -225,7 +231,7 @@ class Tilted(nn.Module):
         """Energies and gradient, the base's share by its own evaluation."""
         u0, base = evaluate(self.base, x)
         f, tilt = evaluate(self.net, x, graph=graph)
-        return u0 + f, {"g": base["g"] + tilt["g"]}
+        return u0 + f, {k: base[k] + tilt[k] for k in _both(base, tilt)}
 
 
 class Tempered(nn.Module):
@@ -242,6 +248,7 @@ class Tempered(nn.Module):
             raise ValueError(f"beta is an inverse temperature >= 0, got {beta}")
         self.energy = energy
         self.beta = beta
+        self.space = space_of(energy)
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (B,)."""
@@ -257,7 +264,12 @@ class Tempered(nn.Module):
     ) -> tuple[Tensor, Cache]:
         """``beta`` times the energy's own evaluation."""
         u, cache = evaluate(self.energy, x, was, graph=graph)
-        return _times(self.beta, u), {"g": _times(self.beta, cache["g"])}
+        return _times(self.beta, u), {k: _times(self.beta, cache[k]) for k in _both(cache, cache)}
+
+
+def _both(a: Cache, b: Cache) -> set[str]:
+    """What of the gradient both have: {"g"} or nothing."""
+    return {"g"} & a.keys() & b.keys()
 
 
 def _times(beta: float, u: Tensor) -> Tensor:
@@ -282,6 +294,7 @@ class GeometricPath:
     def __init__(self, start: Energy, end: Energy) -> None:
         self.start = start
         self.end = end
+        self.space = _common_space(start, end)
         # start and end share their base: U_beta = U_0 + beta f, evaluated as such
         self.tilt: Energy | None = (
             end.net if isinstance(end, Tilted) and end.base is start else None
@@ -297,12 +310,16 @@ class GeometricPath:
     def ends(self, x: Tensor) -> Cache:
         """Energies and gradients of both ends at x: u0, g0, du = U_1 - U_0 and its gradient dg."""
         u0, cache0 = evaluate(self.start, x)
-        g0 = cache0["g"]
         if self.tilt is not None:
-            du, tilt = evaluate(self.tilt, x)
-            return {"u0": u0, "g0": g0, "du": du, "dg": tilt["g"]}
-        u1, cache1 = evaluate(self.end, x)
-        return {"u0": u0, "g0": g0, "du": u1 - u0, "dg": cache1["g"] - g0}
+            du, cache1 = evaluate(self.tilt, x)
+        else:
+            u1, cache1 = evaluate(self.end, x)
+            du = torch.where(u1 == math.inf, math.inf, u1 - u0)  # outside of both, not inf - inf
+        ends = {"u0": u0, "du": du}
+        if _both(cache0, cache1):
+            g0, g1 = cache0["g"], cache1["g"]
+            ends |= {"g0": g0, "dg": g1 if self.tilt is not None else g1 - g0}
+        return ends
 
 
 class _OnPath:
@@ -311,6 +328,7 @@ class _OnPath:
     def __init__(self, path: GeometricPath, beta: float) -> None:
         self.path = path
         self.beta = beta
+        self.space = path.space
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.evaluate(x)[0]
@@ -323,7 +341,21 @@ class _OnPath:
     ) -> tuple[Tensor, Cache]:
         if graph:
             raise ValueError("an annealed energy has no parameters to differentiate")
-        ends = was if was is not None and "du" in was else self.path.ends(x)
+        ends = dict(was) if was is not None and "du" in was else self.path.ends(x)
         u = ends["u0"] + _times(self.beta, ends["du"])
-        g = ends["g0"] + _times(self.beta, ends["dg"])
-        return u, {**ends, "g": g}
+        if "g0" not in ends:
+            return u, ends
+        return u, {**ends, "g": ends["g0"] + _times(self.beta, ends["dg"])}
+
+
+def _common_space(start: Energy, end: Energy) -> Space:
+    """Where a path between two energies lives: where it ends; it must start there, too."""
+    a, b = space_of(start), space_of(end)
+    within = isinstance(a, Real) and not isinstance(b, Discrete)
+    if isinstance(a, Box) and isinstance(b, Box):
+        within = bool((a.low <= b.low).all() and (b.high <= a.high).all())
+    if not (within or a == b):
+        raise ValueError(
+            f"a path starts wherever it ends: its start lives on {a}, which does not hold {b}"
+        )
+    return b

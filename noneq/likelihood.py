@@ -22,8 +22,10 @@ from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
 from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
+from noneq.independent import Bernoulli, Categorical
 from noneq.kernels import Kernel
 from noneq.smc import Schedule, TooFarError, Track, anneal, population, untracked
+from noneq.spaces import ONE_HOT, Discrete, Real, space_of
 from noneq.support import mass_away
 from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
@@ -50,7 +52,7 @@ def log_z(
     Arguments:
         energy: U, any callable ``(B, *shape) -> (B,)``.
         base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
-            fitted to the data and their noise.
+            fitted to the data and their noise (independent sites, if the energy is discrete).
         data: rows (M, *shape) that the model is meant for; backward chains start from half of
             them. Without data a mode that the base does not reach cannot be noticed.
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
@@ -85,7 +87,7 @@ def log_z(
         data = add_noise(data, noise, rng)
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
-    infinite = falling(energy, probe)
+    infinite = falling(energy, probe) if isinstance(space_of(energy), Real) else None
     path = GeometricPath(base, energy)
     end = path.at(1.0)
     try:
@@ -188,7 +190,10 @@ def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: flo
         base = own
     if base is None:
         if data is None:
-            raise ValueError("log_z needs a base with known log Z, or data to fit a Gaussian to")
+            raise ValueError("log_z needs a base with known log Z, or data to fit one to")
+        space = space_of(energy)
+        if isinstance(space, Discrete):
+            return (Categorical if space == ONE_HOT else Bernoulli).fit(data)
         return Gaussian.fit(data, noise=noise)
     if not isinstance(base, Solvable):
         raise ValueError(

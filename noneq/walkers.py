@@ -33,6 +33,7 @@ from torch import Tensor
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
 from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each
+from noneq.spaces import space_of
 from noneq.weights import Resampler, systematic
 
 __all__ = ["LogZ", "Walkers"]
@@ -114,6 +115,12 @@ class Walkers:
             raise ValueError(
                 f"{n} walkers cannot be split into {islands} equal islands; "
                 f"take {near} walkers or islands=1"
+            )
+        space = space_of(energy)
+        if not bool((inside := space.contains(x)).all()):
+            raise ValueError(
+                f"{int((~inside).sum())} of {n} walkers are outside the energy's space, {space}: "
+                "start them inside, nothing is clipped"
             )
         u, cache = evaluate(energy, x)
         bad = faulty(u)

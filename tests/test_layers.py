@@ -15,9 +15,13 @@ PACKAGE = Path(noneq.__file__).parent
 LAYERS = {
     "covariance": 0,
     "weights": 0,
+    "spaces": 0,
     "figures": 0,
     "energies": 1,
     "gaussians": 2,
+    "independent": 2,
+    "paths": 2,
+    "rbm": 2,
     "checks": 2,
     "nets": 1,
     "data": 1,
@@ -115,7 +119,7 @@ def test_the_check_itself() -> None:
     # what it must see in the real files, and what it must refuse
     seen = dict(zip(MODULES, map(imports, FILES), strict=True))
     assert seen["covariance"] == set()
-    assert {"covariance", "energies", "kernels.base"} == seen["kernels.langevin"]
+    assert {"covariance", "energies", "kernels.base", "spaces"} == seen["kernels.langevin"]
     assert {"kernels", "renewal", "settings", "trust", "walkers"} < seen["training"]
     assert violations("energies", {"covariance"}) == []
     assert violations("kernels.langevin", {"kernels.base", "energies"}) == []

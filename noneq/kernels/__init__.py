@@ -1,7 +1,15 @@
 """Transition kernels, each with its exact weight."""
 
-from noneq.kernels.base import Chain, Info, Kernel, Repeat, State
+from noneq.kernels.base import Chain, Info, Kernel, Repeat, State, Stepped, metropolis
+from noneq.kernels.discrete import DiscreteLangevin, GibbsWithGradients
+from noneq.kernels.gibbs import BlockGibbs, Conditional
 from noneq.kernels.hmc import HMC
-from noneq.kernels.langevin import MALA, ULA, default_kernel
+from noneq.kernels.langevin import MALA, ULA
+from noneq.kernels.usual import default_kernel
+from noneq.kernels.walk import RandomWalk
 
-__all__ = ["HMC", "MALA", "ULA", "Chain", "Info", "Kernel", "Repeat", "State", "default_kernel"]
+__all__ = [
+    "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "Conditional", "DiscreteLangevin",
+    "GibbsWithGradients", "Info", "Kernel", "RandomWalk", "Repeat", "State", "Stepped",
+    "default_kernel", "metropolis",
+]  # fmt: skip

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, parts
+from noneq.covariance import Diagonal, Factor, Identity
+from noneq.energies import Cache, Energy, faulty, parts
+from noneq.spaces import Box, Space
 
 __all__ = [
-    "Chain", "Info", "Kernel", "Repeat", "State", "adapted", "apply_in_parts", "check_step",
-    "each", "share", "where",
+    "Chain", "Info", "Kernel", "Repeat", "State", "Stepped", "apply_in_parts", "each", "gradient",
+    "metropolis", "normal_like", "walls", "where",
 ]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
@@ -86,6 +88,9 @@ class Kernel(Protocol):
     def scaled(self, by: float, /) -> Self:
         """A kernel whose steps are ``by`` times as long (itself, if it has no step size)."""
 
+    def preconditioned(self, factor: Factor, /) -> Self:
+        """A kernel with root ``factor`` of the preconditioner (itself, if it has none)."""
+
 
 def apply_in_parts(
     kernel: Kernel, model: Energy, state: State, rng: torch.Generator
@@ -110,22 +115,95 @@ def apply_in_parts(
     return whole, torch.cat(increments), total
 
 
-def check_step(h: float) -> None:
-    """Raise ValueError unless h is a step size."""
-    if not (math.isfinite(h) and h > 0):
-        raise ValueError(f"the step size h must be positive and finite, got {h}")
+class Stepped:
+    """What kernels have in common: a step size ``h``, a ``factor``, an acceptance to follow.
+
+    A frozen dataclass that derives from it has those it names as fields; the others' methods
+    return the kernel itself. ``goal`` and ``rate`` are fields of kernels that accept and reject.
+    """
+
+    def __post_init__(self) -> None:
+        h = getattr(self, "h", 1.0)
+        if not (math.isfinite(h) and h > 0):
+            raise ValueError(f"the step size h must be positive and finite, got {h}")
+
+    def tune(self, info: Info) -> Self:
+        """``h <- h exp(rate (accept - goal))``; itself, if no acceptance was observed."""
+        if "accept" not in info or not self._has("h", "goal", "rate"):
+            return self
+        own: Any = self
+        return self.scaled(math.exp(own.rate * (float(info["accept"]) - own.goal)))
+
+    def scaled(self, by: float) -> Self:
+        """Step size ``by h``."""
+        own: Any = self
+        return self._with(h=own.h * by) if self._has("h") else self
+
+    def preconditioned(self, factor: Factor) -> Self:
+        """The same with another root of the preconditioner."""
+        return self._with(factor=factor) if self._has("factor") else self
+
+    def _has(self, *names: str) -> bool:
+        return all(hasattr(self, name) for name in names)
+
+    def _with(self, **changes: Any) -> Self:
+        new: Self = replace(self, **changes)  # type: ignore[type-var]
+        return new
 
 
-def share(which: Tensor) -> Tensor:
-    """Of the walkers (N,) for which it is true."""
-    return which.float().mean()
+def metropolis(
+    old: State, new: State, log_ratio: Tensor, rng: torch.Generator
+) -> tuple[State, Tensor, Info]:
+    """Accept with probability ``min(1, e^r)`` (Metropolis et al. 1953; Hastings 1970): no weight.
+
+    Where r is the fresh increment of an unadjusted move from old to new, and the move back has
+    the same form, this leaves the model invariant. Non-finite energies are rejected; those that
+    are NaN or -inf, which no energy should be, are counted (``info["fault"]``, their share).
+
+    Arguments:
+        old: the state, evaluated under the model; where a rejection leads.
+        new: the proposal, evaluated under the model.
+        log_ratio: r (N,).
+        rng: source of randomness.
+    """
+    uniform = torch.rand(
+        log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
+    )
+    # false for NaN; an energy of -inf is a fault, not a mode
+    accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
+    info = {"accept": accept.float().mean(), "fault": faulty(new.u).float().mean()}
+    return where(accept, new, old), torch.zeros_like(log_ratio), info
 
 
-def adapted(h: float, info: Info, goal: float, rate: float) -> float:
-    """``h exp(rate (accept - goal))``; h itself if no acceptance was observed."""
-    if "accept" not in info:
-        return h
-    return h * math.exp(rate * (float(info["accept"]) - goal))
+def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Standard normal noise of x's shape, dtype and device."""
+    return torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+
+
+def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
+    """The box to bounce off, if there is one and the kernel reflects.
+
+    A reflection turns steps of covariance ``M`` into steps of covariance ``S M S``, S a diagonal
+    of signs: the way back is as likely only if M is diagonal. ValueError for other factors.
+    """
+    if not (reflect and isinstance(space, Box)):
+        return None
+    if not isinstance(factor, Identity | Diagonal):
+        raise ValueError(
+            "reflection at the walls of a box needs a diagonal preconditioner, got "
+            f"{type(factor).__name__}; take Diagonal, or reflect=False"
+        )
+    return space
+
+
+def gradient(model: Energy, state: State) -> Tensor:
+    """The state's ``g = dU/dx``; ValueError where its energy has none."""
+    if "g" not in state.cache:
+        raise ValueError(
+            f"this kernel follows dU/dx, which the energy, a {type(model).__name__}, does not "
+            "have; take noneq.RandomWalk, or noneq.BlockGibbs for discrete variables"
+        )
+    return state.cache["g"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +239,10 @@ class Repeat:
         """Scale the repeated kernel."""
         return Repeat(self.kernel.scaled(by), self.times)
 
+    def preconditioned(self, factor: Factor) -> Repeat:
+        """Precondition the repeated kernel."""
+        return Repeat(self.kernel.preconditioned(factor), self.times)
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -183,27 +265,38 @@ class Chain:
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Apply all; increments add, observations are averaged over the kernels that made them."""
-        return _compose(list(self.kernels), model, state, rng)
+        """Apply all; increments add, observations are averaged, ``"0:accept"`` is the first's."""
+        return _compose(list(self.kernels), model, state, rng, own=True)
 
     def tune(self, info: Info) -> Chain:
-        """Tune every kernel by the common observation."""
-        return Chain(tuple(kernel.tune(info) for kernel in self.kernels))
+        """Tune every kernel by what it observed itself."""
+
+        def own(i: int) -> Info:
+            mine = {k.removeprefix(f"{i}:"): v for k, v in info.items() if k.startswith(f"{i}:")}
+            return {**info, **mine}
+
+        return Chain(tuple(kernel.tune(own(i)) for i, kernel in enumerate(self.kernels)))
 
     def scaled(self, by: float) -> Chain:
         """Scale every kernel."""
         return Chain(tuple(kernel.scaled(by) for kernel in self.kernels))
 
+    def preconditioned(self, factor: Factor) -> Chain:
+        """Precondition every kernel."""
+        return Chain(tuple(kernel.preconditioned(factor) for kernel in self.kernels))
+
 
 def _compose(
-    kernels: list[Any], model: Energy, state: State, rng: torch.Generator
+    kernels: list[Any], model: Energy, state: State, rng: torch.Generator, *, own: bool = False
 ) -> tuple[State, Tensor, Info]:
     total: Tensor | None = None
     seen: dict[str, list[Tensor]] = {}
-    for kernel in kernels:
+    for i, kernel in enumerate(kernels):
         state, increment, info = kernel(model, state, rng)
         total = increment if total is None else total + increment
         for key, value in info.items():
             seen.setdefault(key, []).append(value)
+            if own:
+                seen[f"{i}:{key}"] = [value]
     assert total is not None
     return state, total, {key: torch.stack(values).mean() for key, values in seen.items()}

@@ -1,37 +1,63 @@
-r"""Hamiltonian Monte Carlo: a few gradient steps in one direction before each decision."""
+r"""Hamiltonian Monte Carlo and underdamped Langevin dynamics: one trajectory, four kernels.
+
+============================ ========================= ===================================
+kernel                       arguments                 increment of the log-weight
+============================ ========================= ===================================
+HMC                          ``HMC(h)``                0, on a fresh state
+unadjusted HMC               ``HMC(h, adjusted=False)`` ``H_old - H_new``, fresh or stale
+underdamped Langevin, OBABO  ``HMC.obabo(h)``          ``H_old - H_new``, fresh or stale
+its Metropolised form, GHMC  ``HMC.obabo(h, adjusted=True)`` 0, on a fresh state
+============================ ========================= ===================================
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
+from torch import Tensor
 
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, evaluate, faulty
-from noneq.kernels.base import Info, State, adapted, check_step, share, where
+from noneq.energies import Cache, Energy, evaluate
+from noneq.kernels.base import Info, State, Stepped, gradient, metropolis, normal_like, walls
+from noneq.spaces import Box, Real, require
 
 __all__ = ["HMC"]
 
 
 @dataclass(frozen=True)
-class HMC:
-    r"""Hamiltonian Monte Carlo with a fresh momentum. It leaves the model invariant: no weight.
+class HMC(Stepped):
+    r"""Hamiltonian Monte Carlo, exact by rejection or, unadjusted, by its weight.
 
-    With ``M = L L^T``, v of the standard normal and ``e = sqrt(2 h)``, ``leaps`` times
+    With ``M = L L^T``, a standard normal v (the momentum, whitened) and ``e = sqrt(2 h)``,
+    ``leaps`` times
 
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
-    (v is the momentum, whitened), then accept with probability ``min(1, exp(H_old - H_new))``,
-    ``H = U + |v|^2 / 2``. One leap is `MALA` with the same h. Non-finite proposals are rejected;
-    those of energy NaN or -inf are counted (``info["fault"]``, their share). A move costs
-    ``leaps`` evaluations, and goes as far as the square of it many moves of a random walk.
-    Sources: Duane, Kennedy, Pendleton, Roweth 1987; Neal 2011 (arXiv 1206.1901).
+    from (x, v) to (y, v'), ``H = U + |v|^2 / 2``. The map is a bijection that preserves volume.
+    ``adjusted``: accept with probability ``min(1, e^r)``, ``r = H_old(x, v) - H_new(y, v')``;
+    one leap is `MALA` with the same h. Otherwise r is the log-weight, on a fresh state or on a
+    stale one, whose first half kick is of the old gradient.
+
+    A finite ``friction`` keeps a part of the momentum: before the trajectory ``v <- c v + sqrt(1
+    - c^2) xi``, ``c = exp(-friction e)``. With one leap this is the underdamped Langevin scheme
+    OBABO, its two half refreshments made one. The momentum is kept in ``state.aux["v"]``; it
+    changes sign where a proposal is rejected.
+
+    A move costs ``leaps`` evaluations, and goes as far as the square of it many moves of a random
+    walk. Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal 2011
+    (arXiv 1206.1901); weights derived in docs/mathematics.md.
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``, as of `MALA`.
         factor: root L of the preconditioner M, the inverse of the mass matrix.
         leaps: leapfrog steps of a move, 1 or more.
+        friction: gamma > 0 in inverse units of e; infinite: a fresh momentum every time.
+        adjusted: accept or reject; False: the increment is the weight.
+        reflect: bounce off the walls of the model's box, with a diagonal factor. Without it a
+            proposal outside is rejected, and an unadjusted kernel refuses a box.
         goal: acceptance that `tune` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
             arXiv 1001.4460).
         rate: how fast: ``h <- h exp(rate (accept - goal))``.
@@ -40,40 +66,83 @@ class HMC:
     h: float
     factor: Factor = field(default_factory=Identity)
     leaps: int = 4
+    friction: float = math.inf
+    adjusted: bool = True
+    reflect: bool = False
     goal: float = 0.65
     rate: float = 0.5
 
-    fresh = True
-
     def __post_init__(self) -> None:
-        check_step(self.h)
+        super().__post_init__()
         if self.leaps < 1:
             raise ValueError(f"a move has 1 leap or more, got {self.leaps}")
+        if not self.friction > 0:
+            raise ValueError(f"friction must be positive, got {self.friction}")
+
+    @classmethod
+    def obabo(
+        cls,
+        h: float,
+        factor: Factor | None = None,
+        *,
+        friction: float = 1.0,
+        adjusted: bool = False,
+    ) -> Self:
+        """Underdamped Langevin dynamics (OBABO); ``adjusted`` is generalised HMC."""
+        return cls(h, factor or Identity(), 1, friction, adjusted)
+
+    @property
+    def fresh(self) -> bool:
+        """Stale states are welcome unless proposals are rejected."""
+        return self.adjusted
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
-    ) -> tuple[State, torch.Tensor, Info]:
+    ) -> tuple[State, Tensor, Info]:
         """One move."""
+        box = self._box(model)
+        v = self._momentum(state, rng)
+        new, end = self._trajectory(model, state, v, box)
+        log_ratio = state.u - new.u + (_square(v) - _square(end)) / 2
+        if not self.adjusted:
+            return new, log_ratio, {}
+        return metropolis(state._replace(aux=self._kept(state, -v)), new, log_ratio, rng)
+
+    def tune(self, info: Info) -> Self:
+        """Follow the acceptance to the goal; itself, if none was observed or there is none."""
+        return super().tune(info) if self.adjusted else self
+
+    def _box(self, model: Energy) -> Box | None:
+        unbounded = not (self.adjusted or self.reflect)
+        space = require(model, self, *([Real] if unbounded else [Real, Box]))
+        return walls(self.reflect, space, self.factor)
+
+    def _momentum(self, state: State, rng: torch.Generator) -> Tensor:
+        xi = normal_like(state.x, rng)
+        if math.isinf(self.friction) or "v" not in state.aux:
+            return xi
+        keep = math.exp(-self.friction * math.sqrt(2 * self.h))
+        return xi.mul_(math.sqrt(1 - keep**2)).add_(state.aux["v"], alpha=keep)
+
+    def _kept(self, state: State, v: Tensor) -> Cache:
+        return state.aux if math.isinf(self.friction) else {**state.aux, "v": v}
+
+    def _trajectory(
+        self, model: Energy, state: State, v: Tensor, box: Box | None
+    ) -> tuple[State, Tensor]:
         e, x, u, cache = math.sqrt(2 * self.h), state.x, state.u, state.cache
-        v = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-        before = u + v.flatten(1).square().sum(1) / 2
-        for _ in range(self.leaps):
-            v = v.sub_(self.factor.t_mul(cache["g"]), alpha=e / 2)
+        v = v - (e / 2) * self.factor.t_mul(gradient(model, state))
+        for leap in range(self.leaps):
             x = x + e * self.factor.mul(v)
+            if box is not None:
+                x, sign = box.fold(x)
+                v = v.mul_(sign)
             u, cache = evaluate(model, x)
-            v = v.sub_(self.factor.t_mul(cache["g"]), alpha=e / 2)
-        log_ratio = before - (u + v.flatten(1).square().sum(1) / 2)
-        uniform = torch.rand(u.shape, generator=rng, dtype=u.dtype, device=u.device)
-        # false for NaN; an energy of -inf is a fault, not a mode
-        accept = (uniform.log() < log_ratio) & torch.isfinite(u)
-        info = {"accept": share(accept), "fault": share(faulty(u))}
-        new = State(x, u, cache, state.aux)
-        return where(accept, new, state), torch.zeros_like(log_ratio), info
+            # the half kicks of two leaps are one
+            kick = e if leap + 1 < self.leaps else e / 2
+            v = v.sub_(self.factor.t_mul(cache["g"]), alpha=kick)
+        return State(x, u, cache, self._kept(state, v)), v
 
-    def tune(self, info: Info) -> HMC:
-        """Follow the acceptance to the goal; itself, if none was observed."""
-        return replace(self, h=adapted(self.h, info, self.goal, self.rate))
 
-    def scaled(self, by: float) -> HMC:
-        """Step size ``by h``."""
-        return replace(self, h=self.h * by)
+def _square(v: Tensor) -> Tensor:
+    return v.flatten(1).square().sum(1)

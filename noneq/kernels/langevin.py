@@ -3,16 +3,17 @@ r"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = g
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, Solvable, evaluate, faulty
-from noneq.kernels.base import Info, State, adapted, check_step, share, where
+from noneq.energies import Energy, evaluate
+from noneq.kernels.base import Info, State, Stepped, gradient, metropolis, normal_like
+from noneq.spaces import Box, Real, require
 
-__all__ = ["MALA", "ULA", "default_kernel"]
+__all__ = ["MALA", "ULA"]
 
 
 def _square(a: Tensor) -> Tensor:
@@ -37,11 +38,10 @@ def _propose(
     Vanden-Eijnden 2023 (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one
     evaluation a step.
     """
-    x, g = state.x, state.cache["g"]
+    x, g = state.x, gradient(model, state)
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
-    d = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-    d = factor.mul(d.mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
+    d = factor.mul(normal_like(x, rng).mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
     del a  # memory is short here: while the model is evaluated only x, g and y are kept
     y = x + d
     work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
@@ -54,14 +54,15 @@ def _propose(
 
 
 @dataclass(frozen=True)
-class ULA:
+class ULA(Stepped):
     r"""The unadjusted Langevin algorithm, exact with its weight at every step size.
 
     The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``.
     Given a stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of
     arXiv 2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the
     model first. Where the energy grows faster than a square the weights of large steps are
-    heavy-tailed, which no effective sample size shows: prefer `MALA` there.
+    heavy-tailed, which no effective sample size shows: prefer `MALA` there. In a box it is refused
+    (`noneq.spaces`).
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``.
@@ -73,9 +74,6 @@ class ULA:
     factor: Factor = field(default_factory=Identity)
     refresh: bool = False
 
-    def __post_init__(self) -> None:
-        check_step(self.h)
-
     @property
     def fresh(self) -> bool:
         """Stale states are welcome unless ``refresh``."""
@@ -85,20 +83,13 @@ class ULA:
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
         """One step."""
+        require(model, self, Real)
         new, increment = _propose(model, state, rng, self.h, self.factor)
         return new, increment, {}
 
-    def tune(self, info: Info) -> ULA:  # noqa: ARG002
-        """Itself: there is no acceptance to follow."""
-        return self
-
-    def scaled(self, by: float) -> ULA:
-        """Step size ``by h``."""
-        return replace(self, h=self.h * by)
-
 
 @dataclass(frozen=True)
-class MALA:
+class MALA(Stepped):
     r"""The Metropolis-adjusted Langevin algorithm. It leaves the model invariant: no weight.
 
     Accept y with probability ``min(1, exp(r))``, r the fresh increment of `ULA`. Non-finite
@@ -120,32 +111,10 @@ class MALA:
 
     fresh = True
 
-    def __post_init__(self) -> None:
-        check_step(self.h)
-
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
         """One step."""
+        require(model, self, Real, Box)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)
-        uniform = torch.rand(
-            log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
-        )
-        # false for NaN; an energy of -inf is a fault, not a mode
-        accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
-        info = {"accept": share(accept), "fault": share(faulty(new.u))}
-        return where(accept, new, state), torch.zeros_like(log_ratio), info
-
-    def tune(self, info: Info) -> MALA:
-        """Follow the acceptance to the goal; itself, if none was observed."""
-        return replace(self, h=adapted(self.h, info, self.goal, self.rate))
-
-    def scaled(self, by: float) -> MALA:
-        """Step size ``by h``."""
-        return replace(self, h=self.h * by)
-
-
-def default_kernel(base: Solvable, x: Tensor) -> MALA:
-    """MALA for rows like x, preconditioned by the base's covariance if it has one."""
-    factor: Factor = getattr(base, "factor", None) or Identity()
-    return MALA(1.3 * x[0].numel() ** (-1 / 3), factor)
+        return metropolis(state, new, log_ratio, rng)

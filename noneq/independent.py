@@ -1,0 +1,177 @@
+r"""Solvable energies of independent coordinates: where walkers start in a box or on sites.
+
+Their log Z and samples are exact; annealing leads from them to anything on the same space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Cache, Energy, evaluate
+from noneq.spaces import BINARY, ONE_HOT, Box, Real, Space, require
+
+__all__ = ["Bernoulli", "Boxed", "Categorical", "Uniform"]
+
+
+class Boxed(nn.Module):
+    """``U(x)`` inside a box, +inf outside.
+
+    Outside the energy is never asked: it is evaluated at the nearest point of the box instead and
+    the result thrown away.
+
+    Arguments:
+        energy: U, of continuous variables.
+        low, high: the walls, see `noneq.Box`.
+    """
+
+    def __init__(self, energy: Energy, low: float | Tensor, high: float | Tensor) -> None:
+        super().__init__()
+        require(energy, self, Real)
+        self.energy = energy
+        self.space: Space = Box(low, high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return self._walled(x, self.energy(self._box.nearest(x)))
+
+    def evaluate(
+        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+    ) -> tuple[Tensor, Cache]:
+        """Energies, and gradients that mean nothing outside."""
+        u, cache = evaluate(self.energy, self._box.nearest(x), was, graph=graph)
+        return self._walled(x, u), cache
+
+    @property
+    def _box(self) -> Box:
+        assert isinstance(self.space, Box)
+        return self.space
+
+    def _walled(self, x: Tensor, u: Tensor) -> Tensor:
+        return torch.where(self._box.contains(x), u, math.inf)
+
+
+class Uniform(nn.Module):
+    """The uniform density on a bounded box: U = 0 inside, +inf outside; log Z its log volume.
+
+    Arguments:
+        low, high: finite walls, tensors of the shape (*shape) of one position.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        low, high = low + 0 * high, high + 0 * low
+        if not bool(torch.isfinite(high - low).all()):
+            raise ValueError("a uniform density needs a bounded box: finite low and high")
+        self.space: Space = Box(low, high)
+        self.register_buffer("low", low.clone())
+        self.register_buffer("high", high.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return torch.where(self.space.contains(x), x.flatten(1).sum(1) * 0, math.inf)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape)."""
+        shape = (n, *self.low.shape)
+        u = torch.rand(shape, generator=rng, dtype=self.low.dtype, device=self.low.device)
+        return torch.lerp(self.low, self.high, u)
+
+    def log_z(self) -> float:
+        """Log of the volume."""
+        return float((self.high - self.low).double().log().sum())
+
+
+class Bernoulli(nn.Module):
+    r"""Independent bits, ``U(x) = -sum_i theta_i x_i``, ``P(x_i = 1) = sigmoid(theta_i)``.
+
+    ``log Z = sum_i log(1 + exp(theta_i))``.
+
+    Arguments:
+        logits: theta (*shape), finite.
+    """
+
+    logits: Tensor
+    space = BINARY
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", _finite(logits).detach().clone())
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Self:
+        """``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` (Krichevsky and Trofimov 1981)."""
+        p = (x.double().sum(0) + 0.5) / (len(x) + 1)
+        return cls(p.logit().to(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -(x * self.logits).flatten(1).sum(1)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape) of 0 and 1."""
+        theta = self.logits.expand(n, *self.logits.shape)
+        u = torch.rand(theta.shape, generator=rng, dtype=theta.dtype, device=theta.device)
+        return (u < theta.sigmoid()).to(theta)
+
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw every bit anew: they are independent."""
+        return self.sample(len(x), rng)
+
+    def log_z(self) -> float:
+        """``sum_i log(1 + exp(theta_i))``."""
+        return float(nn.functional.softplus(self.logits.double()).sum())
+
+
+class Categorical(nn.Module):
+    r"""Independent sites of q states, one-hot: ``U(x) = -sum_ic theta_ic x_ic``.
+
+    ``log Z = sum_i log sum_c exp(theta_ic)``.
+
+    Arguments:
+        logits: theta (*sites, q), finite.
+    """
+
+    logits: Tensor
+    space = ONE_HOT
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", _finite(logits).detach().clone())
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Self:
+        """Frequencies with half a count added to each state (Krichevsky and Trofimov 1981)."""
+        return cls((x.double().sum(0) + 0.5).log().to(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -(x * self.logits).flatten(1).sum(1)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *sites, q), one-hot."""
+        q = self.logits.shape[-1]
+        p = self.logits.softmax(-1).reshape(-1, q)
+        drawn = torch.multinomial(p, n, replacement=True, generator=rng).T
+        return nn.functional.one_hot(drawn, q).to(p).view(n, *self.logits.shape)
+
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw every site anew: they are independent."""
+        return self.sample(len(x), rng)
+
+    def log_z(self) -> float:
+        """``sum_i log sum_c exp(theta_ic)``."""
+        return float(self.logits.double().logsumexp(-1).sum())
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError("logits must be finite: a probability of 0 or 1 cannot be reweighted")
+    return logits

@@ -1,0 +1,142 @@
+r"""Where positions live. An energy says so by an attribute ``space``; without one it is R^n.
+
+=========== ========================================= =============================
+space       positions                                 kernels
+=========== ========================================= =============================
+`REAL`      R^n                                       Langevin, HMC, random walk
+`Box`       R^n between walls                         the same, see below
+`BINARY`    {0, 1}^n                                  Gibbs, discrete Langevin
+`ONE_HOT`   n sites of q states, (..., q), one is 1   the same
+=========== ========================================= =============================
+
+Walkers are never clipped to a box. A kernel that accepts and rejects needs nothing: outside the
+energy is +inf. One that reflects (`noneq.HMC` and `noneq.RandomWalk` with ``reflect=True``) moves
+by a bijection of the box. An unadjusted kernel that does not reflect is refused: a Gaussian move
+out of a hard support has no valid weight, because its backward kernel loses what lies outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["BINARY", "ONE_HOT", "REAL", "Box", "Discrete", "Real", "Space", "require", "space_of"]
+
+
+@dataclass(frozen=True)
+class Real:
+    """R^n."""
+
+    def __str__(self) -> str:
+        return "R^n"
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Whether each row is inside, (B,)."""
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Sites with finitely many states: {0, 1} each, or one-hot vectors along the last dimension.
+
+    Positions are floating point numbers, so that an energy has a gradient there: what gradient
+    kernels follow is that of the energy's formula, read between the states.
+    """
+
+    one_hot: bool
+
+    def __str__(self) -> str:
+        return "one-hot vectors" if self.one_hot else "{0, 1}^n"
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Whether each row is made of states, (B,)."""
+        fine = ((x == 0) | (x == 1)).flatten(1).all(1)
+        return fine & (x.sum(-1) == 1).flatten(1).all(1) if self.one_hot else fine
+
+
+class Box:
+    """Between walls: ``low <= x <= high`` in every coordinate.
+
+    Arguments:
+        low: a number or a tensor that broadcasts to one position; -inf for no wall.
+        high: the same, above low; +inf for no wall.
+    """
+
+    def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
+        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+        if not bool((self.low < self.high).all()):
+            raise ValueError(f"a box has low < high in every coordinate, got {low} and {high}")
+
+    def __str__(self) -> str:
+        if self.low.dim() or self.high.dim():
+            return f"a box from {float(self.low.min()):.4g} to {float(self.high.max()):.4g}"
+        return f"[{float(self.low):.4g}, {float(self.high):.4g}]^n"
+
+    def _walls(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.low.to(x), self.high.to(x)
+
+    def contains(self, x: Tensor) -> Tensor:
+        """Whether each row is inside, (B,)."""
+        low, high = self._walls(x)
+        return ((x >= low) & (x <= high)).flatten(1).all(1)
+
+    def nearest(self, x: Tensor) -> Tensor:
+        """The nearest points of the box: for energies that are not defined outside."""
+        return x.clamp(*self._walls(x))
+
+    def fold(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Reflect z at the walls until it is inside.
+
+        Returns the point, and per coordinate the sign that a velocity there changes by: -1 after
+        an odd number of reflections.
+        """
+        low, high = self._walls(z)
+        one_sided = torch.isinf(low) | torch.isinf(high)
+        width = torch.where(one_sided, 1.0, high - low)
+        turns = torch.remainder(torch.where(one_sided, 0.0, (z - low) / width), 2.0)
+        y = low + width * (1 - (1 - turns).abs())
+        y = torch.where(one_sided, torch.where(z < low, 2 * low - z, 2 * high - z), y)
+        y = torch.where((z >= low) & (z <= high), z, y).clamp(low, high)  # of rounding
+        odd = torch.where(one_sided, (z < low) | (z > high), turns > 1)
+        return y, torch.where(odd, -1.0, 1.0).to(z)
+
+
+Space: TypeAlias = Real | Box | Discrete
+
+REAL, BINARY, ONE_HOT = Real(), Discrete(one_hot=False), Discrete(one_hot=True)
+
+
+def space_of(model: object) -> Space:
+    """The space an energy declares, R^n if it does not."""
+    space: Space = getattr(model, "space", REAL)
+    return space
+
+
+def require(model: object, kernel: object, *kinds: type) -> Space:
+    """The model's space, if it is one of the kinds that the kernel can move in.
+
+    Raises ValueError otherwise.
+    """
+    space = space_of(model)
+    if isinstance(space, kinds):
+        return space
+    if isinstance(space, Discrete):
+        why = (
+            "it moves continuous variables; take noneq.GibbsWithGradients, "
+            "noneq.DiscreteLangevin or noneq.BlockGibbs"
+        )
+    elif Discrete in kinds:
+        why = (
+            "it moves discrete variables; take noneq.MALA, noneq.HMC or noneq.RandomWalk, or, if "
+            "the model's are discrete, give it an attribute space = noneq.BINARY or noneq.ONE_HOT"
+        )
+    else:
+        why = (
+            "an unadjusted move out of a box has no valid weight; take a kernel that accepts and "
+            "rejects, or noneq.HMC(..., adjusted=False, reflect=True)"
+        )
+    mover, name = type(kernel).__name__, type(model).__name__
+    raise ValueError(f"{mover} cannot move walkers of the model ({name}) on {space}: {why}")
