@@ -62,7 +62,7 @@ def draw(grid, cell, n, rng):
 @given(numbers, numbers, st.floats(0.01, 20), st.floats(0.01, 3))
 def test_reflection_leads_inside_and_can_be_run_back(x, v, width, e):
     # from x inside to R(x + e v), v -> S v; the same from there with -S v leads back
-    box = Box(torch.tensor(-1.0), torch.tensor(-1.0 + width))
+    box = Box(torch.tensor(-1.0), torch.tensor(-1.0 + width, dtype=torch.float64))
     x = torch.tensor([[(x + 50) / 100 * width - 1.0]], dtype=torch.float64).clamp(-1, width - 1)
     v = torch.tensor([[v]], dtype=torch.float64)
     y, sign = box.fold(x + e * v)
