@@ -15,6 +15,7 @@ from noneq.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from noneq.checks import check_energy
+    from noneq.contract import check_kernel
     from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
     from noneq.energies import GeometricPath, Tempered, Tilted, evaluate
     from noneq.estimate import NLL, Estimate
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 # fmt: off
 _HOME = {
     "checks": ("check_energy",),
+    "contract": ("check_kernel",),
     "covariance": ("Cholesky", "Diagonal", "Identity", "LowRank"),
     "energies": ("GeometricPath", "Tempered", "Tilted", "evaluate"),
     "estimate": ("NLL", "Estimate"),
@@ -86,8 +88,8 @@ __all__ = [
     "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath", "RandomWalk",
     "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State",
     "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion", "Uniform", "Walkers", "anneal",
-    "check_energy", "evaluate", "log_z", "metropolis", "nll", "pilot", "population", "renew",
-    "step", "train",
+    "check_energy", "check_kernel", "evaluate", "log_z", "metropolis", "nll", "pilot",
+    "population", "renew", "step", "train",
 ]  # fmt: skip
 
 

@@ -28,6 +28,8 @@ LAYERS = {
     "kernels": 2,
     "walkers": 3,
     "smc": 4,
+    "contract": 4,
+    "oracles": 3,
     "trust": 4,
     "tails": 2,
     "support": 4,
