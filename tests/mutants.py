@@ -56,6 +56,8 @@ WEIGHED = ("test_weights.py",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
+CUSTOM = ("test_paths.py",)
 AWAY = ("test_support.py",)
 RAYS = ("test_tails.py::test_a_ray_tells_an_energy_without_a_finite_integral",)
 RESUMED = ("test_session.py::test_a_resumed_session_has_the_same_bits",)
@@ -288,8 +290,16 @@ MUTANTS = (
            ("test_smc.py::test_a_hard_wall_can_be_annealed_to",)),
     # -- annealing
     Mutant("schedule: backward with the next kernel", "smc.py",
-           "self.kernels[-2::-1]", "self.kernels[:0:-1]",
-           ("test_smc.py::test_both_directions_visit_every_temperature_with_its_kernel",)),
+           "self.kernels[:0:-1], strict", "self.kernels[-2::-1], strict", MIRROR),
+    Mutant("schedule: backward leaves before it moves", "smc.py",
+           "self.betas[:0:-1], self.kernels", "self.betas[-2::-1], self.kernels", MIRROR),
+    Mutant("schedule: the start forgotten on the way back", "smc.py",
+           "yield path.at(0.0), None", "yield path.at(1e-6), None", MIRROR),
+    Mutant("schedule: chains backward in the same order", "smc.py", "in kernel.kernels[::-1]",
+           "in kernel.kernels", ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
+    Mutant("anneal: no kernel means no temperature", "smc.py",
+           "for model, kernel in models:\n", "for model, kernel in (m for m in models if m[1]):\n",
+           ("test_smc.py::test_annealing_backwards_gives_the_inverse_ratio", *CUSTOM)),
     Mutant("schedule: full steps only", "smc.py", ".resized(temperatures).cycled()",
            ".resized(temperatures)",
            ("test_likelihood.py::test_a_sharp_mode_without_data_never_goes_unnoticed",
@@ -299,6 +309,11 @@ MUTANTS = (
            ("test_smc.py::test_a_cycle_of_steps_ends_with_the_full_one",)),
     Mutant("pilot: sign of the change", "smc.py", 'change = -walkers.state.cache["du"]',
            'change = walkers.state.cache["du"]', ANNEALED),
+    Mutant("pilot: on another path as far as the first trial", "smc.py",
+           "while left(high) >= cess:", "while high == 1.0 and left(high) >= cess:", CUSTOM),
+    Mutant("pilot: on another path the start's energies", "smc.py",
+           "walkers.reweight(path.at(to)).log_w - walkers.log_w",
+           "walkers.reweight(path.at(to)).log_w", CUSTOM),
     Mutant("pilot: steps not tuned", "smc.py",
            "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
            ("test_smc.py::test_pilot_tunes_the_kernel",)),
