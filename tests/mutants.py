@@ -53,6 +53,7 @@ CHANGE = ("test_walkers.py::test_a_change_between_reweight_and_move_never_gives_
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 WEIGHED = ("test_weights.py",)
+JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
@@ -165,13 +166,13 @@ MUTANTS = (
            "index = (chosen + offset.flip(0)).flatten()",
            ("test_walkers.py::test_islands_never_exchange_members",)),
     Mutant("log_z: mean of the islands' logs", WALKERS,
-           "value = weights.log_mean_exp(each_island)", "value = each_island.mean()",
+           "float(weights.log_mean_exp(each_island))", "float(each_island.mean())",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
-    Mutant("log_z: standard error of one island", WALKERS,
-           "float(spread) / math.sqrt(self.islands)", "float(spread)",
-           ("test_walkers.py::test_the_standard_error_of_log_z_is_calibrated",)),
+    Mutant("log_z: standard error over walkers", WALKERS, "weights.jackknife(each_island)",
+           "weights.jackknife(self.log_w)",
+           ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
     Mutant("log_z: the start forgotten", WALKERS,
-           "LogZ(self.log_z_start + float(value)", "LogZ(float(value)",
+           "value = self.log_z_start + float(", "value = float(",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
     Mutant("mean: without weights", WALKERS,
            "torch.tensordot(p.to(f.dtype), f, 1)", "f.mean(0)",
@@ -220,6 +221,12 @@ MUTANTS = (
            ("test_walkers.py::test_a_start_that_is_not_finite_is_noticed",)),
     # -- functions of weights
     Mutant("log_mean_exp: a sum", WEIGHTS, " - math.log(log_w.shape[-1])", "", WEIGHED),
+    Mutant("jackknife: the standard deviation of one", WEIGHTS, "math.sqrt((n - 1) / n)",
+           "math.sqrt(1 / n)", JACKKNIFE),
+    Mutant("jackknife: nobody left out", WEIGHTS, "torch.cat([log_w[..., 1:], none], -1)",
+           "log_w", JACKKNIFE),
+    Mutant("jackknife: only those before", WEIGHTS, "t = torch.logaddexp(before, after)",
+           "t = before", JACKKNIFE),
     Mutant("ess: wrong power", WEIGHTS, "normalise(log_w).square().sum(-1)",
            "normalise(log_w).pow(3).sum(-1)", WEIGHED),
     Mutant("conditional_ess: without p", WEIGHTS, "log_p = log_w.double().log_softmax(-1)",
