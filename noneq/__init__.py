@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
+    from noneq.work import bennett, lineages
 
 _HOME = {
     "checks": ("check_energy",),
@@ -50,6 +51,7 @@ _HOME = {
     "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
+    "work": ("bennett", "lineages"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -57,8 +59,8 @@ __all__ = [
     "HMC", "MALA", "MLP", "NLL", "ULA", "Chain", "Cholesky", "ConvNet", "Diagonal", "Estimate",
     "Gaussian", "GaussianMixture", "GeometricPath", "Identity", "LogZ", "LowRank", "Recipe",
     "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State", "Tempered",
-    "Tilted", "Trained", "TrustRegion", "Walkers", "anneal", "check_energy", "evaluate",
-    "log_z", "nll", "pilot", "population", "renew", "step", "train",
+    "Tilted", "Trained", "TrustRegion", "Walkers", "anneal", "bennett", "check_energy",
+    "evaluate", "lineages", "log_z", "nll", "pilot", "population", "renew", "step", "train",
 ]  # fmt: skip
 
 

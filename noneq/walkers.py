@@ -397,7 +397,8 @@ class Walkers:
     @property
     def survivors(self) -> float:
         r"""Effective number of founders, ``1 / sum_a P_a^2``, P_a the mass descended from a."""
-        mass = torch.zeros(len(self), dtype=torch.float64, device=self.log_w.device)
+        founders = 1 + int(self.founders.max())  # a part keeps the numbers of the whole
+        mass = torch.zeros(founders, dtype=torch.float64, device=self.log_w.device)
         mass = mass.index_add(0, self.founders, self.p)
         return float(1.0 / mass.square().sum())
 

@@ -57,6 +57,7 @@ JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+WORK = ("test_work.py",)
 MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
 AWAY = ("test_support.py",)
@@ -324,6 +325,26 @@ MUTANTS = (
     Mutant("pilot: steps not tuned", "smc.py",
            "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
            ("test_smc.py::test_pilot_tunes_the_kernel",)),
+    # -- work
+    Mutant("bennett: sides of one size", "work.py", "m = math.log(len(a) / len(b))", "m = 0.0",
+           WORK),
+    Mutant("bennett: sizes the wrong way round", "work.py", "m = math.log(len(a) / len(b))",
+           "m = math.log(len(b) / len(a))", WORK),
+    Mutant("bennett: sign of the backward work", "work.py",
+           '-_log_weights(backward, "backward")', '_log_weights(backward, "backward")', WORK),
+    Mutant("bennett: the start forgotten", "work.py", "LogZ(start + c", "LogZ(c", WORK),
+    Mutant("bennett: error of one side", "work.py", "1 / share - 1 / len(side)",
+           "(1 / share - 1 / len(side)) * (side is a)", WORK),
+    Mutant("bennett: error as of independent sums", "work.py", "1 / share - 1 / len(side)",
+           "1 / share", WORK),
+    Mutant("bennett: resampled walkers", "work.py", "if side.resampled:", "if False:", WORK),
+    Mutant("lineages: coalesced ones", "work.py", "if known else math.nan", "", WORK),
+    Mutant("lineages: without the mean", "work.py", "1 / walkers.survivors - islands / n",
+           "1 / walkers.survivors", WORK),
+    Mutant("lineages: the islands as one", "work.py", "1 / walkers.survivors - islands / n",
+           "1 / walkers.survivors - 1 / n", WORK),
+    Mutant("survivors: a part counts on the whole", WALKERS, "1 + int(self.founders.max())",
+           "len(self)", ("test_walkers.py::test_a_part_of_the_walkers_counts_its_own_founders",)),
     # -- likelihood
     Mutant("log_z: sign of the backward side", "likelihood.py",
            "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",

@@ -232,6 +232,14 @@ def test_survivors_counts_founders_by_mass():
     assert after.survivors == pytest.approx(1 / float(counts.square().sum()))
 
 
+def test_a_part_of_the_walkers_counts_its_own_founders():
+    walkers = weighted()[torch.tensor([57, 40, 57, 3])]
+    p = walkers.p
+    assert walkers.survivors == pytest.approx(
+        float(1 / ((p[0] + p[2]) ** 2 + p[1] ** 2 + p[3] ** 2))
+    )
+
+
 @pytest.mark.parametrize("ess_min", [0.0, 0.9])
 def test_the_standard_error_of_log_z_is_calibrated(ess_min):
     # 200 runs (seeds 0 to 199) of 32 islands of 16; sd of the sd of 200 z-scores: 0.05,
