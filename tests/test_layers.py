@@ -29,6 +29,7 @@ LAYERS = {
     "walkers": 3,
     "smc": 4,
     "trust": 4,
+    "work": 4,
     "tails": 2,
     "support": 4,
     "estimate": 5,
