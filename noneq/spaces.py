@@ -54,7 +54,7 @@ class Discrete:
     def contains(self, x: Tensor) -> Tensor:
         """Whether each row is made of states, (B,)."""
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
-        return fine & (x.sum(-1) == 1).flatten(1).all(1) if self.one_hot else fine
+        return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
 
 
 class Box:

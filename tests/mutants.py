@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from kernel_mutants import KERNELS
+
 ROOT = Path(__file__).resolve().parent.parent
 AT_ONCE = 2
 SECONDS = 300  # a run that takes longer says nothing: it may be the machine
@@ -38,14 +40,9 @@ class Mutant(NamedTuple):
     """``file.py`` or ``file.py::function`` in tests/; fast ones first"""
 
 
-LANGEVIN, BASE = "kernels/langevin.py", "kernels/base.py"
 WALKERS, WEIGHTS, ENERGIES = "walkers.py", "weights.py", "energies.py"
 GAUSSIANS = "gaussians.py"
 
-RATIO = ("test_kernels.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
-CONTRACT = ("test_kernels.py::test_contract",)
-INVARIANT = ("test_kernels.py::test_exact_kernels_leave_the_target_invariant",)
-FRESH = ("test_kernels.py::test_fresh_is_what_the_first_kernel_needs",)
 ALGEBRA = ("test_walkers.py::test_any_sequence_of_events_is_the_ratio_of_path_densities",)
 PERMUTES = ("test_walkers.py::test_resampling_permutes_everything_a_walker_owns",)
 MEANS = ("test_walkers.py::test_resampling_keeps_every_islands_mean_weight",)
@@ -73,56 +70,7 @@ SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
 SHOWN = ("test_pictures.py::test_samples_are_drawn_by_weight_beside_noisy_data",)
 
 MUTANTS = (
-    # -- the Langevin step and its increment
-    Mutant("ULA: without the h/4 term", LANGEVIN, " + (h / 4) * (old - new)", "", RATIO),
-    Mutant("ULA: h/2 instead of h/4", LANGEVIN, "(h / 4) * (old", "(h / 2) * (old", RATIO),
-    Mutant("ULA: d = x - y", LANGEVIN, "(y - x).mul_(", "(x - y).mul_(", RATIO),
-    Mutant("ULA: energies swapped", LANGEVIN,
-           "increment = (state.u - u)", "increment = (u - state.u)", RATIO),
-    Mutant("ULA: g.g instead of g.Mg", LANGEVIN, "(old - new)",
-           '(_square(g) - _square(cache["g"]))', RATIO),
-    Mutant("ULA: squares swapped", LANGEVIN, "(old - new)", "(new - old)", RATIO),
-    Mutant("ULA: old gradient at both ends", LANGEVIN,
-           '(y - x).mul_(cache["g"])', "(y - x).mul_(g)", RATIO),
-    Mutant("ULA: new parameters in the forward kernel", LANGEVIN,
-           'x, g = state.x, state.cache["g"]',
-           'x, g = state.x, evaluate(model, state.x)[1]["g"]', RATIO),
-    Mutant("ULA: new energy at the old point", LANGEVIN, "increment = (state.u - u)",
-           "increment = (evaluate(model, state.x)[0] - u)", RATIO),
-    Mutant("Langevin: noise of variance h", LANGEVIN,
-           "math.sqrt(2 * h)).sub_", "math.sqrt(h)).sub_",
-           ("test_kernels.py::test_ula_at_a_large_step_is_exact_with_weights_and_biased_without",
-            *INVARIANT)),
-    Mutant("Langevin: L in place of its transpose", LANGEVIN,
-           "a = factor.t_mul(g)", "a = factor.mul(g)", RATIO),
-    Mutant("ULA: refresh forgotten", LANGEVIN, "return self.refresh", "return False", FRESH),
-    Mutant("MALA: accepts what it should reject", LANGEVIN,
-           "(uniform.log() < log_ratio)", "(uniform.log() < -log_ratio)",
-           INVARIANT),
-    Mutant("MALA: accepts everything", LANGEVIN,
-           "(uniform.log() < log_ratio)", "(uniform > -1)",
-           INVARIANT),
-    Mutant("MALA: accepts an energy of -inf", LANGEVIN, " & torch.isfinite(new.u)", "",
-           ("test_kernels.py::test_mala_rejects_what_is_not_finite",)),
-    Mutant("MALA: a weight besides the rejection", LANGEVIN,
-           "torch.zeros_like(log_ratio), info", "log_ratio, info", CONTRACT),
-    Mutant("MALA: takes stale states", LANGEVIN, "fresh = True", "fresh = False", FRESH),
-    Mutant("MALA: tunes the wrong way", BASE, '(float(info["accept"]) - goal)',
-           '(goal - float(info["accept"]))',
-           ("test_kernels.py::test_tune_changes_the_step_only",)),
-    Mutant("where: rejected walkers keep the new gradient", BASE,
-           "{k: old.cache[k] for k in new.cache}", "{k: new.cache[k] for k in new.cache}",
-           CONTRACT),
-    Mutant("where: rejected walkers keep the new energy", BASE,
-           "shared = State(old.x, old.u,", "shared = State(old.x, new.u,", CONTRACT),
-    Mutant("Repeat: once", BASE, "[self.kernel] * self.times", "[self.kernel]", CONTRACT),
-    Mutant("Chain: the last increment alone", BASE, "else total + increment", "else increment",
-           ("test_kernels.py::test_composed_increments_add",)),
-    Mutant("parts: the last one forgotten", BASE, "for at in slices:", "for at in slices[:-1]:",
-           ("test_kernels.py::test_parts_move_every_walker_once",)),
-    Mutant("parts: every part is the first", BASE, "each(lambda t: t[at], state)",
-           "each(lambda t: t[: at.stop - at.start], state)",
-           ("test_kernels.py::test_parts_move_every_walker_once",)),
+    *(Mutant(*mutant) for mutant in KERNELS),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),
@@ -275,7 +223,7 @@ MUTANTS = (
     Mutant("mixture: norms with the wrong sign", GAUSSIANS,
            "self.log_masses - self.log_norms", "self.log_masses + self.log_norms", ENERGETIC),
     Mutant("Tilted: gradient without the base", ENERGIES,
-           '{"g": base["g"] + tilt["g"]}', '{"g": tilt["g"]}', ENERGETIC),
+           "{k: base[k] + tilt[k] for", "{k: tilt[k] for", ENERGETIC),
     Mutant("path: reversed", ENERGIES, 'ends["u0"] + _times(self.beta, ends["du"])',
            'ends["u0"] + _times(1 - self.beta, ends["du"])', ANNEALED),
     Mutant("path: gradient of the end", ENERGIES, 'ends["g0"] + _times(self.beta, ends["dg"])',
@@ -606,17 +554,6 @@ MUTANTS = (
            ("test_session.py::test_the_watch_sees_what_only_the_renewals_know",)),
     Mutant("watch: a batch is enough", "session.py", "least: int = 25", "least: int = 1",
            ("test_session.py::test_the_watch_takes_no_single_batchs_word",)),
-    Mutant("HMC: half a kick at both ends of the leap", "kernels/hmc.py",
-           "alpha=e / 2)\n        log_ratio", "alpha=e)\n        log_ratio",
-           ("test_hmc.py::test_the_trajectory_follows_hamiltons_equations",)),
-    Mutant("HMC: the old momentum left out", "kernels/hmc.py",
-           "before = u + v.flatten(1).square().sum(1) / 2", "before = u",
-           ("test_hmc.py::test_one_leap_is_mala",)),
-    Mutant("HMC: every proposal taken", "kernels/hmc.py",
-           "(uniform.log() < log_ratio) & torch.isfinite(u)", "torch.isfinite(u)",
-           ("test_hmc.py::test_one_leap_is_mala",)),
-    Mutant("HMC: transposed factor", "kernels/hmc.py", "x = x + e * self.factor.mul(v)",
-           "x = x + e * self.factor.t_mul(v)", ("test_hmc.py::test_one_leap_is_mala",)),
     Mutant("models: the base's factor for the preconditioner", "models.py",
            "factor = local_covariance(", "local_covariance(",
            ("test_session.py::test_a_model_comes_back_from_its_file",)),

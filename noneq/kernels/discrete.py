@@ -68,14 +68,14 @@ class _OneHot:
 
     @staticmethod
     def log_norm(logits: Tensor) -> Tensor:
-        return logits.logsumexp(-1).flatten(1).sum(1)
+        return logits.logsumexp(-1).reshape(len(logits), -1).sum(1)
 
     @staticmethod
     def change(x: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """Positions with the change ``which`` (B, 1) made, and the change that undoes it."""
         q = x.shape[-1]
         site = which // q
-        undo = site * q + x.argmax(-1).flatten(1).gather(1, site)
+        undo = site * q + x.argmax(-1).reshape(len(x), -1).gather(1, site)
         y = x.flatten(1).scatter(1, undo, 0.0).scatter(1, which, 1.0)
         return y.view_as(x), undo
 
