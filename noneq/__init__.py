@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
     from noneq.walkers import LogZ, Walkers
+    from noneq.work import bennett, lineages
 
 # fmt: off
 _HOME = {
@@ -77,6 +78,7 @@ _HOME = {
     "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),
     "walkers": ("LogZ", "Walkers"),
+    "work": ("bennett", "lineages"),
 }
 # fmt: on
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -88,8 +90,8 @@ __all__ = [
     "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath", "RandomWalk",
     "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State",
     "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion", "Uniform", "Walkers", "anneal",
-    "check_energy", "check_kernel", "evaluate", "log_z", "metropolis", "nll", "pilot",
-    "population", "renew", "step", "train",
+    "bennett", "check_energy", "check_kernel", "evaluate", "lineages", "log_z", "metropolis",
+    "nll", "pilot", "population", "renew", "step", "train",
 ]  # fmt: skip
 
 

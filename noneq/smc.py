@@ -6,11 +6,13 @@ for each model of the path: annealed importance sampling (Neal 2001) with resamp
 sampler (Del Moral, Doucet, Jasra 2006). log Z is unbiased only if temperatures and step sizes do
 not depend on the walkers they weigh. So `pilot` adapts both on walkers of its own, which are
 then thrown away, and `anneal` follows the frozen `Schedule`.
+
+A path is any object with a ``start`` and energies ``at(beta)``; `noneq.GeometricPath` is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -20,12 +22,29 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel, default_kernel
+from noneq.kernels import Chain, Kernel, Repeat, default_kernel
 from noneq.walkers import Walkers
 
-__all__ = ["Schedule", "TooFarError", "Track", "anneal", "pilot", "population", "untracked"]
+__all__ = [
+    "Path", "Schedule", "TooFarError", "Track", "anneal", "pilot", "population", "untracked",
+]  # fmt: skip
 
 T = TypeVar("T")
+
+
+class Path(Protocol):
+    """Energies from a start to an end, by any way between.
+
+    ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
+    many temperatures are alive at a time.
+    """
+
+    @property
+    def start(self) -> Energy:
+        """The energy at beta = 0, usually solvable."""
+
+    def at(self, beta: float, /) -> Energy:
+        """The energy at beta in [0, 1]."""
 
 
 class Track(Protocol):
@@ -95,19 +114,33 @@ class Schedule:
         kernels = (k.scaled(scales[j]) for j, k in zip(turn, self.kernels, strict=True))
         return Schedule(self.betas, tuple(kernels))
 
-    def forward(self, path: GeometricPath) -> Iterator[tuple[Energy, Kernel]]:
+    def forward(self, path: Path) -> Iterator[tuple[Energy, Kernel]]:
         """The models after beta = 0 up to 1, each with its kernel."""
         for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
             yield path.at(beta), kernel
 
-    def backward(self, path: GeometricPath) -> Iterator[tuple[Energy, Kernel]]:
-        """The models before beta = 1 down to 0, each with its kernel."""
-        for beta, kernel in zip(self.betas[-2::-1], self.kernels[-2::-1], strict=True):
-            yield path.at(beta), kernel
+    def backward(self, path: Path) -> Iterator[tuple[Energy, Kernel | None]]:
+        """The mirror image: the models from beta = 1 down, each with its kernel, and the start.
+
+        Every kernel moves under its own model before the walkers leave that; none moves under the
+        start. Work is then distributed as Crooks' relation says, with unadjusted kernels, too.
+        """
+        for beta, kernel in zip(self.betas[:0:-1], self.kernels[:0:-1], strict=True):
+            yield path.at(beta), _mirrored(kernel)
+        yield path.at(0.0), None
+
+
+def _mirrored(kernel: Kernel) -> Kernel:
+    """The reversal: the parts of a `Chain` in reverse order; every other kernel is its own."""
+    if isinstance(kernel, Chain):
+        return Chain(tuple(_mirrored(part) for part in kernel.kernels[::-1]))
+    if isinstance(kernel, Repeat):
+        return Repeat(_mirrored(kernel.kernel), kernel.times)
+    return kernel
 
 
 def anneal(
-    models: Iterable[tuple[Energy, Kernel]],
+    models: Iterable[tuple[Energy, Kernel | None]],
     walkers: Walkers,
     rng: torch.Generator,
     *,
@@ -116,18 +149,21 @@ def anneal(
     """Carry the walkers through the models.
 
     Arguments:
-        models: pairs of an energy and the kernel that moves towards it, e.g. `Schedule.forward`.
+        models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`;
+            with None for a kernel they are only reweighted.
         walkers: start, weighted for the energy before the first.
         rng: source of randomness.
         ess_min: resample an island below this effective sample size (a fraction).
     """
     for model, kernel in models:
-        walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
+        walkers = walkers.reweight(model).resample(ess_min, rng)
+        if kernel is not None:
+            walkers = walkers.move(kernel, model, rng)
     return walkers
 
 
 def population(
-    path: GeometricPath,
+    path: Path,
     n: int,
     temperatures: int | Schedule,
     *,
@@ -166,7 +202,7 @@ def population(
 
 
 def pilot(
-    path: GeometricPath,
+    path: Path,
     kernel: Kernel,
     rng: torch.Generator,
     *,
@@ -177,8 +213,10 @@ def pilot(
 ) -> Schedule:
     """Find temperatures and step sizes on n walkers that are then thrown away.
 
-    Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection on the
-    energies at hand; the step size follows the kernel's own adaptation.
+    Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
+    step size follows the kernel's own adaptation. On a geometric path the bisection works on the
+    energies at hand. On any other the walkers are evaluated at each trial, about six times a
+    temperature.
 
     Arguments:
         path: starts at a solvable energy.
@@ -204,8 +242,7 @@ def pilot(
                 f"{most} temperatures reached only beta = {betas[-1]:.3g}: the model is too far "
                 "from its base; fit a closer base, or take a better kernel"
             )
-        change = -walkers.state.cache["du"]
-        betas.append(_next_beta(betas[-1], walkers.log_w, change, cess))
+        betas.append(_next_beta(path, walkers, betas, cess))
         model = path.at(betas[-1])
         walkers = walkers.reweight(model).resample(0.5, rng).move(kernel, model, rng)
         kernel = kernel.tune(walkers.info)
@@ -213,20 +250,50 @@ def pilot(
     return Schedule(tuple(betas), tuple(kernels))
 
 
-def _start(path: GeometricPath) -> Solvable:
+def _start(path: Path) -> Solvable:
     if not isinstance(path.start, Solvable):
         raise ValueError("the path must start at an energy with sample(n, rng) and log_z()")
     return path.start
 
 
-def _next_beta(beta: float, log_w: Tensor, change: Tensor, cess: float) -> float:
-    def left(to: float) -> float:
-        return float(weights.conditional_ess(log_w, (to - beta) * change.double()))
+def _next_beta(path: Path, walkers: Walkers, betas: Sequence[float], cess: float) -> float:
+    beta = betas[-1]
+    if isinstance(path, GeometricPath):
+        change = -walkers.state.cache["du"].double()
+        return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
 
-    if left(1.0) >= cess:
-        return 1.0
-    low, high = beta, 1.0
-    for _ in range(40):
+    def left(to: float) -> float:
+        return _left(walkers, walkers.reweight(path.at(to)).log_w - walkers.log_w)
+
+    # not from 1 downwards: where a path turns back its end may be near, and yet not be next
+    reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
+    return _bisect(beta, left, cess, reach=reach, halvings=5)
+
+
+def _left(walkers: Walkers, increment: Tensor) -> float:
+    return float(weights.conditional_ess(walkers.log_w, increment))
+
+
+def _bisect(
+    beta: float,
+    left: Callable[[float], float],
+    cess: float,
+    *,
+    reach: float = 1.0,
+    halvings: int = 40,
+) -> float:
+    """How far beta may go, or a little less: ``left(to) >= cess``.
+
+    The first trial is ``reach`` further, doubled as long as that is not far enough.
+    """
+    low, high = beta, min(1.0, beta + reach)
+    while left(high) >= cess:
+        if high == 1.0:
+            return 1.0
+        low, high = high, min(1.0, beta + 2 * (high - beta))
+    for k in range(40):
+        if k >= halvings and low > beta:
+            break
         middle = (low + high) / 2
         low, high = (middle, high) if left(middle) >= cess else (low, middle)
     # a hard wall costs its share at any step, however small

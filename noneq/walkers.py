@@ -395,22 +395,17 @@ class Walkers:
 
     @property
     def log_z(self) -> LogZ:
-        r"""``log Z_start + log mean w`` and its standard error from the islands.
-
-        With Z_r the estimate of island r: ``log mean_r Z_r`` and ``sd(Z_r) / (sqrt(R) mean_r
-        Z_r)``.
-        """
+        """``log Z_start + log mean w``, and its standard error by the jackknife over islands."""
         self._check()
         each_island = weights.log_mean_exp(self.log_w.view(self.islands, -1))
-        value = weights.log_mean_exp(each_island)
-        relative = (each_island - value).exp()
-        spread = relative.std() if self.islands > 1 else torch.tensor(math.nan)
-        return LogZ(self.log_z_start + float(value), float(spread) / math.sqrt(self.islands))
+        value = self.log_z_start + float(weights.log_mean_exp(each_island))
+        return LogZ(value, float(weights.jackknife(each_island)))
 
     @property
     def survivors(self) -> float:
         r"""Effective number of founders, ``1 / sum_a P_a^2``, P_a the mass descended from a."""
-        mass = torch.zeros(len(self), dtype=torch.float64, device=self.log_w.device)
+        founders = 1 + int(self.founders.max())  # a part keeps the numbers of the whole
+        mass = torch.zeros(founders, dtype=torch.float64, device=self.log_w.device)
         mass = mass.index_add(0, self.founders, self.p)
         return float(1.0 / mass.square().sum())
 

@@ -18,6 +18,7 @@ __all__ = [
     "Resampler",
     "conditional_ess",
     "ess",
+    "jackknife",
     "log_mean_exp",
     "multinomial",
     "normalise",
@@ -37,6 +38,25 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
     tensor(2.0000, dtype=torch.float64)
     """
     return log_w.double().logsumexp(-1) - math.log(log_w.shape[-1])
+
+
+def jackknife(log_w: Tensor) -> Tensor:
+    r"""Standard error of ``log_mean_exp`` of n independent log-weights, shape (...).
+
+    The square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, t_i the logarithm of the mean weight
+    without the i-th; NaN for n = 1. It is the relative standard error of the mean weight where
+    that is small and larger where one weight dominates. Source: Quenouille 1956, Tukey 1958.
+
+    >>> jackknife(torch.tensor([0.0, math.log(3.0)]))  # half of log 3: either may be left out
+    tensor(0.5493, dtype=torch.float64)
+    """
+    log_w, n = log_w.double(), log_w.shape[-1]
+    none = torch.full_like(log_w[..., :1], -math.inf)
+    before = torch.cat([none, log_w[..., :-1]], -1).logcumsumexp(-1)
+    after = torch.cat([log_w[..., 1:], none], -1).flip(-1).logcumsumexp(-1).flip(-1)
+    t = torch.logaddexp(before, after)
+    spread = (t - t.mean(-1, keepdim=True)).square().sum(-1).sqrt()
+    return spread * math.sqrt((n - 1) / n) if n > 1 else torch.full_like(spread, math.nan)
 
 
 def normalise(log_w: Tensor) -> Tensor:

@@ -50,9 +50,13 @@ CHANGE = ("test_walkers.py::test_a_change_between_reweight_and_move_never_gives_
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 WEIGHED = ("test_weights.py",)
+JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+WORK = ("test_work.py",)
+MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
+CUSTOM = ("test_paths.py",)
 AWAY = ("test_support.py",)
 RAYS = ("test_tails.py::test_a_ray_tells_an_energy_without_a_finite_integral",)
 RESUMED = ("test_session.py::test_a_resumed_session_has_the_same_bits",)
@@ -111,13 +115,13 @@ MUTANTS = (
            "index = (chosen + offset.flip(0)).flatten()",
            ("test_walkers.py::test_islands_never_exchange_members",)),
     Mutant("log_z: mean of the islands' logs", WALKERS,
-           "value = weights.log_mean_exp(each_island)", "value = each_island.mean()",
+           "float(weights.log_mean_exp(each_island))", "float(each_island.mean())",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
-    Mutant("log_z: standard error of one island", WALKERS,
-           "float(spread) / math.sqrt(self.islands)", "float(spread)",
-           ("test_walkers.py::test_the_standard_error_of_log_z_is_calibrated",)),
+    Mutant("log_z: standard error over walkers", WALKERS, "weights.jackknife(each_island)",
+           "weights.jackknife(self.log_w)",
+           ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
     Mutant("log_z: the start forgotten", WALKERS,
-           "LogZ(self.log_z_start + float(value)", "LogZ(float(value)",
+           "value = self.log_z_start + float(", "value = float(",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
     Mutant("mean: without weights", WALKERS,
            "torch.tensordot(p.to(f.dtype), f, 1)", "f.mean(0)",
@@ -166,6 +170,12 @@ MUTANTS = (
            ("test_walkers.py::test_a_start_that_is_not_finite_is_noticed",)),
     # -- functions of weights
     Mutant("log_mean_exp: a sum", WEIGHTS, " - math.log(log_w.shape[-1])", "", WEIGHED),
+    Mutant("jackknife: the standard deviation of one", WEIGHTS, "math.sqrt((n - 1) / n)",
+           "math.sqrt(1 / n)", JACKKNIFE),
+    Mutant("jackknife: nobody left out", WEIGHTS, "torch.cat([log_w[..., 1:], none], -1)",
+           "log_w", JACKKNIFE),
+    Mutant("jackknife: only those before", WEIGHTS, "t = torch.logaddexp(before, after)",
+           "t = before", JACKKNIFE),
     Mutant("ess: wrong power", WEIGHTS, "normalise(log_w).square().sum(-1)",
            "normalise(log_w).pow(3).sum(-1)", WEIGHED),
     Mutant("conditional_ess: without p", WEIGHTS, "log_p = log_w.double().log_softmax(-1)",
@@ -236,8 +246,16 @@ MUTANTS = (
            ("test_smc.py::test_a_hard_wall_can_be_annealed_to",)),
     # -- annealing
     Mutant("schedule: backward with the next kernel", "smc.py",
-           "self.kernels[-2::-1]", "self.kernels[:0:-1]",
-           ("test_smc.py::test_both_directions_visit_every_temperature_with_its_kernel",)),
+           "self.kernels[:0:-1], strict", "self.kernels[-2::-1], strict", MIRROR),
+    Mutant("schedule: backward leaves before it moves", "smc.py",
+           "self.betas[:0:-1], self.kernels", "self.betas[-2::-1], self.kernels", MIRROR),
+    Mutant("schedule: the start forgotten on the way back", "smc.py",
+           "yield path.at(0.0), None", "yield path.at(1e-6), None", MIRROR),
+    Mutant("schedule: chains backward in the same order", "smc.py", "in kernel.kernels[::-1]",
+           "in kernel.kernels", ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
+    Mutant("anneal: no kernel means no temperature", "smc.py",
+           "for model, kernel in models:\n", "for model, kernel in (m for m in models if m[1]):\n",
+           ("test_smc.py::test_annealing_backwards_gives_the_inverse_ratio", *CUSTOM)),
     Mutant("schedule: full steps only", "smc.py", ".resized(temperatures).cycled()",
            ".resized(temperatures)",
            ("test_likelihood.py::test_a_sharp_mode_without_data_never_goes_unnoticed",
@@ -247,9 +265,34 @@ MUTANTS = (
            ("test_smc.py::test_a_cycle_of_steps_ends_with_the_full_one",)),
     Mutant("pilot: sign of the change", "smc.py", 'change = -walkers.state.cache["du"]',
            'change = walkers.state.cache["du"]', ANNEALED),
+    Mutant("pilot: on another path as far as the first trial", "smc.py",
+           "while left(high) >= cess:", "while high == 1.0 and left(high) >= cess:", CUSTOM),
+    Mutant("pilot: on another path the start's energies", "smc.py",
+           "walkers.reweight(path.at(to)).log_w - walkers.log_w",
+           "walkers.reweight(path.at(to)).log_w", CUSTOM),
     Mutant("pilot: steps not tuned", "smc.py",
            "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
            ("test_smc.py::test_pilot_tunes_the_kernel",)),
+    # -- work
+    Mutant("bennett: sides of one size", "work.py", "m = math.log(len(a) / len(b))", "m = 0.0",
+           WORK),
+    Mutant("bennett: sizes the wrong way round", "work.py", "m = math.log(len(a) / len(b))",
+           "m = math.log(len(b) / len(a))", WORK),
+    Mutant("bennett: sign of the backward work", "work.py",
+           '-_log_weights(backward, "backward")', '_log_weights(backward, "backward")', WORK),
+    Mutant("bennett: the start forgotten", "work.py", "LogZ(start + c", "LogZ(c", WORK),
+    Mutant("bennett: error of one side", "work.py", "1 / share - 1 / len(side)",
+           "(1 / share - 1 / len(side)) * (side is a)", WORK),
+    Mutant("bennett: error as of independent sums", "work.py", "1 / share - 1 / len(side)",
+           "1 / share", WORK),
+    Mutant("bennett: resampled walkers", "work.py", "if side.resampled:", "if False:", WORK),
+    Mutant("lineages: coalesced ones", "work.py", "if known else math.nan", "", WORK),
+    Mutant("lineages: without the mean", "work.py", "1 / walkers.survivors - islands / n",
+           "1 / walkers.survivors", WORK),
+    Mutant("lineages: the islands as one", "work.py", "1 / walkers.survivors - islands / n",
+           "1 / walkers.survivors - 1 / n", WORK),
+    Mutant("survivors: a part counts on the whole", WALKERS, "1 + int(self.founders.max())",
+           "len(self)", ("test_walkers.py::test_a_part_of_the_walkers_counts_its_own_founders",)),
     # -- likelihood
     Mutant("log_z: sign of the backward side", "likelihood.py",
            "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",

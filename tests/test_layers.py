@@ -31,6 +31,7 @@ LAYERS = {
     "contract": 4,
     "oracles": 3,
     "trust": 4,
+    "work": 4,
     "tails": 2,
     "support": 4,
     "estimate": 5,

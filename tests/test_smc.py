@@ -14,6 +14,7 @@ from noneq import (
     MALA,
     MLP,
     ULA,
+    Chain,
     Gaussian,
     GeometricPath,
     Identity,
@@ -95,13 +96,22 @@ def test_a_cycle_of_steps_ends_with_the_full_one():
     assert plain.cycled((1.0,)).kernels == kernels
 
 
-def test_both_directions_visit_every_temperature_with_its_kernel():
+def test_the_way_back_is_the_mirror_image():
     schedule = Schedule((0.0, 0.1, 0.4, 1.0), tuple(MALA(h) for h in (1.0, 2.0, 3.0, 4.0)))
     path = GeometricPath(base(), modes)
     there = [(energy.beta, kernel.h) for energy, kernel in schedule.forward(path)]
-    back = [(energy.beta, kernel.h) for energy, kernel in schedule.backward(path)]
+    *back, (end, kernel) = schedule.backward(path)
     assert there == [(0.1, 2.0), (0.4, 3.0), (1.0, 4.0)]
-    assert back == [(0.4, 3.0), (0.1, 2.0), (0.0, 1.0)]
+    assert [(energy.beta, kernel.h) for energy, kernel in back] == there[::-1]
+    assert end.beta == 0.0
+    assert kernel is None
+
+
+def test_a_chain_is_mirrored_part_by_part():
+    a, b, c = MALA(0.1), ULA(0.2), MALA(0.3)
+    schedule = Schedule.uniform(1, Repeat(Chain((a, Repeat(Chain((b, c)), 2))), 3))
+    (_, kernel), _ = schedule.backward(GeometricPath(base(), modes))
+    assert kernel == Repeat(Chain((Repeat(Chain((c, b)), 2), a)), 3)
 
 
 # -- the pilot
@@ -230,7 +240,7 @@ def test_a_hard_wall_can_be_annealed_to(dtype):
 @pytest.mark.parametrize("steps", [1, 5])
 @pytest.mark.parametrize("kernel", [MALA(0.1), ULA(0.1)], ids=repr)
 def test_a_path_shares_evaluations(kernel, steps):
-    # one evaluation of the network a temperature, and one for the start
+    # one evaluation of the network a temperature, and one for the start; on the way back, too
     net = MLP(3, width=8)
     nn.init.normal_(net.net[-1].weight, generator=seeded(0))
     rows = []
@@ -245,6 +255,10 @@ def test_a_path_shares_evaluations(kernel, steps):
         assert rows == [40] * (steps + 1)
         u = end(walkers.x).detach()
         torch.testing.assert_close(walkers.state.u, u, rtol=0, atol=1e-5)
+        rows.clear()
+        walkers = Walkers.at(walkers.x, path.at(1.0))
+        anneal(schedule.backward(path), walkers, seeded(3), ess_min=0.9)
+        assert rows == [40] * (steps + 1)
 
 
 def test_a_path_is_the_weighted_mean_of_its_ends():

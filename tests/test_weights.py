@@ -65,6 +65,21 @@ def test_normalise() -> None:
     assert float(p[0, 2]) == 0.0  # the dead have no weight at all
 
 
+def test_jackknife_leaves_out_one_at_a_time() -> None:
+    log_w = torch.tensor([[0.0, 1.0, -2.0, 3.0, 0.5], [700.0, 0.0, -700.0, 1.0, 2.0]])
+    for row, found in zip(log_w.double(), weights.jackknife(log_w), strict=True):
+        t = [float(weights.log_mean_exp(row[torch.arange(5) != i])) for i in range(5)]
+        expected = math.sqrt(4 / 5 * sum((one - sum(t) / 5) ** 2 for one in t))
+        assert float(found) == pytest.approx(expected, rel=1e-12)
+    near = 1e-3 * torch.randn(50, generator=generator(0), dtype=torch.float64)
+    w = (near + 1e4).sub(1e4).exp()  # of small errors it is the relative standard error
+    relative = float(w.std() / w.mean()) / math.sqrt(50)
+    assert float(weights.jackknife(near + 1e4)) == pytest.approx(relative, rel=1e-2)
+    assert bool(weights.jackknife(near[:1]).isnan())
+    one_dead = torch.tensor([0.0, -INF, 0.0])
+    assert float(weights.jackknife(one_dead)) == pytest.approx(2 / 3 * math.log(2))
+
+
 def test_ess() -> None:
     cases = {  # by hand: (sum w)^2 / (n sum w^2)
         (1.0, 1.0, 1.0, 1.0): 1.0,
