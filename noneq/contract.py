@@ -35,7 +35,7 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
 
     It is tried on R^2, in a box of two dimensions, on 4 bits and on 2 sites of 3 states. A space
     that it cannot move in it must refuse with a ValueError (`noneq.spaces.require`); one at least
-    it must take. A few seconds. The mean weight after 6 moves is known to about 0.3 percent; take a
+    it must take. The mean weight after 6 moves is known to about 0.3 percent; take a
     step at which a move goes some way, or there is little to see.
 
     Arguments:

@@ -185,7 +185,11 @@ def test_composed_increments_add():
                 assert float(info["accept"]) == pytest.approx(sum(accepted) / 3)
 
 
-@pytest.mark.parametrize("kernel", [Repeat(MALA(0.3), 3), ULA(0.2)], ids=["MALA", "ULA"])
+@pytest.mark.parametrize(
+    "kernel",
+    [Repeat(MALA(0.3), 3), ULA(0.2), Repeat(HMC.obabo(0.2), 2), HMC.obabo(0.4, adjusted=True)],
+    ids=["MALA", "ULA", "OBABO", "GHMC"],
+)
 def test_parts_move_every_walker_once(kernel, monkeypatch):
     # 20 walkers by 3 at a time against one at a time, each with the noise of its own part
     def energy(x):
@@ -206,3 +210,4 @@ def test_parts_move_every_walker_once(kernel, monkeypatch):
     for a, parts in zip(found, zip(*expected, strict=True), strict=True):
         torch.testing.assert_close(a, torch.cat(parts), rtol=0, atol=1e-12)
     assert float(moved.info.get("accept", 0.0)) == pytest.approx(accepted, abs=1e-6)
+    assert {k: len(v) for k, v in moved.state.aux.items()} == dict.fromkeys(new.aux, 20)
