@@ -18,11 +18,7 @@ __all__ = ["MALA", "ULA", "default_kernel"]
 def _square(a: Tensor) -> Tensor:
     """``|a|^2`` of every row; the norm needs no copy of a."""
     norm: Tensor = torch.linalg.vector_norm(a.flatten(1), dim=1)
-    return norm.square()
-
-
-def _sum(a: Tensor) -> Tensor:
-    return a.flatten(1).sum(1)
+    return norm.square_()
 
 
 def _propose(
@@ -40,16 +36,15 @@ def _propose(
     x, g = state.x, state.cache["g"]
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
-    d = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
-    d = factor.mul(d.mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
-    del a  # memory is short here: while the model is evaluated only x, g and y are kept
-    y = x + d
-    work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
-    del d
+    noise = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    noise.normal_(0.0, math.sqrt(2 * h), generator=rng)
+    y = factor.mul(noise.sub_(a, alpha=h)).add_(x)
+    del a, noise  # memory is short here: while the model is evaluated only x, g and y are kept
     u, cache = evaluate(model, y)
     new = _square(factor.t_mul(cache["g"]))  # g'.M g'
-    work += _sum((y - x).mul_(cache["g"]))  # d.g'
-    increment = (state.u - u).detach() + work / 2 + (h / 4) * (old - new)
+    work = (y - x).mul_(g + cache["g"]).flatten(1).sum(1)  # d.(g + g'), d with y's rounding
+    increment = torch.add((state.u - u).detach(), work, alpha=1 / 2)
+    increment.add_(old - new, alpha=h / 4)
     return State(y, u, cache, state.aux), increment
 
 
@@ -131,9 +126,10 @@ class MALA:
         uniform = torch.rand(
             log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
         )
-        # false for NaN; an energy of -inf is a fault, not a mode
-        accept = (uniform.log() < log_ratio) & torch.isfinite(new.u)
-        info = {"accept": share(accept), "fault": share(faulty(new.u))}
+        # the ratio is NaN or -inf where the energy is NaN or +inf; -inf is a fault, not a mode
+        fault = faulty(new.u)
+        accept = (uniform.log_() < log_ratio) & ~fault
+        info = {"accept": share(accept), "fault": share(fault)}
         return where(accept, new, state), torch.zeros_like(log_ratio), info
 
     def tune(self, info: Info) -> MALA:
