@@ -119,6 +119,8 @@ MUTANTS = (
            CONTRACT),
     Mutant("where: rejected walkers keep the new energy", BASE,
            "shared = State(old.x, old.u,", "shared = State(old.x, new.u,", CONTRACT),
+    Mutant("where: the accepted rows stay", BASE, "(~accept).nonzero()", "accept.nonzero()",
+           CONTRACT + INVARIANT),
     Mutant("Repeat: once", BASE, "[self.kernel] * self.times", "[self.kernel]", CONTRACT),
     Mutant("Chain: the last increment alone", BASE, "else total + increment", "else increment",
            ("test_kernels.py::test_composed_increments_add",)),
