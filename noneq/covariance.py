@@ -22,6 +22,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 __all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank"]
 
@@ -184,7 +185,7 @@ class Cholesky(nn.Module):
 
     def mul(self, v: Tensor) -> Tensor:
         """``L v``."""
-        return (v.flatten(1) @ self.root.T).view_as(v)
+        return linear(v.flatten(1), self.root).view_as(v)
 
     def t_mul(self, v: Tensor) -> Tensor:
         """``L^T v``."""
@@ -192,7 +193,7 @@ class Cholesky(nn.Module):
 
     def solve(self, v: Tensor) -> Tensor:
         """``L^-1 v``."""
-        return (v.flatten(1) @ self.inverse.T).view_as(v)
+        return linear(v.flatten(1), self.inverse).view_as(v)
 
     def t_solve(self, v: Tensor) -> Tensor:
         """``L^-T v``."""

@@ -182,7 +182,7 @@ def _odd(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def faulty(u: Tensor) -> Tensor:
     """Where u is NaN or -inf, which no energy is; +inf is one: of a place that is forbidden."""
-    return u.isnan() | (u == -math.inf)
+    return ~(u > -math.inf)
 
 
 def shape_message(model: object, u: object, x: Tensor) -> str:
@@ -279,6 +279,13 @@ def _times(beta: float, u: Tensor) -> Tensor:
     return 0.0 * u.nan_to_num(nan=0.0, posinf=0.0)
 
 
+def _plus(u: Tensor, beta: float, change: Tensor) -> Tensor:
+    """``u + beta change`` in one pass; a wall as in `_times`: beta > 0 never rounds to 0."""
+    if beta > 0:
+        return torch.add(u, change, alpha=max(beta, torch.finfo(u.dtype).tiny))
+    return u
+
+
 class GeometricPath:
     r"""``U_beta = (1 - beta) U_0 + beta U_1``: the path of `noneq.smc.anneal`.
 
@@ -342,10 +349,10 @@ class _OnPath:
         if graph:
             raise ValueError("an annealed energy has no parameters to differentiate")
         ends = dict(was) if was is not None and "du" in was else self.path.ends(x)
-        u = ends["u0"] + _times(self.beta, ends["du"])
+        u = _plus(ends["u0"], self.beta, ends["du"])
         if "g0" not in ends:
             return u, ends
-        return u, {**ends, "g": ends["g0"] + _times(self.beta, ends["dg"])}
+        return u, {**ends, "g": _plus(ends["g0"], self.beta, ends["dg"])}
 
 
 def _common_space(start: Energy, end: Energy) -> Space:

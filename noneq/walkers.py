@@ -54,7 +54,9 @@ class _Seen(NamedTuple):
 
     def same_parameters(self, mark: Tensor | None) -> bool:
         """False also where nothing can be known: then the walkers are evaluated again."""
-        return mark is not None and self.mark is not None and bool(mark == self.mark)
+        if mark is None or self.mark is None:
+            return False
+        return mark is self.mark or bool(mark == self.mark)
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,11 @@ class Walkers:
         u, cache = evaluate(energy, self.state.x, graph=True)
         return self._without_dead(energy, u), cache
 
-    def _dead(self, u: Tensor) -> Tensor:
-        """Who has weight zero from now on: an energy of +inf kills, but does not undo a fault."""
+    def _bury(self, log_w: Tensor, u: Tensor) -> Tensor:
+        """New log-weights, -inf where u is +inf; the dead stay so, and a fault is not undone."""
         # inf - inf is not a weight either
-        dead = (self.state.u == math.inf) | (u == math.inf) | (self.log_w == -math.inf)
-        return dead & (self.log_w < math.inf)
+        dead = self.state.u.isposinf() | u.isposinf() | self.log_w.isneginf()
+        return log_w.masked_fill_(dead & (self.log_w < math.inf), -math.inf)
 
     def _without_dead(self, energy: Energy, u: Tensor) -> Tensor:
         """Energies u at x with a graph that the dead are not part of."""
@@ -206,11 +208,11 @@ class Walkers:
 
     def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
         state = self.state
-        log_w = self.log_w + (state.u.double() - u.double())
+        log_w = self.log_w + state.u - u  # in float64, as the first of them
         return replace(
             self,
             state=State(state.x, u, cache, state.aux),
-            log_w=torch.where(self._dead(u), -math.inf, log_w),
+            log_w=self._bury(log_w, u),
             _seen=seen,
             _u=None,
         )
@@ -246,11 +248,10 @@ class Walkers:
         apply = kernel if graph else partial(apply_in_parts, kernel)
         state, increment, info = apply(target, walkers.state, rng)
         u = state.u
-        dead = walkers._dead(u.detach())
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),
-            log_w=torch.where(dead, -math.inf, walkers.log_w + increment.detach().double()),
+            log_w=walkers._bury(walkers.log_w + increment.detach(), u.detach()),
             info={key: value.detach() for key, value in info.items()},
             _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
             _u=None,
@@ -273,11 +274,12 @@ class Walkers:
         if not 0 <= ess_min <= 1:
             raise ValueError(f"ess_min is a fraction of the walkers in [0, 1], got {ess_min}")
         log_w = self.log_w.view(self.islands, -1)
-        # 1 - 1e-12: equal weights gain nothing; "not >=": a NaN must not pass for healthy
-        low = ~(weights.ess(log_w) >= ess_min * (1 - 1e-12))
-        if not bool(low.any()):
+        # 1 - 1e-12: equal weights gain nothing; a NaN must not pass for healthy
+        healthy = weights.ess(log_w) >= ess_min * (1 - 1e-12)
+        if bool(healthy.all()):
             return self
         self._check()
+        low = ~healthy
         mean = weights.log_mean_exp(log_w)
         n = log_w.shape[1]
         own = torch.arange(n, device=log_w.device).expand_as(log_w)

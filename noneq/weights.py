@@ -76,7 +76,7 @@ def ess(log_w: Tensor) -> Tensor:
     >>> ess(torch.zeros(4))
     tensor(1., dtype=torch.float64)
     """
-    return 1.0 / (log_w.shape[-1] * normalise(log_w).square().sum(-1))
+    return (log_w.shape[-1] * normalise(log_w).square().sum(-1)).reciprocal()
 
 
 def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped, gradient, metropolis, normal_like
+from noneq.kernels.base import Info, State, Stepped, gradient, metropolis
 from noneq.spaces import Box, Real, require
 
 __all__ = ["MALA", "ULA"]
@@ -19,11 +19,7 @@ __all__ = ["MALA", "ULA"]
 def _square(a: Tensor) -> Tensor:
     """``|a|^2`` of every row; the norm needs no copy of a."""
     norm: Tensor = torch.linalg.vector_norm(a.flatten(1), dim=1)
-    return norm.square()
-
-
-def _sum(a: Tensor) -> Tensor:
-    return a.flatten(1).sum(1)
+    return norm.square_()
 
 
 def _propose(
@@ -41,15 +37,15 @@ def _propose(
     x, g = state.x, gradient(model, state)
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
-    d = factor.mul(normal_like(x, rng).mul_(math.sqrt(2 * h)).sub_(a, alpha=h))
-    del a  # memory is short here: while the model is evaluated only x, g and y are kept
-    y = x + d
-    work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
-    del d
+    noise = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    noise.normal_(0.0, math.sqrt(2 * h), generator=rng)
+    y = factor.mul(noise.sub_(a, alpha=h)).add_(x)
+    del a, noise  # memory is short here: while the model is evaluated only x, g and y are kept
     u, cache = evaluate(model, y)
     new = _square(factor.t_mul(cache["g"]))  # g'.M g'
-    work += _sum((y - x).mul_(cache["g"]))  # d.g'
-    increment = (state.u - u).detach() + work / 2 + (h / 4) * (old - new)
+    work = (y - x).mul_(g + cache["g"]).flatten(1).sum(1)  # d.(g + g'), d with y's rounding
+    increment = torch.add((state.u - u).detach(), work, alpha=1 / 2)
+    increment.add_(old - new, alpha=h / 4)
     return State(y, u, cache, state.aux), increment
 
 
