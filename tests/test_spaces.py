@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from targets import Grid, assert_exact, correlated, on, rbm, seeded
+from targets import Grid, assert_exact, assert_within, correlated, on, rbm, seeded, seen
 
 from noneq import (
     BINARY,
@@ -276,3 +276,18 @@ def test_what_reflects_is_rejected_less():
     for reflect in (False, True):
         moved = walkers.move(RandomWalk(0.1, reflect=reflect), walls, seeded(45))
         assert (float(moved.info["accept"]) == 1.0) == reflect
+
+
+@pytest.mark.parametrize("h", [0.06, 0.15])
+def test_a_reflecting_trajectory_has_mean_weight_one_even_where_samples_cannot_show_it(h):
+    # seed 46; what makes up the mean at the larger step are momenta too rare to be drawn: so they
+    # are drawn three times as wide, positions uniformly, and weighted for it
+    low, high, wide, n = LOW.clamp(min=-0.8).double(), HIGH.double(), 3.0, 200_000
+    (energy, grid, _), rng = walled(low, high), seeded(46)
+    x = Uniform(low, high).sample(n, rng)
+    v = wide * torch.randn(n, 2, generator=rng, dtype=torch.float64)
+    kernel = HMC(h, leaps=3, friction=1e-300, adjusted=False, reflect=True)
+    new, _, _ = kernel(energy, seen(energy, x, {"v": v}), rng)
+    after = new.u + new.aux["v"].square().sum(1) / 2
+    log_q = -(v / wide).square().sum(1) / 2 - 2 * math.log(wide) - Uniform(low, high).log_z()
+    assert_within((-after - log_q - grid.log_z).exp()[:, None], 1.0, h)
