@@ -57,6 +57,7 @@ JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+CROOKS = ("test_figures.py::test_the_log_ratio_of_work_is_the_line_of_slope_one",)
 WORK = ("test_work.py",)
 MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
@@ -345,6 +346,13 @@ MUTANTS = (
            "1 / walkers.survivors - 1 / n", WORK),
     Mutant("survivors: a part counts on the whole", WALKERS, "1 + int(self.founders.max())",
            "len(self)", ("test_walkers.py::test_a_part_of_the_walkers_counts_its_own_founders",)),
+    Mutant("crooks figure: sign of the backward work", "figures/work.py",
+           '-_work(backward_work, "backward")', '_work(backward_work, "backward")', CROOKS),
+    Mutant("crooks figure: the ratio of counts", "figures/work.py",
+           "np.log(f[known] / len(there)) - np.log(b[known] / len(back))",
+           "np.log(f[known]) - np.log(b[known])", CROOKS),
+    Mutant("crooks figure: a line through -dF", "figures/work.py",
+           "ends + log_ratio", "ends - log_ratio", CROOKS),
     # -- likelihood
     Mutant("log_z: sign of the backward side", "likelihood.py",
            "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",
