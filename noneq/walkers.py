@@ -32,7 +32,7 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
-from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each
+from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name
 from noneq.weights import Resampler, systematic
 
 __all__ = ["LogZ", "Walkers"]
@@ -54,6 +54,20 @@ class _Seen(NamedTuple):
     def same_parameters(self, mark: Tensor | None) -> bool:
         """False also where nothing can be known: then the walkers are evaluated again."""
         return mark is not None and self.mark is not None and bool(mark == self.mark)
+
+
+class _Moved(NamedTuple):
+    """The last move, kept only to know what to say of a weight that is none."""
+
+    kernel: Kernel
+    increment: Tensor
+    before: Tensor
+    after: Tensor
+
+    def guilty(self) -> bool:
+        """Whether an increment is no number although the energies at both ends are."""
+        energies = faulty(self.before) | faulty(self.after)
+        return bool((~(self.increment < math.inf) & ~energies).any())
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class Walkers:
     resampled: int = 0
     _seen: _Seen | None = field(default=None, repr=False)
     _u: Tensor | None = field(default=None, repr=False)
+    _moved: _Moved | None = field(default=None, repr=False)
 
     # -- making them
 
@@ -149,7 +164,7 @@ class Walkers:
                 ``energy(x).mean() - walkers.mean(u)``.
 
         An energy of NaN or -inf makes a weight that is none: a FloatingPointError where the
-        weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`).
+        weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`). So does a move.
         """
         if graph:
             ready = self.prepared(energy)
@@ -238,15 +253,16 @@ class Walkers:
         target: Energy = _Graphed(energy) if graph else energy
         apply = kernel if graph else partial(apply_in_parts, kernel)
         state, increment, info = apply(target, walkers.state, rng)
-        u = state.u
+        u, increment = state.u, increment.detach()
         dead = walkers._dead(u.detach())
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),
-            log_w=torch.where(dead, -math.inf, walkers.log_w + increment.detach().double()),
+            log_w=torch.where(dead, -math.inf, walkers.log_w + increment.double()),
             info={key: value.detach() for key, value in info.items()},
             _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
             _u=None,
+            _moved=_Moved(kernel, increment, walkers.state.u, u.detach()),
         )
         if not graph:
             return walkers
@@ -346,6 +362,7 @@ class Walkers:
             resampled=part.resampled,
             _seen=None,
             _u=None,
+            _moved=part._moved,
         )
 
     # -- what they know
@@ -357,9 +374,17 @@ class Walkers:
         """Raise if the weights are not weights; one look at the numbers, where they are read."""
         fault = ~(self.log_w < math.inf)
         if bool(fault.any()):
+            where = f"at {int(fault.sum())} of {len(self)} walkers"
+            lost = not bool(torch.isfinite(self.x[fault]).all())
+            if self._moved is not None and (lost or self._moved.guilty()):
+                raise FloatingPointError(
+                    f"the kernel {name(self._moved.kernel)} returned a weight of NaN or +inf, or "
+                    f"a position that is not finite, {where}: take a smaller step, or look at the "
+                    "increment that it computes"
+                )
             raise FloatingPointError(
-                f"the energy is NaN or -inf at {int(fault.sum())} of {len(self)} walkers: the "
-                "model has diverged; take a smaller learning rate or trust region (tau)"
+                f"the energy is NaN or -inf {where}: the model has diverged; take a smaller "
+                "learning rate or trust region (tau)"
             )
         if bool((self.log_w.view(self.islands, -1) == -math.inf).all(1).any()):
             raise FloatingPointError(
@@ -376,7 +401,8 @@ class Walkers:
     def p(self) -> Tensor:
         """Normalised weights (N,), float64.
 
-        Raises FloatingPointError if an energy was NaN or -inf, or every walker is dead.
+        Raises FloatingPointError if an energy was NaN or -inf, a kernel's increment NaN or +inf,
+        or every walker of an island is dead.
         """
         self._check()
         return weights.normalise(self.log_w)

@@ -50,6 +50,7 @@ ALGEBRA = ("test_walkers.py::test_any_sequence_of_events_is_the_ratio_of_path_de
 PERMUTES = ("test_walkers.py::test_resampling_permutes_everything_a_walker_owns",)
 MEANS = ("test_walkers.py::test_resampling_keeps_every_islands_mean_weight",)
 CHANGE = ("test_walkers.py::test_a_change_between_reweight_and_move_never_gives_a_wrong_weight",)
+NAMED = ("test_walkers.py::test_a_kernel_that_returns_a_weight_that_is_none_is_named",)
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 WEIGHED = ("test_weights.py",)
@@ -132,8 +133,8 @@ MUTANTS = (
            ("test_walkers.py::test_gradients_can_be_accumulated",)),
     Mutant("reweight: sign", WALKERS, "state.u.double() - u.double()",
            "u.double() - state.u.double()", ALGEBRA),
-    Mutant("move: sign", WALKERS, "walkers.log_w + increment.detach()",
-           "walkers.log_w - increment.detach()", ALGEBRA),
+    Mutant("move: sign", WALKERS, "walkers.log_w + increment.double()",
+           "walkers.log_w - increment.double()", ALGEBRA),
     Mutant("move: an exact kernel on a stale state", WALKERS,
            "walkers = self.reweight(energy) if kernel.fresh else self", "walkers = self",
            ALGEBRA),
@@ -218,6 +219,16 @@ MUTANTS = (
     Mutant("move: the dead in the gradient of Algorithm 1", WALKERS,
            "u = walkers._without_dead(energy, u)", "pass",
            ("test_walkers.py::test_the_dead_do_not_poison_the_gradients_of_algorithm_1",)),
+    Mutant("fault: the energy is to blame for the kernel", WALKERS,
+           "(lost or self._moved.guilty())", "lost", NAMED),
+    Mutant("fault: the energy is to blame for lost positions", WALKERS,
+           "(lost or self._moved.guilty())", "self._moved.guilty()", NAMED),
+    Mutant("fault: the kernel is to blame for the energy", WALKERS,
+           "return bool((~(self.increment < math.inf) & ~energies).any())",
+           "return bool((~(self.increment < math.inf)).any())",
+           ("test_walkers.py::test_nan_and_minus_infinity_are_faults_that_are_counted",)),
+    Mutant("fault: the part's move forgotten", WALKERS, "_moved=part._moved", "_moved=None",
+           NAMED),
     Mutant("start: the dead alive", WALKERS, "torch.where(u == math.inf, -math.inf, 0.0)",
            "torch.zeros_like(u)",
            ("test_walkers.py::test_a_start_that_is_not_finite_is_noticed",)),

@@ -21,6 +21,7 @@ from noneq import (
     GeometricPath,
     Identity,
     Repeat,
+    State,
     Tempered,
     Tilted,
     TrustRegion,
@@ -669,6 +670,60 @@ def test_nan_and_minus_infinity_are_faults_that_are_counted(value):
         for read in READERS.values():
             with pytest.raises(FloatingPointError, match="NaN or -inf at 4 of 16 walkers"):
                 read(bad)
+
+
+class Faulty:
+    """A kernel that moves nobody and returns one increment that is no number."""
+
+    fresh = True
+
+    def __init__(self, value, x=None):
+        self.value, self.x = value, x
+
+    def __call__(self, model, state, rng):
+        increment = torch.zeros(len(state.x))
+        increment[3] = self.value
+        x = state.x.clone()
+        if self.x is not None:
+            x[3] = self.x
+            state = State(x, model(x), state.cache, state.aux)
+        return state, increment, {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (Faulty(math.nan), "Faulty"),
+        (Faulty(math.inf), "Faulty"),
+        (Faulty(math.nan, x=math.nan), "Faulty"),
+        (Repeat(Faulty(math.nan), 2), r"Repeat\(Faulty\)"),
+        (Chain((MALA(0.1), Repeat(Faulty(math.inf), 2))), r"Chain\(MALA, Repeat\(Faulty\)\)"),
+    ],
+)
+def test_a_kernel_that_returns_a_weight_that_is_none_is_named(kernel, said):
+    start = Walkers.sample(normal(), 16, seeded(0), islands=2).reweight(Skew(1))
+    moved = start.move(kernel, Skew(1), seeded(1))
+    index = torch.tensor([1, 3, 8])
+    for bad, where in (
+        (moved, "1 of 16"),
+        (moved.reweight(Skew(2)), "1 of 16"),
+        (moved[index], "1 of 3"),
+        (start.put(torch.arange(8), start[torch.arange(8)].move(kernel, Skew(1), seeded(1))),
+         "1 of 16"),
+    ):  # fmt: skip
+        for read in READERS.values():
+            with pytest.raises(FloatingPointError, match=f"{said} returned .* {where} walkers"):
+                read(bad)
+
+
+def test_a_kernel_may_kill():
+    start = Walkers.sample(normal(), 16, seeded(0), islands=2)
+    moved = start.move(Faulty(-math.inf), normal(), seeded(1))
+    assert int((moved.p == 0).sum()) == 1
+    # and a fault of the energy is not the kernel's: an exact kernel does not undo it
+    broken = start.reweight(lambda x: torch.where(x[:, 0] > 0, math.nan, x.square().sum(1)))
+    with pytest.raises(FloatingPointError, match="the energy is NaN or -inf"):
+        _ = broken.move(Faulty(0.0), normal(), seeded(1)).p
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])

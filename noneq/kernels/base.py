@@ -23,7 +23,7 @@ from noneq.energies import Cache, Energy, parts
 
 __all__ = [
     "Chain", "Info", "Kernel", "Repeat", "State", "adapted", "apply_in_parts", "check_step",
-    "each", "share", "where",
+    "each", "name", "share", "where",
 ]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
@@ -108,6 +108,13 @@ def apply_in_parts(
     assert whole is not None
     total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
     return whole, torch.cat(increments), total
+
+
+def name(kernel: Kernel) -> str:
+    """A kernel's class and, of `Repeat` and `Chain`, what they are made of."""
+    inner = [getattr(kernel, "kernel", None), *getattr(kernel, "kernels", ())]
+    parts = ", ".join(name(part) for part in inner if part is not None)
+    return type(kernel).__name__ + (f"({parts})" if parts else "")
 
 
 def check_step(h: float) -> None:
