@@ -23,7 +23,8 @@ from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_pr
 from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
 from noneq.kernels import Kernel
-from noneq.smc import Schedule, TooFarError, Track, anneal, population, untracked
+from noneq.schedules import Schedule
+from noneq.smc import TooFarError, Track, anneal, population, untracked
 from noneq.support import mass_away
 from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers

@@ -59,6 +59,7 @@ ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
 CROOKS = ("test_figures.py::test_the_log_ratio_of_work_is_the_line_of_slope_one",)
+LEARNED = ("test_adaptation.py",)
 WORK = ("test_work.py",)
 MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
@@ -309,14 +310,15 @@ MUTANTS = (
            "max(low, beta + 1e-6)", "max(low, beta)",
            ("test_smc.py::test_a_hard_wall_can_be_annealed_to",)),
     # -- annealing
-    Mutant("schedule: backward with the next kernel", "smc.py",
+    Mutant("schedule: backward with the next kernel", "schedules.py",
            "self.kernels[:0:-1], strict", "self.kernels[-2::-1], strict", MIRROR),
-    Mutant("schedule: backward leaves before it moves", "smc.py",
+    Mutant("schedule: backward leaves before it moves", "schedules.py",
            "self.betas[:0:-1], self.kernels", "self.betas[-2::-1], self.kernels", MIRROR),
-    Mutant("schedule: the start forgotten on the way back", "smc.py",
+    Mutant("schedule: the start forgotten on the way back", "schedules.py",
            "yield path.at(0.0), None", "yield path.at(1e-6), None", MIRROR),
-    Mutant("schedule: chains backward in the same order", "smc.py", "in kernel.kernels[::-1]",
-           "in kernel.kernels", ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
+    Mutant("schedule: chains backward in the same order", "schedules.py",
+           "in kernel.kernels[::-1]", "in kernel.kernels",
+           ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
     Mutant("anneal: no kernel means no temperature", "smc.py",
            "for model, kernel in models:\n", "for model, kernel in (m for m in models if m[1]):\n",
            ("test_smc.py::test_annealing_backwards_gives_the_inverse_ratio", *CUSTOM)),
@@ -324,7 +326,7 @@ MUTANTS = (
            ".resized(temperatures)",
            ("test_likelihood.py::test_a_sharp_mode_without_data_never_goes_unnoticed",
             )),
-    Mutant("schedule: the cycle ends with a short step", "smc.py",
+    Mutant("schedule: the cycle ends with a short step", "schedules.py",
            "turn = [(len(self) - i)", "turn = [(len(self) + 1 - i)",
            ("test_smc.py::test_a_cycle_of_steps_ends_with_the_full_one",)),
     Mutant("pilot: sign of the change", "smc.py", 'change = -walkers.state.cache["du"]',
@@ -335,8 +337,26 @@ MUTANTS = (
            "walkers.reweight(path.at(to)).log_w - walkers.log_w",
            "walkers.reweight(path.at(to)).log_w", CUSTOM),
     Mutant("pilot: steps not tuned", "smc.py",
-           "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
+           "given(kernel.tune(walkers.info), walkers)\n        kernels.append",
+           "given(kernel, walkers)\n        kernels.append",
            ("test_smc.py::test_pilot_tunes_the_kernel",)),
+    Mutant("adaptation: weights forgotten", "adaptation.py", "(v * p[:, None]).T @ v",
+           "v.T @ v / len(v)", LEARNED),
+    Mutant("adaptation: variances without weights", "adaptation.py",
+           "now = v.square().mul(_column(p, x)).sum(0)", "now = v.square().mean(0)", LEARNED),
+    Mutant("adaptation: the mean without weights", "adaptation.py",
+           "x - (_column(p, x) * x).sum(0)", "x - x.mean(0)", LEARNED),
+    Mutant("adaptation: does not lean on the old", "adaptation.py",
+           "Learned(share * self.c + (1 - share) * now", "Learned(now", LEARNED),
+    Mutant("adaptation: the variances as scales", "adaptation.py",
+           "Diagonal(self.c.sqrt(), dtype)", "Diagonal(self.c, dtype)", LEARNED),
+    Mutant("pilot: the first preconditioner for ever", "smc.py",
+           "self.learned = self.learned.follow(x, p)", "pass", LEARNED),
+    Mutant("Repeat: preconditioner not passed on", BASE,
+           "Repeat(self.kernel.preconditioned(factor), self.times)", "self", LEARNED),
+    Mutant("Chain: preconditioner not passed on", BASE,
+           "Chain(tuple(kernel.preconditioned(factor) for kernel in self.kernels))", "self",
+           LEARNED),
     # -- work
     Mutant("bennett: sides of one size", "work.py", "m = math.log(len(a) / len(b))", "m = 0.0",
            WORK),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
+from noneq.covariance import Factor
 from noneq.energies import Cache, Energy, parts
 
 __all__ = [
@@ -85,6 +86,9 @@ class Kernel(Protocol):
 
     def scaled(self, by: float, /) -> Self:
         """A kernel whose steps are ``by`` times as long (itself, if it has no step size)."""
+
+    def preconditioned(self, factor: Factor, /) -> Self:
+        """A kernel with that root of a preconditioner (itself, if it has none)."""
 
 
 def apply_in_parts(
@@ -168,6 +172,10 @@ class Repeat:
         """Scale the repeated kernel."""
         return Repeat(self.kernel.scaled(by), self.times)
 
+    def preconditioned(self, factor: Factor) -> Repeat:
+        """Precondition the repeated kernel."""
+        return Repeat(self.kernel.preconditioned(factor), self.times)
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -200,6 +208,10 @@ class Chain:
     def scaled(self, by: float) -> Chain:
         """Scale every kernel."""
         return Chain(tuple(kernel.scaled(by) for kernel in self.kernels))
+
+    def preconditioned(self, factor: Factor) -> Chain:
+        """Precondition every kernel."""
+        return Chain(tuple(kernel.preconditioned(factor) for kernel in self.kernels))
 
 
 def _compose(

@@ -77,3 +77,7 @@ class HMC:
     def scaled(self, by: float) -> HMC:
         """Step size ``by h``."""
         return replace(self, h=self.h * by)
+
+    def preconditioned(self, factor: Factor) -> HMC:
+        """The same with another factor."""
+        return replace(self, factor=factor)

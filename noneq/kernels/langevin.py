@@ -96,6 +96,10 @@ class ULA:
         """Step size ``by h``."""
         return replace(self, h=self.h * by)
 
+    def preconditioned(self, factor: Factor) -> ULA:
+        """The same with another factor."""
+        return replace(self, factor=factor)
+
 
 @dataclass(frozen=True)
 class MALA:
@@ -143,6 +147,10 @@ class MALA:
     def scaled(self, by: float) -> MALA:
         """Step size ``by h``."""
         return replace(self, h=self.h * by)
+
+    def preconditioned(self, factor: Factor) -> MALA:
+        """The same with another factor."""
+        return replace(self, factor=factor)
 
 
 def default_kernel(base: Solvable, x: Tensor) -> MALA:
