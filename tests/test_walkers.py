@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from noneq import (
@@ -88,6 +90,50 @@ def test_reweighting_there_and_back_leaves_the_weights(dtype):
         assert torch.equal(there.x, walkers.x)
     close(there.log_w, walkers.log_w, 1e-12)
     assert there.log_w.dtype == torch.float64
+
+
+def event(name, walkers, model, rng):
+    """One thing that can happen to walkers; afterwards they may belong to ``model`` or lag."""
+    if name == "reweight":
+        return walkers.reweight(model)
+    if name == "resample":
+        return walkers.resample(1.0, rng, SCHEMES[int(torch.randint(4, (), generator=rng))])
+    if name == "move some":
+        index = torch.randperm(len(walkers), generator=rng)[:3]
+        return walkers.put(index, walkers[index].move(MALA(0.2), model, rng))
+    kernel = {"mala": MALA(0.2), "ula": ULA(0.1), "fresh ula": ULA(0.1, refresh=True)}[name]
+    return walkers.move(kernel, model, rng)
+
+
+EVENTS = ("reweight", "resample", "move some", "mala", "ula", "fresh ula")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 4)), max_size=8),
+    detours=st.lists(st.integers(0, 4), max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_after_any_events_every_detour_leaves_the_weights(events, detours, seed):
+    # and a resampling on the way keeps every island's mean weight
+    models, rng = [Skew(k) for k in range(5)], seeded(seed)
+    walkers = Walkers.sample(normal(), 12, rng, islands=3).reweight(models[0])
+    last = 0
+    for name, k in events:
+        before, walkers = walkers, event(name, walkers, models[k], rng)
+        if name == "resample":
+            means = [weights.log_mean_exp(w.log_w.view(3, 4)) for w in (before, walkers)]
+            close(*means)
+        elif name != "move some":
+            last = k
+    walkers = walkers.reweight(models[last])  # of some who lag
+    there = walkers
+    for k in (*detours, last):
+        there = there.reweight(models[k])
+        close(there.log_w - walkers.log_w, walkers.state.u - there.state.u)
+    close(there.log_w, walkers.log_w)
+    assert torch.equal(there.founders, walkers.founders)
+    assert there.log_z == pytest.approx(walkers.log_z)
 
 
 def test_reweight_adds_old_minus_new_energy():
