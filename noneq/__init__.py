@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from noneq.recipe import Recipe
     from noneq.renewal import renew
     from noneq.run import Run
+    from noneq.schedules import Schedule
     from noneq.session import Session
     from noneq.settings import Settings
-    from noneq.smc import Schedule, anneal, pilot, population
+    from noneq.smc import anneal, pilot, population
     from noneq.spaces import BINARY, ONE_HOT, Box
     from noneq.training import Record, Trained, step, train
     from noneq.trust import TrustRegion
@@ -73,7 +74,8 @@ _HOME = {
     "run": ("Run",),
     "session": ("Session",),
     "settings": ("Settings",),
-    "smc": ("Schedule", "anneal", "pilot", "population"),
+    "schedules": ("Schedule",),
+    "smc": ("anneal", "pilot", "population"),
     "spaces": ("BINARY", "ONE_HOT", "Box"),
     "training": ("Record", "Trained", "step", "train"),
     "trust": ("TrustRegion",),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from noneq.smc import Schedule
+from noneq.schedules import Schedule
 from noneq.support import Share
 from noneq.walkers import LogZ, Walkers
 

@@ -24,7 +24,8 @@ from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
 from noneq.independent import Bernoulli, Categorical
 from noneq.kernels import Kernel
-from noneq.smc import Schedule, TooFarError, Track, anneal, population, untracked
+from noneq.schedules import Schedule
+from noneq.smc import TooFarError, Track, anneal, population, untracked
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
 from noneq.support import mass_away
 from noneq.tails import falling

@@ -16,7 +16,8 @@ from noneq.gaussians import Gaussian, local_covariance
 from noneq.kernels import HMC, MALA
 from noneq.nets import MLP, ConvNet, ResNet
 from noneq.recipe import Recipe
-from noneq.smc import Schedule, pilot
+from noneq.schedules import Schedule
+from noneq.smc import pilot
 
 __all__ = ["Move", "build", "ladder", "load_model", "network", "save_model"]
 

@@ -6,45 +6,28 @@ for each model of the path: annealed importance sampling (Neal 2001) with resamp
 sampler (Del Moral, Doucet, Jasra 2006). log Z is unbiased only if temperatures and step sizes do
 not depend on the walkers they weigh. So `pilot` adapts both on walkers of its own, which are
 then thrown away, and `anneal` follows the frozen `Schedule`.
-
-A path is any object with a ``start`` and energies ``at(beta)``; `noneq.GeometricPath` is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from noneq import weights
+from noneq.adaptation import Learned, Precondition
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Chain, Kernel, Repeat, default_kernel
+from noneq.kernels import Kernel, default_kernel
+from noneq.schedules import Path, Schedule
 from noneq.walkers import Walkers
 
-__all__ = [
-    "Path", "Schedule", "TooFarError", "Track", "anneal", "pilot", "population", "untracked",
-]  # fmt: skip
+__all__ = ["TooFarError", "Track", "anneal", "pilot", "population", "untracked"]
 
 T = TypeVar("T")
-
-
-class Path(Protocol):
-    """Energies from a start to an end, by any way between.
-
-    ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
-    many temperatures are alive at a time.
-    """
-
-    @property
-    def start(self) -> Energy:
-        """The energy at beta = 0, usually solvable."""
-
-    def at(self, beta: float, /) -> Energy:
-        """The energy at beta in [0, 1]."""
 
 
 class Track(Protocol):
@@ -61,82 +44,6 @@ def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noq
 
 class TooFarError(RuntimeError):
     """The end of a path cannot be reached from its start in the steps allowed."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Inverse temperatures from 0 to 1 and the kernel to use at each: frozen before it is used.
-
-    Attributes:
-        betas: strictly increasing, first 0, last 1.
-        kernels: one for each beta.
-    """
-
-    betas: tuple[float, ...]
-    kernels: tuple[Kernel, ...]
-
-    def __post_init__(self) -> None:
-        b = np.asarray(self.betas)
-        if len(b) < 2 or b[0] != 0 or b[-1] != 1 or not (np.diff(b) > 0).all():
-            raise ValueError("betas increase strictly from 0 to 1")
-        if len(self.kernels) != len(b):
-            raise ValueError(f"{len(b)} betas need as many kernels, got {len(self.kernels)}")
-
-    @classmethod
-    def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
-        """``steps`` equal steps of beta with one kernel."""
-        if steps < 1:
-            raise ValueError(f"a schedule has 1 or more steps, got {steps}")
-        return cls(tuple(i / steps for i in range(steps + 1)), (kernel,) * (steps + 1))
-
-    def __len__(self) -> int:
-        """The number of steps: evaluations of the energy for each walker."""
-        return len(self.betas) - 1
-
-    def resized(self, steps: int) -> Schedule:
-        """The same shape with another number of steps, by interpolation.
-
-        Steps that cost equal shares of the effective sample size still do.
-        """
-        at = np.linspace(0, len(self), steps + 1)
-        betas = np.interp(at, np.arange(len(self) + 1), self.betas)
-        kernels = tuple(self.kernels[i] for i in np.rint(at).astype(int))
-        return Schedule(tuple(betas.tolist()), kernels)
-
-    def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 1.0, 0.1)) -> Schedule:
-        """The same temperatures, the kernels' steps multiplied by ``scales`` in turn.
-
-        A pilot tunes the step to where its walkers are, and such a step is never accepted in a
-        mode that is much sharper: the annealed walkers pass it by. The turns are counted back from
-        beta = 1, which keeps ``scales[0]``.
-        """
-        turn = [(len(self) - i) % len(scales) for i in range(len(self) + 1)]
-        kernels = (k.scaled(scales[j]) for j, k in zip(turn, self.kernels, strict=True))
-        return Schedule(self.betas, tuple(kernels))
-
-    def forward(self, path: Path) -> Iterator[tuple[Energy, Kernel]]:
-        """The models after beta = 0 up to 1, each with its kernel."""
-        for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
-            yield path.at(beta), kernel
-
-    def backward(self, path: Path) -> Iterator[tuple[Energy, Kernel | None]]:
-        """The mirror image: the models from beta = 1 down, each with its kernel, and the start.
-
-        Every kernel moves under its own model before the walkers leave that; none moves under the
-        start. Work is then distributed as Crooks' relation says, with unadjusted kernels, too.
-        """
-        for beta, kernel in zip(self.betas[:0:-1], self.kernels[:0:-1], strict=True):
-            yield path.at(beta), _mirrored(kernel)
-        yield path.at(0.0), None
-
-
-def _mirrored(kernel: Kernel) -> Kernel:
-    """The reversal: the parts of a `Chain` in reverse order; every other kernel is its own."""
-    if isinstance(kernel, Chain):
-        return Chain(tuple(_mirrored(part) for part in kernel.kernels[::-1]))
-    if isinstance(kernel, Repeat):
-        return Repeat(_mirrored(kernel.kernel), kernel.times)
-    return kernel
 
 
 def anneal(
@@ -210,13 +117,17 @@ def pilot(
     cess: float = 0.995,
     warmup: int = 50,
     most: int = 2000,
+    precondition: Precondition = "keep",
 ) -> Schedule:
-    """Find temperatures and step sizes on n walkers that are then thrown away.
+    """Find temperatures, step sizes and preconditioners on n walkers that are then thrown away.
 
     Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
     step size follows the kernel's own adaptation. On a geometric path the bisection works on the
     energies at hand. On any other the walkers are evaluated at each trial, about six times a
-    temperature.
+    temperature. A preconditioner follows the walkers' covariance (`noneq.adaptation`).
+
+    Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
+    are not, and the schedule is frozen when it is returned.
 
     Arguments:
         path: starts at a solvable energy.
@@ -226,14 +137,20 @@ def pilot(
         cess: conditional effective sample size of one step, in (0, 1).
         warmup: moves under the start alone, to find its step size.
         most: raise TooFarError when this many steps do not suffice.
+        precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one,
+            O(d^3) and d^2 numbers at each temperature that is a twentieth of a nat from the last.
     """
     if not 0 < cess < 1:
         raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
+    if precondition not in get_args(Precondition):
+        raise ValueError(f"precondition is one of {get_args(Precondition)}, got {precondition!r}")
     base = _start(path)
     walkers = Walkers.sample(base, n, rng, islands=1)
+    shape = _Shape(precondition, max(1, round(-0.05 / math.log(cess))))
+    kernel = shape.given(kernel, walkers)
     for _ in range(warmup):
         walkers = walkers.move(kernel, base, rng)
-        kernel = kernel.tune(walkers.info)
+        kernel = shape.given(kernel.tune(walkers.info), walkers)
     walkers = walkers.reweight(path.at(0.0))
     betas, kernels = [0.0], [kernel]
     while betas[-1] < 1:
@@ -245,9 +162,32 @@ def pilot(
         betas.append(_next_beta(path, walkers, betas, cess))
         model = path.at(betas[-1])
         walkers = walkers.reweight(model).resample(0.5, rng).move(kernel, model, rng)
-        kernel = kernel.tune(walkers.info)
+        kernel = shape.given(kernel.tune(walkers.info), walkers)
         kernels.append(kernel)
     return Schedule(tuple(betas), tuple(kernels))
+
+
+@dataclass
+class _Shape:
+    """Gives kernels a preconditioner that follows the walkers, anew every few temperatures."""
+
+    kind: Precondition
+    every: int
+    learned: Learned | None = None
+    calls: int = 0
+
+    def given(self, kernel: Kernel, walkers: Walkers) -> Kernel:
+        if self.kind == "keep":
+            return kernel
+        self.calls += 1
+        if (self.calls - 1) % self.every:
+            return kernel
+        x, p = walkers.x, walkers.p
+        if self.learned is None:
+            self.learned = Learned.at(x, p, full=self.kind == "full")
+        else:
+            self.learned = self.learned.follow(x, p)
+        return kernel.preconditioned(self.learned.factor(x.dtype))
 
 
 def _start(path: Path) -> Solvable:

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
-from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each
+from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name
 from noneq.spaces import space_of
 from noneq.weights import Resampler, systematic
 
@@ -57,6 +57,20 @@ class _Seen(NamedTuple):
         if mark is None or self.mark is None:
             return False
         return mark is self.mark or bool(mark == self.mark)
+
+
+class _Moved(NamedTuple):
+    """The last move, kept only to know what to say of a weight that is none."""
+
+    kernel: Kernel
+    increment: Tensor
+    before: Tensor
+    after: Tensor
+
+    def guilty(self) -> bool:
+        """Whether an increment is no number although the energies at both ends are."""
+        known = torch.isfinite(self.before) & torch.isfinite(self.after)
+        return bool((~(self.increment < math.inf) & known).any())
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,7 @@ class Walkers:
     resampled: int = 0
     _seen: _Seen | None = field(default=None, repr=False)
     _u: Tensor | None = field(default=None, repr=False)
+    _moved: _Moved | None = field(default=None, repr=False)
 
     # -- making them
 
@@ -158,7 +173,7 @@ class Walkers:
                 ``energy(x).mean() - walkers.mean(u)``.
 
         An energy of NaN or -inf makes a weight that is none: a FloatingPointError where the
-        weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`).
+        weights are next read (`p`, `ess`, `log_z`, `mean`, `resample`). So does a move.
         """
         if graph:
             ready = self.prepared(energy)
@@ -247,14 +262,15 @@ class Walkers:
         target: Energy = _Graphed(energy) if graph else energy
         apply = kernel if graph else partial(apply_in_parts, kernel)
         state, increment, info = apply(target, walkers.state, rng)
-        u = state.u
+        u, increment = state.u, increment.detach()
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),
-            log_w=walkers._bury(walkers.log_w + increment.detach(), u.detach()),
+            log_w=walkers._bury(walkers.log_w + increment, u.detach()),
             info={key: value.detach() for key, value in info.items()},
             _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
             _u=None,
+            _moved=_Moved(kernel, increment, walkers.state.u, u.detach()),
         )
         if not graph:
             return walkers
@@ -355,6 +371,7 @@ class Walkers:
             resampled=part.resampled,
             _seen=None,
             _u=None,
+            _moved=part._moved,
         )
 
     # -- what they know
@@ -366,9 +383,17 @@ class Walkers:
         """Raise if the weights are not weights; one look at the numbers, where they are read."""
         fault = ~(self.log_w < math.inf)
         if bool(fault.any()):
+            where = f"at {int(fault.sum())} of {len(self)} walkers"
+            lost = not bool(torch.isfinite(self.x[fault]).all())
+            if self._moved is not None and (lost or self._moved.guilty()):
+                raise FloatingPointError(
+                    f"the kernel {name(self._moved.kernel)} returned a weight of NaN or +inf, or "
+                    f"a position that is not finite, {where}: take a smaller step, or look at the "
+                    "increment that it computes"
+                )
             raise FloatingPointError(
-                f"the energy is NaN or -inf at {int(fault.sum())} of {len(self)} walkers: the "
-                "model has diverged; take a smaller learning rate or trust region (tau)"
+                f"the energy is NaN or -inf {where}: the model has diverged; take a smaller "
+                "learning rate or trust region (tau)"
             )
         if bool((self.log_w.view(self.islands, -1) == -math.inf).all(1).any()):
             raise FloatingPointError(
@@ -385,7 +410,8 @@ class Walkers:
     def p(self) -> Tensor:
         """Normalised weights (N,), float64.
 
-        Raises FloatingPointError if an energy was NaN or -inf, or every walker is dead.
+        Raises FloatingPointError if an energy was NaN or -inf, a kernel's increment NaN or +inf,
+        or every walker of an island is dead.
         """
         self._check()
         return weights.normalise(self.log_w)

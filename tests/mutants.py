@@ -47,6 +47,7 @@ ALGEBRA = ("test_walkers.py::test_any_sequence_of_events_is_the_ratio_of_path_de
 PERMUTES = ("test_walkers.py::test_resampling_permutes_everything_a_walker_owns",)
 MEANS = ("test_walkers.py::test_resampling_keeps_every_islands_mean_weight",)
 CHANGE = ("test_walkers.py::test_a_change_between_reweight_and_move_never_gives_a_wrong_weight",)
+NAMED = ("test_walkers.py::test_a_kernel_that_returns_a_weight_that_is_none_is_named",)
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 WEIGHED = ("test_weights.py",)
@@ -54,6 +55,8 @@ JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
 FACTORS = ("test_covariance.py",)
 ANNEALED = ("test_smc.py",)
+CROOKS = ("test_figures.py::test_the_log_ratio_of_work_is_the_line_of_slope_one",)
+LEARNED = ("test_adaptation.py",)
 WORK = ("test_work.py",)
 MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
@@ -79,8 +82,8 @@ MUTANTS = (
            ("test_walkers.py::test_gradients_can_be_accumulated",)),
     Mutant("reweight: sign", WALKERS, "self.log_w + state.u - u",
            "self.log_w - state.u + u", ALGEBRA),
-    Mutant("move: sign", WALKERS, "walkers.log_w + increment.detach()",
-           "walkers.log_w - increment.detach()", ALGEBRA),
+    Mutant("move: sign", WALKERS, "walkers.log_w + increment,",
+           "walkers.log_w - increment,", ALGEBRA),
     Mutant("move: an exact kernel on a stale state", WALKERS,
            "walkers = self.reweight(energy) if kernel.fresh else self", "walkers = self",
            ALGEBRA),
@@ -167,6 +170,16 @@ MUTANTS = (
     Mutant("move: the dead in the gradient of Algorithm 1", WALKERS,
            "u = walkers._without_dead(energy, u)", "pass",
            ("test_walkers.py::test_the_dead_do_not_poison_the_gradients_of_algorithm_1",)),
+    Mutant("fault: the energy is to blame for the kernel", WALKERS,
+           "(lost or self._moved.guilty())", "lost", NAMED),
+    Mutant("fault: the energy is to blame for lost positions", WALKERS,
+           "(lost or self._moved.guilty())", "self._moved.guilty()", NAMED),
+    Mutant("fault: the kernel is to blame for the energy", WALKERS,
+           "return bool((~(self.increment < math.inf) & known).any())",
+           "return bool((~(self.increment < math.inf)).any())",
+           ("test_walkers.py::test_nan_and_minus_infinity_are_faults_that_are_counted",)),
+    Mutant("fault: the part's move forgotten", WALKERS, "_moved=part._moved", "_moved=None",
+           NAMED),
     Mutant("start: the dead alive", WALKERS, "torch.where(u == math.inf, -math.inf, 0.0)",
            "torch.zeros_like(u)",
            ("test_walkers.py::test_a_start_that_is_not_finite_is_noticed",)),
@@ -250,14 +263,15 @@ MUTANTS = (
            "max(low, beta + 1e-6)", "max(low, beta)",
            ("test_smc.py::test_a_hard_wall_can_be_annealed_to",)),
     # -- annealing
-    Mutant("schedule: backward with the next kernel", "smc.py",
+    Mutant("schedule: backward with the next kernel", "schedules.py",
            "self.kernels[:0:-1], strict", "self.kernels[-2::-1], strict", MIRROR),
-    Mutant("schedule: backward leaves before it moves", "smc.py",
+    Mutant("schedule: backward leaves before it moves", "schedules.py",
            "self.betas[:0:-1], self.kernels", "self.betas[-2::-1], self.kernels", MIRROR),
-    Mutant("schedule: the start forgotten on the way back", "smc.py",
+    Mutant("schedule: the start forgotten on the way back", "schedules.py",
            "yield path.at(0.0), None", "yield path.at(1e-6), None", MIRROR),
-    Mutant("schedule: chains backward in the same order", "smc.py", "in kernel.kernels[::-1]",
-           "in kernel.kernels", ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
+    Mutant("schedule: chains backward in the same order", "schedules.py",
+           "in kernel.kernels[::-1]", "in kernel.kernels",
+           ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
     Mutant("anneal: no kernel means no temperature", "smc.py",
            "for model, kernel in models:\n", "for model, kernel in (m for m in models if m[1]):\n",
            ("test_smc.py::test_annealing_backwards_gives_the_inverse_ratio", *CUSTOM)),
@@ -265,7 +279,7 @@ MUTANTS = (
            ".resized(temperatures)",
            ("test_likelihood.py::test_a_sharp_mode_without_data_never_goes_unnoticed",
             )),
-    Mutant("schedule: the cycle ends with a short step", "smc.py",
+    Mutant("schedule: the cycle ends with a short step", "schedules.py",
            "turn = [(len(self) - i)", "turn = [(len(self) + 1 - i)",
            ("test_smc.py::test_a_cycle_of_steps_ends_with_the_full_one",)),
     Mutant("pilot: sign of the change", "smc.py", 'change = -walkers.state.cache["du"]',
@@ -276,8 +290,23 @@ MUTANTS = (
            "walkers.reweight(path.at(to)).log_w - walkers.log_w",
            "walkers.reweight(path.at(to)).log_w", CUSTOM),
     Mutant("pilot: steps not tuned", "smc.py",
-           "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
+           "given(kernel.tune(walkers.info), walkers)\n        kernels.append",
+           "given(kernel, walkers)\n        kernels.append",
            ("test_smc.py::test_pilot_tunes_the_kernel",)),
+    Mutant("adaptation: weights forgotten", "adaptation.py", "(v * p[:, None]).T @ v",
+           "v.T @ v / len(v)", LEARNED),
+    Mutant("adaptation: variances without weights", "adaptation.py",
+           "now = v.square().mul(_column(p, x)).sum(0)", "now = v.square().mean(0)", LEARNED),
+    Mutant("adaptation: the mean without weights", "adaptation.py",
+           "x - (_column(p, x) * x).sum(0)", "x - x.mean(0)", LEARNED),
+    Mutant("adaptation: does not lean on the old", "adaptation.py",
+           "Learned(share * self.c + (1 - share) * now", "Learned(now", LEARNED),
+    Mutant("adaptation: the variances as scales", "adaptation.py",
+           "Diagonal(self.c.sqrt(), dtype)", "Diagonal(self.c, dtype)", LEARNED),
+    Mutant("pilot: the first preconditioner for ever", "smc.py",
+           "self.learned = self.learned.follow(x, p)", "pass", LEARNED),
+    Mutant("Repeat: preconditioner not passed on", "kernels/base.py",
+           "Repeat(self.kernel.preconditioned(factor), self.times)", "self", LEARNED),
     # -- work
     Mutant("bennett: sides of one size", "work.py", "m = math.log(len(a) / len(b))", "m = 0.0",
            WORK),
@@ -298,6 +327,13 @@ MUTANTS = (
            "1 / walkers.survivors - 1 / n", WORK),
     Mutant("survivors: a part counts on the whole", WALKERS, "1 + int(self.founders.max())",
            "len(self)", ("test_walkers.py::test_a_part_of_the_walkers_counts_its_own_founders",)),
+    Mutant("crooks figure: sign of the backward work", "figures/work.py",
+           '-_work(backward_work, "backward")', '_work(backward_work, "backward")', CROOKS),
+    Mutant("crooks figure: the ratio of counts", "figures/work.py",
+           "np.log(f[known] / len(there)) - np.log(b[known] / len(back))",
+           "np.log(f[known]) - np.log(b[known])", CROOKS),
+    Mutant("crooks figure: a line through -dF", "figures/work.py",
+           "ends + log_ratio", "ends - log_ratio", CROOKS),
     # -- likelihood
     Mutant("log_z: sign of the backward side", "likelihood.py",
            "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",

@@ -14,6 +14,7 @@ import noneq
 from noneq.figures import (
     Energies,
     Samples,
+    crooks_figure,
     energies_figure,
     report_figure,
     samples_figure,
@@ -378,3 +379,51 @@ print(*[m for m in sys.modules if m.endswith("pyplot")], "done")
         check=True,
     )
     assert run.stdout.split() == ["done"]
+
+
+def works(n_f=6000, n_b=3000, df=-1.5, sd=1.2):
+    """Gaussian work there and back, by Crooks' relation."""
+    there = df + sd**2 / 2 + sd * rows(n_f, seed=1)
+    return there, -(df - sd**2 / 2 + sd * rows(n_b, seed=2))
+
+
+def test_the_log_ratio_of_work_is_the_line_of_slope_one():
+    there, back = works()
+    figure = crooks_figure(there, back, 1.5)
+    assert shown(figure)
+    ax = panel(figure, "log ratio")
+    points, _, (bars,) = ax.containers[0]
+    x, y = points.get_data()
+    error = np.array([(bar[1, 1] - bar[0, 1]) / 2 for bar in bars.get_segments()])
+    assert len(x) > 8
+    assert np.all(np.abs(y - (x + 1.5)) < 4 * error + 0.02), "0.02: a bin is not a point"
+    (line,) = (one for one in ax.lines if one.get_label() == "W - dF")
+    assert np.allclose(np.subtract(*line.get_data()), -1.5)
+    left = panel(figure, "work")
+    (mark,) = (one for one in left.lines if one.get_label() == "dF = -1.50")
+    assert list(mark.get_xdata()) == [-1.5, -1.5]
+    for stairs, values in zip(left.patches, (there, -back), strict=True):
+        heights, edges, _ = stairs.get_data()
+        assert np.sum(heights * np.diff(edges)) == pytest.approx(1.0)
+        centre = np.sum(heights * (edges[1:] + edges[:-1]) / 2) / heights.sum()
+        assert centre == pytest.approx(float(values.mean()), abs=0.05)
+
+
+def test_work_is_drawn_whatever_it_is():
+    there, back = works(200, 100)
+    assert shown(crooks_figure(there, back))
+    far = crooks_figure(there, back - 50.0)
+    assert any(text.get_text() == "no overlap" for text in panel(far, "log ratio").texts)
+    assert shown(far)
+    dead = torch.cat([there, torch.full((50,), math.inf)])
+    figure = crooks_figure(dead, back, 1.5)
+    assert shown(figure)
+    stairs = panel(figure, "work").patches[0]
+    assert stairs.get_label() == "W, forward: 250, 50 of weight zero"
+    heights, edges, _ = stairs.get_data()
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(200 / 250)
+    for wrong in (torch.tensor([math.nan, 1.0]), torch.tensor([-math.inf, 1.0]), dead[-2:]):
+        with pytest.raises(ValueError, match="the forward work must be numbers"):
+            crooks_figure(wrong, back)
+        with pytest.raises(ValueError, match="the backward work must be numbers"):
+            crooks_figure(there, wrong)

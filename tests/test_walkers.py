@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from noneq import (
@@ -21,6 +23,7 @@ from noneq import (
     GeometricPath,
     Identity,
     Repeat,
+    State,
     Tempered,
     Tilted,
     TrustRegion,
@@ -87,6 +90,50 @@ def test_reweighting_there_and_back_leaves_the_weights(dtype):
         assert torch.equal(there.x, walkers.x)
     close(there.log_w, walkers.log_w, 1e-12)
     assert there.log_w.dtype == torch.float64
+
+
+def event(name, walkers, model, rng):
+    """One thing that can happen to walkers; afterwards they may belong to ``model`` or lag."""
+    if name == "reweight":
+        return walkers.reweight(model)
+    if name == "resample":
+        return walkers.resample(1.0, rng, SCHEMES[int(torch.randint(4, (), generator=rng))])
+    if name == "move some":
+        index = torch.randperm(len(walkers), generator=rng)[:3]
+        return walkers.put(index, walkers[index].move(MALA(0.2), model, rng))
+    kernel = {"mala": MALA(0.2), "ula": ULA(0.1), "fresh ula": ULA(0.1, refresh=True)}[name]
+    return walkers.move(kernel, model, rng)
+
+
+EVENTS = ("reweight", "resample", "move some", "mala", "ula", "fresh ula")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    events=st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 4)), max_size=8),
+    detours=st.lists(st.integers(0, 4), max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_after_any_events_every_detour_leaves_the_weights(events, detours, seed):
+    # and a resampling on the way keeps every island's mean weight
+    models, rng = [Skew(k) for k in range(5)], seeded(seed)
+    walkers = Walkers.sample(normal(), 12, rng, islands=3).reweight(models[0])
+    last = 0
+    for name, k in events:
+        before, walkers = walkers, event(name, walkers, models[k], rng)
+        if name == "resample":
+            means = [weights.log_mean_exp(w.log_w.view(3, 4)) for w in (before, walkers)]
+            close(*means)
+        elif name != "move some":
+            last = k
+    walkers = walkers.reweight(models[last])  # of some who lag
+    there = walkers
+    for k in (*detours, last):
+        there = there.reweight(models[k])
+        close(there.log_w - walkers.log_w, walkers.state.u - there.state.u)
+    close(there.log_w, walkers.log_w)
+    assert torch.equal(there.founders, walkers.founders)
+    assert there.log_z == pytest.approx(walkers.log_z)
 
 
 def test_reweight_adds_old_minus_new_energy():
@@ -669,6 +716,60 @@ def test_nan_and_minus_infinity_are_faults_that_are_counted(value):
         for read in READERS.values():
             with pytest.raises(FloatingPointError, match="NaN or -inf at 4 of 16 walkers"):
                 read(bad)
+
+
+class Faulty:
+    """A kernel that moves nobody and returns one increment that is no number."""
+
+    fresh = True
+
+    def __init__(self, value, x=None):
+        self.value, self.x = value, x
+
+    def __call__(self, model, state, rng):
+        increment = torch.zeros(len(state.x))
+        increment[3] = self.value
+        x = state.x.clone()
+        if self.x is not None:
+            x[3] = self.x
+            state = State(x, model(x), state.cache, state.aux)
+        return state, increment, {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "said"),
+    [
+        (Faulty(math.nan), "Faulty"),
+        (Faulty(math.inf), "Faulty"),
+        (Faulty(math.nan, x=math.nan), "Faulty"),
+        (Repeat(Faulty(math.nan), 2), r"Repeat\(Faulty\)"),
+        (Chain((MALA(0.1), Repeat(Faulty(math.inf), 2))), r"Chain\(MALA, Repeat\(Faulty\)\)"),
+    ],
+)
+def test_a_kernel_that_returns_a_weight_that_is_none_is_named(kernel, said):
+    start = Walkers.sample(normal(), 16, seeded(0), islands=2).reweight(Skew(1))
+    moved = start.move(kernel, Skew(1), seeded(1))
+    index = torch.tensor([1, 3, 8])
+    for bad, where in (
+        (moved, "1 of 16"),
+        (moved.reweight(Skew(2)), "1 of 16"),
+        (moved[index], "1 of 3"),
+        (start.put(torch.arange(8), start[torch.arange(8)].move(kernel, Skew(1), seeded(1))),
+         "1 of 16"),
+    ):  # fmt: skip
+        for read in READERS.values():
+            with pytest.raises(FloatingPointError, match=f"{said} returned .* {where} walkers"):
+                read(bad)
+
+
+def test_a_kernel_may_kill():
+    start = Walkers.sample(normal(), 16, seeded(0), islands=2)
+    moved = start.move(Faulty(-math.inf), normal(), seeded(1))
+    assert int((moved.p == 0).sum()) == 1
+    # and a fault of the energy is not the kernel's: an exact kernel does not undo it
+    broken = start.reweight(lambda x: torch.where(x[:, 0] > 0, math.nan, x.square().sum(1)))
+    with pytest.raises(FloatingPointError, match="the energy is NaN or -inf"):
+        _ = broken.move(Faulty(0.0), normal(), seeded(1)).p
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, math.inf])

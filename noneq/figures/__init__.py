@@ -7,10 +7,12 @@ pyplot: no backend is chosen and no setting changes. The caller saves it, ``figu
 from noneq.figures.distributions import Energies, Samples, energies_figure, samples_figure
 from noneq.figures.progress import training_figure
 from noneq.figures.report import report_figure
+from noneq.figures.work import crooks_figure
 
 __all__ = [
     "Energies",
     "Samples",
+    "crooks_figure",
     "energies_figure",
     "report_figure",
     "samples_figure",

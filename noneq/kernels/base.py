@@ -25,7 +25,7 @@ from noneq.spaces import Box, Space
 
 __all__ = [
     "Chain", "Info", "Kernel", "Repeat", "State", "Stepped", "apply_in_parts", "each", "gradient",
-    "metropolis", "normal_like", "walls", "where",
+    "metropolis", "name", "normal_like", "walls", "where",
 ]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
@@ -121,6 +121,13 @@ def apply_in_parts(
     assert whole is not None
     total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
     return whole, torch.cat(increments), total
+
+
+def name(kernel: Kernel) -> str:
+    """A kernel's class and, of `Repeat` and `Chain`, what they are made of."""
+    inner = [getattr(kernel, "kernel", None), *getattr(kernel, "kernels", ())]
+    parts = ", ".join(name(part) for part in inner if part is not None)
+    return type(kernel).__name__ + (f"({parts})" if parts else "")
 
 
 class Stepped:
