@@ -171,9 +171,8 @@ def _wrong_form(new: object, increment: object, info: object, old: State) -> str
 def _wrong_input(state: State, before: State) -> str | None:
     same = each(lambda a, b: (a == b).flatten(1).all(1) if a.dim() > 1 else a == b, state, before)
     flags = torch.stack([same.x, same.u, *same.cache.values(), *same.aux.values()])
-    return (
-        None if bool(flags.all()) else "writes into the state that it is given: make new tensors"
-    )
+    touched = not bool(flags.all())
+    return "writes into the state that it is given: make new tensors" if touched else None
 
 
 def _wrong_state(model: Energy, new: State) -> str | None:

@@ -297,4 +297,17 @@ KERNELS = (
     ("default kernel: always MALA", "kernels/usual.py",
      "if isinstance(space_of(base), Discrete):", "if False:",
      ("test_spaces.py::test_the_kernel_for_a_base_is_of_its_space",)),
+    # -- the test of kernels
+    ("check_kernel: mean weights not compared", "contract.py",
+     "worst = 0 if float(z[0]) > LIMIT else int(z.argmax())", "worst = 1 + int(z[1:].argmax())",
+     ("test_contract.py::test_a_wrong_walk_is_told",)),
+    ("check_kernel: means not compared", "contract.py",
+     "worst = 0 if float(z[0]) > LIMIT else int(z.argmax())", "worst = 0",
+     ("test_contract.py::test_a_wrong_walk_is_told",)),
+    ("check_kernel: inputs not compared", "contract.py", "touched = not bool(flags.all())",
+     "touched = False", ("test_contract.py::test_a_wrong_walk_is_told",)),
+    ("check_kernel: nothing is resampled", "contract.py", "walkers = walkers.resample(1.0, rng)",
+     "pass", ("test_contract.py::test_a_momentum_left_where_it_was_is_told",)),
+    ("oracle: cells without a measure", "oracles.py", " + self.log_cell, means", ", means",
+     ("test_contract.py::test_every_kernel_of_continuous_variables_passes",)),
 )  # fmt: skip

@@ -236,6 +236,26 @@ def test_a_momentum_that_does_not_turn_round_is_told():
         check_kernel(Moved(kernel, without_flip, fresh=True))
 
 
+def test_a_momentum_left_where_it_was_is_told():
+    # it looks like a function of the state, yet resampling cannot permute it with its walker
+    class Left(HMC):
+        momenta = []  # noqa: RUF012
+
+        def __call__(self, model, state, rng):
+            if len(state.x) < 1000 or not self.momenta or "v" not in state.aux:
+                self.momenta.clear()
+            else:
+                state = state._replace(aux={**state.aux, "v": self.momenta.pop()})
+            new, increment, info = super().__call__(model, state, rng)
+            self.momenta.append(new.aux["v"])
+            return new, increment, info
+
+    kernel = Left(0.1, leaps=1, friction=0.02, adjusted=False)
+    check_kernel(HMC(0.1, leaps=1, friction=0.02, adjusted=False))
+    with pytest.raises(ValueError, match=r"does not sample the model|has a wrong weight"):
+        check_kernel(kernel)
+
+
 def test_a_kernel_that_changes_when_it_is_tuned_is_told():
     class Tuned(Walk):
         def tune(self, info):
