@@ -38,6 +38,8 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'
+	$(BIN)/python -m benchmarks.smc_peers
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
