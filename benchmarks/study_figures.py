@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.common import RESULTS
-from noneq.figures.base import BLUE, GREEN, GREY, NORMAL, ORANGE, PURPLE, RED, SMALL
+from noneq.figures.base import BLUE, GREEN, GREY, NORMAL, ORANGE, PURPLE, RED, SMALL, ticks
 
 DOCS = Path(__file__).parent.parent / "docs"
 STYLES = {  # color, line
@@ -49,8 +49,8 @@ def draw(data: dict[str, Any], folder: Path = DOCS) -> None:
 
 def steps(data: dict[str, Any]) -> Figure:
     """Four measures against the step size on three paths."""
-    figure = Figure(figsize=(13, 10), layout="constrained")
-    axes = figure.subplots(3, 4, sharex="row")
+    figure = Figure(figsize=(14.5, 9.5), layout="constrained")
+    axes = figure.subplots(3, 5, sharex="row", width_ratios=[1, 1, 1, 1, 0.65])
 
     def work(w: Walk) -> float | None:
         return w["work"]
@@ -68,18 +68,24 @@ def steps(data: dict[str, Any]) -> Figure:
         e = w["unweighted"]
         return None if e is None or e["bias2"] is None else max(e["bias2"], e["stderr"])
 
-    columns: list[tuple[str, str, Callable[[Walk], float | None], float]] = [
-        ("dissipated work [nats]", "plain", work, 60.0),
-        ("log Z of an island: MSE [nats²]", "resampled", log_z, 60.0),
-        ("gradient: MSE / exact samples", "resampled", gradient, 60.0),
-        ("no weights: bias² / exact samples", "plain", bias, 60.0),
+    columns: list[tuple[str, str, Callable[[Walk], float | None]]] = [
+        ("dissipated work [nats]", "plain", work),
+        ("MSE of an island's log Z [nats²]", "resampled", log_z),
+        ("MSE of the gradient / exact samples", "resampled", gradient),
+        ("without weights: bias² / exact samples", "plain", bias),
     ]
     for row, (name, title) in zip(axes, TITLES.items(), strict=True):
-        for ax, (label, mode, value, most) in zip(row, columns, strict=True):
-            curves(ax, data[mode][name], value, most)
-            ax.set_title(f"{title}: {label}", loc="left", fontsize=NORMAL)
-        legend(row[0], sorted({w["kernel"] for w in data["plain"][name]}, key=_order))
-    for ax in axes[-1]:
+        for ax, (label, mode, value) in zip(row, columns, strict=False):
+            curves(ax, data[mode][name], value)
+            if name == "mixture":
+                ax.set_title(label, loc="left", fontsize=NORMAL)
+        row[0].set_ylabel(title, fontsize=NORMAL)
+        names = sorted({w["kernel"] for w in data["plain"][name]}, key=_order)
+        handles = dict(zip(*row[0].get_legend_handles_labels()[::-1], strict=True))
+        shown = [n for n in names if n in handles]
+        row[-1].axis("off")
+        row[-1].legend([handles[n] for n in shown], shown, fontsize=SMALL, loc="center left")
+    for ax in axes[-1][:-1]:
         ax.set_xlabel("step size h", fontsize=SMALL)
     return figure
 
@@ -88,13 +94,13 @@ def _order(name: str) -> int:
     return list(STYLES).index(name) if name in STYLES else 99
 
 
-def curves(
-    ax: Axes, walks: list[Walk], value: Callable[[Walk], float | None], most: float
-) -> None:
+def curves(ax: Axes, walks: list[Walk], value: Callable[[Walk], float | None]) -> None:
     """A line for each kernel; one without a step size is a level."""
+    every = []
     for name, (color, line) in STYLES.items():
         mine = [(w["h"], value(w)) for w in walks if w["kernel"] == name]
         known = [(h, v) for h, v in mine if v is not None and math.isfinite(v) and v > 0]
+        every += [v for _, v in known]
         if len(mine) == 1 and known:
             ax.axhline(known[0][1], color=color, linestyle=line, label=name, linewidth=1.4)
         elif known:
@@ -102,25 +108,20 @@ def curves(
             ax.plot(h, v, line, color=color, label=name, linewidth=1.4, marker=".", markersize=4)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    low = min(v for line in ax.lines for v in line.get_ydata())
-    ax.set_ylim(low / 1.4, max(min(most, ax.get_ylim()[1]), 2 * low))
+    low = min(every)
+    ax.set_ylim(low / 1.4, min(1.4 * max(every), 60 * low))  # what leaves it has failed
     dress(ax)
 
 
 def dress(ax: Axes) -> None:
     """Small labels, a light grid."""
     ax.tick_params(labelsize=SMALL, which="both")
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            ticks(axis)
     ax.grid(alpha=0.25)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-
-
-def legend(ax: Axes, names: list[str]) -> None:
-    """Of the kernels that are drawn."""
-    handles, labels = ax.get_legend_handles_labels()
-    shown = [n for n in names if n in labels]
-    picked = [handles[labels.index(n)] for n in shown]
-    ax.legend(picked, shown, fontsize=6.5, framealpha=0.85, loc="upper left", ncols=2)
 
 
 def rest(data: dict[str, Any]) -> Figure:
@@ -149,7 +150,7 @@ def decay(ax: Axes, plain: list[Walk], resampled: list[Walk]) -> None:
         at = [(i + 1) / len(ess) for i in range(len(ess))]
         ax.plot(at, ess, line, color=color, linewidth=1.4, label=name)
     ax.set_yscale("log")
-    ax.set_ylim(1e-3, 1.2)
+    ax.set_ylim(2e-4, 1.2)
     dress(ax)
     ax.legend(fontsize=6.5, framealpha=0.85, loc="lower left", ncols=2)
 
@@ -190,7 +191,7 @@ def thresholds(ax: Axes, rows: list[Walk]) -> None:
             shift = 0.15 * (list(colors).index(r["scheme"]) - 1.5) if r["scheme"] in colors else 0
             x = g * (len(at) + 1) + at.index(r["threshold"]) + shift
             ax.plot(x, mse, ".", color=colors.get(r["scheme"], "black"), markersize=7)
-        names += [(g * (len(at) + 1) + i, f"{t:g}") for i, t in enumerate(at)]
+        names += [(g * (len(at) + 1) + i, f"{t:g}".replace("0.", ".")) for i, t in enumerate(at)]
         middle = g * (len(at) + 1) + (len(at) - 1) / 2
         ax.text(
             middle, 1.02, f"{path}\n{kernel}".replace(", Algorithm 1", ""), fontsize=6.5,
@@ -200,11 +201,13 @@ def thresholds(ax: Axes, rows: list[Walk]) -> None:
         ax.plot([], [], ".", color=color, label=scheme)
     ax.set_xticks([x for x, _ in names], [t for _, t in names])
     ax.set_yscale("log")
-    ax.set_ylim(top=ax.get_ylim()[1] * 3)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low / 4, high * 4)
     dress(ax)
+    ax.tick_params(axis="x", labelsize=6.5)
     ax.set_title("resampling: MSE of log Z", loc="left", fontsize=NORMAL, pad=14)
     ax.set_xlabel("threshold", fontsize=SMALL)
-    ax.legend(fontsize=6.5, framealpha=0.85, ncols=2, loc="lower right")
+    ax.legend(fontsize=6.5, framealpha=0.85, ncols=4, loc="lower center")
 
 
 def evaluations(ax: Axes, rows: list[Walk]) -> None:

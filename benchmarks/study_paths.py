@@ -225,7 +225,7 @@ def handwritten(quick: bool = False) -> Path:
     records = noneq.train(
         energy, train, settings, kernel=kernel, rng=torch.Generator().manual_seed(0)
     )
-    for _ in itertools.islice(records, 24 if quick else 300):
+    for _ in itertools.islice(records, 24 if quick else 200):
         thetas.append(parameters_to_vector(energy.parameters()).detach().clone())
     scale = torch.tensor(base.factor.log_det(64) / 64).exp()
     factors: dict[str, Factor] = {
@@ -235,7 +235,7 @@ def handwritten(quick: bool = False) -> Path:
     }
     path = Path("digits", energy, base, torch.stack(thetas), factors=factors)
     checks = (len(path),) if quick else (len(path) // 4, len(path) // 2, len(path))
-    size = {"n": 256, "temperatures": 60} if quick else {"n": 2048, "temperatures": 500}
+    size = {"n": 256, "temperatures": 60} if quick else {"n": 1024, "temperatures": 500}
     for k in checks:
         path.place(k)
         path.truths[k] = _annealed(path, partial(noneq.log_z, kernel=kernel, **size))

@@ -1,14 +1,19 @@
-"""What the kernel study found: as values, as tables and for a file."""
+"""What the kernel study found: as values, as tables and for a file.
+
+python -m benchmarks.study_report    prints the tables of benchmarks/results/kernel_study.json
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from benchmarks.common import table
+from benchmarks.common import RESULTS, table
 from benchmarks.study_noise import Noise, slope
-from benchmarks.study_walks import CONTINUOUS, DISCRETE, Contender, Outcome
+from benchmarks.study_walks import CONTINUOUS, DISCRETE, Contender, Error, Outcome
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def best(outcomes: Iterable[Outcome], name: str) -> Outcome:
 
 
 COLUMNS = ["kernel at its best step", "h", "accept", "steps ok", "work", "ESS", "log Z bias"]
-COLUMNS += ["variance", "grad bias²", "variance", "unweighted bias²"]
+COLUMNS += ["variance", "grad bias²", "variance", "PCD bias²"]
 
 
 def report(study: Study) -> None:
@@ -155,14 +160,14 @@ def row(without: list[Outcome], within: list[Outcome], kernel: str) -> list[str]
         f"{o.log_z_error:+.3f}",
         f"{o.log_z_variance:.3f}",
         *_gradient(o),
-        f"{same.unweighted.bias2:.3f}({same.unweighted.stderr:.3f})" if same.unweighted else "",
+        f"{same.unweighted.bias2:.2f}({same.unweighted.stderr:.2f})" if same.unweighted else "",
     ]
 
 
 def _gradient(o: Outcome) -> tuple[str, str]:
     if o.weighted is None:
         return o.failed, ""
-    return f"{o.weighted.bias2:.3f}({o.weighted.stderr:.3f})", f"{o.weighted.variance:.2f}"
+    return f"{o.weighted.bias2:.2f}({o.weighted.stderr:.2f})", f"{o.weighted.variance:.2f}"
 
 
 def plain(study: Study) -> dict[str, object]:
@@ -171,9 +176,41 @@ def plain(study: Study) -> dict[str, object]:
     return found
 
 
+def load(data: dict[str, Any]) -> Study:
+    """The study that was recorded."""
+
+    def walks(rows: list[dict[str, Any]]) -> list[Outcome]:
+        errors = ("weighted", "unweighted")
+        return [
+            Outcome(**{**_known(r), **{e: r[e] and Error(**_known(r[e])) for e in errors}})
+            for r in rows
+        ]
+
+    return Study(
+        data["n"],
+        data["truths"],
+        {name: walks(rows) for name, rows in data["plain"].items()},
+        {name: walks(rows) for name, rows in data["resampled"].items()},
+        walks(data["factors"]),
+        {name: [Noise(**_known(r)) for r in rows] for name, rows in data["noise"].items()},
+        [Resampled(**_known(r)) for r in data["thresholds"]],
+        [Budget(**_known(r)) for r in data["budgets"]],
+        data["seconds"],
+    )
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    """What was not a number is none in a file."""
+    return {key: math.nan if value is None else value for key, value in row.items()}
+
+
 def _short(data: object) -> object:
     if isinstance(data, dict):
         return {key: _short(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_short(value) for value in data]
     return float(f"{data:.5g}") if isinstance(data, float) else data
+
+
+if __name__ == "__main__":
+    report(load(json.loads((RESULTS / "kernel_study.json").read_text())["data"]))

@@ -202,7 +202,7 @@ def _walk(path: Path, who: Contender, kernel: Kernel, sizes: Sizes, outcome: Out
             outcome.ess.append(walkers.ess)
         if k in path.truths:
             for weighted in (True, False):
-                found[weighted].append(_off(path, path.truths[k], walkers, weighted))
+                found[weighted].append(islands_off(path, path.truths[k], walkers, weighted))
     truth = path.truths[len(path)]
     each = walkers.log_z_start + weights.log_mean_exp(walkers.log_w.view(sizes.islands, -1))
     biased = sum(t.spread * sizes.n / t.floor for t in path.truths.values()) / len(path.truths)
@@ -221,7 +221,7 @@ def _walk(path: Path, who: Contender, kernel: Kernel, sizes: Sizes, outcome: Out
     )
 
 
-def _off(path: Path, truth: Truth, walkers: noneq.Walkers, weighted: bool) -> Tensor:
+def islands_off(path: Path, truth: Truth, walkers: noneq.Walkers, weighted: bool) -> Tensor:
     """Errors of the islands' gradients (R, P), scaled to their unit and the number of updates."""
     log_w = walkers.log_w.view(walkers.islands, -1)
     p = weights.normalise(log_w if weighted else torch.zeros_like(log_w))

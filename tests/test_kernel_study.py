@@ -14,7 +14,7 @@ import torch
 import noneq
 from benchmarks.study_noise import Skewed, gaussian_cv2, measure
 from benchmarks.study_paths import recorded
-from benchmarks.study_walks import CONTINUOUS, DISCRETE, Sizes, judge, walk
+from benchmarks.study_walks import CONTINUOUS, DISCRETE, Sizes, islands_off, judge, walk
 from noneq.kernels import Kernel
 
 
@@ -92,6 +92,16 @@ def test_weights_remove_the_bias_that_walkers_without_them_have(rbm):
     unweighted, weighted = found.unweighted, found.weighted
     assert unweighted.bias2 > 4 * unweighted.stderr
     assert abs(weighted.bias2) < 4 * weighted.stderr + unweighted.bias2 / 4
+
+
+def test_the_unit_of_an_error_is_that_of_exact_samples(rbm):
+    rbm.place(30)
+    x = rbm.energy.sample(64 * 16, torch.Generator().manual_seed(9))
+    walkers = noneq.Walkers.at(x, rbm.energy, islands=64)
+    found = judge(islands_off(rbm, rbm.truths[30], walkers, weighted=True))
+    # one of four updates; 64 islands know the variance to a tenth, as does the unit
+    assert 4 * found.variance == pytest.approx(1, abs=0.4)
+    assert abs(found.bias2) < 4 * found.stderr
 
 
 def test_resampling_leaves_no_work_to_be_told(rbm):
