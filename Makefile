@@ -35,6 +35,7 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.digits rates
 	$(BIN)/python -m benchmarks.mixture
 	$(BIN)/python -m benchmarks.gradient
+	$(BIN)/python -m benchmarks.kernel_study
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python -m benchmarks.audit
