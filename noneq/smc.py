@@ -11,7 +11,7 @@ then thrown away, and `anneal` follows the frozen `Schedule`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, get_args
 
@@ -42,6 +42,12 @@ def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noq
     return sequence
 
 
+def tracked(track: Track, description: str, steps: int, models: Iterable[T]) -> Iterator[T]:
+    """Show progress over as many models, made one at a time: a path's may be large."""
+    for _, model in zip(track(range(steps), description), models, strict=True):
+        yield model
+
+
 class TooFarError(RuntimeError):
     """The end of a path cannot be reached from its start in the steps allowed."""
 
@@ -51,9 +57,13 @@ def anneal(
     walkers: Walkers,
     rng: torch.Generator,
     *,
-    ess_min: float = 0.5,
+    ess_min: float = 0.9,
 ) -> Walkers:
     """Carry the walkers through the models.
+
+    They are resampled early, and lined up by what their next weights depend on: by ``dU/dbeta``
+    on a geometric path, else by their energy. Where they mix, log Z has 1.2 to 1.9 times less
+    variance than with resampling at one half in any order (LOG.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`;
@@ -63,7 +73,9 @@ def anneal(
         ess_min: resample an island below this effective sample size (a fraction).
     """
     for model, kernel in models:
-        walkers = walkers.reweight(model).resample(ess_min, rng)
+        walkers = walkers.reweight(model)
+        ahead = walkers.state.cache.get("du", walkers.state.u)
+        walkers = walkers.resample(ess_min, rng, order=ahead)
         if kernel is not None:
             walkers = walkers.move(kernel, model, rng)
     return walkers
@@ -105,7 +117,8 @@ def population(
             kernel = default_kernel(base, probe)
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
-    return anneal(track(list(temperatures.forward(path)), "forward"), start, rng), temperatures
+    models = tracked(track, "forward", len(temperatures), temperatures.forward(path))
+    return anneal(models, start, rng), temperatures
 
 
 def pilot(
