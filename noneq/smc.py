@@ -57,25 +57,29 @@ def anneal(
     walkers: Walkers,
     rng: torch.Generator,
     *,
-    ess_min: float = 0.9,
+    ess_min: float | None = None,
 ) -> Walkers:
     """Carry the walkers through the models.
 
     They are resampled early, and lined up by what their next weights depend on: by ``dU/dbeta``
     on a geometric path, else by their energy. Where they mix, log Z has 1.2 to 1.9 times less
-    variance than with resampling at one half in any order (LOG.md).
+    variance than with resampling at one half in any order (LOG.md). The noise of a stale move is
+    partly undone by the next one: before such moves they are resampled late
+    (docs/kernel_study.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`;
             with None for a kernel they are only reweighted.
         walkers: start, weighted for the energy before the first.
         rng: source of randomness.
-        ess_min: resample an island below this effective sample size (a fraction).
+        ess_min: resample an island below this effective sample size (a fraction); default 0.9,
+            and 0.5 before moves by kernels that take stale states.
     """
     for model, kernel in models:
         walkers = walkers.reweight(model)
         ahead = walkers.state.cache.get("du", walkers.state.u)
-        walkers = walkers.resample(ess_min, rng, order=ahead)
+        least = (0.9 if kernel is None or kernel.fresh else 0.5) if ess_min is None else ess_min
+        walkers = walkers.resample(least, rng, order=ahead)
         if kernel is not None:
             walkers = walkers.move(kernel, model, rng)
     return walkers

@@ -98,6 +98,8 @@ MUTANTS = (
     Mutant("resample: weights out of line", WALKERS,
            "line.gather(-1, scheme(p.gather(-1, line), rng))",
            "line.gather(-1, scheme(p, rng))", ("test_order.py",)),
+    Mutant("anneal: stale moves resampled early", "smc.py", "or kernel.fresh else 0.5",
+           "or kernel.fresh else 0.9", ("test_order.py",)),
     Mutant("anneal: walkers not lined up", "smc.py", ", order=ahead)", ")", ("test_order.py",)),
     Mutant("resample: energies left behind", WALKERS, "each(lambda t: t[index], self.state)",
            "each(lambda t: t[index], self.state)._replace(u=self.state.u)", PERMUTES),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from targets import seeded
 
-from noneq import MALA, Gaussian, GeometricPath, Identity, Walkers
+from noneq import MALA, ULA, Gaussian, GeometricPath, Identity, Walkers
 from noneq.smc import anneal
 from noneq.weights import multinomial, stratified, systematic
 
@@ -69,3 +69,17 @@ def test_annealing_lines_walkers_up_by_what_their_next_weights_depend_on():
     mass = float(walkers.p[walkers.x[:, 0] > 0].sum())
     exact = right * math.exp(-1) / (right * math.exp(-1) + 1 - right)
     assert mass == pytest.approx(exact, abs=50 / 400 * 0.2)  # 50 roundings of at most 1 / 400
+
+
+def test_annealing_resamples_late_where_moves_take_stale_states():
+    # an effective sample size below 0.9, above one half
+    base = Gaussian(torch.zeros(1, dtype=torch.float64), Identity())
+
+    def model(x):
+        return x[:, 0].square() / 2 + 0.6 * x[:, 0]
+
+    walkers = Walkers.sample(base, 200, seeded(0), islands=1).reweight(model)
+    assert 0.5 < walkers.ess < 0.9
+    for kernel, times in ((MALA(0.1), 1), (ULA(0.1), 0), (None, 1)):
+        assert anneal([(model, kernel)], walkers, seeded(84)).resampled == times
+    assert anneal([(model, MALA(0.1))], walkers, seeded(84), ess_min=0.0).resampled == 0
