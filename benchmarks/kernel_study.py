@@ -6,7 +6,7 @@ the gradient without weights) and resampled below half (log Z, the gradient with
 noise that unadjusted kernels have at fixed parameters (study_noise.py), resampling thresholds and
 schemes, and preconditioners. What it found is in docs/kernel_study.md.
 
-    python -m benchmarks.kernel_study            about eight minutes on one core
+    python -m benchmarks.kernel_study            about twelve minutes on one core
     python -m benchmarks.kernel_study --quick    shorter paths, fewer walkers; writes nothing
 """
 
