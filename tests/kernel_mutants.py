@@ -103,6 +103,9 @@ KERNELS = (
      CHAINED),
     ("Chain: tuned by the next kernel's acceptance", BASE, 'seen[f"{i}:{key}"] = [value]',
      'seen[f"{(i + 1) % len(kernels)}:{key}"] = [value]', CHAINED),
+    ("Chain: a chain within tunes its neighbours", BASE, "if not (own and key[0].isdigit()):",
+     "if True:", ("test_kernel_tuning.py::"
+                  "test_a_chain_within_a_chain_is_tuned_as_if_it_were_written_out",)),
     ("Chain: fresh if any is", BASE, "return self.kernels[0].fresh",
      "return any(k.fresh for k in self.kernels)", FRESH),
     ("Chain: preconditioner not passed on", BASE,

@@ -76,6 +76,24 @@ def test_a_chain_tunes_each_kernel_by_its_own_acceptance():
     assert tuned.kernels[1] is chain.kernels[1]
 
 
+def test_a_chain_within_a_chain_is_tuned_as_if_it_were_written_out():
+    # seed 25; four steps, of which the longer are accepted more rarely
+    a, b, c, d = (RandomWalk(h, rate=1.0) for h in (0.01, 1.0, 10.0, 100.0))
+    walkers = Walkers.at(torch.zeros(500, 2), banana)
+
+    def steps(kernel):
+        parts = getattr(kernel, "kernels", ())
+        return [h for part in parts for h in steps(part)] if parts else [kernel.h]
+
+    def tuned(chain):
+        return steps(chain.tune(walkers.move(chain, banana, seeded(25)).info))
+
+    plain = tuned(Chain((a, b, c, d)))
+    assert len(set(plain)) == 4
+    for chain in (Chain((a, Chain((b, c)), d)), Chain((Chain((Chain((a, b)), c)), d))):
+        assert tuned(chain) == plain
+
+
 def test_preconditioned_changes_the_factor_only():
     factor = Identity(2.0)
     for kernel in (MALA(0.2), ULA(0.2, refresh=True), HMC(0.2, leaps=2), RandomWalk(0.3)):

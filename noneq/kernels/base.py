@@ -316,7 +316,9 @@ def _compose(
         state, increment, info = kernel(model, state, rng)
         total = increment if total is None else total + increment
         for key, value in info.items():
-            seen.setdefault(key, []).append(value)
+            # what a chain within has numbered is its own: "0:accept" is not this chain's first
+            if not (own and key[0].isdigit()):
+                seen.setdefault(key, []).append(value)
             if own:
                 seen[f"{i}:{key}"] = [value]
     assert total is not None
