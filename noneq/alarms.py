@@ -35,7 +35,7 @@ def alarms(
     if not math.isfinite(gap + stderr):
         yield "a side is not finite: the energy is +inf or NaN on the path; check the model"
         return
-    if gap > max(0.1, 3 * stderr):
+    if gap > max(0.1, min(3 * stderr, 0.3)):
         yield (
             f"the sides differ by {gap:.2f} nat: the truth is between them; "
             "double the temperatures until they meet"

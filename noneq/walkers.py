@@ -40,7 +40,7 @@ __all__ = ["LogZ", "Walkers"]
 
 
 class LogZ(NamedTuple):
-    """An estimate of log Z with its standard error over islands (NaN for one island)."""
+    """An estimate of log Z with its standard error over islands (NaN for three or fewer)."""
 
     value: float
     stderr: float
@@ -439,11 +439,18 @@ class Walkers:
 
     @property
     def log_z(self) -> LogZ:
-        """``log Z_start + log mean w``, and its standard error by the jackknife over islands."""
+        """``log Z_start + log mean w``, and its standard error by the jackknife over islands.
+
+        R islands tell it with R - 1 degrees of freedom, so that in units of it errors are a
+        Student t: it is widened by ``sqrt((R - 1) / (R - 3))``, after which their variance is 1.
+        NaN for three islands or fewer, where that variance is infinite.
+        """
         self._check()
         each_island = weights.log_mean_exp(self.log_w.view(self.islands, -1))
         value = self.log_z_start + float(weights.log_mean_exp(each_island))
-        return LogZ(value, float(weights.jackknife(each_island)))
+        r = self.islands
+        few = math.sqrt((r - 1) / (r - 3)) if r > 3 else math.nan
+        return LogZ(value, few * float(weights.jackknife(each_island)))
 
     @property
     def survivors(self) -> float:

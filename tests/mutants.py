@@ -131,6 +131,9 @@ MUTANTS = (
     Mutant("log_z: mean of the islands' logs", WALKERS,
            "float(weights.log_mean_exp(each_island))", "float(each_island.mean())",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
+    Mutant("log_z: not widened for few islands", WALKERS, "return LogZ(value, few *",
+           "return LogZ(value, 1.0 *", ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_"
+                                      "not_of_their_logs",)),
     Mutant("log_z: standard error over walkers", WALKERS, "weights.jackknife(each_island)",
            "weights.jackknife(self.log_w)",
            ("test_walkers.py::test_log_z_is_the_mean_of_the_islands_not_of_their_logs",)),
@@ -368,7 +371,7 @@ MUTANTS = (
            "if -gap > max(0.1, min(4 * stderr, 0.3)):", "if False:",
            ("test_likelihood.py::test_alarm_sides_cross",)),
     Mutant("alarms: the sides may differ", "alarms.py",
-           "if gap > max(0.1, 3 * stderr):", "if False:",
+           "if gap > max(0.1, min(3 * stderr, 0.3)):", "if False:",
            ("test_likelihood.py::test_alarm_sides_differ",)),
     Mutant("alarms: not for the energies of the halves", "alarms.py",
            "u = equilibrium.double()", "u = 0 * equilibrium.double()",
