@@ -37,6 +37,7 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.gradient
 	$(BIN)/python -m benchmarks.kernel_study
 	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.annealing
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'

@@ -22,6 +22,10 @@ def _square(a: Tensor) -> Tensor:
     return norm.square_()
 
 
+def _sum(a: Tensor) -> Tensor:
+    return a.flatten(1).sum(1)
+
+
 def _propose(
     model: Energy, state: State, rng: torch.Generator, h: float, factor: Factor
 ) -> tuple[State, Tensor]:
@@ -37,13 +41,15 @@ def _propose(
     x, g = state.x, gradient(model, state)
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
-    noise = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    noise.normal_(0.0, math.sqrt(2 * h), generator=rng)
-    y = factor.mul(noise.sub_(a, alpha=h)).add_(x)
-    del a, noise  # memory is short here: while the model is evaluated only x, g and y are kept
+    d = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    d = factor.mul(d.normal_(0.0, math.sqrt(2 * h), generator=rng).sub_(a, alpha=h))
+    del a  # memory is short here: while the model is evaluated only x, g and y are kept
+    y = x + d
+    work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
+    del d
     u, cache = evaluate(model, y)
     new = _square(factor.t_mul(cache["g"]))  # g'.M g'
-    work = (y - x).mul_(g + cache["g"]).flatten(1).sum(1)  # d.(g + g'), d with y's rounding
+    work += _sum((y - x).mul_(cache["g"]))  # d.g'
     increment = torch.add((state.u - u).detach(), work, alpha=1 / 2)
     increment.add_(old - new, alpha=h / 4)
     return State(y, u, cache, state.aux), increment
