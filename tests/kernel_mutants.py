@@ -19,6 +19,7 @@ RUN_BACK = ("test_underdamped.py::test_trajectories_preserve_volume_and_can_be_r
 OU = ("test_underdamped.py::test_without_a_force_the_momentum_is_an_ornstein_uhlenbeck_process",)
 KEPT = ("test_underdamped.py::test_momenta_that_are_kept_leave_the_target_invariant",)
 TURNED = ("test_underdamped.py::test_a_momentum_turns_round_where_the_proposal_is_rejected",)
+CROOKS = ("test_work.py::test_work_there_and_back_obeys_crooks",)
 FOLDED = ("test_spaces.py::test_reflection_is_continuous_and_its_sign_is_its_slope",)
 ONE_WALL = ("test_spaces.py::test_reflection_at_a_single_wall",)
 WALLED = ("test_spaces.py::test_every_kernel_samples_between_walls",)
@@ -151,7 +152,11 @@ KERNELS = (
      "-self.friction * self.h", OU),
     ("OBABO: noise of variance (1 - c)^2", HMC, "math.sqrt(1 - keep**2)", "(1 - keep)", OU),
     ("OBABO: a momentum drawn afresh", HMC,
-     'if math.isinf(self.friction) or "v" not in state.aux:', "if True:", OU),
+     "if math.isinf(self.friction) or v is None:", "if True:", OU),
+    ("OBABO: half a refreshment a move", HMC, "if math.isinf(self.friction):", "if True:",
+     OU + CROOKS),
+    ("OBABO: two whole refreshments", HMC, "math.sqrt(2 * self.h) / 2)", "math.sqrt(2 * self.h))",
+     OU),
     ("OBABO: H before the momentum is refreshed", HMC, "(_square(v) - _square(end)) / 2",
      '(_square(state.aux.get("v", v)) - _square(end)) / 2',
      ("test_underdamped.py::test_momenta_go_with_their_walkers_when_these_are_resampled",)),
