@@ -22,7 +22,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from noneq.spaces import Box, Discrete, Real, Space, space_of
+from noneq.spaces import REAL, Box, Discrete, Real, Space, space_of
 
 __all__ = [
     "Cache",
@@ -214,7 +214,8 @@ class Tilted(nn.Module):
         super().__init__()
         self.base = base
         self.net = net
-        self.space = space_of(base)
+        # a network that declares nothing lives wherever its base does; one in a box has walls
+        self.space = space_of(base) if space_of(net) == REAL else _common_space(base, net)
 
     def forward(self, x: Tensor) -> Tensor:
         """Energies (B,)."""
@@ -360,7 +361,7 @@ def _common_space(start: Energy, end: Energy) -> Space:
     a, b = space_of(start), space_of(end)
     within = isinstance(a, Real) and not isinstance(b, Discrete)
     if isinstance(a, Box) and isinstance(b, Box):
-        within = bool((a.low <= b.low).all() and (b.high <= a.high).all())
+        within = a.holds(b)
     if not (within or a == b):
         raise ValueError(
             f"a path starts wherever it ends: its start lives on {a}, which does not hold {b}"

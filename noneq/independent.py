@@ -59,15 +59,23 @@ class Uniform(nn.Module):
     """The uniform density on a bounded box: U = 0 inside, +inf outside; log Z its log volume.
 
     Arguments:
-        low, high: finite walls, tensors of the shape (*shape) of one position.
+        low, high: finite walls, tensors that broadcast to the shape (*shape) of one position.
+
+    Raises ValueError for walls that are infinite, not increasing, or of no position's shape.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, low: Tensor, high: Tensor) -> None:
+    def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         super().__init__()
+        low, high = (torch.as_tensor(wall) for wall in (low, high))
         low, high = low + 0 * high, high + 0 * low
+        if not (low.dim() and low.is_floating_point()):
+            raise ValueError(
+                "a uniform density needs walls of the shape of one position, in floating point: "
+                f"take torch.zeros(d) for 0, say; got {low.tolist()} and {high.tolist()}"
+            )
         if not bool(torch.isfinite(high - low).all()):
             raise ValueError("a uniform density needs a bounded box: finite low and high")
         self.space: Space = Box(low, high)

@@ -101,7 +101,11 @@ def log_z(
         models = tracked(track, "backward", len(schedule) + 1, schedule.backward(path))
         backward = anneal(models, backward, rng)
         ratio = backward.log_z  # of the base's Z to the model's
-        lower, upper = forward.log_z, LogZ(base.log_z() - ratio.value, ratio.stderr)
+        reach = _reach(energy, base, n, rng)
+        upper = LogZ(
+            base.log_z() + reach.value - ratio.value, math.hypot(ratio.stderr, reach.stderr)
+        )
+        lower = forward.log_z
     except (FloatingPointError, TooFarError) as error:
         if infinite is None:
             raise
@@ -202,6 +206,17 @@ def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: flo
             f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"
         )
     return base
+
+
+def _reach(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:
+    """Log of the base's mass where the energy is finite: the way back ends nowhere else."""
+    finite, rounds = 0, 16
+    for k in range(1, rounds + 1):
+        finite += int((energy_of(energy, base.sample(n, rng)) < math.inf).sum())
+        if finite == k * n:  # no wall, or none that matters
+            return LogZ(0.0, 0.0)
+    share = max(finite, 1) / (rounds * n)
+    return LogZ(math.log(share), math.sqrt((1 - share) / (share * rounds * n)))
 
 
 def _device(base: Solvable, data: Tensor | None) -> torch.device:

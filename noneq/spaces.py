@@ -66,7 +66,12 @@ class Box:
     """
 
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
-        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+        # numbers keep their precision: walkers in float64 have the walls that were written
+        self.low, self.high = (
+            w if isinstance(w, Tensor) else torch.tensor(w, dtype=torch.float64)
+            for w in (low, high)
+        )
+        self._at: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         if not bool((self.low < self.high).all()):
             raise ValueError(f"a box has low < high in every coordinate, got {low} and {high}")
 
@@ -76,7 +81,16 @@ class Box:
         return f"[{float(self.low):.4g}, {float(self.high):.4g}]^n"
 
     def _walls(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.low.to(x), self.high.to(x)
+        # kept, since a copy to a GPU waits for it, and every move asks for them several times
+        key = (x.device, x.dtype)
+        if key not in self._at:
+            self._at[key] = (self.low.to(x), self.high.to(x))
+        return self._at[key]
+
+    def holds(self, other: Box) -> bool:
+        """Whether the other box lies within this one, as walls in float32 go."""
+        a, b = ([wall.detach().cpu().float() for wall in (o.low, o.high)] for o in (self, other))
+        return bool((a[0] <= b[0]).all() and (b[1] <= a[1]).all())
 
     def contains(self, x: Tensor) -> Tensor:
         """Whether each row is inside, (B,)."""

@@ -19,6 +19,8 @@ RUN_BACK = ("test_underdamped.py::test_trajectories_preserve_volume_and_can_be_r
 OU = ("test_underdamped.py::test_without_a_force_the_momentum_is_an_ornstein_uhlenbeck_process",)
 KEPT = ("test_underdamped.py::test_momenta_that_are_kept_leave_the_target_invariant",)
 TURNED = ("test_underdamped.py::test_a_momentum_turns_round_where_the_proposal_is_rejected",)
+CROOKS = ("test_work.py::test_work_there_and_back_obeys_crooks",)
+WALLS = ("test_spaces.py::test_walls_written_as_numbers_are_those_of_walkers_of_any_precision",)
 FOLDED = ("test_spaces.py::test_reflection_is_continuous_and_its_sign_is_its_slope",)
 ONE_WALL = ("test_spaces.py::test_reflection_at_a_single_wall",)
 WALLED = ("test_spaces.py::test_every_kernel_samples_between_walls",)
@@ -148,7 +150,11 @@ KERNELS = (
      "-self.friction * self.h", OU),
     ("OBABO: noise of variance (1 - c)^2", HMC, "math.sqrt(1 - keep**2)", "(1 - keep)", OU),
     ("OBABO: a momentum drawn afresh", HMC,
-     'if math.isinf(self.friction) or "v" not in state.aux:', "if True:", OU),
+     "if math.isinf(self.friction) or v is None:", "if True:", OU),
+    ("OBABO: half a refreshment a move", HMC, "if math.isinf(self.friction):", "if True:",
+     OU + CROOKS),
+    ("OBABO: two whole refreshments", HMC, "math.sqrt(2 * self.h) / 2)", "math.sqrt(2 * self.h))",
+     OU),
     ("OBABO: H before the momentum is refreshed", HMC, "(_square(v) - _square(end)) / 2",
      '(_square(state.aux.get("v", v)) - _square(end)) / 2',
      ("test_underdamped.py::test_momenta_go_with_their_walkers_when_these_are_resampled",)),
@@ -285,8 +291,15 @@ KERNELS = (
     ("space: a tempered energy forgets its own", ENERGIES, "self.space = space_of(energy)",
      "self.space = Real()", WHERE),
     ("space: a path lives where it starts", ENERGIES, "    return b\n", "    return a\n", WHERE),
-    ("space: a path starts in a smaller box", ENERGIES,
-     "(a.low <= b.low).all() and (b.high <= a.high).all()", "True", WHERE),
+    ("space: a path starts in a smaller box", SPACES,
+     "(a[0] <= b[0]).all() and (b[1] <= a[1]).all()", "True", WHERE),
+    ("space: a tilt forgets its walls", ENERGIES,
+     "space_of(base) if space_of(net) == REAL else _common_space(base, net)", "space_of(base)",
+     ("test_spaces.py::test_a_tilt_with_walls_has_them",)),
+    ("space: numbers for walls in float32", SPACES, "torch.tensor(w, dtype=torch.float64)",
+     "torch.tensor(w)", WALLS),
+    ("space: walls compared in their own precisions", SPACES,
+     "[wall.detach().cpu().float() for", "[wall.detach().cpu().double() for", WALLS),
     ("space: a path from a box to everywhere", ENERGIES, "if not (within or a == b):",
      "if not (within or a == b or isinstance(b, Real)):", WHERE),
     ("path: inf - inf outside of both ends", ENERGIES,

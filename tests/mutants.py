@@ -349,8 +349,11 @@ MUTANTS = (
     Mutant("crooks figure: a line through -dF", "figures/work.py",
            "ends + log_ratio", "ends - log_ratio", CROOKS),
     # -- likelihood
+    Mutant("log_z: the base's mass behind a wall", "likelihood.py",
+           "base.log_z() + reach.value", "base.log_z()",
+           ("test_likelihood.py::test_an_energy_that_is_inf_behind_a_wall_is_none",)),
     Mutant("log_z: sign of the backward side", "likelihood.py",
-           "LogZ(base.log_z() - ratio.value", "LogZ(base.log_z() + ratio.value",
+           "reach.value - ratio.value", "reach.value + ratio.value",
            ("test_likelihood.py::test_benign_targets_ring_no_alarm_and_are_bracketed",)),
     Mutant("log_z: the smaller side", "estimate.py",
            "return max(self.lower.value, self.upper.value)",

@@ -71,6 +71,10 @@ def test_the_uniform_density_of_a_box():
         3,
         2,
     )
+    assert Uniform(0.0, torch.tensor([1.0, 2.0])).log_z() == pytest.approx(math.log(2))
+    for low, high in ((0.0, 1.0), (torch.tensor(0.0), 1.0), (torch.tensor([0]), 1)):
+        with pytest.raises(ValueError, match=r"in floating point: .* got \[?0"):
+            Uniform(low, high)
     for wall in (math.inf, -math.inf):
         with pytest.raises(ValueError, match="finite low and high"):
             Uniform(torch.tensor([0.0, 0.0]).sub(max(-wall, 0)), torch.tensor([1.0, max(wall, 1)]))

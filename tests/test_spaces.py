@@ -253,6 +253,33 @@ def test_an_energy_of_energies_lives_where_they_do():
         Boxed(BITS, 0.0, 1.0)
 
 
+def test_a_tilt_with_walls_has_them():
+    # or ULA, which has no valid weight there, would move in it: 0.65 nat too low, silently
+    tilted = Tilted(Gaussian(torch.zeros(2), Identity()), BOX)
+    assert tilted.space is BOX.space
+    walkers = Walkers.at(torch.zeros(4, 2), tilted)
+    with pytest.raises(ValueError, match="no valid weight"):
+        walkers.move(ULA(0.1), tilted, seeded(0))
+    within = Tilted(uniform(2.0), BOX)
+    assert within.space is BOX.space
+    with pytest.raises(ValueError, match="does not hold"):
+        Tilted(uniform(0.5), BOX)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_walls_written_as_numbers_are_those_of_walkers_of_any_precision(dtype):
+    low, high = (torch.full((2,), wall, dtype=dtype) for wall in (0.1, 1.3))
+    for walls in ((0.1, 1.3), (low.double(), high.double()), (low.float(), high.float())):
+        box = Boxed(correlated, *walls)
+        assert GeometricPath(Uniform(low, high), box).space is box.space
+    box = Box(0.1, 1.3)
+    ends = torch.stack([low, high])
+    assert box.contains(ends).tolist() == [True, True]
+    assert torch.equal(box.nearest(torch.tensor([[-9.0, 9.0]], dtype=dtype))[0], ends[:, 0])
+    outside = torch.tensor([[0.1, 0.1], [1.3, 1.3]], dtype=dtype) + torch.tensor([[-1e-6], [1e-6]])
+    assert box.contains(outside).tolist() == [False, False]
+
+
 def test_outside_of_both_ends_a_path_is_infinite_and_not_nan():
     path = GeometricPath(uniform(2.0), BOX)
     x = torch.tensor([[3.0, 0.0], [1.5, 0.0], [0.1, 0.2]])

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from noneq import (
+    HMC,
     MALA,
     ULA,
     Gaussian,
@@ -137,11 +138,22 @@ def test_bennett_refuses_what_is_no_work():
         bennett(walkers.resample(1.0, seeded(1)), walkers)
 
 
-@pytest.mark.parametrize("kernel", [MALA(0.3), ULA(0.25)], ids=["MALA", "ULA"])
-def test_work_there_and_back_obeys_crooks(kernel):
+def momenta(*steps):
+    """Underdamped Langevin kernels that keep a part of their momentum from step to step."""
+    return tuple(HMC.obabo(h) for h in steps)
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [(MALA(0.3),) * 3, (ULA(0.25),) * 3, momenta(1.0, 0.4, 0.001, 1.0, 0.001)],
+    ids=["MALA", "ULA", "OBABO"],
+)
+def test_work_there_and_back_obeys_crooks(kernels):
     # seeds 51 to 54; E_F s(a - c) = E_B s(c - b) at the true c, for s and two steeper functions
-    # of the same kind; ULA's step is so large that any other order of the way back would show
-    path, schedule = GeometricPath(base(), skewed), Schedule.uniform(2, kernel)
+    # of the same kind; ULA's step is so large that any other order of the way back would show,
+    # OBABO's steps differ so much that half a refreshment in the wrong place would
+    betas = torch.linspace(0, 1, len(kernels), dtype=torch.float64).tolist()
+    path, schedule = GeometricPath(base(), skewed), Schedule(tuple(betas), kernels)
     n = 100_000
     forward = Walkers.sample(base(), n, seeded(51))
     forward = anneal(schedule.forward(path), forward, seeded(52), ess_min=0)

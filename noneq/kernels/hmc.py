@@ -41,13 +41,13 @@ class HMC(Stepped):
     one leap is `MALA` with the same h. Otherwise r is the log-weight, on a fresh state or on a
     stale one, whose first half kick is of the old gradient.
 
-    A finite ``friction`` keeps a part of the momentum: before the trajectory ``v <- c v + sqrt(1
-    - c^2) xi``, ``c = exp(-friction e)``. With one leap this is the underdamped Langevin scheme
-    OBABO, its two half refreshments made one. The momentum is kept in ``state.aux["v"]``; it
-    changes sign where a proposal is rejected.
+    A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
+    ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``. With one leap this is the
+    underdamped Langevin scheme OBABO. The momentum is kept in ``state.aux["v"]``; it changes sign
+    where a proposal is rejected.
 
-    A move costs ``leaps`` evaluations, and goes as far as the square of it many moves of a random
-    walk. Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal 2011
+    A move costs ``leaps`` evaluations, and goes as far as ``leaps^2`` moves of a random walk.
+    Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal 2011
     (arXiv 1206.1901); weights derived in docs/mathematics.md.
 
     Arguments:
@@ -101,12 +101,14 @@ class HMC(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One move."""
         box = self._box(model)
-        v = self._momentum(state, rng)
+        v = self._refreshed(state.aux.get("v"), state.x, rng)
         new, end = self._trajectory(model, state, v, box)
         log_ratio = state.u - new.u + (_square(v) - _square(end)) / 2
         if not self.adjusted:
-            return new, log_ratio, {}
-        return metropolis(state._replace(aux=self._kept(state, -v)), new, log_ratio, rng)
+            return self._after(new, rng), log_ratio, {}
+        turned = state._replace(aux=self._kept(state, -v))
+        new, increment, info = metropolis(turned, new, log_ratio, rng)
+        return self._after(new, rng), increment, info
 
     def tune(self, info: Info) -> Self:
         """Follow the acceptance to the goal; itself, if none was observed or there is none."""
@@ -117,12 +119,20 @@ class HMC(Stepped):
         space = require(model, self, *([Real] if unbounded else [Real, Box]))
         return walls(self.reflect, space, self.factor)
 
-    def _momentum(self, state: State, rng: torch.Generator) -> Tensor:
-        xi = normal_like(state.x, rng)
-        if math.isinf(self.friction) or "v" not in state.aux:
+    def _refreshed(self, v: Tensor | None, x: Tensor, rng: torch.Generator) -> Tensor:
+        """Half a refreshment of the momentum, if there is one to keep a part of."""
+        xi = normal_like(x, rng)
+        if math.isinf(self.friction) or v is None:
             return xi
-        keep = math.exp(-self.friction * math.sqrt(2 * self.h))
-        return xi.mul_(math.sqrt(1 - keep**2)).add_(state.aux["v"], alpha=keep)
+        keep = math.exp(-self.friction * math.sqrt(2 * self.h) / 2)
+        return xi.mul_(math.sqrt(1 - keep**2)).add_(v, alpha=keep)
+
+    def _after(self, state: State, rng: torch.Generator) -> State:
+        # a whole one before would do, but for the way back (`Schedule.backward`) on which another
+        # step comes next: a move that is its own mirror image has a half on either side
+        if math.isinf(self.friction):
+            return state
+        return state._replace(aux=self._kept(state, self._refreshed(state.aux["v"], state.x, rng)))
 
     def _kept(self, state: State, v: Tensor) -> Cache:
         return state.aux if math.isinf(self.friction) else {**state.aux, "v": v}
