@@ -37,6 +37,14 @@ def test_free_energy_and_log_z_are_sums_over_hidden_units(d, m):
     assert model.float().log_z() == pytest.approx(float(log_p.logsumexp((0, 1))), abs=1e-5)
 
 
+def test_many_states_are_summed_over_in_parts():
+    model = rbm(17, 15, seed=4)
+    h = bits(15)
+    with torch.no_grad():
+        given = h @ model.c + torch.nn.functional.softplus(model.b + h @ model.w.T).sum(1)
+    assert model.log_z() == pytest.approx(float(given.logsumexp(0)), abs=1e-9)
+
+
 @SHAPES
 def test_its_own_evaluation_is_that_of_its_formula(d, m):
     model, v = rbm(d, m), bits(d)
