@@ -89,7 +89,7 @@ class BernoulliRBM(nn.Module):
         if len(c) > len(b):
             w, b, c = w.T, c, b
         states = self._states(len(c)).to(w)
-        return float((states @ c + softplus(b + states @ w.T).sum(1)).logsumexp(0))
+        return float(_summed(states, w.T, b, c).logsumexp(0))
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
@@ -98,10 +98,10 @@ class BernoulliRBM(nn.Module):
         if not bool(w.any()):
             return _bits(self.b.expand(n, -1), rng)
         if len(b) < len(c):
-            states = self._states(len(b)).to(self.w)
-            return states[_draw(-self(states).double(), n, rng)]
+            states = self._states(len(b)).to(w)
+            return states[_draw(_summed(states, w, c, b), n, rng)].to(self.w)
         states = self._states(len(c)).to(w)
-        hidden = states[_draw(states @ c + softplus(b + states @ w.T).sum(1), n, rng)]
+        hidden = states[_draw(_summed(states, w.T, b, c), n, rng)]
         return _bits(self.b + hidden.to(self.w) @ self.w.T, rng)
 
     def _states(self, units: int) -> Tensor:
@@ -112,6 +112,12 @@ class BernoulliRBM(nn.Module):
             )
         k = torch.arange(2**units, device=self.w.device)[:, None]
         return (k >> torch.arange(units, device=self.w.device)) & 1
+
+
+def _summed(states: Tensor, w: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Log of the sums over the layer of biases b, for states of the other; in parts that fit."""
+    parts = torch.split(states, 2**14)
+    return torch.cat([part @ c + softplus(b + part @ w).sum(1) for part in parts])
 
 
 def _bits(logits: Tensor, rng: torch.Generator) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel
+from noneq.kernels import Kernel, default_kernel
 from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
@@ -37,7 +37,8 @@ def renew(
         energy: the model, with a solvable ``base`` attribute.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
-        kernel: one move; a pilot run adapts its steps.
+        kernel: one move; a pilot run adapts its steps. The default for the base takes its place if
+            it refuses the energies between the two ends, as `noneq.BlockGibbs` does.
         rng: source of randomness.
         temperatures: steps of the annealing, each one evaluation of every walker.
         weighted: False for walkers without weights: the new ones, resampled, always take over.
@@ -50,9 +51,13 @@ def renew(
         return None, (walkers, held_out)
     path = GeometricPath(base, energy)
     try:
-        schedule = pilot(path, kernel, rng).resized(temperatures)
+        try:
+            schedule = pilot(path, kernel, rng)
+        except ValueError:  # e.g. block Gibbs: the model has conditionals, those between have none
+            schedule = pilot(path, default_kernel(base, walkers.x), rng)
     except TooFarError:
         return False, (walkers, held_out)
+    schedule = schedule.resized(temperatures)
 
     def fresh(like: Walkers) -> Walkers:
         return population(path, len(like), schedule, rng=rng, islands=like.islands)[0]

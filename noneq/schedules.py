@@ -47,8 +47,18 @@ class Schedule:
 
     def __post_init__(self) -> None:
         b = np.asarray(self.betas)
-        if len(b) < 2 or b[0] != 0 or b[-1] != 1 or not (np.diff(b) > 0).all():
-            raise ValueError("betas increase strictly from 0 to 1")
+        if len(b) < 2 or b[0] != 0 or b[-1] != 1:
+            raise ValueError(
+                f"a schedule leads from beta = 0 to beta = 1, got {len(b)} betas"
+                + (f" from {b[0]:g} to {b[-1]:g}" if len(b) else "")
+            )
+        back = np.flatnonzero(~(np.diff(b) > 0))
+        if len(back):
+            i = int(back[0])
+            raise ValueError(
+                f"betas increase strictly from 0 to 1, got {b[i + 1]:g} after {b[i]:g} "
+                f"(number {i + 1}); leave out what repeats or turns back"
+            )
         if len(self.kernels) != len(b):
             raise ValueError(f"{len(b)} betas need as many kernels, got {len(self.kernels)}")
 
@@ -80,6 +90,8 @@ class Schedule:
         mode that is much sharper: the annealed walkers pass it by. The turns are counted back from
         beta = 1, which keeps ``scales[0]``.
         """
+        if not scales:
+            raise ValueError("scales is empty: a cycle has one multiple of the step or more")
         turn = [(len(self) - i) % len(scales) for i in range(len(self) + 1)]
         kernels = (k.scaled(scales[j]) for j, k in zip(turn, self.kernels, strict=True))
         return Schedule(self.betas, tuple(kernels))
@@ -93,7 +105,9 @@ class Schedule:
         """The mirror image: the models from beta = 1 down, each with its kernel, and the start.
 
         Every kernel moves under its own model before the walkers leave that; none moves under the
-        start. Work is then distributed as Crooks' relation says, with unadjusted kernels, too.
+        start. Work is then distributed as Crooks' relation says, with unadjusted kernels, too, if
+        each kernel is its own mirror image. All here are, but for `noneq.BlockGibbs` with a
+        ``gibbs`` that sweeps one way over three blocks or more.
         """
         for beta, kernel in zip(self.betas[:0:-1], self.kernels[:0:-1], strict=True):
             yield path.at(beta), _mirrored(kernel)

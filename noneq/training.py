@@ -235,7 +235,8 @@ def _begin(
     wanted = settings.weighted and (settings.renew or settings.held_out)
     if not isinstance(base, Solvable) and (settings.start == "base" or wanted):
         raise ValueError(
-            "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), or "
+            "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), give the "
+            "energy one as its attribute base (noneq.Bernoulli.fit(data) for bits), or take "
             "Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
         )
     n, held = settings.walkers, None

@@ -367,16 +367,20 @@ class Walkers:
 
         The others keep the energy they last saw; their increments telescope, so they are exact
         when they are next reweighted. Choose ``index`` independently of positions and weights.
+        What only one of the two has in ``state.aux`` is dropped: momenta are then drawn afresh.
         """
 
         def into(a: Tensor, b: Tensor) -> Tensor:
             return a.index_copy(0, index, b)
 
+        def both(a: Cache, b: Cache) -> Cache:
+            return {key: a[key] for key in b if key in a}
+
         shared = State(
             self.state.x,
             self.state.u,
-            {k: self.state.cache[k] for k in part.state.cache if k in self.state.cache},
-            self.state.aux,
+            both(self.state.cache, part.state.cache),
+            both(self.state.aux, part.state.aux),
         )
         return replace(
             self,
@@ -384,7 +388,7 @@ class Walkers:
             log_w=into(self.log_w, part.log_w),
             founders=into(self.founders, part.founders),
             info=part.info,
-            resampled=part.resampled,
+            resampled=max(self.resampled, part.resampled),
             _seen=None,
             _u=None,
             _moved=part._moved,

@@ -4,7 +4,17 @@ import pytest
 import torch
 from targets import bits, rbm, seeded
 
-from noneq import BernoulliRBM, BlockGibbs, ParameterPath, Walkers, check_energy, evaluate
+from noneq import (
+    Bernoulli,
+    BernoulliRBM,
+    BlockGibbs,
+    ParameterPath,
+    Settings,
+    Walkers,
+    check_energy,
+    evaluate,
+    train,
+)
 from noneq.rbm import MOST
 
 SHAPES = pytest.mark.parametrize(("d", "m"), [(4, 3), (3, 5)])
@@ -25,6 +35,14 @@ def test_free_energy_and_log_z_are_sums_over_hidden_units(d, m):
     torch.testing.assert_close(-model(bits(d)).detach(), log_p.logsumexp(1))
     assert model.log_z() == pytest.approx(float(log_p.logsumexp((0, 1))), abs=1e-10)
     assert model.float().log_z() == pytest.approx(float(log_p.logsumexp((0, 1))), abs=1e-5)
+
+
+def test_many_states_are_summed_over_in_parts():
+    model = rbm(17, 15, seed=4)
+    h = bits(15)
+    with torch.no_grad():
+        given = h @ model.c + torch.nn.functional.softplus(model.b + h @ model.w.T).sum(1)
+    assert model.log_z() == pytest.approx(float(given.logsumexp(0)), abs=1e-9)
 
 
 @SHAPES
@@ -137,6 +155,23 @@ def test_a_path_of_parameters_can_be_annealed_along():
         walkers = walkers.move(BlockGibbs(), path.at(beta), rng)
     value, stderr = walkers.log_z
     assert abs(value - end.log_z()) < 4 * stderr
+
+
+def test_a_machine_trains_by_block_gibbs_and_is_renewed_on_the_way():
+    # seeds 27, 28; the energies between a base and a machine have no conditionals, so that
+    # renewals move by another kernel than training
+    data = rbm(seed=2).sample(500, seeded(27)).float()
+    model = BernoulliRBM(torch.zeros(data.shape[1], 3), data.mean(0).logit(), torch.zeros(3))
+    torch.nn.init.normal_(model.w, std=0.1, generator=seeded(28))
+    model.base = Bernoulli.fit(data)
+    settings = Settings(walkers=128, held_out=512, moves=2, renew=25, temperatures=50)
+    for record in train(model, data, settings, kernel=BlockGibbs()):
+        if record.renewed is not None:
+            break
+    assert record.iteration == 25
+    assert record.renewed
+    found = record.log_z_held_out
+    assert abs(found.value - model.log_z()) < 4 * found.stderr < 0.2
 
 
 def test_a_path_of_parameters_joins_two_of_a_kind():

@@ -55,10 +55,18 @@ def quadrature(energy):
 
 def test_schedule_errors():
     k = MALA(0.1)
-    for betas in ((0.0,), (), (0.0, 0.5), (0.1, 1.0), (0.0, 0.6, 0.6, 1.0), (0.0, 0.7, 0.6, 1.0),
-                  (0.0, math.nan, 1.0), (1.0, 0.0)):  # fmt: skip
-        with pytest.raises(ValueError, match="betas increase strictly from 0 to 1"):
+    for betas in ((0.0,), (), (0.0, 0.5), (0.1, 1.0), (1.0, 0.0), (0.0, math.nan)):
+        with pytest.raises(ValueError, match=f"leads from .* to beta = 1, got {len(betas)} betas"):
             Schedule(betas, (k,) * len(betas))
+    for betas, where in (
+        ((0.0, 0.6, 0.6, 1.0), "0.6 after 0.6"),
+        ((0.0, 0.7, 0.6, 1.0), "0.6 after 0.7"),
+        ((0.0, math.nan, 1.0), "nan after 0 "),
+    ):
+        with pytest.raises(ValueError, match=f"increase strictly from 0 to 1, got {where}"):
+            Schedule(betas, (k,) * len(betas))
+    with pytest.raises(ValueError, match="scales is empty"):
+        Schedule.uniform(2, k).cycled(())
     with pytest.raises(ValueError, match="3 betas need as many kernels, got 2"):
         Schedule((0.0, 0.5, 1.0), (k, k))
     with pytest.raises(ValueError, match="1 or more steps, got 0"):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from noneq import (
+    HMC,
     MALA,
     MLP,
     ULA,
@@ -879,6 +880,22 @@ def test_resamplings_are_counted():
     part = lowered[index].resample(1.0, seeded(0))
     assert lowered.put(index, part).resampled == 2
     assert lowered.unweighted().resampled == 1
+    # an untouched part does not make the others' weights their own work again
+    assert lowered.put(index, walkers[index].reweight(Skew(7))).resampled == 1
+
+
+def test_a_part_with_a_momentum_or_without_goes_back_to_the_others():
+    kernel, index = HMC.obabo(0.2), torch.arange(4)
+    walkers = weighted()
+    moved = walkers.move(kernel, Skew(7), seeded(0))
+    assert "v" in moved.state.aux
+    for whole, part in ((walkers, moved[index]), (moved, walkers[index]), (moved, moved[index])):
+        both = whole.put(index, part)
+        assert ("v" in both.state.aux) == ("v" in whole.state.aux and "v" in part.state.aux)
+        assert "label" in both.state.aux
+        assert torch.equal(both.x[4:], whole.x[4:])
+        assert torch.equal(both.x[:4], part.x)
+        both.move(kernel, Skew(7), seeded(1))
 
 
 @pytest.mark.parametrize("resampled", [False, True])

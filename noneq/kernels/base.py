@@ -204,7 +204,8 @@ def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
     if not isinstance(factor, Identity | Diagonal):
         raise ValueError(
             "reflection at the walls of a box needs a diagonal preconditioner, got "
-            f"{type(factor).__name__}; take Diagonal, or reflect=False"
+            f"{type(factor).__name__}; take Diagonal (of a pilot, precondition='diagonal'), or "
+            "reflect=False"
         )
     return space
 

@@ -125,15 +125,16 @@ class DiscreteLangevin(Stepped):
 
         ``exp(-(y_i - x_i).g_i / 2 - [c != x_i] / (4 h))``,  y_i the one of state c,
 
-    the Gaussian step of `ULA` restricted to the states of the site. With ``A_i(x)`` the log of
-    the site's normaliser (``softplus`` of the exponent for a bit, else ``logsumexp`` over c) the
-    increment is
+    for bits the Gaussian step of `ULA` restricted to the states of the site. With ``A_i(x)`` the
+    log of the site's normaliser (``softplus`` of the exponent for a bit, else ``logsumexp`` over
+    c) the increment is
 
         ``U(x) - U'(y) + (y - x).(g + g')/2 + sum_i [A_i(x) - A'_i(y)]``.
 
     ``adjusted``: accept with the exponential of it, no weight (DMALA). Otherwise it is the weight,
-    on a fresh state or on a stale one (DULA). Source of the proposal, with step ``alpha = 2 h``:
-    Zhang, Liu, Liu 2022 (arXiv 2206.09914); of the weight: derived in docs/mathematics.md.
+    on a fresh state or on a stale one (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv
+    2206.09914), with step ``alpha = 2 h`` for bits, and ``4 h`` for one-hot vectors, two of which
+    are twice as far apart; of the weight: derived in docs/mathematics.md.
 
     Arguments:
         h: step size > 0; ``1/(4 h)`` is what a change of a site costs.

@@ -25,6 +25,8 @@ class Conditional(Protocol):
         """One sweep from x, whose cache this energy made: new positions, x untouched.
 
         It leaves the model invariant: each block is drawn given all others, in any fixed order.
+        For `noneq.bennett` it must be its own mirror image besides: a sweep of two layers is,
+        where one of them is summed out, and one over many blocks that goes there and back.
         """
 
 
