@@ -33,7 +33,7 @@ from torch import Tensor
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
 from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name
-from noneq.spaces import space_of
+from noneq.spaces import Discrete, space_of
 from noneq.weights import Resampler, systematic
 
 __all__ = ["LogZ", "Walkers"]
@@ -198,9 +198,22 @@ class Walkers:
 
     def _compare(self, energy: Energy) -> tuple[_Seen, bool, bool]:
         """The mark of ``energy``; whether its parameters are those seen; and it itself, too."""
+        self._enter(energy)
         seen = _Seen(energy, fingerprint(energy))
         known = self._seen is not None and self._seen.same_parameters(seen.mark)
         return seen, known, known and self._seen is not None and self._seen.model is energy
+
+    def _enter(self, energy: Energy) -> None:
+        """Raise ValueError for walkers between the states of an energy of discrete sites."""
+        space = space_of(energy)
+        if not isinstance(space, Discrete) or self._seen is None:
+            return
+        # looked at only where the space changes: on their way walkers do not wait for a GPU
+        if space_of(self._seen.model) != space and not bool((on := space.contains(self.x)).all()):
+            raise ValueError(
+                f"{int((~on).sum())} of {len(self)} walkers are none of the states of the energy, "
+                f"a {type(energy).__name__} on {space}: start from a base on the same space"
+            )
 
     def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
         """Evaluate with the graph kept, the dead left out: 0 x inf is NaN in a gradient."""
@@ -258,6 +271,7 @@ class Walkers:
                 "graph=True is for unadjusted kernels on stale states (ULA); "
                 "after other kernels use reweight(energy, graph=True)"
             )
+        self._enter(energy)
         walkers = self.reweight(energy) if kernel.fresh else self
         target: Energy = _Graphed(energy) if graph else energy
         apply = kernel if graph else partial(apply_in_parts, kernel)

@@ -253,6 +253,18 @@ def test_an_energy_of_energies_lives_where_they_do():
         Boxed(BITS, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("kernel", [GibbsWithGradients(), DiscreteLangevin(0.3, adjusted=False)])
+def test_walkers_between_the_states_are_refused(kernel):
+    # as states they would be flipped to 1 - x, and weighed
+    normal = Gaussian(torch.zeros(2, dtype=torch.float64), Identity())
+    walkers = Walkers.sample(normal, 16, seeded(0))
+    for event in (lambda: walkers.reweight(BITS), lambda: walkers.move(kernel, BITS, seeded(0))):
+        with pytest.raises(ValueError, match=r"16 of 16 walkers are none of the states .* on \{0"):
+            event()
+    on_states = Walkers.at(torch.eye(2).double(), lambda x: x.sum(1))
+    on_states.move(kernel, BITS, seeded(0))
+
+
 def test_a_tilt_with_walls_has_them():
     # or ULA, which has no valid weight there, would move in it: 0.65 nat too low, silently
     tilted = Tilted(Gaussian(torch.zeros(2), Identity()), BOX)
