@@ -73,9 +73,9 @@ def schedule_of(t: Target, setting: Setting) -> noneq.Schedule:
 
 
 def ours(
-    t: Target, setting: Setting, schedule: noneq.Schedule | None, ess_min: float = 0.5
+    t: Target, setting: Setting, schedule: noneq.Schedule | None, ess_min: float | None = None
 ) -> Run:
-    """noneq; without a schedule the pilot is part of the run."""
+    """noneq, resampling where it does by itself; without a schedule the pilot is in the run."""
     path = t.path()
 
     def run(seed: int) -> float:
