@@ -100,7 +100,8 @@ def lineages(walkers: Walkers) -> LogZ:
     The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the mass that descends from
     founder a, P_r that of island r, n the walkers of an island; without resampling it is that of a
     mean. It misses what happens once all descend from the same: NaN with fewer than twenty
-    effective founders an island. Under multinomial resampling it is too large by about ``1/n`` a
+    effective founders an island. A mode that all walkers missed is missed by it, too: a finite
+    error is no proof. Under multinomial resampling it is too large by about ``1/n`` a
     time, which the estimator of Lee and Whiteley 2018 (arXiv 1509.00394) takes away; systematic
     resampling costs less, and that estimator turns negative.
 
