@@ -1046,7 +1046,7 @@ def test_batch_normalisation_and_dropout_pass_once_frozen():
 
 @pytest.mark.parametrize("changes", [{}, {"start": "data"}, {"start": "data", "renew": 0}])
 def test_an_energy_without_a_base_says_how_to_get_one(changes):
-    with pytest.raises(ValueError, match=r"use Tilted\(Gaussian.fit\(data\), net\), or"):
+    with pytest.raises(ValueError, match=r"use Tilted\(Gaussian.fit\(data\), net\), give .* take"):
         next(train(network(0), DATA, Settings(**changes)))
 
 
