@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -412,6 +413,10 @@ def test_the_log_ratio_of_work_is_the_line_of_slope_one():
 def test_work_is_drawn_whatever_it_is():
     there, back = works(200, 100)
     assert shown(crooks_figure(there, back))
+    walkers = [SimpleNamespace(log_w=-work) for work in (there, back)]  # work is -log w
+    one, same = (panel(f, "work") for f in (crooks_figure(there, back), crooks_figure(*walkers)))
+    for a, b in zip(one.patches, same.patches, strict=True):
+        assert np.array_equal(a.get_data()[0], b.get_data()[0])
     far = crooks_figure(there, back - 50.0)
     assert any(text.get_text() == "no overlap" for text in panel(far, "log ratio").texts)
     assert shown(far)

@@ -108,7 +108,7 @@ IN_BOXES = {
     "HMC reflecting": HMC(0.1, Diagonal(torch.tensor([1.0, 0.6]), torch.float64), 3, reflect=True),
     "HMC unadjusted": HMC(0.03, Identity(0.9), 3, adjusted=False, reflect=True),
     "GHMC reflecting": HMC(0.2, leaps=1, friction=0.3, reflect=True),
-    "OBABO reflecting": HMC(0.05, leaps=1, friction=0.3, adjusted=False, reflect=True),
+    "OBABO reflecting": HMC.obabo(0.05, friction=0.3, reflect=True),
     "random walk": RandomWalk(0.1),
     "random walk reflecting": RandomWalk(0.3, Diagonal(torch.tensor([1.0, 0.6])), reflect=True),
 }

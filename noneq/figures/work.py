@@ -3,10 +3,12 @@ r"""Work there and back: does Crooks' relation ``P_F(W) / P_B(-W) = e^{W - dF}``
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from noneq.figures.base import BLUE, GREY, RED, Array, Rows, array, finish, histogram, limits
 
@@ -15,8 +17,18 @@ __all__ = ["crooks_figure"]
 LEAST = 5  # walkers in a bin of either side: with fewer a logarithm says little
 
 
+class Weighted(Protocol):
+    """Walkers: the work done on them is ``-log_w``."""
+
+    @property
+    def log_w(self) -> Tensor:
+        """Log-weights (N,)."""
+
+
 def crooks_figure(
-    forward_work: Rows, backward_work: Rows, log_ratio: float | None = None
+    forward_work: Rows | Weighted,
+    backward_work: Rows | Weighted,
+    log_ratio: float | None = None,
 ) -> Figure:
     """Histograms of the work forward and of minus the work backward, and their log ratio.
 
@@ -26,8 +38,8 @@ def crooks_figure(
     weights take it for. No overlap: more temperatures are needed.
 
     Arguments:
-        forward_work: ``W = -log w`` of walkers that nobody resampled (n_F,); +inf, the work of
-            weight zero, is counted in the title.
+        forward_work: ``W = -log w`` of walkers that nobody resampled (n_F,), or those walkers;
+            +inf, the work of weight zero, is counted in the title.
         backward_work: likewise, of the way back (n_B,).
         log_ratio: ``log(Z_1 / Z_0)`` to compare with, e.g. by `noneq.bennett`.
 
@@ -57,8 +69,8 @@ def crooks_figure(
     return figure
 
 
-def _work(work: Rows, name: str) -> Array:
-    x = array(work)
+def _work(work: Rows | Weighted, name: str) -> Array:
+    x = array(-work.log_w if hasattr(work, "log_w") else work)
     if not np.isfinite(x).any() or not (x > -math.inf).all():
         raise ValueError(
             f"the {name} work must be numbers or +inf, some of them finite: it is -log w of "

@@ -87,9 +87,10 @@ class HMC(Stepped):
         *,
         friction: float = 1.0,
         adjusted: bool = False,
+        reflect: bool = False,
     ) -> Self:
         """Underdamped Langevin dynamics (OBABO); ``adjusted`` is generalised HMC."""
-        return cls(h, factor or Identity(), 1, friction, adjusted)
+        return cls(h, factor or Identity(), 1, friction, adjusted, reflect)
 
     @property
     def fresh(self) -> bool:
