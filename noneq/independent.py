@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.spaces import BINARY, ONE_HOT, Box, Real, Space, require
+from noneq.spaces import BINARY, ONE_HOT, Box, Real, Space, draw_bits, require
 
 __all__ = ["Bernoulli", "Boxed", "Categorical", "Uniform"]
 
@@ -125,9 +125,7 @@ class Bernoulli(nn.Module):
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """n exact samples (n, *shape) of 0 and 1."""
-        theta = self.logits.expand(n, *self.logits.shape)
-        u = torch.rand(theta.shape, generator=rng, dtype=theta.dtype, device=theta.device)
-        return (u < theta.sigmoid()).to(theta)
+        return draw_bits(self.logits.expand(n, *self.logits.shape), rng)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
         """Draw every bit anew: they are independent."""

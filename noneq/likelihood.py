@@ -25,7 +25,7 @@ from noneq.gaussians import Gaussian
 from noneq.independent import Bernoulli, Categorical
 from noneq.kernels import Kernel
 from noneq.schedules import Schedule
-from noneq.smc import TooFarError, Track, anneal, population, tracked, untracked
+from noneq.smc import TooFarError, Track, anneal, population, untracked, with_progress
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
 from noneq.support import mass_away
 from noneq.tails import falling
@@ -98,7 +98,7 @@ def log_z(
         for _ in track(range(moves), "equilibrating"):
             backward = backward.move(schedule.kernels[-1], end, rng)
         equilibrium = backward.state.u
-        models = tracked(track, "backward", len(schedule) + 1, schedule.backward(path))
+        models = with_progress(track, "backward", len(schedule) + 1, schedule.backward(path))
         backward = anneal(models, backward, rng)
         ratio = backward.log_z  # of the base's Z to the model's
         reach = _reach(energy, base, n, rng)

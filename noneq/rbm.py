@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from noneq.energies import Cache
-from noneq.spaces import BINARY
+from noneq.spaces import BINARY, draw_bits
 
 __all__ = ["BernoulliRBM"]
 
@@ -65,8 +65,8 @@ class BernoulliRBM(nn.Module):
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
         """Hidden units given v, then visible units given them."""
-        hidden = _bits(cache["pre"], rng)
-        return _bits(self.b + hidden @ self.w.T, rng)
+        hidden = draw_bits(cache["pre"], rng)
+        return draw_bits(self.b + hidden @ self.w.T, rng)
 
     def independent(self, logits: Tensor | None = None) -> Self:
         """An RBM of the same shape without weights: exact samples and log Z at any size.
@@ -96,13 +96,13 @@ class BernoulliRBM(nn.Module):
         """n exact samples (n, d), where `log_z` is known."""
         w, b, c = (t.double() for t in (self.w, self.b, self.c))
         if not bool(w.any()):
-            return _bits(self.b.expand(n, -1), rng)
+            return draw_bits(self.b.expand(n, -1), rng)
         if len(b) < len(c):
             states = self._states(len(b)).to(w)
             return states[_draw(_summed(states, w, c, b), n, rng)].to(self.w)
         states = self._states(len(c)).to(w)
         hidden = states[_draw(_summed(states, w.T, b, c), n, rng)]
-        return _bits(self.b + hidden.to(self.w) @ self.w.T, rng)
+        return draw_bits(self.b + hidden.to(self.w) @ self.w.T, rng)
 
     def _states(self, units: int) -> Tensor:
         if units > MOST:
@@ -118,11 +118,6 @@ def _summed(states: Tensor, w: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Log of the sums over the layer of biases b, for states of the other; in parts that fit."""
     parts = torch.split(states, 2**14)
     return torch.cat([part @ c + softplus(b + part @ w).sum(1) for part in parts])
-
-
-def _bits(logits: Tensor, rng: torch.Generator) -> Tensor:
-    u = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
-    return (u < logits.sigmoid()).to(logits)
 
 
 def _draw(log_p: Tensor, n: int, rng: torch.Generator) -> Tensor:

@@ -42,7 +42,7 @@ def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noq
     return sequence
 
 
-def tracked(track: Track, description: str, steps: int, models: Iterable[T]) -> Iterator[T]:
+def with_progress(track: Track, description: str, steps: int, models: Iterable[T]) -> Iterator[T]:
     """Show progress over as many models, made one at a time: a path's may be large."""
     for _, model in zip(track(range(steps), description), models, strict=True):
         yield model
@@ -121,7 +121,7 @@ def population(
             kernel = default_kernel(base, probe)
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
-    models = tracked(track, "forward", len(temperatures), temperatures.forward(path))
+    models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))
     return anneal(models, start, rng), temperatures
 
 

@@ -23,7 +23,18 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["BINARY", "ONE_HOT", "REAL", "Box", "Discrete", "Real", "Space", "require", "space_of"]
+__all__ = [
+    "BINARY",
+    "ONE_HOT",
+    "REAL",
+    "Box",
+    "Discrete",
+    "Real",
+    "Space",
+    "draw_bits",
+    "require",
+    "space_of",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,12 @@ class Discrete:
         """Whether each row is made of states, (B,)."""
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
         return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
+
+
+def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
+    """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``."""
+    u = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
+    return (u < logits.sigmoid()).to(logits)
 
 
 class Box:

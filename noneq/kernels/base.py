@@ -24,8 +24,8 @@ from noneq.energies import Cache, Energy, faulty, parts
 from noneq.spaces import Box, Space
 
 __all__ = [
-    "Chain", "Info", "Kernel", "Repeat", "State", "Stepped", "apply_in_parts", "each", "gradient",
-    "metropolis", "name", "normal_like", "walls", "where",
+    "Adjustable", "Chain", "Info", "Kernel", "Repeat", "State", "Stepped", "apply_in_parts",
+    "each", "gradient", "metropolis", "name", "normal_like", "walls", "where",
 ]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
@@ -156,6 +156,21 @@ class Stepped:
     def _with(self, **changes: Any) -> Self:
         new: Self = replace(self, **changes)  # type: ignore[type-var]
         return new
+
+
+class Adjustable(Stepped):
+    """A kernel that accepts or rejects if ``adjusted``; else its increment is the weight."""
+
+    adjusted: bool
+
+    @property
+    def fresh(self) -> bool:
+        """Stale states are welcome unless proposals are rejected."""
+        return self.adjusted
+
+    def tune(self, info: Info) -> Self:
+        """Follow the acceptance to the goal; itself, if none was observed or there is none."""
+        return super().tune(info) if self.adjusted else self
 
 
 def metropolis(

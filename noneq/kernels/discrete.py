@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped, gradient, metropolis
+from noneq.kernels.base import Adjustable, Info, State, Stepped, gradient, metropolis
 from noneq.spaces import ONE_HOT, Discrete, require
 
 __all__ = ["DiscreteLangevin", "GibbsWithGradients"]
@@ -118,7 +117,7 @@ class GibbsWithGradients(Stepped):
 
 
 @dataclass(frozen=True)
-class DiscreteLangevin(Stepped):
+class DiscreteLangevin(Adjustable):
     r"""The discrete Langevin proposal: every site may change at once.
 
     Site i goes to state c with probability proportional to
@@ -148,11 +147,6 @@ class DiscreteLangevin(Stepped):
     goal: float = 0.6
     rate: float = 0.5
 
-    @property
-    def fresh(self) -> bool:
-        """Stale states are welcome unless proposals are rejected."""
-        return self.adjusted
-
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
@@ -169,7 +163,3 @@ class DiscreteLangevin(Stepped):
         if self.adjusted:
             return metropolis(state, new, log_ratio, rng)
         return new, log_ratio, {}
-
-    def tune(self, info: Info) -> Self:
-        """Follow the acceptance to the goal; itself, if none was observed or there is none."""
-        return super().tune(info) if self.adjusted else self

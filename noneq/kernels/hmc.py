@@ -21,14 +21,14 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped, gradient, metropolis, normal_like, walls
+from noneq.kernels.base import Adjustable, Info, State, gradient, metropolis, normal_like, walls
 from noneq.spaces import Box, Real, require
 
 __all__ = ["HMC"]
 
 
 @dataclass(frozen=True)
-class HMC(Stepped):
+class HMC(Adjustable):
     r"""Hamiltonian Monte Carlo, exact by rejection or, unadjusted, by its weight.
 
     With ``M = L L^T``, a standard normal v (the momentum, whitened) and ``e = sqrt(2 h)``,
@@ -92,11 +92,6 @@ class HMC(Stepped):
         """Underdamped Langevin dynamics (OBABO); ``adjusted`` is generalised HMC."""
         return cls(h, factor or Identity(), 1, friction, adjusted, reflect)
 
-    @property
-    def fresh(self) -> bool:
-        """Stale states are welcome unless proposals are rejected."""
-        return self.adjusted
-
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
@@ -110,10 +105,6 @@ class HMC(Stepped):
         turned = state._replace(aux=self._kept(state, -v))
         new, increment, info = metropolis(turned, new, log_ratio, rng)
         return self._after(new, rng), increment, info
-
-    def tune(self, info: Info) -> Self:
-        """Follow the acceptance to the goal; itself, if none was observed or there is none."""
-        return super().tune(info) if self.adjusted else self
 
     def _box(self, model: Energy) -> Box | None:
         unbounded = not (self.adjusted or self.reflect)
