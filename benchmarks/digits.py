@@ -26,6 +26,7 @@ import noneq
 from benchmarks.baselines import baselines, mean_error, noisy, per_row
 from benchmarks.common import record, table
 from noneq.data import digits
+from noneq.kernels import with_momentum
 from noneq.likelihood import energy_of
 from noneq.recipe import Recipe, choose
 from noneq.session import Session
@@ -148,7 +149,7 @@ def bracket(session: Session, temperatures: int, walkers: int) -> noneq.Estimate
         n=walkers,
         temperatures=temperatures,
         equilibrate=3 * temperatures,
-        kernel=session.kernel,
+        kernel=with_momentum(session.kernel),
         rng=torch.Generator().manual_seed(7),
     )
 

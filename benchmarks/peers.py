@@ -6,6 +6,7 @@ process to one core, before jax starts its threads.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,32 +37,37 @@ Run = Callable[[int], float]  # a seed -> log Z
 
 @dataclass(frozen=True)
 class Setting:
-    """What both libraries are told; ``leaps`` 0 is MALA, ``ess`` 0 the frozen schedule."""
+    """What both libraries are told; ``leaps`` 0 is MALA, ``ess`` 0 the frozen schedule.
+
+    A finite ``friction`` keeps a part of the momentum from move to move: generalised HMC.
+    """
 
     n: int
     temperatures: int
     moves: int
     leaps: int = 0
     ess: float = 0.0
+    friction: float = math.inf
 
     @property
     def name(self) -> str:
         """For people."""
         kernel = f"HMC {self.leaps}" if self.leaps else "MALA"
+        kernel = kernel if math.isinf(self.friction) else f"GHMC {self.leaps}"
         steps = f"ESS {self.ess}" if self.ess else f"{self.temperatures}"
         return f"{self.n} x {steps} x {self.moves} {kernel}"
 
     @property
     def goal(self) -> float:
         """Acceptance to steer to: noneq's defaults."""
-        return 0.65 if self.leaps else 0.6
+        return 0.8 if math.isfinite(self.friction) else 0.65 if self.leaps else 0.6
 
     def kernel(self, base: noneq.Gaussian) -> noneq.Repeat:
         """At first."""
         h = 1.3 * len(base.mean) ** (-1 / 3)
-        move = (
-            noneq.HMC(h / 2, base.factor, self.leaps) if self.leaps else noneq.MALA(h, base.factor)
-        )
+        move: noneq.MALA | noneq.HMC = noneq.MALA(h, base.factor)
+        if self.leaps:
+            move = noneq.HMC(h / 2, base.factor, self.leaps, self.friction, goal=self.goal)
         return noneq.Repeat(move, self.moves)
 
 

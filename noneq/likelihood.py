@@ -62,8 +62,7 @@ def log_z(
             temperatures. Data are no samples of the model: where it has learned them by heart they
             sit in modes of their own, and the sides cross.
         noise: standard deviation of Gaussian noise that the model's data had added.
-        kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
-            covariance.
+        kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
         rng: source of randomness on the base's device; default seed 0.
         track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
             called as ``track(sequence, description)`` for the phases "forward", "equilibrating"

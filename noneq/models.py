@@ -13,7 +13,7 @@ from noneq.checkpoint import load_tensors, save_tensors
 from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
 from noneq.energies import GeometricPath, Tilted
 from noneq.gaussians import Gaussian, local_covariance
-from noneq.kernels import HMC, MALA
+from noneq.kernels import HMC, MALA, Kernel
 from noneq.nets import MLP, ConvNet, ResNet
 from noneq.recipe import Recipe
 from noneq.schedules import Schedule
@@ -68,7 +68,7 @@ def _kernel(recipe: Recipe, factor: Factor) -> Move:
 
 
 def ladder(
-    recipe: Recipe, energy: Tilted, kernel: Move, rng: torch.Generator, temperatures: int = 0
+    recipe: Recipe, energy: Tilted, kernel: Kernel, rng: torch.Generator, temperatures: int = 0
 ) -> int | Schedule:
     """The annealing of log Z and of samples, as `noneq.log_z` takes it.
 

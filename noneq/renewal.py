@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel, default_kernel
+from noneq.kernels import Kernel, default_kernel, with_momentum
 from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
@@ -37,8 +37,9 @@ def renew(
         energy: the model, with a solvable ``base`` attribute.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
-        kernel: one move; a pilot run adapts its steps. The default for the base takes its place if
-            it refuses the energies between the two ends, as `noneq.BlockGibbs` does.
+        kernel: one move, given a momentum if it is MALA; a pilot run adapts its steps. The default
+            for the base takes its place if it refuses the energies between the two ends, as
+            `noneq.BlockGibbs` does.
         rng: source of randomness.
         temperatures: steps of the annealing, each one evaluation of every walker.
         weighted: False for walkers without weights: the new ones, resampled, always take over.
@@ -52,9 +53,9 @@ def renew(
     path = GeometricPath(base, energy)
     try:
         try:
-            schedule = pilot(path, kernel, rng)
+            schedule = pilot(path, with_momentum(kernel), rng)
         except ValueError:  # e.g. block Gibbs: the model has conditionals, those between have none
-            schedule = pilot(path, default_kernel(base, walkers.x), rng)
+            schedule = pilot(path, with_momentum(default_kernel(base, walkers.x)), rng)
     except TooFarError:
         return False, (walkers, held_out)
     schedule = schedule.resized(temperatures)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noneq import checkpoint
 from noneq.energies import Energy, GeometricPath, Tilted, evaluate, full_precision
+from noneq.kernels import with_momentum
 from noneq.models import Move, ladder
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
@@ -54,8 +55,9 @@ def draw(
         # an ordinary sample comes from four times as many weighted ones
         least = max(16, n if weighted else 4 * n)
         path = GeometricPath(energy.base, energy)
-        many, steps = 8 * -(-least // 8), ladder(run.recipe, energy, kernel, rng)
-        walkers, _ = population(path, many, steps, rng=rng, kernel=kernel, track=track)
+        carrier = with_momentum(kernel)
+        many, steps = 8 * -(-least // 8), ladder(run.recipe, energy, carrier, rng)
+        walkers, _ = population(path, many, steps, rng=rng, kernel=carrier, track=track)
     if len(walkers) < n:
         raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")
     if not weighted:

@@ -21,7 +21,7 @@ from torch import Tensor
 from noneq import weights
 from noneq.adaptation import Learned, Precondition
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel, default_kernel
+from noneq.kernels import Kernel, default_kernel, with_momentum
 from noneq.schedules import Path, Schedule
 from noneq.walkers import Walkers
 
@@ -102,8 +102,9 @@ def population(
         n: walkers, a multiple of ``islands``.
         temperatures: steps, shaped by a pilot run and cycled; or a schedule used as it is.
         rng: source of randomness.
-        kernel: one move, whose step the pilot adapts; default MALA preconditioned by the start's
-            covariance. Not used with a schedule, which holds kernels.
+        kernel: one move, whose step the pilot adapts; default generalised HMC of one leap (MALA
+            that keeps its momentum) preconditioned by the start's covariance. Not used with a
+            schedule, which holds kernels.
         islands: groups that never exchange members, so that log Z has a standard error.
         track: shows progress, called as ``track(sequence, "forward")``.
 
@@ -118,7 +119,7 @@ def population(
     if not isinstance(temperatures, Schedule):
         if kernel is None:
             probe = base.sample(1, torch.Generator(rng.device).manual_seed(0))
-            kernel = default_kernel(base, probe)
+            kernel = with_momentum(default_kernel(base, probe))
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
     models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))

@@ -18,6 +18,7 @@ from noneq import checkpoint
 from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
+from noneq.kernels import with_momentum
 from noneq.likelihood import log_z, mean_energy
 from noneq.metrics import finite
 from noneq.models import ladder
@@ -158,7 +159,8 @@ def judge(
         "seed": run.seed + 7,
         **(how or {}),
     }
-    energy, kernel = run.model()
+    energy, move = run.model()
+    kernel = with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(how["seed"])
     z = log_z(
         energy,

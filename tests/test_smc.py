@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from noneq import (
+    HMC,
     MALA,
     MLP,
     ULA,
@@ -18,6 +19,7 @@ from noneq import (
     Gaussian,
     GeometricPath,
     Identity,
+    RandomWalk,
     Repeat,
     Schedule,
     Tilted,
@@ -25,8 +27,10 @@ from noneq import (
     anneal,
     likelihood,
     pilot,
+    population,
     weights,
 )
+from noneq.kernels import with_momentum
 
 
 def seeded(seed):
@@ -302,3 +306,15 @@ def test_a_new_path_after_an_update_is_not_taken_for_the_old_one():
     change = walkers.state.u - end(walkers.x).detach()
     assert float(change.abs().max()) > 0.01
     torch.testing.assert_close(after.log_w - walkers.log_w, change)
+
+
+def test_annealing_without_a_kernel_keeps_momenta() -> None:
+    # one evaluation a temperature, as MALA; other kernels are taken as they are
+    assert isinstance(with_momentum(MALA(0.3)), HMC)
+    assert with_momentum(kernel := RandomWalk(0.3)) is kernel
+    path = GeometricPath(
+        Gaussian(torch.zeros(3), Identity()), Gaussian(torch.full((3,), 2.0), Identity())
+    )
+    walkers, schedule = population(path, 16, 5, rng=seeded(0))
+    assert walkers.state.aux["v"].shape == (16, 3)
+    assert all(k.leaps == 1 and k.friction == 1.0 for k in schedule.kernels)

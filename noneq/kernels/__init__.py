@@ -5,11 +5,11 @@ from noneq.kernels.discrete import DiscreteLangevin, GibbsWithGradients
 from noneq.kernels.gibbs import BlockGibbs, Conditional
 from noneq.kernels.hmc import HMC
 from noneq.kernels.langevin import MALA, ULA
-from noneq.kernels.usual import default_kernel
+from noneq.kernels.usual import default_kernel, with_momentum
 from noneq.kernels.walk import RandomWalk
 
 __all__ = [
     "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "Conditional", "DiscreteLangevin",
     "GibbsWithGradients", "Info", "Kernel", "RandomWalk", "Repeat", "State", "Stepped",
-    "default_kernel", "metropolis",
+    "default_kernel", "metropolis", "with_momentum",
 ]  # fmt: skip

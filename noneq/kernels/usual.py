@@ -6,11 +6,13 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Solvable
+from noneq.kernels.base import Kernel
 from noneq.kernels.discrete import DiscreteLangevin
+from noneq.kernels.hmc import HMC
 from noneq.kernels.langevin import MALA
 from noneq.spaces import Discrete, space_of
 
-__all__ = ["default_kernel"]
+__all__ = ["default_kernel", "with_momentum"]
 
 
 def default_kernel(base: Solvable, x: Tensor) -> MALA | DiscreteLangevin:
@@ -22,3 +24,15 @@ def default_kernel(base: Solvable, x: Tensor) -> MALA | DiscreteLangevin:
         return DiscreteLangevin(0.3)
     factor: Factor = getattr(base, "factor", None) or Identity()
     return MALA(1.3 * x[0].numel() ** (-1 / 3), factor)
+
+
+def with_momentum(kernel: Kernel) -> Kernel:
+    """For annealing: MALA becomes one that keeps a part of its momentum; others stay themselves.
+
+    Under energies that change a little from move to move, walkers that keep their direction
+    follow better: at one evaluation a temperature a third more founders survive on digits, and
+    log Z has about half the variance (LOG.md).
+    """
+    if isinstance(kernel, MALA):
+        return HMC(kernel.h, kernel.factor, leaps=1, friction=1.0, goal=0.8, rate=kernel.rate)
+    return kernel
