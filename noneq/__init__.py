@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
     from noneq.paths import ParameterPath
-    from noneq.rbm import BernoulliRBM
+    from noneq.rbm import BernoulliRBM, GaussianRBM, PottsRBM
     from noneq.recipe import Recipe
     from noneq.renewal import renew
     from noneq.run import Run
@@ -68,7 +68,7 @@ _HOME = {
     "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
     "paths": ("ParameterPath",),
-    "rbm": ("BernoulliRBM",),
+    "rbm": ("BernoulliRBM", "GaussianRBM", "PottsRBM"),
     "recipe": ("Recipe",),
     "renewal": ("renew",),
     "run": ("Run",),
@@ -88,12 +88,12 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "BINARY", "HMC", "MALA", "MLP", "NLL", "ONE_HOT", "ULA", "Bernoulli", "BernoulliRBM",
     "BlockGibbs", "Box", "Boxed", "Categorical", "Chain", "Cholesky", "ConvNet", "Diagonal",
-    "DiscreteLangevin", "Estimate", "Gaussian", "GaussianMixture", "GeometricPath",
-    "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath", "RandomWalk",
-    "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule", "Session", "Settings", "State",
-    "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion", "Uniform", "Walkers", "anneal",
-    "bennett", "check_energy", "check_kernel", "evaluate", "lineages", "log_z", "metropolis",
-    "nll", "pilot", "population", "renew", "step", "train",
+    "DiscreteLangevin", "Estimate", "Gaussian", "GaussianMixture", "GaussianRBM",
+    "GeometricPath", "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath",
+    "PottsRBM", "RandomWalk", "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule",
+    "Session", "Settings", "State", "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion",
+    "Uniform", "Walkers", "anneal", "bennett", "check_energy", "check_kernel", "evaluate",
+    "lineages", "log_z", "metropolis", "nll", "pilot", "population", "renew", "step", "train",
 ]  # fmt: skip
 
 

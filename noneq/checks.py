@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from noneq.data import check_data, check_rows
 from noneq.energies import Cache, Energy, evaluate, faulty, shape_message
-from noneq.spaces import Discrete, space_of
+from noneq.spaces import Discrete, check_inside, space_of
 
-__all__ = ["check_energy"]
+__all__ = ["check_energy", "check_fit"]
 
 
 def _unsteady_layer(model: Energy) -> str | None:
@@ -55,6 +56,26 @@ def _check_own_evaluation(model: Energy, x: Tensor, u: Tensor, cache: Cache) -> 
                 f"{type(model).__name__}.evaluate gives another {name} than its forward "
                 f"(by {apart:.2g}); where one was overridden, override the other"
             )
+
+
+def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
+    """Raise unless the energy can be fitted to rows data (M, *shape).
+
+    On R^n and in boxes as `noneq.data.check_data` says. Discrete rows must be states of the model;
+    columns may be constant, since probabilities need no spread.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: anything else.
+    """
+    space = space_of(model)
+    if not isinstance(space, Discrete):
+        check_data(data, noise=noise)
+        return
+    check_rows(data, least=2)
+    check_inside(space, data)
+    if noise > 0:
+        raise ValueError(f"discrete rows cannot have noise added, got noise={noise}: leave it 0")
 
 
 def check_energy(model: Energy, x: Tensor) -> None:

@@ -7,7 +7,8 @@ automatic differentiation.
 
 `evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u``
 the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), ``g = dU/dx``
-where it has one.
+where it has one. An energy whose gradient costs extra leaves it out of its own cache and offers
+``gradient(x, cache)``: then only kernels that follow g pay for it (`slope`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ __all__ = [
     "full_precision",
     "parts",
     "shape_message",
+    "slope",
 ]
 
 Cache = dict[str, Tensor]
@@ -67,7 +69,12 @@ class Solvable(Protocol):
 
 
 def evaluate(
-    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None = None, *, graph: bool = False
+    model: Energy,
+    x: Tensor,
+    was: Mapping[str, Tensor] | None = None,
+    *,
+    graph: bool = False,
+    lean: bool = False,
 ) -> tuple[Tensor, Cache]:
     """Energies and their cache ``{"g": dU/dx, ...}`` at the rows of x.
 
@@ -78,19 +85,21 @@ def evaluate(
             only changed its temperature then evaluates nothing.
         graph: keep the graph from the parameters to ``u``, so that a loss of u can be
             differentiated. Without it everything returned is detached.
+        lean: leave out ``g`` where the energy offers it apart (`slope`).
 
     Automatic mixed precision is switched off inside: weights are differences of energies. Without
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
     if torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
-            return evaluate(model, x, was, graph=graph)
+            return evaluate(model, x, was, graph=graph, lean=lean)
     if not graph and len(parts(x)) > 1:
-        return _in_parts(model, x, was)
+        return _in_parts(model, x, was, lean)
     own = getattr(model, "evaluate", None)
     if own is not None:
-        found: tuple[Tensor, Cache] = own(x, was, graph)
-        return found
+        u, cache = own(x, was, graph)
+        g = None if lean else slope(model, x, cache)
+        return u, cache if g is None else {**cache, "g": g}
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(True)
         u = model(leaf)
@@ -102,6 +111,18 @@ def evaluate(
         leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
     # without a gradient it is an energy all the same: kernels that follow one will say so
     return (u if graph else u.detach()), {} if g is None else {"g": g}
+
+
+def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
+    """``dU/dx`` at x, whose cache this model made: from there, or by its own ``gradient``.
+
+    None where there is none. The cache must be of the model's present parameters.
+    """
+    own = getattr(model, "gradient", None)
+    if "g" in cache or own is None:
+        return cache.get("g")
+    found: Tensor | None = own(x, cache)
+    return found
 
 
 @contextmanager
@@ -132,11 +153,13 @@ def parts(x: Tensor) -> list[slice]:
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
 
-def _in_parts(model: Energy, x: Tensor, was: Mapping[str, Tensor] | None) -> tuple[Tensor, Cache]:
+def _in_parts(
+    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None, lean: bool
+) -> tuple[Tensor, Cache]:
     whole: Cache = {}
     for at in parts(x):
         old = None if was is None else {key: value[at] for key, value in was.items()}
-        u, cache = evaluate(model, x[at], old)
+        u, cache = evaluate(model, x[at], old, lean=lean)
         for key, value in {"": u, **cache}.items():
             if key not in whole:
                 whole[key] = value.new_empty(len(x), *value.shape[1:])

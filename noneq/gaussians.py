@@ -119,6 +119,10 @@ class Gaussian(nn.Module):
         xi = torch.randn(shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.factor.mul(xi)
 
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw all of it anew."""
+        return self.sample(len(x), rng)
+
     def log_z(self) -> float:
         """``(d/2) log 2 pi + log det L``."""
         d = self.mean.numel()

@@ -19,11 +19,12 @@ from torch import Tensor
 from noneq.alarms import alarms
 from noneq.checks import check_energy
 from noneq.data import add_noise, check_rows
-from noneq.energies import Energy, GeometricPath, Solvable, fingerprint, full_precision
+from noneq.energies import Energy, Solvable, fingerprint, full_precision
 from noneq.estimate import NLL, Estimate
 from noneq.gaussians import Gaussian
 from noneq.independent import Bernoulli, Categorical
 from noneq.kernels import Kernel
+from noneq.paths import path_to
 from noneq.schedules import Schedule
 from noneq.smc import TooFarError, Track, anneal, population, untracked, with_progress
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
@@ -63,7 +64,7 @@ def log_z(
             sit in modes of their own, and the sides cross.
         noise: standard deviation of Gaussian noise that the model's data had added.
         kernel: one move, whose step the pilot adapts; default MALA preconditioned by the base's
-            covariance.
+            covariance, discrete Langevin, or block Gibbs for an energy that can.
         rng: source of randomness on the base's device; default seed 0.
         track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
             called as ``track(sequence, description)`` for the phases "forward", "equilibrating"
@@ -89,7 +90,7 @@ def log_z(
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
     infinite = falling(energy, probe) if isinstance(space_of(energy), Real) else None
-    path = GeometricPath(base, energy)
+    path = path_to(energy, base)
     end = path.at(1.0)
     try:
         forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)

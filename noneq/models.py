@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from noneq.checkpoint import load_tensors, save_tensors
 from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
-from noneq.energies import GeometricPath, Tilted
+from noneq.energies import Tilted
 from noneq.gaussians import Gaussian, local_covariance
 from noneq.kernels import HMC, MALA
 from noneq.nets import MLP, ConvNet, ResNet
+from noneq.paths import path_to
 from noneq.recipe import Recipe
 from noneq.schedules import Schedule
 from noneq.smc import pilot
@@ -82,7 +83,7 @@ def ladder(
     steps = temperatures or recipe.z_temperatures
     if recipe.z_cycled:
         return steps
-    return pilot(GeometricPath(energy.base, energy), kernel, rng).resized(steps)
+    return pilot(path_to(energy, energy.base), kernel, rng).resized(steps)
 
 
 def save_model(path: Path, energy: Tilted, kernel: Move, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from noneq.covariance import Identity
 from noneq.energies import GeometricPath, Solvable
 from noneq.gaussians import Gaussian
 from noneq.independent import Boxed, Categorical, Uniform
-from noneq.paths import ParameterPath
+from noneq.paths import Path, path_to
 from noneq.rbm import BernoulliRBM
 from noneq.spaces import ONE_HOT, Space, space_of
 
@@ -31,7 +31,7 @@ class Oracle(NamedTuple):
         log_cell: log of the measure of each.
     """
 
-    path: GeometricPath | ParameterPath
+    path: Path
     start: Solvable
     states: Tensor
     log_cell: float
@@ -65,8 +65,7 @@ def oracles(dtype: torch.dtype) -> Iterator[Oracle]:
     numbers = torch.sin(1.0 + 2.3 * torch.arange(19, dtype=dtype))
     machine = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
     bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=dtype)
-    begin = machine.independent()
-    yield Oracle(ParameterPath(begin, machine), begin, bits, 0.0)
+    yield Oracle(path_to(machine, machine.base), machine.base, bits, 0.0)
     places = torch.tensor(list(itertools.product(range(3), repeat=2)))
     sites = Categorical(numbers[:6].view(2, 3) / 2)
     path = GeometricPath(sites, _Pair(numbers[6:15].view(3, 3)))

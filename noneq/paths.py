@@ -1,13 +1,41 @@
-r"""Paths besides the geometric one: anything with ``start`` and ``at(beta) -> energy``."""
+r"""Paths: anything with ``start`` and ``at(beta) -> energy``; which one leads to an energy."""
 
 from __future__ import annotations
 
 import copy
+from typing import Protocol
 
 import torch
 from torch import nn
 
-__all__ = ["ParameterPath"]
+from noneq.energies import Energy, GeometricPath, Solvable
+
+__all__ = ["ParameterPath", "Path", "path_to"]
+
+
+class Path(Protocol):
+    """Energies from a start to an end, by any way between.
+
+    ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
+    many temperatures are alive at a time.
+    """
+
+    @property
+    def start(self) -> Energy:
+        """The energy at beta = 0, usually solvable."""
+
+    def at(self, beta: float, /) -> Energy:
+        """The energy at beta in [0, 1]."""
+
+
+def path_to(energy: Energy, base: Solvable) -> Path:
+    """The path from a base to an energy: its own ``path_from(base)``, else the geometric one.
+
+    An energy whose ``path_from`` returns None leaves that base to the geometric path.
+    """
+    own = getattr(energy, "path_from", None)
+    path: Path | None = None if own is None else own(base)
+    return GeometricPath(base, energy) if path is None else path
 
 
 class ParameterPath:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import torch
 
-from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel, default_kernel
+from noneq.energies import Energy, Solvable
+from noneq.kernels import BlockGibbs, Kernel, default_kernel
+from noneq.paths import path_to
 from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
@@ -37,8 +38,8 @@ def renew(
         energy: the model, with a solvable ``base`` attribute.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
-        kernel: one move; a pilot run adapts its steps. The default for the base takes its place if
-            it refuses the energies between the two ends, as `noneq.BlockGibbs` does.
+        kernel: one move; a pilot run adapts its steps. `noneq.BlockGibbs` gives way to the default
+            where only the energy itself has conditionals, not those on the way (`noneq.paths`).
         rng: source of randomness.
         temperatures: steps of the annealing, each one evaluation of every walker.
         weighted: False for walkers without weights: the new ones, resampled, always take over.
@@ -49,12 +50,11 @@ def renew(
     base = getattr(energy, "base", None)
     if not isinstance(base, Solvable):
         return None, (walkers, held_out)
-    path = GeometricPath(base, energy)
+    path = path_to(energy, base)
+    if isinstance(kernel, BlockGibbs):
+        kernel = default_kernel(base, walkers.x, path.at(1.0))
     try:
-        try:
-            schedule = pilot(path, kernel, rng)
-        except ValueError:  # e.g. block Gibbs: the model has conditionals, those between have none
-            schedule = pilot(path, default_kernel(base, walkers.x), rng)
+        schedule = pilot(path, kernel, rng)
     except TooFarError:
         return False, (walkers, held_out)
     schedule = schedule.resized(temperatures)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.energies import Energy, GeometricPath, Tilted, evaluate, full_precision
+from noneq.energies import Energy, Tilted, evaluate, full_precision
 from noneq.models import Move, ladder
+from noneq.paths import path_to
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
 from noneq.walkers import Walkers
@@ -53,7 +54,7 @@ def draw(
     else:
         # an ordinary sample comes from four times as many weighted ones
         least = max(16, n if weighted else 4 * n)
-        path = GeometricPath(energy.base, energy)
+        path = path_to(energy, energy.base)
         many, steps = 8 * -(-least // 8), ladder(run.recipe, energy, kernel, rng)
         walkers, _ = population(path, many, steps, rng=rng, kernel=kernel, track=track)
     if len(walkers) < n:

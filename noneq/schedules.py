@@ -1,4 +1,4 @@
-r"""Paths of energies, and schedules: the temperatures and kernels that walkers follow on them.
+r"""Schedules: the temperatures and kernels that walkers follow on a path (`noneq.paths`).
 
 A path is any object with a ``start`` and energies ``at(beta)``; `noneq.GeometricPath` is one. A
 schedule is frozen before it is used, and the same forward and backward.
@@ -8,29 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from noneq.energies import Energy
 from noneq.kernels import Chain, Kernel, Repeat
+from noneq.paths import Path
 
-__all__ = ["Path", "Schedule"]
-
-
-class Path(Protocol):
-    """Energies from a start to an end, by any way between.
-
-    ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
-    many temperatures are alive at a time.
-    """
-
-    @property
-    def start(self) -> Energy:
-        """The energy at beta = 0, usually solvable."""
-
-    def at(self, beta: float, /) -> Energy:
-        """The energy at beta in [0, 1]."""
+__all__ = ["Schedule"]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from noneq import weights
 from noneq.adaptation import Learned, Precondition
 from noneq.energies import Energy, GeometricPath, Solvable
 from noneq.kernels import Kernel, default_kernel
-from noneq.schedules import Path, Schedule
+from noneq.paths import Path
+from noneq.schedules import Schedule
 from noneq.walkers import Walkers
 
 __all__ = ["TooFarError", "Track", "anneal", "pilot", "population", "untracked"]
@@ -102,8 +103,9 @@ def population(
         n: walkers, a multiple of ``islands``.
         temperatures: steps, shaped by a pilot run and cycled; or a schedule used as it is.
         rng: source of randomness.
-        kernel: one move, whose step the pilot adapts; default MALA preconditioned by the start's
-            covariance. Not used with a schedule, which holds kernels.
+        kernel: one move, whose step the pilot adapts; default: `noneq.kernels.default_kernel`,
+            e.g. MALA preconditioned by the start's covariance. Not used with a schedule, which
+            holds kernels.
         islands: groups that never exchange members, so that log Z has a standard error.
         track: shows progress, called as ``track(sequence, "forward")``.
 
@@ -118,7 +120,7 @@ def population(
     if not isinstance(temperatures, Schedule):
         if kernel is None:
             probe = base.sample(1, torch.Generator(rng.device).manual_seed(0))
-            kernel = default_kernel(base, probe)
+            kernel = default_kernel(base, probe, path.at(1.0))
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
     models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))
@@ -141,7 +143,8 @@ def pilot(
     Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
     step size follows the kernel's own adaptation. On a geometric path the bisection works on the
     energies at hand. On any other the walkers are evaluated at each trial, about six times a
-    temperature. A preconditioner follows the walkers' covariance (`noneq.adaptation`).
+    temperature (on a machine's path that is no matrix product). A preconditioner follows the
+    walkers' covariance (`noneq.adaptation`).
 
     Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
     are not, and the schedule is frozen when it is returned.

@@ -31,7 +31,9 @@ __all__ = [
     "Discrete",
     "Real",
     "Space",
+    "check_inside",
     "draw_bits",
+    "draw_state",
     "require",
     "space_of",
 ]
@@ -71,7 +73,33 @@ class Discrete:
 def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
     """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``."""
     u = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
-    return (u < logits.sigmoid()).to(logits)
+    return u.lt_(logits.detach().sigmoid())  # where it is: half the time of a new tensor
+
+
+def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:
+    """The index of a state of each site, drawn from the softmax along the last dimension."""
+    # the largest with Gumbel noise added
+    return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)
+
+
+def check_inside(space: Space, x: Tensor) -> None:
+    """Raise ValueError unless every row of x (M, *shape) is in the space."""
+    outside = (~space.contains(x)).nonzero().flatten()
+    if len(outside):
+        if space == BINARY:
+            what = (
+                "not made of 0 and 1; make them binary, e.g. (x > 0.5).to(x), or, where they are "
+                "probabilities, draw bits by torch.bernoulli(x)"
+            )
+        elif space == ONE_HOT:
+            what = (
+                "not one-hot along the last dimension; torch.nn.functional.one_hot makes them so"
+            )
+        else:
+            what = f"outside of {space}; drop them, or move its walls"
+        raise ValueError(
+            f"{len(outside)} of {len(x)} rows (the first: row {int(outside[0])}) are {what}"
+        )
 
 
 class Box:

@@ -28,10 +28,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from noneq.checks import check_energy
-from noneq.data import add_noise, check_data
+from noneq.checks import check_energy, check_fit
+from noneq.data import add_noise
 from noneq.energies import Solvable
-from noneq.kernels import MALA, Kernel, Repeat, default_kernel
+from noneq.kernels import MALA, Conditional, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
 from noneq.settings import Settings
 from noneq.trust import TrustRegion
@@ -182,17 +182,18 @@ def train(
         data: rows (M, *shape).
         settings: see `Settings`.
         optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
-        kernel: one move; default MALA preconditioned by the base's covariance.
+        kernel: one move; default MALA preconditioned by the base's covariance, discrete Langevin,
+            or block Gibbs for an energy that can.
         rng: source of all randomness, on the data's device; default seed 0.
         resume: an earlier record's ``state``, with its kernel; parameters, optimiser and generator
             are the caller's to restore.
 
     Raises:
-        ValueError, TypeError: data or energy is unfit, see `check_data` and `check_energy`.
+        ValueError, TypeError: data or energy is unfit, see `noneq.checks`.
         FloatingPointError: the model has diverged.
     """
     settings = settings or Settings()
-    check_data(data, noise=settings.noise)
+    check_fit(energy, data, noise=settings.noise)
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
@@ -240,10 +241,10 @@ def _begin(
             "Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
         )
     n, held = settings.walkers, None
-    if isinstance(base, Solvable):
-        kernel = kernel or default_kernel(base, data)
-        if settings.held_out:
-            held = Walkers.sample(base, settings.held_out, rng).reweight(energy)
+    if kernel is None and (isinstance(base, Solvable) or isinstance(energy, Conditional)):
+        kernel = default_kernel(base, data, energy)
+    if isinstance(base, Solvable) and settings.held_out:
+        held = Walkers.sample(base, settings.held_out, rng).reweight(energy)
     if isinstance(base, Solvable) and settings.start == "base":
         walkers = Walkers.sample(base, n, rng, islands=1)
     else:

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from noneq import weights
-from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint
+from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint, slope
 from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name
 from noneq.spaces import Discrete, space_of
 from noneq.weights import Resampler, systematic
@@ -139,7 +139,7 @@ class Walkers:
                 f"{int((~inside).sum())} of {n} walkers are outside the energy's space, {space}: "
                 "start them inside, nothing is clipped"
             )
-        u, cache = evaluate(energy, x)
+        u, cache = evaluate(energy, x, lean=True)
         bad = faulty(u)
         if bool(bad.any()):
             raise FloatingPointError(
@@ -182,7 +182,7 @@ class Walkers:
         seen, known, current = self._compare(energy)
         if current:
             return self
-        u, cache = evaluate(energy, self.state.x, self.state.cache if known else None)
+        u, cache = evaluate(energy, self.state.x, self.state.cache if known else None, lean=True)
         return self._reweighted(seen, u, cache)
 
     def prepared(self, energy: Energy) -> Walkers:
@@ -203,6 +203,11 @@ class Walkers:
         known = self._seen is not None and self._seen.same_parameters(seen.mark)
         return seen, known, known and self._seen is not None and self._seen.model is energy
 
+    def _bare(self, energy: Energy) -> bool:
+        """Whether the gradient was left out, which only the model as it was then could give."""
+        models = (energy, None if self._seen is None else self._seen.model)
+        return "g" not in self.state.cache and any(hasattr(m, "gradient") for m in models)
+
     def _enter(self, energy: Energy) -> None:
         """Raise ValueError for walkers between the states of an energy of discrete sites."""
         space = space_of(energy)
@@ -217,7 +222,7 @@ class Walkers:
 
     def _with_graph(self, energy: Energy) -> tuple[Tensor, Cache]:
         """Evaluate with the graph kept, the dead left out: 0 x inf is NaN in a gradient."""
-        u, cache = evaluate(energy, self.state.x, graph=True)
+        u, cache = evaluate(energy, self.state.x, graph=True, lean=True)
         return self._without_dead(energy, u), cache
 
     def _bury(self, log_w: Tensor, u: Tensor) -> Tensor:
@@ -231,7 +236,7 @@ class Walkers:
         alive = torch.isfinite(u.detach()) & (self.log_w != -math.inf)
         if bool(alive.all()):
             return u
-        kept, _ = evaluate(energy, self.state.x[alive], graph=True)
+        kept, _ = evaluate(energy, self.state.x[alive], graph=True, lean=True)
         return u.detach().masked_scatter(alive, kept)
 
     def _reweighted(self, seen: _Seen, u: Tensor, cache: Cache) -> Walkers:
@@ -272,7 +277,7 @@ class Walkers:
                 "after other kernels use reweight(energy, graph=True)"
             )
         self._enter(energy)
-        walkers = self.reweight(energy) if kernel.fresh else self
+        walkers = self.reweight(energy) if kernel.fresh or self._bare(energy) else self
         target: Energy = _Graphed(energy) if graph else energy
         apply = kernel if graph else partial(apply_in_parts, kernel)
         state, increment, info = apply(target, walkers.state, rng)
@@ -513,3 +518,6 @@ class _Graphed:
         graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         return evaluate(self.energy, x, was, graph=True)
+
+    def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
+        return slope(self.energy, x, cache)

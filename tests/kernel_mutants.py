@@ -4,7 +4,8 @@ from __future__ import annotations
 
 LANGEVIN, BASE, HMC = "kernels/langevin.py", "kernels/base.py", "kernels/hmc.py"
 WALK, DISCRETE, GIBBS = "kernels/walk.py", "kernels/discrete.py", "kernels/gibbs.py"
-SPACES, ENERGIES, RBM = "spaces.py", "energies.py", "rbm.py"
+SPACES, ENERGIES, LAYERS = "spaces.py", "energies.py", "rbm/layers.py"
+MACHINE, WAY, TRAINED = "rbm/machine.py", "rbm/path.py", "rbm/rbm.py"
 INDEPENDENT, PATHS = "independent.py", "paths.py"
 
 RATIO = ("test_kernel_weights.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
@@ -28,16 +29,25 @@ MATRIX = ("test_discrete.py::test_the_ratio_is_that_of_the_whole_transition_matr
 STALE = ("test_discrete.py::test_the_weight_of_a_stale_state_is_that_of_two_transition_matrices",)
 DRAWN = ("test_discrete.py::test_proposals_are_drawn_by_the_transition_matrix",)
 WHERE = ("test_spaces.py::test_an_energy_of_energies_lives_where_they_do",)
-MACHINE = ("test_rbm.py::test_free_energy_and_log_z_are_sums_over_hidden_units",)
+SUMS = ("test_rbm.py::test_the_free_energy_is_the_sum_over_hidden_units",)
+LOG_Z = ("test_rbm.py::test_log_z_is_the_sum_over_all_states",)
+INTEGRAL = ("test_rbm.py::test_log_z_of_numbers_is_an_integral",)
 EVALUATED = ("test_rbm.py::test_its_own_evaluation_is_that_of_its_formula",)
 SWEPT = ("test_rbm.py::test_block_gibbs_draws_from_the_exact_conditionals",)
+NUMBERS = ("test_rbm.py::test_block_gibbs_of_numbers_draws_a_mixture_of_normals",)
 SAMPLED = ("test_rbm.py::test_exact_samples_are_distributed_as_the_sums_say",)
+OFFSETS = ("test_rbm.py::test_offsets_make_the_gradient_the_centred_one",)
+ON_WAY = ("test_rbm_paths.py::test_on_its_way_a_machine_is_the_mixture_of_joint_energies",)
+LEFT_OUT = (
+    "test_rbm_paths.py::test_kernels_that_accept_ask_for_the_gradient_once",
+    "test_rbm_paths.py::test_kernels_that_take_stale_states_never_see_a_gradient_of_the_wrong_model",
+)
 SITES = ("test_independent.py::test_samples_of_independent_sites",)
 SUMMED = ("test_independent.py::test_log_z_of_independent_sites_is_the_sum_over_states",)
 FITTED = ("test_independent.py::test_fitted_sites_have_the_frequencies_and_never_certainty",)
 UNIFORM = ("test_independent.py::test_the_uniform_density_of_a_box",)
 BOXED = ("test_independent.py::test_an_energy_in_a_box_is_never_asked_outside",)
-MIXED = ("test_rbm.py::test_a_path_of_parameters_mixes_them",)
+MIXED = ("test_rbm_paths.py::test_a_path_of_parameters_mixes_them",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
 KERNELS = (
@@ -55,7 +65,7 @@ KERNELS = (
      '(y - x).mul_(cache["g"])', "(y - x).mul_(g)", RATIO),
     ("ULA: d.(g + g') whole", LANGEVIN, "work, alpha=1 / 2", "work, alpha=1", RATIO),
     ("ULA: new parameters in the forward kernel", LANGEVIN,
-     "x, g = state.x, gradient(model, state)",
+     'x, g = state.x, state.cache["g"]',
      'x, g = state.x, evaluate(model, state.x)[1]["g"]', RATIO),
     ("ULA: new energy at the old point", LANGEVIN, "(state.u - u).detach()",
      "(evaluate(model, state.x)[0] - u).detach()", RATIO),
@@ -86,10 +96,11 @@ KERNELS = (
      '(own.goal - float(info["accept"]))', TUNED),
     ("tune: without the rate", BASE, "math.exp(own.rate * (", "math.exp((", TUNED),
     ("where: rejected walkers keep the new gradient", BASE,
-     "{k: old.cache[k] for k in new.cache}", "{k: new.cache[k] for k in new.cache}",
-     CONTRACT),
+     "each(pick, new._replace(cache=shared), old)",
+     "each(pick, new._replace(cache=shared), old._replace(cache=shared))", CONTRACT),
     ("where: rejected walkers keep the new energy", BASE,
-     "shared = State(old.x, old.u,", "shared = State(old.x, new.u,", CONTRACT),
+     "each(pick, new._replace(cache=shared), old)",
+     "each(pick, new._replace(cache=shared), old._replace(u=new.u))", CONTRACT),
     ("Repeat: once", BASE, "[self.kernel] * self.times", "[self.kernel]", CONTRACT),
     ("Chain: the last increment alone", BASE, "else total + increment", "else increment",
      ("test_kernel_contract.py::test_composed_increments_add",)),
@@ -194,7 +205,7 @@ KERNELS = (
      "x.flatten(1).scatter(1, undo, 0.0).scatter(1, which, 1.0)",
      "x.flatten(1).scatter(1, which, 1.0)",
      ("test_kernel_contract.py::test_contract_on_discrete_sites",)),
-    ("discrete: Gumbel noise of the wrong sign", DISCRETE, "(logits - torch.empty_like(logits)",
+    ("discrete: Gumbel noise of the wrong sign", SPACES, "(logits - torch.empty_like(logits)",
      "(logits + torch.empty_like(logits)", DRAWN),
     ("discrete: old gradient at both ends", DISCRETE, "((y - x) * (g + slope))",
      "((y - x) * (g + g))", MATRIX + STALE),
@@ -218,31 +229,93 @@ KERNELS = (
      "sites.gains(y, gradient(model, new))", "sites.gains(y, g)", MATRIX),
     ("BlockGibbs: takes stale states", GIBBS, "fresh = True", "fresh = False", FRESH),
     # -- machines
-    ("RBM: gradient without the visible biases", RBM, "g = -self.b.detach() - pre",
-     "g = 0 * self.b.detach() - pre", EVALUATED),
-    ("RBM: gradient's sign", RBM, "- pre.sigmoid() @", "+ pre.sigmoid() @", EVALUATED),
-    ("RBM: hidden units left out of the energy", RBM,
-     "u = -(v @ self.b) - softplus(pre).sum(1)", "u = -(v @ self.b)", EVALUATED),
-    ("RBM: hidden biases left out", RBM, "return -(v @ self.b) - softplus(self.c + v @ self.w)",
-     "return -(v @ self.b) - softplus(v @ self.w)", MACHINE),
-    ("RBM: visible units without their biases", RBM, "_bits(self.b + hidden @ self.w.T, rng)",
-     "_bits(hidden @ self.w.T, rng)", SWEPT),
-    ("RBM: hidden units given the wrong sign", RBM, '_bits(cache["pre"], rng)',
-     '_bits(-cache["pre"], rng)', SWEPT),
-    ("RBM: hidden means instead of draws", RBM, '_bits(cache["pre"], rng)',
-     'cache["pre"].sigmoid()', SWEPT),
-    ("RBM: log Z without the larger layer's biases", RBM,
-     "softplus(b + part @ w).sum(1)", "softplus(part @ w).sum(1)", MACHINE),
-    ("RBM: log Z of the first states alone", RBM, "torch.split(states, 2**14)",
-     "torch.split(states, 2**14)[:1]",
+    ("RBM: gradient's sign", MACHINE, "alpha=-self.strength", "alpha=self.strength", EVALUATED),
+    ("RBM: hidden units left out of the energy", MACHINE,
+     "self.layer.energy(v) - softplus(pre).sum(1)", "self.layer.energy(v)", SUMS),
+    ("RBM: hidden biases left out", MACHINE, "torch.addmm(self.c, v, self.w",
+     "torch.addmm(0 * self.c, v, self.w", SUMS),
+    ("RBM: visible units without their biases", MACHINE, "torch.addmm(self.layer.field, h,",
+     "torch.addmm(0 * self.layer.field, h,", SWEPT),
+    ("RBM: hidden units given the wrong sign", MACHINE, "draw_bits(pre, rng)",
+     "draw_bits(-pre, rng)", SWEPT),
+    ("RBM: hidden means instead of draws", MACHINE, "draw_bits(pre, rng)", "pre.sigmoid()", SWEPT),
+    ("RBM: log Z without the hidden biases", MACHINE, "p @ exact.c + exact", "exact", LOG_Z),
+    ("RBM: log Z of the first states alone", MACHINE, "torch.split(states, AT_ONCE)",
+     "torch.split(states, AT_ONCE)[:1]",
      ("test_rbm.py::test_many_states_are_summed_over_in_parts",)),
-    ("RBM: log Z without weights forgets the hidden units", RBM,
-     "softplus(b).sum() + softplus(c).sum()", "softplus(b).sum()",
-     ("test_rbm.py::test_a_machine_without_weights_is_solvable_at_any_size",)),
-    ("RBM: samples by the energy's sign", RBM, "_summed(states, w, c, b)",
-     "-_summed(states, w, c, b)", SAMPLED),
-    ("RBM: states without their biases", RBM, "part @ c + softplus(", "softplus(",
-     MACHINE + SAMPLED),
+    ("RBM: samples by the energy's sign", MACHINE, "[-exact.energy(p, exact.pre(p)) for p in v]",
+     "[exact.energy(p, exact.pre(p)) for p in v]", SAMPLED),
+    ("RBM: always the hidden layer summed", MACHINE,
+     "len(self.c) * math.log(2) <= self.layer.log_states", "True",
+     ("test_rbm.py::test_sums_over_too_many_states",)),
+    ("bits: log of the sum", LAYERS, "softplus(field).sum(1)", "field.exp().sum(1)", LOG_Z),
+    ("bits: mean", LAYERS, "return self.field.sigmoid()", "return self.field", ON_WAY),
+    ("sites: one sum over all", LAYERS, "self._sites(field).logsumexp(-1).sum(1)",
+     "field.logsumexp(-1)", LOG_Z),
+    ("sites: digits of base 2", LAYERS, "places = self.q **", "places = 2 **",
+     ("test_rbm.py::test_states_are_numbered_without_repetition",)),
+    ("sites: mean over all sites", LAYERS, "self._sites(self.field).softmax(-1).flatten()",
+     "self.field.softmax(-1)", ON_WAY),
+    ("numbers: drawn with the precision for a variance", LAYERS,
+     "xi.mul_(self.precision.rsqrt())", "xi.mul_(self.precision.sqrt())", NUMBERS),
+    ("numbers: the field for a mean", LAYERS,
+     "torch.addcdiv(xi.mul_(self.precision.rsqrt()), field, self.precision)",
+     "xi.mul_(self.precision.rsqrt()) + field", NUMBERS),
+    ("numbers: log of the integral without its width", LAYERS,
+     "(gain + (2 * math.pi / self.precision).log()).sum(1) / 2", "gain.sum(1) / 2", INTEGRAL),
+    ("numbers: log of the integral without the own field", LAYERS,
+     "(field - self.field) * (field + self.field)", "field * field", INTEGRAL),
+    ("numbers: energy of the variance", LAYERS, "square() @ self.precision / 2",
+     "square() @ (1 / self.precision) / 2", SUMS),
+    ("numbers: gradient of the variance", LAYERS, "return (v - self.mean()) * self.precision",
+     "return (v - self.mean()) / self.precision", EVALUATED),
+    ("numbers: a mixture keeps its precision", LAYERS,
+     "torch.lerp(self.precision, other.precision, beta)", "other.precision",
+     ("test_rbm_paths.py::test_every_kernel_samples_numbers_along_the_path",)),
+    ("RBM: visible offsets' sign", TRAINED, "self.c - self._push(self.mu)",
+     "self.c + self._push(self.mu)", SUMS + OFFSETS),
+    ("RBM: hidden offsets' sign", TRAINED, "self.b - (self.w @ self.lam).view_as(self.b)",
+     "self.b + (self.w @ self.lam).view_as(self.b)", SUMS + OFFSETS),
+    ("RBM: offsets of numbers not in units of the variance", TRAINED,
+     "(v if scale is None else v * scale)", "v", SUMS),
+    ("RBM: weights of numbers not in units of the variance", TRAINED,
+     "self.w if scale is None else self.w * scale[:, None]", "self.w", SUMS),
+    ("RBM: other offsets, the biases kept", TRAINED, "self.hidden_bias + new._push(mu)", "self.c",
+     ("test_rbm.py::test_other_offsets_are_the_same_function",)),
+    ("RBM: the first weights in any units", "rbm/rbms.py", "xi * scale.flatten()[:, None]", "xi",
+     ("test_rbm.py::test_weights_are_in_the_units_of_the_data",)),
+    ("machine's path: reversed", WAY, 'torch.lerp(cache["a0"], cache["a1"], self.beta)',
+     'torch.lerp(cache["a1"], cache["a0"], self.beta)', ON_WAY),
+    ("machine's path: the coupling does not grow", WAY,
+     'cache["vw"], alpha=self.beta', 'cache["vw"], alpha=1.0', ON_WAY),
+    ("machine's path: a constant left out", WAY, '"a0": a0 + self.path.offset', '"a0": a0',
+     ON_WAY),
+    ("machine's path: hidden units start without the mean", WAY,
+     "torch.addmv(end.c, self.w.T, start.mean())", "end.c.clone()", ON_WAY),
+    ("machine's path: sweeps of the whole coupling", WAY, "torch.lerp(*path.c, beta), beta)",
+     "torch.lerp(*path.c, beta))",
+     ("test_rbm_paths.py::test_every_kernel_samples_numbers_along_the_path",)),
+    ("machine's path: another energy's cache", WAY, 'was is not None and "vw" in was', "False",
+     ("test_rbm.py::test_on_a_path_a_change_of_temperature_is_no_product",)),
+    ("machine's path: not a snapshot", WAY, "end.w.detach().clone()", "end.w.detach()",
+     ("test_rbm_paths.py::test_a_path_is_a_snapshot",)),
+    ("path to an energy: always geometric", PATHS, "None if own is None else own(base)", "None",
+     ("test_rbm_paths.py::test_the_path_to_an_energy_is_its_own_or_the_geometric_one",)),
+    ("gradient: a stale one of the wrong model", "walkers.py",
+     "kernel.fresh or self._bare(energy)", "kernel.fresh", LEFT_OUT),
+    ("gradient: asked for whether wanted or not", ENERGIES,
+     "None if lean else slope(model, x, cache)", "slope(model, x, cache)",
+     ("test_rbm.py::test_a_sweep_is_two_products",)),
+    ("gradient: asked for again at every move", BASE,
+     '{**state.cache, "g": gradient(model, state)}', "state.cache | {}", LEFT_OUT),
+    ("renewal: block Gibbs where none can be", "renewal.py",
+     "kernel = default_kernel(base, walkers.x, path.at(1.0))", "pass",
+     ("test_rbm_paths.py::test_a_model_whose_path_has_no_conditionals_is_renewed_by_another_kernel",
+      )),
+    ("training: bits must vary", "checks.py", "if not isinstance(space, Discrete):", "if True:",
+     ("test_rbm_paths.py::test_constant_bits_can_be_trained_on_and_other_values_cannot",)),
+    ("rows: values between the states", "checks.py", "    check_inside(space, data)\n", "",
+     ("test_rbm_paths.py::test_constant_bits_can_be_trained_on_and_other_values_cannot",)),
     ("parameters: path reversed", PATHS, "torch.lerp(ends[0][key], ends[1][key], beta)",
      "torch.lerp(ends[1][key], ends[0][key], beta)", MIXED),
     ("parameters: the end is changed", PATHS, "copy.deepcopy(self.end)", "self.end", MIXED),
@@ -250,8 +323,7 @@ KERNELS = (
     ("Bernoulli: energy's sign", INDEPENDENT, "class Categorical(nn.Module):",
      "Bernoulli.forward = lambda self, x: (x * self.logits).flatten(1).sum(1)\n\n\n"
      "class Categorical(nn.Module):", SUMMED),
-    ("bits: samples of the wrong sign", SPACES, "(u < logits.sigmoid())",
-     "(u > logits.sigmoid())", SITES),
+    ("bits: samples of the wrong sign", SPACES, "u.lt_(", "u.gt_(", SITES),
     ("Bernoulli: log Z", INDEPENDENT, "nn.functional.softplus(self.logits.double()).sum()",
      "self.logits.double().exp().sum()", SUMMED),
     ("Bernoulli: certainty", INDEPENDENT, "(x.double().sum(0) + 0.5) / (len(x) + 1)",
@@ -309,6 +381,9 @@ KERNELS = (
      ("test_spaces.py::test_outside_of_both_ends_a_path_is_infinite_and_not_nan",)),
     ("walkers: started outside", "walkers.py", "if not bool((inside := space.contains(x)).all()):",
      "if False and (inside := x):", ("test_spaces.py::test_walkers_start_inside",)),
+    ("default kernel: never block Gibbs", "kernels/usual.py",
+     "if isinstance(energy, Conditional):", "if False:",
+     ("test_spaces.py::test_the_kernel_for_a_base_is_of_its_space",)),
     ("default kernel: always MALA", "kernels/usual.py",
      "if isinstance(space_of(base), Discrete):", "if False:",
      ("test_spaces.py::test_the_kernel_for_a_base_is_of_its_space",)),

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from noneq import BINARY, ONE_HOT, BernoulliRBM, Gaussian, Identity, State, evaluate
+from noneq import (
+    BINARY,
+    ONE_HOT,
+    BernoulliRBM,
+    Gaussian,
+    GaussianRBM,
+    Identity,
+    PottsRBM,
+    State,
+    evaluate,
+)
 from noneq.spaces import space_of
 
 
@@ -225,8 +235,27 @@ def rbm(d=4, m=3, seed=7):
     return BernoulliRBM(1.5 * draw[0], 0.5 * draw[1], 0.5 * draw[2])
 
 
+def centred(kind, *numbers, seed, scale=1.0):
+    """A machine with random numbers of these shapes and offsets far from 0."""
+    rng = seeded(seed)
+    draw = [torch.randn(*s, generator=rng, dtype=torch.float64) * scale for s in numbers]
+    mu, lam = (0.8 * torch.randn(t.shape, generator=rng, dtype=torch.float64) for t in draw[1:3])
+    return kind(1.5 * draw[0], 0.5 * draw[1], 0.5 * draw[2], *draw[3:], mu=mu, lam=lam)
+
+
+def potts_rbm(seed=7, m=3):
+    """Two sites of three states."""
+    return centred(PottsRBM, (6, m), (2, 3), (m,), seed=seed)
+
+
+def gaussian_rbm(seed=9, m=3):
+    """Two numbers; some of the 2^m modes are apart."""
+    return centred(GaussianRBM, (2, m), (2,), (m,), (2,), seed=seed, scale=0.7)
+
+
 DISCRETE = {"Ising": (ising, lambda: bits(9)), "triangle": (triangle, lambda: bits(3)),
-            "RBM": (rbm, lambda: bits(4)), "Potts": (Potts, lambda: one_hots(2, 3))}  # fmt: skip
+            "RBM": (rbm, lambda: bits(4)), "Potts": (Potts, lambda: one_hots(2, 3)),
+            "Potts RBM": (potts_rbm, lambda: one_hots(2, 3))}  # fmt: skip
 
 
 def states_features(x):

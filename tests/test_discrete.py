@@ -15,7 +15,7 @@ from noneq import (
     evaluate,
     metropolis,
 )
-from noneq.kernels.discrete import _choose
+from noneq.spaces import draw_state
 
 
 def square(model):
@@ -156,7 +156,7 @@ def test_states_that_are_forbidden_are_never_entered(outside):
 def test_the_gumbel_trick_draws_from_the_softmax():
     # seed 33; 200,000 draws of 3, one of them impossible
     logits = torch.tensor([0.5, -math.inf, -0.7], dtype=torch.float64)
-    drawn = _choose(logits.expand(200_000, 3), seeded(33)).bincount(minlength=3) / 200_000
+    drawn = draw_state(logits.expand(200_000, 3), seeded(33)).bincount(minlength=3) / 200_000
     p = logits.softmax(0)
     assert drawn[1] == 0
     z = (drawn - p)[[0, 2]] / (p * (1 - p) / 200_000).sqrt()[[0, 2]]

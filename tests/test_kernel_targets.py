@@ -28,26 +28,25 @@ from noneq import (
     MALA,
     ULA,
     Bernoulli,
-    BernoulliRBM,
     Categorical,
     Cholesky,
     Diagonal,
     DiscreteLangevin,
     GeometricPath,
     LowRank,
-    ParameterPath,
     Repeat,
     Walkers,
 )
+from noneq.paths import path_to
 
 DISCRETE_PATHS = [(name, target) for name in DISCRETE_KERNELS for target in DISCRETE
-                  if name != "BlockGibbs" or target == "RBM"]  # fmt: skip
+                  if name != "BlockGibbs" or "RBM" in target]  # fmt: skip
 
 
 def discrete_path(model):
     """Where walkers start, and a path to the model on which it has its own conditionals."""
-    if isinstance(model, BernoulliRBM):
-        return ParameterPath(model.independent(), model)
+    if hasattr(model, "path_from"):
+        return path_to(model, model.base)
     if isinstance(model, Potts):
         return GeometricPath(Categorical(-0.5 * model.fields), model)
     return GeometricPath(Bernoulli(model.fields), model)

@@ -1,40 +1,92 @@
-"""The restricted Boltzmann machine against sums over all states of both layers."""
+"""Restricted Boltzmann machines against sums over both layers, and quadrature for numbers."""
+
+import math
 
 import pytest
 import torch
-from targets import bits, rbm, seeded
+from targets import Grid, bits, centred, features, gaussian_rbm, one_hots, potts_rbm, rbm, seeded
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq import (
     Bernoulli,
     BernoulliRBM,
     BlockGibbs,
-    ParameterPath,
-    Settings,
+    Categorical,
+    Gaussian,
+    GaussianRBM,
+    PottsRBM,
     Walkers,
     check_energy,
     evaluate,
-    train,
 )
-from noneq.rbm import MOST
-
-SHAPES = pytest.mark.parametrize(("d", "m"), [(4, 3), (3, 5)])
+from noneq.rbm.machine import MOST
 
 
-def joint(model):
-    """log of exp(b.v + c.h + v W h) for every pair (2^d, 2^m), one by one."""
-    d, m = model.w.shape
-    v, h = bits(d), bits(m)
+def centred_bits(d=4, m=3, seed=7):
+    return centred(BernoulliRBM, (d, m), (d,), (m,), seed=seed)
+
+
+def plain_bits(d=3, m=5):
+    return rbm(d, m)
+
+
+MACHINES = {  # name: (machine, all its visible states, or some)
+    "bits": (centred_bits, lambda: bits(4)),
+    "bits, many hidden": (plain_bits, lambda: bits(3)),
+    "sites": (potts_rbm, lambda: one_hots(2, 3)),
+    "sites, many hidden": (lambda: potts_rbm(m=5), lambda: one_hots(2, 3)),
+    "numbers": (gaussian_rbm, lambda: torch.randn(9, 2, generator=seeded(1)).double()),
+}
+every_machine = pytest.mark.parametrize("name", MACHINES)
+finite_machine = pytest.mark.parametrize("name", [n for n in MACHINES if n != "numbers"])
+
+
+def joint(model, v):
+    """Minus the joint energy of every v and every h (V, 2^m), by its definition."""
+    shape, m = model.b.shape, len(model.c)
+    w = model.w.reshape(*shape, m)
+    s2 = model.log_var.exp() if isinstance(model, GaussianRBM) else torch.ones(shape).double()
+    alone = (v - model.b).square() / (-2 * s2)
+    if not isinstance(model, GaussianRBM):
+        alone = v * model.b
     with torch.no_grad():
-        return torch.stack([(v @ model.b) + (k @ model.c) + v @ (model.w @ k) for k in h], 1)
+        rows = []
+        for h in bits(m):
+            coupling = ((v - model.mu) / s2 * (w @ (h - model.lam))).flatten(1).sum(1)
+            rows.append(alone.flatten(1).sum(1) + h @ model.c + coupling)
+        return torch.stack(rows, 1).detach()
 
 
-@SHAPES
-def test_free_energy_and_log_z_are_sums_over_hidden_units(d, m):
-    model = rbm(d, m)
-    log_p = joint(model)
-    torch.testing.assert_close(-model(bits(d)).detach(), log_p.logsumexp(1))
-    assert model.log_z() == pytest.approx(float(log_p.logsumexp((0, 1))), abs=1e-10)
-    assert model.float().log_z() == pytest.approx(float(log_p.logsumexp((0, 1))), abs=1e-5)
+@every_machine
+def test_the_free_energy_is_the_sum_over_hidden_units(name):
+    make, states = MACHINES[name]
+    model, v = make(), states()
+    difference = joint(model, v).logsumexp(1) + model(v).detach()
+    torch.testing.assert_close(difference, difference[:1].expand_as(difference))
+    if name == "bits, many hidden":
+        assert float(difference.abs().max()) < 1e-12, "without offsets there is no constant"
+    # the biases that act, and one formula for all: A(v) - sum softplus(c' + f(v) W)
+    s2 = model.log_var.exp() if name == "numbers" else 1.0
+    pre = model.hidden_bias + (v / s2).flatten(1) @ model.w
+    a = -(v * model.visible_bias)
+    if name == "numbers":
+        a = (v - model.visible_bias).square() / (2 * s2)
+    torch.testing.assert_close(model(v), a.flatten(1).sum(1) - pre.exp().log1p().sum(1))
+
+
+@finite_machine
+def test_log_z_is_the_sum_over_all_states(name):
+    make, states = MACHINES[name]
+    model = make()
+    exact = float((-model(states())).detach().logsumexp(0))
+    assert model.log_z() == pytest.approx(exact, abs=1e-10)
+    assert model.float().log_z() == pytest.approx(exact, abs=1e-5)
+
+
+def test_log_z_of_numbers_is_an_integral():
+    model = gaussian_rbm()
+    with torch.no_grad():
+        assert model.log_z() == pytest.approx(Grid.of(model, 2).log_z, abs=1e-8)
 
 
 def test_many_states_are_summed_over_in_parts():
@@ -45,54 +97,91 @@ def test_many_states_are_summed_over_in_parts():
     assert model.log_z() == pytest.approx(float(given.logsumexp(0)), abs=1e-9)
 
 
-@SHAPES
-def test_its_own_evaluation_is_that_of_its_formula(d, m):
-    model, v = rbm(d, m), bits(d)
+@every_machine
+def test_its_own_evaluation_is_that_of_its_formula(name):
+    make, states = MACHINES[name]
+    model, v = make(), states()
     u, cache = evaluate(model, v)
     plain, auto = evaluate(lambda x: model(x), v)
     torch.testing.assert_close(u, plain)
     torch.testing.assert_close(cache["g"], auto["g"])
-    torch.testing.assert_close(cache["pre"], (model.c + v @ model.w).detach())
+    assert cache["g"].shape == v.shape
+    p = joint(model, v).softmax(1) @ bits(len(model.c))
+    torch.testing.assert_close(cache["pre"].sigmoid(), p)
+    torch.testing.assert_close(model.features(v), p)
     assert not u.requires_grad
-    graph, _ = evaluate(model, v, graph=True)
-    grads = [torch.autograd.grad(f(v).sum(), [model.w, model.b, model.c]) for f in (model,)]
-    own = torch.autograd.grad(graph.sum(), [model.w, model.b, model.c])
-    for a, b in zip(own, grads[0], strict=True):
+    graph, lean = evaluate(model, v, graph=True, lean=True)
+    assert set(lean) == {"pre"}
+    parameters = list(model.parameters())
+    own, other = (torch.autograd.grad(x.sum(), parameters) for x in (graph, model(v)))
+    for a, b in zip(own, other, strict=True):
         torch.testing.assert_close(a, b)
     check_energy(model, v)
 
 
-@SHAPES
-def test_exact_samples_are_distributed_as_the_sums_say(d, m):
-    # seed 51; 200,000; binomial standard errors of all 2^d states
-    model = rbm(d, m)
-    p = joint(model).logsumexp(1).softmax(0)
-    x = model.sample(200_000, seeded(51))
-    z = z_of_counts(x, p, d)
-    assert float(z.abs().max()) < 4
-
-
-def z_of_counts(x, p, d):
+def z_of_counts(x, states, p):
+    """Of the frequencies of all states, those expected ten times or more."""
     n = len(x)
-    place = (x @ 2.0 ** torch.arange(d - 1, -1, -1).double()).long()
-    share = place.bincount(minlength=2**d) / n
+    place = (states.flatten(1) @ x.flatten(1).T).argmax(0)
+    if states.dim() == 2:
+        place = ((2 * states - 1) @ (2 * x - 1).T).argmax(0)
+    share = place.bincount(minlength=len(states)) / n
     common = n * p > 10
     assert n * float((share - p)[~common].abs().sum()) < 50
     return ((share - p) / (p * (1 - p) / n).sqrt())[common]
 
 
-@SHAPES
-def test_block_gibbs_draws_from_the_exact_conditionals(d, m):
+@finite_machine
+def test_exact_samples_are_distributed_as_the_sums_say(name):
+    # seed 51; 200,000; binomial standard errors of all states
+    make, states = MACHINES[name]
+    model, v = make(), states()
+    x = model.sample(200_000, seeded(51))
+    assert x.shape[1:] == model.b.shape
+    p = joint(model, v).logsumexp(1).softmax(0)
+    assert float(z_of_counts(x, v, p).abs().max()) < 4
+
+
+def test_exact_samples_of_numbers_have_the_moments_of_the_integral():
+    # seed 56; 200,000 independent draws
+    model = gaussian_rbm()
+    with torch.no_grad():
+        grid = Grid.of(model, 2)
+    f = features(model.sample(200_000, seeded(56)))
+    z = (f.mean(0) - grid.mean(features(grid.x))) / (f.std(0) / math.sqrt(200_000))
+    assert float(z.abs().max()) < 4
+
+
+@finite_machine
+def test_block_gibbs_draws_from_the_exact_conditionals(name):
     # seed 52; 20,000 from one state: P(v' | v) = sum_h P(h | v) P(v' | h), from the joint sums
-    model = rbm(d, m)
-    log_p = joint(model)
+    make, states = MACHINES[name]
+    model, v = make(), states()
+    log_p = joint(model, v)
     step = log_p.softmax(1) @ log_p.softmax(0).T
     torch.testing.assert_close(log_p.exp().sum(1) @ step, log_p.exp().sum(1))  # invariance
-    for i in (1, 2**d - 2):
-        v = bits(d)[i].expand(20_000, -1).clone()
-        moved = Walkers.at(v, model).move(BlockGibbs(), model, seeded(52))
-        assert float(z_of_counts(moved.x, step[i], d).abs().max()) < 4
+    for i in (1, len(v) - 2):
+        start = v[i].expand(20_000, *v.shape[1:]).clone()
+        moved = Walkers.at(start, model).move(BlockGibbs(), model, seeded(52))
+        assert float(z_of_counts(moved.x, v, step[i]).abs().max()) < 4
         assert not moved.log_w.any()
+
+
+def test_block_gibbs_of_numbers_draws_a_mixture_of_normals():
+    # seed 57; 100,000 from one place: normals of mean b' + W h and variance s^2, h given v
+    model = gaussian_rbm()
+    for v in ([0.3, -1.0], [-2.0, 0.7]):
+        v = torch.tensor([v], dtype=torch.float64)
+        with torch.no_grad():
+            p, means = joint(model, v).softmax(1)[0], model.visible_bias + bits(3) @ model.w.T
+            noise = torch.diag(model.log_var.exp())
+        mean = p @ means
+        second = noise + (means.T * p) @ means
+        y = Walkers.at(v.expand(100_000, -1), model).move(BlockGibbs(), model, seeded(57)).x
+        squares = (y[:, :, None] * y[:, None]).flatten(1)
+        for found, exact in ((y, mean), (squares, second.flatten())):
+            z = (found.mean(0) - exact) / (found.std(0) / math.sqrt(100_000))
+            assert float(z.abs().max()) < 4
 
 
 def test_a_sweep_of_the_model_before_an_update_is_biased():
@@ -109,74 +198,213 @@ def test_a_sweep_of_the_model_before_an_update_is_biased():
         assert float(z) < 4 if exact else float(z) > 10
 
 
-def test_a_machine_without_weights_is_solvable_at_any_size():
-    d, m = MOST + 30, MOST + 5
-    model = BernoulliRBM(torch.randn(d, m, generator=seeded(1)), torch.zeros(d), torch.ones(m))
-    logits = torch.linspace(-2, 1, d)
-    free = model.independent(logits)
-    expected = float(logits.double().exp().log1p().sum()) + m * torch.tensor(2.0).double().log()
-    assert free.log_z() == pytest.approx(float(expected), abs=1e-5)
-    x = free.sample(20_000, seeded(54))
-    p = logits.sigmoid()
-    assert float(((x.mean(0) - p) / (p * (1 - p) / 20_000).sqrt()).abs().max()) < 4
-    assert torch.equal(model.independent().b, model.b)
-    for known in (model.log_z, lambda: model.sample(2, seeded(0))):
-        with pytest.raises(ValueError, match=r"25 units: 2\^25 states are too many to sum over"):
-            known()
+# -- offsets
+
+
+@pytest.mark.parametrize("name", ["bits", "sites", "numbers"])
+def test_offsets_make_the_gradient_the_centred_one(name):
+    # minus the difference of E[(f(v) - f(mu)) (h - lam)], of v and of h, between data and model
+    make, states = MACHINES[name]
+    model, v = make(), states()
+    data, model_rows = v[:4], v[3:]
+    (model(data).mean() - model(model_rows).mean()).backward()
+    s2 = model.log_var.detach().exp() if name == "numbers" else torch.ones(1).double()
+
+    def moments(rows):
+        h = model.features(rows)
+        centre = ((rows - model.mu) / s2).flatten(1)
+        return centre.T @ (h - model.lam) / len(rows), (rows / s2).mean(0), h.mean(0)
+
+    for grad, x, y in zip(
+        (model.w.grad, model.b.grad, model.c.grad), moments(data), moments(model_rows), strict=True
+    ):
+        torch.testing.assert_close(grad, y - x)
+
+
+@pytest.mark.parametrize("name", ["bits", "sites", "numbers"])
+def test_other_offsets_are_the_same_function(name):
+    make, states = MACHINES[name]
+    model, v = make(), states()
+    mu, lam = torch.linspace(0, 1, model.b.numel()).double().view_as(model.b), model.lam + 0.7
+    other = model.recentred(mu, lam)
+    torch.testing.assert_close(other(v), model(v))
+    assert torch.equal(other.mu, mu)
+    assert torch.equal(other.lam, lam)
+    assert other.base is model.base
+    assert other.log_z() == pytest.approx(model.log_z(), abs=1e-10)
+
+
+# -- from data
+
+
+def data_of(kind, n=500):
+    """Rows with correlations and unequal means; the first column of bits is 0 throughout."""
+    x = torch.randn(n, 4, generator=seeded(9)) @ torch.randn(4, 4, generator=seeded(10))
+    if kind is GaussianRBM:
+        return x.view(n, 2, 2) * torch.tensor([3.0, 0.2]) + 1
+    b = (x > torch.tensor([1e9, 0.5, -1.0, 0.0])).float()
+    if kind is BernoulliRBM:
+        return b
+    return torch.nn.functional.one_hot((b[:, ::2] + b[:, 1::2]).long(), 3).float()
+
+
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
+def test_a_machine_from_data_starts_at_units_with_their_means(kind):
+    data = data_of(kind)
+    model = kind.from_data(data, 6, seeded(3))
+    assert model.w.shape == (data[0].numel(), 6)
+    assert model.w.dtype == data.dtype
+    torch.testing.assert_close(model.mu, data.mean(0))
+    assert bool((model.lam == 0.5).all())
+    assert bool((model.c == 0).all())
+    base = kind.independent_start(data)
+    same = base.state_dict()
+    assert all(torch.equal(value, same[key]) for key, value in model.base.state_dict().items())
+    # nearly the base, at a distance of the weights' size
+    off = (model(data) - base(data)).detach()
+    assert float((off - off.mean()).abs().max()) < 0.2
+    x = base.sample(100_000, seeded(4))
+    half = {BernoulliRBM: (0.5, 1), PottsRBM: (0.5, 1.5), GaussianRBM: (0, 0)}[kind]
+    mean = (data.sum(0) + half[0]) / (len(data) + half[1])
+    assert float(((x.mean(0) - mean) / x.std(0)).abs().max()) < 4 / math.sqrt(100_000)
+    # the base is saved with the machine and is no parameter of it
+    names = {name for name, _ in model.named_parameters()}
+    assert names == {"w", "b", "c"} | ({"log_var"} if kind is GaussianRBM else set())
+    other = kind.from_data(data_of(kind, 50), 6)
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(data), model(data))
+    torch.testing.assert_close(other.base(data), base(data))
+
+
+def test_weights_are_in_the_units_of_the_data():
+    data = data_of(GaussianRBM)
+    near, far = (GaussianRBM.from_data(x, 5, seeded(1)) for x in (data, 100 * data))
+    pre = [m.features(x) for m, x in ((near, data), (far, 100 * data))]
+    torch.testing.assert_close(*pre, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(centred_bits, Bernoulli), (potts_rbm, Categorical), (gaussian_rbm, Gaussian)],
+)
+def test_a_machine_from_numbers_starts_at_its_visible_units(make, kind):
+    model = make()
+    assert type(model.base) is kind
+    x = model.base.sample(3, seeded(0))
+    assert x.dtype == model.w.dtype
+    expected = -(x * model.b).flatten(1).sum(1)
+    if kind is Gaussian:
+        expected = ((x - model.b).square() / model.log_var.exp()).sum(1) / 2
+    torch.testing.assert_close(model.base(x), expected.detach())
+
+
+# -- cost
+
+
+class Products(TorchDispatchMode):
+    """The sizes of all products of two matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ("mm", "addmm"):
+            a, b = args[-2:]
+            self.seen.append((*a.shape, b.shape[1]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
+def test_a_sweep_is_two_products(kind):
+    n, m = 64, 7
+    data = data_of(kind)
+    d, model = data[0].numel(), kind.from_data(data, m, seeded(0))
+    walkers = Walkers.at(data[:n], model)
+    with Products() as products:
+        walkers.move(BlockGibbs(), model, seeded(1))
+    assert products.seen == [(n, m, d), (n, d, m)], "v given h, and the new v's logits"
+
+
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
+def test_on_a_path_a_change_of_temperature_is_no_product(kind):
+    n, m = 64, 7
+    data = data_of(kind)
+    d, model = data[0].numel(), kind.from_data(data, m, seeded(0), scale=0.5)
+    path = model.path_from(model.base)
+    walkers = Walkers.sample(model.base, n, seeded(1)).reweight(path.at(0.2))
+    with Products() as products:
+        walkers = walkers.reweight(path.at(0.3)).reweight(path.at(0.5))
+    assert products.seen == []
+    with Products() as products:
+        walkers.move(BlockGibbs(), path.at(0.6), seeded(1))
+    assert products.seen == [(n, m, d), (n, d, m)]
+
+
+# -- what it refuses
 
 
 def test_parameters_that_do_not_fit():
     for w, b, c in (((3, 2), (2,), (3,)), ((3, 2), (3,), (3,)), ((2, 3, 2), (2, 3), (2,))):
         with pytest.raises(ValueError, match="do not fit"):
             BernoulliRBM(torch.zeros(w), torch.zeros(b), torch.zeros(c))
+    fit = torch.zeros(3, 2), torch.zeros(3), torch.zeros(2)
+    with pytest.raises(ValueError, match=r"log_var has the shape of the biases, \(3,\), got"):
+        GaussianRBM(*fit, torch.zeros(2))
+    for offsets in ({"mu": torch.zeros(2)}, {"lam": torch.zeros(3)}):
+        with pytest.raises(ValueError, match="have the shape of their units"):
+            BernoulliRBM(*fit, **offsets)
 
 
-# -- paths of parameters
+def test_sums_over_too_many_states():
+    d, m = MOST + 30, MOST + 5
+    zeros = torch.zeros(d * 2, m), torch.zeros(m)
+    for model, units in (
+        (BernoulliRBM(zeros[0][:d], zeros[0][:d, 0], zeros[1]), "25"),
+        (PottsRBM(zeros[0][:54], torch.zeros(18, 3), zeros[1]), "25"),
+        (PottsRBM(zeros[0][:39], torch.zeros(13, 3), zeros[1]), "20.6"),
+        (GaussianRBM(zeros[0][:2], *torch.zeros(1, 2), zeros[1], torch.zeros(2)), "25"),
+    ):
+        for known in (model.log_z, lambda model=model: model.sample(2, seeded(0))):
+            with pytest.raises(ValueError, match=rf"{units} units: 2\^{units} states are too"):
+                known()
 
 
-def test_a_path_of_parameters_mixes_them():
-    start, end = rbm(seed=1), rbm(seed=2)
-    path = ParameterPath(start, end)
-    for beta in (0.0, 0.3, 1.0):
-        model = path.at(beta)
-        for key, value in model.state_dict().items():
-            own = [m.state_dict()[key] for m in (start, end)]
-            torch.testing.assert_close(value, (1 - beta) * own[0] + beta * own[1])
-    assert path.start is start
-    torch.testing.assert_close(end.w, rbm(seed=2).w), "the ends stay as they are"
+@pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
+def test_rows_that_no_machine_can_have(kind):
+    fine = data_of(kind)
+    wrong = fine.clone()
+    wrong.view(len(fine), -1)[7, 2] = math.nan
+    with pytest.raises(ValueError, match=r"NaN or infinite values in 1 of 500 rows .*row 7"):
+        kind.from_data(wrong, 3)
+    with pytest.raises(ValueError, match="1 hidden unit or more, got 0"):
+        kind.from_data(fine, 0)
+    with pytest.raises(TypeError, match=r"floating point.*data.float\(\) converts"):
+        kind.from_data(fine.long(), 3)
+    told = {
+        BernoulliRBM: r"1 of 500 rows \(the first: row 7\) are not made of 0 and 1; make them bin",
+        PottsRBM: r"1 of 500 rows \(the first: row 7\) are not one-hot",
+        GaussianRBM: "1 columns never change",
+    }
+    wrong = fine.clone()
+    if kind is GaussianRBM:
+        wrong[:, 0, 0] = 3.0
+    else:
+        wrong.view(len(fine), -1)[7, 2] = 0.5
+    with pytest.raises(ValueError, match=told[kind]):
+        kind.from_data(wrong, 3)
 
 
-def test_a_path_of_parameters_can_be_annealed_along():
-    # seed 55; 100 islands of 200, against the sum over all states
-    end, rng = rbm(), seeded(55)
-    path = ParameterPath(end.independent(), end)
-    walkers = Walkers.sample(path.start, 20_000, rng, islands=100)
-    for beta in (0.25, 0.5, 0.75, 1.0):
-        walkers = walkers.move(BlockGibbs(), path.at(beta), rng)
-    value, stderr = walkers.log_z
-    assert abs(value - end.log_z()) < 4 * stderr
+def test_bits_that_are_all_0_are_smoothed():
+    model = BernoulliRBM.from_data(torch.zeros(9, 4), 3)
+    torch.testing.assert_close(model.b.detach().sigmoid(), torch.full((4,), 0.05))
+    assert bool(torch.isfinite(model(torch.ones(1, 4))).all())
 
 
-def test_a_machine_trains_by_block_gibbs_and_is_renewed_on_the_way():
-    # seeds 27, 28; the energies between a base and a machine have no conditionals, so that
-    # renewals move by another kernel than training
-    data = rbm(seed=2).sample(500, seeded(27)).float()
-    model = BernoulliRBM(torch.zeros(data.shape[1], 3), data.mean(0).logit(), torch.zeros(3))
-    torch.nn.init.normal_(model.w, std=0.1, generator=seeded(28))
-    model.base = Bernoulli.fit(data)
-    settings = Settings(walkers=128, held_out=512, moves=2, renew=25, temperatures=50)
-    for record in train(model, data, settings, kernel=BlockGibbs()):
-        if record.renewed is not None:
-            break
-    assert record.iteration == 25
-    assert record.renewed
-    found = record.log_z_held_out
-    assert abs(found.value - model.log_z()) < 4 * found.stderr < 0.2
-
-
-def test_a_path_of_parameters_joins_two_of_a_kind():
-    for other in (rbm(5, 3), torch.nn.Linear(4, 3)):
-        with pytest.raises(ValueError, match="two modules of the same type and shapes"):
-            ParameterPath(rbm(4, 3), other)
-    with pytest.raises(ValueError, match=r"beta is in \[0, 1\], got 1.1"):
-        ParameterPath(rbm(), rbm()).at(1.1)
+def test_states_are_numbered_without_repetition():
+    for make, states in ((centred_bits, bits(4)), (potts_rbm, one_hots(2, 3))):
+        layer = make().machine().layer
+        found = layer.states(torch.arange(len(states)))
+        assert {tuple(r) for r in found.tolist()} == {tuple(r) for r in states.flatten(1).tolist()}
+        assert len(states) == pytest.approx(math.exp(layer.log_states))

@@ -184,7 +184,7 @@ def test_discrete_kernels_refuse_continuous_models(kernel):
 
 
 def test_block_gibbs_asks_for_conditionals():
-    path = GeometricPath(rbm(seed=1).independent(), rbm(seed=1))
+    path = GeometricPath(rbm(seed=1).base, rbm(seed=1))
     for model in (correlated, path.at(0.5)):
         walkers = Walkers.at(torch.zeros(4, 2 if model is correlated else 4).double(), model)
         with pytest.raises(ValueError, match=r"has no gibbs.*take a ParameterPath"):
@@ -305,6 +305,11 @@ def test_the_kernel_for_a_base_is_of_its_space():
     assert isinstance(default_kernel(BITS, torch.zeros(3, 2)), DiscreteLangevin)
     assert isinstance(
         default_kernel(Gaussian(torch.zeros(2), Identity()), torch.zeros(3, 2)), MALA
+    )
+    machine = rbm()
+    assert default_kernel(machine.base, torch.zeros(3, 4), machine) == BlockGibbs()
+    assert isinstance(
+        default_kernel(machine.base, torch.zeros(3, 4), lambda x: x), DiscreteLangevin
     )
 
 

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from noneq.covariance import Diagonal, Factor, Identity
-from noneq.energies import Cache, Energy, faulty, parts
+from noneq.energies import Cache, Energy, faulty, parts, slope
 from noneq.spaces import Box, Space
 
 __all__ = [
     "Adjustable", "Chain", "Info", "Kernel", "Repeat", "State", "Stepped", "apply_in_parts",
-    "each", "gradient", "metropolis", "name", "normal_like", "walls", "where",
+    "each", "gradient", "metropolis", "name", "normal_like", "walls", "where", "with_gradient",
 ]  # fmt: skip
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
@@ -66,8 +66,9 @@ def where(accept: Tensor, new: State, old: State) -> State:
         out = a if a is new.x else None  # the kernel's own, unlike what a model returned
         return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b, out=out)
 
-    shared = State(old.x, old.u, {k: old.cache[k] for k in new.cache}, old.aux)
-    return each(pick, new, shared)
+    # a gradient that only one of them has can be asked for again
+    shared = {key: value for key, value in new.cache.items() if key in old.cache}
+    return each(pick, new._replace(cache=shared), old)
 
 
 class Kernel(Protocol):
@@ -226,13 +227,19 @@ def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
 
 
 def gradient(model: Energy, state: State) -> Tensor:
-    """The state's ``g = dU/dx``; ValueError where its energy has none."""
-    if "g" not in state.cache:
+    """``g = dU/dx``, the state's own or the model's; ValueError where there is none."""
+    g = slope(model, state.x, state.cache)
+    if g is None:
         raise ValueError(
             f"this kernel follows dU/dx, which the energy, a {type(model).__name__}, does not "
             "have; take noneq.RandomWalk, or noneq.BlockGibbs for discrete variables"
         )
-    return state.cache["g"]
+    return g
+
+
+def with_gradient(model: Energy, state: State) -> State:
+    """The state with its `gradient` in the cache, for whatever comes next."""
+    return state._replace(cache={**state.cache, "g": gradient(model, state)})
 
 
 @dataclass(frozen=True)

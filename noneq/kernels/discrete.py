@@ -14,8 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Adjustable, Info, State, Stepped, gradient, metropolis
-from noneq.spaces import ONE_HOT, Discrete, require
+from noneq.kernels.base import (
+    Adjustable,
+    Info,
+    State,
+    Stepped,
+    gradient,
+    metropolis,
+    with_gradient,
+)
+from noneq.spaces import ONE_HOT, Discrete, draw_state, require
 
 __all__ = ["DiscreteLangevin", "GibbsWithGradients"]
 
@@ -63,7 +71,7 @@ class _OneHot:
 
     @staticmethod
     def draw(x: Tensor, logits: Tensor, rng: torch.Generator) -> Tensor:
-        return nn.functional.one_hot(_choose(logits, rng), x.shape[-1]).to(x)
+        return nn.functional.one_hot(draw_state(logits, rng), x.shape[-1]).to(x)
 
     @staticmethod
     def log_norm(logits: Tensor) -> Tensor:
@@ -77,11 +85,6 @@ class _OneHot:
         undo = site * q + x.argmax(-1).reshape(len(x), -1).gather(1, site)
         y = x.flatten(1).scatter(1, undo, 0.0).scatter(1, which, 1.0)
         return y.view_as(x), undo
-
-
-def _choose(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """A draw from the softmax along the last dimension: the largest with Gumbel noise added."""
-    return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)
 
 
 def _sites(model: Energy, kernel: object) -> type[_Bits] | type[_OneHot]:
@@ -105,9 +108,10 @@ class GibbsWithGradients(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step: at most one site of every walker changes."""
         sites = _sites(model, self)
-        x, g = state.x, gradient(model, state)
+        state = with_gradient(model, state)
+        x, g = state.x, state.cache["g"]
         there = sites.gains(x, g).flatten(1).log_softmax(1)
-        which = _choose(there, rng)[:, None]
+        which = draw_state(there, rng)[:, None]
         y, undo = sites.change(x, which)
         u, cache = evaluate(model, y)
         new = State(y, u, cache, state.aux)
@@ -152,7 +156,8 @@ class DiscreteLangevin(Adjustable):
     ) -> tuple[State, Tensor, Info]:
         """One step."""
         sites = _sites(model, self)
-        x, g = state.x, gradient(model, state)
+        state = with_gradient(model, state)
+        x, g = state.x, state.cache["g"]
         logits = sites.logits(x, g, self.h)
         y = sites.draw(x, logits, rng)
         u, cache = evaluate(model, y)

@@ -50,8 +50,8 @@ class BlockGibbs(Stepped):
                 f"BlockGibbs draws from the model's conditionals, but {type(model).__name__} has "
                 "no gibbs(x, cache, rng); a GeometricPath of two models that have it has none of "
                 "its own: take a ParameterPath, noneq.GibbsWithGradients or "
-                "noneq.DiscreteLangevin"
+                "noneq.DiscreteLangevin, or give the model a path_from(base)"
             )
         y = model.gibbs(state.x, state.cache, rng)
-        u, cache = evaluate(model, y)
+        u, cache = evaluate(model, y, lean=True)
         return State(y, u, cache, state.aux), torch.zeros_like(u), {}

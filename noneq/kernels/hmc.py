@@ -21,7 +21,16 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import Adjustable, Info, State, gradient, metropolis, normal_like, walls
+from noneq.kernels.base import (
+    Adjustable,
+    Info,
+    State,
+    gradient,
+    metropolis,
+    normal_like,
+    walls,
+    with_gradient,
+)
 from noneq.spaces import Box, Real, require
 
 __all__ = ["HMC"]
@@ -97,6 +106,7 @@ class HMC(Adjustable):
     ) -> tuple[State, Tensor, Info]:
         """One move."""
         box = self._box(model)
+        state = with_gradient(model, state)
         v = self._refreshed(state.aux.get("v"), state.x, rng)
         new, end = self._trajectory(model, state, v, box)
         log_ratio = state.u - new.u + (_square(v) - _square(end)) / 2

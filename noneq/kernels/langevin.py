@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped, gradient, metropolis
+from noneq.kernels.base import Info, State, Stepped, metropolis, with_gradient
 from noneq.spaces import Box, Real, require
 
 __all__ = ["MALA", "ULA"]
@@ -38,7 +38,7 @@ def _propose(
     Vanden-Eijnden 2023 (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one
     evaluation a step.
     """
-    x, g = state.x, gradient(model, state)
+    x, g = state.x, state.cache["g"]
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
     d = torch.empty(x.shape, dtype=x.dtype, device=x.device)
@@ -86,6 +86,7 @@ class ULA(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step."""
         require(model, self, Real)
+        state = with_gradient(model, state)
         new, increment = _propose(model, state, rng, self.h, self.factor)
         return new, increment, {}
 
@@ -118,5 +119,6 @@ class MALA(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step."""
         require(model, self, Real, Box)
+        state = with_gradient(model, state)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)
         return metropolis(state, new, log_ratio, rng)

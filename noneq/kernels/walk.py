@@ -50,5 +50,5 @@ class RandomWalk(Stepped):
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
         if box is not None:
             y, _ = box.fold(y)
-        u, cache = evaluate(model, y)
+        u, cache = evaluate(model, y, lean=True)
         return metropolis(state, State(y, u, cache, state.aux), state.u - u, rng)

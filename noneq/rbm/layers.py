@@ -1,0 +1,177 @@
+r"""Visible layers: what bits, numbers and one-hot sites do differently in a Boltzmann machine.
+
+A layer is the energy A(v) of its units alone, of flat rows v (B, d). Hidden units push on it with
+a linear term: ``exp(-A(v) + v.push)`` is a layer of the same kind, whose linear parameter is
+``field + push`` in place of ``field``. So conditional distributions and sums over all v have one
+argument, the field that acts (B, d).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot, softplus
+
+from noneq.spaces import draw_bits, draw_state
+
+__all__ = ["Bits", "Layer", "Normals", "Sites", "bits"]
+
+
+def bits(k: Tensor, units: int) -> Tensor:
+    """The binary digits of numbers k (B,): (B, units) of 0 and 1."""
+    return (k[:, None] >> torch.arange(units, device=k.device)) & 1
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Independent visible units; those here have nothing but a field, ``A(v) = -field.v``.
+
+    Arguments:
+        field: (d,), the linear parameter.
+    """
+
+    field: Tensor
+
+    @property
+    def log_states(self) -> float:
+        """Log of the number of states, inf where they are not finitely many."""
+        raise NotImplementedError
+
+    def energy(self, v: Tensor) -> Tensor:
+        """A (B,)."""
+        return -(v @ self.field)
+
+    def slope(self, v: Tensor) -> Tensor:
+        """dA/dv (B, d)."""
+        return -self.field.expand_as(v)
+
+    def mean(self) -> Tensor:
+        """Of v, where nothing pushes (d,)."""
+        raise NotImplementedError
+
+    def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
+        """v (B, d) where the fields (B, d) act."""
+        raise NotImplementedError
+
+    def log_sum(self, field: Tensor) -> Tensor:
+        """Log of the sum or integral of ``exp(-A(v) + v.push)``, ``push = field - self.field``."""
+        raise NotImplementedError
+
+    def states(self, k: Tensor) -> Tensor:
+        """The states of the numbers k (B,)."""
+        raise NotImplementedError
+
+    def mixed(self, other: Self, beta: float) -> Self:
+        """The layer of energy ``(1 - beta) A + beta A_other``, but for a constant."""
+        return replace(self, field=torch.lerp(self.field, other.field, beta))
+
+    def double(self) -> Self:
+        """In float64."""
+        return replace(self, field=self.field.double())
+
+
+@dataclass(frozen=True)
+class Bits(Layer):
+    """Units of 0 and 1."""
+
+    @property
+    def log_states(self) -> float:
+        """``d log 2``."""
+        return len(self.field) * math.log(2)
+
+    def mean(self) -> Tensor:
+        """``sigmoid(field)``."""
+        return self.field.sigmoid()
+
+    def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
+        """Bits of these logits."""
+        return draw_bits(field, rng)
+
+    def log_sum(self, field: Tensor) -> Tensor:
+        """``sum_i softplus(field_i)``."""
+        return softplus(field).sum(1)
+
+    def states(self, k: Tensor) -> Tensor:
+        """Binary digits."""
+        return bits(k, len(self.field)).to(self.field)
+
+
+@dataclass(frozen=True)
+class Sites(Layer):
+    """One-hot sites of q states, one after the other."""
+
+    q: int
+
+    @property
+    def log_states(self) -> float:
+        """``(d / q) log q``."""
+        return len(self.field) // self.q * math.log(self.q)
+
+    def mean(self) -> Tensor:
+        """The softmax of every site."""
+        return self._sites(self.field).softmax(-1).flatten()
+
+    def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
+        """A state of every site, of these logits."""
+        state = draw_state(self._sites(field), rng)
+        return one_hot(state, self.q).flatten(1).to(field)
+
+    def log_sum(self, field: Tensor) -> Tensor:
+        """``sum_sites logsumexp_a field_a``."""
+        return self._sites(field).logsumexp(-1).sum(1)
+
+    def states(self, k: Tensor) -> Tensor:
+        """Digits of base q."""
+        places = self.q ** torch.arange(len(self.field) // self.q, device=k.device)
+        return one_hot(k[:, None] // places % self.q, self.q).flatten(1).to(self.field)
+
+    def _sites(self, field: Tensor) -> Tensor:
+        return field.view(*field.shape[:-1], -1, self.q)
+
+
+@dataclass(frozen=True)
+class Normals(Layer):
+    """Numbers: ``A(v) = sum_i precision_i (v_i - m_i)^2 / 2``, ``field = precision m``."""
+
+    precision: Tensor
+
+    @property
+    def log_states(self) -> float:
+        """There is no end of them."""
+        return math.inf
+
+    def energy(self, v: Tensor) -> Tensor:
+        """A (B,)."""
+        return (v - self.mean()).square() @ self.precision / 2
+
+    def slope(self, v: Tensor) -> Tensor:
+        """``precision (v - m)``."""
+        return (v - self.mean()) * self.precision
+
+    def mean(self) -> Tensor:
+        """``field / precision``."""
+        return self.field / self.precision
+
+    def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
+        """Normal, mean ``field / precision`` and variance ``1 / precision``."""
+        xi = torch.randn(field.shape, generator=rng, dtype=field.dtype, device=field.device)
+        return torch.addcdiv(xi.mul_(self.precision.rsqrt()), field, self.precision)
+
+    def log_sum(self, field: Tensor) -> Tensor:
+        """``sum_i [(field_i^2 - own_i^2) / precision_i + log(2 pi / precision_i)] / 2``."""
+        # a difference of two squares, as a product: nothing is lost far from the origin
+        gain = (field - self.field) * (field + self.field) / self.precision
+        return (gain + (2 * math.pi / self.precision).log()).sum(1) / 2
+
+    def mixed(self, other: Self, beta: float) -> Self:
+        """Fields and precisions mixed."""
+        precision = torch.lerp(self.precision, other.precision, beta)
+        return replace(super().mixed(other, beta), precision=precision)
+
+    def double(self) -> Self:
+        """In float64."""
+        return replace(super().double(), precision=self.precision.double())

@@ -1,0 +1,96 @@
+r"""The algebra of a restricted Boltzmann machine, whatever its visible layer.
+
+Visible v with the energy A(v) of `noneq.rbm.layers`, hidden h in {0, 1}^m, joint energy
+``A(v) - c.h - strength v.W h``. Summed over h it is the free energy
+
+    ``U(v) = A(v) - sum_j softplus(pre_j)``,  ``pre = c + strength v W``,
+
+with the same Z. Given v the hidden units are independent bits of logits ``pre``; given h the layer
+has the field ``field + strength W h``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from noneq.rbm.layers import Layer, bits
+from noneq.spaces import draw_bits
+
+__all__ = ["MOST", "Machine"]
+
+MOST = 20  # units, of two states each, that can be summed over
+AT_ONCE = 2**14  # states
+
+
+class Machine(NamedTuple):
+    """Numbers that define a machine, as they act; rows v are flat, (B, d).
+
+    Attributes:
+        layer: the visible units.
+        w: W (d, m).
+        c: (m,) fields of the hidden units.
+        strength: of the coupling.
+    """
+
+    layer: Layer
+    w: Tensor
+    c: Tensor
+    strength: float = 1.0
+
+    def pre(self, v: Tensor) -> Tensor:
+        """Logits of the hidden units (B, m)."""
+        return torch.addmm(self.c, v, self.w, alpha=self.strength)
+
+    def energy(self, v: Tensor, pre: Tensor) -> Tensor:
+        """U (B,)."""
+        return self.layer.energy(v) - softplus(pre).sum(1)
+
+    def slope(self, v: Tensor, pre: Tensor) -> Tensor:
+        """dU/dv (B, d): ``dA/dv - strength W sigmoid(pre)``."""
+        return torch.addmm(self.layer.slope(v), pre.sigmoid(), self.w.T, alpha=-self.strength)
+
+    def fields(self, h: Tensor) -> Tensor:
+        """Of the visible units given h (B, m): (B, d)."""
+        return torch.addmm(self.layer.field, h, self.w.T, alpha=self.strength)
+
+    def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:
+        """Hidden units of the logits ``pre``, then visible ones given them (B, d)."""
+        return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
+
+    def log_z(self) -> float:
+        """Exact, by summing over the states of one layer, in float64.
+
+        Raises ValueError where both layers have more than 2^20 states.
+        """
+        return float(self._log_p()[0].logsumexp(0))
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, d), where `log_z` can be summed."""
+        log_p, hidden = self._log_p()
+        k = torch.multinomial(log_p.softmax(0), n, replacement=True, generator=rng)
+        if hidden:
+            return self.layer.draw(self.fields(bits(k, len(self.c)).to(self.c)), rng)
+        return self.layer.states(k)
+
+    def _log_p(self) -> tuple[Tensor, bool]:
+        """log of the unnormalised mass of each state of a layer; whether it is the hidden one."""
+        exact = Machine(self.layer.double(), self.w.double(), self.c.double(), self.strength)
+        units, hidden = len(self.c), len(self.c) * math.log(2) <= self.layer.log_states
+        count = units if hidden else self.layer.log_states / math.log(2)
+        if count > MOST + 1e-9:
+            raise ValueError(
+                f"the smaller layer has {count:.4g} units: 2^{count:.4g} states are too many to "
+                f"sum over ({MOST} units can be); take noneq.log_z, which anneals"
+            )
+        states = torch.arange(round(2**count), device=self.w.device)
+        numbers = torch.split(states, AT_ONCE)
+        if hidden:
+            h = (bits(k, units).to(exact.c) for k in numbers)
+            return torch.cat([p @ exact.c + exact.layer.log_sum(exact.fields(p)) for p in h]), True
+        v = (exact.layer.states(k) for k in numbers)
+        return torch.cat([-exact.energy(p, exact.pre(p)) for p in v]), False
