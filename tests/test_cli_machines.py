@@ -9,6 +9,7 @@ from test_cli import QUICK, refused, rows
 
 import noneq
 from noneq.cli import main
+from noneq.models import groups
 from noneq.run import Run
 
 
@@ -91,3 +92,12 @@ def test_what_a_machine_cannot_take(data, bits, tmp_path, capsys):
     np.save(tmp_path / "grey.npy", np.full((3, 12), 0.4))
     told = refused(["score", run, tmp_path / "grey.npy"], capsys)
     assert "not made of 0 and 1" in told
+
+
+def test_only_the_weights_of_a_machine_decay():
+    machine = noneq.BernoulliRBM(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+    weights, biases = groups(machine, 0.3)
+    assert [p is machine.w for p in weights["params"]] == [True]
+    assert weights["weight_decay"] == 0.3
+    assert {id(p) for p in biases["params"]} == {id(machine.b), id(machine.c)}
+    assert biases["weight_decay"] == 0.0
