@@ -48,6 +48,7 @@ LAYERS = {
     "models": 5,
     "guard": 0,
     "session": 7,
+    "estimators": 7,
     "metrics": 8,
     "run": 9,
     "verdict": 10,
