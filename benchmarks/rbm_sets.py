@@ -88,13 +88,13 @@ def fifty(seed: int = 0, spread: Spread = "even", rows: int = 4_000) -> Bits:
     return Bits(f"50 bits, {spread}", train, fresh, law.log_prob)
 
 
-def far_clusters(seed: int = 0, mass: float = 0.8, noise: float = 0.05) -> Bits:
-    """50 bits from a random pattern (4 of 5 rows) and its complement, 5 % of the bits flipped.
+def far_clusters(seed: int = 0, mass: float = 0.8, noise: float = 0.05, *, bits: int = 50) -> Bits:
+    """Bits from a random pattern (4 of 5 rows) and its complement, 5 % of the bits flipped.
 
-    45 bits lie between the two, so that no chain of the learned model crosses.
+    Nine tenths of the bits lie between the two: no chain of the learned model crosses 45 bits.
     """
     rng = torch.Generator().manual_seed(seed)
-    pattern = (torch.rand(50, generator=rng) < 0.5).double()
+    pattern = (torch.rand(bits, generator=rng) < 0.5).double()
     p = torch.stack([pattern, 1 - pattern]) * (1 - 2 * noise) + noise
     law = Mixture(torch.tensor([mass, 1 - mass], dtype=torch.float64), p)
     train, fresh = law.sample(4_000, rng), law.sample(20_000, rng)

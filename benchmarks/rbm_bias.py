@@ -1,0 +1,98 @@
+"""The bias of contrastive divergence on machines that can be enumerated, and what it costs.
+
+gradient    every sampler along the same recorded courses (benchmarks/bias_walks.py), PCD's drift
+            predicted by theory (benchmarks/bias_law.py)
+training    the factorial table: weights x trust region x start (benchmarks/bias_training.py)
+
+Each part is recorded in benchmarks/results/rbm_bias_PART.json; what was found is in
+docs/rbm_bias.md.
+
+    python -m benchmarks.rbm_bias               all parts, then the tables and figures
+    python -m benchmarks.rbm_bias gradient      one part
+    python -m benchmarks.rbm_bias report        tables and figures from what is recorded
+    python -m benchmarks.rbm_bias --quick       shorter, smaller; writes nothing
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+import tyro
+from rich.progress import track
+
+from benchmarks.bias_course import COURSES, recorded
+from benchmarks.bias_law import response
+from benchmarks.bias_walks import SAMPLERS, walk
+from benchmarks.common import record
+
+POPULATIONS, ROWS = 64, 64
+LAW: tuple[int, ...] = (1, 10)  # sweeps of the chains whose law is predicted
+Part = Literal["all", "gradient", "report"]
+
+
+def gradient(quick: bool = False) -> dict[str, Any]:
+    """Every sampler on every course, and the law of persistent chains on the smallest."""
+    populations, updates = (8, 40) if quick else (POPULATIONS, 240)
+    rows, began = [], time.process_time()
+    for name in COURSES:
+        if quick and name == "digits":
+            continue
+        course = recorded(name, updates=updates)
+        for who in track(SAMPLERS, name, transient=True):
+            start = time.process_time()
+            found = walk(course, who, populations, ROWS)
+            rows.append(
+                {
+                    "course": name,
+                    **asdict(who),
+                    "cost": who.cost,
+                    "updates": list(course.truths),
+                    "errors": [asdict(j) for j in found],
+                    "seconds": time.process_time() - start,
+                }
+            )
+        if name == "far 14":
+            predicted = response(course, LAW)
+            unit = {t: course.truths[t].floor / ROWS for t in course.truths}
+            law = [
+                {
+                    "sweeps": k,
+                    "updates": list(predicted),
+                    "exact": [
+                        float(r[i].exact.square().sum()) / unit[t] for t, r in predicted.items()
+                    ],
+                    "linear": [
+                        float(r[i].linear.square().sum()) / unit[t] for t, r in predicted.items()
+                    ],
+                    "memory": [r[i].memory for r in predicted.values()],
+                }
+                for i, k in enumerate(LAW)
+            ]
+    return {"samplers": rows, "law": law, "rows": ROWS, "seconds": time.process_time() - began}
+
+
+def main(part: tyro.conf.Positional[Part] = "all", quick: bool = False, threads: int = 1) -> None:
+    """Run, record and report.
+
+    Args:
+        part: one of them, or all.
+        quick: shorter and smaller; writes nothing.
+        threads: of torch.
+    """
+    torch.set_num_threads(threads)
+    for name, run in {"gradient": gradient}.items():
+        if part in ("all", name):
+            found = run(quick)
+            if not quick:
+                print(f"recorded in {record(f'rbm_bias_{name}', found)}")
+    if not quick:
+        from benchmarks.bias_report import report
+
+        report()
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
