@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from noneq.energies import Cache, Solvable
+from noneq.products import product
 from noneq.rbm.layers import Layer
-from noneq.rbm.machine import Machine
+from noneq.rbm.machine import Machine, log_sum
 from noneq.spaces import space_of
 
 __all__ = ["MachinePath"]
@@ -83,9 +84,9 @@ class _OnPath:
         else:
             v = x.flatten(1)
             a0, a1 = (layer.energy(v) for layer in self.path.layers)
-            cache = {"a0": a0 + self.path.offset, "a1": a1, "vw": v @ self.path.w}
+            cache = {"a0": a0 + self.path.offset, "a1": a1, "vw": product(v, self.path.w)}
         a = torch.lerp(cache["a0"], cache["a1"], self.beta)
-        return a - softplus(self._pre(cache)).sum(1), cache
+        return a - log_sum(self._pre(cache)), cache
 
     @torch.no_grad()
     def gradient(self, x: Tensor, cache: Cache) -> Tensor:
