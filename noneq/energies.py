@@ -23,7 +23,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from noneq.spaces import REAL, Box, Discrete, Real, Space, space_of
+from noneq.spaces import CACHED, REAL, Box, Discrete, Real, Space, space_of
 
 __all__ = [
     "Cache",
@@ -187,11 +187,20 @@ def fingerprint(model: object) -> Tensor | None:
     for k, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
-        mixed = bits * _places(len(bits), bits.dtype, bits.device)
-        mixed = (mixed ^ (mixed >> 15)) * 739982445  # not linear: no two changes cancel by design
-        total = total + k * (mixed ^ (mixed >> 12)).sum(dtype=bits.dtype).to(total)
+        total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
     floats = [v for m in model.modules() for v in vars(m).values() if type(v) is float and v == v]
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+
+
+def _mixed(bits: Tensor, places: Tensor) -> Tensor:
+    """A hash of integers and where they are, of their type."""
+    if bits.device.type == "cpu" and len(bits) > CACHED:
+        both = zip(torch.split(bits, CACHED), torch.split(places, CACHED), strict=True)
+        return torch.stack([_mixed(*part) for part in both]).sum(dtype=bits.dtype)
+    # not linear, so that no two changes cancel by design
+    mixed = bits * places
+    mixed.bitwise_xor_(mixed >> 15).mul_(739982445)
+    return mixed.bitwise_xor_(mixed >> 12).sum(dtype=bits.dtype)
 
 
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -7,7 +7,7 @@ BUILDING, COMPOSE = "kernels/building.py", "kernels/compose.py"
 WALK, DISCRETE, GIBBS = "kernels/walk.py", "kernels/discrete.py", "kernels/gibbs.py"
 SPACES, ENERGIES, LAYERS = "spaces.py", "energies.py", "rbm/layers.py"
 MACHINE, WAY, TRAINED = "rbm/machine.py", "rbm/path.py", "rbm/rbm.py"
-INDEPENDENT, PATHS = "independent.py", "paths.py"
+INDEPENDENT, PATHS, PRODUCTS = "independent.py", "paths.py", "products.py"
 
 RATIO = ("test_kernel_weights.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
 CONTRACT = ("test_kernel_contract.py::test_contract",)
@@ -33,6 +33,10 @@ WHERE = ("test_spaces.py::test_an_energy_of_energies_lives_where_they_do",)
 SUMS = ("test_rbm.py::test_the_free_energy_is_the_sum_over_hidden_units",)
 LOG_Z = ("test_rbm.py::test_log_z_is_the_sum_over_all_states",)
 INTEGRAL = ("test_rbm.py::test_log_z_of_numbers_is_an_integral",)
+OVERFLOW = ("test_rbm.py::test_hidden_units_are_summed_over_without_overflow",)
+ENGINES = ("test_products.py::test_every_engine_is_right_to_rounding",)
+DRAWN = ("test_spaces.py::test_many_bits_have_their_probabilities_and_are_independent",)
+CERTAIN = ("test_spaces.py::test_certain_bits_are_certain_and_nearly_certain_ones_are_not",)
 EVALUATED = ("test_rbm.py::test_its_own_evaluation_is_that_of_its_formula",)
 SWEPT = ("test_rbm.py::test_block_gibbs_draws_from_the_exact_conditionals",)
 NUMBERS = ("test_rbm.py::test_block_gibbs_of_numbers_draws_a_mixture_of_normals",)
@@ -231,13 +235,35 @@ KERNELS = (
      "sites.gains(y, gradient(model, new))", "sites.gains(y, g)", MATRIX),
     ("BlockGibbs: takes stale states", GIBBS, "fresh = True", "fresh = False", FRESH),
     # -- machines
-    ("RBM: gradient's sign", MACHINE, "alpha=-self.strength", "alpha=self.strength", EVALUATED),
+    ("RBM: gradient's sign", MACHINE, "scale=-self.strength", "scale=self.strength", EVALUATED),
     ("RBM: hidden units left out of the energy", MACHINE,
-     "self.layer.energy(v) - softplus(pre).sum(1)", "self.layer.energy(v)", SUMS),
-    ("RBM: hidden biases left out", MACHINE, "torch.addmm(self.c, v, self.w",
-     "torch.addmm(0 * self.c, v, self.w", SUMS),
-    ("RBM: visible units without their biases", MACHINE, "torch.addmm(self.layer.field, h,",
-     "torch.addmm(0 * self.layer.field, h,", SWEPT),
+     "self.layer.energy(v) - log_sum(pre)", "self.layer.energy(v)", SUMS),
+    ("RBM: exp of large logits", MACHINE, "LARGE = 80.0", "LARGE = 90.0", OVERFLOW),
+    ("RBM: large logits cut off", MACHINE, "torch.maximum(logs, part, out=logs)",
+     "logs", OVERFLOW),
+    ("RBM: hidden units without their off states", MACHINE, ".exp_().add_(1).log_()",
+     ".exp_().log_()", OVERFLOW),
+    ("products: OpenBLAS without the scale", PRODUCTS, "xw if scale == 1 else xw * scale", "xw",
+     ENGINES),
+    ("products: an engine where a graph is wanted", PRODUCTS, "if fits and not graph", "if fits",
+     ("test_products.py::test_where_a_graph_is_asked_for_there_is_one",)),
+    ("products: a scaled bias", PRODUCTS, "torch.addmm(bias, x, w, alpha=scale)",
+     "torch.addmm(bias, x, w, alpha=scale, beta=scale)", ENGINES),
+    ("products: oneDNN's turned weights", PRODUCTS, "w.detach().T, None", "w.detach(), None",
+     ENGINES),
+    ("many bits: wrong sign", SPACES, ".gt_(torch.from_numpy", ".lt_(torch.from_numpy", DRAWN),
+    ("many bits: numbers below 0", SPACES, ".view(np.uint32)", ".view(np.int32)", DRAWN),
+    ("many bits: nothing is certain", SPACES, "2.0**-32 * (1 - 2.0**-24)", "2.0**-32", CERTAIN),
+    ("many bits: too much is certain", SPACES, "(1 - 2.0**-24)", "(1 - 2.0**-18)", CERTAIN),
+    ("many bits: one stream for all", SPACES, "(-(2**63), None, generator=self.rng)",
+     "(-(2**63), None, generator=torch.Generator())",
+     ("test_spaces.py::test_bits_follow_from_the_generator_alone",)),
+    ("many bits: halves of a word alike", SPACES, "words.view(np.uint32)[: len(part)]",
+     "words.view(np.uint32)[0::2].repeat(2)[: len(part)]", DRAWN),
+    ("RBM: hidden biases left out", MACHINE, "product(v, self.w, self.c,",
+     "product(v, self.w, 0 * self.c,", SUMS),
+    ("RBM: visible units without their biases", MACHINE, "self.w.T, self.layer.field,",
+     "self.w.T, 0 * self.layer.field,", SWEPT),
     ("RBM: hidden units given the wrong sign", MACHINE, "draw_bits(pre, rng)",
      "draw_bits(-pre, rng)", SWEPT),
     ("RBM: hidden means instead of draws", MACHINE, "draw_bits(pre, rng)", "pre.sigmoid()", SWEPT),
@@ -319,7 +345,7 @@ KERNELS = (
     ("Bernoulli: energy's sign", INDEPENDENT, "class Categorical(nn.Module):",
      "Bernoulli.forward = lambda self, x: (x * self.logits).flatten(1).sum(1)\n\n\n"
      "class Categorical(nn.Module):", SUMMED),
-    ("bits: samples of the wrong sign", SPACES, "u.lt_(", "u.gt_(", SITES),
+    ("bits: samples of the wrong sign", SPACES, "p.gt_(u)", "p.lt_(u)", SITES),
     ("Bernoulli: log Z", INDEPENDENT, "nn.functional.softplus(self.logits.double()).sum()",
      "self.logits.double().exp().sum()", SUMMED),
     ("Bernoulli: certainty", INDEPENDENT, "(x.double().sum(0) + 0.5) / (len(x) + 1)",

@@ -266,7 +266,7 @@ MUTANTS = (
     Mutant("path: one mark for all", ENERGIES, "-1 - next(_paths)", "-1",
            ("test_smc.py::test_a_new_path_after_an_update_is_not_taken_for_the_old_one",)),
     Mutant("fingerprint: places forgotten", ENERGIES,
-           "mixed = bits * _places(len(bits), bits.dtype, bits.device)", "mixed = bits", CHANGE),
+           "mixed = bits * places", "mixed = bits.clone()", CHANGE),
     Mutant("wall: 0 x inf at infinite temperature", ENERGIES,
            "0.0 * u.nan_to_num(nan=0.0, posinf=0.0)", "0.0 * u",
            ("test_energies.py::test_infinite_temperature_of_a_hard_wall",

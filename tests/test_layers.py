@@ -16,6 +16,7 @@ LAYERS = {
     "covariance": 0,
     "weights": 0,
     "spaces": 0,
+    "products": 0,
     "figures": 0,
     "adaptation": 1,
     "energies": 1,

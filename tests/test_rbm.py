@@ -19,7 +19,7 @@ from noneq import (
     check_energy,
     evaluate,
 )
-from noneq.rbm.machine import MOST
+from noneq.rbm.machine import MOST, log_sum
 
 
 def centred_bits(d=4, m=3, seed=7):
@@ -296,6 +296,23 @@ def test_a_machine_from_numbers_starts_at_its_visible_units(make, kind):
     if kind is Gaussian:
         expected = ((x - model.b).square() / model.log_var.exp()).sum(1) / 2
     torch.testing.assert_close(model.base(x), expected.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_hidden_units_are_summed_over_without_overflow(dtype):
+    # several parts; logits as large as a diverging machine's
+    eps, zero = torch.finfo(dtype).eps, torch.zeros((), dtype=torch.float64)
+    pre = 60 * torch.randn(700, 300, generator=seeded(8), dtype=dtype)
+    pre[0, :4] = torch.tensor([1e4, -1e4, 79.5, 80.5])
+    exact = torch.logaddexp(pre.double(), zero).sum(1)
+    torch.testing.assert_close(log_sum(pre).double(), exact, rtol=4 * eps, atol=0)
+    with_graph = log_sum(pre.requires_grad_()).detach().double()  # torch's softplus is cut at 20
+    torch.testing.assert_close(with_graph, exact, rtol=4e-7, atol=0)
+    small = torch.linspace(-18, 3, 50, dtype=dtype)[:, None]
+    exact = torch.logaddexp(small.double(), zero)[:, 0]
+    torch.testing.assert_close(log_sum(small).double(), exact, rtol=0, atol=2 * eps)
+    assert log_sum(torch.tensor([[math.inf, 0.0]])).tolist() == [math.inf]
+    assert log_sum(torch.tensor([[math.nan, 0.0]])).isnan().all()
 
 
 # -- cost
