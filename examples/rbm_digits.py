@@ -3,7 +3,8 @@
 The setting of scikit-learn's own example: 8 x 8 digits, each also moved by a pixel in the four
 directions (8,985 rows, pixels scaled to [0, 1]), a fifth held out, logistic regression with C =
 6000 on the probabilities of the hidden units. 100 of them, ten passes of PCD there; noneq's six
-passes and tau = 0.6 were chosen on a fifth of the training rows. Only noneq knows the log-likelihood.
+passes and tau = 0.6 were chosen on a fifth of the training rows. Only noneq knows the
+log-likelihood.
 
     python examples/rbm_digits.py           100 hidden units, three splits: half a minute
     python examples/rbm_digits.py 256       the default number of either class
