@@ -10,10 +10,10 @@ scikit-learn     its BernoulliRBM: PCD-1, as many chains as rows of a batch
 rbms             PCD of the package of that name, its own update
 ================ ============================================================================
 
-Every contender has four trials of a fifth of the time, judged by the validation rows; the winner is
-trained for the whole time, the first weights from another seed. Whatever trained them, the numbers
-(W, b, c) are scored alike: `noneq.log_z` from both sides, block Gibbs along the path of machines
-from the pixels' means; the larger side counts.
+Every contender has four trials of a fifth of the time, judged by the validation rows; the winner
+is trained for the whole time, the first weights from another seed. Whatever trained them, the
+numbers (W, b, c) are scored alike: `noneq.log_z` from both sides, block Gibbs along the path of
+machines from the pixels' means; the larger side counts.
 
     pip install -c constraints.txt -e .[rbm]
     python -m benchmarks.rbm_mnist --data mnist10k.npz          about an hour and a half
