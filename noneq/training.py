@@ -179,7 +179,8 @@ def train(
     Arguments:
         energy: with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the walkers
             start there or are renewed.
-        data: rows (M, *shape).
+        data: rows (M, *shape), read anew for every batch: what is written into them meanwhile
+            counts.
         settings: see `Settings`.
         optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
         kernel: one move; default MALA preconditioned by the base's covariance, discrete Langevin,
