@@ -115,7 +115,9 @@ def bars_and_stripes(seed: int = 0, side: int = 4) -> Bits:
 
     def log_prob(v: Tensor) -> Tensor:
         square = v.view(-1, side, side)
-        ways = sum((square == line).flatten(1).all(1) for line in (square[:, :1], square[:, :, :1]))
+        ways = sum(
+            (square == line).flatten(1).all(1) for line in (square[:, :1], square[:, :, :1])
+        )
         return (torch.as_tensor(ways).double() / 2 ** (side + 1)).log()
 
     return Bits("bars and stripes", sample(4_000), sample(20_000), log_prob)

@@ -3,40 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from noneq.checkpoint import load_tensors, save_tensors
-from noneq.covariance import Cholesky, Diagonal, Factor, LowRank
+from noneq.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.data import add_noise
 from noneq.energies import Tilted
 from noneq.gaussians import Gaussian, local_covariance
-from noneq.kernels import HMC, MALA, Kernel
+from noneq.kernels import HMC, MALA, BlockGibbs, Kernel
 from noneq.nets import MLP, ConvNet, ResNet
 from noneq.paths import path_to
+from noneq.rbm import BernoulliRBM, GaussianRBM
 from noneq.recipe import Recipe
 from noneq.schedules import Schedule
 from noneq.smc import pilot
 
-__all__ = ["Move", "build", "ladder", "load_model", "network", "save_model"]
+__all__ = [
+    "Model",
+    "Move",
+    "at_step",
+    "build",
+    "groups",
+    "ladder",
+    "load_model",
+    "network",
+    "save_model",
+]
 
-Move: TypeAlias = MALA | HMC
+Model: TypeAlias = Tilted | BernoulliRBM | GaussianRBM
+Move: TypeAlias = MALA | HMC | BlockGibbs
 _OWN = "preconditioner."
 
 
-def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Tilted, Move]:
+def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Model, Move]:
     """The energy before the first update, on the data's device, and one move for its walkers.
 
-    Moves are as long as a mode is wide, not as the data are: the preconditioner is the pooled
-    covariance of clusters.
+    A network's moves are as long as a mode is wide, not as the data are: the preconditioner is the
+    pooled covariance of clusters. A machine's are block Gibbs.
 
     Arguments:
         recipe: the choices.
         train: rows (M, *shape) that the base and the preconditioner are fitted to.
         seed: of the network's first parameters and of the clusters.
     """
+    if recipe.model != "network":
+        rng = torch.Generator(train.device).manual_seed(seed)
+        rows = add_noise(train, recipe.noise, rng)
+        machine = BernoulliRBM if recipe.model == "rbm" else GaussianRBM
+        return machine.from_data(rows, recipe.hidden, rng), BlockGibbs()
     base = Gaussian.fit(train, recipe.base, noise=recipe.noise)
     factor: Factor = base.factor
     if recipe.clusters > len(train):
@@ -45,6 +64,14 @@ def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Tilted, Move]:
         factor = local_covariance(train, recipe.clusters, noise=recipe.noise, seed=seed)
     energy = Tilted(base, network(recipe, train.shape[1:], seed)).to(train.device)
     return energy, _kernel(recipe, factor)
+
+
+def groups(energy: Model, decay: float) -> list[dict[str, Any]]:
+    """The parameters as an optimiser takes them; a machine's biases are free of weight decay."""
+    if isinstance(energy, Tilted):
+        return [{"params": list(energy.net.parameters()), "weight_decay": decay}]
+    rest = [p for p in energy.parameters() if p is not energy.w]
+    return [{"params": [energy.w], "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
 
 
 def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
@@ -63,13 +90,20 @@ def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
 
 
 def _kernel(recipe: Recipe, factor: Factor) -> Move:
+    if recipe.model != "network":
+        return BlockGibbs()
     if recipe.leaps == 1:
         return MALA(recipe.step_size, factor)
     return HMC(recipe.step_size, factor, recipe.leaps)
 
 
+def at_step(kernel: Move, h: float) -> Move:
+    """The kernel with that step size, if it has one."""
+    return kernel if isinstance(kernel, BlockGibbs) else replace(kernel, h=h)
+
+
 def ladder(
-    recipe: Recipe, energy: Tilted, kernel: Kernel, rng: torch.Generator, temperatures: int = 0
+    recipe: Recipe, energy: Model, kernel: Kernel, rng: torch.Generator, temperatures: int = 0
 ) -> int | Schedule:
     """The annealing of log Z and of samples, as `noneq.log_z` takes it.
 
@@ -86,11 +120,11 @@ def ladder(
     return pilot(path_to(energy, energy.base), kernel, rng).resized(steps)
 
 
-def save_model(path: Path, energy: Tilted, kernel: Move, recipe: Recipe) -> None:
+def save_model(path: Path, energy: Model, kernel: Move, recipe: Recipe) -> None:
     """Write the energy's parameters and buffers, and its walkers' preconditioner."""
     tensors = dict(energy.state_dict())
-    factor = kernel.factor
-    if recipe.clusters > 1:  # else it is the base's own
+    if recipe.clusters > 1:  # else the preconditioner is the base's own, or there is none
+        factor = getattr(kernel, "factor", None)
         assert isinstance(factor, Cholesky)
         tensors |= {_OWN + name: t for name, t in factor.state_dict().items()}
     save_tensors(path, tensors, format="noneq")
@@ -98,7 +132,7 @@ def save_model(path: Path, energy: Tilted, kernel: Move, recipe: Recipe) -> None
 
 def load_model(
     path: Path, recipe: Recipe, shape: Sequence[int], device: torch.device | str = "cpu"
-) -> tuple[Tilted, Move]:
+) -> tuple[Model, Move]:
     """What `save_model` wrote.
 
     Raises:
@@ -108,11 +142,10 @@ def load_model(
     tensors = load_tensors(path)
     own = {name[len(_OWN) :]: t for name, t in tensors.items() if name.startswith(_OWN)}
     rest = {name: t for name, t in tensors.items() if not name.startswith(_OWN)}
-    base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.base, shape, rest))
-    energy = Tilted(base, network(recipe, shape))
+    energy = _empty(recipe, shape, rest)
     try:
         energy.load_state_dict(rest)
-        factor: Factor = base.factor
+        factor: Factor = getattr(energy.base, "factor", None) or Identity()
         if recipe.clusters > 1:
             pooled = Cholesky(torch.eye(len(own["root"])))
             pooled.load_state_dict(own)
@@ -121,6 +154,16 @@ def load_model(
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path}: the parameters of another model ({reason})") from error
     return energy.to(device), _kernel(recipe, factor)
+
+
+def _empty(recipe: Recipe, shape: Sequence[int], tensors: dict[str, Tensor]) -> Model:
+    """A model of the right kind and shape, to be filled."""
+    b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.hidden)
+    if recipe.model == "rbm":
+        return BernoulliRBM(torch.zeros(b.numel(), recipe.hidden), b, c)
+    if recipe.model == "gaussian-rbm":
+        return GaussianRBM(torch.zeros(b.numel(), recipe.hidden), b, c, b)
+    return Tilted(Gaussian(b, _blank(recipe.base, shape, tensors)), network(recipe, shape))
 
 
 def _blank(

@@ -16,11 +16,18 @@ from noneq.settings import Settings
 __all__ = ["Recipe", "choose"]
 
 
+OF_MACHINES = ("hidden",)
+OF_NETWORKS = ("base", "clusters", "net", "width", "depth", "leaps", "step_size", "z_cycled")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Every choice of a run.
 
     Attributes:
+        model: network: a base plus an energy network; rbm: a restricted Boltzmann machine of bits;
+            gaussian-rbm: one of numbers.
+        hidden: units of a machine.
         noise: standard deviation of the Gaussian noise added to the data (scaled as they are
             trained on), afresh in every batch; what is learned is the density of the noisy data.
         base: covariance of the Gaussian that the energy starts from: full, diagonal or low-rank.
@@ -57,6 +64,8 @@ class Recipe:
         threads: of the processor; 0: as many as torch takes by itself.
     """
 
+    model: Literal["network", "rbm", "gaussian-rbm"] = "network"
+    hidden: int = 500
     noise: float = 0.0
     base: Literal["full", "diagonal", "low-rank"] = "full"
     clusters: int = 0
@@ -94,7 +103,7 @@ class Recipe:
         for name in ("tau_end", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
-        for name in ("width", "depth", "leaps", "z_temperatures"):
+        for name in ("hidden", "width", "depth", "leaps", "z_temperatures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         for name in ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau"):
@@ -127,6 +136,11 @@ class Recipe:
         """As a dictionary, for a file."""
         return asdict(self)
 
+    def relevant(self) -> dict[str, Any]:
+        """The choices that its model knows."""
+        idle = OF_MACHINES if self.model == "network" else OF_NETWORKS
+        return {name: value for name, value in asdict(self).items() if name not in idle}
+
 
 def choose(
     shape: Sequence[int],
@@ -149,6 +163,24 @@ def choose(
         TypeError: a change that is no field of `Recipe`.
         ValueError: a value out of range.
     """
+    known = {f.name for f in fields(Recipe)}
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
+    model = changes.get("model", "network")
+    idle = [
+        name for name in changes if name in (OF_MACHINES if model == "network" else OF_NETWORKS)
+    ]
+    if idle:
+        raise ValueError(f"{idle[0]} says nothing to --model {model}: leave it out")
+    if model == "network":
+        return replace(_network(shape, rows, kind, discrete), **changes)
+    return replace(_machine(shape, rows, model, discrete), **changes)
+
+
+def _network(
+    shape: Sequence[int], rows: int, kind: Literal["image", "table"], discrete: bool
+) -> Recipe:
     dim = math.prod(shape)
     choice = Recipe(
         base="full" if dim <= 2048 else "low-rank",
@@ -180,8 +212,21 @@ def choose(
                 z_cycled=False,
                 threads=0,
             )
-    known = {f.name for f in fields(Recipe)}
-    for name in changes:
-        if name not in known:
-            raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
-    return replace(choice, **changes)
+    return choice
+
+
+def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:
+    return Recipe(
+        model=model,
+        hidden=max(8, min(500, 2 * math.prod(shape), rows // 20)),
+        noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
+        base="diagonal",
+        walkers=1024,
+        held_out=256,
+        moves=4,
+        tau=0.1,
+        batch=min(512, rows),
+        lr=1e-2,
+        decay=1e-3,
+        z_cycled=False,
+    )

@@ -29,10 +29,9 @@ import torch
 from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.devices import usable
-from noneq.energies import Tilted
 from noneq.guard import check_vacant, locked
 from noneq.metrics import Metrics, line
-from noneq.models import Move, load_model, save_model
+from noneq.models import Model, Move, load_model, save_model
 from noneq.recipe import Recipe
 from noneq.session import Session
 from noneq.training import Record
@@ -168,7 +167,8 @@ class Run:
         """
         own = self.config["data"]
         source = source or own["source"]
-        data = load(source, **{key: own[key] for key in ("classes", "subset", "binary")})
+        chosen = {key: own[key] for key in ("classes", "subset", "binary")}
+        data = load(source, **chosen, bits=self.recipe.model == "rbm")
         if data.digest != own["digest"]:
             raise ValueError(
                 f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "
@@ -248,9 +248,15 @@ class Run:
             raise DivergedError(
                 f"{self.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
                 f"with half the speed ({error}). The last good state is kept. Try more moves "
-                "(--moves), more noise (--noise) or a smaller network (--width)"
+                f"(--moves), {self._smaller}"
             ) from error
         return back
+
+    @property
+    def _smaller(self) -> str:
+        if self.recipe.model == "network":
+            return "more noise (--noise) or a smaller network (--width)"
+        return "more walkers (--walkers) or fewer hidden units (--hidden)"
 
     def save(self, session: Session) -> None:
         """Checkpoint: the model to keep, and all that resuming needs."""
@@ -278,7 +284,7 @@ class Run:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
 
-    def model(self) -> tuple[Tilted, Move]:
+    def model(self) -> tuple[Model, Move]:
         """The model to keep, and one move for its walkers.
 
         Raises ValueError where its file is damaged, or of another model.

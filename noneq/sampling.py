@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from noneq import checkpoint
-from noneq.energies import Energy, Tilted, evaluate, full_precision
+from noneq.energies import Energy, evaluate, full_precision
 from noneq.kernels import with_momentum
-from noneq.models import Move, ladder
+from noneq.models import Model, Move, at_step, ladder
 from noneq.paths import path_to
 from noneq.run import Run
 from noneq.smc import Track, population, untracked
@@ -77,14 +76,14 @@ def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
 
 
 def _chains(
-    run: Run, energy: Tilted, kernel: Move, moves: int, rng: torch.Generator, track: Track
+    run: Run, energy: Model, kernel: Move, moves: int, rng: torch.Generator, track: Track
 ) -> Walkers:
     trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
     if trained is None:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
     saved = {**trained["walkers"], "current": False}  # they belong to the latest parameters
     walkers = Walkers.from_state_dict(saved, energy).reweight(energy)
-    kernel = replace(kernel, h=trained["step_size"])
+    kernel = at_step(kernel, trained["step_size"])
     for _ in track(range(moves), "moving"):
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
     return walkers

@@ -20,9 +20,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from noneq.checkpoint import moved
-from noneq.energies import Tilted
 from noneq.likelihood import mean_energy
-from noneq.models import Move, build
+from noneq.models import Model, Move, at_step, build, groups
 from noneq.recipe import Recipe
 from noneq.training import Record, Trained, train
 from noneq.trust import TrustRegion
@@ -106,8 +105,7 @@ class Session:
         self.data = data
         self.energy, self.kernel = build(recipe, data, seed)
         self._average = AveragedModel(self.energy, multi_avg_fn=self._lerp)
-        net = self.energy.net.parameters()
-        self.optimizer = torch.optim.AdamW(net, lr=recipe.lr, weight_decay=recipe.decay)
+        self.optimizer = torch.optim.AdamW(groups(self.energy, recipe.decay), lr=recipe.lr)
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.trained: Trained | None = None
         self.seconds = 0.0
@@ -123,10 +121,10 @@ class Session:
         torch._foreach_lerp_(average, now, 1 - decay)
 
     @property
-    def average(self) -> Tilted:
+    def average(self) -> Model:
         """The moving average of the energy."""
         model = self._average.module
-        assert isinstance(model, Tilted)
+        assert isinstance(model, Model)
         return model
 
     @property
@@ -216,17 +214,17 @@ class Session:
             saved["iteration"],
             Walkers.from_state_dict(saved["walkers"], self.energy),
             None if held is None else Walkers.from_state_dict(held, self.energy),
-            replace(self.kernel, h=saved["step_size"]),
+            at_step(self.kernel, saved["step_size"]),
             trust,
         )
 
 
-def _trained(trained: Trained, energy: Tilted) -> dict[str, Any]:
+def _trained(trained: Trained, energy: Model) -> dict[str, Any]:
     assert isinstance(trained.kernel, Move)
     return {
         "iteration": trained.iteration,
         "walkers": trained.walkers.state_dict(energy),
         "held_out": trained.held_out and trained.held_out.state_dict(energy),
-        "step_size": trained.kernel.h,
+        "step_size": getattr(trained.kernel, "h", math.nan),
         "trust": trained.trust and trained.trust.state_dict(),
     }

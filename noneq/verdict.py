@@ -22,6 +22,7 @@ from noneq.kernels import with_momentum
 from noneq.likelihood import log_z, mean_energy
 from noneq.metrics import finite
 from noneq.models import ladder
+from noneq.rbm import RBM
 from noneq.run import Run
 from noneq.smc import Track, untracked
 from noneq.support import Share
@@ -58,9 +59,10 @@ class Verdict:
         alarms: why the bracket may be wrong; empty if nothing rang.
         mass_away: share of the model's mass where there are no data, see `noneq.support`.
         nll: mean negative log-likelihood of the train, validation and test rows.
-        base: of the Gaussian base, whose log Z is exact, on the same rows with the same noise.
+        base: of the base, whose log Z is exact, on the same rows with the same noise.
         gain: base minus model on the test rows, paired.
         how: walkers, temperatures, equilibration and seed of the bracket.
+        origin: what the base is, for people.
     """
 
     mark: int
@@ -74,6 +76,7 @@ class Verdict:
     base: Mapping[str, Mean]
     gain: Mean
     how: Mapping[str, Any]
+    origin: str = "Gaussian base"
 
     @property
     def bracketed(self) -> bool:
@@ -91,9 +94,11 @@ class Verdict:
         said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.nll["validation"].value - self.nll["train"].value
         if gap > 0.1 * abs(self.gain.value) and gap > 3 * self.nll["validation"].stderr:
+            gaussian = self.origin == "Gaussian base"
+            other = "noise (--noise)" if gaussian else "fewer hidden units (--hidden)"
             said.append(
                 f"It knows its training rows {gap:.1f} nats better than the validation rows: more "
-                "rows, more weight decay (--decay) or noise (--noise) would help it generalise."
+                f"rows, more weight decay (--decay) or {other} would help it generalise."
             )
         away = self.mass_away
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
@@ -110,13 +115,13 @@ class Verdict:
         better = "better" if gain.value > 0 else "WORSE"
         if abs(gain.value) > 3 * gain.stderr:
             first = (
-                f"The model fits the test rows {better} than its Gaussian base by "
+                f"The model fits the test rows {better} than its {self.origin} by "
                 f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
             )
         else:
             first = (
-                "The model cannot be told from its Gaussian base: the gain is "
-                f"{gain} nats a row. Train longer, or the data are Gaussian."
+                f"The model cannot be told from its {self.origin}: the gain is {gain} nats a row. "
+                "Train longer, or there is no more to learn."
             )
         return [
             first,
@@ -207,6 +212,7 @@ def _verdict(
         base={name: Mean.of(rows) for name, rows in theirs.items()},
         gain=Mean.of(theirs["test"] - ours["test"]),
         how=how,
+        origin="independent base" if isinstance(energy, RBM) else "Gaussian base",
     )
 
 

@@ -31,7 +31,7 @@ def test_kind_and_shape_decide():
     assert choose((5,), 40, "table").batch <= 40
 
 
-@pytest.mark.parametrize("name", sorted(Recipe.__dataclass_fields__))
+@pytest.mark.parametrize("name", sorted({*Recipe.__dataclass_fields__} - {"model", "hidden"}))
 def test_every_choice_can_be_made_otherwise(name):
     was = choose((1, 8, 8), 1257, "image", discrete=True)
     value = getattr(was, name)
@@ -51,6 +51,19 @@ def test_every_choice_can_be_made_otherwise(name):
     assert getattr(changed, name) == other
     same = {k for k, v in was.plain().items() if changed.plain()[k] == v}
     assert set(was.plain()) - same == {name}
+
+
+def test_a_machine_has_choices_of_its_own():
+    bits = choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=7)
+    assert (bits.model, bits.hidden, bits.noise) == ("rbm", 7, 0.0)
+    assert choose((5,), 4000, "table", discrete=True, model="gaussian-rbm").noise > 0
+    assert "hidden" in bits.relevant()
+    assert "width" not in bits.relevant()
+    assert "hidden" not in choose((5,), 300, "table").relevant()
+    with pytest.raises(ValueError, match=r"^width says nothing to --model rbm"):
+        choose((5,), 300, "table", model="rbm", width=3)
+    with pytest.raises(ValueError, match=r"^hidden says nothing to --model network"):
+        choose((5,), 300, "table", hidden=3)
 
 
 def test_a_recipe_survives_a_file():

@@ -128,9 +128,15 @@ def test_nearest_rows_in_parts_are_the_same(monkeypatch):
 # -- as part of an audit ------------------------------------------------------------------------
 
 
-def audit(energy, data, **options):
+def audit(energy, data, temperatures=100, **options):
     return noneq.log_z(
-        energy, data=data, n=512, temperatures=100, equilibrate=30, rng=seeded(1), **options
+        energy,
+        data=data,
+        n=512,
+        temperatures=temperatures,
+        equilibrate=30,
+        rng=seeded(1),
+        **options,
     )
 
 
@@ -142,7 +148,9 @@ def test_an_audit_tells_the_mass_away_in_words():
     value, stderr, _ = z.mass_away
     said = f"mass where there are no data: {value:.2f} ± {stderr:.2f} (0.01 of a perfect model)"
     assert str(z).endswith(f"\n{said}")
-    z = audit(model, Gaussian(torch.zeros(3), Identity(0.9)).sample(600, seeded(2)))
+    # few walkers find the mode that the base misses: with fewer temperatures even the error is
+    # not known
+    z = audit(model, Gaussian(torch.zeros(3), Identity(0.9)).sample(600, seeded(2)), 400)
     assert abs(z.mass_away.value - 0.5) < 4 * z.mass_away.stderr
     assert z.mass_away.value > 0.2
     assert said not in str(z)

@@ -62,7 +62,7 @@ def _likelihoods(verdict: Verdict) -> None:
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
         ["", *verdict.nll],
         [
-            ["Gaussian base", *map(str, verdict.base.values())],
+            [verdict.origin[0].upper() + verdict.origin[1:], *map(str, verdict.base.values())],
             [model, *map(str, verdict.nll.values())],
         ],
     )

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import torch
 
+from noneq.checks import check_fit
 from noneq.commands.closing import close
 from noneq.console import say, training_bar
-from noneq.data import DataSet, check_data, load
+from noneq.data import DataSet, load
 from noneq.devices import usable
 from noneq.guard import check_vacant, interrupts
 from noneq.recipe import Recipe, choose
@@ -61,10 +62,11 @@ def train(
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
-        data = load(source, **chosen).to(usable(device))
+        bits = changes.get("model") == "rbm"
+        data = load(source, **chosen, bits=bits).to(usable(device))
         recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
-        check_data(data.train, noise=recipe.noise)
         session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
+        check_fit(session.energy, data.train, noise=recipe.noise)
         run = Run.create(
             folder,
             data,
@@ -97,7 +99,7 @@ def _introduce(run: Run, data: DataSet) -> None:
     say(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in run.recipe.plain().items()
+        for name, value in run.recipe.relevant().items()
     ]
     for line in textwrap.wrap(", ".join(choices), 96):
         say(f"  {line}", style="dim")
@@ -134,7 +136,9 @@ def _line(record: Record, renewals: int) -> str:
     parts = [f"iteration {record.iteration}"]
     if record.nll == record.nll:
         parts.append(f"NLL ~ {record.nll:.2f}")
-    parts += [f"ESS {record.ess:.2f}", f"accept {record.acceptance:.2f}"]
+    parts.append(f"ESS {record.ess:.2f}")
+    if record.acceptance == record.acceptance:  # not NaN: the kernel accepts or rejects
+        parts.append(f"accept {record.acceptance:.2f}")
     if trust is not None:
         parts.append(f"tau {record.cost:.3f} of {trust.tau:.3f}")
     parts += [f"renewals {renewals}"] if renewals else []

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Scaling", "for_binary", "for_images", "for_table", "scalar"]
+__all__ = ["Scaling", "for_binary", "for_bits", "for_images", "for_table", "scalar"]
 
 _BLOCK = 4096  # rows in float64 at a time
 
@@ -127,6 +127,25 @@ def for_table(train: NDArray[Any]) -> Scaling:
         sd = torch.from_numpy(train.std(0, dtype=np.float64))
     first = torch.from_numpy(train[0].astype(np.float64))
     return Scaling(torch.where(constant, first, mean), torch.where(constant, 1.0, sd))
+
+
+def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
+    """Values as they are, all 0 or 1; or, if ``binary``, 1 above the middle of their range.
+
+    Raises ValueError for other values, and where all are the same.
+    """
+    if binary:
+        return scalar(0.0, 1.0, for_binary(train).threshold)
+    other = train[(train != 0) & (train != 1)]
+    if len(other):
+        raise ValueError(
+            f"{len(other):,} values are neither 0 nor 1 ({float(other[0]):g}, say), and a machine "
+            "of bits has no others: --binary makes 1 of those above the middle of their range; "
+            "--model gaussian-rbm takes numbers"
+        )
+    if train.min() == train.max():
+        raise ValueError(f"every training value is {float(train.min()):g}: nothing to learn")
+    return scalar(0.0, 1.0)
 
 
 def for_binary(train: NDArray[Any]) -> Scaling:

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from noneq.data.checks import is_discrete
 from noneq.data.readers import Raw, read_raw
-from noneq.data.scaling import Scaling, for_binary, for_images, for_table
+from noneq.data.scaling import Scaling, for_binary, for_bits, for_images, for_table
 from noneq.data.selection import (
     NAMED,
     Array,
@@ -116,6 +116,7 @@ def load(
     classes: Sequence[int] | None = None,
     subset: Sequence[int] | None = None,
     binary: bool = False,
+    bits: bool = False,
     seed: int = 0,
 ) -> DataSet:
     """Read a data set, choose rows, split them and scale them by the training rows.
@@ -128,6 +129,7 @@ def load(
             order; from the three splits together, and from the training file where the test rows
             have their own: these keep the proportions, as many as there are.
         binary: values above the middle of the training range become 1, others -1.
+        bits: rows of 0 and 1, as machines of bits take them; with ``binary`` 0 in place of -1.
         seed: of the split and of the choice within a class.
 
     Raises:
@@ -143,7 +145,7 @@ def load(
         path = existing(source)
         name, parts = str(path.resolve()), from_path(path, choice)
     with naming(source):
-        return _finished(parts, name, binary)
+        return _finished(parts, name, binary=binary, bits=bits)
 
 
 def rows_like(
@@ -182,7 +184,7 @@ def rows_like(
 # -- to the model's units
 
 
-def _finished(parts: Parts, source: str, binary: bool) -> DataSet:
+def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet:
     splits = [_arranged(part) for part in parts[:3]]
     sizes = [len(part) for part in splits]
     if sizes[0] < 2 or min(sizes) < 1:
@@ -191,12 +193,14 @@ def _finished(parts: Parts, source: str, binary: bool) -> DataSet:
             "with: too few; at least 2, 1 and 1 are needed"
         )
     kind: Literal["image", "table"] = "image" if splits[0].ndim == 4 else "table"
-    if binary:
+    if bits:
+        scaling = for_bits(splits[0] if binary else np.concatenate(splits), binary=binary)
+    elif binary:
         scaling = for_binary(splits[0])
     else:
         scaling = parts.scaling or {"image": for_images, "table": for_table}[kind](splits[0])
     train, validation, test = (_scaled(scaling, part) for part in splits)
-    digest, discrete = _digest(splits), binary or is_discrete(train)
+    digest, discrete = _digest(splits), binary or bits or is_discrete(train)
     return DataSet(train, validation, test, kind, scaling, source, discrete, parts.columns, digest)
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped
+from noneq.kernels.base import Info, State
+from noneq.kernels.building import Stepped
 
 __all__ = ["BlockGibbs", "Conditional"]
 

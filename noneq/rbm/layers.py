@@ -49,10 +49,6 @@ class Layer:
         """dA/dv (B, d)."""
         return -self.field.expand_as(v)
 
-    def mean(self) -> Tensor:
-        """Of v, where nothing pushes (d,)."""
-        raise NotImplementedError
-
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
         """v (B, d) where the fields (B, d) act."""
         raise NotImplementedError
@@ -83,10 +79,6 @@ class Bits(Layer):
         """``d log 2``."""
         return len(self.field) * math.log(2)
 
-    def mean(self) -> Tensor:
-        """``sigmoid(field)``."""
-        return self.field.sigmoid()
-
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
         """Bits of these logits."""
         return draw_bits(field, rng)
@@ -110,10 +102,6 @@ class Sites(Layer):
     def log_states(self) -> float:
         """``(d / q) log q``."""
         return len(self.field) // self.q * math.log(self.q)
-
-    def mean(self) -> Tensor:
-        """The softmax of every site."""
-        return self._sites(self.field).softmax(-1).flatten()
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
         """A state of every site, of these logits."""
@@ -146,14 +134,15 @@ class Normals(Layer):
 
     def energy(self, v: Tensor) -> Tensor:
         """A (B,)."""
-        return (v - self.mean()).square() @ self.precision / 2
+        return (v - self.centre).square() @ self.precision / 2
 
     def slope(self, v: Tensor) -> Tensor:
         """``precision (v - m)``."""
-        return (v - self.mean()) * self.precision
+        return (v - self.centre) * self.precision
 
-    def mean(self) -> Tensor:
-        """``field / precision``."""
+    @property
+    def centre(self) -> Tensor:
+        """m (d,)."""
         return self.field / self.precision
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
