@@ -26,25 +26,22 @@ from torch import Tensor
 __all__ = ["ENGINES", "product", "use"]
 
 
-def _torch(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    return _finished(x @ w, None, scale) if bias is None else torch.addmm(bias, x, w, alpha=scale)
+def _torch(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
+    return torch.addmm(bias, x, w, alpha=scale)
 
 
-def _openblas(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    return _finished(torch.from_numpy(x.detach().numpy() @ w.detach().numpy()), bias, scale)
+def _openblas(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
+    xw = torch.from_numpy(x.detach().numpy() @ w.detach().numpy())
+    return (xw if scale == 1 else xw.mul_(scale)).add_(bias)
 
 
-def _onednn(x: Tensor, w: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+def _onednn(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
     linear = torch.ops.mkldnn._linear_pointwise  # not every build has it: `use` has looked
-    return _finished(linear(x.detach(), w.detach().T, None, "none", [], ""), bias, scale)
+    xw: Tensor = linear(x.detach(), w.detach().T, None, "none", [], "")
+    return (xw if scale == 1 else xw.mul_(scale)).add_(bias)
 
 
-def _finished(xw: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    xw = xw if scale == 1 else xw * scale
-    return xw if bias is None else xw.add_(bias)
-
-
-Engine = Callable[[Tensor, Tensor, Tensor | None, float], Tensor]
+Engine = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 _KNOWN: dict[str, tuple[Engine, tuple[torch.dtype, ...]]] = {
     "torch": (_torch, ()),
     "openblas": (_openblas, (torch.float32, torch.float64)),
@@ -69,7 +66,7 @@ def use(engine: str) -> None:
     _engine, _dtypes = _KNOWN[engine]
 
 
-def product(x: Tensor, w: Tensor, bias: Tensor | None = None, *, scale: float = 1.0) -> Tensor:
+def product(x: Tensor, w: Tensor, bias: Tensor, *, scale: float = 1.0) -> Tensor:
     """``bias + scale x w``, in new memory.
 
     Arguments:
@@ -79,8 +76,7 @@ def product(x: Tensor, w: Tensor, bias: Tensor | None = None, *, scale: float = 
         scale: a number.
     """
     fits = x.dtype in _dtypes and x.dtype == w.dtype and x.device.type == "cpu"
-    leaves = [t for t in (x, w, bias) if t is not None and t.requires_grad]
-    graph = leaves and torch.is_grad_enabled()
+    graph = torch.is_grad_enabled() and any(t.requires_grad for t in (x, w, bias))
     return (_engine if fits and not graph else _torch)(x, w, bias, scale)
 
 

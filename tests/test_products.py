@@ -31,16 +31,15 @@ def test_every_engine_is_right_to_rounding(engine, dtype):
     products.use(engine)
     x, w, row, rows = operands(dtype)
     turned = w.T.contiguous().T
-    for bias in (None, row, rows):
+    for bias in (row, rows):
         for scale in (1.0, -0.37):
-            exact = scale * (x.double() @ w.double())
-            exact = exact if bias is None else exact + bias.double()
+            exact = bias.double() + scale * (x.double() @ w.double())
             kept = [t.clone() for t in (x, w, row, rows)]
             for weights in (w, turned):
                 found = products.product(x, weights, bias, scale=scale)
                 assert found.dtype == dtype
                 error = (found.double() - exact).abs().max()
-                assert error < 40 * torch.finfo(dtype).eps, (bias is None, scale)
+                assert error < 40 * torch.finfo(dtype).eps, (bias.dim(), scale)
             assert all(map(torch.equal, kept, (x, w, row, rows))), "the operands are kept"
 
 
