@@ -13,7 +13,7 @@ import torch
 
 from noneq.energies import Energy, Solvable
 from noneq.kernels import BlockGibbs, Kernel, default_kernel, with_momentum
-from noneq.paths import path_to
+from noneq.paths import Path, path_to
 from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
@@ -23,7 +23,7 @@ Populations = tuple[Walkers, Walkers | None]
 
 
 def renew(
-    energy: Energy,
+    energy: Energy | Path,
     walkers: Walkers,
     held_out: Walkers | None,
     kernel: Kernel,
@@ -35,7 +35,8 @@ def renew(
     """Populations of the same sizes and islands, annealed from the energy's ``base``.
 
     Arguments:
-        energy: the model, with a solvable ``base`` attribute.
+        energy: the model, with a solvable ``base`` attribute; or a path to it from a solvable
+            start, e.g. `noneq.Through` the models of its own training.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
         kernel: one move, given a momentum if it is MALA; a pilot run adapts its steps.
@@ -48,10 +49,10 @@ def renew(
     Returns whether they were renewed, and the populations, new or old: False where fewer founders
     would survive or the annealing does not arrive, None where the energy has no such base.
     """
-    base = getattr(energy, "base", None)
+    base = energy.start if isinstance(energy, Path) else getattr(energy, "base", None)
     if not isinstance(base, Solvable):
         return None, (walkers, held_out)
-    path = path_to(energy, base)
+    path = energy if isinstance(energy, Path) else path_to(energy, base)
     if isinstance(kernel, BlockGibbs):
         kernel = default_kernel(base, walkers.x, path.at(1.0))
     try:
