@@ -484,8 +484,12 @@ MUTANTS = (
            "return x + noise * xi", "return x + noise * xi / 2",
            ("test_training.py::test_noise_is_drawn_afresh_for_every_batch",)),
     Mutant("training: every renewal accepted", "renewal.py",
-           "not new.survivors > walkers.survivors", "False",
+           "not new.survivors > walkers.survivors or", "False or",
            ("test_training.py::test_renewal_is_refused_where_fewer_founders_survive",)),
+    Mutant("renewal: mass lost unseen", "renewal.py",
+           "return new.log_z.value < old.log_z.value - LOST", "return False",
+           ("test_rbm_paths.py::test_renewal_that_misses_a_mode_is_refused_although_more_founders"
+            "_survive",)),
     Mutant("renewal: straight where a path was given", "renewal.py",
            "path = energy if isinstance(energy, Path) else path_to(energy, base)",
            "path = path_to(getattr(energy, 'legs', [0])[-1].end, base) "

@@ -387,3 +387,19 @@ def test_renewal_through_its_own_models_keeps_a_mode_that_the_straight_path_lose
     stderr = float(found["through"].std()) / 5**0.5
     assert abs(float(found["through"].mean()) - exact) < 4 * stderr < 0.2
     assert bool((found["straight"] == 0).all()), "what the straight path cannot do"
+
+
+def test_renewal_that_misses_a_mode_is_refused_although_more_founders_survive():
+    # seed 3; exact samples of both modes that descend from 40; log Z of the new: -0.31 at best
+    model, rng = two_clusters(4.0, -1.0), seeded(3)
+    model.base = Bernoulli(torch.full((24,), -1.4))
+    old = Walkers.at(model.sample(128, rng), model, log_z=model.log_z())
+    old = old[torch.arange(128) % 40]
+    renewed, (kept, _) = renew(model, old, None, BlockGibbs(), rng, 60)
+    assert renewed is False
+    assert kept is old
+    unknown = Walkers.at(old.x, model)[torch.arange(128) % 40]
+    renewed, (new, _) = renew(model, unknown, None, BlockGibbs(), rng, 60)
+    assert renewed, "nothing is known against it"
+    assert new.survivors > 60
+    assert new.log_z.value < model.log_z() - 0.2
