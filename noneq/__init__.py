@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from noneq.likelihood import log_z, nll
     from noneq.nets import MLP, ConvNet, ResNet
-    from noneq.paths import ParameterPath
+    from noneq.paths import ParameterPath, Through
     from noneq.rbm import BernoulliRBM, GaussianRBM, PottsRBM
     from noneq.recipe import Recipe
     from noneq.renewal import renew
@@ -67,7 +67,7 @@ _HOME = {
     ),
     "likelihood": ("log_z", "nll"),
     "nets": ("MLP", "ConvNet", "ResNet"),
-    "paths": ("ParameterPath",),
+    "paths": ("ParameterPath", "Through"),
     "rbm": ("BernoulliRBM", "GaussianRBM", "PottsRBM"),
     "recipe": ("Recipe",),
     "renewal": ("renew",),
@@ -91,9 +91,10 @@ __all__ = [
     "DiscreteLangevin", "Estimate", "Gaussian", "GaussianMixture", "GaussianRBM",
     "GeometricPath", "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath",
     "PottsRBM", "RandomWalk", "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule",
-    "Session", "Settings", "State", "Stepped", "Tempered", "Tilted", "Trained", "TrustRegion",
-    "Uniform", "Walkers", "anneal", "bennett", "check_energy", "check_kernel", "evaluate",
-    "lineages", "log_z", "metropolis", "nll", "pilot", "population", "renew", "step", "train",
+    "Session", "Settings", "State", "Stepped", "Tempered", "Through", "Tilted", "Trained",
+    "TrustRegion", "Uniform", "Walkers", "anneal", "bennett", "check_energy", "check_kernel",
+    "evaluate", "lineages", "log_z", "metropolis", "nll", "pilot", "population", "renew", "step",
+    "train",
 ]  # fmt: skip
 
 

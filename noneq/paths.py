@@ -3,16 +3,19 @@ r"""Paths: anything with ``start`` and ``at(beta) -> energy``; which one leads t
 from __future__ import annotations
 
 import copy
-from typing import Protocol
+import itertools
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from noneq.energies import Energy, GeometricPath, Solvable
 
-__all__ = ["ParameterPath", "Path", "path_to"]
+__all__ = ["ParameterPath", "Path", "Through", "path_to"]
 
 
+@runtime_checkable
 class Path(Protocol):
     """Energies from a start to an end, by any way between.
 
@@ -69,3 +72,35 @@ class ParameterPath:
             if value.is_floating_point():
                 value.copy_(torch.lerp(ends[0][key], ends[1][key], beta))
         return model
+
+
+class Through:
+    r"""From a base through models on the way, e.g. those that a training left behind.
+
+    The first leg leads from the base to the first model (`path_to`), the others mix the parameters
+    of two neighbours (`ParameterPath`); each has an equal share of beta. On a straight path to a
+    model of several modes there may be a transition at which walkers all end in one of them; the
+    models of a training part them little by little. Exchanges in place of annealing: Bereux,
+    Decelle, Furtlehner, Rosset, Seoane 2024 (arXiv 2405.15376).
+
+    Arguments:
+        base: solvable.
+        models: one or more of a kind, the last the path's end: copies, if one still learns.
+
+    Raises ValueError without models, or where two are not of the same type and shapes.
+    """
+
+    def __init__(self, base: Solvable, models: Sequence[nn.Module]) -> None:
+        if not models:
+            raise ValueError("a path through models needs one or more of them, got none")
+        between = itertools.starmap(ParameterPath, itertools.pairwise(models))
+        self.start = base
+        self.legs: tuple[Path, ...] = (path_to(models[0], base), *between)
+
+    def at(self, beta: float) -> Energy:
+        """The energy at beta in [0, 1]."""
+        if not 0 <= beta <= 1:
+            raise ValueError(f"beta is in [0, 1], got {beta}")
+        along = beta * len(self.legs)
+        leg = min(int(along), len(self.legs) - 1)
+        return self.legs[leg].at(along - leg)

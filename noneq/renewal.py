@@ -4,7 +4,8 @@ Walkers that feed the gradient have a log Z that is biased low, since the energy
 where they stand, and every resampling costs them founders. A population annealed from the base
 along a path frozen beforehand knows nothing of that. It takes over if more of its founders
 survived, weighted by mass: annealing in too few steps leaves a handful, and near-copies of them
-would be worse than what they replace.
+would be worse than what they replace. Many survive, too, where a mode was missed by all; then its
+mass is missing in log Z. So one that finds less than what it replaces is refused.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import torch
 
 from noneq.energies import Energy, Solvable
 from noneq.kernels import BlockGibbs, Kernel, default_kernel, with_momentum
-from noneq.paths import path_to
+from noneq.paths import Path, path_to
 from noneq.smc import TooFarError, pilot, population
 from noneq.walkers import Walkers
 
 __all__ = ["renew"]
 
+LOST = 0.1  # nats of log Z, a tenth of the mass: what noise may explain
+
 Populations = tuple[Walkers, Walkers | None]
 
 
 def renew(
-    energy: Energy,
+    energy: Energy | Path,
     walkers: Walkers,
     held_out: Walkers | None,
     kernel: Kernel,
@@ -35,7 +38,8 @@ def renew(
     """Populations of the same sizes and islands, annealed from the energy's ``base``.
 
     Arguments:
-        energy: the model, with a solvable ``base`` attribute.
+        energy: the model, with a solvable ``base`` attribute; or a path to it from a solvable
+            start, e.g. `noneq.Through` the models of its own training.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
         kernel: one move, given a momentum if it is MALA; a pilot run adapts its steps.
@@ -46,12 +50,13 @@ def renew(
         weighted: False for walkers without weights: the new ones, resampled, always take over.
 
     Returns whether they were renewed, and the populations, new or old: False where fewer founders
-    would survive or the annealing does not arrive, None where the energy has no such base.
+    would survive, mass would be lost or the annealing does not arrive, None where the energy has
+    no such base.
     """
-    base = getattr(energy, "base", None)
+    base = energy.start if isinstance(energy, Path) else getattr(energy, "base", None)
     if not isinstance(base, Solvable):
         return None, (walkers, held_out)
-    path = path_to(energy, base)
+    path = energy if isinstance(energy, Path) else path_to(energy, base)
     if isinstance(kernel, BlockGibbs):
         kernel = default_kernel(base, walkers.x, path.at(1.0))
     try:
@@ -66,6 +71,12 @@ def renew(
     new = fresh(walkers)
     if not weighted:
         new = new.resample(1.0, rng)
-    elif not new.survivors > walkers.survivors:
+    elif not new.survivors > walkers.survivors or _lost(new, walkers):
         return False, (walkers, held_out)
     return True, (new, None if held_out is None else fresh(held_out))
+
+
+def _lost(new: Walkers, old: Walkers) -> bool:
+    """Whether mass is missing that the old ones knew of; False where their log Z is unknown."""
+    # theirs is biased low if at all: they feed the gradient
+    return new.log_z.value < old.log_z.value - LOST

@@ -33,6 +33,7 @@ from noneq import (
     ParameterPath,
     RandomWalk,
     Settings,
+    Through,
     Walkers,
     evaluate,
     log_z,
@@ -319,3 +320,86 @@ def test_a_path_of_parameters_joins_two_of_a_kind():
             ParameterPath(rbm(4, 3), other)
     with pytest.raises(ValueError, match=r"beta is in \[0, 1\], got 1.1"):
         ParameterPath(rbm(), rbm()).at(1.1)
+
+
+# -- through the models of a training
+
+
+def trail():
+    """Three machines on the way to the usual one, which turn; a base of their own."""
+    models = [rebased(rbm(seed=s)) for s in (3, 1, 7)]
+    return models[-1].base, models
+
+
+def test_a_path_through_models_meets_each_of_them():
+    base, models = trail()
+    path, v = Through(base, models), bits(4)
+    assert path.start is base
+    torch.testing.assert_close(path.at(0.0)(v), base(v))
+    for k, model in enumerate(models, 1):
+        torch.testing.assert_close(path.at(k / 3)(v), model(v))
+    first = models[0].path_from(base)
+    torch.testing.assert_close(path.at(0.2)(v), first.at(0.6)(v))
+    second = ParameterPath(models[0], models[1])
+    torch.testing.assert_close(path.at(0.5)(v), second.at(0.5)(v))
+    torch.testing.assert_close(path.at(0.4)(v), second.at(0.2)(v))
+    assert not torch.allclose(path.at(0.5)(v), second.at(0.4)(v))
+    with pytest.raises(ValueError, match="one or more of them, got none"):
+        Through(base, [])
+    with pytest.raises(ValueError, match=r"beta is in \[0, 1\], got -0.1"):
+        path.at(-0.1)
+
+
+def test_walkers_annealed_through_models_are_exact():
+    # seed 56; 100 islands of 200, weighted by four steps on three legs
+    base, models = trail()
+    path, rng = Through(base, models), seeded(56)
+    walkers = Walkers.sample(base, 20_000, rng, islands=100)
+    for beta in (0.2, 0.45, 0.7, 1.0):
+        walkers = walkers.move(BlockGibbs(), path.at(beta), rng)
+    assert_exact(walkers, Grid.over(models[-1], bits(4)), "through three machines")
+
+
+def two_clusters(pull, tilt):
+    """24 bits of which all or none are on, more surely the larger pull; tilt in nats to one."""
+    w = torch.full((24, 1), pull)
+    b = torch.full((24,), -pull / 2)
+    # the units' sums are e^(12 pull) as large with h = 1 as with h = 0
+    return BernoulliRBM(w, b, torch.tensor([tilt - 12 * pull]))
+
+
+def test_renewal_through_its_own_models_keeps_a_mode_that_the_straight_path_loses():
+    # seeds 0 to 4; the mode that the base hardly has: its exact mass is 1 - sigmoid(-1)
+    trained = [two_clusters(pull, -1.0) for pull in (0.5, 1.0, 2.0, 4.0)]
+    model = trained[-1]
+    model.base = Bernoulli(torch.full((24,), -1.4))
+    exact = 1 / (1 + math.exp(1.0))
+    found = {}
+    for name, target in (("straight", model), ("through", Through(model.base, trained))):
+        masses = []
+        for seed in range(5):
+            rng = seeded(seed)
+            old = Walkers.sample(model.base, 128, rng, islands=1)
+            _, (new, _) = renew(target, old, None, BlockGibbs(), rng, 60, weighted=False)
+            masses.append(float(new.mean((new.x.mean(1) > 0.5).float())))
+        found[name] = torch.tensor(masses)
+    # the new ones are resampled: 128 draws of a mass that a weighted sample of fewer told
+    stderr = float(found["through"].std()) / 5**0.5
+    assert abs(float(found["through"].mean()) - exact) < 4 * stderr < 0.2
+    assert bool((found["straight"] == 0).all()), "what the straight path cannot do"
+
+
+def test_renewal_that_misses_a_mode_is_refused_although_more_founders_survive():
+    # seed 3; exact samples of both modes that descend from 40; log Z of the new: -0.31 at best
+    model, rng = two_clusters(4.0, -1.0), seeded(3)
+    model.base = Bernoulli(torch.full((24,), -1.4))
+    old = Walkers.at(model.sample(128, rng), model, log_z=model.log_z())
+    old = old[torch.arange(128) % 40]
+    renewed, (kept, _) = renew(model, old, None, BlockGibbs(), rng, 60)
+    assert renewed is False
+    assert kept is old
+    unknown = Walkers.at(old.x, model)[torch.arange(128) % 40]
+    renewed, (new, _) = renew(model, unknown, None, BlockGibbs(), rng, 60)
+    assert renewed, "nothing is known against it"
+    assert new.survivors > 60
+    assert new.log_z.value < model.log_z() - 0.2
