@@ -11,7 +11,7 @@ from noneq.data import check_data, check_rows
 from noneq.energies import Cache, Energy, evaluate, faulty, shape_message
 from noneq.spaces import Discrete, check_inside, space_of
 
-__all__ = ["check_energy", "check_fit"]
+__all__ = ["check_energy", "check_fit", "check_states"]
 
 
 def _unsteady_layer(model: Energy) -> str | None:
@@ -68,14 +68,30 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
         TypeError: not a floating-point tensor.
         ValueError: anything else.
     """
-    space = space_of(model)
-    if not isinstance(space, Discrete):
+    if not isinstance(space_of(model), Discrete):
         check_data(data, noise=noise)
         return
     check_rows(data, least=2)
-    check_inside(space, data)
-    if noise > 0:
-        raise ValueError(f"discrete rows cannot have noise added, got noise={noise}: leave it 0")
+    check_states(model, data, noise=noise)
+
+
+def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
+    """Raise unless data are rows (M, *shape), and of a discrete model its states, without noise.
+
+    Its formula gives numbers between them, too, which belong to no probability.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: anything else.
+    """
+    check_rows(data)
+    space = space_of(model)
+    if isinstance(space, Discrete):
+        check_inside(space, data)
+        if noise > 0:
+            raise ValueError(
+                f"discrete rows cannot have noise added, got noise={noise}: leave it 0"
+            )
 
 
 def check_energy(model: Energy, x: Tensor) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from noneq.alarms import alarms
-from noneq.checks import check_energy
+from noneq.checks import check_energy, check_states
 from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, Solvable, fingerprint, full_precision
 from noneq.estimate import NLL, Estimate
@@ -81,7 +81,7 @@ def log_z(
     if not isinstance(temperatures, Schedule) and temperatures < 1:
         raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
     if data is not None:
-        check_rows(data)
+        check_states(energy, data, noise=noise)
     base = _base(energy, base, data, noise)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
     if data is not None:
@@ -143,7 +143,11 @@ def nll(
             then taken over ``draws`` draws of it.
         draws: noise draws.
         rng: source of the noise; default seed 0.
+
+    Raises ValueError for a log Z of other parameters, and for rows that are none of the states of
+    a discrete energy.
     """
+    check_states(energy, data, noise=noise)
     mark = fingerprint(energy)
     if mark is not None and z.mark is not None and not bool(mark == z.mark):
         raise ValueError(

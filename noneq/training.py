@@ -28,8 +28,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from noneq.checks import check_energy, check_fit
-from noneq.data import add_noise, check_rows
+from noneq.checks import check_energy, check_fit, check_states
+from noneq.data import add_noise
 from noneq.energies import Solvable
 from noneq.kernels import MALA, Conditional, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
@@ -197,7 +197,7 @@ def train(
     if resume is None:
         check_fit(energy, data, noise=settings.noise)
     else:  # judged when the run began: a part of a stream may well lack spread
-        check_rows(data)
+        check_states(energy, data, noise=settings.noise)
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)

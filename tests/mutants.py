@@ -550,6 +550,12 @@ MUTANTS = (
     Mutant("restored: watch left out", "session.py",
            'self.watch = Watch(**saved["watch"])', "pass", RESUMED),
     # -- a session
+    Mutant("nll: of rows between the states", "likelihood.py",
+           "check_states(energy, data, noise=noise)\n    mark =", "mark =",
+           ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
+    Mutant("resumed: on rows between the states", "training.py",
+           "check_states(energy, data, noise=settings.noise)", "pass",
+           ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
     Mutant("watch: probabilities above 1", "session.py",
            "self.mean < self.floor - self.margin", "False",
            ("test_session.py::test_the_watch_knows_that_a_probability_is_at_most_1",)),

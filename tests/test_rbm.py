@@ -389,6 +389,8 @@ def test_parameters_that_do_not_fit():
     for w, b, c in (((3, 2), (2,), (3,)), ((3, 2), (3,), (3,)), ((2, 3, 2), (2, 3), (2,))):
         with pytest.raises(ValueError, match="do not fit"):
             BernoulliRBM(torch.zeros(w), torch.zeros(b), torch.zeros(c))
+    with pytest.raises(ValueError, match="1 hidden unit or more, got 0"):
+        BernoulliRBM(torch.zeros(3, 0), torch.zeros(3), torch.zeros(0))
     fit = torch.zeros(3, 2), torch.zeros(3), torch.zeros(2)
     with pytest.raises(ValueError, match=r"log_var has the shape of the biases, \(3,\), got"):
         GaussianRBM(*fit, torch.zeros(2))

@@ -37,6 +37,7 @@ from noneq import (
     Walkers,
     evaluate,
     log_z,
+    nll,
     renew,
     train,
 )
@@ -249,6 +250,25 @@ def test_constant_bits_can_be_trained_on_and_other_values_cannot():
     assert math.isfinite(next(train(model, data, settings)).nll)
     with pytest.raises(ValueError, match=r"50 of 50 rows \(the first: row 0\) are not made of 0"):
         next(train(model, data + 0.5, settings))
+
+
+def test_rows_between_the_states_are_refused_wherever_they_are_given():
+    model = BernoulliRBM.from_data(bits(4).float(), 2, seeded(0))
+    found = log_z(model, n=16, temperatures=5)
+    state = next(train(model, bits(4).float())).state
+    grey = bits(4).float()
+    grey[5, 1] = 0.4
+    for use in (
+        lambda x, **noise: log_z(model, data=x, n=16, temperatures=5, **noise),
+        lambda x, **noise: nll(model, x, found, **noise),
+        lambda x, **noise: next(train(model, x, Settings(**noise), resume=state)),
+    ):
+        with pytest.raises(
+            ValueError, match=r"1 of 16 rows \(the first: row 5\) are not made of 0"
+        ):
+            use(grey)
+        with pytest.raises(ValueError, match="discrete rows cannot have noise added"):
+            use(bits(4).float(), noise=0.1)
 
 
 def test_persistent_contrastive_divergence_of_a_machine_needs_no_kernel_either():

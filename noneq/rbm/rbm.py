@@ -51,6 +51,8 @@ class RBM(nn.Module):
                 f"weights (d, m), visible biases (d,) and hidden biases (m,) do not fit: "
                 f"{tuple(w.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
             )
+        if not len(c):
+            raise ValueError("a machine has 1 hidden unit or more, got 0")
         self.w, self.b, self.c = (nn.Parameter(t.detach().clone()) for t in (w, b, c))
         for name, offset, like in (("mu", mu, b), ("lam", lam, c)):
             offset = torch.zeros_like(like) if offset is None else offset
