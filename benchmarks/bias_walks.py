@@ -21,7 +21,7 @@ from noneq.rbm.machine import Machine
 from noneq.rbm.path import MachinePath
 from noneq.renewal import renew
 
-__all__ = ["SAMPLERS", "Judged", "Sampler", "judge", "ladder", "swap", "walk"]
+__all__ = ["SAMPLERS", "Judged", "Sampler", "exchanged", "judge", "ladder", "swap", "walk"]
 
 Step = tuple[int, Tensor, Tensor]  # update, positions, log-weights
 Ladder = Literal["", "temperatures", "checkpoints"]
@@ -160,15 +160,20 @@ def swap(models: Sequence[Machine], v: Tensor, rng: torch.Generator, first: int)
     return v
 
 
-@torch.no_grad()
 def _exchange(
     course: Course, who: Sampler, populations: int, rows: int, rng: torch.Generator
 ) -> Iterator[Step]:
     n = populations * rows // who.levels
     v = _rows(course.data, who.levels * n, rng).view(who.levels, n, -1)
     for t in range(1, len(course) + 1):
-        models = ladder(course, who, t)
-        for _ in range(who.sweeps):
-            v = torch.stack([m.sweep(m.pre(x), rng) for m, x in zip(models, v, strict=True)])
-        v = swap(models, v, rng, t % 2)
+        v = exchanged(course, who, t, v, rng)
         yield t, v[-1], v.new_zeros(n, dtype=torch.float64)
+
+
+@torch.no_grad()
+def exchanged(course: Course, who: Sampler, t: int, v: Tensor, rng: torch.Generator) -> Tensor:
+    """Sweeps of all levels (L, n, d) at update t, then swaps of every other pair."""
+    models = ladder(course, who, t)
+    for _ in range(who.sweeps):
+        v = torch.stack([m.sweep(m.pre(x), rng) for m, x in zip(models, v, strict=True)])
+    return swap(models, v, rng, t % 2)
