@@ -218,7 +218,7 @@ def _network(
 def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:
     return Recipe(
         model=model,
-        hidden=max(8, min(500, 2 * math.prod(shape), rows // 20)),
+        hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
         noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
         base="diagonal",
         walkers=1024,
@@ -227,6 +227,6 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         tau=0.1,
         batch=min(512, rows),
         lr=1e-2,
-        decay=1e-3,
+        decay=0.1,
         z_cycled=False,
     )
