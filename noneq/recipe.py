@@ -172,7 +172,8 @@ def choose(
         name for name in changes if name in (OF_MACHINES if model == "network" else OF_NETWORKS)
     ]
     if idle:
-        raise ValueError(f"{idle[0]} says nothing to --model {model}: leave it out")
+        option = "--" + idle[0].replace("_", "-")
+        raise ValueError(f"{option} says nothing to --model {model}: leave it out")
     if model == "network":
         return replace(_network(shape, rows, kind, discrete), **changes)
     return replace(_machine(shape, rows, model, discrete), **changes)
