@@ -40,18 +40,20 @@ class Remedy(Cell):
 
     Attributes:
         renew: every 150 updates, as many temperatures: on the straight path or through models;
-            "founders": on the straight path, judged by nothing but founders.
+            "founders": on the straight path, judged by nothing but founders; "held out": judged
+            by the log Z of as many walkers held out, too.
         ladder: of exchanges.
         rows: in all, levels counted.
     """
 
-    renew: Literal["", "founders", "straight", "through"] = ""
+    renew: Literal["", "founders", "straight", "held out", "through"] = ""
     ladder: Ladder = ""
     rows: int = WALKERS
 
     def settings(self, trial: float) -> noneq.Settings:
         """Of `noneq.train`."""
-        return replace(super().settings(trial), walkers=self.rows)
+        held = self.rows if self.renew == "held out" else 0
+        return replace(super().settings(trial), walkers=self.rows, held_out=held)
 
 
 def _weighted(words: str, **changes: object) -> Remedy:
@@ -66,6 +68,7 @@ REMEDIES = (
     _weighted("64, renewed through models", rows=64, renew="through"),
     _weighted("renewed straight, by founders", renew="founders"),
     _weighted("renewed straight", renew="straight"),
+    _weighted("renewed straight, held-out walkers", renew="held out"),
     _weighted("renewed through models", renew="through"),
     Remedy("no weights", trust=True),
     Remedy("no weights, 8 times the sweeps", trust=True, rows=8 * WALKERS),
@@ -118,8 +121,9 @@ def _renewing(
         old = state.walkers
         if cell.renew == "founders":  # whose log Z is not known says nothing against a renewal
             old = replace(old, log_z_start=math.nan)
-        renewed, (walkers, _) = renew(target, old, None, state.kernel, rng, RENEW)
-        state = replace(state, walkers=walkers if renewed else state.walkers)
+        renewed, (walkers, held) = renew(target, old, state.held_out, state.kernel, rng, RENEW)
+        if renewed:
+            state = replace(state, walkers=walkers, held_out=held)
 
 
 def _exchanging(

@@ -28,7 +28,7 @@ COLOURS = {
     "weighted-1": "tab:blue",
     "weighted-10": "navy",
     "weighted-1, renewed": "tab:cyan",
-    "weighted-1, renewed by course": "tab:olive",
+    "weighted-1, renewed through": "tab:olive",
 }
 
 
@@ -174,8 +174,7 @@ def runs(data: Data, title: str) -> None:
     """One line for each set and cell."""
     rows = [
         [
-            name,
-            cell,
+            f"{name}: {cell}",
             f"{mean(r['fresh'] for r in own):.3f}",
             f"{max(r['fresh'] for r in own):.3f}",
             " ".join(f"{r['fresh']:.3f}" for r in own),
@@ -183,11 +182,10 @@ def runs(data: Data, title: str) -> None:
             f"{own[0]['trial']:g}",
             " ".join(str(r["stopped"]) for r in own),
             " ".join("" if r["mass"] is None else f"{r['mass']:.2f}" for r in own),
-            f"{mean(r['seconds'] for r in own):.1f}",
         ]
         for (name, cell), own in chosen(data).items()
     ]
-    columns = ["set", "", "mean", "worst", "seeds", "at the end", "trial", "stopped", "mass", "s"]
+    columns = ["set", "mean", "worst", "seeds", "held out, at the end", "trial", "stopped", "mass"]
     table(title, columns, rows)
 
 
@@ -203,8 +201,9 @@ def draw_runs(data: Data, part: str) -> None:
     for axis, name in zip(axes, names, strict=True):
         for y, cell in enumerate(cells):
             fresh = [r["fresh"] for r in groups.get((name, cell), [])]
-            weighted = cell.startswith("weights")
-            axis.plot(fresh, [y] * len(fresh), "o", color="tab:blue" if weighted else "tab:red")
+            colour = "tab:blue" if cell.startswith("weights") else "tab:red"
+            colour = "black" if cell == "exact gradient" else colour
+            axis.plot(fresh, [y] * len(fresh), "o", color=colour)
         if name != "digits":
             axis.set_xscale("log")
         axis.set_title(name)
