@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
@@ -39,6 +39,7 @@ __all__ = [
     "parts",
     "shape_message",
     "slope",
+    "without_autocast",
 ]
 
 Cache = dict[str, Tensor]
@@ -91,7 +92,7 @@ def evaluate(
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
     if torch.is_autocast_enabled(x.device.type):
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return evaluate(model, x, was, graph=graph, lean=lean)
     if not graph and len(parts(x)) > 1:
         return _in_parts(model, x, was, lean)
@@ -121,8 +122,16 @@ def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
     own = getattr(model, "gradient", None)
     if "g" in cache or own is None:
         return cache.get("g")
-    found: Tensor | None = own(x, cache)
+    with without_autocast(x):  # a kernel asks outside of `evaluate`
+        found: Tensor | None = own(x, cache)
     return found
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which operations on x keep its precision."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 @contextmanager

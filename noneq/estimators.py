@@ -6,6 +6,7 @@ import copy
 import math
 from dataclasses import dataclass
 from itertools import islice
+from numbers import Integral
 from typing import Any, Literal, Self, TypeAlias
 from zlib import crc32
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from noneq.devices import usable
+from noneq.energies import PART
 from noneq.kernels import BlockGibbs
 from noneq.likelihood import energy_of, log_z
 from noneq.paths import path_to
@@ -38,6 +40,7 @@ __all__ = ["RBM"]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Machine: TypeAlias = BernoulliRBM | GaussianRBM
 
+_FOUND = ("rbm_", "log_z_", "log_z_stderr_", "alarms_")
 DRAWS = 20  # of the bits of a row of probabilities that is scored
 KEPT = 1024  # training rows, where the way back of log Z starts
 
@@ -146,8 +149,6 @@ class RBM(
 
         Raises ValueError for rows it cannot have, FloatingPointError where training diverges.
         """
-        if self.n_iter < 1:
-            raise ValueError(f"n_iter must be 1 or more, got {self.n_iter}")
         rows = self._begin(self._checked(X, reset=True, least=2))
         speeds = [min(1.0, 2 * (1 - done / self.n_iter)) for done in range(self.n_iter)]
         return self._train(rows, speeds)
@@ -159,8 +160,24 @@ class RBM(
         rows = self._begin(x) if first else self._tensor(x)
         return self._train(rows, [1.0])
 
+    def _check_parameters(self) -> None:
+        numbers = {"n_components": 1, "n_iter": 1, "batch_size": 1, "n_moves": 1}
+        optional = {"n_walkers": 2, "n_temperatures": 1}
+        given = {
+            name: least for name, least in optional.items() if getattr(self, name) is not None
+        }
+        for name, least in (numbers | given).items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or int(value) < least:
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+
     def _begin(self, x: Floats) -> Tensor:
         """Choose the visible units, make the model; the rows as it has them."""
+        self._check_parameters()
+        for name in (*_FOUND, "_training"):  # or what was learned before would score in new units
+            self.__dict__.pop(name, None)
         self.visible_ = self._kind(x)
         self.mean_, self.scale_ = np.zeros(x.shape[1]), np.ones(x.shape[1])
         if self.visible_ == "gaussian":
@@ -172,7 +189,8 @@ class RBM(
                     "exists there; drop them (sklearn.feature_selection.VarianceThreshold)"
                 )
         rows = self._tensor(x)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seeds = check_random_state(self.random_state).randint(2**31 - 1, size=2)
+        seed, other = map(int, seeds)
         rng = torch.Generator(rows.device).manual_seed(seed)
         kind = BernoulliRBM if self.visible_ == "bernoulli" else GaussianRBM
         first = draw_bits(torch.logit(rows), rng) if self.visible_ == "bernoulli" else rows
@@ -189,14 +207,13 @@ class RBM(
             rng,
         )
         self._kept = rows[torch.randperm(len(rows), generator=rng, device=rows.device)[:KEPT]]
-        self._stream = torch.Generator(rows.device).manual_seed(seed)
+        self._stream = torch.Generator(rows.device).manual_seed(other)
         return rows
 
     def _train(self, rows: Tensor, speeds: list[float]) -> Self:
         """One pass for each speed, a multiple of the learning rate."""
-        for name in ("rbm_", "log_z_", "log_z_stderr_", "alarms_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in _FOUND:
+            self.__dict__.pop(name, None)
         self._z: _Z | None = None
         run, batch = self._training, min(self.batch_size, len(rows))
         uncertain = self.visible_ == "bernoulli" and not _are_bits(rows)
@@ -260,9 +277,9 @@ class RBM(
         x = self._checked(X)
         z, model, rows = self._log_z(), self._double(), self._tensor(x, torch.float64)
         if self.visible_ == "bernoulli" and not _are_bits(x):
-            u = torch.from_numpy(np.stack([_uniform(row) for row in x])).to(rows.device)
-            drawn = (u < rows[:, None]).to(rows).flatten(0, 1)
-            energy = energy_of(model, drawn).view(-1, DRAWS).mean(1)
+            size = max(1, PART // (DRAWS * x.shape[1]))
+            at = [slice(i, i + size) for i in range(0, len(x), size)]
+            energy = torch.cat([_mean_over_bits(model, x[some], rows[some]) for some in at])
         else:
             energy = energy_of(model, rows)
         found: NDArray[np.float64] = -energy.cpu().numpy() - z.value - np.log(self.scale_).sum()
@@ -361,6 +378,12 @@ class RBM(
 
 def _are_bits(x: Floats | Tensor) -> bool:
     return bool(((x == 0) | (x == 1)).all())
+
+
+def _mean_over_bits(model: Machine, x: Floats, rows: Tensor) -> Tensor:
+    u = torch.from_numpy(np.stack([_uniform(row) for row in x])).to(rows.device)
+    drawn = (u < rows[:, None]).to(rows).flatten(0, 1)
+    return energy_of(model, drawn).view(-1, DRAWS).mean(1)
 
 
 def _uniform(row: Floats) -> NDArray[np.float64]:

@@ -9,10 +9,10 @@ engine      what multiplies
 =========== ===================================================================================
 
 Engines differ in rounding, so that none is chosen by a stopwatch behind one's back: ``python -m
-benchmarks.rbm_sweep engines`` tells which is the fastest here, and `use`, or the environment
-variable NONEQ_PRODUCTS, chooses it. A product that needs a graph, is not on the processor or is in
-a precision that the engine lacks is torch's. Threads: torch's and oneDNN's are set by
-``torch.set_num_threads``, OpenBLAS's by OPENBLAS_NUM_THREADS before the process starts.
+benchmarks.rbm_sweep --parts engines`` tells which is the fastest here, and `use`, or the
+environment variable NONEQ_PRODUCTS, chooses it. A product that needs a graph, is not on the
+processor or is in a precision that the engine lacks is torch's. Threads: torch's and oneDNN's are
+set by ``torch.set_num_threads``, OpenBLAS's by OPENBLAS_NUM_THREADS before the process starts.
 """
 
 from __future__ import annotations

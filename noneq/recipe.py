@@ -17,6 +17,7 @@ __all__ = ["Recipe", "choose"]
 
 
 OF_MACHINES = ("hidden",)
+OF_NUMBERS = ("noise",)
 OF_NETWORKS = ("base", "clusters", "net", "width", "depth", "leaps", "step_size", "z_cycled")
 
 
@@ -138,8 +139,15 @@ class Recipe:
 
     def relevant(self) -> dict[str, Any]:
         """The choices that its model knows."""
-        idle = OF_MACHINES if self.model == "network" else OF_NETWORKS
+        idle = _idle(self.model)
         return {name: value for name, value in asdict(self).items() if name not in idle}
+
+
+def _idle(model: str) -> tuple[str, ...]:
+    """Choices that say nothing to that model; bits have no noise added."""
+    if model == "network":
+        return OF_MACHINES
+    return OF_NETWORKS + OF_NUMBERS if model == "rbm" else OF_NETWORKS
 
 
 def choose(
@@ -168,9 +176,7 @@ def choose(
         if name not in known:
             raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
     model = changes.get("model", "network")
-    idle = [
-        name for name in changes if name in (OF_MACHINES if model == "network" else OF_NETWORKS)
-    ]
+    idle = [name for name in changes if name in _idle(model)]
     if idle:
         option = "--" + idle[0].replace("_", "-")
         raise ValueError(f"{option} says nothing to --model {model}: leave it out")

@@ -84,7 +84,7 @@ def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
     Probabilities are right to 2^-24, and certain where the sigmoid is 0 or 1. Many bits in float32
     on the processor come from a stream of numpy's, thrice as fast as torch's, that rng seeds.
     """
-    p = logits.detach().sigmoid()
+    p = logits.detach().sigmoid().contiguous()  # rows by column, too, as of a data frame
     if p.numel() < MANY or p.device.type != "cpu" or p.dtype != torch.float32:
         u = torch.rand(p.shape, generator=rng, dtype=p.dtype, device=p.device)
         return p.gt_(u)  # where it is: half the time of a new tensor

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from noneq import estimators
 from noneq.estimators import RBM
 
 STATES = np.array([[k >> i & 1 for i in range(6)] for k in range(64)], dtype=np.float64)
@@ -157,7 +159,7 @@ def test_partial_fit_goes_on_where_it_stopped(shift):
 def test_a_model_without_weights_is_persistent_contrastive_divergence():
     model = quick(weighted=False, learning_rate=0.01).fit(two_clusters(200, 7))
     assert model._training.state.trust is None
-    assert np.isnan(model._training.state.walkers.log_z.value) or not model.weighted
+    assert np.isnan(model._training.state.walkers.log_z.value)
     assert np.isfinite(model.score(STATES))
 
 
@@ -176,8 +178,12 @@ def test_what_it_cannot_have_is_one_clear_error():
         (quick(visible="bits"), x, "visible is 'auto', 'bernoulli' or 'gaussian', got 'bits'"),
         (quick(), np.c_[x, np.ones(30)], r"1 columns never change \(the first: 4\)"),
         (quick(), np.where(x > 2, np.nan, x), "contains NaN"),
-        (quick(n_components=0), x, "1 hidden unit or more, got 0"),
-        (quick(n_iter=0), x, "n_iter must be 1 or more, got 0"),
+        (quick(n_components=0), x, "n_components must be a whole number >= 1, got 0"),
+        (quick(n_components=2.5), x, "n_components must be a whole number >= 1, got 2.5"),
+        (quick(n_iter="9"), x, "n_iter must be a whole number >= 1, got '9'"),
+        (quick(n_walkers=0), x, "n_walkers must be a whole number >= 2, got 0"),
+        (quick(n_temperatures=0), x, "n_temperatures must be a whole number >= 1, got 0"),
+        (quick(weight_decay=-0.1), x, "weight_decay must be 0 or more, got -0.1"),
         (quick(device="nowhere"), x, "cannot be used here"),
     ):
         with pytest.raises(ValueError, match=match):
@@ -187,6 +193,41 @@ def test_what_it_cannot_have_is_one_clear_error():
         fitted.score_samples(STATES * 2)
     with pytest.raises(ValueError, match="n_samples must be 1 or more, got 0"):
         fitted.sample(0)
+
+
+def test_after_a_fit_that_failed_nothing_is_scored_in_the_new_rows_units():
+    model = quick().fit(STATES)
+    with pytest.raises(ValueError, match="never change"):
+        model.fit(np.c_[np.arange(9.0), np.full((9, 5), 3.0)])
+    with pytest.raises(NotFittedError):
+        model.score_samples(STATES)
+    model.fit(STATES)
+    with pytest.raises(ValueError, match="contains NaN"):  # before anything is begun
+        model.fit(STATES * np.nan)
+    assert np.isfinite(model.score(STATES))
+
+
+def test_rows_may_lie_in_memory_column_by_column():
+    x = np.random.default_rng(11).random((3000, 6))  # enough for a stream of numpy's
+    found = [quick(n_iter=1).fit(np.array(x, order=order)).components_ for order in "CF"]
+    assert np.array_equal(*found)
+
+
+def test_draws_of_many_rows_of_probabilities_are_scored_in_parts(of_bits, monkeypatch):
+    x = np.random.default_rng(12).random((50, 6))
+    whole = of_bits.score_samples(x)
+    monkeypatch.setattr(estimators, "PART", 20 * 6 * 7)  # seven rows
+    sizes, real = [], estimators.energy_of
+    monkeypatch.setattr(
+        estimators, "energy_of", lambda model, v: (sizes.append(len(v)), real(model, v))[1]
+    )
+    np.testing.assert_allclose(of_bits.score_samples(x), whole, rtol=1e-12)
+    assert sizes == [140] * 7 + [20]
+
+
+def test_what_is_drawn_shares_no_random_numbers_with_what_was_learned(of_bits):
+    own, training = of_bits._stream, of_bits._training.rng
+    assert own.initial_seed() != training.initial_seed()
 
 
 def test_constant_columns_of_bits_are_no_trouble():

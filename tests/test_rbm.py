@@ -8,6 +8,7 @@ from targets import Grid, bits, centred, features, gaussian_rbm, one_hots, potts
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq import (
+    MALA,
     Bernoulli,
     BernoulliRBM,
     BlockGibbs,
@@ -313,6 +314,28 @@ def test_hidden_units_are_summed_over_without_overflow(dtype):
     torch.testing.assert_close(log_sum(small).double(), exact, rtol=0, atol=2 * eps)
     assert log_sum(torch.tensor([[math.inf, 0.0]])).tolist() == [math.inf]
     assert log_sum(torch.tensor([[math.nan, 0.0]])).isnan().all()
+
+
+def test_log_z_far_from_the_origin_is_that_of_the_same_machine_at_the_origin():
+    # in float64; a mean of 1e8 standard deviations is known to 1e-8 of them
+    w, c = 1e-8 * torch.randn(4, 3, generator=seeded(0)).double(), torch.tensor([0.5, -1, 0.2])
+    spread, b = torch.full((4,), 2 * math.log(1e-8)), 1e-8 * torch.arange(4)
+    here = GaussianRBM(w, b.double(), c.double(), spread.double(), mu=b.double())
+    there = GaussianRBM(w, 1 + b.double(), c.double(), spread.double(), mu=1 + b.double())
+    assert there.log_z() == pytest.approx(here.log_z(), abs=1e-6)
+
+
+def test_mixed_precision_is_off_where_a_machine_moves():
+    # logits of 8 bits are probabilities to 1 in 100: sweeps would leave another law invariant
+    shapes = ((3, 4), (3,), (4,), (3,))
+    machine = GaussianRBM(*(torch.randn(s, generator=seeded(5)) for s in shapes))
+    start = Walkers.at(torch.randn(50, 3, generator=seeded(4)), machine)
+    for kernel in (BlockGibbs(), MALA(0.3)):
+        plain = start.move(kernel, machine, seeded(5))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = start.move(kernel, machine, seeded(5))
+        assert torch.equal(mixed.x, plain.x)
+        assert torch.equal(mixed.state.u, plain.state.u)
 
 
 # -- cost

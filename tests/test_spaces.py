@@ -385,6 +385,12 @@ def test_bits_follow_from_the_generator_alone(n):
     assert torch.equal(logits, torch.zeros(n))
 
 
+def test_bits_of_logits_column_by_column_are_those_of_the_same_logits():
+    logits = torch.randn(7, MANY, generator=seeded(12))
+    column_by_column = logits.T.contiguous().T
+    assert torch.equal(draw_bits(column_by_column, seeded(3)), draw_bits(logits, seeded(3)))
+
+
 def test_bits_in_other_precisions_are_torchs():
     for dtype in (torch.float64, torch.bfloat16):
         logits = torch.linspace(-3, 2, 2 * MANY, dtype=dtype)

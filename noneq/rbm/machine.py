@@ -73,6 +73,10 @@ class Machine(NamedTuple):
         """Of the visible units given h (B, m): (B, d)."""
         return product(h, self.w.T, self.layer.field, scale=self.strength)
 
+    def push(self, h: Tensor) -> Tensor:
+        """What h (B, m) adds to the fields (B, d)."""
+        return self.strength * (h @ self.w.T)
+
     def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:
         """Hidden units of the logits ``pre``, then visible ones given them (B, d)."""
         return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
@@ -106,6 +110,7 @@ class Machine(NamedTuple):
         numbers = torch.split(states, AT_ONCE)
         if hidden:
             h = (bits(k, units).to(exact.c) for k in numbers)
-            return torch.cat([p @ exact.c + exact.layer.log_sum(exact.fields(p)) for p in h]), True
+            sums = [p @ exact.c + exact.layer.log_sum(exact.push(p)) for p in h]
+            return torch.cat(sums), True
         v = (exact.layer.states(k) for k in numbers)
         return torch.cat([-exact.energy(p, exact.pre(p)) for p in v]), False
