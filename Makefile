@@ -36,6 +36,7 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.mixture
 	$(BIN)/python -m benchmarks.gradient
 	$(BIN)/python -m benchmarks.kernel_study
+	$(BIN)/python -m benchmarks.rbm_bias
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.annealing
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'

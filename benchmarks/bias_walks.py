@@ -6,6 +6,7 @@ walkers are reweighted and resampled below half; k sweeps of the new model; the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,13 +16,13 @@ from torch import Tensor
 
 import noneq
 from benchmarks.bias_course import Course, Truth, moments
-from noneq import weights
+from noneq import Through, weights
 from noneq.rbm.layers import Bits
 from noneq.rbm.machine import Machine
 from noneq.rbm.path import MachinePath
 from noneq.renewal import renew
 
-__all__ = ["SAMPLERS", "Judged", "Sampler", "judge", "ladder", "swap", "walk"]
+__all__ = ["SAMPLERS", "Judged", "Sampler", "exchanged", "judge", "ladder", "swap", "walk"]
 
 Step = tuple[int, Tensor, Tensor]  # update, positions, log-weights
 Ladder = Literal["", "temperatures", "checkpoints"]
@@ -37,6 +38,8 @@ class Sampler:
         weighted: walkers from the base with weights; else chains from the data without.
         restart: at the data, at every update.
         renew: updates between renewals; each is annealed in as many sweeps. 0: never.
+        through: renewals pass every twentieth model of the course; else they come straight from
+            the base.
         ladder: replica exchange, by inverse temperature or with earlier models of the course.
         levels: of the ladder, each with an equal share of the rows.
     """
@@ -46,6 +49,7 @@ class Sampler:
     weighted: bool = False
     restart: bool = False
     renew: int = 0
+    through: bool = False
     ladder: Ladder = ""
     levels: int = 8
 
@@ -65,6 +69,7 @@ SAMPLERS = (
     Sampler("weighted-1", 1, weighted=True),
     Sampler("weighted-10", 10, weighted=True),
     Sampler("weighted-1, renewed", 1, weighted=True, renew=60),
+    Sampler("weighted-1, renewed through", 1, weighted=True, renew=60, through=True),
 )
 
 
@@ -124,8 +129,14 @@ def _chains(
             walkers = walkers.resample(0.5, rng)
         walkers = walkers.move(kernel, rbm, rng)
         if who.renew and t % who.renew == 0:
-            _, (walkers, _) = renew(rbm, walkers, None, noneq.BlockGibbs(), rng, who.renew)
+            target = Through(rbm.base, _models(course, t)) if who.through else rbm
+            _, (walkers, _) = renew(target, walkers, None, noneq.BlockGibbs(), rng, who.renew)
         yield t, walkers.x, walkers.log_w if who.weighted else torch.zeros_like(walkers.log_w)
+
+
+def _models(course: Course, t: int) -> list[noneq.BernoulliRBM]:
+    """Copies of every twentieth model, the last that of update t."""
+    return [copy.deepcopy(course.place(s)) for s in range(20, t + 1, 20)]
 
 
 def _rows(data: Tensor, n: int, rng: torch.Generator) -> Tensor:
@@ -160,15 +171,20 @@ def swap(models: Sequence[Machine], v: Tensor, rng: torch.Generator, first: int)
     return v
 
 
-@torch.no_grad()
 def _exchange(
     course: Course, who: Sampler, populations: int, rows: int, rng: torch.Generator
 ) -> Iterator[Step]:
     n = populations * rows // who.levels
     v = _rows(course.data, who.levels * n, rng).view(who.levels, n, -1)
     for t in range(1, len(course) + 1):
-        models = ladder(course, who, t)
-        for _ in range(who.sweeps):
-            v = torch.stack([m.sweep(m.pre(x), rng) for m, x in zip(models, v, strict=True)])
-        v = swap(models, v, rng, t % 2)
+        v = exchanged(course, who, t, v, rng)
         yield t, v[-1], v.new_zeros(n, dtype=torch.float64)
+
+
+@torch.no_grad()
+def exchanged(course: Course, who: Sampler, t: int, v: Tensor, rng: torch.Generator) -> Tensor:
+    """Sweeps of all levels (L, n, d) at update t, then swaps of every other pair."""
+    models = ladder(course, who, t)
+    for _ in range(who.sweeps):
+        v = torch.stack([m.sweep(m.pre(x), rng) for m, x in zip(models, v, strict=True)])
+    return swap(models, v, rng, t % 2)

@@ -3,6 +3,7 @@
 gradient    every sampler along the same recorded courses (benchmarks/bias_walks.py), PCD's drift
             predicted by theory (benchmarks/bias_law.py)
 training    the factorial table: weights x trust region x start (benchmarks/bias_training.py)
+remedy      renewals and exchanges where modes do not mix (benchmarks/bias_remedy.py)
 
 Each part is recorded in benchmarks/results/rbm_bias_PART.json; what was found is in
 docs/rbm_bias.md.
@@ -25,12 +26,15 @@ from rich.progress import track
 
 from benchmarks.bias_course import COURSES, recorded
 from benchmarks.bias_law import response
+from benchmarks.bias_remedy import REMEDIES, remedied
+from benchmarks.bias_training import CELLS, HIDDEN, Name, table_of
 from benchmarks.bias_walks import SAMPLERS, walk
 from benchmarks.common import record
 
-POPULATIONS, ROWS = 64, 64
+POPULATIONS, ROWS, SEEDS = 64, 64, 3
+TAU = 0.5  # of the remedies: the factorial table's best
 LAW: tuple[int, ...] = (1, 10)  # sweeps of the chains whose law is predicted
-Part = Literal["all", "gradient", "report"]
+Part = Literal["all", "gradient", "training", "remedy", "report"]
 
 
 def gradient(quick: bool = False) -> dict[str, Any]:
@@ -74,6 +78,31 @@ def gradient(quick: bool = False) -> dict[str, Any]:
     return {"samplers": rows, "law": law, "rows": ROWS, "seconds": time.process_time() - began}
 
 
+def training(quick: bool = False) -> dict[str, Any]:
+    """The factorial table on every set."""
+    began = time.process_time()
+    names: list[Name] = ["far"] if quick else list(HIDDEN)
+    rows = []
+    for name in names:
+        # the exact gradient of 20 hidden units takes seconds
+        cells = [c for c in CELLS if not (c.exact and name == "digits")]
+        for cell in track(cells, name, transient=True):
+            rows += table_of(name, cell, 1 if quick else SEEDS)
+    return {"runs": [asdict(r) for r in rows], "seconds": time.process_time() - began}
+
+
+def remedy(quick: bool = False) -> dict[str, Any]:
+    """Renewals and exchanges on far clusters and digits, at one tau."""
+    began, rows = time.process_time(), []
+    names: dict[Name, int] = {"far": 1} if quick else {"far": SEEDS, "digits": 2}
+    for name, seeds in names.items():
+        # on the digits, which take long to score, not those of few walkers
+        cells = [c for c in REMEDIES if name == "far" or c.rows != 64]
+        for cell in track(cells, name, transient=True):
+            rows += [remedied(name, cell, seed, TAU) for seed in range(seeds)]
+    return {"runs": [asdict(r) for r in rows], "seconds": time.process_time() - began}
+
+
 def main(part: tyro.conf.Positional[Part] = "all", quick: bool = False, threads: int = 1) -> None:
     """Run, record and report.
 
@@ -83,7 +112,7 @@ def main(part: tyro.conf.Positional[Part] = "all", quick: bool = False, threads:
         threads: of torch.
     """
     torch.set_num_threads(threads)
-    for name, run in {"gradient": gradient}.items():
+    for name, run in {"gradient": gradient, "training": training, "remedy": remedy}.items():
         if part in ("all", name):
             found = run(quick)
             if not quick:

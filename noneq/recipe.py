@@ -178,7 +178,8 @@ def choose(
     model = changes.get("model", "network")
     idle = [name for name in changes if name in _idle(model)]
     if idle:
-        raise ValueError(f"{idle[0]} says nothing to --model {model}: leave it out")
+        option = "--" + idle[0].replace("_", "-")
+        raise ValueError(f"{option} says nothing to --model {model}: leave it out")
     if model == "network":
         return replace(_network(shape, rows, kind, discrete), **changes)
     return replace(_machine(shape, rows, model, discrete), **changes)
@@ -224,7 +225,7 @@ def _network(
 def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:
     return Recipe(
         model=model,
-        hidden=max(8, min(500, 2 * math.prod(shape), rows // 20)),
+        hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
         noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
         base="diagonal",
         walkers=1024,
@@ -233,6 +234,6 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         tau=0.1,
         batch=min(512, rows),
         lr=1e-2,
-        decay=1e-3,
+        decay=0.1,
         z_cycled=False,
     )

@@ -10,6 +10,8 @@ mass is missing in log Z. So one that finds less than what it replaces is refuse
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from noneq.energies import Energy, Solvable
@@ -20,7 +22,7 @@ from noneq.walkers import Walkers
 
 __all__ = ["renew"]
 
-LOST = 0.1  # nats of log Z, a tenth of the mass: what noise may explain
+LOST = 0.1  # nats of log Z, a tenth of the mass: as much is put down to noise
 
 Populations = tuple[Walkers, Walkers | None]
 
@@ -71,12 +73,14 @@ def renew(
     new = fresh(walkers)
     if not weighted:
         new = new.resample(1.0, rng)
-    elif not new.survivors > walkers.survivors or _lost(new, walkers):
+    elif not new.survivors > walkers.survivors or _lost(new, held_out or walkers):
         return False, (walkers, held_out)
     return True, (new, None if held_out is None else fresh(held_out))
 
 
 def _lost(new: Walkers, old: Walkers) -> bool:
     """Whether mass is missing that the old ones knew of; False where their log Z is unknown."""
-    # theirs is biased low if at all: they feed the gradient
-    return new.log_z.value < old.log_z.value - LOST
+    # of walkers that feed the gradient it is biased low, and tells less than the held-out ones'
+    value, stderr = old.log_z
+    noise = LOST if math.isnan(stderr) else max(LOST, 2 * stderr)
+    return new.log_z.value < value - noise

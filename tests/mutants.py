@@ -487,7 +487,11 @@ MUTANTS = (
            "not new.survivors > walkers.survivors or", "False or",
            ("test_training.py::test_renewal_is_refused_where_fewer_founders_survive",)),
     Mutant("renewal: mass lost unseen", "renewal.py",
-           "return new.log_z.value < old.log_z.value - LOST", "return False",
+           "return new.log_z.value < value - noise", "return False",
+           ("test_rbm_paths.py::test_renewal_that_misses_a_mode_is_refused_although_more_founders"
+            "_survive",)),
+    Mutant("renewal: held-out walkers not asked", "renewal.py",
+           "_lost(new, held_out or walkers)", "_lost(new, walkers)",
            ("test_rbm_paths.py::test_renewal_that_misses_a_mode_is_refused_although_more_founders"
             "_survive",)),
     Mutant("renewal: straight where a path was given", "renewal.py",

@@ -4,14 +4,20 @@ Statistical tests: seeds as given, standard errors over independent populations,
 them. Machines are random, without any symmetry.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
 import noneq
+from benchmarks import bias_remedy, bias_training
 from benchmarks.bias_course import COURSES, Course, Truth, exact, log_z, moments, recorded
 from benchmarks.bias_law import Sweep, response, states
+from benchmarks.bias_remedy import REMEDIES
+from benchmarks.bias_training import CELLS
 from benchmarks.bias_walks import Sampler, judge, ladder, swap, walk
+from benchmarks.rbm_sets import far_clusters
 from noneq.rbm.layers import bits
 
 D, M = 6, 3
@@ -89,7 +95,7 @@ def test_chains_follow_the_exact_law(k):
     assert float(predicted.norm()) > 8 * stderr
 
 
-def walk_moments(along, k, seed, n=2**14):
+def walk_moments(along, k, seed, n=2**15):
     rng = torch.Generator().manual_seed(seed)
     v = along.data[torch.randint(len(along.data), (n,), generator=rng)]
     for t in range(1, len(along) + 1):
@@ -179,3 +185,41 @@ def test_a_course_is_the_same_every_time_and_learns():
     assert likelihoods[1] < likelihoods[0] - 1
     assert set(one.truths) == {20}
     assert set(COURSES) == {"fifty", "far", "bars", "far 14", "digits"}
+
+
+# -- training
+
+
+def test_the_table_is_factorial_and_every_run_has_the_same_sweeps():
+    eight = [(c.weighted, c.trust, c.start) for c in CELLS[:8]]
+    assert sorted(set(eight)) == sorted(eight)
+    assert len(eight) == 8
+    for cell in (*CELLS, *REMEDIES):
+        settings = cell.settings(cell.trials[0])
+        assert settings.moves * cell.updates == bias_training.SWEEPS
+        assert (settings.weighted, settings.start) == (cell.weighted, cell.start)
+        assert (settings.tau is not None) == cell.trust
+        assert len(cell.trials) == 4
+
+
+@pytest.mark.parametrize(
+    "cell", [c for c in REMEDIES if c.renew or c.ladder], ids=lambda c: c.name
+)
+def test_a_remedy_learns_at_the_same_updates(cell, monkeypatch):
+    monkeypatch.setattr(bias_training, "SWEEPS", 60)
+    monkeypatch.setattr(bias_remedy, "KEEP", 5)
+    monkeypatch.setattr(bias_remedy, "RENEW", 15)
+    small = replace(cell, rows=64)
+    data = far_clusters().train[:400]
+    rbm = noneq.BernoulliRBM.from_data(data, 3, torch.Generator().manual_seed(0), scale=0.05)
+    first = float(rbm(data).detach().mean()) + log_z(rbm)
+    assert list(bias_remedy.learn(small, rbm, data, 0.5, 0)) == list(range(1, 31))
+    assert float(rbm(data).detach().mean()) + log_z(rbm) < first - 2
+
+
+def test_the_trial_is_chosen_by_validation_alone():
+    runs = [
+        bias_training.Result("far", "", 0, t, stopped, held, fresh, 0.0, 0.8, 0.0)
+        for t, stopped, held, fresh in ((1.0, 5, 0.3, 0.1), (2.0, 5, 0.2, 0.9), (3.0, 0, 0.1, 0.0))
+    ]
+    assert bias_training.best(runs).trial == 2.0  # the third never got anywhere

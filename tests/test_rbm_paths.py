@@ -421,5 +421,7 @@ def test_renewal_that_misses_a_mode_is_refused_although_more_founders_survive():
     unknown = Walkers.at(old.x, model)[torch.arange(128) % 40]
     renewed, (new, _) = renew(model, unknown, None, BlockGibbs(), rng, 60)
     assert renewed, "nothing is known against it"
+    held = Walkers.at(model.sample(64, rng), model, log_z=model.log_z(), islands=8)
+    assert renew(model, unknown, held, BlockGibbs(), rng, 60)[0] is False
     assert new.survivors > 60
     assert new.log_z.value < model.log_z() - 0.2
