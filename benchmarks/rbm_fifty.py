@@ -34,11 +34,11 @@ import tyro
 from rich.progress import track
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel
 
 import noneq
 from benchmarks.common import record, table
 from benchmarks.rbm_sets import Bits, Spread, fifty
+from noneq.averaging import moving_average
 
 HIDDEN, HELD, BATCH, WALKERS, MOVES = 12, 400, 1024, 1024, 4
 UPDATES, EVERY, EMA = 2_000, 100, 0.99
@@ -122,7 +122,7 @@ def run(cell: Cell) -> Result:
     train, held = bits.train[:-HELD], bits.train[-HELD:]
     rng = torch.Generator().manual_seed(cell.seed)
     rbm = noneq.BernoulliRBM.from_data(train, HIDDEN, rng, scale=0.05)
-    average = AveragedModel(rbm, multi_avg_fn=_lerp)
+    average = moving_average(rbm, EMA)
     best = Result(cell, 0, math.inf, math.inf, math.inf, 0.0)
     for i in updates(cell, rbm, train):
         average.update_parameters(rbm)
@@ -134,11 +134,6 @@ def run(cell: Cell) -> Result:
         if i == UPDATES:
             break
     return Result(**{**vars(best), "seconds": time.perf_counter() - began})
-
-
-def _lerp(average: list[Tensor], now: list[Tensor], count: int) -> None:
-    decay = min(EMA, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(average, now, 1 - decay)
 
 
 COLUMNS = ["set", "gradient", "mean", "worst seed", "seeds", "penalty", "rate", "stopped at", "s"]

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from noneq.averaging import moving_average
 from noneq.devices import usable
 from noneq.energies import PART
 from noneq.kernels import BlockGibbs
@@ -202,7 +203,7 @@ class RBM(
         groups[0]["weight_decay"] = self.weight_decay
         self._training = _Training(
             model,
-            AveragedModel(model, multi_avg_fn=_lerp),
+            moving_average(model, 0.99),
             torch.optim.Adam(groups, lr=self.learning_rate),
             rng,
         )
@@ -389,8 +390,3 @@ def _mean_over_bits(model: Machine, x: Floats, rows: Tensor) -> Tensor:
 def _uniform(row: Floats) -> NDArray[np.float64]:
     """(DRAWS, d) uniform numbers, the same for the same row wherever it stands."""
     return np.random.default_rng(crc32(row.tobytes())).random((DRAWS, len(row)))
-
-
-def _lerp(average: Any, now: Any, count: Tensor | int) -> None:
-    """``average <- d average + (1 - d) now``, d smaller at first: the start is forgotten."""
-    torch._foreach_lerp_(average, now, 1 - min(0.99, (1 + int(count)) / (10 + int(count))))

@@ -13,12 +13,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
+from noneq.averaging import moving_average
 from noneq.checkpoint import moved
 from noneq.likelihood import mean_energy
 from noneq.models import Model, Move, at_step, build, groups
@@ -29,8 +29,6 @@ from noneq.trust import TrustRegion
 from noneq.walkers import Walkers
 
 __all__ = ["Session", "Watch"]
-
-Tensors: TypeAlias = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass
@@ -113,7 +111,7 @@ class Session:
         self.recipe = recipe
         self.data = data
         self.energy, self.kernel = build(recipe, data, seed)
-        self._average = AveragedModel(self.energy, multi_avg_fn=self._lerp)
+        self._average = moving_average(self.energy, recipe.ema)
         self.optimizer = torch.optim.AdamW(groups(self.energy, recipe.decay), lr=recipe.lr)
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.trained: Trained | None = None
@@ -125,11 +123,6 @@ class Session:
         margin = max(3.0, data[0].numel() / 20) + stray
         floor = 0.0 if isinstance(space_of(base), Discrete) else -math.inf
         self.watch = Watch(float(rows.mean()), margin=margin, floor=floor)
-
-    def _lerp(self, average: Tensors, now: Tensors, count: Tensor | int) -> None:
-        """``average <- d average + (1 - d) now``, d smaller at first: the start is forgotten."""
-        decay = min(self.recipe.ema, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(average, now, 1 - decay)
 
     @property
     def average(self) -> Model:

@@ -13,6 +13,7 @@ PACKAGE = Path(noneq.__file__).parent
 
 #: a module imports only from lower layers; a folder counts as one module
 LAYERS = {
+    "averaging": 0,
     "covariance": 0,
     "weights": 0,
     "spaces": 0,

@@ -450,3 +450,10 @@ def test_states_are_numbered_without_repetition():
         found = layer.states(torch.arange(len(states)))
         assert {tuple(r) for r in found.tolist()} == {tuple(r) for r in states.flatten(1).tolist()}
         assert len(states) == pytest.approx(math.exp(layer.log_states))
+
+
+def test_rows_that_are_all_alike_teach_nothing():
+    for rows in (torch.zeros(5, 3), torch.tensor([[1.0, 0.0, 1.0]]).expand(4, 3)):
+        with pytest.raises(ValueError, match="rows are the same one: there is nothing to learn"):
+            BernoulliRBM.from_data(rows, 2)
+    BernoulliRBM.from_data(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 2)  # a constant column is fine

@@ -49,10 +49,13 @@ class _Discrete(RBM):
     def independent_start(cls, data: Tensor) -> Solvable:
         """Visible units with the data's smoothed means, alone: log Z and samples are exact.
 
-        Raises ValueError or TypeError for rows that are not of the machine's space.
+        Raises ValueError or TypeError for rows that are not of the machine's space, or all alike
+        (all zeros, say).
         """
         check_rows(data)
         check_inside(cls.space, data)
+        if len(data) > 1 and bool((data == data[0]).all()):
+            raise ValueError(f"all {len(data)} rows are the same one: there is nothing to learn")
         return cls.alone.fit(data)
 
     @staticmethod
