@@ -43,6 +43,8 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'
 	$(BIN)/python -m benchmarks.smc_peers
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[rbm]'
+	$(BIN)/python -m benchmarks.rbm_sweep
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

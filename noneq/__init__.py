@@ -104,7 +104,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"noneq.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
-    if name in {*_HOME, "data", "weights"}:
+    if name in {*_HOME, "data", "estimators", "weights"}:
         return importlib.import_module(f"noneq.{name}")
     raise AttributeError(f"module 'noneq' has no attribute {name!r}")
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from noneq.spaces import REAL, Box, Discrete, Real, Space, space_of
+from noneq.spaces import CACHED, REAL, Box, Discrete, Real, Space, space_of
 
 __all__ = [
     "Cache",
@@ -39,6 +39,7 @@ __all__ = [
     "parts",
     "shape_message",
     "slope",
+    "without_autocast",
 ]
 
 Cache = dict[str, Tensor]
@@ -91,7 +92,7 @@ def evaluate(
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
     if torch.is_autocast_enabled(x.device.type):
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return evaluate(model, x, was, graph=graph, lean=lean)
     if not graph and len(parts(x)) > 1:
         return _in_parts(model, x, was, lean)
@@ -121,8 +122,16 @@ def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
     own = getattr(model, "gradient", None)
     if "g" in cache or own is None:
         return cache.get("g")
-    found: Tensor | None = own(x, cache)
+    with without_autocast(x):  # a kernel asks outside of `evaluate`
+        found: Tensor | None = own(x, cache)
     return found
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which operations on x keep its precision."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 @contextmanager
@@ -187,11 +196,20 @@ def fingerprint(model: object) -> Tensor | None:
     for k, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
-        mixed = bits * _places(len(bits), bits.dtype, bits.device)
-        mixed = (mixed ^ (mixed >> 15)) * 739982445  # not linear: no two changes cancel by design
-        total = total + k * (mixed ^ (mixed >> 12)).sum(dtype=bits.dtype).to(total)
+        total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
     floats = [v for m in model.modules() for v in vars(m).values() if type(v) is float and v == v]
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+
+
+def _mixed(bits: Tensor, places: Tensor) -> Tensor:
+    """A hash of integers and where they are, of their type."""
+    if bits.device.type == "cpu" and len(bits) > CACHED:
+        both = zip(torch.split(bits, CACHED), torch.split(places, CACHED), strict=True)
+        return torch.stack([_mixed(*part) for part in both]).sum(dtype=bits.dtype)
+    # not linear, so that no two changes cancel by design
+    mixed = bits * places
+    mixed.bitwise_xor_(mixed >> 15).mul_(739982445)
+    return mixed.bitwise_xor_(mixed >> 12).sum(dtype=bits.dtype)
 
 
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -53,9 +53,10 @@ def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Model, Move]:
     """
     if recipe.model != "network":
         rng = torch.Generator(train.device).manual_seed(seed)
+        if recipe.model == "rbm":
+            return BernoulliRBM.from_data(train, recipe.hidden, rng), BlockGibbs()
         rows = add_noise(train, recipe.noise, rng)
-        machine = BernoulliRBM if recipe.model == "rbm" else GaussianRBM
-        return machine.from_data(rows, recipe.hidden, rng), BlockGibbs()
+        return GaussianRBM.from_data(rows, recipe.hidden, rng), BlockGibbs()
     base = Gaussian.fit(train, recipe.base, noise=recipe.noise)
     factor: Factor = base.factor
     if recipe.clusters > len(train):

@@ -12,8 +12,9 @@ from torch import Tensor
 from noneq.checkpoint import load_tensors, write
 from noneq.data import DataSet, add_noise
 from noneq.energies import Energy
-from noneq.figures import Energies, Samples, report_figure, samples_figure
+from noneq.figures import Energies, Filters, Samples, report_figure, samples_figure
 from noneq.likelihood import energy_of
+from noneq.rbm import RBM
 from noneq.run import Run
 from noneq.sampling import denoised
 from noneq.verdict import Verdict, read_verdict
@@ -40,6 +41,8 @@ def draw_report(run: Run, path: Path) -> None:
             "energies": _energies(run, data, energy, walkers),
             "samples": _samples(run, data, energy, walkers),
         }
+        if isinstance(energy, RBM):
+            parts["filters"] = Filters(energy.w, run.shape, data.columns)
     figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
 
@@ -59,6 +62,8 @@ def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tens
     rows = add_noise(data.train[:n], noise, rng)
     if table:
         return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
+    if run.recipe.model == "rbm":  # bits; pictures take -1 to 1
+        rows, x = 2 * rows - 1, 2 * x - 1
     return Samples(rows, x, denoised(energy, x, noise) if noise else None)
 
 

@@ -17,6 +17,7 @@ __all__ = ["Recipe", "choose"]
 
 
 OF_MACHINES = ("hidden",)
+OF_NUMBERS = ("noise",)
 OF_NETWORKS = ("base", "clusters", "net", "width", "depth", "leaps", "step_size", "z_cycled")
 
 
@@ -138,8 +139,15 @@ class Recipe:
 
     def relevant(self) -> dict[str, Any]:
         """The choices that its model knows."""
-        idle = OF_MACHINES if self.model == "network" else OF_NETWORKS
+        idle = _idle(self.model)
         return {name: value for name, value in asdict(self).items() if name not in idle}
+
+
+def _idle(model: str) -> tuple[str, ...]:
+    """Choices that say nothing to that model; bits have no noise added."""
+    if model == "network":
+        return OF_MACHINES
+    return OF_NETWORKS + OF_NUMBERS if model == "rbm" else OF_NETWORKS
 
 
 def choose(
@@ -168,11 +176,10 @@ def choose(
         if name not in known:
             raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
     model = changes.get("model", "network")
-    idle = [
-        name for name in changes if name in (OF_MACHINES if model == "network" else OF_NETWORKS)
-    ]
+    idle = [name for name in changes if name in _idle(model)]
     if idle:
-        raise ValueError(f"{idle[0]} says nothing to --model {model}: leave it out")
+        option = "--" + idle[0].replace("_", "-")
+        raise ValueError(f"{option} says nothing to --model {model}: leave it out")
     if model == "network":
         return replace(_network(shape, rows, kind, discrete), **changes)
     return replace(_machine(shape, rows, model, discrete), **changes)
@@ -218,7 +225,7 @@ def _network(
 def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:
     return Recipe(
         model=model,
-        hidden=max(8, min(500, 2 * math.prod(shape), rows // 20)),
+        hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
         noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
         base="diagonal",
         walkers=1024,
@@ -227,6 +234,6 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         tau=0.1,
         batch=min(512, rows),
         lr=1e-2,
-        decay=1e-3,
+        decay=0.1,
         z_cycled=False,
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from noneq.data import add_noise
 from noneq.likelihood import mean_energy, noise_draws
 from noneq.run import Run
+from noneq.spaces import check_inside, space_of
 from noneq.verdict import Verdict, read_verdict
 
 __all__ = ["Scores", "score"]
@@ -37,10 +38,14 @@ class Scores:
 
 
 def score(run: Run, x: Tensor) -> Scores:
-    """Score rows (M, *shape) in the model's units; raises as `read_verdict` does."""
+    """Score rows (M, *shape) in the model's units.
+
+    Raises as `read_verdict` does, and ValueError for rows that the model cannot have.
+    """
     energy, _ = run.model()
     verdict, noise = read_verdict(run, energy), run.recipe.noise
     x = x.to(run.device)
+    check_inside(space_of(energy), x)
     density = -mean_energy(energy, x) - verdict.log_z
     expected = density
     if noise:

@@ -23,6 +23,7 @@ from noneq.checkpoint import moved
 from noneq.likelihood import mean_energy
 from noneq.models import Model, Move, at_step, build, groups
 from noneq.recipe import Recipe
+from noneq.spaces import Discrete, space_of
 from noneq.training import Record, Trained, train
 from noneq.trust import TrustRegion
 from noneq.walkers import Walkers
@@ -38,12 +39,14 @@ class Watch:
 
     It has diverged where that mean is more than ``margin`` nats above the base's own NLL, above
     the best since log Z was known anew (the start, or a renewal), or above the best that was
-    known so. Nothing is judged before ``least`` iterations have been seen.
+    known so; or ``margin`` below what no model can be below. Nothing is judged before ``least``
+    iterations have been seen.
 
     Arguments:
         base: NLL of the base.
         margin: in nats; more than a batch's mean may stray.
         least: iterations.
+        floor: NLL that no model is below: 0 of discrete rows, whose probabilities are at most 1.
     """
 
     base: float
@@ -53,6 +56,7 @@ class Watch:
     mean: float = math.nan
     best: float = math.inf
     known: float = math.inf
+    floor: float = -math.inf
 
     @property
     def healthy(self) -> bool:
@@ -78,6 +82,11 @@ class Watch:
             raise FloatingPointError(
                 f"the running NLL rose to {self.mean:.1f} nats, the limit is {limit:.1f} (the "
                 f"base has {self.base:.1f}): the model learns faster than its walkers mix"
+            )
+        if self.seen >= self.least and self.mean < self.floor - self.margin:
+            raise FloatingPointError(
+                f"the running NLL fell to {self.mean:.1f} nats, which no model can have: log Z is "
+                "lost, the model learns faster than its walkers mix"
             )
         if renewed:
             self.seen, self.best = 0, math.inf
@@ -113,7 +122,9 @@ class Session:
         base = self.energy.base
         rows = mean_energy(base, data[:5000], noise=recipe.noise, draws=1) + base.log_z()
         stray = 5 * float(rows.std()) / math.sqrt(recipe.batch)
-        self.watch = Watch(float(rows.mean()), margin=max(3.0, data[0].numel() / 20) + stray)
+        margin = max(3.0, data[0].numel() / 20) + stray
+        floor = 0.0 if isinstance(space_of(base), Discrete) else -math.inf
+        self.watch = Watch(float(rows.mean()), margin=margin, floor=floor)
 
     def _lerp(self, average: Tensors, now: Tensors, count: Tensor | int) -> None:
         """``average <- d average + (1 - d) now``, d smaller at first: the start is forgotten."""

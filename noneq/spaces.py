@@ -18,9 +18,12 @@ out of a hard support has no valid weight, because its backward kernel loses wha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 __all__ = [
@@ -37,6 +40,11 @@ __all__ = [
     "require",
     "space_of",
 ]
+
+
+MANY = 2**14  # uniform numbers that are worth a stream of their own
+CACHED = 2**16  # numbers at a time: a buffer that stays in a core's cache
+UNIT = np.float32(2.0**-32 * (1 - 2.0**-24))  # of 32-bit numbers: they round to 2^32, not to 1
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,36 @@ class Discrete:
 
 
 def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``."""
-    u = torch.rand(logits.shape, generator=rng, dtype=logits.dtype, device=logits.device)
-    return u.lt_(logits.detach().sigmoid())  # where it is: half the time of a new tensor
+    """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``.
+
+    Probabilities are right to 2^-24, and certain where the sigmoid is 0 or 1. Many bits in float32
+    on the processor come from a stream of numpy's, thrice as fast as torch's, that rng seeds.
+    """
+    p = logits.detach().sigmoid().contiguous()  # rows by column, too, as of a data frame
+    if p.numel() < MANY or p.device.type != "cpu" or p.dtype != torch.float32:
+        u = torch.rand(p.shape, generator=rng, dtype=p.dtype, device=p.device)
+        return p.gt_(u)  # where it is: half the time of a new tensor
+    # numpy documents the protocol of _Seeds, its types do not
+    stream = np.random.SFC64(_Seeds(rng))  # type: ignore[arg-type]
+    buffer = np.empty(CACHED, dtype=np.float32)
+    for part in torch.split(p.view(-1), CACHED):
+        uniform = buffer[: len(part)]
+        words = stream.random_raw((len(part) + 1) // 2)
+        np.copyto(uniform, words.view(np.uint32)[: len(part)], casting="unsafe")
+        uniform *= UNIT
+        part.gt_(torch.from_numpy(uniform))
+    return p
+
+
+class _Seeds(ISeedSequence):
+    """What a stream of numpy's begins with: 64-bit words drawn by torch's generator."""
+
+    def __init__(self, rng: torch.Generator) -> None:
+        self.rng = rng
+
+    def generate_state(self, n_words: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
+        words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.rng)
+        return words.numpy().view(np.uint64).astype(dtype)
 
 
 def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.checks import check_energy, check_fit
-from noneq.data import add_noise
+from noneq.data import add_noise, check_rows
 from noneq.energies import Solvable
 from noneq.kernels import MALA, Conditional, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
@@ -179,7 +179,8 @@ def train(
     Arguments:
         energy: with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the walkers
             start there or are renewed.
-        data: rows (M, *shape).
+        data: rows (M, *shape), read anew for every batch: what is written into them meanwhile
+            counts.
         settings: see `Settings`.
         optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
         kernel: one move; default MALA preconditioned by the base's covariance, discrete Langevin,
@@ -193,7 +194,10 @@ def train(
         FloatingPointError: the model has diverged.
     """
     settings = settings or Settings()
-    check_fit(energy, data, noise=settings.noise)
+    if resume is None:
+        check_fit(energy, data, noise=settings.noise)
+    else:  # judged when the run began: a part of a stream may well lack spread
+        check_rows(data)
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)

@@ -17,6 +17,7 @@ from noneq.figures import (
     Samples,
     crooks_figure,
     energies_figure,
+    filters_figure,
     report_figure,
     samples_figure,
     training_figure,
@@ -432,3 +433,20 @@ def test_work_is_drawn_whatever_it_is():
             crooks_figure(wrong, back)
         with pytest.raises(ValueError, match="the backward work must be numbers"):
             crooks_figure(there, wrong)
+
+
+def test_filters_are_the_strongest_columns_in_order():
+    w = rows(12, 70, seed=3) * torch.linspace(2.0, 0.1, 70)
+    figure = filters_figure(w, (1, 3, 4))
+    ax = figure.axes[0]
+    assert ax.get_title(loc="left") == "weights of the 64 strongest of the 70 hidden units"
+    picture = np.asarray(ax.images[0].get_array())
+    assert picture.shape == (8 * 4 + 1, 8 * 5 + 1)
+    strongest = w[:, w.square().sum(0).argmax()].view(3, 4)
+    np.testing.assert_allclose(picture[1:4, 1:5], strongest, rtol=1e-6)
+    assert shown(figure)
+    table = filters_figure(w[:, :5], (12,), [f"gene {i}" for i in range(12)])
+    assert table.axes[0].images[0].get_array().shape == (5, 12)
+    assert shown(table)
+    with pytest.raises(ValueError, match="do not fit rows of shape"):
+        filters_figure(w, (1, 3, 5))

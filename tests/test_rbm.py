@@ -8,6 +8,7 @@ from targets import Grid, bits, centred, features, gaussian_rbm, one_hots, potts
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq import (
+    MALA,
     Bernoulli,
     BernoulliRBM,
     BlockGibbs,
@@ -19,7 +20,7 @@ from noneq import (
     check_energy,
     evaluate,
 )
-from noneq.rbm.machine import MOST
+from noneq.rbm.machine import MOST, log_sum
 
 
 def centred_bits(d=4, m=3, seed=7):
@@ -296,6 +297,45 @@ def test_a_machine_from_numbers_starts_at_its_visible_units(make, kind):
     if kind is Gaussian:
         expected = ((x - model.b).square() / model.log_var.exp()).sum(1) / 2
     torch.testing.assert_close(model.base(x), expected.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_hidden_units_are_summed_over_without_overflow(dtype):
+    # several parts; logits as large as a diverging machine's
+    eps, zero = torch.finfo(dtype).eps, torch.zeros((), dtype=torch.float64)
+    pre = 60 * torch.randn(700, 300, generator=seeded(8), dtype=dtype)
+    pre[0, :4] = torch.tensor([1e4, -1e4, 79.5, 80.5])
+    exact = torch.logaddexp(pre.double(), zero).sum(1)
+    torch.testing.assert_close(log_sum(pre).double(), exact, rtol=4 * eps, atol=0)
+    with_graph = log_sum(pre.requires_grad_()).detach().double()  # torch's softplus is cut at 20
+    torch.testing.assert_close(with_graph, exact, rtol=4e-7, atol=0)
+    small = torch.linspace(-18, 3, 50, dtype=dtype)[:, None]
+    exact = torch.logaddexp(small.double(), zero)[:, 0]
+    torch.testing.assert_close(log_sum(small).double(), exact, rtol=0, atol=2 * eps)
+    assert log_sum(torch.tensor([[math.inf, 0.0]])).tolist() == [math.inf]
+    assert log_sum(torch.tensor([[math.nan, 0.0]])).isnan().all()
+
+
+def test_log_z_far_from_the_origin_is_that_of_the_same_machine_at_the_origin():
+    # in float64; a mean of 1e8 standard deviations is known to 1e-8 of them
+    w, c = 1e-8 * torch.randn(4, 3, generator=seeded(0)).double(), torch.tensor([0.5, -1, 0.2])
+    spread, b = torch.full((4,), 2 * math.log(1e-8)), 1e-8 * torch.arange(4)
+    here = GaussianRBM(w, b.double(), c.double(), spread.double(), mu=b.double())
+    there = GaussianRBM(w, 1 + b.double(), c.double(), spread.double(), mu=1 + b.double())
+    assert there.log_z() == pytest.approx(here.log_z(), abs=1e-6)
+
+
+def test_mixed_precision_is_off_where_a_machine_moves():
+    # logits of 8 bits are probabilities to 1 in 100: sweeps would leave another law invariant
+    shapes = ((3, 4), (3,), (4,), (3,))
+    machine = GaussianRBM(*(torch.randn(s, generator=seeded(5)) for s in shapes))
+    start = Walkers.at(torch.randn(50, 3, generator=seeded(4)), machine)
+    for kernel in (BlockGibbs(), MALA(0.3)):
+        plain = start.move(kernel, machine, seeded(5))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = start.move(kernel, machine, seeded(5))
+        assert torch.equal(mixed.x, plain.x)
+        assert torch.equal(mixed.state.u, plain.state.u)
 
 
 # -- cost

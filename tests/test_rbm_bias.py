@@ -95,7 +95,7 @@ def test_chains_follow_the_exact_law(k):
     assert float(predicted.norm()) > 8 * stderr
 
 
-def walk_moments(along, k, seed, n=2**14):
+def walk_moments(along, k, seed, n=2**15):
     rng = torch.Generator().manual_seed(seed)
     v = along.data[torch.randint(len(along.data), (n,), generator=rng)]
     for t in range(1, len(along) + 1):

@@ -60,9 +60,9 @@ def test_a_machine_has_choices_of_its_own():
     assert "hidden" in bits.relevant()
     assert "width" not in bits.relevant()
     assert "hidden" not in choose((5,), 300, "table").relevant()
-    with pytest.raises(ValueError, match="^width says nothing to --model rbm"):
+    with pytest.raises(ValueError, match=r"^--width says nothing to --model rbm"):
         choose((5,), 300, "table", model="rbm", width=3)
-    with pytest.raises(ValueError, match="^hidden says nothing to --model network"):
+    with pytest.raises(ValueError, match=r"^--hidden says nothing to --model network"):
         choose((5,), 300, "table", hidden=3)
 
 

@@ -176,6 +176,13 @@ def test_the_watch_sees_what_only_the_renewals_know():
     assert watch.known == 10.0
 
 
+def test_the_watch_knows_that_a_probability_is_at_most_1():
+    watch = fed(Watch(base=20.0, margin=3.0, least=2, floor=0.0), 20.0, 5.0, 0.5, -2.0, -2.0)
+    with pytest.raises(FloatingPointError, match=r"fell to -.*which no model can have"):
+        fed(watch, -40.0, -40.0)
+    fed(Watch(base=20.0, margin=3.0, least=2), 20.0, -40.0, -40.0)  # of a density there is none
+
+
 def test_the_watch_has_no_opinion_without_log_z():
     assert fed(Watch(base=20.0, margin=3.0), math.nan).healthy
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -34,7 +35,7 @@ from noneq import (
     Walkers,
 )
 from noneq.kernels import default_kernel
-from noneq.spaces import REAL, space_of
+from noneq.spaces import CACHED, MANY, REAL, draw_bits, space_of
 
 LOW, HIGH = torch.tensor([-0.4, -math.inf]), torch.tensor([1.1, 0.3])  # one wall is missing
 numbers = st.floats(-50, 50, allow_nan=False)
@@ -335,3 +336,63 @@ def test_a_reflecting_trajectory_has_mean_weight_one_even_where_samples_cannot_s
     after = new.u + new.aux["v"].square().sum(1) / 2
     log_q = -(v / wide).square().sum(1) / 2 - 2 * math.log(wide) - Uniform(low, high).log_z()
     assert_within((-after - log_q - grid.log_z).exp()[:, None], 1.0, h)
+
+
+# -- many bits, which come from a stream of their own
+
+LOGITS = torch.tensor([-12.0, -4.1, -1.3, -0.2, 0.4, 1.7, 5.2])
+
+
+def test_many_bits_have_their_probabilities_and_are_independent():
+    # seed 11; 2 x 150,001 rows (an odd number, not a multiple of a part), 4 standard errors
+    rng, n = seeded(11), 150_001
+    x = torch.cat([draw_bits(LOGITS.expand(n, -1), rng) for _ in range(2)]).double()
+    assert n * len(LOGITS) > 2 * CACHED
+    p = LOGITS.double().sigmoid()
+    z = (x - p) / (p * (1 - p)).sqrt()
+    assert (z.mean(0).abs() * (2 * n) ** 0.5 < 4).all()
+    # neighbours share a word of 64 bits, or a place in the two calls
+    for a, b in ((z[:, 2:5], z[:, 3:6]), (z[1:, 0 + 2], z[:-1, 6 - 2]), (z[:n, 1:], z[n:, 1:])):
+        r = (a * b).reshape(len(a), -1)
+        assert (r.mean(0).abs() < 4 * (1 / len(a)) ** 0.5).all()
+
+
+@pytest.mark.parametrize(("word", "high"), [(2**64 - 1, True), (0, False)])
+def test_certain_bits_are_certain_and_nearly_certain_ones_are_not(monkeypatch, word, high):
+    # the largest and the smallest 32-bit number, in place of the stream
+    class Stuck:
+        def __init__(self, seeds):
+            pass
+
+        def random_raw(self, n):
+            return np.full(n, word, dtype=np.uint64)
+
+    monkeypatch.setattr(np.random, "SFC64", Stuck)
+    bits = [draw_bits(torch.full((MANY,), a), seeded(1)) for a in (-math.inf, -14, 14, math.inf)]
+    assert [set(x.tolist()) for x in bits] == [{0.0}, {float(not high)}, {float(not high)}, {1.0}]
+
+
+@pytest.mark.parametrize("n", [MANY - 1, MANY, 3 * CACHED + 5])
+def test_bits_follow_from_the_generator_alone(n):
+    logits = torch.zeros(n)
+    first, rng = draw_bits(logits, seeded(3)), seeded(3)
+    assert torch.equal(draw_bits(logits, rng), first)
+    state = rng.get_state()
+    second = draw_bits(logits, rng)
+    assert 0.4 < (second != first).float().mean() < 0.6, "the generator has moved on"
+    rng.set_state(state)
+    assert torch.equal(draw_bits(logits, rng), second)
+    assert torch.equal(logits, torch.zeros(n))
+
+
+def test_bits_of_logits_column_by_column_are_those_of_the_same_logits():
+    logits = torch.randn(7, MANY, generator=seeded(12))
+    column_by_column = logits.T.contiguous().T
+    assert torch.equal(draw_bits(column_by_column, seeded(3)), draw_bits(logits, seeded(3)))
+
+
+def test_bits_in_other_precisions_are_torchs():
+    for dtype in (torch.float64, torch.bfloat16):
+        logits = torch.linspace(-3, 2, 2 * MANY, dtype=dtype)
+        u = torch.rand(len(logits), generator=seeded(4), dtype=dtype)
+        assert torch.equal(draw_bits(logits, seeded(4)), (u < logits.sigmoid()).to(dtype))

@@ -5,15 +5,18 @@ pyplot: no backend is chosen and no setting changes. The caller saves it, ``figu
 """
 
 from noneq.figures.distributions import Energies, Samples, energies_figure, samples_figure
+from noneq.figures.filters import Filters, filters_figure
 from noneq.figures.progress import training_figure
 from noneq.figures.report import report_figure
 from noneq.figures.work import crooks_figure
 
 __all__ = [
     "Energies",
+    "Filters",
     "Samples",
     "crooks_figure",
     "energies_figure",
+    "filters_figure",
     "report_figure",
     "samples_figure",
     "training_figure",

@@ -174,7 +174,11 @@ def _energies(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: AR
 PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_nll, "NLL, nats a row: falls, and test stays near train", ()),
     (_ess, "ESS: near 1 is good; below 0.5 resamples", ("ess",)),
-    (_acceptance, "moves: accepted 0.6 of the time, no faults", ("acceptance", "step_size")),
+    (
+        _acceptance,
+        "moves: accepted 0.6 of the time (Gibbs: always)",
+        ("acceptance", "step_size"),
+    ),
     (_log_z, "log Z: lines stay together and end at the bracket", ()),
     (_trust, "trust region: steps cost about tau", ("cost",)),
     (_energies, "mean energy: walkers are not far below data", ("data_energy", "walker_energy")),

@@ -16,6 +16,7 @@ from noneq.figures.distributions import (
     draw_samples,
     samples_size,
 )
+from noneq.figures.filters import Filters, draw_filters, filters_size
 from noneq.figures.progress import Bracket, Metrics, draw_training
 
 __all__ = ["report_figure"]
@@ -31,6 +32,7 @@ def report_figure(
     estimate: Bracket | None = None,
     energies: Energies | None = None,
     samples: Samples | None = None,
+    filters: Filters | None = None,
 ) -> Figure:
     """A run on one page, 14 inches wide: its verdict, how it went, what it learned.
 
@@ -41,6 +43,7 @@ def report_figure(
         estimate: see `training_figure`.
         energies: see `energies_figure`; None leaves them out.
         samples: see `samples_figure`; None leaves them out.
+        filters: of a machine, see `filters_figure`.
     """
     parts: list[tuple[float, float, Callable[[FigureBase], None]]] = []  # width, height, drawing
     if samples is not None:
@@ -52,17 +55,22 @@ def report_figure(
         parts.insert(0, (rest, 4.0, lambda place: draw_energies(place, energies)))
     lines = [part for one in verdict.splitlines() for part in textwrap.wrap(one, 190)]
     heights = [0.65 + 0.2 * len(lines), 7.0]
-    if parts:
-        heights.append(max(high for _, high, _ in parts))
+    rows = [parts] if parts else []
+    if filters is not None:
+        wide, high = filters_size(filters)
+        rows.append([(wide, high, lambda place: draw_filters(place, filters))])
+    heights += [max(high for _, high, _ in row) for row in rows]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     top, middle, *bottom = _split(figure, heights=heights)
     top.text(0.008, 1 - 0.12 / heights[0], title, va="top", fontsize=15, weight="bold")
     y = 1 - 0.48 / heights[0]
     top.text(0.008, y, "\n".join(lines), va="top", fontsize=NORMAL, linespacing=1.4)
     draw_training(middle, metrics, estimate)
-    for row in bottom:
-        places = _split(row, widths=[wide for wide, _, _ in parts])
-        for place, (_, _, draw) in zip(places, parts, strict=True):
+    for below, row in zip(bottom, rows, strict=True):
+        widths = [wide for wide, _, _ in row]
+        blank = WIDTH - sum(widths)
+        places = _split(below, widths=[*widths, *([blank] if blank > 1 else [])])
+        for place, (_, _, draw) in zip(places, row, strict=False):
             draw(place)
     return figure
 

@@ -1,6 +1,8 @@
 """Transition kernels, each with its exact weight."""
 
-from noneq.kernels.base import Chain, Info, Kernel, Repeat, State, Stepped, metropolis
+from noneq.kernels.base import Info, Kernel, State
+from noneq.kernels.building import Stepped, metropolis
+from noneq.kernels.compose import Chain, Repeat
 from noneq.kernels.discrete import DiscreteLangevin, GibbsWithGradients
 from noneq.kernels.gibbs import BlockGibbs, Conditional
 from noneq.kernels.hmc import HMC

@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped
+from noneq.energies import Cache, Energy, evaluate, without_autocast
+from noneq.kernels.base import Info, State
+from noneq.kernels.building import Stepped
 
 __all__ = ["BlockGibbs", "Conditional"]
 
@@ -52,6 +53,7 @@ class BlockGibbs(Stepped):
                 "its own: take a ParameterPath, noneq.GibbsWithGradients or "
                 "noneq.DiscreteLangevin, or give the model a path_from(base)"
             )
-        y = model.gibbs(state.x, state.cache, rng)
+        with without_autocast(state.x):  # or it would draw from logits of 8 bits
+            y = model.gibbs(state.x, state.cache, rng)
         u, cache = evaluate(model, y, lean=True)
         return State(y, u, cache, state.aux), torch.zeros_like(u), {}

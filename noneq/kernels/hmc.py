@@ -21,10 +21,9 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import (
+from noneq.kernels.base import Info, State
+from noneq.kernels.building import (
     Adjustable,
-    Info,
-    State,
     gradient,
     metropolis,
     normal_like,

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from noneq.covariance import Factor, Identity
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State, Stepped, metropolis, with_gradient
+from noneq.kernels.base import Info, State
+from noneq.kernels.building import Stepped, metropolis, with_gradient
 from noneq.spaces import Box, Real, require
 
 __all__ = ["MALA", "ULA"]

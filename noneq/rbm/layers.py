@@ -2,8 +2,8 @@ r"""Visible layers: what bits, numbers and one-hot sites do differently in a Bol
 
 A layer is the energy A(v) of its units alone, of flat rows v (B, d). Hidden units push on it with
 a linear term: ``exp(-A(v) + v.push)`` is a layer of the same kind, whose linear parameter is
-``field + push`` in place of ``field``. So conditional distributions and sums over all v have one
-argument, the field that acts (B, d).
+``field + push`` in place of ``field``: the field that acts, which conditional distributions have
+as their argument. Sums over all v have the push itself: far from the origin it is lost in the sum.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Layer:
         """v (B, d) where the fields (B, d) act."""
         raise NotImplementedError
 
-    def log_sum(self, field: Tensor) -> Tensor:
-        """Log of the sum or integral of ``exp(-A(v) + v.push)``, ``push = field - self.field``."""
+    def log_sum(self, push: Tensor) -> Tensor:
+        """Log of the sum or integral of ``exp(-A(v) + v.push)``, pushes (B, d)."""
         raise NotImplementedError
 
     def states(self, k: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ class Bits(Layer):
         """Bits of these logits."""
         return draw_bits(field, rng)
 
-    def log_sum(self, field: Tensor) -> Tensor:
-        """``sum_i softplus(field_i)``."""
-        return softplus(field).sum(1)
+    def log_sum(self, push: Tensor) -> Tensor:
+        """``sum_i softplus(field_i + push_i)``."""
+        return softplus(self.field + push).sum(1)
 
     def states(self, k: Tensor) -> Tensor:
         """Binary digits."""
@@ -108,9 +108,9 @@ class Sites(Layer):
         state = draw_state(self._sites(field), rng)
         return one_hot(state, self.q).flatten(1).to(field)
 
-    def log_sum(self, field: Tensor) -> Tensor:
-        """``sum_sites logsumexp_a field_a``."""
-        return self._sites(field).logsumexp(-1).sum(1)
+    def log_sum(self, push: Tensor) -> Tensor:
+        """``sum_sites logsumexp_a (field_a + push_a)``."""
+        return self._sites(self.field + push).logsumexp(-1).sum(1)
 
     def states(self, k: Tensor) -> Tensor:
         """Digits of base q."""
@@ -150,11 +150,10 @@ class Normals(Layer):
         xi = torch.randn(field.shape, generator=rng, dtype=field.dtype, device=field.device)
         return torch.addcdiv(xi.mul_(self.precision.rsqrt()), field, self.precision)
 
-    def log_sum(self, field: Tensor) -> Tensor:
-        """``sum_i [(field_i^2 - own_i^2) / precision_i + log(2 pi / precision_i)] / 2``."""
-        # a difference of two squares, as a product: nothing is lost far from the origin
-        gain = (field - self.field) * (field + self.field) / self.precision
-        return (gain + (2 * math.pi / self.precision).log()).sum(1) / 2
+    def log_sum(self, push: Tensor) -> Tensor:
+        """``sum_i [push_i (m_i + push_i / (2 precision_i)) + log(2 pi / precision_i) / 2]``."""
+        gain = push * (self.centre + push / (2 * self.precision))
+        return (gain + (2 * math.pi / self.precision).log() / 2).sum(1)
 
     def mixed(self, other: Self, beta: float) -> Self:
         """Fields and precisions mixed."""

@@ -17,11 +17,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from noneq.energies import Cache, Solvable
 from noneq.rbm.layers import Layer
-from noneq.rbm.machine import Machine
+from noneq.rbm.machine import Machine, log_sum
 from noneq.spaces import space_of
 
 __all__ = ["MachinePath"]
@@ -83,7 +82,7 @@ class _OnPath:
             a0 = self.path.units.energy(v) + len(end.c) * math.log(2)
             cache = {"a0": a0, "a1": end.layer.energy(v), "pre": end.pre(v)}
         a = torch.lerp(cache["a0"], cache["a1"], self.beta)
-        return a - softplus(self.beta * cache["pre"]).sum(1), cache
+        return a - log_sum(self.beta * cache["pre"]), cache
 
     @torch.no_grad()
     def gradient(self, x: Tensor, cache: Cache) -> Tensor:

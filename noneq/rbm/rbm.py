@@ -156,9 +156,12 @@ class RBM(nn.Module):
 
     def machine(self) -> Machine:
         """The numbers as they act, with their graph."""
+        return self._machine(self.hidden_bias)
+
+    def _machine(self, c: Tensor) -> Machine:
         scale = self._scale()
         w = self.w if scale is None else self.w * scale[:, None]
-        return Machine(self._layer(self.visible_bias), w, self.hidden_bias)
+        return Machine(self._layer(self.visible_bias), w, c)
 
     def forward(self, v: Tensor) -> Tensor:
         """Free energies (B,)."""
@@ -180,12 +183,12 @@ class RBM(nn.Module):
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
         """``dU/dv``, a matrix product that `gibbs` does without."""
-        return self.machine().slope(v.flatten(1), cache["pre"]).view_as(v)
+        return self._machine(self.c).slope(v.flatten(1), cache["pre"]).view_as(v)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
         """Hidden units given v, then visible units given them."""
-        return self.machine().sweep(cache["pre"], rng).view_as(v)
+        return self._machine(self.c).sweep(cache["pre"], rng).view_as(v)  # c is in pre
 
     @torch.no_grad()
     def features(self, v: Tensor) -> Tensor:

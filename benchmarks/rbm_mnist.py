@@ -1,0 +1,264 @@
+r"""Restricted Boltzmann machines on binarised MNIST: noneq and its peers, by one likelihood.
+
+10,000 images, on where above 127 of 255, a seeded split: 7,500 to train, 1,000 to choose by, 1,500
+to report on once. 500 hidden units, 10 minutes of training each on two cores, one at a time.
+
+================ ============================================================================
+noneq, weighted  walkers with weights from the base, trust region (`noneq.Session`)
+noneq, PCD       the same numbers of walkers, sweeps and rows, without weights, from the data
+scikit-learn     its BernoulliRBM: PCD-1, as many chains as rows of a batch
+rbms             PCD of the package of that name, its own update; it divides the gradient by
+                 its norm, so that the learning rate is the length of a step
+================ ============================================================================
+
+Every contender has four trials of a fifth of the time, judged by the validation rows; the winner
+is trained for the whole time, the first weights from another seed. Whatever trained them, the
+numbers (W, b, c) are scored alike: `noneq.log_z` from both sides, block Gibbs along the path of
+machines from the pixels' means; the larger side counts.
+
+    pip install -c constraints.txt -e .[rbm]
+    python -m benchmarks.rbm_mnist --data mnist10k.npz          about an hour and a half
+    python -m benchmarks.rbm_mnist --data mnist10k.npz --seconds 20   a look, no record
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+import noneq
+from benchmarks.common import record, table
+from noneq.likelihood import energy_of
+from noneq.recipe import choose
+from noneq.session import Session
+
+HIDDEN, TEST, VALIDATION, SECONDS = 500, 1_500, 1_000, 600.0
+Options = dict[str, Any]
+
+
+class Split(NamedTuple):
+    """Rows of 784 bits."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+class Trained(NamedTuple):
+    """What any contender comes to."""
+
+    machine: noneq.BernoulliRBM
+    updates: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """A machine's likelihood, in nats a row."""
+
+    contender: str
+    options: Options
+    nll: float
+    stderr_rows: float
+    stderr_z: float
+    apart: float
+    alarms: tuple[str, ...]
+    updates: int
+    seconds: float
+
+
+def split_of(path: Path, seed: int = 0) -> Split:
+    """The images of a file with an array of that name, (10000, 28, 28) of 0 to 255."""
+    x = torch.from_numpy(np.load(path)["images"] > 127).float().flatten(1)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    test, validation, train = order.split([TEST, VALIDATION, len(x) - TEST - VALIDATION])
+    return Split(x[train], x[validation], x[test])
+
+
+# -- contenders: (rows, seconds, seed, options) -> Trained
+
+
+def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
+    """noneq's recipe for a machine, whatever the options change."""
+    how = {"model": "rbm", "hidden": HIDDEN, "renew": 0, "seconds": seconds, "threads": 0}
+    recipe = choose(x.shape[1:], len(x), "table", discrete=True, **{**how, **options})
+    session = Session(recipe, x, seed)
+    for _ in session:
+        pass
+    machine = session.average
+    assert isinstance(machine, noneq.BernoulliRBM)
+    return Trained(machine, session.iteration, session.seconds)
+
+
+def persistent(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
+    """The same without weights, in plain steps, from the data."""
+    off = {"weighted": False, "start": "data", "tau": 0.0, "held_out": 0}
+    return weighted(x, seconds, seed, {**off, **options})
+
+
+def scikit_learn(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
+    """Its own loop over batches, until the time is up."""
+    from sklearn.neural_network import BernoulliRBM
+
+    batch, began, done = options["batch_size"], time.perf_counter(), 0
+    theirs = BernoulliRBM(HIDDEN, random_state=seed, **options)
+    rows, rng = x.numpy(), np.random.default_rng(seed)
+    while True:
+        order = rng.permutation(len(rows))
+        for i in range(0, len(rows) - batch + 1, batch):
+            theirs.partial_fit(rows[order[i : i + batch]])
+            done += 1
+            if time.perf_counter() - began > seconds:
+                b, c = theirs.intercept_visible_, theirs.intercept_hidden_
+                numbers = (theirs.components_.T, b, c)
+                w, b, c = (torch.from_numpy(np.asarray(t)).float() for t in numbers)
+                return Trained(noneq.BernoulliRBM(w, b, c), done, time.perf_counter() - began)
+
+
+def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
+    """Its model, chains and update, as its own training loop calls them, until the time is up."""
+    from rbms.bernoulli_bernoulli.classes import BBRBM
+    from rbms.training.pcd import fit_batch_pcd
+
+    began, done = time.perf_counter(), 0
+    rng = torch.Generator().manual_seed(seed)
+    mean = x.mean(0).clamp(1e-4, 1 - 1e-4)
+    w = 1e-2 * torch.randn(x.shape[1], HIDDEN, generator=rng)
+    theirs = BBRBM(w, mean.logit(), torch.zeros(HIDDEN))
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=options["learning_rate"], maximize=True)
+    n, ones = options["chains"], torch.ones(options["batch"])
+    chains = theirs.init_chains(n, start_v=x[torch.randint(len(x), (n,), generator=rng)])
+    theirs.init_grad()
+    with torch.no_grad():
+        while time.perf_counter() - began < seconds:
+            rows = x[torch.randint(len(x), (options["batch"],), generator=rng)]
+            optimizer.zero_grad(set_to_none=False)
+            steps = options["gibbs_steps"]
+            chains, _ = fit_batch_pcd((rows, ones), chains, theirs, gibbs_steps=steps, beta=1.0)
+            optimizer.step()
+            done += 1
+    w, b, c = (t.detach().clone() for t in theirs.parameters())
+    return Trained(noneq.BernoulliRBM(w, b, c), done, time.perf_counter() - began)
+
+
+Contender = Callable[[Tensor, float, int, Options], Trained]
+CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
+    "noneq, weighted": (weighted, [{"tau": t, "moves": k} for t in (0.1, 0.3) for k in (1, 4)]),
+    "noneq, PCD": (
+        persistent,
+        [{"lr": lr, "moves": k} for lr, k in ((1e-3, 1), (3e-3, 1), (1e-3, 4), (3e-3, 4))],
+    ),
+    "scikit-learn": (
+        scikit_learn,
+        [
+            {"learning_rate": lr, "batch_size": n}
+            for lr, n in ((0.1, 10), (0.01, 10), (0.1, 100), (0.03, 100))
+        ],
+    ),
+    "rbms": (
+        rbms,
+        [
+            {"learning_rate": lr, "gibbs_steps": k, "chains": 1_024, "batch": 512}
+            for lr, k in ((0.05, 10), (0.2, 10), (0.05, 1), (0.2, 1))
+        ],
+    ),
+}
+
+
+# -- judging
+
+
+def scored(
+    name: str,
+    options: Options,
+    found: Trained,
+    x: Tensor,
+    start: Tensor,
+    *,
+    walkers: int,
+    steps: int,
+) -> Score:
+    """Likelihood of rows x; the way starts at independent pixels of the means of ``start``."""
+    machine = found.machine
+    machine.base = noneq.BernoulliRBM.independent_start(start)
+    rng = torch.Generator().manual_seed(5)
+    z = noneq.log_z(machine, data=start, n=walkers, temperatures=steps, rng=rng)
+    u = energy_of(machine, x)
+    return Score(
+        name,
+        options,
+        float(u.mean()) + z.value,
+        float(u.std()) / math.sqrt(len(u)),
+        z.stderr,
+        z.upper.value - z.lower.value,
+        z.alarms,
+        found.updates,
+        found.seconds,
+    )
+
+
+def best_of(name: str, split: Split, seconds: float) -> Options:
+    """The trial that the validation rows like best."""
+    train, trials = CONTENDERS[name]
+    found = []
+    for options in trials:
+        made = train(split.train, seconds / 5, 0, options)
+        score = scored(name, options, made, split.validation, split.train, walkers=256, steps=300)
+        print(score, file=sys.stderr, flush=True)
+        found.append(score)
+    return min(found, key=lambda score: score.nll).options
+
+
+def main(
+    data: Path,
+    names: tuple[str, ...] = tuple(CONTENDERS),
+    seconds: float = SECONDS,
+    threads: int = 2,
+) -> None:
+    """Tune, train, score, print and (with the whole time) record.
+
+    Args:
+        data: an .npz with the array images.
+        names: of the contenders.
+        seconds: of the training of each.
+        threads: of torch.
+    """
+    torch.set_num_threads(threads)
+    split, scores = split_of(data), []
+    for name in names:
+        options = best_of(name, split, seconds)
+        made = CONTENDERS[name][0](split.train, seconds, 1, options)
+        scores.append(
+            scored(name, options, made, split.test, split.train, walkers=1024, steps=1500)
+        )
+        if seconds >= SECONDS:
+            record("rbm_mnist", {"threads": threads, "scores": [asdict(s) for s in scores]})
+    rows = [
+        [
+            s.contender,
+            f"{-s.nll:.2f} ± {s.stderr_rows:.2f}",
+            f"{s.stderr_z:.2f}",
+            f"{s.apart:+.2f}",
+            str(len(s.alarms)),
+            f"{s.updates:,}",
+            ", ".join(f"{k} {v:g}" for k, v in s.options.items()),
+        ]
+        for s in scores
+    ]
+    columns = ["", "log-likelihood, test", "± log Z", "sides apart"]
+    columns += ["alarms", "updates", "chosen"]
+    table(f"Binarised MNIST, {HIDDEN} hidden units, {seconds:g} s each", columns, rows)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,66 @@
+"""Handwritten digits by a machine's hidden units: scikit-learn's BernoulliRBM and noneq's RBM.
+
+The setting of scikit-learn's own example: 8 x 8 digits, each also moved by a pixel in the four
+directions (8,985 rows, pixels scaled to [0, 1]), a fifth held out, logistic regression with
+C = 6000 on the probabilities of 100 hidden units. BernoulliRBM learns as it does there; noneq's
+six passes and tau = 0.6 were chosen on a fifth of the training rows. Only noneq knows the
+log-likelihood. Three splits' mean: scikit-learn 0.9425, noneq 0.9395, which is within the noise of
+0.003; with 256 hidden units, the default of both, 0.959 and 0.962.
+
+    python examples/rbm_digits.py           100 hidden units, three splits: half a minute
+    python examples/rbm_digits.py 256       the default number of either class
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import BernoulliRBM
+from sklearn.pipeline import make_pipeline
+
+from noneq.estimators import RBM
+
+Array = NDArray[np.float64]
+MOVES = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+
+
+def moved_digits() -> tuple[Array, NDArray[np.int64]]:
+    """Pixels (8985, 64) in [0, 1], and labels."""
+    x, y = load_digits(return_X_y=True)
+    wide = np.pad(x.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    parts = [wide[:, 1 + i : 9 + i, 1 + j : 9 + j].reshape(-1, 64) for i, j in MOVES]
+    return np.concatenate(parts) / 16, np.tile(y, len(MOVES))
+
+
+def main(hidden: int = 100, splits: int = 3) -> None:
+    """Print the accuracy of both on each split, and noneq's log-likelihood of held-out rows."""
+    x, y = moved_digits()
+    found = []
+    for seed in range(splits):
+        train, test, label, wanted = train_test_split(x, y, test_size=0.2, random_state=seed)
+        machines = (
+            BernoulliRBM(hidden, learning_rate=0.06, n_iter=10, random_state=seed),
+            RBM(hidden, n_iter=6, tau=0.6, random_state=seed),
+        )
+        row = []
+        for machine in machines:
+            logistic = LogisticRegression(C=6000, solver="newton-cg")
+            row.append(make_pipeline(machine, logistic).fit(train, label).score(test, wanted))
+        found.append(row)
+        ours = machines[1]
+        print(
+            f"split {seed}: scikit-learn {row[0]:.3f}, noneq {row[1]:.3f}; "
+            f"log-likelihood {ours.score(test):.2f} nats a row "
+            f"(log Z to ± {ours.log_z_stderr_:.3f}, {len(ours.alarms_)} alarms)",
+            flush=True,
+        )
+    print("mean: scikit-learn {:.4f}, noneq {:.4f}".format(*np.mean(found, 0)))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

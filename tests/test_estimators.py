@@ -1,0 +1,246 @@
+"""The scikit-learn estimators: their checks, and likelihoods against sums over all states."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from noneq import estimators
+from noneq.estimators import RBM
+
+STATES = np.array([[k >> i & 1 for i in range(6)] for k in range(64)], dtype=np.float64)
+CLUSTERS = np.array([[0.9, 0.9, 0.8, 0.2, 0.1, 0.1], [0.1, 0.2, 0.1, 0.9, 0.3, 0.9]])
+MASS = np.array([0.7, 0.3])
+
+
+def two_clusters(n, seed):
+    rng = np.random.default_rng(seed)
+    p = CLUSTERS[rng.choice(2, n, p=MASS)]
+    return (rng.random(p.shape) < p).astype(np.float64)
+
+
+def truth(v):
+    each = v @ np.log(CLUSTERS).T + (1 - v) @ np.log1p(-CLUSTERS).T
+    return np.log(np.exp(each) @ MASS)
+
+
+def quick(**changes):
+    return RBM(**{"n_components": 3, "n_iter": 5, "random_state": 0, **changes})
+
+
+@pytest.fixture(scope="module")
+def of_bits():
+    return quick(n_iter=40).fit(two_clusters(1000, 0))
+
+
+@parametrize_with_checks([RBM()])
+def test_scikit_learn_has_no_complaint(estimator, check):
+    check(estimator)
+
+
+def test_bits_have_a_likelihood_that_is_normalised_and_near_the_truth(of_bits):
+    score = of_bits.score_samples(STATES)
+    assert abs(np.exp(score).sum() - 1) < 1e-6
+    # of the Kullback-Leibler divergence p / 2n = 27 / 2000 is to be expected
+    p = np.exp(truth(STATES))
+    assert (p * (truth(STATES) - score)).sum() < 0.03
+    alone = p @ STATES
+    apart = STATES @ np.log(alone) + (1 - STATES) @ np.log1p(-alone)
+    assert (p * (truth(STATES) - apart)).sum() > 0.5
+    assert of_bits.log_z_stderr_ == 0
+    assert of_bits.alarms_ == ()
+
+
+def test_numbers_have_a_density_in_their_own_units():
+    rng = np.random.default_rng(1)
+    group = rng.random(400) < 0.3
+    x = np.where(group[:, None], [1000.0, 0.02], [1300.0, -0.01])
+    x += rng.normal(size=x.shape) * [40, 0.004]
+    found = quick(n_iter=100).fit(x)
+    assert found.visible_ == "gaussian"
+    near = np.linspace(-7, 7, 281)
+    a, b = (found.mean_[i] + found.scale_[i] * near for i in range(2))
+    grid = np.stack(np.meshgrid(a, b, indexing="ij"), -1).reshape(-1, 2)
+    cell = (a[1] - a[0]) * (b[1] - b[0])
+    assert abs(np.exp(found.score_samples(grid)).sum() * cell - 1) < 1e-4
+    one = -np.log(found.scale_).sum() - 1 - np.log(2 * np.pi)  # the best of a single Gaussian
+    assert found.score(x) > one + 0.3
+    drawn = found.sample(4000)
+    density = np.exp(found.score_samples(grid)) * cell
+    for y in (drawn, found.gibbs(drawn)):
+        for i in range(2):
+            mean, square = density @ grid[:, i], density @ grid[:, i] ** 2
+            stderr = np.sqrt((square - mean**2) / 4000)
+            assert abs(y[:, i].mean() - mean) < 4 * stderr
+
+
+def test_annealing_agrees_with_enumeration(of_bits, monkeypatch):
+    # one model, two ways; standard errors of log Z here are 0.01 and less
+    other = pickle.loads(pickle.dumps(of_bits))
+    other._z = None
+    monkeypatch.setattr(RBM, "_exact", lambda self: None)
+    found = other.score_samples(STATES)
+    of_bits.score(STATES)
+    assert 0 < other.log_z_stderr_ < 0.05
+    assert abs(other.log_z_ - of_bits.log_z_) < 4 * other.log_z_stderr_
+    assert np.allclose(found, of_bits.score_samples(STATES) + of_bits.log_z_ - other.log_z_)
+    drawn = other.sample(2000)
+    p = np.exp(of_bits.score_samples(STATES))
+    stderr = np.sqrt(p @ STATES * (1 - p @ STATES) / 2000)
+    assert (np.abs(drawn.mean(0) - p @ STATES) < 5 * stderr).all()  # lines of descent
+
+
+def test_samples_and_sweeps_have_the_law_of_the_scores(of_bits):
+    p = np.exp(of_bits.score_samples(STATES))
+    n = 20_000
+    drawn = of_bits.sample(n)
+    swept = of_bits.gibbs(drawn)
+    assert (drawn != swept).any(0).all()
+    for x in (drawn, swept):
+        share = np.array([(x == state).all(1).mean() for state in STATES])
+        assert (np.abs(share - p) < 4.5 * np.sqrt(p * (1 - p) / n) + 1e-4).all()
+
+
+def test_rows_of_probabilities_score_the_mean_over_their_bits(of_bits):
+    rng = np.random.default_rng(3)
+    x = rng.random((200, 6))
+    found = of_bits.score_samples(x)
+    p = np.exp(np.log(x) @ STATES.T + np.log1p(-x) @ (1 - STATES).T)  # (200, 64)
+    each = of_bits.score_samples(STATES)
+    mean = p @ each
+    stderr = np.sqrt((p @ each**2 - mean**2) / 20)
+    z = (found - mean) / stderr
+    assert np.abs(z).max() < 5
+    assert abs(z.mean()) < 4 / np.sqrt(200)
+    # a row's draws are its own
+    assert np.array_equal(found[[7, 3]], of_bits.score_samples(x[[7, 3]]))
+
+
+def test_a_transform_is_the_probability_of_the_hidden_units(of_bits):
+    logits = STATES @ of_bits.components_.T + of_bits.intercept_hidden_
+    found = of_bits.transform(STATES)
+    assert np.allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-6)
+    assert of_bits.transform(STATES.astype(np.float32)).dtype == np.float32
+    assert list(of_bits.get_feature_names_out()) == ["rbm0", "rbm1", "rbm2"]
+
+
+def test_the_same_seed_gives_the_same_bits_also_from_probabilities():
+    x = np.random.default_rng(4).random((50, 6))
+    first, again, other = (quick(random_state=seed).fit(x) for seed in (1, 1, 2))
+    assert np.array_equal(first.components_, again.components_)
+    assert np.array_equal(first.sample(9), again.sample(9))
+    assert np.array_equal(first.gibbs(STATES), again.gibbs(STATES))
+    assert not np.array_equal(first.components_, other.components_)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])  # bits, numbers
+def test_partial_fit_goes_on_where_it_stopped(shift):
+    x = two_clusters(600, 5)
+    x = x + shift * np.random.default_rng(6).normal(size=x.shape)
+    model, scores = quick(), []
+    for _ in range(4):
+        for part in np.split(x, 3):
+            model.partial_fit(part)
+        scores.append(model.score(x))
+    assert scores[0] < scores[-1]
+    model.partial_fit(x[:1])  # one row, all of its columns constant
+    assert not hasattr(model, "log_z_")
+    assert model._training.state.iteration == 4 * 3 * 2 + 1
+    with pytest.raises(ValueError, match="has 5 features"):
+        model.partial_fit(x[:, :5])
+
+
+def test_a_model_without_weights_is_persistent_contrastive_divergence():
+    model = quick(weighted=False, learning_rate=0.01).fit(two_clusters(200, 7))
+    assert model._training.state.trust is None
+    assert np.isnan(model._training.state.walkers.log_z.value)
+    assert np.isfinite(model.score(STATES))
+
+
+def test_it_works_in_a_pipeline_of_labels():
+    rng = np.random.default_rng(8)
+    label = rng.choice(2, 400, p=MASS)
+    x = (rng.random((400, 6)) < CLUSTERS[label]).astype(float)
+    found = make_pipeline(quick(n_iter=30), LogisticRegression()).fit(x[:300], label[:300])
+    assert found.score(x[300:], label[300:]) > 0.9
+
+
+def test_what_it_cannot_have_is_one_clear_error():
+    x = np.random.default_rng(9).normal(size=(30, 4))
+    for estimator, rows, match in (
+        (quick(visible="bernoulli"), x, r"lie in \[0, 1\], these values from -.*Binarizer"),
+        (quick(visible="bits"), x, "visible is 'auto', 'bernoulli' or 'gaussian', got 'bits'"),
+        (quick(), np.c_[x, np.ones(30)], r"1 columns never change \(the first: 4\)"),
+        (quick(), np.where(x > 2, np.nan, x), "contains NaN"),
+        (quick(n_components=0), x, "n_components must be a whole number >= 1, got 0"),
+        (quick(n_components=2.5), x, "n_components must be a whole number >= 1, got 2.5"),
+        (quick(n_iter="9"), x, "n_iter must be a whole number >= 1, got '9'"),
+        (quick(n_walkers=0), x, "n_walkers must be a whole number >= 2, got 0"),
+        (quick(n_temperatures=0), x, "n_temperatures must be a whole number >= 1, got 0"),
+        (quick(weight_decay=-0.1), x, "weight_decay must be 0 or more, got -0.1"),
+        (quick(device="nowhere"), x, "cannot be used here"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            estimator.fit(rows)
+    fitted = quick().fit(STATES)
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
+        fitted.score_samples(STATES * 2)
+    with pytest.raises(ValueError, match="n_samples must be 1 or more, got 0"):
+        fitted.sample(0)
+
+
+def test_after_a_fit_that_failed_nothing_is_scored_in_the_new_rows_units():
+    model = quick().fit(STATES)
+    with pytest.raises(ValueError, match="never change"):
+        model.fit(np.c_[np.arange(9.0), np.full((9, 5), 3.0)])
+    with pytest.raises(NotFittedError):
+        model.score_samples(STATES)
+    model.fit(STATES)
+    with pytest.raises(ValueError, match="contains NaN"):  # before anything is begun
+        model.fit(STATES * np.nan)
+    assert np.isfinite(model.score(STATES))
+
+
+def test_rows_may_lie_in_memory_column_by_column():
+    x = np.random.default_rng(11).random((3000, 6))  # enough for a stream of numpy's
+    found = [quick(n_iter=1).fit(np.array(x, order=order)).components_ for order in "CF"]
+    assert np.array_equal(*found)
+
+
+def test_draws_of_many_rows_of_probabilities_are_scored_in_parts(of_bits, monkeypatch):
+    x = np.random.default_rng(12).random((50, 6))
+    whole = of_bits.score_samples(x)
+    monkeypatch.setattr(estimators, "PART", 20 * 6 * 7)  # seven rows
+    sizes, real = [], estimators.energy_of
+    monkeypatch.setattr(
+        estimators, "energy_of", lambda model, v: (sizes.append(len(v)), real(model, v))[1]
+    )
+    np.testing.assert_allclose(of_bits.score_samples(x), whole, rtol=1e-12)
+    assert sizes == [140] * 7 + [20]
+
+
+def test_what_is_drawn_shares_no_random_numbers_with_what_was_learned(of_bits):
+    own, training = of_bits._stream, of_bits._training.rng
+    assert own.initial_seed() != training.initial_seed()
+
+
+def test_constant_columns_of_bits_are_no_trouble():
+    x = two_clusters(100, 10)
+    x[:, 0], x[:, 5] = 0, 1
+    model = quick(n_iter=20).fit(x)
+    assert np.exp(model.score_samples(STATES)).sum() == pytest.approx(1, abs=1e-6)
+    assert model.sample(200)[:, 0].mean() < 0.1
+
+
+def test_showing_an_estimator_anneals_nothing(monkeypatch):
+    model = quick().fit(STATES)
+    monkeypatch.setattr(RBM, "_log_z", lambda self: 1 / 0)
+    assert "RBM" in model._repr_html_()
+    assert not hasattr(clone(model), "rbm_")
+    assert torch.is_tensor(model.rbm_.w)
