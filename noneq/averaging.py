@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,12 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
         model: whose parameters are averaged.
         decay: in [0, 1].
     """
+    # not a function of its own scope: an estimator that holds it can be pickled
+    return AveragedModel(model, multi_avg_fn=partial(_follow, decay))
 
-    def lerp(average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int) -> None:
-        d = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(tuple(average), tuple(now), 1 - d)
 
-    return AveragedModel(model, multi_avg_fn=lerp)
+def _follow(
+    decay: float, average: Sequence[Tensor], now: Sequence[Tensor], count: Tensor | int
+) -> None:
+    d = min(decay, (1 + int(count)) / (10 + int(count)))
+    torch._foreach_lerp_(tuple(average), tuple(now), 1 - d)

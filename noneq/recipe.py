@@ -232,6 +232,7 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         held_out=256,
         moves=4,
         tau=0.1,
+        renew=0,
         batch=min(512, rows),
         lr=1e-2,
         decay=0.1,

@@ -21,7 +21,9 @@ class Settings:
         tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
         longest: of the trust region, see `TrustRegion`.
         ess_min: resample below this effective sample size.
-        renew: iterations between renewals of all walkers from the base by annealing; 0: never.
+        renew: iterations between renewals of all walkers from the base by annealing; 0: never;
+            None: 500, and never for an energy that draws from its own conditionals: annealed from
+            independent units machines lose modes (docs/rbm_bias.md).
         temperatures: steps of a renewal's annealing, each one evaluation of every walker.
         batch: data rows an iteration.
         noise: standard deviation of Gaussian noise added afresh to every batch.
@@ -38,7 +40,7 @@ class Settings:
     tau: float | None = 0.1
     longest: float = 0.02
     ess_min: float = 0.5
-    renew: int = 500
+    renew: int | None = None
     temperatures: int = 500
     batch: int = 256
     noise: float = 0.0
@@ -68,7 +70,7 @@ class Settings:
             "batch": 1,
         }
         for name, value in least.items():
-            if getattr(self, name) < value:
+            if getattr(self, name) is not None and getattr(self, name) < value:
                 raise ValueError(f"{name} must be {value} or more, got {getattr(self, name)}")
         if self.tau is not None and not self.tau > 0:
             raise ValueError(f"tau must be positive, or None for plain steps, got {self.tau}")

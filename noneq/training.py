@@ -204,7 +204,7 @@ def train(
     if resume is not None and kernel is not None:
         raise ValueError("a run that is resumed goes on with its own kernel: leave kernel out")
     state = resume or _begin(energy, data, settings, kernel, rng)
-    start = time.perf_counter()
+    start, every = time.perf_counter(), _renewals(energy, settings)
     while True:
         x = _batch(data, settings, rng)
         before = _log_z(state, settings)
@@ -215,7 +215,7 @@ def train(
         iteration = state.iteration + 1
         tuned = state.kernel.tune(walkers.info)
         renewed = None
-        if settings.renew and iteration % settings.renew == 0:
+        if every and iteration % every == 0:
             renewed, (walkers, held) = renew(
                 energy,
                 walkers,
@@ -229,6 +229,13 @@ def train(
         yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
 
 
+def _renewals(energy: nn.Module, settings: Settings) -> int:
+    """Iterations between renewals."""
+    if settings.renew is None:
+        return 0 if isinstance(energy, Conditional) or settings.restart else 500
+    return settings.renew
+
+
 def _begin(
     energy: nn.Module,
     data: Tensor,
@@ -237,7 +244,7 @@ def _begin(
     rng: torch.Generator,
 ) -> Trained:
     base = getattr(energy, "base", None)
-    wanted = settings.weighted and (settings.renew or settings.held_out)
+    wanted = settings.weighted and (_renewals(energy, settings) or settings.held_out)
     if not isinstance(base, Solvable) and (settings.start == "base" or wanted):
         raise ValueError(
             "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), give the "

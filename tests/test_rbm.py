@@ -1,6 +1,8 @@
 """Restricted Boltzmann machines against sums over both layers, and quadrature for numbers."""
 
 import math
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -16,11 +18,14 @@ from noneq import (
     Gaussian,
     GaussianRBM,
     PottsRBM,
+    Settings,
     Walkers,
     check_energy,
     evaluate,
+    train,
 )
 from noneq.rbm.machine import MOST, log_sum
+from noneq.spaces import draw_bits
 
 
 def centred_bits(d=4, m=3, seed=7):
@@ -438,10 +443,12 @@ def test_rows_that_no_machine_can_have(kind):
         kind.from_data(wrong, 3)
 
 
-def test_bits_that_are_all_0_are_smoothed():
-    model = BernoulliRBM.from_data(torch.zeros(9, 4), 3)
-    torch.testing.assert_close(model.b.detach().sigmoid(), torch.full((4,), 0.05))
-    assert bool(torch.isfinite(model(torch.ones(1, 4))).all())
+def test_bits_that_are_always_0_are_smoothed():
+    data = torch.zeros(9, 5)
+    data[0, 4] = 1.0
+    model = BernoulliRBM.from_data(data, 3)
+    torch.testing.assert_close(model.b[:4].detach().sigmoid(), torch.full((4,), 0.05))
+    assert bool(torch.isfinite(model(torch.ones(1, 5))).all())
 
 
 def test_states_are_numbered_without_repetition():
@@ -457,3 +464,13 @@ def test_rows_that_are_all_alike_teach_nothing():
         with pytest.raises(ValueError, match="rows are the same one: there is nothing to learn"):
             BernoulliRBM.from_data(rows, 2)
     BernoulliRBM.from_data(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 2)  # a constant column is fine
+
+
+def test_machines_are_not_renewed_unless_asked():
+    # annealed from independent units they can lose a mode, and founders do not tell
+    rows = draw_bits(torch.zeros(200, 4), seeded(0))
+    settings = Settings(walkers=16, held_out=0, moves=1, batch=16, temperatures=5)
+    for renew, tried in ((None, []), (250, [250, 500])):
+        records = train(BernoulliRBM.from_data(rows, 2), rows, replace(settings, renew=renew))
+        found = [r.iteration for r in islice(records, 500) if r.renewed is not None]
+        assert found == tried
