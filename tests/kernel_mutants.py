@@ -35,7 +35,7 @@ LOG_Z = ("test_rbm.py::test_log_z_is_the_sum_over_all_states",)
 INTEGRAL = ("test_rbm.py::test_log_z_of_numbers_is_an_integral",)
 OVERFLOW = ("test_rbm.py::test_hidden_units_are_summed_over_without_overflow",)
 ENGINES = ("test_products.py::test_every_engine_is_right_to_rounding",)
-DRAWN = ("test_spaces.py::test_many_bits_have_their_probabilities_and_are_independent",)
+IN_BULK = ("test_spaces.py::test_many_bits_have_their_probabilities_and_are_independent",)
 CERTAIN = ("test_spaces.py::test_certain_bits_are_certain_and_nearly_certain_ones_are_not",)
 EVALUATED = ("test_rbm.py::test_its_own_evaluation_is_that_of_its_formula",)
 SWEPT = ("test_rbm.py::test_block_gibbs_draws_from_the_exact_conditionals",)
@@ -252,15 +252,15 @@ KERNELS = (
      "torch.addmm(bias, x, w, alpha=scale, beta=scale)", ENGINES),
     ("products: oneDNN's turned weights", PRODUCTS, "w.detach().T, None", "w.detach(), None",
      ENGINES),
-    ("many bits: wrong sign", SPACES, ".gt_(torch.from_numpy", ".lt_(torch.from_numpy", DRAWN),
-    ("many bits: numbers below 0", SPACES, ".view(np.uint32)", ".view(np.int32)", DRAWN),
+    ("many bits: wrong sign", SPACES, ".gt_(torch.from_numpy", ".lt_(torch.from_numpy", IN_BULK),
+    ("many bits: numbers below 0", SPACES, ".view(np.uint32)", ".view(np.int32)", IN_BULK),
     ("many bits: nothing is certain", SPACES, "2.0**-32 * (1 - 2.0**-24)", "2.0**-32", CERTAIN),
     ("many bits: too much is certain", SPACES, "(1 - 2.0**-24)", "(1 - 2.0**-18)", CERTAIN),
     ("many bits: one stream for all", SPACES, "(-(2**63), None, generator=self.rng)",
      "(-(2**63), None, generator=torch.Generator())",
      ("test_spaces.py::test_bits_follow_from_the_generator_alone",)),
     ("many bits: halves of a word alike", SPACES, "words.view(np.uint32)[: len(part)]",
-     "words.view(np.uint32)[0::2].repeat(2)[: len(part)]", DRAWN),
+     "words.view(np.uint32)[0::2].repeat(2)[: len(part)]", IN_BULK),
     ("RBM: hidden biases left out", MACHINE, "product(v, self.w, self.c,",
      "product(v, self.w, 0 * self.c,", SUMS),
     ("RBM: visible units without their biases", MACHINE, "self.w.T, self.layer.field,",
