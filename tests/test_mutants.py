@@ -32,3 +32,13 @@ def test_failures_are_read_from_the_summary():
     assert mutants.failures(output) == [
         "tests/test_a.py::test_b[two modes-0.1]", "tests/test_a.py::test_c", "tests/test_d.py",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mutants.py", "kernel_mutants.py"])
+def test_no_name_is_given_twice(name):
+    # a second one would take the tests of all mutants between the two away
+    tree = ast.parse((mutants.ROOT / "tests" / name).read_text())
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    flat = [n for t in targets for n in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    names = [n.id for n in flat if isinstance(n, ast.Name)]
+    assert len(set(names)) == len(names)
