@@ -213,7 +213,7 @@ def best_of(name: str, split: Split, seconds: float) -> Options:
     found = []
     for options in trials:
         made = train(split.train, seconds / 5, 0, options)
-        score = scored(name, options, made, split.validation, split.train, walkers=256, steps=300)
+        score = scored(name, options, made, split.validation, split.train, walkers=256, steps=1500)
         print(score, file=sys.stderr, flush=True)
         found.append(score)
     return min(found, key=lambda score: score.nll).options
@@ -239,7 +239,7 @@ def main(
         options = best_of(name, split, seconds)
         made = CONTENDERS[name][0](split.train, seconds, 1, options)
         scores.append(
-            scored(name, options, made, split.test, split.train, walkers=1024, steps=1500)
+            scored(name, options, made, split.test, split.train, walkers=512, steps=5000)
         )
         if seconds >= SECONDS:
             record("rbm_mnist", {"threads": threads, "scores": [asdict(s) for s in scores]})

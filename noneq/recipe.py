@@ -236,5 +236,8 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         batch=min(512, rows),
         lr=1e-2,
         decay=0.1,
+        z_walkers=512,
+        z_temperatures=5000,
+        z_equilibrate=1000,
         z_cycled=False,
     )
