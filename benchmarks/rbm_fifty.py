@@ -39,6 +39,8 @@ import noneq
 from benchmarks.common import record, table
 from benchmarks.rbm_sets import Bits, Spread, fifty
 from noneq.averaging import moving_average
+from noneq.models import groups
+from noneq.rbm.layers import bits as binary
 
 HIDDEN, HELD, BATCH, WALKERS, MOVES = 12, 400, 1024, 1024, 4
 UPDATES, EVERY, EMA = 2_000, 100, 0.99
@@ -77,12 +79,10 @@ class Result:
 def updates(cell: Cell, rbm: noneq.BernoulliRBM, data: Tensor) -> Iterator[int]:
     """Train for ever; the number of updates done."""
     rng = torch.Generator().manual_seed(1_000 + cell.seed)
-    rest = [p for p in rbm.parameters() if p is not rbm.w]
-    groups = [{"params": [rbm.w], "weight_decay": cell.penalty}, {"params": rest}]
-    optimizer = torch.optim.Adam(groups, lr=cell.rate)
+    optimizer = torch.optim.Adam(groups(rbm, cell.penalty), lr=cell.rate)
     fall = LambdaLR(optimizer, lambda i: min(1.0, max(0.02, 2 * (1 - i / UPDATES))))
     if cell.gradient == "exact":
-        states = _states(rbm)
+        states = binary(torch.arange(2**HIDDEN), HIDDEN).to(rbm.w)
         for i in itertools.count(1):
             optimizer.zero_grad()
             (rbm(data).mean() + _log_z(rbm, states)).backward()
@@ -95,11 +95,6 @@ def updates(cell: Cell, rbm: noneq.BernoulliRBM, data: Tensor) -> Iterator[int]:
     for found in noneq.train(rbm, data, settings, optimizer=optimizer, rng=rng):
         fall.step()
         yield found.iteration
-
-
-def _states(rbm: noneq.BernoulliRBM) -> Tensor:
-    units = torch.arange(HIDDEN)
-    return ((torch.arange(2**HIDDEN)[:, None] >> units) & 1).to(rbm.w)
 
 
 def _log_z(rbm: noneq.BernoulliRBM, states: Tensor) -> Tensor:

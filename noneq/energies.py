@@ -36,6 +36,7 @@ __all__ = [
     "faulty",
     "fingerprint",
     "full_precision",
+    "new_mark",
     "parts",
     "shape_message",
     "slope",
@@ -201,6 +202,11 @@ def fingerprint(model: object) -> Tensor | None:
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
 
 
+def new_mark() -> Tensor:
+    """A mark like a `fingerprint`, for what never changes: no two are alike in a process."""
+    return torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
+
+
 def _mixed(bits: Tensor, places: Tensor) -> Tensor:
     """A hash of integers and where they are, of their type."""
     if bits.device.type == "cpu" and len(bits) > CACHED:
@@ -348,7 +354,7 @@ class GeometricPath:
         self.tilt: Energy | None = (
             end.net if isinstance(end, Tilted) and end.base is start else None
         )
-        self.mark = torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
+        self.mark = new_mark()
 
     def at(self, beta: float) -> _OnPath:
         """The energy at inverse temperature beta in [0, 1]."""

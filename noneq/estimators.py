@@ -29,6 +29,7 @@ from noneq.devices import usable
 from noneq.energies import PART
 from noneq.kernels import BlockGibbs
 from noneq.likelihood import energy_of, log_z
+from noneq.models import groups
 from noneq.paths import path_to
 from noneq.rbm import BernoulliRBM, GaussianRBM
 from noneq.settings import Settings
@@ -198,13 +199,10 @@ class RBM(
         centred = kind.from_data(first, self.n_components, rng, scale=0.05)
         # sparse features: hidden units that are centred stay on half of the time
         model = centred.recentred(torch.zeros_like(centred.mu), torch.zeros_like(centred.lam))
-        rest = [p for p in model.parameters() if p is not model.w]
-        groups: list[dict[str, Any]] = [{"params": [model.w]}, {"params": rest}]
-        groups[0]["weight_decay"] = self.weight_decay
         self._training = _Training(
             model,
             moving_average(model, 0.99),
-            torch.optim.Adam(groups, lr=self.learning_rate),
+            torch.optim.Adam(groups(model, self.weight_decay), lr=self.learning_rate),
             rng,
         )
         self._kept = rows[torch.randperm(len(rows), generator=rng, device=rows.device)[:KEPT]]

@@ -227,7 +227,6 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         model=model,
         hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
         noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
-        base="diagonal",
         walkers=1024,
         held_out=256,
         moves=4,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noneq.checks import check_states
 from noneq.data import add_noise
 from noneq.likelihood import mean_energy, noise_draws
 from noneq.run import Run
-from noneq.spaces import check_inside, space_of
 from noneq.verdict import Verdict, read_verdict
 
 __all__ = ["Scores", "score"]
@@ -45,7 +45,7 @@ def score(run: Run, x: Tensor) -> Scores:
     energy, _ = run.model()
     verdict, noise = read_verdict(run, energy), run.recipe.noise
     x = x.to(run.device)
-    check_inside(space_of(energy), x)
+    check_states(energy, x)
     density = -mean_energy(energy, x) - verdict.log_z
     expected = density
     if noise:

@@ -537,7 +537,7 @@ MUTANTS = (
            'at_step(self.kernel, saved["step_size"])', "self.kernel", RESUMED),
     Mutant("command line: greys pass for bits", "data/scaling.py", "if len(other):", "if False:",
            ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
-    Mutant("score: greys pass for bits", "scores.py", "check_inside(space_of(energy), x)", "pass",
+    Mutant("score: greys pass for bits", "scores.py", "check_states(energy, x)", "pass",
            ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
     Mutant("machine: its biases decay", "models.py", '"weight_decay": 0.0',
            '"weight_decay": decay',

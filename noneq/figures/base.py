@@ -34,6 +34,7 @@ __all__ = [
     "histogram",
     "limits",
     "line",
+    "mosaic",
     "smooth",
     "ticks",
     "tiles",
@@ -71,14 +72,19 @@ def tiles(images: Rows, *, scale: int = 1) -> Array:
     x = array(images[: SIDE**2]).transpose(0, 2, 3, 1).clip(-1, 1)
     x = x[..., :3] if x.shape[-1] >= 3 else -x[..., [0, 0, 0]]
     x = x.repeat(scale, axis=1).repeat(scale, axis=2)
-    n, high, wide, _ = x.shape
+    return mosaic((1 + x) / 2, line=LINE, blank=1.0)
+
+
+def mosaic(images: Array, *, line: float, blank: float) -> Array:
+    """Up to 64 images (M, H, W, ...) in a grid, lines between; ``blank`` where there is none."""
+    n, high, wide, *depth = images.shape
     columns = min(SIDE, math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
-    grid = np.full((rows, high + 1, columns, wide + 1, 3), LINE)
+    grid = np.full((rows, high + 1, columns, wide + 1, *depth), line)
     for k in range(rows * columns):
-        grid[k // columns, 1:, k % columns, 1:] = (1 + x[k]) / 2 if k < n else 1.0
-    flat = grid.reshape(rows * (high + 1), columns * (wide + 1), 3)
-    return np.pad(flat, ((0, 1), (0, 1), (0, 0)), constant_values=LINE)
+        grid[k // columns, 1:, k % columns, 1:] = images[k] if k < n else blank
+    flat = grid.reshape(rows * (high + 1), columns * (wide + 1), *depth)
+    return np.pad(flat, ((0, 1), (0, 1), *[(0, 0)] * len(depth)), constant_values=line)
 
 
 def histogram(x: Array, edges: Array, p: Array | None = None) -> Array:

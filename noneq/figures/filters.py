@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase
 
-from noneq.figures.base import NORMAL, SMALL, Array, Rows, array
+from noneq.figures.base import NORMAL, SIDE, SMALL, Rows, array, mosaic
 
 __all__ = ["Filters", "draw_filters", "filters_figure", "filters_size"]
 
-MOST = 64  # hidden units, the strongest
+MOST = SIDE**2  # hidden units, the strongest
 
 
 class Filters(NamedTuple):
@@ -63,7 +63,7 @@ def draw_filters(place: FigureBase, what: Filters) -> None:
     ax = place.subplots()
     if len(what.shape) == 3:
         ax.set_axis_off()
-        picture = _grid(strongest.reshape(-1, *what.shape).mean(1))
+        picture = mosaic(strongest.reshape(-1, *what.shape).mean(1), line=math.nan, blank=math.nan)
     else:
         picture = strongest
         ax.set(ylabel="hidden units", xlabel="visible units")
@@ -77,15 +77,3 @@ def draw_filters(place: FigureBase, what: Filters) -> None:
     which = "" if len(order) == w.shape[1] else f"{len(order)} strongest of the "
     title = f"weights of the {which}{w.shape[1]} hidden units"
     ax.set_title(title, loc="left", fontsize=NORMAL)
-
-
-def _grid(images: Array) -> Array:
-    """Images (M, H, W) in a grid with empty lines between."""
-    n, high, wide = images.shape
-    columns = math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    grid = np.full((rows, high + 1, columns, wide + 1), np.nan)
-    for k in range(n):
-        grid[k // columns, 1:, k % columns, 1:] = images[k]
-    flat = grid.reshape(rows * (high + 1), columns * (wide + 1))
-    return np.pad(flat, ((0, 1), (0, 1)), constant_values=np.nan)

@@ -11,21 +11,18 @@ that stays where it is costs no matrix product.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Solvable
+from noneq.energies import Cache, Solvable, new_mark
 from noneq.rbm.layers import Layer
 from noneq.rbm.machine import Machine, log_sum
 from noneq.spaces import space_of
 
 __all__ = ["MachinePath"]
-
-_paths = itertools.count()
 
 
 class MachinePath:
@@ -44,7 +41,7 @@ class MachinePath:
         self.units = start
         self.end = end._replace(w=end.w.detach().clone(), c=end.c.detach())
         self.space = space_of(base)
-        self.mark = torch.tensor(-(2**40) - next(_paths))  # no sum of bits is likely to be that
+        self.mark = new_mark()
 
     def at(self, beta: float) -> _OnPath:
         """The machine at beta in [0, 1]."""
