@@ -23,6 +23,7 @@ machines from the pixels' means; the larger side counts.
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -93,8 +94,19 @@ def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     how = {"model": "rbm", "hidden": HIDDEN, "renew": 0, "seconds": seconds, "threads": 0}
     recipe = choose(x.shape[1:], len(x), "table", discrete=True, **{**how, **options})
     session = Session(recipe, x, seed)
-    for _ in session:
-        pass
+    good, again = copy.deepcopy(session.state_dict()), 0
+    while session.progress < 1:
+        try:
+            for record in session:
+                if record.iteration % 200 == 0 and session.watch.healthy:
+                    good = copy.deepcopy(session.state_dict())
+        except FloatingPointError as error:  # as `noneq.Run` does it: back, at half the speed
+            print(f"rolled back: {error}", file=sys.stderr, flush=True)
+            spent, caution, again = session.seconds, session.caution / 2, again + 1
+            if again > 3:
+                raise
+            session.load_state_dict(good)
+            session.seconds, session.caution = spent, caution
     machine = session.average
     assert isinstance(machine, noneq.BernoulliRBM)
     return Trained(machine, session.iteration, session.seconds)
@@ -238,11 +250,11 @@ def main(
     for name in names:
         options = best_of(name, split, seconds)
         made = CONTENDERS[name][0](split.train, seconds, 1, options)
-        scores.append(
-            scored(name, options, made, split.test, split.train, walkers=512, steps=5000)
-        )
-        if seconds >= SECONDS:
-            record("rbm_mnist", {"threads": threads, "scores": [asdict(s) for s in scores]})
+        score = scored(name, options, made, split.test, split.train, walkers=512, steps=5000)
+        scores.append(score)
+        print(score, file=sys.stderr, flush=True)
+        if seconds >= SECONDS:  # one file each: they need not be run on one day
+            record(f"rbm_mnist_{name.split()[-1].lower()}", asdict(score))
     rows = [
         [
             s.contender,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         BlockGibbs,
         Chain,
         DiscreteLangevin,
+        EulerMaruyama,
+        Flow,
         GibbsWithGradients,
         RandomWalk,
         Repeat,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
         metropolis,
     )
     from noneq.likelihood import log_z, nll
-    from noneq.nets import MLP, ConvNet, ResNet
+    from noneq.nets import MLP, ConvNet, ResNet, TimedMLP
     from noneq.paths import ParameterPath, Through
     from noneq.rbm import BernoulliRBM, GaussianRBM, PottsRBM
     from noneq.recipe import Recipe
@@ -62,11 +64,11 @@ _HOME = {
     "gaussians": ("Gaussian", "GaussianMixture"),
     "independent": ("Bernoulli", "Boxed", "Categorical", "Uniform"),
     "kernels": (
-        "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "DiscreteLangevin", "GibbsWithGradients",
-        "RandomWalk", "Repeat", "State", "Stepped", "metropolis",
+        "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "DiscreteLangevin", "EulerMaruyama", "Flow",
+        "GibbsWithGradients", "RandomWalk", "Repeat", "State", "Stepped", "metropolis",
     ),
     "likelihood": ("log_z", "nll"),
-    "nets": ("MLP", "ConvNet", "ResNet"),
+    "nets": ("MLP", "ConvNet", "ResNet", "TimedMLP"),
     "paths": ("ParameterPath", "Through"),
     "rbm": ("BernoulliRBM", "GaussianRBM", "PottsRBM"),
     "recipe": ("Recipe",),
@@ -88,13 +90,13 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "BINARY", "HMC", "MALA", "MLP", "NLL", "ONE_HOT", "ULA", "Bernoulli", "BernoulliRBM",
     "BlockGibbs", "Box", "Boxed", "Categorical", "Chain", "Cholesky", "ConvNet", "Diagonal",
-    "DiscreteLangevin", "Estimate", "Gaussian", "GaussianMixture", "GaussianRBM",
-    "GeometricPath", "GibbsWithGradients", "Identity", "LogZ", "LowRank", "ParameterPath",
-    "PottsRBM", "RandomWalk", "Recipe", "Record", "Repeat", "ResNet", "Run", "Schedule",
-    "Session", "Settings", "State", "Stepped", "Tempered", "Through", "Tilted", "Trained",
-    "TrustRegion", "Uniform", "Walkers", "anneal", "bennett", "check_energy", "check_kernel",
-    "evaluate", "lineages", "log_z", "metropolis", "nll", "pilot", "population", "renew", "step",
-    "train",
+    "DiscreteLangevin", "Estimate", "EulerMaruyama", "Flow", "Gaussian", "GaussianMixture",
+    "GaussianRBM", "GeometricPath", "GibbsWithGradients", "Identity", "LogZ", "LowRank",
+    "ParameterPath", "PottsRBM", "RandomWalk", "Recipe", "Record", "Repeat", "ResNet", "Run",
+    "Schedule", "Session", "Settings", "State", "Stepped", "Tempered", "Through", "Tilted",
+    "TimedMLP", "Trained", "TrustRegion", "Uniform", "Walkers", "anneal", "bennett",
+    "check_energy", "check_kernel", "evaluate", "lineages", "log_z", "metropolis", "nll", "pilot",
+    "population", "renew", "step", "train",
 ]  # fmt: skip
 
 
@@ -104,7 +106,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"noneq.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
-    if name in {*_HOME, "data", "estimators", "weights"}:
+    if name in {*_HOME, "data", "estimators", "interpolants", "weights"}:
         return importlib.import_module(f"noneq.{name}")
     raise AttributeError(f"module 'noneq' has no attribute {name!r}")
 

@@ -1,9 +1,10 @@
 r"""Is this a kernel? The one test that a new kernel must pass.
 
-A kernel is judged where everything is known: four small targets, one of each space, none of them
-symmetric, whose log Z and means are sums over all states or quadrature. Walkers start from exact
-samples, the energy changes at every move, and then ``E w = Z / Z_start`` and ``E w (f - mean f) =
-0`` hold for any number of walkers, if the weight is right.
+A kernel is judged where everything is known: five small targets, one of each space and one whose
+path has a drift, none of them symmetric, whose log Z and means are sums over all states or
+quadrature. Walkers start from exact samples, the energy changes at every move, and then
+``E w = Z / Z_start`` and ``E w (f - mean f) = 0`` hold for any number of walkers, if the weight is
+right.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ BETAS = (0.25, 0.5, 0.75, 1.0)
 def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
     """Raise unless the kernel keeps its contract and its weight is exact, to 4.5 standard errors.
 
-    It is tried on R^2, in a box of two dimensions, on 4 bits and on 2 sites of 3 states. A space
-    that it cannot move in it must refuse with a ValueError (`noneq.spaces.require`); one at least
-    it must take. The mean weight after 6 moves is known to about 0.3 percent; take a
-    step at which a move goes some way, or there is little to see.
+    It is tried on R^2, there along a path with a drift, too, in a box of two dimensions, on 4 bits
+    and on 2 sites of 3 states. A space that it cannot move in it must refuse with a ValueError
+    (`noneq.spaces.require`); one at least it must take. The mean weight after 6 moves is known to
+    about 0.3 percent; take a step at which a move goes some way, or there is little to see.
 
     Arguments:
         kernel: the kernel; a preconditioner, if it has one, of dimension 2 or a number.
@@ -62,7 +63,7 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
             refusals.append(f"on {target.space}: {refusal}")
         else:
             _check_weight(kernel, target, seed)
-    if len(refusals) == 4:
+    if len(refusals) == 5:
         told = "; ".join(refusals)
         raise ValueError(f"{type(kernel).__name__} moves walkers nowhere, it refuses all ({told})")
 

@@ -98,7 +98,7 @@ def log_z(
         for _ in track(range(moves), "equilibrating"):
             backward = backward.move(schedule.kernels[-1], end, rng)
         equilibrium = backward.state.u
-        models = with_progress(track, "backward", len(schedule) + 1, schedule.backward(path))
+        models = with_progress(track, "backward", schedule.turns, schedule.backward(path))
         backward = anneal(models, backward, rng)
         ratio = backward.log_z  # of the base's Z to the model's
         reach = _reach(energy, base, n, rng)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "ConvNet", "ResNet"]
+__all__ = ["MLP", "ConvNet", "ResNet", "TimedMLP"]
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:
@@ -51,6 +51,52 @@ class MLP(nn.Module):
         """Scalars (B,)."""
         out: Tensor = self.net(x.flatten(1))
         return out.squeeze(-1)
+
+
+class TimedMLP(nn.Module):
+    """A fully connected network of a row and a time in [0, 1], for fields and energies on the way.
+
+    Time enters the first layer as itself and as ``sin`` and ``cos`` of the first multiples of
+    pi t. The last layer starts at zero.
+
+    Arguments:
+        shape: the shape of one row.
+        width: hidden units of a layer.
+        depth: hidden layers.
+        field: return a vector at every row, ``(B, *shape)``, for velocities and denoisers;
+            else one number (B,), for energies.
+        gain: as of `MLP`.
+    """
+
+    FREQUENCIES = 4
+
+    def __init__(
+        self,
+        shape: int | Sequence[int],
+        width: int = 256,
+        depth: int = 3,
+        *,
+        field: bool = False,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.field = field
+        dim = math.prod(self.shape)
+        size, layers = dim + 1 + 2 * self.FREQUENCIES, []
+        for _ in range(depth):
+            layers += [nn.Linear(size, width), nn.SiLU()]
+            size = width
+        self.net = nn.Sequential(*layers, _zero(nn.Linear(size, dim if field else 1)))
+        with torch.no_grad():
+            next(self.net.parameters())[:, :dim].mul_(gain)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """A field (B, *shape) or scalars (B,) at rows x and times t (B,)."""
+        waves = t[:, None] * torch.arange(1, self.FREQUENCIES + 1, device=t.device) * torch.pi
+        features = [x.flatten(1), t[:, None], waves.sin(), waves.cos()]
+        out: Tensor = self.net(torch.cat(features, 1))
+        return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 
 
 class ConvNet(nn.Module):

@@ -1,4 +1,4 @@
-r"""Small targets of which everything is known, one of each space, none of them symmetric."""
+r"""Small targets of which everything is known, none symmetric: of each space, and with a drift."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from noneq.covariance import Identity
 from noneq.energies import GeometricPath, Solvable
-from noneq.gaussians import Gaussian
+from noneq.gaussians import Gaussian, GaussianMixture
 from noneq.independent import Boxed, Categorical, Uniform
+from noneq.interpolants import Linear, MixturePath
 from noneq.paths import Path, path_to
 from noneq.rbm import BernoulliRBM
 from noneq.spaces import ONE_HOT, Space, space_of
@@ -55,9 +56,15 @@ def features(x: Tensor) -> Tensor:
 
 
 def oracles(dtype: torch.dtype) -> Iterator[Oracle]:
-    """One of each space."""
+    """One of each space, and one whose path has a drift."""
     start = Gaussian(torch.tensor([-0.3, 0.6], dtype=dtype), Identity(1.5))
     yield Oracle(GeometricPath(start, _bent), start, *_grid([-7.0, -6.0], [7.0, 8.0]))
+    masses = torch.tensor([0.6, 0.4], dtype=dtype)
+    middles = torch.tensor([[1.2, 0.4], [-0.9, -0.5]], dtype=dtype)
+    modes = torch.tensor([[[0.5, 0.2], [0.2, 0.6]], [[0.7, -0.1], [-0.1, 0.4]]], dtype=dtype)
+    mixture = GaussianMixture(middles, modes, masses)
+    way = MixturePath(Linear(), start, mixture)
+    yield Oracle(way, way.start, *_grid([-7.0, -6.0], [7.0, 8.0]))
     low, high = torch.tensor([-1.0, 0.2], dtype=dtype), torch.tensor([1.4, 1.7], dtype=dtype)
     box = Uniform(low, high)
     inside = Boxed(_bent, low, high)

@@ -6,13 +6,14 @@ schedule is frozen before it is used, and the same forward and backward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noneq.energies import Energy
-from noneq.kernels import Chain, Kernel, Repeat
+from noneq.kernels import Chain, Kernel, Repeat, transports
 from noneq.paths import Path
 
 __all__ = ["Schedule"]
@@ -54,6 +55,16 @@ class Schedule:
             raise ValueError(f"a schedule has 1 or more steps, got {steps}")
         return cls(tuple(i / steps for i in range(steps + 1)), (kernel,) * (steps + 1))
 
+    @classmethod
+    def along(cls, betas: Sequence[float], kernel: Callable[[float], Kernel]) -> Schedule:
+        """Betas from 0 to 1, and for each step the kernel that belongs to its middle.
+
+        For what depends on time: ``Schedule.along(times, lambda t: EulerMaruyama(eps(t)))``.
+        """
+        middles = [(a + b) / 2 for a, b in itertools.pairwise(betas)]
+        kernels = [kernel(middle) for middle in middles]
+        return cls(tuple(betas), (*kernels[:1], *kernels))
+
     def __len__(self) -> int:
         """The number of steps: evaluations of the energy for each walker."""
         return len(self.betas) - 1
@@ -90,13 +101,48 @@ class Schedule:
         """The mirror image: the models from beta = 1 down, each with its kernel, and the start.
 
         Every kernel moves under its own model before the walkers leave that; none moves under the
-        start. Work is then distributed as Crooks' relation says, with unadjusted kernels, too, if
-        each kernel is its own mirror image. All here are, but for `noneq.BlockGibbs` with a
-        ``gibbs`` that sweeps one way over three blocks or more.
+        start. A transport (`noneq.EulerMaruyama`) leads down the step that it led up. Work is then
+        distributed as Crooks' relation says, with unadjusted kernels, too, if each kernel is its
+        own mirror image. All here are, but for `noneq.BlockGibbs` with a ``gibbs`` that sweeps
+        one way over three blocks or more.
+
+        Raises ValueError for `noneq.Flow`, which has no way back.
         """
-        for beta, kernel in zip(self.betas[:0:-1], self.kernels[:0:-1], strict=True):
-            yield path.at(beta), _mirrored(kernel)
-        yield path.at(0.0), None
+        model = path.at(1.0)
+        for beta, kernel in zip(self.betas[-2::-1], self.kernels[:0:-1], strict=True):
+            leads, moves = _parted(kernel)
+            if moves is not None:
+                yield model, _mirrored(moves)
+            model = path.at(beta)
+            if leads is not None:
+                yield model, leads
+        yield model, None
+
+    @property
+    def turns(self) -> int:
+        """How many pairs `backward` yields."""
+        return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
+
+
+def _parted(kernel: Kernel) -> tuple[Kernel | None, Kernel | None]:
+    """What of a kernel leads from model to model, and what moves under the last of them."""
+    if not transports(kernel):
+        return None, kernel
+    if isinstance(kernel, Chain):
+        leads, first = _parted(kernel.kernels[0])
+        moves = kernel.kernels[1:] if first is None else (first, *kernel.kernels[1:])
+        return leads, Chain(moves) if moves else None
+    if isinstance(kernel, Repeat):
+        leads, first = _parted(kernel.kernel)
+        if kernel.times > 1:
+            raise ValueError("a transport is there after one step: it is not repeated")
+        return leads, first
+    if not getattr(kernel, "reversible", True):
+        raise ValueError(
+            f"{type(kernel).__name__} has no way back by the same map, so that it cannot bracket "
+            "log Z: take noneq.EulerMaruyama"
+        )
+    return kernel, None
 
 
 def _mirrored(kernel: Kernel) -> Kernel:

@@ -21,7 +21,7 @@ from torch import Tensor
 from noneq import weights
 from noneq.adaptation import Learned, Precondition
 from noneq.energies import Energy, GeometricPath, Solvable
-from noneq.kernels import Kernel, default_kernel, with_momentum
+from noneq.kernels import Kernel, default_kernel, transports, with_momentum
 from noneq.paths import Path
 from noneq.schedules import Schedule
 from noneq.walkers import Walkers
@@ -77,7 +77,8 @@ def anneal(
             and 0.5 before moves by kernels that take stale states.
     """
     for model, kernel in models:
-        walkers = walkers.reweight(model)
+        if kernel is None or not transports(kernel):  # which goes there itself
+            walkers = walkers.reweight(model)
         ahead = walkers.state.cache.get("du", walkers.state.u)
         least = (0.9 if kernel is None or kernel.fresh else 0.5) if ess_min is None else ess_min
         walkers = walkers.resample(least, rng, order=ahead)
@@ -143,8 +144,9 @@ def pilot(
     Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
     step size follows the kernel's own adaptation. On a geometric path the bisection works on the
     energies at hand. On any other the walkers are evaluated at each trial, about six times a
-    temperature (on a machine's path that is no matrix product). A preconditioner follows the
-    walkers' covariance (`noneq.adaptation`).
+    temperature (on a machine's path that is no matrix product); a transport
+    (`noneq.EulerMaruyama`) is tried with one noise at several lengths. A preconditioner follows
+    the walkers' covariance (`noneq.adaptation`).
 
     Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
     are not, and the schedule is frozen when it is returned.
@@ -179,9 +181,8 @@ def pilot(
                 f"{most} temperatures reached only beta = {betas[-1]:.3g}: the model is too far "
                 "from its base; fit a closer base, or take a better kernel"
             )
-        betas.append(_next_beta(path, walkers, betas, cess))
-        model = path.at(betas[-1])
-        walkers = walkers.reweight(model).resample(0.5, rng).move(kernel, model, rng)
+        betas.append(_next_beta(path, walkers, betas, cess, kernel, rng))
+        walkers = anneal([(path.at(betas[-1]), kernel)], walkers, rng, ess_min=0.5)
         kernel = shape.given(kernel.tune(walkers.info), walkers)
         kernels.append(kernel)
     return Schedule(tuple(betas), tuple(kernels))
@@ -216,14 +217,26 @@ def _start(path: Path) -> Solvable:
     return path.start
 
 
-def _next_beta(path: Path, walkers: Walkers, betas: Sequence[float], cess: float) -> float:
-    beta = betas[-1]
+def _next_beta(
+    path: Path,
+    walkers: Walkers,
+    betas: Sequence[float],
+    cess: float,
+    kernel: Kernel,
+    rng: torch.Generator,
+) -> float:
+    beta, noise = betas[-1], rng.get_state()
     if isinstance(path, GeometricPath):
         change = -walkers.state.cache["du"].double()
         return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
 
     def left(to: float) -> float:
-        return _left(walkers, walkers.reweight(path.at(to)).log_w - walkers.log_w)
+        if transports(kernel):  # it is the move that costs
+            rng.set_state(noise)
+            tried = walkers.move(kernel, path.at(to), rng)
+        else:
+            tried = walkers.reweight(path.at(to))
+        return _left(walkers, tried.log_w - walkers.log_w)
 
     # not from 1 downwards: where a path turns back its end may be near, and yet not be next
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64

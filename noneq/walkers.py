@@ -32,7 +32,7 @@ from torch import Tensor
 
 from noneq import weights
 from noneq.energies import Cache, Energy, Solvable, evaluate, faulty, fingerprint, slope
-from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name
+from noneq.kernels.base import Info, Kernel, State, apply_in_parts, each, name, transports
 from noneq.spaces import Discrete, space_of
 from noneq.weights import Resampler, systematic
 
@@ -71,6 +71,10 @@ class _Moved(NamedTuple):
         """Whether an increment is no number although the energies at both ends are."""
         known = torch.isfinite(self.before) & torch.isfinite(self.after)
         return bool((~(self.increment < math.inf) & known).any())
+
+    def left(self) -> bool:
+        """Whether a transport has led somebody out of the support."""
+        return transports(self.kernel) and bool(self.after.isposinf().any())
 
 
 @dataclass(frozen=True)
@@ -225,10 +229,14 @@ class Walkers:
         u, cache = evaluate(energy, self.state.x, graph=True, lean=True)
         return self._without_dead(energy, u), cache
 
-    def _bury(self, log_w: Tensor, u: Tensor) -> Tensor:
-        """New log-weights, -inf where u is +inf; the dead stay so, and a fault is not undone."""
+    def _bury(self, log_w: Tensor, u: Tensor, *, leads: bool = False) -> Tensor:
+        """New log-weights, -inf where u is +inf; the dead stay so, and a fault is not undone.
+
+        Where a transport has led somebody to an infinite energy that is a fault, too.
+        """
         # inf - inf is not a weight either
-        dead = self.state.u.isposinf() | u.isposinf() | self.log_w.isneginf()
+        dead = self.state.u.isposinf() | self.log_w.isneginf()
+        dead = dead if leads else dead | u.isposinf()
         return log_w.masked_fill_(dead & (self.log_w < math.inf), -math.inf)
 
     def _without_dead(self, energy: Energy, u: Tensor) -> Tensor:
@@ -277,7 +285,9 @@ class Walkers:
                 "after other kernels use reweight(energy, graph=True)"
             )
         self._enter(energy)
-        walkers = self.reweight(energy) if kernel.fresh or self._bare(energy) else self
+        leads = transports(kernel)  # from the energy last seen, so that it must not be replaced
+        aims = kernel.fresh or self._bare(energy)
+        walkers = self.reweight(energy) if aims and not leads else self
         target: Energy = _Graphed(energy) if graph else energy
         apply = kernel if graph else partial(apply_in_parts, kernel)
         state, increment, info = apply(target, walkers.state, rng)
@@ -285,7 +295,7 @@ class Walkers:
         walkers = replace(
             walkers,
             state=state._replace(u=u.detach()),
-            log_w=walkers._bury(walkers.log_w + increment, u.detach()),
+            log_w=walkers._bury(walkers.log_w + increment, u.detach(), leads=leads),
             info={key: value.detach() for key, value in info.items()},
             _seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy)),
             _u=None,
@@ -424,6 +434,13 @@ class Walkers:
         if bool(fault.any()):
             where = f"at {int(fault.sum())} of {len(self)} walkers"
             lost = not bool(torch.isfinite(self.x[fault]).all())
+            if self._moved is not None and self._moved.left():
+                raise FloatingPointError(
+                    f"{name(self._moved.kernel)} led {int(self._moved.after.isposinf().sum())} of "
+                    f"{len(self)} walkers to where the energy is +inf: no diffusion has a valid "
+                    "weight at a hard wall; give it a finite height, or anneal by kernels that "
+                    "accept and reject"
+                )
             if self._moved is not None and (lost or self._moved.guilty()):
                 raise FloatingPointError(
                     f"the kernel {name(self._moved.kernel)} returned a weight of NaN or +inf, or "

@@ -25,6 +25,7 @@ LAYERS = {
     "independent": 2,
     "paths": 2,
     "rbm": 3,
+    "interpolants": 3,
     "checks": 2,
     "nets": 1,
     "data": 1,

@@ -20,7 +20,7 @@ from torch import Tensor
 from noneq.covariance import Factor
 from noneq.energies import Cache, Energy, parts
 
-__all__ = ["Info", "Kernel", "State", "apply_in_parts", "each", "name", "where"]
+__all__ = ["Info", "Kernel", "State", "apply_in_parts", "each", "name", "transports", "where"]
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
 Info = dict[str, Tensor]
@@ -108,6 +108,14 @@ def apply_in_parts(
     assert whole is not None
     total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
     return whole, torch.cat(increments), total
+
+
+def transports(kernel: Kernel) -> bool:
+    """Whether it carries walkers from the energy last seen to the one given.
+
+    Other kernels move under one energy, and walkers are reweighted to it before.
+    """
+    return bool(getattr(kernel, "transports", False))
 
 
 def name(kernel: Kernel) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noneq.covariance import Factor
 from noneq.energies import Energy
-from noneq.kernels.base import Info, Kernel, State
+from noneq.kernels.base import Info, Kernel, State, transports
 
 __all__ = ["Chain", "Repeat"]
 
@@ -33,6 +33,11 @@ class Repeat:
     def fresh(self) -> bool:
         """As the kernel's."""
         return self.kernel.fresh
+
+    @property
+    def transports(self) -> bool:
+        """As the kernel; the second time it is already there."""
+        return transports(self.kernel)
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
@@ -70,6 +75,11 @@ class Chain:
     def fresh(self) -> bool:
         """As the first kernel's."""
         return self.kernels[0].fresh
+
+    @property
+    def transports(self) -> bool:
+        """As the first kernel; those after it move at the time it has led to."""
+        return transports(self.kernels[0])
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator

@@ -1,0 +1,163 @@
+r"""One energy for all times, ``U(x, t)``, learned from data by denoising score matching.
+
+In the eigenbasis of the data's covariance, ``C = Q diag(lambda) Q^T`` (noise included), and with
+``xi = Q^T (x - m)`` the interpolant between two Gaussians of that covariance has the energy
+
+    ``U_G(x, t) = sum_i [xi_i^2 / S_i + log(S_i / lambda_i)] / 2``,
+    ``S = (alpha^2 + beta^2) lambda``
+
+and what the data are besides is a network's: ``U = U_G + beta(t) f(x, t)``. With f = 0 at first
+every U(., t) is solvable. As x_0 is Gaussian, the drift follows from the score, ``s = -grad U``:
+
+    ``b = b_G - (alpha^2 beta' - alpha alpha' beta) C grad f``
+
+without a singularity at either end. Derived in docs/mathematics.md; score matching with noise:
+Vincent 2011; Song and Ermon 2019 (arXiv 1907.05600).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Cache, Solvable
+from noneq.gaussians import Gaussian
+from noneq.interpolants.bridges import Coefficients, Interpolant, Trigonometric
+from noneq.interpolants.drifted import DriftedPath
+
+__all__ = ["EnergyPath", "TimedEnergy"]
+
+
+class TimedEnergy(nn.Module):
+    """``U(x, t) = U_G(x, t) + beta(t) f(x, t)``; called with x alone it is ``U(x, 1)``.
+
+    Arguments:
+        base: the Gaussian that the data's mean and covariance, noise included, are of.
+        net: f, ``(B, *shape), (B,) -> (B,)``; `noneq.TimedMLP`.
+        noise: standard deviation of the Gaussian noise that the data have added: what is
+            learned is the density of the noisy data.
+        interpolant: without noise of its own; default `Trigonometric`, along which a Gaussian of
+            the data's covariance stays as it is.
+
+    Raises ValueError for an interpolant with noise, or no noise in the data.
+    """
+
+    q: Tensor
+    variance: Tensor
+
+    def __init__(
+        self,
+        base: Gaussian,
+        net: nn.Module,
+        noise: float,
+        interpolant: Interpolant | None = None,
+    ) -> None:
+        super().__init__()
+        self.interpolant = interpolant or Trigonometric()
+        if self.interpolant.noise:
+            raise ValueError("an energy is learned along an interpolant of noise=0")
+        if not noise > 0:
+            raise ValueError(
+                "score matching needs noise > 0 in the data: without it a density of points is "
+                "learned"
+            )
+        self.base = base
+        self.net = net
+        self.noise = noise
+        d = base.mean.numel()
+        rows = base.factor.mul(torch.eye(d).to(base.mean).view(d, *base.mean.shape))
+        c = rows.flatten(1).double().T @ rows.flatten(1).double()
+        variance, q = torch.linalg.eigh(c)
+        self.register_buffer("q", q.to(base.mean))
+        self.register_buffer("variance", variance.to(base.mean))
+
+    @classmethod
+    def fit(
+        cls, x: Tensor, net: nn.Module, noise: float, interpolant: Interpolant | None = None
+    ) -> TimedEnergy:
+        """Between Gaussians of the mean and covariance of the rows of x and of their noise."""
+        return cls(Gaussian.fit(x, noise=noise), net, noise, interpolant)
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """``U(x, t)`` at times t (B,), of all rows 1 without."""
+        t = torch.ones_like(x.flatten(1)[:, 0]) if t is None else t
+        c = self.interpolant.at(t)
+        f: Tensor = self.net(x, t)
+        return self._gaussian(self._within(x), c) + c.beta * f
+
+    def score_loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        r"""Denoising score matching at uniform times, per number of a row.
+
+        Given a row x_1, the noisy x_t is Gaussian of variance ``V = alpha^2 lambda + beta^2
+        noise^2`` along the eigenvectors; with zeta what was drawn there, ``mean |sqrt(V) Q^T s +
+        zeta|^2``.
+        """
+        t = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
+        c = Coefficients(*(value[:, None] for value in self.interpolant.at(t)))
+        zeta = torch.randn(x.flatten(1).shape, generator=rng, dtype=x.dtype, device=x.device)
+        root = (c.alpha**2 * self.variance + c.beta**2 * self.noise**2).sqrt()
+        xi = c.beta * self._within(x) + root * zeta
+        noisy = (xi @ self.q.T).view_as(x) + self.base.mean
+        with torch.enable_grad():
+            leaf = noisy.requires_grad_(True)
+            (g,) = torch.autograd.grad(self.net(leaf, t).sum(), leaf, create_graph=True)
+        s = -xi / self._spread(c) - c.beta * (g.flatten(1) @ self.q)
+        return (root * s + zeta).square().mean()
+
+    def path_from(self, base: Solvable) -> EnergyPath | None:
+        """The way there by U(x, t), from its own base."""
+        return EnergyPath(self) if base is self.base else None
+
+    def _within(self, x: Tensor) -> Tensor:
+        return (x - self.base.mean).flatten(1) @ self.q
+
+    def _spread(self, c: Coefficients) -> Tensor:
+        return (c.alpha**2 + c.beta**2) * self.variance
+
+    def _gaussian(self, xi: Tensor, c: Coefficients) -> Tensor:
+        both = c.alpha**2 + c.beta**2
+        d = len(self.variance)
+        square = (xi.square() / self.variance).sum(1)
+        return (square / both + d * torch.log(both)) / 2
+
+
+class EnergyPath(DriftedPath):
+    """From the base of a `TimedEnergy` to ``U(., 1)``."""
+
+    base: Gaussian
+
+    def __init__(self, energy: TimedEnergy) -> None:
+        super().__init__(energy.base)
+        self.energy = energy
+
+    def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
+        """``U(x, t)``, its gradient and the drift."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_(True)
+            f = self.energy.net(leaf, x.new_full((len(x),), t))
+            (df,) = torch.autograd.grad(f.sum(), leaf)
+            leaf.requires_grad_(False)
+        with torch.no_grad():
+            energy, c = self.energy, self.energy.interpolant.at(t)
+            xi = energy._within(x)
+            u = energy._gaussian(xi, c).to(x) + (c.beta * f.detach()).to(x)
+            g = self._out(xi / energy._spread(c).to(x), x) + c.beta * df
+            return u, {"g": g, "b": self._drift(df, c, x)}
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """``b(x, t)``."""
+        with torch.enable_grad():
+            leaf = x if x.requires_grad else x.detach().requires_grad_(True)
+            f = self.energy.net(leaf, x.new_full((len(x),), t))
+            (df,) = torch.autograd.grad(f.sum(), leaf, create_graph=True)
+        return self._drift(df, self.energy.interpolant.at(t), x)
+
+    def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:
+        both = c.alpha**2 + c.beta**2
+        rate = (c.alpha_d_alpha + c.beta * c.d_beta) / both  # of the Gaussian's width
+        energy = self.energy
+        lifted = self._out(energy.variance * (df.flatten(1) @ energy.q), x)
+        return rate * (x - energy.base.mean) - c.lift * lifted
+
+    def _out(self, xi: Tensor, x: Tensor) -> Tensor:
+        return (xi @ self.energy.q.T).view_as(x)

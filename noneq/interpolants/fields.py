@@ -1,0 +1,122 @@
+r"""Learned fields towards a known energy: velocity and denoiser are networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Cache, Energy, Solvable, evaluate, slope
+from noneq.gaussians import Gaussian
+from noneq.interpolants.bridges import Coefficients, Interpolant
+from noneq.interpolants.drifted import DriftedPath
+from noneq.spaces import space_of
+
+__all__ = ["VelocityPath"]
+
+_LEAST = 0.02  # alpha or gamma by which a denoiser is divided
+
+
+class VelocityPath(DriftedPath):
+    r"""From a base to ``exp(-U_1)`` by fields that were learned, well or not.
+
+    With a denoiser: ``s = -eta / gamma``, ``b = v - gamma gamma' s``. Without one the interpolant
+    is one-sided (gamma = 0) and starts at a Gaussian: then b = v, and as x_t and b are two linear
+    functions of the means of x_0 and x_1,
+
+        ``E[x_0 | x_t] = (beta' x - beta b) / (alpha beta' - alpha' beta)``,
+        ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
+
+    At both ends s is that of the energies there. Walkers are weighed on the way by the geometric
+    mean ``(1 - t) U_0 + t U_1``, which only decides who is resampled.
+
+    Arguments:
+        interpolant: that the networks were trained with.
+        base: U_0, solvable.
+        end: U_1, any energy.
+        velocity: v, ``(B, *shape), (B,) -> (B, *shape)``.
+        denoiser: eta, of the same form.
+
+    Raises ValueError for an interpolant with noise and no denoiser, or the other way round, and
+    for one without noise from another base than a Gaussian.
+    """
+
+    def __init__(
+        self,
+        interpolant: Interpolant,
+        base: Solvable,
+        end: Energy,
+        velocity: Callable[[Tensor, Tensor], Tensor],
+        denoiser: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(base)
+        if (denoiser is None) == (interpolant.noise > 0):
+            raise ValueError(
+                "an interpolant with noise needs a denoiser, one without noise has none: its "
+                f"score follows from the velocity; noise is {interpolant.noise}"
+            )
+        if denoiser is None and not isinstance(base, Gaussian):
+            raise ValueError(
+                "without noise the score follows from the velocity only where the base is a "
+                f"noneq.Gaussian, not a {type(base).__name__}: give the interpolant noise and a "
+                "denoiser"
+            )
+        self.interpolant = interpolant
+        self.end = end
+        self.velocity = velocity
+        self.denoiser = denoiser
+        self.space = space_of(end)
+
+    def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
+        """``(1 - t) U_0 + t U_1`` and the fields."""
+        with torch.no_grad():
+            c = self.interpolant.at(t)
+            v = self._call(self.velocity, x, t)
+            s = self._score(x, t, v, c)
+            b = v - c.gamma_d_gamma * s if self.denoiser else v
+            return self._energy(x, t), {"b": b, "s": s}
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """``b(x, t)``."""
+        v = self._call(self.velocity, x, t)
+        if self.denoiser is None:
+            return v
+        c = self.interpolant.at(t)
+        return v - c.gamma_d_gamma * self._score(x, t, v, c)
+
+    def gradient(self, x: Tensor, t: float) -> Tensor | None:
+        """Of the geometric mean."""
+        ends = [_slope(energy, x) for energy in (self.base, self.end)]
+        if ends[0] is None or ends[1] is None:
+            return None
+        return (1 - t) * ends[0] + t * ends[1]
+
+    def _call(self, net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: float) -> Tensor:
+        found = net(x, x.new_full((len(x),), t))
+        if found.shape != x.shape:
+            raise ValueError(
+                f"{type(net).__name__} returned shape {tuple(found.shape)} for rows of shape "
+                f"{tuple(x.shape)}: a field is a vector at every row"
+            )
+        return found
+
+    def _score(self, x: Tensor, t: float, v: Tensor, c: Coefficients) -> Tensor:
+        if t in (0.0, 1.0) and (g := self.gradient(x, t)) is not None:
+            return -g
+        if self.denoiser is not None:
+            return -self._call(self.denoiser, x, t) / c.gamma.clamp(min=_LEAST)
+        assert isinstance(self.base, Gaussian)
+        first = (c.d_beta * x - c.beta * v) / (c.alpha * c.d_beta - c.d_alpha * c.beta)
+        factor = self.base.factor
+        return -factor.t_solve(factor.solve(first - self.base.mean)) / c.alpha.clamp(min=_LEAST)
+
+    def _energy(self, x: Tensor, t: float) -> Tensor:
+        if t == 0:
+            return self.base(x)
+        u = self.end(x)
+        return u if t == 1 else t * u + (1 - t) * self.base(x)
+
+
+def _slope(energy: Energy, x: Tensor) -> Tensor | None:
+    return slope(energy, x, evaluate(energy, x)[1])
