@@ -29,6 +29,7 @@ SCORED = (
     "test_interpolants.py::test_the_score_is_the_slope_of_the_energy_and_the_ends_are_the_ends",
 )
 LEARNED = ("test_interpolants.py::test_velocity_and_denoiser_give_drift_and_score",)
+BETWEEN = ("test_interpolants.py::test_weights_at_the_end_do_not_ask_for_energies_between",)
 LIFTED = ("test_interpolants.py::test_the_drift_of_an_energy_is_that_of_its_score",)
 GAUSSIAN = (
     "test_interpolants.py::test_before_any_training_a_timed_energy_is_a_gaussian_at_every_time",
@@ -159,6 +160,10 @@ INTERPOLANTS = (
      "if t == 2 and (g", LEARNED),
     ("velocity path: temperatures swapped", FIELDS, "t * u + (1 - t) * self.base(x)",
      "(1 - t) * u + t * self.base(x)", LEARNED),
+    ("velocity path: no energy at the end", FIELDS, "if not self.between and t < 1:",
+     "if not self.between:", BETWEEN),
+    ("velocity path: always the energies between", FIELDS, "if not self.between and t < 1:",
+     "if False:", BETWEEN),
     # -- one energy for all times
     ("timed energy: the lift's sign", TIMED, "- c.lift * lifted", "+ c.lift * lifted", LIFTED),
     ("timed energy: lifted without the covariance", TIMED,

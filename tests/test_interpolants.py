@@ -12,7 +12,17 @@ import torch
 from targets import seeded
 from torch import nn
 
-from noneq import Gaussian, GaussianMixture, Identity, TimedMLP, evaluate
+from noneq import (
+    EulerMaruyama,
+    Gaussian,
+    GaussianMixture,
+    Identity,
+    Schedule,
+    TimedMLP,
+    Walkers,
+    anneal,
+    evaluate,
+)
 from noneq.covariance import Cholesky
 from noneq.interpolants import (
     EnergyPath,
@@ -180,6 +190,26 @@ def test_velocity_and_denoiser_give_drift_and_score(interpolant, t):
     torch.testing.assert_close(path.drift(x, t), wanted)
     u = path.at(t)(x)
     torch.testing.assert_close(u, (1 - t) * base()(x) + t * mixture()(x))
+
+
+def test_weights_at_the_end_do_not_ask_for_energies_between():
+    found, rows = [], []
+
+    def end(x):
+        rows.append(len(x))
+        return mixture()(x)
+
+    for between in (True, False):
+        exact = MixturePath(Linear(), base(), mixture())
+        way = VelocityPath(Linear(), base(), end, Exact(exact, "v"), between=between)
+        rows.clear()
+        walkers = Walkers.sample(way.start, 50, seeded(0), islands=1)
+        models = Schedule.uniform(5, EulerMaruyama(0.5)).forward(way)
+        found.append((anneal(models, walkers, seeded(1), ess_min=0), len(rows)))
+    (walkers, most), (others, least) = found
+    torch.testing.assert_close(walkers.log_w, others.log_w)
+    torch.testing.assert_close(walkers.state.u, others.state.u)
+    assert least == most - 4, "those of four times between"
 
 
 class Bend(nn.Module):
