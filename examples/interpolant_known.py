@@ -12,7 +12,7 @@ many evaluations of the energy, which needs no training.
 
 On the many-well the drift helps, on the lattice it does not: docs/interpolants.md.
 
-    python examples/interpolant_known.py        two minutes on one core
+    python examples/interpolant_known.py        under three minutes on one core
 """
 
 from __future__ import annotations
