@@ -39,6 +39,8 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.rbm_bias
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.annealing
+	$(BIN)/python -m benchmarks.interpolant_steps
+	$(BIN)/python -m benchmarks.interpolant_cost
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'

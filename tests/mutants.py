@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from interpolant_mutants import INTERPOLANTS
 from kernel_mutants import KERNELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,7 @@ SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
 SHOWN = ("test_pictures.py::test_samples_are_drawn_by_weight_beside_noisy_data",)
 
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in KERNELS),
+    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),
@@ -85,10 +86,9 @@ MUTANTS = (
     Mutant("move: sign", WALKERS, "walkers.log_w + increment,",
            "walkers.log_w - increment,", ALGEBRA),
     Mutant("move: an exact kernel on a stale state", WALKERS,
-           "self.reweight(energy) if kernel.fresh or self._bare(energy) else self", "self",
-           ALGEBRA),
+           "self.reweight(energy) if aims and not leads else self", "self", ALGEBRA),
     Mutant("move: a stale kernel reweighted as well", WALKERS,
-           "self.reweight(energy) if kernel.fresh or self._bare(energy) else self",
+           "self.reweight(energy) if aims and not leads else self",
            "self.reweight(energy)", ALGEBRA + LETTER),
     Mutant("resample: the order forgotten", WALKERS, "if order is None:", "if True:",
            ("test_order.py",)),
@@ -174,8 +174,8 @@ MUTANTS = (
            "state=each(into, shared, part.state)._replace(cache=shared.cache),",
            ("test_walkers.py::test_untouched_walkers_telescope",)),
     Mutant("reweight: the dead rise", WALKERS,
-           "dead = self.state.u.isposinf() | u.isposinf() | self.log_w.isneginf()",
-           "dead = u.isposinf()", DEAD),
+           "dead = self.state.u.isposinf() | self.log_w.isneginf()",
+           "dead = torch.zeros_like(u, dtype=torch.bool)", DEAD),
     Mutant("reweight: a wall undoes a fault", WALKERS, "dead & (self.log_w < math.inf)", "dead",
            ("test_walkers.py::test_nan_and_minus_infinity_are_faults_that_are_counted",)),
     Mutant("mean: the dead counted", WALKERS,
@@ -282,9 +282,9 @@ MUTANTS = (
     Mutant("schedule: backward with the next kernel", "schedules.py",
            "self.kernels[:0:-1], strict", "self.kernels[-2::-1], strict", MIRROR),
     Mutant("schedule: backward leaves before it moves", "schedules.py",
-           "self.betas[:0:-1], self.kernels", "self.betas[-2::-1], self.kernels", MIRROR),
+           "yield model, _mirrored(moves)", "yield path.at(beta), _mirrored(moves)", MIRROR),
     Mutant("schedule: the start forgotten on the way back", "schedules.py",
-           "yield path.at(0.0), None", "yield path.at(1e-6), None", MIRROR),
+           "yield model, None", "return", MIRROR),
     Mutant("schedule: chains backward in the same order", "schedules.py",
            "in kernel.kernels[::-1]", "in kernel.kernels",
            ("test_smc.py::test_a_chain_is_mirrored_part_by_part",)),
@@ -303,8 +303,8 @@ MUTANTS = (
     Mutant("pilot: on another path as far as the first trial", "smc.py",
            "while left(high) >= cess:", "while high == 1.0 and left(high) >= cess:", CUSTOM),
     Mutant("pilot: on another path the start's energies", "smc.py",
-           "walkers.reweight(path.at(to)).log_w - walkers.log_w",
-           "walkers.reweight(path.at(to)).log_w", CUSTOM),
+           "_left(walkers, tried.log_w - walkers.log_w)",
+           "_left(walkers, tried.log_w)", CUSTOM),
     Mutant("pilot: steps not tuned", "smc.py",
            "given(kernel.tune(walkers.info), walkers)\n        kernels.append",
            "given(kernel, walkers)\n        kernels.append",

@@ -12,7 +12,17 @@ import torch
 from targets import seeded
 from torch import nn
 
-from noneq import Gaussian, GaussianMixture, Identity, TimedMLP, evaluate
+from noneq import (
+    EulerMaruyama,
+    Gaussian,
+    GaussianMixture,
+    Identity,
+    Schedule,
+    TimedMLP,
+    Walkers,
+    anneal,
+    evaluate,
+)
 from noneq.covariance import Cholesky
 from noneq.interpolants import (
     EnergyPath,
@@ -103,6 +113,14 @@ def test_the_exact_fields_minimise_both_losses(interpolant):
             assert (z.mean(0).abs() < 4.5 * z.std(0) / math.sqrt(n)).all()
 
 
+def test_a_loss_is_a_mean_over_rows_of_squared_lengths():
+    x0, x1 = points(5), 2 + points(5).flip(0)
+    bridge = Linear(0.5).draw(x0, x1, seeded(0))
+    pull = x1 - x0 - bridge.x
+    torch.testing.assert_close(bridge.velocity_loss(lambda x, t: x), (pull**2).sum() / 5)
+    torch.testing.assert_close(bridge.denoiser_loss(lambda x, t: 0 * x), (bridge.z**2).sum() / 5)
+
+
 def test_a_coupling_is_the_cheapest_of_all():
     x0, x1 = points(5), torch.randn(5, 2, generator=seeded(8), dtype=D)
     found = (x0 - couple(x0, x1)).square().sum()
@@ -172,6 +190,26 @@ def test_velocity_and_denoiser_give_drift_and_score(interpolant, t):
     torch.testing.assert_close(path.drift(x, t), wanted)
     u = path.at(t)(x)
     torch.testing.assert_close(u, (1 - t) * base()(x) + t * mixture()(x))
+
+
+def test_weights_at_the_end_do_not_ask_for_energies_between():
+    found, rows = [], []
+
+    def end(x):
+        rows.append(len(x))
+        return mixture()(x)
+
+    for between in (True, False):
+        exact = MixturePath(Linear(), base(), mixture())
+        way = VelocityPath(Linear(), base(), end, Exact(exact, "v"), between=between)
+        rows.clear()
+        walkers = Walkers.sample(way.start, 50, seeded(0), islands=1)
+        models = Schedule.uniform(5, EulerMaruyama(0.5)).forward(way)
+        found.append((anneal(models, walkers, seeded(1), ess_min=0), len(rows)))
+    (walkers, most), (others, least) = found
+    torch.testing.assert_close(walkers.log_w, others.log_w)
+    torch.testing.assert_close(walkers.state.u, others.state.u)
+    assert least == most - 4, "those of four times between"
 
 
 class Bend(nn.Module):
@@ -274,6 +312,16 @@ def test_a_reward_is_taken_off_the_energy_and_guides_the_score():
     up = torch.stack([torch.full_like(x[:, 0], 0.7), -0.4 * x[:, 1]], 1)
     torch.testing.assert_close(s, s0 + t * up)
     torch.testing.assert_close(tilted.at(0.0)(x), path.at(0.0)(x))
+
+
+def test_a_reward_guides_a_learned_score_and_kernels_that_follow_one():
+    exact, x, t = MixturePath(Linear(), base(), mixture()), points(), 0.6
+    path = VelocityPath(Linear(), base(), mixture(), Exact(exact, "v"))
+    tilted = RewardPath(path, lambda x: 0.7 * x[:, 0] - 0.2 * x[:, 1] ** 2)
+    up = t * torch.stack([torch.full_like(x[:, 0], 0.7), -0.4 * x[:, 1]], 1)
+    torch.testing.assert_close(fields(tilted, x, t)[2], fields(path, x, t)[2] + up)
+    torch.testing.assert_close(tilted.gradient(x, t), path.gradient(x, t) - up)
+    assert "g" not in path.fields(x, t)[1]
 
 
 # -- what is refused

@@ -34,6 +34,7 @@ from noneq import (
     population,
 )
 from noneq.interpolants import DriftedPath, Linear, MixturePath, Trigonometric, VelocityPath
+from noneq.kernels.base import each
 
 D = torch.float64
 FACTOR = Cholesky(torch.tensor([[1.2, 0.5], [0.5, 0.7]], dtype=D), D)
@@ -119,15 +120,15 @@ def test_a_flow_weighs_by_the_determinant_of_its_map(heun):
 
 
 def test_a_trace_estimate_is_unbiased_for_the_terms_it_takes():
-    way = Bent(path(), by=0.4)
-    state, to = state_at(way, 0.3, 4), 0.4
+    # four points, each with the noise of 4,000 walkers; the first term alone is off by 0.01
+    way, n = Bent(path(), by=0.4), 4_000
+    state, to = state_at(way, 0.3, 4), 0.45
     exact = Flow(heun=False)(way.at(to), state, seeded(0))[1]
-    noisy = [
-        Flow(heun=False, probes=2, terms=12)(way.at(to), state, seeded(s))[1] for s in range(200)
-    ]
-    off = torch.stack(noisy) - exact
-    assert off.std(0).max() > 1e-3
-    assert (off.mean(0).abs() < 4 * off.std(0) / math.sqrt(200) + 1e-6).all()
+    many = each(lambda t: t.repeat_interleave(n, 0), state)
+    noisy = Flow(heun=False, probes=2, terms=16)(way.at(to), many, seeded(1))[1]
+    off = noisy.view(4, n) - exact[:, None]
+    assert off.std(1).max() > 1e-3
+    assert (off.mean(1).abs() < 4 * off.std(1) / math.sqrt(n) + 1e-6).all()
 
 
 def test_no_time_no_move_but_a_reweight():
@@ -219,6 +220,18 @@ def test_heun_is_of_second_order():
     assert off[1] / off[2] > 3, off
 
 
+@pytest.mark.parametrize("wrap", [lambda k: Chain((k,)), lambda k: Repeat(k, 1)])
+def test_a_chain_leads_as_its_first_kernel_does(wrap):
+    way, kernel = path(), EulerMaruyama(0.5)
+    ends = []
+    for led in (kernel, wrap(kernel)):
+        walkers = Walkers.sample(way.start, 64, seeded(0))
+        models = Schedule.uniform(4, led).forward(way)
+        ends.append(anneal(models, walkers, seeded(1), ess_min=0))
+    assert torch.equal(ends[0].x, ends[1].x)
+    assert torch.equal(ends[0].log_w, ends[1].log_w)
+
+
 def test_one_evaluation_a_step():
     way = Bent(path())
     way.rows.clear()
@@ -268,6 +281,16 @@ def test_log_z_is_bracketed_along_a_drift(kernel):
     assert abs(found.upper.value) < 4 * found.upper.stderr
 
 
+def test_the_way_back_leads_down_the_steps_that_led_up():
+    schedule = Schedule.along((0.0, 0.25, 0.75, 1.0), lambda t: EulerMaruyama(0.1 + t))
+    there = [(model.t, kernel.eps) for model, kernel in schedule.forward(path())]
+    *back, (model, last) = schedule.backward(path())
+    starts = [0.0] + [t for t, _ in there[:-1]]
+    eps = [eps for _, eps in there]
+    assert [(m.t, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
+    assert (model.t, last, schedule.turns) == (0.0, None, 4)
+
+
 def test_a_flow_has_no_way_back():
     with pytest.raises(ValueError, match=r"no way back.*EulerMaruyama"):
         list(Schedule.uniform(3, Flow()).backward(path()))
@@ -288,6 +311,19 @@ def test_a_pilot_finds_times_of_equal_cost():
             shares.append(anneal(schedule.forward(way), walkers, seeded(seed), ess_min=0).ess)
         lost.append(1 - sum(shares) / 5)
     assert lost[0] < 1.05 * lost[1], lost
+
+
+def test_a_pilot_tries_one_noise_at_several_lengths():
+    states = []
+
+    class Watched(EulerMaruyama):
+        def __call__(self, model, state, rng):
+            states.append(rng.get_state().numpy().tobytes())
+            return super().__call__(model, state, rng)
+
+    found = pilot(path(), Watched(0.5), seeded(0), cess=0.9, warmup=3)
+    assert len(states) > 3 + 4 * len(found), "some trials and a move for each time"
+    assert len(set(states)) == 3 + 2 * len(found)
 
 
 def test_a_schedule_may_change_the_kernel_with_time():

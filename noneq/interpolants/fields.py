@@ -29,7 +29,8 @@ class VelocityPath(DriftedPath):
         ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
 
     At both ends s is that of the energies there. Walkers are weighed on the way by the geometric
-    mean ``(1 - t) U_0 + t U_1``, which only decides who is resampled.
+    mean ``(1 - t) U_0 + t U_1``, which only decides who is resampled: the weights at the end are
+    the same whatever is between.
 
     Arguments:
         interpolant: that the networks were trained with.
@@ -37,6 +38,9 @@ class VelocityPath(DriftedPath):
         end: U_1, any energy.
         velocity: v, ``(B, *shape), (B,) -> (B, *shape)``.
         denoiser: eta, of the same form.
+        between: evaluate the energies between the ends. Without, U is 0 there and only weights at
+            the end mean anything: for walkers that are not resampled on the way (`noneq.anneal`
+            with ``ess_min=0``) and an energy that is dear beside the networks.
 
     Raises ValueError for an interpolant with noise and no denoiser, or the other way round, and
     for one without noise from another base than a Gaussian.
@@ -49,6 +53,8 @@ class VelocityPath(DriftedPath):
         end: Energy,
         velocity: Callable[[Tensor, Tensor], Tensor],
         denoiser: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        between: bool = True,
     ) -> None:
         super().__init__(base)
         if (denoiser is None) == (interpolant.noise > 0):
@@ -66,6 +72,7 @@ class VelocityPath(DriftedPath):
         self.end = end
         self.velocity = velocity
         self.denoiser = denoiser
+        self.between = between
         self.space = space_of(end)
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
@@ -114,6 +121,8 @@ class VelocityPath(DriftedPath):
     def _energy(self, x: Tensor, t: float) -> Tensor:
         if t == 0:
             return self.base(x)
+        if not self.between and t < 1:
+            return torch.zeros_like(x.flatten(1)[:, 0])
         u = self.end(x)
         return u if t == 1 else t * u + (1 - t) * self.base(x)
 

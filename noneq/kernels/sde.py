@@ -68,19 +68,23 @@ class EulerMaruyama(Stepped):
         """One step, from the state's time to the model's."""
         require(model, self, Real)
         h = _step(self, model, state)
-        turn, size = _like(h.sign(), state.x), _like(h.abs(), state.x)
-        s = self.eps * self.factor.t_mul(_score(state.cache))
-        a = self.factor.solve(state.cache["b"]) + turn * s  # L^-1 a
+        turn, root = _like(h.sign(), state.x), _like((2 * self.eps * h.abs()).sqrt(), state.x)
+        a = self._drift(state.cache, turn)
         xi = normal_like(state.x, rng)
-        step = (turn * size) * a + (2 * self.eps * size).sqrt() * xi
+        step = torch.addcmul(_like(h, state.x) * a, root, xi)
         y = state.x + self.factor.mul(step)
         u, cache = evaluate(model, y, lean=True)
-        s = self.eps * self.factor.t_mul(_score(cache))
-        difference = a.sub_(self.factor.solve(cache["b"])).add_(turn * s)  # L^-1 (a - c)
+        difference = a.sub_(self._drift(cache, -turn))  # L^-1 (a - c)
         e = (h.abs() / (2 * self.eps)).sqrt()
         increment = (state.u - u) - h.sign() * e * _dot(xi, difference)
         increment -= e.square() * _dot(difference, difference) / 2
         return State(y, u, cache, state.aux), _supported(increment, u), {}
+
+    def _drift(self, cache: Mapping[str, Tensor], turn: Tensor) -> Tensor:
+        """``L^-1 (b + turn eps M s)``, in one pass over the walkers."""
+        s, sign = (cache["s"], 1.0) if "s" in cache else (cache["g"], -1.0)
+        b, s = self.factor.solve(cache["b"]), self.factor.t_mul(s)
+        return torch.addcmul(b, turn, s, value=sign * self.eps)
 
 
 @dataclass(frozen=True)
@@ -179,10 +183,6 @@ def _step(kernel: object, model: Energy, state: State) -> Tensor:
         )
     h: Tensor = t - state.cache["t"]
     return h
-
-
-def _score(cache: Mapping[str, Tensor]) -> Tensor:
-    return cache["s"] if "s" in cache else -cache["g"]
 
 
 def _like(h: Tensor, x: Tensor) -> Tensor:
