@@ -61,12 +61,12 @@ class MixturePath(DriftedPath):
 
     def _all(self, x: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
         c, d = self.interpolant.at(t), self._m0.shape[1]
-        eye = torch.eye(d).to(self._c0)
+        eye = torch.eye(d, dtype=self._c0.dtype, device=self._c0.device)
         s = c.alpha**2 * self._c0 + c.beta**2 * self._c1 + c.gamma**2 * eye
         half = c.alpha_d_alpha * self._c0 + c.beta * c.d_beta * self._c1 + c.gamma_d_gamma * eye
         means = c.alpha * self._m0 + c.beta * self._m1
         moving = c.d_alpha * self._m0 + c.d_beta * self._m1
-        root = torch.linalg.cholesky(s)
+        root = torch.linalg.cholesky_ex(s).L  # S is positive definite: no look at it
         whiten = torch.linalg.solve_triangular(root, eye.expand_as(root), upper=False)
         norms = root.diagonal(dim1=1, dim2=2).log().sum(1) + d / 2 * math.log(2 * math.pi)
         z = (x.flatten(1) - means.to(x)[:, None]) @ whiten.mT.to(x)  # (K, B, d)
