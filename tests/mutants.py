@@ -777,6 +777,8 @@ MUTANTS = (
            ("test_rewards.py::test_whole_guidance_moves_the_drift_by_that_answer",)),
     Mutant("reward: a map of the path's drift", REWARDS, "return b + self._answer(y, t)",
            "return b", ("test_rewards.py::test_whole_guidance_moves_the_drift_by_that_answer",)),
+    Mutant("coupling: the dearest", BRIDGES, "cost = -(x0", "cost = (x0",
+           ("test_interpolants.py::test_a_coupling_is_the_cheapest_of_all",)),
     Mutant("response: the start's part not lifted", BRIDGES, "over * float(c.lift)",
            "over * float(c.alpha)", ANSWERS),
     Mutant("response: the bridge's noise left out", BRIDGES, "- c.gamma_d_gamma * c.beta", "",
