@@ -47,6 +47,8 @@ evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.smc_peers
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[rbm]'
 	$(BIN)/python -m benchmarks.rbm_sweep
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[flows]'
+	$(BIN)/python -m benchmarks.interpolant_peers
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

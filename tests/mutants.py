@@ -72,6 +72,12 @@ CHAINS = ("test_sampling.py::test_chains_are_reweighted_from_the_last_parameters
 BY_WEIGHT = ("test_sampling.py::test_ordinary_samples_are_drawn_by_weight",)
 SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
 SHOWN = ("test_pictures.py::test_samples_are_drawn_by_weight_beside_noisy_data",)
+REWARDS, BRIDGES = "interpolants/rewards.py", "interpolants/bridges.py"
+GAUSS_MOVED = ("test_rewards.py::test_a_gaussian_tilted_by_a_line_is_the_gaussian_moved",)
+ANSWERS = (
+    "test_rewards.py::test_the_drift_answers_as_that_of_another_end_would",
+    "test_rewards.py::test_the_answer_is_finite_at_the_start_and_the_same_on_every_path",
+)
 
 MUTANTS = (
     *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS)),
@@ -759,6 +765,31 @@ MUTANTS = (
            "self._double().features(self._tensor(x, torch.float64))",
            "self._double().features(self._tensor(x, torch.float64) * 0)",
            ("test_estimators.py::test_a_transform_is_the_probability_of_the_hidden_units",)),
+    # -- rewards
+    Mutant("reward: taken off at once", REWARDS, "return u - t * r,", "return u - r,",
+           GAUSS_MOVED),
+    Mutant("reward: sign", REWARDS, "return u - t * r,", "return u + t * r,", GAUSS_MOVED),
+    Mutant("reward: score guided downwards", REWARDS, "up = t * slope", "up = -t * slope",
+           ("test_interpolants.py::test_a_reward_is_taken_off_the_energy_and_guides_the_score",)),
+    Mutant("reward: the drift guided twice in time", REWARDS,
+           'cache["b"] + self._answer(slope["g"], t)',
+           'cache["b"] + t * self._answer(slope["g"], t)',
+           ("test_rewards.py::test_whole_guidance_moves_the_drift_by_that_answer",)),
+    Mutant("reward: a map of the path's drift", REWARDS, "return b + self._answer(y, t)",
+           "return b", ("test_rewards.py::test_whole_guidance_moves_the_drift_by_that_answer",)),
+    Mutant("coupling: the dearest", BRIDGES, "cost = -(x0", "cost = (x0",
+           ("test_interpolants.py::test_a_coupling_is_the_cheapest_of_all",)),
+    Mutant("response: the start's part not lifted", BRIDGES, "over * float(c.lift)",
+           "over * float(c.alpha)", ANSWERS),
+    Mutant("response: the bridge's noise left out", BRIDGES, "- c.gamma_d_gamma * c.beta", "",
+           ANSWERS),
+    Mutant("response: at the start", BRIDGES, "else 1 / float(c.d_beta)", "else 1.0", ANSWERS),
+    Mutant("answer: a mixture's path without the start's covariance", "interpolants/mixtures.py",
+           "p * (y.flatten(1) @ self._c0.to(y)).view_as(y)", "p * y", ANSWERS),
+    Mutant("answer: of the root of the covariance", "interpolants/energies.py",
+           "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
+    Mutant("answer: a velocity's, of the root", "interpolants/fields.py",
+           "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
 )  # fmt: skip
 
 

@@ -50,6 +50,13 @@ class DriftedPath(ABC):
         """``dU/dx`` where the cache has none: for kernels that follow it."""
         return None
 
+    def answer(self, y: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
+        """The change of b where the score changes by ``t y``; None where b does not follow from s.
+
+        See `Interpolant.response`.
+        """
+        return None
+
     @property
     def start(self) -> Solvable:
         """The energy at t = 0, whose samples and log Z are the base's."""

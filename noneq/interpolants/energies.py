@@ -152,6 +152,11 @@ class EnergyPath(DriftedPath):
             (df,) = torch.autograd.grad(f.sum(), leaf, create_graph=True)
         return self._drift(df, self.energy.interpolant.at(t), x)
 
+    def answer(self, y: Tensor, t: float) -> Tensor:
+        """The change of b where the score changes by ``t y``."""
+        factor = self.base.factor
+        return self.energy.interpolant.response(t)[0] * factor.mul(factor.t_mul(y))
+
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:
         both = c.alpha**2 + c.beta**2
         rate = (c.alpha_d_alpha + c.beta * c.d_beta) / both  # of the Gaussian's width

@@ -99,6 +99,13 @@ class VelocityPath(DriftedPath):
             return None
         return (1 - t) * ends[0] + t * ends[1]
 
+    def answer(self, y: Tensor, t: float) -> Tensor | None:
+        """The change of b where the score changes by ``t y``, from a Gaussian."""
+        if not isinstance(self.base, Gaussian):
+            return None
+        (p, q), factor = self.interpolant.response(t), self.base.factor
+        return p * factor.mul(factor.t_mul(y)) + q * y
+
     def _call(self, net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: float) -> Tensor:
         found = net(x, x.new_full((len(x),), t))
         if found.shape != x.shape:

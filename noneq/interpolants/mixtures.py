@@ -59,6 +59,11 @@ class MixturePath(DriftedPath):
         """``b(x, t)``."""
         return self._all(x, t)[2]
 
+    def answer(self, y: Tensor, t: float) -> Tensor:
+        """The change of b where the score changes by ``t y``."""
+        p, q = self.interpolant.response(t)
+        return p * (y.flatten(1) @ self._c0.to(y)).view_as(y) + q * y
+
     def _all(self, x: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
         c, d = self.interpolant.at(t), self._m0.shape[1]
         eye = torch.eye(d, dtype=self._c0.dtype, device=self._c0.device)

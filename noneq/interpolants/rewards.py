@@ -2,6 +2,7 @@ r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
@@ -11,7 +12,7 @@ __all__ = ["RewardPath"]
 
 
 class RewardPath(DriftedPath):
-    r"""``U(x, t) - t r(x)``, the drift as it was, the score guided: ``s + t grad r``.
+    r"""``U(x, t) - t r(x)``, and the score guided: ``s + t grad r``.
 
     Without weights this is guidance, whose samples are of no density that is known. With weights
     they are of ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.
@@ -19,12 +20,18 @@ class RewardPath(DriftedPath):
     Arguments:
         path: to U_1.
         reward: r, ``(B, *shape) -> (B,)``, e.g. a classifier's log-probability.
+        whole: guide the drift, too, by what follows from that score (`DriftedPath.answer`), as
+            guidance without weights usually does; else b stays as it was. With weights either is
+            exact, and b as it was keeps as much effective sample size, or more (LOG.md).
+
+    Raises ValueError for a drift to be guided that does not follow from the score.
     """
 
-    def __init__(self, path: DriftedPath, reward: Energy) -> None:
+    def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
         super().__init__(path.base)
         self.path = path
         self.reward = reward
+        self.whole = whole
         self.space = path.space
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
@@ -36,14 +43,31 @@ class RewardPath(DriftedPath):
                 f"the reward, a {type(self.reward).__name__}, has no gradient to guide by"
             )
         up = t * slope["g"]
+        if self.whole:
+            cache = {**cache, "b": cache["b"] + self._answer(slope["g"], t)}
         cache = {**cache, **{k: cache[k] + up for k in ("s",) if k in cache}}
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """The path's."""
-        return self.path.drift(x, t)
+        """The path's, guided where that is asked for."""
+        b = self.path.drift(x, t)
+        if not self.whole:
+            return b
+        with torch.enable_grad():
+            leaf = x if x.requires_grad else x.detach().requires_grad_(True)
+            (y,) = torch.autograd.grad(self.reward(leaf).sum(), leaf, create_graph=True)
+        return b + self._answer(y, t)
 
     def gradient(self, x: Tensor, t: float) -> Tensor | None:
         """The path's less the reward's."""
         g, (_, slope) = self.path.gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
+
+    def _answer(self, y: Tensor, t: float) -> Tensor:
+        change = self.path.answer(y, t)
+        if change is None:
+            raise ValueError(
+                f"the drift of a {type(self.path).__name__} does not follow from its score: it "
+                "is guided only on paths from a Gaussian; leave whole=False"
+            )
+        return change

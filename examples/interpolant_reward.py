@@ -1,0 +1,268 @@
+r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training: with weights, without.
+
+Guidance adds ``t grad r`` to the score on the way, and to the drift what follows from that. Its
+samples have more reward, and are of no density that anybody knows; weighted ones are of
+``rho_1 e^r``, and their log Z tells ``log E e^r``. Twice:
+
+    the plane     a mixture of three Gaussians with its exact drift, r(x) = 2 sin(2 x_0) - x_1:
+                  everything is known by quadrature
+    the digits    U(x, t) learned by score matching with noise of 0.25, r = log p(class | x) of a
+                  classifier trained beside it. The share of samples that *another* classifier,
+                  trained on other rows, calls that class; log E e^r against the log of the class's
+                  share among weighted samples of U(., 1), the same number by another way
+
+    python examples/interpolant_reward.py                    under two minutes on one core
+    python examples/interpolant_reward.py --digit 8 --picture reward.png
+    python examples/interpolant_reward.py --iterations 0     the plane alone
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import tyro
+from sklearn.svm import SVC
+from torch import Tensor, nn
+
+import noneq
+from noneq.averaging import moving_average
+from noneq.data.digits import SIZES, raw_digits
+from noneq.interpolants import (
+    DriftedPath,
+    EnergyPath,
+    Linear,
+    MixturePath,
+    RewardPath,
+    TimedEnergy,
+)
+
+Reward = Callable[[Tensor], Tensor]
+NOISE = 0.25  # of the digits: narrower modes need more steps
+
+
+class Told(NamedTuple):
+    """Means of some quantities and their standard errors."""
+
+    mean: Tensor
+    stderr: Tensor
+
+
+class Sides(NamedTuple):
+    """Of one reward: walkers in 32 islands."""
+
+    weighted: noneq.Walkers
+    guided: noneq.Walkers
+    """without weights, score and drift guided"""
+    score: noneq.Walkers
+    """without weights, the score alone guided"""
+
+
+def tilted(
+    path: DriftedPath, reward: Reward, n: int, schedule: noneq.Schedule, rng: torch.Generator
+) -> Sides:
+    """Towards ``rho_1 e^r``: with weights and, in two ways, without."""
+    way = RewardPath(path, reward)
+    weighted, _ = noneq.population(way, n, schedule, rng=rng, islands=32)
+    bare = []
+    for whole in (True, False):
+        way = RewardPath(path, reward, whole=whole)
+        start = noneq.Walkers.sample(way.start, n, rng, islands=32)
+        bare.append(noneq.anneal(schedule.forward(way), start, rng, ess_min=0).unweighted())
+    return Sides(weighted, *bare)
+
+
+def told(walkers: noneq.Walkers, f: Tensor) -> Told:
+    """Weighted means of f (N, m); islands that never met tell the errors."""
+    mean, r = walkers.mean(f), walkers.islands
+    off = (walkers.p[:, None] * (f - mean)).view(r, -1, f.shape[1]).sum(1)
+    return Told(mean, (off.square().sum(0) * r / (r - 1)).sqrt())
+
+
+# -- the plane
+
+
+def plane() -> tuple[MixturePath, noneq.GaussianMixture]:
+    """An exact path to three modes of unequal masses and shapes."""
+    means = torch.tensor([[2.0, 1.0], [-1.5, 0.5], [0.0, -2.0]], dtype=torch.float64)
+    shapes = [[[0.3, 0.1], [0.1, 0.2]], [[0.1, 0.0], [0.0, 0.15]], [[0.5, -0.2], [-0.2, 0.4]]]
+    masses = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    end = noneq.GaussianMixture(means, torch.tensor(shapes, dtype=torch.float64), masses)
+    start = noneq.Gaussian(torch.zeros(2, dtype=torch.float64), noneq.Identity(1.5))
+    return MixturePath(Linear(), start, end), end
+
+
+def sine(x: Tensor) -> Tensor:
+    """The plane's reward."""
+    return 2 * (2 * x[:, 0]).sin() - x[:, 1]
+
+
+def features(x: Tensor, end: noneq.GaussianMixture) -> Tensor:
+    """Both coordinates, and which of the three means is nearest."""
+    nearest = torch.cdist(x, end.means).argmin(1)
+    return torch.cat([x, nn.functional.one_hot(nearest, len(end.means)).to(x)], 1)
+
+
+def by_quadrature(end: noneq.GaussianMixture) -> tuple[float, Tensor]:
+    """``log E e^r`` and the means of the `features` under ``rho_1 e^r``."""
+    line = torch.linspace(-7, 7, 1401, dtype=torch.float64)
+    x = torch.cartesian_prod(line, line)
+    log_p = sine(x) - end(x)
+    p = log_p.softmax(0)
+    return float(log_p.logsumexp(0)) + 2 * math.log(0.01), p @ features(x, end)
+
+
+def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
+    """All kinds of samples against the truth, in standard errors."""
+    path, end = plane()
+    log_mean, exact = by_quadrature(end)
+    schedule = noneq.Schedule.uniform(steps, noneq.EulerMaruyama(1.0))
+    rng = torch.Generator().manual_seed(seed)
+    found = tilted(path, sine, n, schedule, rng)
+    print(f"the plane, {steps} steps, {n} walkers: ESS {found.weighted.ess:.2f}")
+    heads = "".join(f"{name:>17}{'z':>7}" for name in ("weighted", "guided", "score guided"))
+    print(f"{'':12}{'exact':>8}{heads}")
+    sides = [told(walkers, features(walkers.x, end)) for walkers in found]
+    for i, name in enumerate(("mean x_0", "mean x_1", "mass 1", "mass 2", "mass 3")):
+        row = f"{name:12}{float(exact[i]):8.3f}"
+        for side in sides:
+            mean, stderr = float(side.mean[i]), float(side.stderr[i])
+            row += f"{mean:9.3f} ± {stderr:.3f}{(mean - float(exact[i])) / stderr:7.1f}"
+        print(row)
+    value, stderr = found.weighted.log_z
+    z = (value - log_mean) / stderr
+    print(f"{'log E e^r':12}{log_mean:8.3f}{value:9.3f} ± {stderr:.3f}{z:7.1f}\n")
+
+
+# -- the digits
+
+
+class Rows(NamedTuple):
+    """Digits and their labels: one part to learn from, another for the judge."""
+
+    x: Tensor
+    y: Tensor
+    other_x: Tensor
+    other_y: Tensor
+
+
+def rows() -> Rows:
+    """The library's split, as `noneq.data.digits`."""
+    pixels, labels = raw_digits()
+    x, y = torch.from_numpy(pixels).float() / 8 - 1, torch.from_numpy(labels)
+    n = SIZES[0]
+    return Rows(x[:n], y[:n], x[n:], y[n:])
+
+
+def learn(x: Tensor, iterations: int, rng: torch.Generator, batch: int = 256) -> TimedEnergy:
+    """U(x, t) by denoising score matching: the moving average of the parameters."""
+    energy = TimedEnergy.fit(x, noneq.TimedMLP(64, 256, 2), NOISE)
+    optimizer = torch.optim.Adam(energy.net.parameters(), 1e-3)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
+    average = moving_average(energy.net, 0.999)
+    for _ in range(iterations):
+        chosen = torch.randint(len(x), (batch,), generator=rng)
+        optimizer.zero_grad()
+        energy.score_loss(x[chosen], rng).backward()
+        optimizer.step()
+        falling.step()
+        average.update_parameters(energy.net)
+    energy.net.load_state_dict(average.module.state_dict())
+    return energy.requires_grad_(False)
+
+
+def classifier(x: Tensor, y: Tensor, rng: torch.Generator, iterations: int = 800) -> nn.Module:
+    """One hidden layer, on the noisy digits."""
+    net = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.01)
+    for _ in range(iterations):
+        chosen = torch.randint(len(x), (256,), generator=rng)
+        noisy = noneq.data.add_noise(x[chosen], NOISE, rng)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(noisy), y[chosen]).backward()
+        optimizer.step()
+    return net.requires_grad_(False)
+
+
+def judge(x: Tensor, y: Tensor, rng: torch.Generator) -> SVC:
+    """Another kind of classifier on other rows, each with five draws of the noise."""
+    noisy = torch.cat([noneq.data.add_noise(x, NOISE, rng) for _ in range(5)])
+    return SVC(C=10).fit(noisy.numpy(), y.repeat(5).numpy())
+
+
+def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) -> list[Tensor]:
+    """Print shares and log E e^r; samples of U(., 1), guided ones and weighted ones."""
+    rng = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    data = rows()
+    energy, net = learn(data.x, iterations, rng), classifier(data.x, data.y, rng)
+    other = judge(data.other_x, data.other_y, rng)
+    noisy = noneq.data.add_noise(data.other_x, NOISE, rng)
+    right = float((net(noisy).argmax(1) == data.other_y).float().mean())
+    print(f"digits of class {digit}; the classifier is right on {right:.3f} of held-out rows")
+
+    def reward(x: Tensor) -> Tensor:
+        log_p: Tensor = net(x).log_softmax(1)
+        return log_p[:, digit]
+
+    def hits(x: Tensor) -> Tensor:
+        return torch.from_numpy(other.predict(x.numpy()) == digit).double()
+
+    path, factor = EnergyPath(energy), energy.base.factor
+    kernel = noneq.Chain((noneq.EulerMaruyama(2.0, factor), noneq.MALA(0.05, factor)))
+    schedule = noneq.Schedule.uniform(steps, kernel)
+    plain, _ = noneq.population(path, n, schedule, rng=rng, islands=32)
+    found = tilted(path, reward, n, schedule, rng)
+    names = ("U(., 1), weighted", "tilted, weighted", "guided", "score guided")
+    print(f"{'':18}{f'called {digit}':>16}{'mean r':>16}{'mean U(., 1)':>16}{'ESS':>6}")
+    for name, walkers in zip(names, (plain, *found), strict=True):
+        x = walkers.x
+        values = torch.stack([hits(x), reward(x).double(), energy(x).double()], 1)
+        (share, r, u), (share_se, r_se, u_se) = told(walkers, values)
+        print(
+            f"{name:18}{share:8.3f} ± {share_se:.3f}{r:9.2f} ± {r_se:.2f}"
+            f"{u:9.2f} ± {u_se:.2f}{walkers.ess:6.2f}"
+        )
+    share = told(plain, reward(plain.x).double().exp()[:, None])
+    gained = found.weighted.log_z.value - plain.log_z.value
+    error = math.hypot(found.weighted.log_z.stderr, plain.log_z.stderr)
+    other_way = f"{float(share.mean.log()):.2f} ± {float(share.stderr / share.mean):.2f}"
+    print(f"log E e^r: {gained:.2f} ± {error:.2f} by weights; {other_way} by samples of U(., 1)")
+    return [plain.equal(64, rng), found.guided.x[:64], found.weighted.equal(64, rng)]
+
+
+def draw(samples: list[Tensor], file: Path) -> None:
+    """Three squares of digits."""
+    from matplotlib.figure import Figure
+
+    from noneq.figures.base import tiles
+
+    figure = Figure((9, 2.6))
+    titles = ("U(., 1)", "guided, without weights", "tilted, with weights")
+    for ax, x, title in zip(figure.subplots(1, 3), samples, titles, strict=True):
+        ax.imshow(tiles(x.view(-1, 1, 8, 8), scale=4), cmap="gray")
+        ax.set_title(title, fontsize=9)
+        ax.axis("off")
+    figure.savefig(file, dpi=120, bbox_inches="tight")
+
+
+def main(digit: int = 3, iterations: int = 5000, picture: Path | None = None) -> None:
+    """Print both tables.
+
+    Arguments:
+        digit: the class.
+        iterations: of score matching; 0 leaves the digits out.
+        picture: file for samples of the digits.
+    """
+    show_plane()
+    if iterations:
+        samples = show_digits(digit, iterations)
+        if picture is not None:
+            draw(samples, picture)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
