@@ -24,7 +24,6 @@ SLOPES = ("test_interpolants.py::test_slopes_are_derivatives",)
 DRAWN = ("test_interpolants.py::test_what_is_drawn_lies_on_the_line_between_its_ends",)
 CARRIES = ("test_interpolants.py::test_the_drift_carries_the_density",)
 MINIMISE = ("test_interpolants.py::test_the_exact_fields_minimise_both_losses",)
-COUPLED = ("test_interpolants.py::test_a_coupling_is_the_cheapest_of_all",)
 SCORED = (
     "test_interpolants.py::test_the_score_is_the_slope_of_the_energy_and_the_ends_are_the_ends",
 )
@@ -120,10 +119,6 @@ INTERPOLANTS = (
     ("bridge: the denoiser learns the velocity", BRIDGES, "_square(eta(self.x, self.t), self.z)",
      "_square(eta(self.x, self.t), self.velocity)",
      ("test_interpolants.py::test_a_loss_is_a_mean_over_rows_of_squared_lengths",)),
-    ("couple: by distance", BRIDGES, "x1.detach().flatten(1)).square()",
-     "x1.detach().flatten(1))", COUPLED),
-    ("couple: the dearest", BRIDGES, "linear_sum_assignment(cost.cpu().numpy())",
-     "linear_sum_assignment(-cost.cpu().numpy())", COUPLED),
     # -- exact fields of mixtures
     ("mixture path: half of the spread's slope", MIXTURES, "half = c.alpha_d_alpha * self._c0",
      "half = 2 * c.alpha_d_alpha * self._c0", CARRIES),
