@@ -123,10 +123,10 @@ def sample(
         run: folder.
         n: how many.
         out: .npz with the array x (and log_w, if weighted), or .npy with x alone.
-        source: ais: a fresh population annealed from the base, the default; chains: the run's own
-            walkers, carried on under its final parameters; steps: of an interpolant, and its
-            default: walkers carried from the base by weighted Euler-Maruyama.
-        steps: of --source steps; default: the run's.
+        source: ais: a fresh population annealed from the base; chains: the run's own walkers,
+            carried on under its final parameters; steps: weighted walkers carried from the base
+            by Euler-Maruyama. Default: steps of an interpolant, ais of any other model.
+        steps: of Euler-Maruyama; default: the run's.
         weighted: walkers with their log-weights instead of a resampled set of equal weights.
         denoise: the means x - sigma^2 grad U, for models of data with noise.
         moves: of the chains.
