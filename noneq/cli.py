@@ -39,6 +39,7 @@ ABOUT = (
     "Train energy-based models by maximum likelihood with weighted walkers, and know their "
     "normalised likelihood. First: noneq train digits"
 )
+_UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
 
@@ -108,7 +109,8 @@ def sample(
     *,
     n: Number = 64,
     out: Path = Path("samples.npz"),
-    source: Literal["ais", "chains"] = "ais",
+    source: Annotated[Literal["steps", "ais", "chains"] | None, _UNSAID] = None,
+    steps: Count = 0,
     weighted: bool = False,
     denoise: bool = False,
     moves: int = 100,
@@ -122,7 +124,9 @@ def sample(
         n: how many.
         out: .npz with the array x (and log_w, if weighted), or .npy with x alone.
         source: ais: a fresh population annealed from the base; chains: the run's own walkers,
-            carried on under its final parameters.
+            carried on under its final parameters; steps: weighted walkers carried from the base
+            by Euler-Maruyama. Default: steps of an interpolant, ais of any other model.
+        steps: of Euler-Maruyama; default: the run's.
         weighted: walkers with their log-weights instead of a resampled set of equal weights.
         denoise: the means x - sigma^2 grad U, for models of data with noise.
         moves: of the chains.
@@ -131,7 +135,7 @@ def sample(
     """
     from noneq.commands import sample as command
 
-    how = {"source": source, "moves": moves, "seed": seed}
+    how = {"source": source, "steps": steps, "moves": moves, "seed": seed}
     command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
 
 

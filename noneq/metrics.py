@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from noneq.checkpoint import write
+from noneq.interpolants import Matched
+from noneq.learners import Event
 from noneq.session import Session
-from noneq.training import Record
 
 __all__ = ["Metrics", "finite", "line"]
 
@@ -48,13 +49,18 @@ class Metrics:
         write(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
-def line(record: Record, session: Session) -> dict[str, Any]:
+def line(record: Event, session: Session) -> dict[str, Any]:
     """One line of metrics.jsonl."""
-    state = record.state
-    return {
+    always = {
         "iteration": record.iteration,
         "seconds": round(session.seconds, 3),
         "loss": record.loss,
+    }
+    if isinstance(record, Matched):
+        return {**always, "rate": record.rate}
+    state = record.state
+    return {
+        **always,
         "data_energy": record.data_energy,
         "walker_energy": record.data_energy - record.loss,
         "nll": record.nll,

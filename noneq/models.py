@@ -15,13 +15,14 @@ from noneq.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
 from noneq.data import add_noise
 from noneq.energies import Tilted
 from noneq.gaussians import Gaussian, local_covariance
-from noneq.kernels import HMC, MALA, BlockGibbs, Kernel
-from noneq.nets import MLP, ConvNet, ResNet
+from noneq.interpolants import TimedEnergy
+from noneq.kernels import HMC, MALA, BlockGibbs, Chain, EulerMaruyama, Kernel, Repeat
+from noneq.nets import MLP, ConvNet, ResNet, TimedMLP
 from noneq.paths import path_to
 from noneq.rbm import BernoulliRBM, GaussianRBM
-from noneq.recipe import Recipe
+from noneq.recipe import MACHINES, Recipe
 from noneq.schedules import Schedule
-from noneq.smc import pilot
+from noneq.smc import pilot, tuned
 
 __all__ = [
     "Model",
@@ -33,9 +34,10 @@ __all__ = [
     "load_model",
     "network",
     "save_model",
+    "transport",
 ]
 
-Model: TypeAlias = Tilted | BernoulliRBM | GaussianRBM
+Model: TypeAlias = Tilted | TimedEnergy | BernoulliRBM | GaussianRBM
 Move: TypeAlias = MALA | HMC | BlockGibbs
 _OWN = "preconditioner."
 
@@ -50,26 +52,47 @@ def build(recipe: Recipe, train: Tensor, seed: int = 0) -> tuple[Model, Move]:
         recipe: the choices.
         train: rows (M, *shape) that the base and the preconditioner are fitted to.
         seed: of the network's first parameters and of the clusters.
+
+    Raises ValueError for an interpolant of binary rows.
     """
-    if recipe.model != "network":
+    if recipe.model in MACHINES:
         rng = torch.Generator(train.device).manual_seed(seed)
         if recipe.model == "rbm":
             return BernoulliRBM.from_data(train, recipe.hidden, rng), BlockGibbs()
         rows = add_noise(train, recipe.noise, rng)
         return GaussianRBM.from_data(rows, recipe.hidden, rng), BlockGibbs()
+    if recipe.model == "interpolant":
+        _refuse_bits(train)
     base = Gaussian.fit(train, recipe.base, noise=recipe.noise)
     factor: Factor = base.factor
     if recipe.clusters > len(train):
         raise ValueError(f"clusters must be at most the {len(train)} training rows")
     if recipe.clusters > 1:
         factor = local_covariance(train, recipe.clusters, noise=recipe.noise, seed=seed)
-    energy = Tilted(base, network(recipe, train.shape[1:], seed)).to(train.device)
+    net = network(recipe, train.shape[1:], seed)
+    energy = _energy(recipe, base, net).to(train.device)
     return energy, _kernel(recipe, factor)
+
+
+def _energy(recipe: Recipe, base: Gaussian, net: nn.Module) -> Tilted | TimedEnergy:
+    if recipe.model == "interpolant":
+        return TimedEnergy(base, net, recipe.noise)
+    return Tilted(base, net)
+
+
+def _refuse_bits(rows: Tensor) -> None:
+    flat = rows.flatten(1)
+    least, most = flat.aminmax(dim=0)
+    if len(flat) > 2 and bool(((flat == least) | (flat == most)).all()):
+        raise ValueError(
+            "the rows are binary, no column has more than two values: --model interpolant is for "
+            "numbers; take --model rbm, or --model network, which adds noise"
+        )
 
 
 def groups(energy: Model, decay: float) -> list[dict[str, Any]]:
     """The parameters as an optimiser takes them; a machine's biases are free of weight decay."""
-    if isinstance(energy, Tilted):
+    if isinstance(energy, Tilted | TimedEnergy):
         return [{"params": list(energy.net.parameters()), "weight_decay": decay}]
     rest = [p for p in energy.parameters() if p is not energy.w]
     return [{"params": [energy.w], "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
@@ -79,6 +102,8 @@ def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
     """The recipe's network for rows of that shape; torch's global generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # of the cpu alone
+        if recipe.model == "interpolant":
+            return TimedMLP(shape, recipe.width, recipe.depth)
         if recipe.net == "mlp":
             return MLP(shape, recipe.width, recipe.depth)
         if recipe.net == "convnet":
@@ -91,7 +116,7 @@ def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
 
 
 def _kernel(recipe: Recipe, factor: Factor) -> Move:
-    if recipe.model != "network":
+    if recipe.model in MACHINES:
         return BlockGibbs()
     if recipe.leaps == 1:
         return MALA(recipe.step_size, factor)
@@ -119,6 +144,28 @@ def ladder(
     if recipe.z_cycled:
         return steps
     return pilot(path_to(energy, energy.base), kernel, rng).resized(steps)
+
+
+def transport(
+    recipe: Recipe, energy: Model, kernel: Kernel, rng: torch.Generator, steps: int = 0
+) -> Schedule:
+    """Euler-Maruyama in equal steps, corrected by moves that follow their acceptance.
+
+    Arguments:
+        recipe: diffusivity and number of corrections.
+        energy: of an interpolant.
+        kernel: one correction.
+        rng: of the walkers thrown away.
+        steps: default: the recipe's.
+    """
+    steps = steps or recipe.steps
+    assert isinstance(energy, TimedEnergy)
+    carry = EulerMaruyama(recipe.eps, energy.base.factor)
+    if not recipe.corrections:
+        return Schedule.uniform(steps, carry)
+    corrected = Chain((carry, Repeat(kernel, recipe.corrections)))
+    path = path_to(energy, energy.base)
+    return tuned(path, Schedule.uniform(steps, corrected), rng)
 
 
 def save_model(path: Path, energy: Model, kernel: Move, recipe: Recipe) -> None:
@@ -164,7 +211,8 @@ def _empty(recipe: Recipe, shape: Sequence[int], tensors: dict[str, Tensor]) -> 
         return BernoulliRBM(torch.zeros(b.numel(), recipe.hidden), b, c)
     if recipe.model == "gaussian-rbm":
         return GaussianRBM(torch.zeros(b.numel(), recipe.hidden), b, c, b)
-    return Tilted(Gaussian(b, _blank(recipe.base, shape, tensors)), network(recipe, shape))
+    base = Gaussian(b, _blank(recipe.base, shape, tensors))
+    return _energy(recipe, base, network(recipe, shape))
 
 
 def _blank(

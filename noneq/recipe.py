@@ -13,12 +13,24 @@ from typing import Any, Literal
 
 from noneq.settings import Settings
 
-__all__ = ["Recipe", "choose"]
+__all__ = ["IDLE", "MACHINES", "Recipe", "choose"]
 
 
-OF_MACHINES = ("hidden",)
-OF_NUMBERS = ("noise",)
-OF_NETWORKS = ("base", "clusters", "net", "width", "depth", "leaps", "step_size", "z_cycled")
+#: models that move by block Gibbs
+MACHINES = ("rbm", "gaussian-rbm")
+_NETWORKS = ("base", "clusters", "width", "depth", "leaps", "step_size", "z_cycled")
+_WALKERS = (
+    "walkers", "held_out", "moves", "tau", "tau_end", "longest", "ess_min", "renew",
+    "temperatures", "weighted", "start",
+)  # fmt: skip
+_TRANSPORTS = ("steps", "eps", "corrections")
+#: choices that say nothing to a model; bits have no noise added
+IDLE = {
+    "network": ("hidden", *_TRANSPORTS),
+    "rbm": ("net", "noise", *_NETWORKS, *_TRANSPORTS),
+    "gaussian-rbm": ("net", *_NETWORKS, *_TRANSPORTS),
+    "interpolant": ("hidden", "net", *_WALKERS),
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,8 @@ class Recipe:
 
     Attributes:
         model: network: a base plus an energy network; rbm: a restricted Boltzmann machine of bits;
-            gaussian-rbm: one of numbers.
+            gaussian-rbm: one of numbers; interpolant: an energy of all times from a Gaussian to
+            the data, learned by denoising score matching.
         hidden: units of a machine.
         noise: standard deviation of the Gaussian noise added to the data (scaled as they are
             trained on), afresh in every batch; what is learned is the density of the noisy data.
@@ -50,7 +63,8 @@ class Recipe:
         renew: iterations between renewals of all walkers by annealing from the base; 0: never.
         temperatures: steps of a renewal's annealing.
         batch: data rows an iteration.
-        lr: learning rate of AdamW; under a trust region it hardly matters.
+        lr: learning rate of AdamW; under a trust region it hardly matters. Of an interpolant it
+            falls to 0 along a cosine.
         decay: weight decay of AdamW.
         ema: decay of the exponential moving average of the parameters that is kept as the model.
         weighted: False: no weights (persistent contrastive divergence), for comparison.
@@ -62,10 +76,13 @@ class Recipe:
         z_equilibrate: moves under the model before its backward side starts.
         z_cycled: vary the step size along its annealing, which finds sharp modes but spends half
             of the moves on short steps.
+        steps: of Euler-Maruyama from the base to a sample of an interpolant.
+        eps: their diffusivity: larger steps forget more and cost more effective sample size.
+        corrections: moves after each of them, at the time it led to.
         threads: of the processor; 0: as many as torch takes by itself.
     """
 
-    model: Literal["network", "rbm", "gaussian-rbm"] = "network"
+    model: Literal["network", "rbm", "gaussian-rbm", "interpolant"] = "network"
     hidden: int = 500
     noise: float = 0.0
     base: Literal["full", "diagonal", "low-rank"] = "full"
@@ -96,6 +113,9 @@ class Recipe:
     z_temperatures: int = 1500
     z_equilibrate: int = 4500
     z_cycled: bool = True
+    steps: int = 100
+    eps: float = 1.0
+    corrections: int = 4
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -104,19 +124,25 @@ class Recipe:
         for name in ("tau_end", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
-        for name in ("hidden", "width", "depth", "leaps", "z_temperatures"):
+        for name in ("hidden", "width", "depth", "leaps", "z_temperatures", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        for name in ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau"):
+        least = ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau")
+        for name in (*least, "corrections"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if self.z_walkers < 32 or self.z_walkers % 16:
             raise ValueError(
                 f"z_walkers must be a multiple of 16, 32 or more, got {self.z_walkers}"
             )
-        for name in ("longest", "step_size"):
+        for name in ("longest", "step_size", "eps"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is a finite number > 0, got {getattr(self, name)}")
+        if self.model == "interpolant" and not self.noise > 0:
+            raise ValueError(
+                f"--noise {self.noise:g}: score matching learns the density of rows with noise "
+                "added: give --model interpolant more than 0"
+            )
         self.settings()  # which checks the rest
 
     def settings(self) -> Settings:
@@ -139,15 +165,8 @@ class Recipe:
 
     def relevant(self) -> dict[str, Any]:
         """The choices that its model knows."""
-        idle = _idle(self.model)
+        idle = IDLE[self.model]
         return {name: value for name, value in asdict(self).items() if name not in idle}
-
-
-def _idle(model: str) -> tuple[str, ...]:
-    """Choices that say nothing to that model; bits have no noise added."""
-    if model == "network":
-        return OF_MACHINES
-    return OF_NETWORKS + OF_NUMBERS if model == "rbm" else OF_NETWORKS
 
 
 def choose(
@@ -176,12 +195,14 @@ def choose(
         if name not in known:
             raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
     model = changes.get("model", "network")
-    idle = [name for name in changes if name in _idle(model)]
+    idle = [name for name in changes if name in IDLE.get(model, ())]
     if idle:
         option = "--" + idle[0].replace("_", "-")
         raise ValueError(f"{option} says nothing to --model {model}: leave it out")
     if model == "network":
         return replace(_network(shape, rows, kind, discrete), **changes)
+    if model == "interpolant":
+        return replace(_interpolant(shape, rows, kind, discrete), **changes)
     return replace(_machine(shape, rows, model, discrete), **changes)
 
 
@@ -220,6 +241,28 @@ def _network(
                 threads=0,
             )
     return choice
+
+
+def _interpolant(
+    shape: Sequence[int], rows: int, kind: Literal["image", "table"], discrete: bool
+) -> Recipe:
+    dim = math.prod(shape)
+    return Recipe(
+        model="interpolant",
+        noise=(0.15 if kind == "image" else 0.1) if discrete else 0.05,
+        base="full" if dim <= 2048 else "low-rank",
+        clusters=min(15, rows // 80) if dim <= 2048 else 0,
+        width=256,
+        depth=2,
+        batch=min(512, rows),
+        lr=2e-3,
+        decay=0.5,
+        ema=0.999,
+        z_walkers=1024,
+        z_temperatures=500,
+        z_equilibrate=500,
+        z_cycled=False,
+    )
 
 
 def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:

@@ -30,11 +30,11 @@ from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.devices import usable
 from noneq.guard import check_vacant, locked
+from noneq.learners import Event
 from noneq.metrics import Metrics, line
 from noneq.models import Model, Move, load_model, save_model
 from noneq.recipe import Recipe
 from noneq.session import Session
-from noneq.training import Record
 from noneq.version import __version__
 
 __all__ = ["DivergedError", "RolledBack", "Run"]
@@ -42,7 +42,8 @@ __all__ = ["DivergedError", "RolledBack", "Run"]
 TRIES = 3
 GOOD = 100  # iterations between the states that a run may go back to
 _CHANGEABLE = (
-    "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "threads",
+    "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "steps",
+    "eps", "corrections", "threads",
 )  # fmt: skip
 _FILES = (
     "config.json", "metrics.jsonl", "model.safetensors", "likelihood.json",
@@ -189,7 +190,7 @@ class Run:
 
     def train(
         self, session: Session, *, stop: Callable[[], object] = lambda: False, every: float = 30.0
-    ) -> Iterator[Record | RolledBack]:
+    ) -> Iterator[Event | RolledBack]:
         """Train until the budget is spent or ``stop()``; checkpoints, metrics, rollback.
 
         Arguments:
@@ -217,17 +218,18 @@ class Run:
 
     def _go_on(
         self, session: Session, stop: Callable[[], object], every: float
-    ) -> Iterator[Record]:
+    ) -> Iterator[Event]:
         saved = time.monotonic()
-        for record in session:
-            if record.iteration % 10 == 1 or record.renewed is not None or session.progress >= 1:
-                self.metrics.add(line(record, session))
-            if record.iteration % GOOD == 0 and session.watch.healthy:
+        for event in session:
+            renewal = getattr(event, "renewed", None) is not None
+            if event.iteration % 10 == 1 or renewal or session.progress >= 1:
+                self.metrics.add(line(event, session))
+            if event.iteration % GOOD == 0 and session.watch.healthy:
                 checkpoint.store(self.folder / "good", session.state_dict())
             if time.monotonic() - saved >= every:
                 self.save(session)
                 saved = time.monotonic()
-            yield record
+            yield event
             if stop():
                 return
 
@@ -247,16 +249,19 @@ class Run:
         if last:
             raise DivergedError(
                 f"{self.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
-                f"with half the speed ({error}). The last good state is kept. Try more moves "
-                f"(--moves), {self._smaller}"
+                f"with half the speed ({error}). The last good state is kept. Try {self._calmer}"
             ) from error
         return back
 
     @property
-    def _smaller(self) -> str:
+    def _calmer(self) -> str:
+        if self.recipe.model == "interpolant":
+            return (
+                "a smaller learning rate (--lr), more noise (--noise) or larger batches (--batch)"
+            )
         if self.recipe.model == "network":
-            return "more noise (--noise) or a smaller network (--width)"
-        return "more walkers (--walkers) or fewer hidden units (--hidden)"
+            return "more moves (--moves), more noise (--noise) or a smaller network (--width)"
+        return "more moves (--moves), more walkers (--walkers) or fewer hidden units (--hidden)"
 
     def save(self, session: Session) -> None:
         """Checkpoint: the model to keep, and all that resuming needs."""

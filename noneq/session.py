@@ -2,9 +2,10 @@
 
     for record in Session(recipe, data.train): ...
 
-`noneq.train` is the loop; a session adds what a recipe decides over time (the fall of tau, the
-moving average, the end) and a watch over divergence. Its ``state_dict`` is enough to go on with
-the same bits, given the same recipe, data and number of threads.
+What an iteration is, its learner knows (`noneq.learners`): `noneq.train`, or score matching. A
+session adds what a recipe decides over time (speed, the moving average, the end) and a watch over
+divergence. Its ``state_dict`` is enough to go on with the same bits, given the same recipe, data
+and number of threads.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from noneq.averaging import moving_average
-from noneq.checkpoint import moved
-from noneq.likelihood import mean_energy
-from noneq.models import Model, Move, at_step, build, groups
+from noneq.interpolants import Matched
+from noneq.learners import Event, Task, learner
+from noneq.models import Model, build, groups
 from noneq.recipe import Recipe
-from noneq.spaces import Discrete, space_of
-from noneq.training import Record, Trained, train
-from noneq.trust import TrustRegion
-from noneq.walkers import Walkers
+from noneq.training import Trained
 
 __all__ = ["Session", "Watch"]
+
+_TOLD = {
+    "NLL": (" nats", "the model learns faster than its walkers mix"),
+    "loss": ("", "the steps are too long"),
+}
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Watch:
         margin: in nats; more than a batch's mean may stray.
         least: iterations.
         floor: NLL that no model is below: 0 of discrete rows, whose probabilities are at most 1.
+        kind: what is watched in place of the NLL may be the loss of score matching.
     """
 
     base: float
@@ -55,6 +59,7 @@ class Watch:
     best: float = math.inf
     known: float = math.inf
     floor: float = -math.inf
+    kind: Literal["NLL", "loss"] = "NLL"
 
     @property
     def healthy(self) -> bool:
@@ -75,11 +80,12 @@ class Watch:
             self.best = min(self.best, self.mean)
         if self.seen == self.least:
             self.known = min(self.known, self.mean)
+        nats, why = _TOLD[self.kind]
         limit = min(self.base, self.best, self.known) + self.margin
         if nll == math.inf or (self.seen >= self.least and self.mean > limit):
             raise FloatingPointError(
-                f"the running NLL rose to {self.mean:.1f} nats, the limit is {limit:.1f} (the "
-                f"base has {self.base:.1f}): the model learns faster than its walkers mix"
+                f"the running {self.kind} rose to {self.mean:.1f}{nats}, the limit is "
+                f"{limit:.1f} (the base has {self.base:.1f}): {why}"
             )
         if self.seen >= self.least and self.mean < self.floor - self.margin:
             raise FloatingPointError(
@@ -101,10 +107,10 @@ class Session:
     Attributes:
         energy: being trained.
         average: the moving average of its parameters: the model to keep.
-        kernel: one move as the recipe starts it; the adapted one is in ``trained``.
-        trained: where the run stands; None before the first iteration.
+        kernel: one move as the recipe starts it; the adapted one is the learner's.
+        learner: what an iteration is.
         seconds: of training so far, those before an interruption included.
-        caution: tau is multiplied by it; 1 until the run is told to be careful.
+        caution: the speed is multiplied by it; 1 until the run is told to be careful.
     """
 
     def __init__(self, recipe: Recipe, data: Tensor, seed: int = 0) -> None:
@@ -114,15 +120,12 @@ class Session:
         self._average = moving_average(self.energy, recipe.ema)
         self.optimizer = torch.optim.AdamW(groups(self.energy, recipe.decay), lr=recipe.lr)
         self.rng = torch.Generator(data.device).manual_seed(seed)
-        self.trained: Trained | None = None
         self.seconds = 0.0
         self.caution = 1.0
-        base = self.energy.base
-        rows = mean_energy(base, data[:5000], noise=recipe.noise, draws=1) + base.log_z()
-        stray = 5 * float(rows.std()) / math.sqrt(recipe.batch)
-        margin = max(3.0, data[0].numel() / 20) + stray
-        floor = 0.0 if isinstance(space_of(base), Discrete) else -math.inf
-        self.watch = Watch(float(rows.mean()), margin=margin, floor=floor)
+        self.learner = learner(
+            Task(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
+        )
+        self.watch = Watch(**self.learner.limits())
 
     @property
     def average(self) -> Model:
@@ -142,10 +145,16 @@ class Session:
         return self.recipe.progress(self.iteration, self.seconds)
 
     @property
-    def _fall(self) -> float:
-        return self.recipe.fall(self.progress) * self.caution
+    def trained(self) -> Trained | Matched | None:
+        """Where the learner stands; None before the first iteration. Set it to go on elsewhere."""
+        trained: Trained | Matched | None = self.learner.trained
+        return trained
 
-    def __iter__(self) -> Iterator[Record]:
+    @trained.setter
+    def trained(self, state: Trained | Matched | None) -> None:
+        self.learner.trained = state
+
+    def __iter__(self) -> Iterator[Event]:
         """Train until the budget is spent.
 
         Raises FloatingPointError when the run has diverged, and whatever `noneq.train` raises.
@@ -154,35 +163,15 @@ class Session:
             return
         before = self.seconds
         start = time.perf_counter()
-        settings = self.recipe.settings()
-        if settings.tau:
-            settings = replace(settings, tau=settings.tau * self._fall)
-        records = train(
-            self.energy,
-            self.data,
-            settings,
-            optimizer=self.optimizer,
-            kernel=None if self.trained else self.kernel,
-            rng=self.rng,
-            resume=self.trained,
-        )
+        events = self.learner.iterate()
         while self.progress < 1:
-            self._set_speed()
-            record = next(records)
+            self.learner.pace(self.progress, self.caution)
+            event = next(events)
             self._average.update_parameters(self.energy)
-            self.trained = record.state
             self.seconds = before + time.perf_counter() - start
-            self.watch.see(record.nll, renewed=bool(record.renewed))
-            yield record
-
-    def _set_speed(self) -> None:
-        """Tau falls linearly, the learning rate of a run without a trust region as its root."""
-        trust = self.trained.trust if self.trained else None
-        if trust is not None:
-            trust.tau = self.recipe.tau * self._fall
-        if not self.recipe.tau:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.lr * math.sqrt(self._fall)
+            value, anew = self.learner.watched(event)
+            self.watch.see(value, renewed=anew)
+            yield event
 
     def state_dict(self) -> dict[str, Any]:
         """All that moves, as a tree of tensors and numbers."""
@@ -194,7 +183,7 @@ class Session:
             "average": self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
-            "trained": None if self.trained is None else _trained(self.trained, self.energy),
+            "trained": self.learner.plain(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -205,30 +194,4 @@ class Session:
         self._average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.set_state(saved["rng"])
-        self.trained = None
-        if saved["trained"] is not None:
-            self.trained = self._restored(moved(saved["trained"], self.data.device))
-
-    def _restored(self, saved: Mapping[str, Any]) -> Trained:
-        held, trust = saved["held_out"], None
-        if saved["trust"] is not None:
-            trust = TrustRegion()
-            trust.load_state_dict(saved["trust"])
-        return Trained(
-            saved["iteration"],
-            Walkers.from_state_dict(saved["walkers"], self.energy),
-            None if held is None else Walkers.from_state_dict(held, self.energy),
-            at_step(self.kernel, saved["step_size"]),
-            trust,
-        )
-
-
-def _trained(trained: Trained, energy: Model) -> dict[str, Any]:
-    assert isinstance(trained.kernel, Move)
-    return {
-        "iteration": trained.iteration,
-        "walkers": trained.walkers.state_dict(energy),
-        "held_out": trained.held_out and trained.held_out.state_dict(energy),
-        "step_size": getattr(trained.kernel, "h", math.nan),
-        "trust": trained.trust and trained.trust.state_dict(),
-    }
+        self.learner.restore(saved["trained"])

@@ -26,7 +26,7 @@ from noneq.paths import Path
 from noneq.schedules import Schedule
 from noneq.walkers import Walkers
 
-__all__ = ["TooFarError", "Track", "anneal", "pilot", "population", "untracked"]
+__all__ = ["TooFarError", "Track", "anneal", "pilot", "population", "tuned", "untracked"]
 
 T = TypeVar("T")
 
@@ -186,6 +186,28 @@ def pilot(
         kernel = shape.given(kernel.tune(walkers.info), walkers)
         kernels.append(kernel)
     return Schedule(tuple(betas), tuple(kernels))
+
+
+def tuned(
+    path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
+) -> Schedule:
+    """The same betas, the last kernel's step adapted on n walkers that are then thrown away.
+
+    Arguments:
+        path: starts at a solvable energy.
+        schedule: of one kernel; `pilot` looks for betas, too.
+        rng: source of randomness.
+        n: walkers.
+        warmup: moves under the start alone.
+    """
+    kernel, models = schedule.kernels[-1], [path.at(beta) for beta in schedule.betas]
+    walkers = Walkers.sample(_start(path), n, rng, islands=1).reweight(models[0])
+    kernels = []
+    for model in [models[0]] * warmup + models:
+        walkers = anneal([(model, kernel)], walkers, rng, ess_min=0.5)
+        kernel = kernel.tune(walkers.info)
+        kernels.append(kernel)
+    return Schedule(schedule.betas, tuple(kernels[warmup:]))
 
 
 @dataclass

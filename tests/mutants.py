@@ -63,6 +63,12 @@ MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
 AWAY = ("test_support.py",)
 RAYS = ("test_tails.py::test_a_ray_tells_an_energy_without_a_finite_integral",)
+PACED = (
+    "test_cli_interpolants.py::test_the_learning_rate_falls_along_a_cosine_and_caution_lowers_it",
+)
+MATCHED = ("test_cli_interpolants.py::test_score_matching_follows_its_own_gradient",)
+NOT_TAKEN = ("test_cli_interpolants.py::test_what_an_interpolant_cannot_take",)
+AS_MANY = ("test_cli_interpolants.py::test_as_many_steps_as_asked_for_or_as_the_recipe_says",)
 RESUMED = ("test_session.py::test_a_resumed_session_has_the_same_bits",)
 ROLLED = ("test_run.py::test_a_rollback_restores_the_last_checkpoint_with_half_the_tau",)
 GIVEN_UP = ("test_run.py::test_it_gives_up_after_three_rollbacks_and_keeps_the_last_good_state",)
@@ -536,11 +542,10 @@ MUTANTS = (
            'self.optimizer.load_state_dict(saved["optimizer"])', "pass", RESUMED),
     Mutant("restored: random numbers left out", "session.py",
            'self.rng.set_state(saved["rng"])', "pass", RESUMED),
-    Mutant("restored: held-out walkers left out", "session.py",
-           "None if held is None else Walkers.from_state_dict(held, self.energy),", "None,",
-           RESUMED),
-    Mutant("restored: step size as the recipe starts it", "session.py",
-           'at_step(self.kernel, saved["step_size"])', "self.kernel", RESUMED),
+    Mutant("restored: held-out walkers left out", "learners.py",
+           "None if held is None else Walkers.from_state_dict(held, energy),", "None,", RESUMED),
+    Mutant("restored: step size as the recipe starts it", "learners.py",
+           'at_step(self.task.kernel, saved["step_size"])', "self.task.kernel", RESUMED),
     Mutant("command line: greys pass for bits", "data/scaling.py", "if len(other):", "if False:",
            ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
     Mutant("score: greys pass for bits", "scores.py", "check_states(energy, x)", "pass",
@@ -556,7 +561,7 @@ MUTANTS = (
            "if False:", ("test_smc.py::test_annealing_without_a_kernel_keeps_momenta",)),
     Mutant("filters: the weakest", "figures/filters.py", "np.argsort(-np", "np.argsort(np",
            ("test_figures.py::test_filters_are_the_strongest_columns_in_order",)),
-    Mutant("restored: trust region without its memory", "session.py",
+    Mutant("restored: trust region without its memory", "learners.py",
            'trust.load_state_dict(saved["trust"])',
            'trust.load_state_dict({**saved["trust"], "_length": None})', RESUMED),
     Mutant("restored: average left out", "session.py",
@@ -582,16 +587,43 @@ MUTANTS = (
     Mutant("session: decay of the average swapped", "averaging.py",
            "tuple(now), 1 - d)", "tuple(now), d)",
            ("test_session.py::test_the_average_is_the_exponential_one",)),
-    Mutant("session: tau does not fall", "session.py",
-           "return self.recipe.fall(self.progress) * self.caution", "return self.caution",
+    Mutant("session: tau does not fall", "learners.py",
+           "self.fall = recipe.fall(progress) * caution", "self.fall = caution",
            ("test_session.py::test_tau_falls_and_caution_lowers_it",)),
-    Mutant("session: caution ignored", "session.py",
-           "return self.recipe.fall(self.progress) * self.caution",
-           "return self.recipe.fall(self.progress)",
+    Mutant("session: caution ignored", "learners.py",
+           "self.fall = recipe.fall(progress) * caution", "self.fall = recipe.fall(progress)",
            ("test_session.py::test_tau_falls_and_caution_lowers_it", *ROLLED)),
     Mutant("watch: a renewal is no new beginning", "session.py",
            "self.seen, self.best = 0, math.inf", "pass",
            ("test_session.py::test_the_watch_knows_that_a_renewal_corrects_log_z",)),
+    # -- interpolants from the command line
+    Mutant("matching: the learning rate does not fall", "learners.py",
+           "(1 + math.cos(math.pi * min(progress, 1.0))) / 2", "1.0", PACED),
+    Mutant("matching: caution ignored", "learners.py", "rate * caution)", "rate)", PACED),
+    Mutant("matching: counted from 0 when resumed", "learners.py",
+           "done=self.trained.iteration if self.trained else 0", "done=0",
+           ("test_cli_interpolants.py::test_a_resumed_session_has_the_same_bits",)),
+    Mutant("matching: divergence not watched", "learners.py", "return event.loss, False",
+           "return math.nan, False",
+           ("test_cli_interpolants.py::"
+            "test_score_matching_that_diverges_goes_back_and_gives_up",)),
+    Mutant("match: gradients add up", "interpolants/matching.py",
+           "optimizer.zero_grad(set_to_none=True)", "pass", MATCHED),
+    Mutant("match: a loss that is none goes on", "interpolants/matching.py",
+           "if not math.isfinite(value):", "if False:",
+           ("test_cli_interpolants.py::test_a_loss_that_is_none_changes_nothing",)),
+    Mutant("interpolant: bits pass", "models.py", "_refuse_bits(train)", "pass", NOT_TAKEN),
+    Mutant("interpolant: no noise passes", "recipe.py",
+           'if self.model == "interpolant" and not self.noise > 0:', "if False:", NOT_TAKEN),
+    Mutant("interpolant: steps as the recipe says", "models.py", "steps = steps or recipe.steps",
+           "steps = recipe.steps", AS_MANY),
+    Mutant("interpolant: corrections left out", "models.py", "if not recipe.corrections:",
+           "if True:", AS_MANY),
+    Mutant("tuned: never", "smc.py",
+           "kernel = kernel.tune(walkers.info)\n        kernels.append", "kernels.append",
+           AS_MANY),
+    Mutant("tuned: kernels of the warm-up", "smc.py", "tuple(kernels[warmup:])",
+           "tuple(kernels[: len(models)])", ANNEALED),
     # -- checkpoints
     Mutant("checkpoint: written in place", "checkpoint.py",
            "            part.write_bytes(content)",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from noneq.recipe import Recipe, choose
+from noneq.recipe import IDLE, Recipe, choose
 from noneq.settings import Settings
 
 
@@ -31,7 +31,9 @@ def test_kind_and_shape_decide():
     assert choose((5,), 40, "table").batch <= 40
 
 
-@pytest.mark.parametrize("name", sorted({*Recipe.__dataclass_fields__} - {"model", "hidden"}))
+@pytest.mark.parametrize(
+    "name", sorted({*Recipe.__dataclass_fields__} - {"model", *IDLE["network"]})
+)
 def test_every_choice_can_be_made_otherwise(name):
     was = choose((1, 8, 8), 1257, "image", discrete=True)
     value = getattr(was, name)

@@ -16,6 +16,7 @@ from noneq import (
     MLP,
     ULA,
     Chain,
+    Cholesky,
     Gaussian,
     GeometricPath,
     Identity,
@@ -31,6 +32,7 @@ from noneq import (
     weights,
 )
 from noneq.kernels import with_momentum
+from noneq.smc import tuned
 
 
 def seeded(seed):
@@ -159,6 +161,20 @@ def test_pilot_tunes_the_kernel():
     for model, kernel in schedule.forward(path):
         walkers = walkers.reweight(model).resample(0.5, rng).move(kernel, model, rng)
         assert float(walkers.info["accept"]) == pytest.approx(0.6, abs=0.1)
+
+
+def test_steps_are_tuned_where_they_are_used():
+    wide, narrow = (Gaussian(torch.zeros(3), Cholesky(torch.eye(3) * v)) for v in (1.0, 0.03))
+    betas = tuple((i / 30) ** 2 for i in range(31))
+    schedule = Schedule(betas, (MALA(0.2),) * 31)
+    found = tuned(GeometricPath(wide, narrow), schedule, seeded(0))
+    assert found.betas == betas
+    for kernel, energy in ((found.kernels[0], wide), (found.kernels[-1], narrow)):
+        walkers = Walkers.at(energy.sample(4000, seeded(1)), energy).move(
+            kernel, energy, seeded(2)
+        )
+        assert abs(float(walkers.info["accept"]) - 0.6) < 0.15
+    assert found.kernels[0].h > 10 * found.kernels[-1].h
 
 
 def test_pilot_errors():

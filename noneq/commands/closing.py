@@ -29,9 +29,14 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
         verdict = judge(run, data, how=how, track=tracked)
     except (FloatingPointError, TooFarError) as error:
         say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
+        calmer = (
+            "more noise (--noise) or weight decay (--decay)"
+            if run.recipe.model == "interpolant"
+            else "half the tau (--tau) or more moves (--moves)"
+        )
         say(
-            f"The model is kept in {run.folder}. Train again with half the tau (--tau) or more "
-            f"moves (--moves); or try {again} --temperatures {4 * run.recipe.z_temperatures}"
+            f"The model is kept in {run.folder}. Train again with {calmer}; or try {again} "
+            f"--temperatures {4 * run.recipe.z_temperatures}"
         )
         return 1
     except KeyboardInterrupt:

@@ -15,10 +15,11 @@ from noneq.console import say, training_bar
 from noneq.data import DataSet, load
 from noneq.devices import usable
 from noneq.guard import check_vacant, interrupts
+from noneq.interpolants import Matched
+from noneq.learners import Event
 from noneq.recipe import Recipe, choose
 from noneq.run import RolledBack, Run
 from noneq.session import Session
-from noneq.training import Record
 
 __all__ = ["train"]
 
@@ -103,6 +104,11 @@ def _introduce(run: Run, data: DataSet) -> None:
     ]
     for line in textwrap.wrap(", ".join(choices), 96):
         say(f"  {line}", style="dim")
+    if run.recipe.model == "interpolant":
+        say(
+            f"score matching learns the density of rows with noise {run.recipe.noise:g} added "
+            "(--noise): likelihoods and samples are those of noisy rows"
+        )
 
 
 def _train(run: Run, session: Session, every: float) -> int:
@@ -120,7 +126,7 @@ def _train(run: Run, session: Session, every: float) -> int:
                     f"  back at iteration {event.iteration}, speed multiplied by {event.caution:g}"
                 )
             else:
-                renewals += bool(event.renewed)
+                renewals += bool(getattr(event, "renewed", False))
                 show(session.progress, session.seconds, _line(event, renewals))
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
@@ -130,8 +136,10 @@ def _train(run: Run, session: Session, every: float) -> int:
     return 0
 
 
-def _line(record: Record, renewals: int) -> str:
+def _line(record: Event, renewals: int) -> str:
     """What one iteration says of itself."""
+    if isinstance(record, Matched):
+        return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
     trust, walkers = record.state.trust, record.state.walkers
     parts = [f"iteration {record.iteration}"]
     if record.nll == record.nll:

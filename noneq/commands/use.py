@@ -14,7 +14,7 @@ from noneq.commands.closing import close
 from noneq.console import say, tracked
 from noneq.data import rows_like
 from noneq.run import Run
-from noneq.sampling import denoised, draw
+from noneq.sampling import denoised, gather, taken
 from noneq.scores import score as log_density
 
 __all__ = ["bracket", "report", "sample", "score"]
@@ -23,7 +23,7 @@ __all__ = ["bracket", "report", "sample", "score"]
 def sample(
     run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
 ) -> None:
-    """``noneq sample``; ``how`` is for `noneq.sampling.draw`."""
+    """``noneq sample``; ``how`` is for `noneq.sampling.gather`."""
     if out.suffix not in (".npz", ".npy"):
         raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")
     if weighted and out.suffix == ".npy":
@@ -31,7 +31,9 @@ def sample(
     opened = Run(run, device)
     if denoise and not opened.recipe.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
-    x, log_w = draw(opened, n, weighted=weighted, track=tracked, **how)
+    gathered = gather(opened, n, weighted=weighted, track=tracked, **how)
+    walkers = gathered.walkers
+    x, log_w = taken(gathered, n, weighted=weighted)
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.noise)
@@ -41,6 +43,10 @@ def sample(
     _save(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     say(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
+    say(
+        f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
+        f"{walkers.survivors:.0f} of them"
+    )
 
 
 def score(run: Path, data: Path, out: Path | None, device: str) -> None:

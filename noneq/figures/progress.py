@@ -1,4 +1,4 @@
-"""How training went: six small pictures over its iterations."""
+"""How training went: small pictures over its iterations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from noneq.figures.base import (
     widened,
 )
 
-__all__ = ["Bracket", "Metrics", "draw_training", "training_figure"]
+__all__ = ["Bracket", "Metrics", "draw_training", "training_figure", "training_height"]
 
 #: a dict for each logged iteration
 Metrics: TypeAlias = Sequence[Mapping[str, Any]]
@@ -43,18 +43,19 @@ Panel: TypeAlias = Callable[[Axes, Run, Bracket], Axes | None]
 KEYS = (
     "iteration", "nll", "ess", "survivors", "resampled", "renewed", "rollback", "acceptance",
     "step_size", "faults", "log_z", "log_z_held_out", "log_z_held_out_stderr", "cost", "tau",
-    "scale", "data_energy", "walker_energy",
+    "scale", "data_energy", "walker_energy", "loss", "rate",
 )  # fmt: skip
 
 
 def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure:
-    """Six panels over the iterations of a run; at their right what it came to.
+    """Panels over the iterations of a run, six or, of score matching, three; and what it came to.
 
     Arguments:
         metrics: for each logged iteration the numbers of its `noneq.Record`, besides
             ``walker_energy``, ``log_z_held_out_stderr``, ``survivors``, ``resampled`` (how often
             since the last renewal), ``step_size``, ``tau`` (the cost allowed to the step) and
-            ``rollback``. What is missing, null or not finite is a gap.
+            ``rollback``; of score matching ``loss`` and ``rate``. What is missing, null or not
+            finite is a gap.
         estimate: of the trained model: ``lower``, ``lower_stderr``, ``upper``, ``upper_stderr``,
             ``alarms``, and ``nll``: for each of train, validation, test and base a dict of
             ``value``, ``stderr_z`` and ``stderr_data``, or None.
@@ -62,16 +63,17 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
     Raises:
         ValueError: no metrics.
     """
-    figure = Figure(figsize=(14, 7), layout="constrained")
+    figure = Figure(figsize=(14, training_height(metrics)), layout="constrained")
     draw_training(figure, metrics, estimate)
     return figure
 
 
 def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None = None) -> None:
     """Draw `training_figure` on a figure or a part of one."""
-    run = _columns(metrics)
-    axes = place.subplots(2, 3, sharex=True)
-    for ax, (draw, title, keys) in zip(axes.flat, PANELS, strict=True):
+    run, panels = _columns(metrics), _panels(metrics)
+    wide = (3, 1, 1) if panels is MATCHING else (1, 1, 1)  # what it came to is a strip
+    axes = place.subplots(len(panels) // 3, 3, sharex=True, squeeze=False, width_ratios=wide)
+    for ax, (draw, title, keys) in zip(axes.flat, panels, strict=True):
         ax.set_autoscaley_on(False)
         known = not keys or any(np.isfinite(run[key]).any() for key in keys)
         twin = draw(ax, run, estimate or {}) if known else None
@@ -83,8 +85,19 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
     room = 0.02 * (last - first) or 1.0
     axes[0, 0].set_xlim(first - room, last + room)
     axes[0, 0].xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for ax in axes[1]:
+    for ax in axes[-1] if panels is PANELS else axes[-1][:1]:
         ax.set_xlabel("iteration", fontsize=SMALL)
+    for ax in axes[-1][1:] if panels is MATCHING else ():
+        ax.tick_params(axis="x", length=0, labelbottom=False)
+
+
+def training_height(metrics: Metrics) -> float:
+    """Inches that the panels want at a width of 14."""
+    return 3.5 * (len(_panels(metrics)) // 3)
+
+
+def _panels(metrics: Metrics) -> Sequence[tuple[Panel, str, tuple[str, ...]]]:
+    return MATCHING if any("rate" in row for row in metrics) else PANELS
 
 
 def _columns(metrics: Metrics) -> Run:
@@ -124,8 +137,10 @@ def _nll(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
 
 def _log_z(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
     x, held, stderr = run["iteration"], run["log_z_held_out"], run["log_z_held_out_stderr"]
-    line(ax, x, run["log_z"], RED, label="gradient walkers")
-    line(ax, x, held, GREEN, label="held out ± 1 s.e.")
+    if np.isfinite(run["log_z"]).any():
+        line(ax, x, run["log_z"], RED, label="gradient walkers")
+    if np.isfinite(held).any():
+        line(ax, x, held, GREEN, label="held out ± 1 s.e.")
     ax.fill_between(x, held - stderr, held + stderr, color=GREEN, alpha=0.25, linewidth=0)
     _renewals(ax, run, told=False)  # the panel of the effective sample size tells
     sides = {
@@ -170,6 +185,13 @@ def _energies(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: AR
     return None
 
 
+def _loss(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+    _trend(ax, run, "loss", BLUE, "of batches")
+    _renewals(ax, run)
+    _fit(ax, run["loss"], log=True)
+    return _twin(ax, run["iteration"], run["rate"], "learning rate")
+
+
 #: a drawing, its title, and metrics of which it needs one
 PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_nll, "NLL, nats a row: falls, and test stays near train", ()),
@@ -184,12 +206,21 @@ PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_energies, "mean energy: walkers are not far below data", ("data_energy", "walker_energy")),
 )
 
+#: of score matching
+MATCHING: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
+    (_loss, "score matching: the loss falls, and levels off", ("loss",)),
+    (_nll, "NLL, nats a row", ()),
+    (_log_z, "log Z: sides agree", ()),
+)
+
 
 # -- what panels are made of
 
 
 def _trend(ax: Axes, run: Run, key: str, color: str, label: str) -> None:
-    """The values, thin, below their running mean over a fiftieth of the run."""
+    """The values, thin, below their running mean over a fiftieth of the run; if there are any."""
+    if not np.isfinite(run[key]).any():
+        return
     line(ax, run["iteration"], run[key], color, linewidth=0.5, alpha=0.4)
     line(ax, run["iteration"], _running(run[key]), color, label=label)
 

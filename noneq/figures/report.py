@@ -17,7 +17,7 @@ from noneq.figures.distributions import (
     samples_size,
 )
 from noneq.figures.filters import Filters, draw_filters, filters_size
-from noneq.figures.progress import Bracket, Metrics, draw_training
+from noneq.figures.progress import Bracket, Metrics, draw_training, training_height
 
 __all__ = ["report_figure"]
 
@@ -54,7 +54,7 @@ def report_figure(
         rest = WIDTH - sum(wide for wide, _, _ in parts)
         parts.insert(0, (rest, 4.0, lambda place: draw_energies(place, energies)))
     lines = [part for one in verdict.splitlines() for part in textwrap.wrap(one, 190)]
-    heights = [0.65 + 0.2 * len(lines), 7.0]
+    heights = [0.65 + 0.2 * len(lines), training_height(metrics)]
     rows = [parts] if parts else []
     if filters is not None:
         wide, high = filters_size(filters)

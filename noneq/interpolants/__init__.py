@@ -11,11 +11,12 @@ from noneq.interpolants.bridges import (
 from noneq.interpolants.drifted import DriftedPath
 from noneq.interpolants.energies import EnergyPath, TimedEnergy
 from noneq.interpolants.fields import VelocityPath
+from noneq.interpolants.matching import Matched, match
 from noneq.interpolants.mixtures import MixturePath
 from noneq.interpolants.rewards import RewardPath
 
 __all__ = [
-    "Bridge", "DriftedPath", "EnergyPath", "Interpolant", "Linear", "MixturePath", "RewardPath",
-    "TimedEnergy",
-    "Trigonometric", "VariancePreserving", "VelocityPath", "couple",
+    "Bridge", "DriftedPath", "EnergyPath", "Interpolant", "Linear", "Matched", "MixturePath",
+    "RewardPath", "TimedEnergy", "Trigonometric", "VariancePreserving", "VelocityPath", "couple",
+    "match",
 ]  # fmt: skip
