@@ -70,6 +70,7 @@ EXACT = ("test_verdict.py::test_a_tilted_gaussian_is_bracketed_and_scored",)
 CHAINS = ("test_sampling.py::test_chains_are_reweighted_from_the_last_parameters_to_the_average",)
 BY_WEIGHT = ("test_sampling.py::test_ordinary_samples_are_drawn_by_weight",)
 SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
+FROZEN = ("test_interpolant_digits.py::test_a_timed_network_at_one_time_is_a_plain_one",)
 SHOWN = ("test_pictures.py::test_samples_are_drawn_by_weight_beside_noisy_data",)
 
 MUTANTS = (
@@ -759,6 +760,11 @@ MUTANTS = (
            "self._double().features(self._tensor(x, torch.float64))",
            "self._double().features(self._tensor(x, torch.float64) * 0)",
            ("test_estimators.py::test_a_transform_is_the_probability_of_the_hidden_units",)),
+    # -- a timed network at one time
+    Mutant("frozen: time left out of the bias", "nets.py",
+           "own.bias.add_(first.weight[:, dim:] @ time)", "pass", FROZEN),
+    Mutant("frozen: at the end whatever the time", "nets.py",
+           "first.weight.new_tensor([t])", "first.weight.new_tensor([1.0])", FROZEN),
 )  # fmt: skip
 
 
