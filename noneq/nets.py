@@ -93,10 +93,32 @@ class TimedMLP(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """A field (B, *shape) or scalars (B,) at rows x and times t (B,)."""
-        waves = t[:, None] * torch.arange(1, self.FREQUENCIES + 1, device=t.device) * torch.pi
-        features = [x.flatten(1), t[:, None], waves.sin(), waves.cos()]
-        out: Tensor = self.net(torch.cat(features, 1))
+        out: Tensor = self.net(torch.cat([x.flatten(1), self._features(t)], 1))
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
+
+    def _features(self, t: Tensor) -> Tensor:
+        waves = t[:, None] * torch.arange(1, self.FREQUENCIES + 1, device=t.device) * torch.pi
+        return torch.cat([t[:, None], waves.sin(), waves.cos()], 1)
+
+    @torch.no_grad()
+    def frozen(self, t: float) -> MLP:
+        """The `MLP` that it is at a time t, with parameters of its own: to be trained further.
+
+        What time adds to the first layer is a part of its bias.
+
+        Raises ValueError for a field, which has no energy.
+        """
+        if self.field:
+            raise ValueError("a field returns vectors: only a network of field=False is an energy")
+        linear = [layer for layer in self.net if isinstance(layer, nn.Linear)]
+        first, width, dim = linear[0], linear[0].out_features, math.prod(self.shape)
+        with torch.random.fork_rng(devices=[]):  # whose draws are overwritten
+            mlp = MLP(self.shape, width, len(linear) - 1).to(first.weight)
+        mlp.load_state_dict(self.state_dict() | {"net.0.weight": first.weight[:, :dim]})
+        time = self._features(first.weight.new_tensor([t]))[0]
+        own = next(layer for layer in mlp.net if isinstance(layer, nn.Linear))
+        own.bias.add_(first.weight[:, dim:] @ time)
+        return mlp
 
 
 class ConvNet(nn.Module):

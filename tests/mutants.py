@@ -77,6 +77,7 @@ EXACT = ("test_verdict.py::test_a_tilted_gaussian_is_bracketed_and_scored",)
 CHAINS = ("test_sampling.py::test_chains_are_reweighted_from_the_last_parameters_to_the_average",)
 BY_WEIGHT = ("test_sampling.py::test_ordinary_samples_are_drawn_by_weight",)
 SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
+FROZEN = ("test_interpolant_digits.py::test_a_timed_network_at_one_time_is_a_plain_one",)
 SHOWN = ("test_pictures.py::test_samples_are_drawn_by_weight_beside_noisy_data",)
 REWARDS, BRIDGES = "interpolants/rewards.py", "interpolants/bridges.py"
 GAUSS_MOVED = ("test_rewards.py::test_a_gaussian_tilted_by_a_line_is_the_gaussian_moved",)
@@ -822,6 +823,11 @@ MUTANTS = (
            "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
     Mutant("answer: a velocity's, of the root", "interpolants/fields.py",
            "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
+    # -- a timed network at one time
+    Mutant("frozen: time left out of the bias", "nets.py",
+           "own.bias.add_(first.weight[:, dim:] @ time)", "pass", FROZEN),
+    Mutant("frozen: at the end whatever the time", "nets.py",
+           "first.weight.new_tensor([t])", "first.weight.new_tensor([1.0])", FROZEN),
 )  # fmt: skip
 
 
