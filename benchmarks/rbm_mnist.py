@@ -171,13 +171,16 @@ CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
     "noneq, weighted": (
         weighted,
         [
-            {"tau": tau, "moves": k, "held_out": 128}
-            for tau, k in ((0.1, 1), (0.2, 1), (0.2, 2), (0.3, 4))
+            {"tau": tau, "moves": k, "decay": decay, "held_out": 128}
+            for tau, k, decay in ((0.2, 2, 0.1), (0.2, 2, 0.01), (0.2, 1, 0.01), (0.3, 3, 0.01))
         ],
     ),
     "noneq, PCD": (
         persistent,
-        [{"lr": lr, "moves": k} for lr, k in ((1e-3, 1), (3e-3, 1), (1e-3, 4), (3e-3, 4))],
+        [
+            {"lr": lr, "moves": 1, "decay": decay}
+            for lr, decay in ((3e-3, 0.1), (3e-3, 0.01), (1e-2, 0.1), (1e-2, 0.01))
+        ],
     ),
     "scikit-learn": (
         scikit_learn,

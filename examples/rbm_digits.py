@@ -45,7 +45,7 @@ def main(hidden: int = 100, splits: int = 3) -> None:
         train, test, label, wanted = train_test_split(x, y, test_size=0.2, random_state=seed)
         machines = (
             BernoulliRBM(hidden, learning_rate=0.06, n_iter=10, random_state=seed),
-            RBM(hidden, n_iter=6, tau=0.6, random_state=seed),
+            RBM(hidden, n_iter=6, tau=0.6, n_moves=1, random_state=seed),
         )
         row = []
         for machine in machines:
