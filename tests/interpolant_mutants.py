@@ -29,6 +29,7 @@ SCORED = (
 )
 LEARNED = ("test_interpolants.py::test_velocity_and_denoiser_give_drift_and_score",)
 BETWEEN = ("test_interpolants.py::test_weights_at_the_end_do_not_ask_for_energies_between",)
+STEEP = ("test_interpolants.py::test_an_end_that_is_steep_at_the_start_is_not_asked_there",)
 LIFTED = ("test_interpolants.py::test_the_drift_of_an_energy_is_that_of_its_score",)
 GAUSSIAN = (
     "test_interpolants.py::test_before_any_training_a_timed_energy_is_a_gaussian_at_every_time",
@@ -150,15 +151,24 @@ INTERPOLANTS = (
     ("denoiser: the velocity for the drift", FIELDS,
      "b = v - c.gamma_d_gamma * s if self.denoiser else v", "b = v", LEARNED),
     ("denoiser: the velocity for a flow's drift", FIELDS,
-     "return v - c.gamma_d_gamma * self._score(x, t, v, c)", "return v", LEARNED),
-    ("denoiser: the ends as the network says", FIELDS, "if t in (0.0, 1.0) and (g",
-     "if t == 2 and (g", LEARNED),
+     "return v - c.gamma_d_gamma * s", "return v", LEARNED),
+    ("denoiser: the ends as the network says", FIELDS,
+     "self._score(x, t, v, c) if g is None else -g\n            b",
+     "self._score(x, t, v, c)\n            b", LEARNED),
+    ("denoiser: a flow leaves its ends without a slope", FIELDS,
+     "g = _slope_with_graph(self.end if t else self.base, x)", "g = self.gradient(x, t)",
+     ("test_sde.py::test_a_flow_with_a_denoiser_weighs_its_first_and_last_step",)),
     ("velocity path: temperatures swapped", FIELDS, "t * u + (1 - t) * self.base(x)",
      "(1 - t) * u + t * self.base(x)", LEARNED),
-    ("velocity path: no energy at the end", FIELDS, "if not self.between and t < 1:",
-     "if not self.between:", BETWEEN),
-    ("velocity path: always the energies between", FIELDS, "if not self.between and t < 1:",
-     "if False:", BETWEEN),
+    ("velocity path: one end for both", FIELDS,
+     "u, cache = evaluate(self.end if t else self.base, x)",
+     "u, cache = evaluate(self.end, x)", LEARNED),
+    ("velocity path: always the energies between", FIELDS, "if not self.between:", "if False:",
+     BETWEEN),
+    ("velocity path: the end asked at the start", FIELDS,
+     "if t in (0.0, 1.0):\n            return", "if t == 2:\n            return", STEEP),
+    ("velocity path: energies of any shape", FIELDS, "if u.shape != x.shape[:1]:", "if False:",
+     SHAPES),
     # -- one energy for all times
     ("timed energy: the lift's sign", TIMED, "- c.lift * lifted", "+ c.lift * lifted", LIFTED),
     ("timed energy: lifted without the covariance", TIMED,

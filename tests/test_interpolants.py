@@ -172,8 +172,8 @@ class Exact(nn.Module):
 
     def forward(self, x, t):
         c = self.path.interpolant.at(float(t[0]))
-        _, b, s = fields(self.path, x, float(t[0]))
-        return b + c.gamma_d_gamma * s if self.what == "v" else -c.gamma * s
+        _, g, b = self.path._all(x, float(t[0]))  # with its graph, as a network has
+        return b - c.gamma_d_gamma * g if self.what == "v" else c.gamma * g
 
 
 @every_interpolant
@@ -210,6 +210,20 @@ def test_weights_at_the_end_do_not_ask_for_energies_between():
     torch.testing.assert_close(walkers.log_w, others.log_w)
     torch.testing.assert_close(walkers.state.u, others.state.u)
     assert least == most - 4, "those of four times between"
+    assert least == 1, "and once at the end"
+
+
+def test_an_end_that_is_steep_at_the_start_is_not_asked_there():
+    # 0 times an infinite slope is no number
+    def end(x):
+        return mixture()(x) + (300 * (x[:, 0] - 4)).exp()
+
+    exact, x = MixturePath(Linear(), base(), mixture()), points()
+    x[0, 0] = 8.0
+    way = VelocityPath(Linear(), base(), end, Exact(exact, "v"))
+    assert not torch.isfinite(evaluate(end, x)[1]["g"]).all()
+    torch.testing.assert_close(fields(way, x, 0.0)[2], -evaluate(base(), x)[1]["g"])
+    torch.testing.assert_close(way.gradient(x, 0.0), evaluate(base(), x)[1]["g"])
 
 
 class Bend(nn.Module):
@@ -341,6 +355,12 @@ def test_a_reward_guides_a_learned_score_and_kernels_that_follow_one():
         (lambda: timed(noise=0.0), "needs noise > 0"),
         (lambda: MixturePath(Linear(), base(), mixture()).at(1.5), r"in \[0, 1\]"),
         (lambda: _velocity(lambda x, t: x[:, 0]).fields(points(), 0.5), "a vector at every row"),
+        (
+            lambda: VelocityPath(Linear(), base(), lambda x: mixture()(x)[:, None], _field).fields(
+                points(), 0.5
+            ),
+            r"returned shape \(6, 1\) for 6 rows",
+        ),
         (
             lambda: (
                 Linear().draw(points(4), points(4), seeded(0)).velocity_loss(lambda x, t: x.sum(1))

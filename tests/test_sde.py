@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 from targets import seeded
-from test_interpolants import base, mixture
+from test_interpolants import Exact, base, mixture
 
 from noneq import (
     MALA,
@@ -113,6 +113,27 @@ def test_a_flow_weighs_by_the_determinant_of_its_map(heun):
         if heun:
             b = (b + way.drift(x + (to - t) * b, to)) / 2
         return (x + (to - t) * b)[0]
+
+    torch.testing.assert_close(new.x, torch.stack([step(x) for x in state.x]))
+    jacobians = torch.stack([torch.autograd.functional.jacobian(step, x) for x in state.x])
+    torch.testing.assert_close(increment, state.u - new.u + torch.logdet(jacobians))
+
+
+@pytest.mark.parametrize("heun", [True, False])
+@pytest.mark.parametrize(("t", "to"), [(0.0, 0.2), (0.8, 1.0), (0.2, 0.0)])
+def test_a_flow_with_a_denoiser_weighs_its_first_and_last_step(heun, t, to):
+    # there the score is that of the ends, whose slope belongs to the determinant
+    exact = path(Trigonometric(0.8))
+    fields = [Exact(exact, what) for what in ("v", "eta")]
+    way = VelocityPath(exact.interpolant, base(), mixture(), *fields)
+    state = state_at(way, t, 20)
+    new, increment, _ = Flow(heun)(way.at(to), state, seeded(0))
+
+    def step(x):  # exact fields, whose graph is whole
+        b = exact.drift(x[None], t)
+        if heun:
+            b = (b + exact.drift(x[None] + (to - t) * b, to)) / 2
+        return x + (to - t) * b[0]
 
     torch.testing.assert_close(new.x, torch.stack([step(x) for x in state.x]))
     jacobians = torch.stack([torch.autograd.functional.jacobian(step, x) for x in state.x])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Solvable, evaluate, slope
+from noneq.energies import Cache, Energy, Solvable, evaluate, shape_message
 from noneq.gaussians import Gaussian
 from noneq.interpolants.bridges import Coefficients, Interpolant
 from noneq.interpolants.drifted import DriftedPath
@@ -80,21 +80,27 @@ class VelocityPath(DriftedPath):
         with torch.no_grad():
             c = self.interpolant.at(t)
             v = self._call(self.velocity, x, t)
-            s = self._score(x, t, v, c)
+            u, g = self._energy(x, t)
+            s = self._score(x, t, v, c) if g is None else -g
             b = v - c.gamma_d_gamma * s if self.denoiser else v
-            return self._energy(x, t), {"b": b, "s": s}
+            return u, {"b": b, "s": s}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """``b(x, t)``."""
         v = self._call(self.velocity, x, t)
         if self.denoiser is None:
             return v
-        c = self.interpolant.at(t)
-        return v - c.gamma_d_gamma * self._score(x, t, v, c)
+        c, g = self.interpolant.at(t), None
+        if t in (0.0, 1.0):  # with its own slope: a map's determinant asks for it
+            g = _slope_with_graph(self.end if t else self.base, x)
+        s = self._score(x, t, v, c) if g is None else -g
+        return v - c.gamma_d_gamma * s
 
     def gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Of the geometric mean."""
-        ends = [_slope(energy, x) for energy in (self.base, self.end)]
+        """Of the geometric mean; at either end of that energy alone, whatever the other is."""
+        if t in (0.0, 1.0):
+            return self._energy(x, t)[1]
+        ends = [evaluate(energy, x)[1].get("g") for energy in (self.base, self.end)]
         if ends[0] is None or ends[1] is None:
             return None
         return (1 - t) * ends[0] + t * ends[1]
@@ -116,8 +122,6 @@ class VelocityPath(DriftedPath):
         return found
 
     def _score(self, x: Tensor, t: float, v: Tensor, c: Coefficients) -> Tensor:
-        if t in (0.0, 1.0) and (g := self.gradient(x, t)) is not None:
-            return -g
         if self.denoiser is not None:
             return -self._call(self.denoiser, x, t) / c.gamma.clamp(min=_LEAST)
         assert isinstance(self.base, Gaussian)
@@ -125,14 +129,26 @@ class VelocityPath(DriftedPath):
         factor = self.base.factor
         return -factor.t_solve(factor.solve(first - self.base.mean)) / c.alpha.clamp(min=_LEAST)
 
-    def _energy(self, x: Tensor, t: float) -> Tensor:
-        if t == 0:
-            return self.base(x)
-        if not self.between and t < 1:
-            return torch.zeros_like(x.flatten(1)[:, 0])
+    def _energy(self, x: Tensor, t: float) -> tuple[Tensor, Tensor | None]:
+        """The energy, at either end with its gradient, if it has one."""
+        if t in (0.0, 1.0):
+            u, cache = evaluate(self.end if t else self.base, x)
+            return u, cache.get("g")
+        if not self.between:
+            return torch.zeros_like(x.flatten(1)[:, 0]), None
         u = self.end(x)
-        return u if t == 1 else t * u + (1 - t) * self.base(x)
+        if u.shape != x.shape[:1]:
+            raise ValueError(shape_message(self.end, u, x))
+        return t * u + (1 - t) * self.base(x), None
 
 
-def _slope(energy: Energy, x: Tensor) -> Tensor | None:
-    return slope(energy, x, evaluate(energy, x)[1])
+def _slope_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
+    """``dU/dx`` with its graph to x; None where there is none."""
+    with torch.enable_grad():
+        leaf = x if x.requires_grad else x.detach().requires_grad_(True)
+        u = energy(leaf)
+        if not u.requires_grad:
+            return None
+        (g,) = torch.autograd.grad(u.sum(), leaf, create_graph=True, allow_unused=True)
+    found: Tensor | None = g
+    return found
