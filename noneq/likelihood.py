@@ -78,7 +78,9 @@ def log_z(
     """
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
-    if not isinstance(temperatures, Schedule) and temperatures < 1:
+    if isinstance(temperatures, Schedule):
+        _ = temperatures.turns  # which refuses a schedule that has no way back
+    elif temperatures < 1:
         raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
     if data is not None:
         check_states(energy, data, noise=noise)
@@ -93,10 +95,11 @@ def log_z(
     end = path.at(1.0)
     try:
         forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)
-        backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
         moves = len(schedule) if equilibrate is None else equilibrate
+        resting = _resting(schedule, moves)
+        backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
         for _ in track(range(moves), "equilibrating"):
-            backward = backward.move(schedule.kernels[-1], end, rng)
+            backward = backward.move(resting, end, rng)
         equilibrium = backward.state.u
         models = with_progress(track, "backward", schedule.turns, schedule.backward(path))
         backward = anneal(models, backward, rng)
@@ -122,6 +125,18 @@ def log_z(
         fingerprint(energy),
         None if data is None else mass_away(forward, data, rng),
     )
+
+
+def _resting(schedule: Schedule, moves: int) -> Kernel:
+    """What moves under the model; ValueError where moves are asked for and nothing does."""
+    resting = schedule.resting
+    if resting is None and moves:
+        raise ValueError(
+            "the schedule's kernels only lead from time to time, so that nothing equilibrates the "
+            "backward side: give noneq.Chain((kernel, noneq.MALA(h))) a move at each time, or, if "
+            "the data are exact samples of the model, equilibrate=0"
+        )
+    return resting or schedule.kernels[-1]
 
 
 def nll(

@@ -119,8 +119,13 @@ class Schedule:
         yield model, None
 
     @property
+    def resting(self) -> Kernel | None:
+        """What moves under the model at beta = 1; None where kernels only lead there."""
+        return _parted(self.kernels[-1])[1]
+
+    @property
     def turns(self) -> int:
-        """How many pairs `backward` yields."""
+        """How many pairs `backward` yields; ValueError where there is no way back."""
         return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
 
 
@@ -133,10 +138,7 @@ def _parted(kernel: Kernel) -> tuple[Kernel | None, Kernel | None]:
         moves = kernel.kernels[1:] if first is None else (first, *kernel.kernels[1:])
         return leads, Chain(moves) if moves else None
     if isinstance(kernel, Repeat):
-        leads, first = _parted(kernel.kernel)
-        if kernel.times > 1:
-            raise ValueError("a transport is there after one step: it is not repeated")
-        return leads, first
+        return _parted(kernel.kernel)
     if not getattr(kernel, "reversible", True):
         raise ValueError(
             f"{type(kernel).__name__} has no way back by the same map, so that it cannot bracket "

@@ -125,7 +125,8 @@ def population(
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
     models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))
-    return anneal(models, start, rng), temperatures
+    least = None if getattr(path, "resampled", True) else 0.0
+    return anneal(models, start, rng, ess_min=least), temperatures
 
 
 def pilot(

@@ -163,7 +163,8 @@ INTERPOLANTS = (
     ("velocity path: one end for both", FIELDS,
      "u, cache = evaluate(self.end if t else self.base, x)",
      "u, cache = evaluate(self.end, x)", LEARNED),
-    ("velocity path: always the energies between", FIELDS, "if not self.between:", "if False:",
+    ("velocity path: always the energies between", FIELDS,
+     "if not self.between:\n            return torch", "if False:\n            return torch",
      BETWEEN),
     ("velocity path: the end asked at the start", FIELDS,
      "if t in (0.0, 1.0):\n            return", "if t == 2:\n            return", STEEP),
@@ -230,6 +231,6 @@ INTERPOLANTS = (
     ("pilot: other noise at every trial", "smc.py", "            rng.set_state(noise)\n", "",
      TRIED),
     ("path: a time outside", DRIFTED, "if not 0 <= t <= 1:", "if False:", SHAPES),
-    ("path: a drift of another shape", DRIFTED, 'if cache["b"].shape != x.shape:', "if False:",
-     REFUSED),
+    ("path: a drift of another shape", DRIFTED,
+     "if field in cache and cache[field].shape != x.shape:", "if False:", REFUSED),
 )  # fmt: skip

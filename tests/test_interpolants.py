@@ -250,7 +250,9 @@ class Bend(nn.Module):
 def timed(interpolant=None, net=None, noise=0.4):
     c = torch.tensor([[1.0, 0.4], [0.4, 0.6]], dtype=D)
     start = Gaussian(torch.tensor([0.0, 0.0], dtype=D), Cholesky(c, D))
-    net = net or TimedMLP(2, 16, 2).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = net or TimedMLP(2, 16, 2).double()
     return TimedEnergy(start, net, noise, interpolant)
 
 

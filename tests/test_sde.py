@@ -279,27 +279,63 @@ def test_back_and_forth_agree_by_crooks():
     assert (off.abs() < 4 * 1.3 / (8000 * backward.ess) ** 0.5).all(), "it has arrived at the base"
 
 
-@pytest.mark.parametrize("kernel", [EulerMaruyama(0.5), Chain((EulerMaruyama(0.5), MALA(0.1)))])
-def test_log_z_is_bracketed_along_a_drift(kernel):
-    class End(torch.nn.Module):
-        """The mixture with an energy of its own zero, and the way to it."""
+class End(torch.nn.Module):
+    """The mixture with the way to it."""
 
-        def __init__(self):
-            super().__init__()
-            self.way = path()
-            self.base = self.way.start
+    def __init__(self):
+        super().__init__()
+        self.way = path()
+        self.base = self.way.start
 
-        def forward(self, x):
-            return mixture()(x)
+    def forward(self, x):
+        return mixture()(x)
 
-        def path_from(self, start):
-            return self.way if start is self.base else None
+    def path_from(self, start):
+        return self.way if start is self.base else None
 
-    data = mixture().sample(500, seeded(1))
-    schedule = Schedule.uniform(20, kernel)
-    found = log_z(End(), data=data, n=512, temperatures=schedule, equilibrate=50)
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_log_z_is_bracketed_along_a_drift(corrected):
+    # rows that are samples of the model, or that are too wide and must come to rest first
+    leads = EulerMaruyama(0.5)
+    data = mixture().sample(500, seeded(1)) * (1.6 if corrected else 1.0)
+    schedule = Schedule.uniform(20, Chain((leads, MALA(0.2))) if corrected else leads)
+    rest = 300 if corrected else 0
+    found = log_z(End(), data=data, n=512, temperatures=schedule, equilibrate=rest)
     assert abs(found.lower.value) < 4 * found.lower.stderr
     assert abs(found.upper.value) < 4 * found.upper.stderr
+
+
+def test_what_only_leads_cannot_equilibrate():
+    data = mixture().sample(64, seeded(1))
+    schedule = Schedule.uniform(4, EulerMaruyama(0.5))
+    with pytest.raises(ValueError, match=r"nothing equilibrates.*Chain.*equilibrate=0"):
+        log_z(End(), data=data, n=32, temperatures=schedule)
+    with pytest.raises(ValueError, match="no way back"):
+        log_z(End(), data=data, n=32, temperatures=Schedule.uniform(4, Flow()))
+
+
+def test_a_flow_refuses_walkers_at_two_times():
+    way = path()
+    walkers = Walkers.sample(way.start, 8, seeded(0), islands=1)
+    ahead = walkers[torch.arange(4)].move(EulerMaruyama(0.5), way.at(0.5), seeded(1))
+    mixed = walkers.put(torch.arange(4), ahead)
+    with pytest.raises(ValueError, match=r"all at one time, and these are at 0 to 0.5"):
+        mixed.move(Flow(), way.at(1.0), seeded(2))
+
+
+def test_nobody_is_resampled_by_energies_that_are_not_there():
+    exact = path()
+
+    def velocity(x, t):
+        return exact.drift(x, float(t[0]))
+
+    way = VelocityPath(Linear(), base(), mixture(), velocity, between=False)
+    walkers, _ = population(way, 256, Schedule.uniform(6, EulerMaruyama(0.5)), rng=seeded(0))
+    assert walkers.resampled == 0
+    corrected = Schedule.uniform(6, Chain((EulerMaruyama(0.5), MALA(0.1))))
+    with pytest.raises(ValueError, match="no energy to move by"):
+        population(way, 64, corrected, rng=seeded(0))
 
 
 def test_the_way_back_leads_down_the_steps_that_led_up():
@@ -420,10 +456,8 @@ def test_a_map_that_folds_is_named():
             ),
             "and the energy that the walkers last saw is not on one",
         ),
-        (
-            lambda: list(Schedule.uniform(2, Repeat(EulerMaruyama(1.0), 2)).backward(path())),
-            "not repeated",
-        ),
+        (lambda: Repeat(EulerMaruyama(1.0), 2), "not repeated"),
+        (lambda: Chain((MALA(0.1), EulerMaruyama(1.0))), "a transport leads a chain"),
     ],
 )
 def test_what_is_no_transport_is_refused(make, says):

@@ -175,7 +175,9 @@ def couple(x0: Tensor, x1: Tensor) -> Tensor:
     """The rows of x1 in the order that pairs them with x0 at the least ``sum |x0 - x1|^2``.
 
     Mini-batch optimal transport: the pairs' lines cross less, and fewer steps follow them. The
-    ends keep their densities. Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023
+    ends keep their densities, but x_0 and x_1 are not independent any more: the score that follows
+    from a velocity alone is then another (`VelocityPath` without a denoiser; weights stay exact).
+    Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023
     (arXiv 2302.00482).
 
     Arguments:

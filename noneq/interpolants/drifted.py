@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Solvable, new_mark
+from noneq.energies import Cache, Solvable, new_mark, shape_message
 from noneq.spaces import REAL, Space
 
 __all__ = ["AtTime", "DriftedPath"]
@@ -27,8 +27,10 @@ class DriftedPath(ABC):
 
     Attributes:
         base: the solvable energy at t = 0.
+        resampled: whether the energies on the way tell who is worth a copy.
     """
 
+    resampled: bool = True
     space: Space = REAL
 
     def __init__(self, base: Solvable) -> None:
@@ -95,11 +97,14 @@ class AtTime:
         if graph:
             raise ValueError("an energy on the way has no parameters to differentiate")
         u, cache = self.path.fields(x, self.t)
-        if cache["b"].shape != x.shape:
-            raise ValueError(
-                f"the drift has shape {tuple(cache['b'].shape)} for rows of shape "
-                f"{tuple(x.shape)}: b(x, t) is a vector at every row"
-            )
+        if u.shape != x.shape[:1]:
+            raise ValueError(shape_message(self.path, u, x))
+        for name, field in (("drift", "b"), ("score", "s"), ("gradient", "g")):
+            if field in cache and cache[field].shape != x.shape:
+                raise ValueError(
+                    f"the {name} has shape {tuple(cache[field].shape)} for rows of shape "
+                    f"{tuple(x.shape)}: {field}(x, t) is a vector at every row"
+                )
         return u, {**cache, "t": x.new_full((len(x),), self.t)}
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:  # noqa: ARG002

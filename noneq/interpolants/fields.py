@@ -39,8 +39,9 @@ class VelocityPath(DriftedPath):
         velocity: v, ``(B, *shape), (B,) -> (B, *shape)``.
         denoiser: eta, of the same form.
         between: evaluate the energies between the ends. Without, U is 0 there and only weights at
-            the end mean anything: for walkers that are not resampled on the way (`noneq.anneal`
-            with ``ess_min=0``) and an energy that is dear beside the networks.
+            the end mean anything: for an energy that is dear beside the networks. Nobody is then
+            resampled on the way by `noneq.population` (`noneq.anneal` has ``ess_min=0``), and
+            nothing moves by that energy there.
 
     Raises ValueError for an interpolant with noise and no denoiser, or the other way round, and
     for one without noise from another base than a Gaussian.
@@ -72,7 +73,7 @@ class VelocityPath(DriftedPath):
         self.end = end
         self.velocity = velocity
         self.denoiser = denoiser
-        self.between = between
+        self.between = self.resampled = between
         self.space = space_of(end)
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
@@ -100,6 +101,11 @@ class VelocityPath(DriftedPath):
         """Of the geometric mean; at either end of that energy alone, whatever the other is."""
         if t in (0.0, 1.0):
             return self._energy(x, t)[1]
+        if not self.between:
+            raise ValueError(
+                "between=False leaves no energy to move by on the way: take between=True, or a "
+                "schedule without corrections"
+            )
         ends = [evaluate(energy, x)[1].get("g") for energy in (self.base, self.end)]
         if ends[0] is None or ends[1] is None:
             return None

@@ -28,6 +28,8 @@ class Repeat:
     def __post_init__(self) -> None:
         if self.times < 1:
             raise ValueError(f"a kernel is repeated 1 or more times, got {self.times}")
+        if self.times > 1 and transports(self.kernel):
+            raise ValueError("a transport is there after one step: it is not repeated")
 
     @property
     def fresh(self) -> bool:
@@ -36,7 +38,7 @@ class Repeat:
 
     @property
     def transports(self) -> bool:
-        """As the kernel; the second time it is already there."""
+        """As the kernel."""
         return transports(self.kernel)
 
     def __call__(
@@ -70,6 +72,8 @@ class Chain:
     def __post_init__(self) -> None:
         if not self.kernels:
             raise ValueError("a chain has one kernel or more")
+        if any(transports(kernel) for kernel in self.kernels[1:]):
+            raise ValueError("a transport leads a chain: put it first, and what corrects it after")
 
     @property
     def fresh(self) -> bool:

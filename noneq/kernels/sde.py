@@ -135,7 +135,7 @@ class Flow(Stepped):
         _step(self, model, state)
         with torch.enable_grad():
             x = state.x.detach().requires_grad_(True)
-            y = self._map(model, x, float(state.cache["t"][0]))
+            y = self._map(model, x, _time(state))
             log_det = self._estimate(x, y, rng) if self.probes else _log_det(x, y)
         y = y.detach()
         u, cache = evaluate(model, y, lean=True)
@@ -183,6 +183,17 @@ def _step(kernel: object, model: Energy, state: State) -> Tensor:
         )
     h: Tensor = t - state.cache["t"]
     return h
+
+
+def _time(state: State) -> float:
+    """The one time of all walkers; ValueError where there are two."""
+    low, high = torch.stack(state.cache["t"].aminmax()).tolist()
+    if low != high:
+        raise ValueError(
+            "a flow moves walkers that are all at one time, and these are at "
+            f"{low:g} to {high:g}: take noneq.EulerMaruyama, or move them apart"
+        )
+    return float(low)
 
 
 def _like(h: Tensor, x: Tensor) -> Tensor:
