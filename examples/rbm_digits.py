@@ -4,8 +4,8 @@ The setting of scikit-learn's own example: 8 x 8 digits, each also moved by a pi
 directions (8,985 rows, pixels scaled to [0, 1]), a fifth held out, logistic regression with
 C = 6000 on the probabilities of 100 hidden units. BernoulliRBM learns as it does there; noneq's
 six passes of one sweep and tau = 0.6 were chosen on a fifth of the training rows. Only noneq knows
-the log-likelihood. Three splits' mean: scikit-learn 0.9425, noneq 0.9406, which is within the noise of
-0.003; with 256 hidden units, the default of both, 0.959 and 0.962.
+the log-likelihood. Three splits' mean: scikit-learn 0.9425, noneq 0.9406, which is within the
+noise of 0.003; with 256 hidden units, the default of both, 0.959 and 0.962 (by four sweeps).
 
     python examples/rbm_digits.py           100 hidden units, three splits: half a minute
     python examples/rbm_digits.py 256       the default number of either class
