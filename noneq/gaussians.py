@@ -123,6 +123,13 @@ class Gaussian(nn.Module):
         """Draw all of it anew."""
         return self.sample(len(x), rng)
 
+    def covariance(self) -> Tensor:
+        """``C = L L^T`` as a matrix (d, d), float64."""
+        d = self.mean.numel()
+        rows = self.factor.mul(torch.eye(d).to(self.mean).view(d, *self.mean.shape))  # L^T
+        rows = rows.flatten(1).double()
+        return rows.T @ rows
+
     def log_z(self) -> float:
         """``(d/2) log 2 pi + log det L``."""
         d = self.mean.numel()

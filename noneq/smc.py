@@ -125,7 +125,7 @@ def population(
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
     models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))
-    least = None if getattr(path, "resampled", True) else 0.0
+    least = None if getattr(path, "between", True) else 0.0
     return anneal(models, start, rng, ess_min=least), temperatures
 
 

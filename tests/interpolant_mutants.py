@@ -156,7 +156,7 @@ INTERPOLANTS = (
      "self._score(x, t, v, c) if g is None else -g\n            b",
      "self._score(x, t, v, c)\n            b", LEARNED),
     ("denoiser: a flow leaves its ends without a slope", FIELDS,
-     "g = _slope_with_graph(self.end if t else self.base, x)", "g = self.gradient(x, t)",
+     "g = slope_with_graph(self.end if t else self.base, x)", "g = self.gradient(x, t)",
      ("test_sde.py::test_a_flow_with_a_denoiser_weighs_its_first_and_last_step",)),
     ("velocity path: temperatures swapped", FIELDS, "t * u + (1 - t) * self.base(x)",
      "(1 - t) * u + t * self.base(x)", LEARNED),

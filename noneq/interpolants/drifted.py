@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Solvable, new_mark, shape_message
+from noneq.energies import Cache, Energy, Solvable, new_mark, shape_message
 from noneq.spaces import REAL, Space
 
-__all__ = ["AtTime", "DriftedPath"]
+__all__ = ["AtTime", "DriftedPath", "slope_with_graph"]
 
 
 class DriftedPath(ABC):
@@ -27,10 +27,10 @@ class DriftedPath(ABC):
 
     Attributes:
         base: the solvable energy at t = 0.
-        resampled: whether the energies on the way tell who is worth a copy.
+        between: whether there are energies between the ends, to resample and to move by.
     """
 
-    resampled: bool = True
+    between: bool = True
     space: Space = REAL
 
     def __init__(self, base: Solvable) -> None:
@@ -124,3 +124,15 @@ class _Start(AtTime):
 
     def log_z(self) -> float:
         return self.path.base.log_z()
+
+
+def slope_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
+    """``dU/dx`` with its graph to x; None where there is none."""
+    with torch.enable_grad():
+        leaf = x if x.requires_grad else x.detach().requires_grad_(True)
+        u = energy(leaf)
+        if not u.requires_grad:
+            return None
+        (g,) = torch.autograd.grad(u.sum(), leaf, create_graph=True, allow_unused=True)
+    found: Tensor | None = g
+    return found

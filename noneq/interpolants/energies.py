@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from noneq.energies import Cache, Solvable
 from noneq.gaussians import Gaussian
 from noneq.interpolants.bridges import Coefficients, Interpolant, Trigonometric
-from noneq.interpolants.drifted import DriftedPath
+from noneq.interpolants.drifted import DriftedPath, slope_with_graph
 
 __all__ = ["EnergyPath", "TimedEnergy"]
 
@@ -64,10 +64,7 @@ class TimedEnergy(nn.Module):
         self.base = base
         self.net = net
         self.noise = noise
-        d = base.mean.numel()
-        rows = base.factor.mul(torch.eye(d).to(base.mean).view(d, *base.mean.shape))
-        c = rows.flatten(1).double().T @ rows.flatten(1).double()
-        variance, q = torch.linalg.eigh(c)
+        variance, q = torch.linalg.eigh(base.covariance())
         self.register_buffer("q", q.to(base.mean))
         self.register_buffer("variance", variance.to(base.mean))
 
@@ -146,10 +143,8 @@ class EnergyPath(DriftedPath):
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """``b(x, t)``."""
-        with torch.enable_grad():
-            leaf = x if x.requires_grad else x.detach().requires_grad_(True)
-            f = self.energy.net(leaf, x.new_full((len(x),), t))
-            (df,) = torch.autograd.grad(f.sum(), leaf, create_graph=True)
+        df = slope_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
+        assert df is not None
         return self._drift(df, self.energy.interpolant.at(t), x)
 
     def answer(self, y: Tensor, t: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from noneq.energies import Cache, Energy, Solvable, evaluate, shape_message
 from noneq.gaussians import Gaussian
 from noneq.interpolants.bridges import Coefficients, Interpolant
-from noneq.interpolants.drifted import DriftedPath
+from noneq.interpolants.drifted import DriftedPath, slope_with_graph
 from noneq.spaces import space_of
 
 __all__ = ["VelocityPath"]
@@ -73,7 +73,7 @@ class VelocityPath(DriftedPath):
         self.end = end
         self.velocity = velocity
         self.denoiser = denoiser
-        self.between = self.resampled = between
+        self.between = between
         self.space = space_of(end)
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
@@ -93,7 +93,7 @@ class VelocityPath(DriftedPath):
             return v
         c, g = self.interpolant.at(t), None
         if t in (0.0, 1.0):  # with its own slope: a map's determinant asks for it
-            g = _slope_with_graph(self.end if t else self.base, x)
+            g = slope_with_graph(self.end if t else self.base, x)
         s = self._score(x, t, v, c) if g is None else -g
         return v - c.gamma_d_gamma * s
 
@@ -146,15 +146,3 @@ class VelocityPath(DriftedPath):
         if u.shape != x.shape[:1]:
             raise ValueError(shape_message(self.end, u, x))
         return t * u + (1 - t) * self.base(x), None
-
-
-def _slope_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
-    """``dU/dx`` with its graph to x; None where there is none."""
-    with torch.enable_grad():
-        leaf = x if x.requires_grad else x.detach().requires_grad_(True)
-        u = energy(leaf)
-        if not u.requires_grad:
-            return None
-        (g,) = torch.autograd.grad(u.sum(), leaf, create_graph=True, allow_unused=True)
-    found: Tensor | None = g
-    return found

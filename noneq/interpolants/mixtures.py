@@ -84,9 +84,7 @@ class MixturePath(DriftedPath):
 def _mixture(gaussian: Gaussian) -> GaussianMixture:
     """The same, normalised."""
     mean = gaussian.mean[None]
-    eye = torch.eye(mean.numel()).to(mean).view(-1, *mean.shape[1:])
-    rows = gaussian.factor.mul(eye).flatten(1).double()  # L^T
-    return GaussianMixture(mean, (rows.T @ rows)[None], torch.ones(1).to(mean))
+    return GaussianMixture(mean, gaussian.covariance()[None], torch.ones(1).to(mean))
 
 
 def _covariances(mixture: GaussianMixture) -> Tensor:

@@ -2,11 +2,10 @@ r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.interpolants.drifted import DriftedPath
+from noneq.interpolants.drifted import DriftedPath, slope_with_graph
 
 __all__ = ["RewardPath"]
 
@@ -53,9 +52,8 @@ class RewardPath(DriftedPath):
         b = self.path.drift(x, t)
         if not self.whole:
             return b
-        with torch.enable_grad():
-            leaf = x if x.requires_grad else x.detach().requires_grad_(True)
-            (y,) = torch.autograd.grad(self.reward(leaf).sum(), leaf, create_graph=True)
+        y = slope_with_graph(self.reward, x)
+        assert y is not None  # or `fields` has refused it
         return b + self._answer(y, t)
 
     def gradient(self, x: Tensor, t: float) -> Tensor | None:
