@@ -64,6 +64,8 @@ REMEDIES = (
     _weighted("never resampled", ess_min=0.0),
     _weighted("resampled below 1/2"),
     _weighted("resampled below 9/10", ess_min=0.9),
+    _weighted("memory 0.9", memory=0.9),
+    _weighted("memory 0.8", memory=0.8),
     _weighted("64 walkers", rows=64),
     _weighted("64, renewed through models", rows=64, renew="through"),
     _weighted("renewed straight, by founders", renew="founders"),

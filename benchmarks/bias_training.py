@@ -42,6 +42,7 @@ class Cell:
         start: of the walkers.
         restart: sweeps of contrastive divergence; 0: persistent walkers.
         ess_min: walkers are resampled below it.
+        memory: of the weights.
         exact: the gradient by enumeration.
     """
 
@@ -51,6 +52,7 @@ class Cell:
     start: Literal["base", "data"] = "data"
     restart: int = 0
     ess_min: float = 0.5
+    memory: float = 1.0
     exact: bool = False
 
     @property
@@ -71,6 +73,7 @@ class Cell:
             moves=self.restart or MOVES,
             tau=trial if self.trust else None,
             ess_min=self.ess_min,
+            memory=self.memory,
             renew=0,
             batch=BATCH,
             weighted=self.weighted,

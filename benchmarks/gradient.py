@@ -159,7 +159,7 @@ def persistent(setup: Setup, way: Pass, rng: torch.Generator, start: Tensor) -> 
 
     def visit() -> Found:
         nonlocal walkers
-        walkers = walkers.move(kernel, setup.energy, rng).unweighted()
+        walkers = walkers.move(kernel, setup.energy, rng).faded(0.0)
         return walkers.x, walkers.log_w
 
     return visit

@@ -21,7 +21,7 @@ MACHINES = ("rbm", "gaussian-rbm")
 _NETWORKS = ("base", "clusters", "width", "depth", "leaps", "step_size", "z_cycled")
 _WALKERS = (
     "walkers", "held_out", "moves", "tau", "tau_end", "longest", "ess_min", "renew",
-    "temperatures", "weighted", "start",
+    "temperatures", "weighted", "memory", "start",
 )  # fmt: skip
 _TRANSPORTS = ("steps", "eps", "corrections")
 #: choices that say nothing to a model; bits have no noise added
@@ -68,6 +68,8 @@ class Recipe:
         decay: weight decay of AdamW.
         ema: decay of the exponential moving average of the parameters that is kept as the model.
         weighted: False: no weights (persistent contrastive divergence), for comparison.
+        memory: of the log-weights from one iteration to the next; 1: exact, log Z known on the
+            way; less: what the moves have mixed is forgotten, for many modes that mix slowly.
         start: where the walkers start: base or data.
         seconds: training time; used unless iterations are given.
         iterations: training length instead of a time: the same bits every time; 0: seconds count.
@@ -106,6 +108,7 @@ class Recipe:
     decay: float = 0.5
     ema: float = 0.99
     weighted: bool = True
+    memory: float = 1.0
     start: Literal["base", "data"] = "base"
     seconds: float = 120.0
     iterations: int = 0

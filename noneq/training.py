@@ -111,16 +111,18 @@ def step(
     trust: TrustRegion | None = None,
     ess_min: float = 0.5,
     weighted: bool = True,
+    memory: float = 1.0,
 ) -> tuple[Walkers, Tensor, Tensor]:
     """One iteration: gradient, resampling, moves, optimiser step.
 
     Returns the walkers, ``mean U(x)`` and the weighted mean of U at
     the walkers (both before the step); the loss is their difference. ``kernel=None`` does not
-    move; ``weighted=False`` ignores the weights (contrastive divergence). With a kernel that takes
-    stale states this is Algorithm 1 of arXiv 2305.19414.
+    move; ``weighted=False`` ignores the weights (contrastive divergence), ``memory`` below 1 lets
+    them fade (`Settings`). With a kernel that takes stale states this is Algorithm 1 of arXiv
+    2305.19414.
     """
     walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer, weighted)
-    walkers = walkers.resample(ess_min, rng)
+    walkers = walkers.faded(memory).resample(ess_min, rng)
     advance = None
     if kernel is not None and kernel.fresh:
         walkers = walkers.move(kernel, energy, rng)
@@ -156,7 +158,7 @@ def _gradient(
 ) -> tuple[Walkers, Tensor, Tensor]:
     walkers, u = walkers.reweight(energy, graph=True)
     if not weighted:
-        walkers = walkers.unweighted()
+        walkers = walkers.faded(0.0)
     with torch.autocast(x.device.type, enabled=False):
         data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
     optimizer.zero_grad(set_to_none=True)
@@ -216,24 +218,38 @@ def train(
         tuned = state.kernel.tune(walkers.info)
         renewed = None
         if every and iteration % every == 0:
-            renewed, (walkers, held) = renew(
-                energy,
-                walkers,
-                held,
-                tuned,
-                rng,
-                settings.temperatures,
-                weighted=settings.weighted,
-            )
+            renewed, (walkers, held) = _renewed(energy, walkers, held, tuned, rng, settings)
         state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=tuned)
         yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
 
 
 def _renewals(energy: nn.Module, settings: Settings) -> int:
     """Iterations between renewals."""
-    if settings.renew is None:
-        return 0 if isinstance(energy, Conditional) or settings.restart else 500
-    return settings.renew
+    if settings.renew is not None:
+        return settings.renew
+    nobody = isinstance(energy, Conditional) and not settings.held_out
+    return 0 if nobody or settings.restart else 500
+
+
+def _renewed(
+    energy: nn.Module,
+    walkers: Walkers,
+    held: Walkers | None,
+    kernel: Kernel,
+    rng: torch.Generator,
+    settings: Settings,
+) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
+    """`renew`; of an energy that has conditionals the held-out walkers alone."""
+    steps = settings.temperatures
+    if not isinstance(energy, Conditional):
+        weighted = settings.weighted
+        return renew(energy, walkers, held, kernel, rng, steps, weighted=weighted)
+    if held is None:
+        return None, (walkers, held)
+    # from independent units a mode can be missed: log Z is then as low as before, and no gradient
+    # is the worse for it (docs/rbm_bias.md)
+    renewed, (held, _) = renew(energy, held, None, kernel, rng, steps)
+    return renewed, (walkers, held)
 
 
 def _begin(
@@ -300,6 +316,7 @@ def _iterate(
         trust=state.trust,
         ess_min=settings.ess_min,
         weighted=settings.weighted,
+        memory=settings.memory,
     )
     if index is not None:
         walkers = walkers.put(index, part)

@@ -350,9 +350,19 @@ class Walkers:
         log_w = torch.where(low[:, None], mean[:, None], log_w).flatten()
         return replace(self._take(index), log_w=log_w, resampled=self.resampled + 1)
 
-    def unweighted(self) -> Walkers:
-        """The same positions, weights 1, log Z unknown: what contrastive divergence uses."""
-        return replace(self, log_w=torch.zeros_like(self.log_w), log_z_start=math.nan)
+    def faded(self, memory: float) -> Walkers:
+        """The same positions, log-weights times ``memory``, log Z unknown: the past is forgotten.
+
+        1 keeps all; 0 leaves weights of 1, what contrastive divergence uses. The dead stay dead.
+        What `noneq.Settings.memory` is for. Raises ValueError if it is outside [0, 1].
+        """
+        if not 0 <= memory <= 1:
+            raise ValueError(f"memory is a fraction of the log-weights in [0, 1], got {memory}")
+        if memory == 1:
+            return self
+        dead = self.log_w.isneginf()
+        log_w = (memory * self.log_w).masked_fill_(dead, -math.inf)
+        return replace(self, log_w=log_w, log_z_start=math.nan)
 
     def detach(self) -> Walkers:
         """The same walkers without the graph of their energies, to be kept."""

@@ -23,6 +23,7 @@ from noneq import (
     check_energy,
     evaluate,
     train,
+    training,
 )
 from noneq.rbm.machine import MOST, log_sum
 from noneq.spaces import draw_bits
@@ -466,11 +467,38 @@ def test_rows_that_are_all_alike_teach_nothing():
     BernoulliRBM.from_data(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 2)  # a constant column is fine
 
 
-def test_machines_are_not_renewed_unless_asked():
+def test_of_a_machine_the_held_out_walkers_alone_are_renewed(monkeypatch):
     # annealed from independent units they can lose a mode, and founders do not tell
     rows = draw_bits(torch.zeros(200, 4), seeded(0))
     settings = Settings(walkers=16, held_out=0, moves=1, batch=16, temperatures=5)
-    for renew, tried in ((None, []), (250, [250, 500])):
-        records = train(BernoulliRBM.from_data(rows, 2), rows, replace(settings, renew=renew))
-        found = [r.iteration for r in islice(records, 500) if r.renewed is not None]
+    real, seen = training.renew, []
+
+    def renew(energy, walkers, held_out, *how):
+        seen.append((len(walkers), held_out))
+        return real(energy, walkers, held_out, *how)
+
+    monkeypatch.setattr(training, "renew", renew)
+    for held_out, tried in ((0, []), (8, [20, 40])):
+        how = replace(settings, renew=20, held_out=held_out)
+        records = train(BernoulliRBM.from_data(rows, 2), rows, how)
+        found = [r.iteration for r in islice(records, 40) if r.renewed is not None]
         assert found == tried
+        assert seen == [(8, None)] * len(tried)
+
+
+def test_conditionals_without_held_out_walkers_need_no_base():
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = rbm(4, 3).float()
+            self.space, self.gibbs = self.inner.space, self.inner.gibbs
+
+        def forward(self, v):
+            return self.inner(v)
+
+        def evaluate(self, v, was=None, graph=False):
+            return self.inner.evaluate(v, was, graph)
+
+    rows = draw_bits(torch.zeros(200, 4), seeded(0))
+    settings = Settings(walkers=16, held_out=0, moves=1, batch=16, start="data")
+    assert math.isnan(next(train(Own(), rows, settings)).nll)

@@ -826,13 +826,28 @@ def test_walkers_do_not_follow_the_callers_tensor():
     assert Walkers.at(x, lambda y: y.square().sum(1), log_z=2.0).log_z.value == 2.0
 
 
-def test_unweighted_forgets_weights_and_log_z():
+def test_faded_walkers_forget_weights_and_log_z():
     walkers = weighted()
-    plain = walkers.unweighted()
+    plain = walkers.faded(0.0)
     assert plain.ess == 1.0
     assert math.isnan(plain.log_z.value)
     assert torch.equal(plain.x, walkers.x)
-    close(plain.reweight(Skew(4)).log_w, walkers.state.u - energies(Skew(4), walkers.x))
+    change = walkers.state.u - energies(Skew(4), walkers.x)
+    close(plain.reweight(Skew(4)).log_w, change)
+    close(walkers.faded(0.3).reweight(Skew(4)).log_w, 0.3 * walkers.log_w + change)
+    assert walkers.faded(1.0) is walkers
+    for memory in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=r"memory is a fraction .* in \[0, 1\]"):
+            walkers.faded(memory)
+
+
+def test_faded_walkers_stay_dead():
+    walkers = weighted()
+    dead = replace(
+        walkers, log_w=walkers.log_w.clone().index_fill_(0, torch.tensor([2]), -math.inf)
+    )
+    for memory in (0.0, 0.5):
+        assert dead.faded(memory).log_w.isneginf().nonzero().flatten().tolist() == [2]
 
 
 def test_a_network_in_float32_trains_in_her_loop():
@@ -879,7 +894,7 @@ def test_resamplings_are_counted():
     index = torch.arange(4)
     part = lowered[index].resample(1.0, seeded(0))
     assert lowered.put(index, part).resampled == 2
-    assert lowered.unweighted().resampled == 1
+    assert lowered.faded(0.0).resampled == 1
     # an untouched part does not make the others' weights their own work again
     assert lowered.put(index, walkers[index].reweight(Skew(7))).resampled == 1
 
