@@ -60,7 +60,8 @@ class Recipe:
         tau_end: tau falls linearly to this fraction of itself.
         longest: no step is longer than this fraction of the parameters.
         ess_min: resample below this effective sample size.
-        renew: iterations between renewals of all walkers by annealing from the base; 0: never.
+        renew: iterations between renewals of all walkers by annealing from the base, of a machine
+            of those held out alone; 0: never.
         temperatures: steps of a renewal's annealing.
         batch: data rows an iteration.
         lr: learning rate of AdamW; under a trust region it hardly matters. Of an interpolant it
@@ -68,8 +69,8 @@ class Recipe:
         decay: weight decay of AdamW.
         ema: decay of the exponential moving average of the parameters that is kept as the model.
         weighted: False: no weights (persistent contrastive divergence), for comparison.
-        memory: of the log-weights from one iteration to the next; 1: exact, log Z known on the
-            way; less: what the moves have mixed is forgotten, for many modes that mix slowly.
+        memory: of the log-weights from one iteration to the next; 1: exact, for modes that do not
+            mix; 0.8, with 1 move: for images, whose many modes do, slowly.
         start: where the walkers start: base or data.
         seconds: training time; used unless iterations are given.
         iterations: training length instead of a time: the same bits every time; 0: seconds count.
@@ -277,7 +278,7 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         held_out=256,
         moves=4,
         tau=0.1,
-        renew=0,
+        renew=1000,
         batch=min(512, rows),
         lr=1e-2,
         decay=0.1,

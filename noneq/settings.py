@@ -33,8 +33,9 @@ class Settings:
         memory: what the walkers' log-weights are multiplied by after each gradient. 1: exact. Of
             the lag behind a moving model, in a mode of the sampler whose autocorrelation is r an
             iteration, the share ``r (1 - memory) / (1 - memory r)`` stays uncorrected below 1; but
-            weights no longer spread without end, and walkers are hardly ever resampled. Their
-            log Z is then unknown. Derived in docs/mathematics.md.
+            weights no longer spread without end, and walkers are hardly ever resampled: better
+            where many modes mix slowly, worse where few do not mix at all (docs/rbm_bias.md).
+            Their log Z is then unknown. Derived in docs/mathematics.md.
         start: where the walkers start, at the ``base`` or at the ``data``. From the data averages
             are right only once the walkers have mixed.
         restart: restart them at the batch in every iteration (contrastive divergence).
