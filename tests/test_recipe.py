@@ -45,6 +45,7 @@ def test_every_choice_can_be_made_otherwise(name):
         "z_cycled": False,
         "tau_end": 0.5,
         "ess_min": 0.7,
+        "memory": 0.7,
         "ema": 0.5,
         "held_out": 64,
         "z_walkers": 64,
