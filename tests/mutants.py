@@ -720,6 +720,13 @@ MUTANTS = (
     # -- samples and pictures
     Mutant("sampling: ordinary samples ignore the weights", "sampling.py",
            "walkers.equal(n, rng)", "walkers.x[:n]", BY_WEIGHT + CHAINS),
+    Mutant("sampling: the first of the weighted walkers", "sampling.py",
+           "torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]",
+           "torch.arange(n)",
+           ("test_sampling.py::test_any_part_of_the_weighted_walkers_is_a_sample",)),
+    Mutant("sampling: weights of others", "sampling.py", "log_w = walkers.log_w[chosen]",
+           "log_w = walkers.log_w[:n]",
+           ("test_sampling.py::test_a_part_of_the_walkers_keeps_their_weights",)),
     Mutant("sampling: chains not reweighted", "sampling.py",
            "from_state_dict(saved, energy).reweight(energy)", "from_state_dict(saved, energy)",
            CHAINS),
