@@ -37,6 +37,7 @@ GAUSSIAN = (
 MATCHED = ("test_interpolants.py::test_score_matching_has_its_least_value_at_the_truth",)
 GUIDED = ("test_interpolants.py::test_a_reward_is_taken_off_the_energy_and_guides_the_score",)
 SHAPES = ("test_interpolants.py::test_what_cannot_be_is_refused_with_a_reason",)
+LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
 INTERPOLANTS = (
@@ -231,6 +232,8 @@ INTERPOLANTS = (
     ("pilot: other noise at every trial", "smc.py", "            rng.set_state(noise)\n", "",
      TRIED),
     ("path: a time outside", DRIFTED, "if not 0 <= t <= 1:", "if False:", SHAPES),
+    ("path: without a drift", DRIFTED, '"b" not in cache or ', "", LACKING),
+    ("path: without a score", DRIFTED, ' or cache.keys().isdisjoint("gs")', "", LACKING),
     ("path: a drift of another shape", DRIFTED,
      "if field in cache and cache[field].shape != x.shape:", "if False:", REFUSED),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.interpolants.drifted import DriftedPath, slope_with_graph
+from noneq.interpolants.drifted import DriftedPath, checked_fields, slope_with_graph
 
 __all__ = ["RewardPath"]
 
@@ -35,7 +35,7 @@ class RewardPath(DriftedPath):
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
         """The path's, the reward taken off the energy and its gradient."""
-        u, cache = self.path.fields(x, t)
+        u, cache = checked_fields(self.path, x, t)
         r, slope = evaluate(self.reward, x)
         if "g" not in slope:
             raise ValueError(
