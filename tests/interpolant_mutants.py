@@ -201,6 +201,8 @@ INTERPOLANTS = (
     ("reward: the gradient that kernels follow", REWARDS, 'g - t * slope["g"]', "g",
      ("test_interpolants.py::test_a_reward_guides_a_learned_score_and_kernels_that_follow_one",)),
     ("reward: all of it at all times", REWARDS, 'up = t * slope["g"]', 'up = slope["g"]', GUIDED),
+    ("reward: walls at the start", REWARDS, "if t == 0:  # only", "if False:  # only",
+     ("test_rewards.py::test_a_reward_that_is_not_finite_at_the_start_is_named",)),
     # -- who leads whom
     ("transport: reweighted before", "walkers.py", "if aims and not leads else self",
      "if aims or leads else self", EXACTLY),
