@@ -206,6 +206,7 @@ INTERPOLANTS = (
     # -- who leads whom
     ("transport: reweighted before", "walkers.py", "if aims and not leads else self",
      "if aims or leads else self", EXACTLY),
+    ("transport: keeps a graph", "walkers.py", "if graph and leads:", "if False:", REFUSED),
     ("transport: reweighted on the way", "smc.py", "if kernel is None or not transports(kernel):",
      "if True:", EXACTLY),
     ("transport: those out of the support are buried", "walkers.py",

@@ -177,6 +177,10 @@ MUTANTS = (
     Mutant("freshness: a stale move leaves the old mark", WALKERS,
            "_seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy))",
            "_seen=walkers._seen", LETTER),
+    Mutant("graph: an energy's space is lost", WALKERS, "self.space = space_of(energy)",
+           "pass",
+           ("test_algorithm1.py::"
+            "test_a_kernel_that_keeps_the_graph_knows_the_energy_it_refuses",)),
     Mutant("put: the rest taken for fresh", WALKERS,
            "resampled=max(self.resampled, part.resampled),\n            _seen=None,",
            "resampled=max(self.resampled, part.resampled),\n            _seen=part._seen,",

@@ -483,6 +483,12 @@ def test_a_map_that_folds_is_named():
             ),
             "and the energy that the walkers last saw is not on one",
         ),
+        (
+            lambda: Walkers.sample(path().start, 8, seeded(0)).move(
+                Chain((EulerMaruyama(1.0),)), path().at(0.5), seeded(0), graph=True
+            ),
+            r"Chain\(EulerMaruyama\) leads along a path, .*: move without graph=True",
+        ),
         (lambda: Repeat(EulerMaruyama(1.0), 2), "not repeated"),
         (lambda: Chain((MALA(0.1), EulerMaruyama(1.0))), "a transport leads a chain"),
     ],
