@@ -831,7 +831,7 @@ MUTANTS = (
     Mutant("answer: a mixture's path without the start's covariance", "interpolants/mixtures.py",
            "p * (y.flatten(1) @ self._c0.to(y)).view_as(y)", "p * y", ANSWERS),
     Mutant("answer: of the root of the covariance", "interpolants/energies.py",
-           "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
+           "factor.mul(self.base.factor.t_mul(y))", "factor.mul(y)", ANSWERS),
     Mutant("answer: a velocity's, of the root", "interpolants/fields.py",
            "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
     # -- a timed network at one time

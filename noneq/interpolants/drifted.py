@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Solvable, new_mark, shape_message
+from noneq.energies import Cache, Energy, Solvable, check_beta, new_mark, shape_message
 from noneq.spaces import REAL, Space
 
 __all__ = ["AtTime", "DriftedPath", "checked_fields", "slope_with_graph"]
@@ -66,8 +66,7 @@ class DriftedPath(ABC):
 
     def at(self, t: float) -> AtTime:
         """The energy at time t in [0, 1]."""
-        if not 0 <= t <= 1:
-            raise ValueError(f"a time is in [0, 1], got {t}")
+        check_beta(t, "a time")
         return AtTime(self, t)
 
 

@@ -111,13 +111,11 @@ class TimedEnergy(nn.Module):
         return (x - self.base.mean).flatten(1) @ self.q
 
     def _spread(self, c: Coefficients) -> Tensor:
-        return (c.alpha**2 + c.beta**2) * self.variance
+        return c.width * self.variance
 
     def _gaussian(self, xi: Tensor, c: Coefficients) -> Tensor:
-        both = c.alpha**2 + c.beta**2
-        d = len(self.variance)
         square = (xi.square() / self.variance).sum(1)
-        return (square / both + d * torch.log(both)) / 2
+        return (square / c.width + len(self.variance) * c.width.log()) / 2
 
 
 class EnergyPath(DriftedPath):
@@ -140,7 +138,7 @@ class EnergyPath(DriftedPath):
             energy, c = self.energy, self.energy.interpolant.at(t)
             xi = energy._within(x)
             u = energy._gaussian(xi, c).to(x) + (c.beta * f.detach()).to(x)
-            g = self._out(xi / energy._spread(c).to(x), x) + c.beta * df
+            g = (xi / energy._spread(c).to(x) @ energy.q.T).view_as(x) + c.beta * df
             return u, {"g": g, "b": self._drift(df, c, x)}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
@@ -151,15 +149,12 @@ class EnergyPath(DriftedPath):
 
     def answer(self, y: Tensor, t: float) -> Tensor:
         """The change of b where the score changes by ``t y``."""
-        factor = self.base.factor
-        return self.energy.interpolant.response(t)[0] * factor.mul(factor.t_mul(y))
+        return self.energy.interpolant.response(t)[0] * self._spread(y)
 
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:
-        both = c.alpha**2 + c.beta**2
-        rate = (c.alpha_d_alpha + c.beta * c.d_beta) / both  # of the Gaussian's width
-        energy = self.energy
-        lifted = self._out(energy.variance * (df.flatten(1) @ energy.q), x)
-        return rate * (x - energy.base.mean) - c.lift * lifted
+        rate = (c.alpha_d_alpha + c.beta * c.d_beta) / c.width  # of the Gaussian's
+        return rate * (x - self.base.mean) - c.lift * self._spread(df)
 
-    def _out(self, xi: Tensor, x: Tensor) -> Tensor:
-        return (xi @ self.energy.q.T).view_as(x)
+    def _spread(self, y: Tensor) -> Tensor:
+        """``C y``, as cheap as the base's factor is."""
+        return self.base.factor.mul(self.base.factor.t_mul(y))
