@@ -59,7 +59,7 @@ def _fields(path: VelocityPath | EnergyPath, x: Tensor, t: float) -> tuple[Tenso
         leaf, c = x.requires_grad_(True), energy.interpolant.at(t)
         (df,) = torch.autograd.grad(energy.net(leaf, x.new_full((len(x),), t)).sum(), leaf)
         x.requires_grad_(False)
-        g = energy._within(x) / energy._spread(c).to(x) @ energy.q.T + c.beta * df
+        g = energy.base.evaluate(x)[1]["g"] / c.width + c.beta * df
         return path._drift(df, c, x), -g
     with torch.no_grad():
         c = path.interpolant.at(t)

@@ -20,6 +20,7 @@ def alarms(
     sides: tuple[LogZ, LogZ],
     *,
     halves: bool,
+    remedy: str,
 ) -> Iterator[str]:
     """What speaks against a bracket.
 
@@ -29,6 +30,7 @@ def alarms(
         equilibrium: (N,) energies of the backward walkers when they started.
         sides: log Z by either.
         halves: the backward walkers' first half started from data, the other from the base.
+        remedy: with what a model is trained again that has grown a mode of its own.
     """
     lower, upper = sides
     gap, stderr = upper.value - lower.value, math.hypot(lower.stderr, upper.stderr)
@@ -58,7 +60,7 @@ def alarms(
             yield (
                 f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
                 "chains from the base: they do not mix, or the model has a mode without data "
-                "(spurious); equilibrate longer, or train again with smaller tau"
+                f"(spurious); equilibrate longer, or train again with {remedy}"
             )
         z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
         difference, error = _compare(z[0], z[1])

@@ -32,6 +32,7 @@ __all__ = [
     "Solvable",
     "Tempered",
     "Tilted",
+    "check_beta",
     "evaluate",
     "faulty",
     "fingerprint",
@@ -232,6 +233,12 @@ def faulty(u: Tensor) -> Tensor:
     return ~(u > -math.inf)
 
 
+def check_beta(beta: float, name: str = "beta") -> None:
+    """Raise ValueError for what is no place on a path, from 0 at its start to 1 at its end."""
+    if not 0 <= beta <= 1:
+        raise ValueError(f"{name} is in [0, 1], got {beta}")
+
+
 def shape_message(model: object, u: object, x: Tensor) -> str:
     """What to say to an energy that does not return one number a row."""
     name = type(model).__name__
@@ -358,8 +365,7 @@ class GeometricPath:
 
     def at(self, beta: float) -> _OnPath:
         """The energy at inverse temperature beta in [0, 1]."""
-        if not 0 <= beta <= 1:
-            raise ValueError(f"beta is in [0, 1], got {beta}")
+        check_beta(beta)
         return _OnPath(self, beta)
 
     def ends(self, x: Tensor) -> Cache:

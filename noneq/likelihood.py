@@ -113,7 +113,9 @@ def log_z(
         if infinite is None:
             raise
         raise ValueError(infinite) from error
-    rang = alarms(forward, backward, equilibrium, (lower, upper), halves=data is not None)
+    remedy = getattr(energy, "remedy", "smaller tau")
+    sides, halves = (lower, upper), data is not None
+    rang = alarms(forward, backward, equilibrium, sides, halves=halves, remedy=remedy)
     return Estimate(
         lower,
         upper,

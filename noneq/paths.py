@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from noneq.energies import Energy, GeometricPath, Solvable
+from noneq.energies import Energy, GeometricPath, Solvable, check_beta
 
 __all__ = ["ParameterPath", "Path", "Through", "path_to"]
 
@@ -65,8 +65,7 @@ class ParameterPath:
     @torch.no_grad()
     def at(self, beta: float) -> nn.Module:
         """The module at beta in [0, 1]."""
-        if not 0 <= beta <= 1:
-            raise ValueError(f"beta is in [0, 1], got {beta}")
+        check_beta(beta)
         model, ends = copy.deepcopy(self.end), (self.start.state_dict(), self.end.state_dict())
         for key, value in model.state_dict().items():
             if value.is_floating_point():
@@ -99,8 +98,7 @@ class Through:
 
     def at(self, beta: float) -> Energy:
         """The energy at beta in [0, 1]."""
-        if not 0 <= beta <= 1:
-            raise ValueError(f"beta is in [0, 1], got {beta}")
+        check_beta(beta)
         along = beta * len(self.legs)
         leg = min(int(along), len(self.legs) - 1)
         return self.legs[leg].at(along - leg)

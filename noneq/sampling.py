@@ -119,12 +119,17 @@ def _source(run: Run, source: Source | None, steps: int) -> Source:
 
 
 def taken(gathered: Gathered, n: int, *, weighted: bool = False) -> tuple[Tensor, Tensor]:
-    """n samples (n, *shape) of what was gathered and their log-weights (n,), normalised."""
+    """n samples (n, *shape) of what was gathered and their log-weights (n,), normalised.
+
+    In no order: any part of them is a sample, too.
+    """
     walkers, rng = gathered
     if not weighted:
         return walkers.equal(n, rng), torch.full((n,), -math.log(n), dtype=torch.float64)
-    log_w = walkers.log_w[:n]
-    return walkers.x[:n], log_w - log_w.logsumexp(0)
+    # resampling lines walkers up by their energy: the first of them would be the lowest
+    chosen = torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]
+    log_w = walkers.log_w[chosen]
+    return walkers.x[chosen], log_w - log_w.logsumexp(0)
 
 
 def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:

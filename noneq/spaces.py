@@ -37,6 +37,7 @@ __all__ = [
     "check_inside",
     "draw_bits",
     "draw_state",
+    "model_name",
     "require",
     "space_of",
 ]
@@ -232,5 +233,10 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
             "an unadjusted move out of a box has no valid weight; take a kernel that accepts and "
             "rejects, or noneq.HMC(..., adjusted=False, reflect=True)"
         )
-    mover, name = type(kernel).__name__, type(model).__name__
+    mover, name = type(kernel).__name__, model_name(model)
     raise ValueError(f"{mover} cannot move walkers of the model ({name}) on {space}: {why}")
+
+
+def model_name(model: object) -> str:
+    """The type of a model, or of what it wraps for a while: what the user knows it by."""
+    return type(getattr(model, "__wrapped__", model)).__name__

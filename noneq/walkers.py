@@ -284,8 +284,14 @@ class Walkers:
                 "graph=True is for unadjusted kernels on stale states (ULA); "
                 "after other kernels use reweight(energy, graph=True)"
             )
-        self._enter(energy)
         leads = transports(kernel)  # from the energy last seen, so that it must not be replaced
+        if graph and leads:
+            raise ValueError(
+                f"{name(kernel)} leads along a path, whose energies have no parameters to "
+                "differentiate: move without graph=True, then reweight(energy, graph=True) to "
+                "the energy that learns"
+            )
+        self._enter(energy)
         aims = kernel.fresh or self._bare(energy)
         walkers = self.reweight(energy) if aims and not leads else self
         target: Energy = _Graphed(energy) if graph else energy
@@ -533,7 +539,8 @@ class _Graphed:
     """An energy whose every evaluation keeps its graph."""
 
     def __init__(self, energy: Energy) -> None:
-        self.energy = energy
+        self.energy = self.__wrapped__ = energy
+        self.space = space_of(energy)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.energy(x)

@@ -37,6 +37,7 @@ GAUSSIAN = (
 MATCHED = ("test_interpolants.py::test_score_matching_has_its_least_value_at_the_truth",)
 GUIDED = ("test_interpolants.py::test_a_reward_is_taken_off_the_energy_and_guides_the_score",)
 SHAPES = ("test_interpolants.py::test_what_cannot_be_is_refused_with_a_reason",)
+LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
 INTERPOLANTS = (
@@ -171,22 +172,25 @@ INTERPOLANTS = (
     ("velocity path: energies of any shape", FIELDS, "if u.shape != x.shape[:1]:", "if False:",
      SHAPES),
     # -- one energy for all times
-    ("timed energy: the lift's sign", TIMED, "- c.lift * lifted", "+ c.lift * lifted", LIFTED),
+    ("timed energy: the lift's sign", TIMED, "- c.lift * self._spread(df)",
+     "+ c.lift * self._spread(df)", LIFTED),
     ("timed energy: lifted without the covariance", TIMED,
-     "energy.variance * (df.flatten(1) @ energy.q)", "(df.flatten(1) @ energy.q)", LIFTED),
+     "return self.base.factor.mul(self.base.factor.t_mul(y))", "return y", LIFTED),
     ("timed energy: the lift itself", BRIDGES, "self.alpha_d_alpha * self.beta",
      "self.d_alpha * self.beta", LIFTED),
     ("timed energy: the Gaussian does not widen", TIMED,
-     "rate = (c.alpha_d_alpha + c.beta * c.d_beta) / both", "rate = 0 * both", GAUSSIAN),
-    ("timed energy: not normalised", TIMED, "(square / both + d * torch.log(both)) / 2",
-     "square / both / 2", GAUSSIAN),
-    ("timed energy: f without beta", TIMED, "u = energy._gaussian(xi, c).to(x) + (c.beta * f",
-     "u = energy._gaussian(xi, c).to(x) + (1 * f", LIFTED),
+     "rate = (c.alpha_d_alpha + c.beta * c.d_beta) / c.width", "rate = 0 * c.width", GAUSSIAN),
+    ("timed energy: not normalised", TIMED, " + len(self.variance) / 2 * c.width.log()", "",
+     GAUSSIAN),
+    ("timed energy: f without beta", TIMED, "self.energy._gaussian(u, c) + c.beta * f",
+     "self.energy._gaussian(u, c) + f", LIFTED),
     ("timed energy: f's slope without beta", TIMED, " + c.beta * df", " + df", LIFTED),
-    ("timed energy: called without beta", TIMED, "self._gaussian(self._within(x), c) + c.beta * f",
-     "self._gaussian(self._within(x), c) + f", LIFTED),
+    ("timed energy: called without beta", TIMED, "self._gaussian(self.base(x), c) + c.beta * f",
+     "self._gaussian(self.base(x), c) + f", LIFTED),
     ("score matching: weights of the data's spread", TIMED,
      "+ c.beta**2 * self.noise**2).sqrt()", ").sqrt()", MATCHED),
+    ("score matching: blamed on tau", "likelihood.py", 'getattr(energy, "remedy", "smaller tau")',
+     '"smaller tau"', ("test_likelihood.py::test_alarm_energies_of_the_halves",)),
     ("score matching: sign", TIMED, "(root * s + zeta)", "(root * s - zeta)", MATCHED),
     ("score matching: no weighting", TIMED, "(root * s + zeta)", "(s + zeta)", MATCHED),
     ("score matching: data that stay", TIMED, "xi = c.beta * self._within(x) + root * zeta",
@@ -200,9 +204,12 @@ INTERPOLANTS = (
     ("reward: the gradient that kernels follow", REWARDS, 'g - t * slope["g"]', "g",
      ("test_interpolants.py::test_a_reward_guides_a_learned_score_and_kernels_that_follow_one",)),
     ("reward: all of it at all times", REWARDS, 'up = t * slope["g"]', 'up = slope["g"]', GUIDED),
+    ("reward: walls at the start", REWARDS, "if t == 0:  # only", "if False:  # only",
+     ("test_rewards.py::test_a_reward_that_is_not_finite_at_the_start_is_named",)),
     # -- who leads whom
     ("transport: reweighted before", "walkers.py", "if aims and not leads else self",
      "if aims or leads else self", EXACTLY),
+    ("transport: keeps a graph", "walkers.py", "if graph and leads:", "if False:", REFUSED),
     ("transport: reweighted on the way", "smc.py", "if kernel is None or not transports(kernel):",
      "if True:", EXACTLY),
     ("transport: those out of the support are buried", "walkers.py",
@@ -230,7 +237,13 @@ INTERPOLANTS = (
      "if transports(kernel):  # it is the move that costs", "if False:", TRIED),
     ("pilot: other noise at every trial", "smc.py", "            rng.set_state(noise)\n", "",
      TRIED),
-    ("path: a time outside", DRIFTED, "if not 0 <= t <= 1:", "if False:", SHAPES),
+    ("timed energy: a Gaussian of one width", TIMED, "return u / c.width", "return u", LIFTED),
+    ("timed energy: its slope of one width", TIMED, 'base["g"] / c.width', 'base["g"]', LIFTED),
+    ("timed energy: not as wide", BRIDGES, "return self.alpha**2 + self.beta**2",
+     "return (self.alpha + self.beta) ** 2", GAUSSIAN),
+    ("path: a time outside", DRIFTED, 'check_beta(t, "a time")', "pass", SHAPES),
+    ("path: without a drift", DRIFTED, '"b" not in cache or ', "", LACKING),
+    ("path: without a score", DRIFTED, ' or cache.keys().isdisjoint("gs")', "", LACKING),
     ("path: a drift of another shape", DRIFTED,
      "if field in cache and cache[field].shape != x.shape:", "if False:", REFUSED),
 )  # fmt: skip

@@ -191,6 +191,10 @@ MUTANTS = (
     Mutant("freshness: a stale move leaves the old mark", WALKERS,
            "_seen=walkers._seen if kernel.fresh else _Seen(energy, fingerprint(energy))",
            "_seen=walkers._seen", LETTER),
+    Mutant("graph: an energy's space is lost", WALKERS, "self.space = space_of(energy)",
+           "pass",
+           ("test_algorithm1.py::"
+            "test_a_kernel_that_keeps_the_graph_knows_the_energy_it_refuses",)),
     Mutant("put: the rest taken for fresh", WALKERS,
            "resampled=max(self.resampled, part.resampled),\n            _seen=None,",
            "resampled=max(self.resampled, part.resampled),\n            _seen=part._seen,",
@@ -733,6 +737,13 @@ MUTANTS = (
     # -- samples and pictures
     Mutant("sampling: ordinary samples ignore the weights", "sampling.py",
            "walkers.equal(n, rng)", "walkers.x[:n]", BY_WEIGHT + CHAINS),
+    Mutant("sampling: the first of the weighted walkers", "sampling.py",
+           "torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]",
+           "torch.arange(n)",
+           ("test_sampling.py::test_any_part_of_the_weighted_walkers_is_a_sample",)),
+    Mutant("sampling: weights of others", "sampling.py", "log_w = walkers.log_w[chosen]",
+           "log_w = walkers.log_w[:n]",
+           ("test_sampling.py::test_a_part_of_the_walkers_keeps_their_weights",)),
     Mutant("sampling: chains not reweighted", "sampling.py",
            "from_state_dict(saved, energy).reweight(energy)", "from_state_dict(saved, energy)",
            CHAINS),
@@ -833,7 +844,7 @@ MUTANTS = (
     Mutant("answer: a mixture's path without the start's covariance", "interpolants/mixtures.py",
            "p * (y.flatten(1) @ self._c0.to(y)).view_as(y)", "p * y", ANSWERS),
     Mutant("answer: of the root of the covariance", "interpolants/energies.py",
-           "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
+           "factor.mul(self.base.factor.t_mul(y))", "factor.mul(y)", ANSWERS),
     Mutant("answer: a velocity's, of the root", "interpolants/fields.py",
            "factor.mul(factor.t_mul(y))", "factor.mul(y)", ANSWERS),
     # -- a timed network at one time

@@ -122,6 +122,27 @@ def test_graph_is_for_unadjusted_kernels():
     torch.testing.assert_close(moved.reweight(energy, graph=True)[1], u, rtol=0, atol=0)
 
 
+def test_a_kernel_that_keeps_the_graph_knows_the_energy_it_refuses():
+    class Fenced(torch.nn.Module):
+        space = noneq.Box(-9.0, 9.0)
+
+        def forward(self, x):
+            return 0 * x[:, 0].detach()
+
+    rng = seeded(0)
+    for energy, says in (
+        (Fenced(), r"of the model \(Fenced\) on"),
+        (_flat, "energy, a function,"),
+    ):
+        walkers = Walkers.at(torch.zeros(4, 2), energy)
+        with pytest.raises(ValueError, match=says):
+            walkers.move(ULA(0.1), energy, rng, graph=True)
+
+
+def _flat(x):
+    return 0 * x[:, 0].detach()
+
+
 def test_who_moves_does_not_depend_on_the_weights():
     # seed 6; 16 of 64 walkers move in each of 100 iterations. The mean rank by weight of 16 drawn
     # without replacement from 64 has mean 31.5 and variance (64^2 - 1)/12 / 16 * (64 - 16)/63

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import signal
-import time
 from dataclasses import replace
 
 import known
@@ -26,9 +25,10 @@ from noneq.metrics import line
 from noneq.models import build, load_model, save_model, transport
 from noneq.recipe import choose
 from noneq.run import DivergedError, RolledBack, Run
-from noneq.sampling import draw, gather
+from noneq.sampling import gather, taken
 from noneq.session import Session
 from noneq.verdict import judge
+from noneq.work import lineages
 
 QUICK = [
     *("--model", "interpolant", "--width", "16", "--batch", "64", "--steps", "6"),
@@ -117,16 +117,12 @@ def test_an_untrained_interpolant_is_its_gaussian(data, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_interpolant_ends_with_the_same_bits(tmp_path, data, whole, how):
     folder = tmp_path / "r"
-    process = noneq_process("train", data, "--out", folder, *QUICK, "--iterations", 300)
-    metrics = folder / "metrics.jsonl"
-    while not metrics.exists() or metrics.read_text().count("\n") < 3:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(how)
+    args = ["train", data, "--out", folder, *QUICK, "--iterations", 40]
+    process = noneq_process(*args, interrupted=how)
     out, err = process.communicate()
     assert process.returncode == 128 + how, err
     at = checkpoint.load(folder / "state")["trained"]["iteration"]
-    assert 0 < at < 300
+    assert at == 21
     assert f"interrupted at iteration {at}; all is saved" in out
     assert main(["train", "--out", str(folder), "--resume"]) == 0
     ended = bits(folder)
@@ -136,15 +132,14 @@ def test_an_interrupted_interpolant_ends_with_the_same_bits(tmp_path, data, whol
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("whole") / "r"
-    assert main(["train", data, "--out", str(folder), *QUICK, "--iterations", "300"]) == 0
+    assert main(["train", data, "--out", str(folder), *QUICK, "--iterations", "40"]) == 0
     return bits(folder)
 
 
 # -- samples and brackets against closed forms
 
 
-@pytest.mark.parametrize("corrections", [0, 2])
-@pytest.mark.parametrize("source", ["steps", "ais"])
+@pytest.mark.parametrize(("source", "corrections"), [("steps", 0), ("steps", 2), ("ais", 0)])
 def test_samples_and_log_z_are_those_of_the_model(tmp_path, source, corrections):
     run, _, session = begun(tmp_path, corrections=corrections)
     for energy in (session.energy, session.average):
@@ -152,15 +147,18 @@ def test_samples_and_log_z_are_those_of_the_model(tmp_path, source, corrections)
     run.save(session)
     mean, cov, log_z = known.exact(session.energy, TILT)
     more = {"steps": 12} if source == "steps" else {}
-    walkers, _ = gather(run, 2000, source, weighted=True, seed=3, **more)
+    gathered = gather(run, 2000, source, weighted=True, seed=3, **more)
+    walkers = gathered.walkers
     assert 0.3 < walkers.ess < 0.999
-    assert abs(walkers.log_z.value - log_z) < 4 * walkers.log_z.stderr
-    x, log_w = draw(run, 2000, source, weighted=True, seed=3, **more)
+    assert walkers.resampled == 0  # they are independent, and so their errors are known
+    found = lineages(walkers)
+    assert abs(found.value - log_z) < 4 * found.stderr
+    x, log_w = taken(gathered, 2000, weighted=True)
     p, y = log_w.exp(), x.double() - mean
     found = torch.stack([y[:, 0], y[:, 1], y[:, 0] * y[:, 1], y[:, 0] ** 2], 1)
     exact = torch.stack([0 * cov[0, 0], 0 * cov[0, 0], cov[0, 1], cov[0, 0]])
-    # resampled on the way: larger errors than of independent walkers
-    error = 1.5 * (p.square() @ (found - exact).square()).sqrt()
+    # in units of it the largest of 240 errors, of 20 seeds, is 2.3, and their mean square 0.95
+    error = (p.square() @ (found - exact).square()).sqrt()
     assert bool(((p @ found - exact).abs() < 4 * error).all())
     assert float(error.max()) < 0.3  # it says something
     assert float((mean - session.energy.base.mean).abs().max()) > 0.5

@@ -12,7 +12,9 @@ import torch
 from targets import seeded
 
 from benchmarks.interpolant_steps import FACTORS, STEPS, run
+from noneq import Cholesky, Gaussian
 from noneq.interpolants import Trigonometric, VelocityPath
+from noneq.work import lineages
 
 
 @pytest.mark.parametrize("fields", FACTORS)
@@ -70,3 +72,27 @@ def test_weights_are_right_after_little_learning(known):
     assert abs(z.value - wells.log_z() / 8) < 4 * z.stderr
     assert z.stderr < 0.1
     assert walkers.ess > 0.05
+
+
+def test_weights_find_the_susceptibility_of_a_small_lattice(known, monkeypatch):
+    # 2 x 2 sites: four integrals by sums, which converge exponentially
+    monkeypatch.setattr(known, "SIDE", 2)
+    lattice, rng = known.Lattice(), seeded(3)
+    grid = torch.linspace(-6, 6, 33, dtype=torch.float64)
+    sites = torch.cartesian_prod(grid, grid, grid, grid)
+    log_p = -lattice(sites)
+    log_z = float(torch.logsumexp(log_p, 0)) + 4 * math.log(12 / 32)
+    exact = float(log_p.softmax(0) @ known.observables(sites)[:, 0])
+    rows = known.annealed(lattice, 4, 512, 60, rng)
+    base = known.fitted(rows, rng, known.turned)
+    base = Gaussian(base.mean, Cholesky(1.5 * base.covariance(), torch.float32))  # too wide
+    velocity = known.learn(rows, base, rng, iterations=60, symmetry=known.turned, width=32)
+    path = VelocityPath(Trigonometric(), base, lattice, velocity)
+    walkers = known.along(path, 4_096, rng, eps=0.1, steps=40)
+    z = lineages(walkers)
+    assert abs(z.value - log_z) < 4 * z.stderr
+    mean, stderr = known.weighted(walkers.x, walkers.p)
+    assert abs(mean[0] - exact) < 4 * stderr[0]
+    assert stderr[0] < 0.05 * exact
+    raw = known.observables(walkers.x)[:, 0]
+    assert raw.mean() - exact > 4 * raw.std() / 64, "weights are needed"

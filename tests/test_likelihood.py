@@ -27,6 +27,7 @@ from noneq import (
     Schedule,
     Tilted,
 )
+from noneq.interpolants import TimedEnergy
 from noneq.likelihood import energy_of as energies
 
 
@@ -453,6 +454,10 @@ def test_alarm_energies_of_the_halves():
     (alarm,) = ringing(z, "chains from the data have mean energy")
     assert "equilibrate longer, or train again with smaller tau" in alarm
     assert "+" in alarm.split("mean energy")[1]  # the data's mode is the higher one
+    energy, *rest = planted(10, 5.0)
+    energy.remedy = TimedEnergy.remedy
+    (alarm,) = ringing(bracket((energy, *rest), 0), "chains from the data have mean energy")
+    assert "or train again with more weight decay or more noise" in alarm
 
 
 def test_alarm_log_z_of_the_halves():

@@ -135,3 +135,34 @@ def test_a_drift_that_does_not_follow_from_the_score_is_not_guided():
         with pytest.raises(ValueError, match="does not follow from its score"):
             way.fields(points(), 0.5)
         RewardPath(path, reward).fields(points(), 0.5)
+
+
+@pytest.mark.parametrize("left_out", ["b", "g"])
+@pytest.mark.parametrize("rewarded", [False, True])
+def test_a_path_of_ones_own_that_lacks_a_field_is_named(left_out, rewarded):
+    class Lacking(Other):
+        def fields(self, x, t):
+            u, cache = super().fields(x, t)
+            del cache[left_out]
+            return u, cache
+
+    way = Lacking(Gaussian(torch.zeros(2, dtype=D), Identity()))
+    way = RewardPath(way, reward, whole=True) if rewarded else way
+    kept = {"b": "g", "g": "b"}[left_out]
+    with pytest.raises(
+        ValueError, match=rf"Lacking.fields returned a cache of \['{kept}'\]: give"
+    ):
+        way.at(0.5)(points())
+
+
+@pytest.mark.parametrize("bad", ["-inf", "nan"])
+def test_a_reward_that_is_not_finite_at_the_start_is_named(bad):
+    def walled(x):
+        return torch.where(x[:, 0] > 0, x[:, 0], float(bad))
+
+    x, path = points(), MixturePath(Linear(), base(), mixture())
+    behind = int((x[:, 0] <= 0).sum())
+    says = rf"the reward, a function, is {bad} at {behind} of 6 walkers at the start \(t = 0\)"
+    with pytest.raises(FloatingPointError, match=says + ".*make it finite.*clamp"):
+        RewardPath(path, walled).at(0.0)(x)
+    assert behind > 0

@@ -9,8 +9,10 @@ import known
 import pytest
 import torch
 
+from noneq.covariance import Diagonal, Identity
+from noneq.gaussians import Gaussian
 from noneq.kernels import MALA
-from noneq.sampling import draw
+from noneq.sampling import Gathered, draw, taken
 from noneq.training import Trained
 from noneq.walkers import Walkers
 
@@ -118,6 +120,31 @@ def test_ordinary_samples_are_drawn_by_weight(tmp_path):
     assert float(counts.sum()) == pytest.approx(1)
     p = log_w.exp()
     assert bool((counts - p).abs().lt(4.5 * (p * (1 - p) / n).sqrt() + 1e-9).all())
+
+
+def test_any_part_of_the_weighted_walkers_is_a_sample():
+    # resampled along a line of energies; the mean over 16 of 64 is known: all walkers', weight 1
+    mean, scales = torch.tensor([0.3, -0.2]), torch.tensor([1.3, 0.4])
+    end = Gaussian(mean, Diagonal(0.9 * scales))
+    walkers = Walkers.sample(Gaussian(mean, Diagonal(scales)), 64, seeded(0), islands=1)
+    walkers = walkers.reweight(end)
+    walkers = walkers.resample(1.0, seeded(1), order=walkers.state.u)
+    rng, n = seeded(2), 400
+    u = torch.stack([end(taken(Gathered(walkers, rng), 16, weighted=True)[0]) for _ in range(n)])
+    for part in (u, u[:, :4]):
+        off = part.mean(1) - walkers.state.u.mean()
+        assert abs(float(off.mean())) < 4 * float(off.std()) / math.sqrt(n)
+    assert float(walkers.state.u[:16].mean()) < 0.3 * float(walkers.state.u.mean())
+
+
+def test_a_part_of_the_walkers_keeps_their_weights():
+    base = Gaussian(torch.tensor([0.3, -0.2]), Identity(1.3))
+    walkers = Walkers.sample(base, 64, seeded(0)).reweight(Gaussian(base.mean, Identity(0.9)))
+    x, log_w = taken(Gathered(walkers, seeded(1)), 16, weighted=True)
+    (rows, which) = (x[:, None] == walkers.x).all(2).nonzero(as_tuple=True)
+    assert rows.tolist() == list(range(16))
+    assert len(which.unique()) == 16
+    torch.testing.assert_close(log_w, walkers.log_w[which].log_softmax(0))
 
 
 def test_samples_are_seeded_and_leave_the_global_generator(tmp_path):

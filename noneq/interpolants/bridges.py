@@ -42,6 +42,11 @@ class Coefficients(NamedTuple):
     gamma_d_gamma: Tensor
 
     @property
+    def width(self) -> Tensor:
+        """``alpha^2 + beta^2``: where both ends have one variance, x_t has that many of it."""
+        return self.alpha**2 + self.beta**2
+
+    @property
     def lift(self) -> Tensor:
         r"""``alpha^2 beta' - alpha alpha' beta``: of two one-sided drifts and their scores.
 

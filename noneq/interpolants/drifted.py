@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Solvable, new_mark, shape_message
+from noneq.energies import Cache, Energy, Solvable, check_beta, new_mark, shape_message
 from noneq.spaces import REAL, Space
 
-__all__ = ["AtTime", "DriftedPath", "slope_with_graph"]
+__all__ = ["AtTime", "DriftedPath", "checked_fields", "slope_with_graph"]
 
 
 class DriftedPath(ABC):
@@ -66,8 +66,7 @@ class DriftedPath(ABC):
 
     def at(self, t: float) -> AtTime:
         """The energy at time t in [0, 1]."""
-        if not 0 <= t <= 1:
-            raise ValueError(f"a time is in [0, 1], got {t}")
+        check_beta(t, "a time")
         return AtTime(self, t)
 
 
@@ -96,15 +95,7 @@ class AtTime:
         """Energies, fields and the time of every row."""
         if graph:
             raise ValueError("an energy on the way has no parameters to differentiate")
-        u, cache = self.path.fields(x, self.t)
-        if u.shape != x.shape[:1]:
-            raise ValueError(shape_message(self.path, u, x))
-        for name, field in (("drift", "b"), ("score", "s"), ("gradient", "g")):
-            if field in cache and cache[field].shape != x.shape:
-                raise ValueError(
-                    f"the {name} has shape {tuple(cache[field].shape)} for rows of shape "
-                    f"{tuple(x.shape)}: {field}(x, t) is a vector at every row"
-                )
+        u, cache = checked_fields(self.path, x, self.t)
         return u, {**cache, "t": x.new_full((len(x),), self.t)}
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:  # noqa: ARG002
@@ -124,6 +115,25 @@ class _Start(AtTime):
 
     def log_z(self) -> float:
         return self.path.base.log_z()
+
+
+def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cache]:
+    """A path's energies and fields; ValueError where they are not what `DriftedPath.fields` is."""
+    u, cache = path.fields(x, t)
+    if u.shape != x.shape[:1]:
+        raise ValueError(shape_message(path, u, x))
+    if "b" not in cache or cache.keys().isdisjoint("gs"):
+        raise ValueError(
+            f"{type(path).__name__}.fields returned a cache of {sorted(cache)}: give it b, the "
+            "drift, and either g = dU/dx or s, the score"
+        )
+    for name, field in (("drift", "b"), ("score", "s"), ("gradient", "g")):
+        if field in cache and cache[field].shape != x.shape:
+            raise ValueError(
+                f"the {name} has shape {tuple(cache[field].shape)} for rows of shape "
+                f"{tuple(x.shape)}: {field}(x, t) is a vector at every row"
+            )
+    return u, cache
 
 
 def slope_with_graph(energy: Energy, x: Tensor) -> Tensor | None:

@@ -2,10 +2,11 @@ r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.interpolants.drifted import DriftedPath, slope_with_graph
+from noneq.interpolants.drifted import DriftedPath, checked_fields, slope_with_graph
 
 __all__ = ["RewardPath"]
 
@@ -23,7 +24,9 @@ class RewardPath(DriftedPath):
             guidance without weights usually does; else b stays as it was. With weights either is
             exact, and b as it was keeps as much effective sample size, or more (LOG.md).
 
-    Raises ValueError for a drift to be guided that does not follow from the score.
+    Raises:
+        ValueError: a drift to be guided that does not follow from the score.
+        FloatingPointError: a reward that is not finite where the base is.
     """
 
     def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
@@ -35,12 +38,14 @@ class RewardPath(DriftedPath):
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
         """The path's, the reward taken off the energy and its gradient."""
-        u, cache = self.path.fields(x, t)
+        u, cache = checked_fields(self.path, x, t)
         r, slope = evaluate(self.reward, x)
         if "g" not in slope:
             raise ValueError(
                 f"the reward, a {type(self.reward).__name__}, has no gradient to guide by"
             )
+        if t == 0:  # only there: on the way nobody waits for a GPU, and the weights will tell
+            self._refuse_walls(r)
         up = t * slope["g"]
         if self.whole:
             cache = {**cache, "b": cache["b"] + self._answer(slope["g"], t)}
@@ -60,6 +65,15 @@ class RewardPath(DriftedPath):
         """The path's less the reward's."""
         g, (_, slope) = self.path.gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
+
+    def _refuse_walls(self, r: Tensor) -> None:
+        bad = ~torch.isfinite(r)
+        if bool(bad.any()):
+            raise FloatingPointError(
+                f"the reward, a {type(self.reward).__name__}, is {float(r[bad][0])} at "
+                f"{int(bad.sum())} of {len(r)} walkers at the start (t = 0), and no drift leads "
+                "through a wall: make it finite wherever the base is, e.g. by clamp(min=-50)"
+            )
 
     def _answer(self, y: Tensor, t: float) -> Tensor:
         change = self.path.answer(y, t)

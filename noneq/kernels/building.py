@@ -12,7 +12,7 @@ from torch import Tensor
 from noneq.covariance import Diagonal, Factor, Identity
 from noneq.energies import Energy, faulty, slope
 from noneq.kernels.base import Info, State, where
-from noneq.spaces import Box, Space
+from noneq.spaces import Box, Space, model_name
 
 __all__ = [
     "Adjustable", "Stepped", "gradient", "metropolis", "normal_like", "walls", "with_gradient",
@@ -127,7 +127,7 @@ def gradient(model: Energy, state: State) -> Tensor:
     g = slope(model, state.x, state.cache)
     if g is None:
         raise ValueError(
-            f"this kernel follows dU/dx, which the energy, a {type(model).__name__}, does not "
+            f"this kernel follows dU/dx, which the energy, a {model_name(model)}, does not "
             "have; take noneq.RandomWalk, or noneq.BlockGibbs for discrete variables"
         )
     return g

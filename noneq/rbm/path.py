@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Solvable, new_mark
+from noneq.energies import Cache, Solvable, check_beta, new_mark
 from noneq.rbm.layers import Layer
 from noneq.rbm.machine import Machine, log_sum
 from noneq.spaces import space_of
@@ -45,8 +45,7 @@ class MachinePath:
 
     def at(self, beta: float) -> _OnPath:
         """The machine at beta in [0, 1]."""
-        if not 0 <= beta <= 1:
-            raise ValueError(f"beta is in [0, 1], got {beta}")
+        check_beta(beta)
         return _OnPath(self, beta)
 
 
