@@ -1,7 +1,7 @@
 r"""Restricted Boltzmann machines on binarised MNIST: noneq and its peers, by one likelihood.
 
 10,000 images, on where above 127 of 255, a seeded split: 7,500 to train, 1,000 to choose by, 1,500
-to report on once. 500 hidden units, 10 minutes of training each, on one thread.
+to report on once. 500 hidden units, 10 minutes of the processor for each training, on one thread.
 
 ================ ============================================================================
 noneq, weighted  walkers with weights from the base, trust region (`noneq.Session`)
@@ -12,14 +12,14 @@ rbms             PCD of the package of that name, its own update; it divides the
                  its norm, so that the learning rate is the length of a step
 ================ ============================================================================
 
-Every contender has three trials at different speeds, each for the whole time (short ones prefer
-speeds at which a long one diverges). The validation rows choose one of the three machines, and
-the test rows are read by it alone. Whatever trained them, the numbers (W, b, c) are scored alike:
+Every contender has two trials at different speeds, each for the whole time (short ones prefer
+speeds at which a long one diverges). The validation rows choose one of the two machines, and the
+test rows are read by it alone. Whatever trained them, the numbers (W, b, c) are scored alike:
 `noneq.log_z` from both sides, block Gibbs along the path of machines from the pixels' means; the
 larger side counts.
 
     pip install -c constraints.txt -e .[rbm]
-    python -m benchmarks.rbm_mnist --data mnist10k.npz          three hours
+    python -m benchmarks.rbm_mnist --data mnist10k.npz          two hours
     python -m benchmarks.rbm_mnist --data mnist10k.npz --seconds 20   a look, no record
 """
 
@@ -100,6 +100,7 @@ def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     session = Session(recipe, x, seed)
+    session.clock = time.process_time
     good, again = copy.deepcopy(session.state_dict()), 0
     while session.progress < 1:
         try:
@@ -129,7 +130,7 @@ def scikit_learn(x: Tensor, seconds: float, seed: int, options: Options) -> Trai
     """Its own loop over batches, until the time is up."""
     from sklearn.neural_network import BernoulliRBM
 
-    batch, began, done = options["batch_size"], time.perf_counter(), 0
+    batch, began, done = options["batch_size"], time.process_time(), 0
     theirs = BernoulliRBM(HIDDEN, random_state=seed, **options)
     rows, rng = x.numpy(), np.random.default_rng(seed)
     while True:
@@ -137,11 +138,11 @@ def scikit_learn(x: Tensor, seconds: float, seed: int, options: Options) -> Trai
         for i in range(0, len(rows) - batch + 1, batch):
             theirs.partial_fit(rows[order[i : i + batch]])
             done += 1
-            if time.perf_counter() - began > seconds:
+            if time.process_time() - began > seconds:
                 b, c = theirs.intercept_visible_, theirs.intercept_hidden_
                 numbers = (theirs.components_.T, b, c)
                 w, b, c = (torch.from_numpy(np.asarray(t)).float() for t in numbers)
-                return Trained(noneq.BernoulliRBM(w, b, c), done, time.perf_counter() - began)
+                return Trained(noneq.BernoulliRBM(w, b, c), done, time.process_time() - began)
 
 
 def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
@@ -149,7 +150,7 @@ def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     from rbms.bernoulli_bernoulli.classes import BBRBM
     from rbms.training.pcd import fit_batch_pcd
 
-    began, done = time.perf_counter(), 0
+    began, done = time.process_time(), 0
     rng = torch.Generator().manual_seed(seed)
     mean = x.mean(0).clamp(1e-4, 1 - 1e-4)
     w = 1e-2 * torch.randn(x.shape[1], HIDDEN, generator=rng)
@@ -159,7 +160,7 @@ def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     chains = theirs.init_chains(n, start_v=x[torch.randint(len(x), (n,), generator=rng)])
     theirs.init_grad()
     with torch.no_grad():
-        while time.perf_counter() - began < seconds:
+        while time.process_time() - began < seconds:
             rows = x[torch.randint(len(x), (options["batch"],), generator=rng)]
             optimizer.zero_grad(set_to_none=False)
             steps = options["gibbs_steps"]
@@ -167,32 +168,32 @@ def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
             optimizer.step()
             done += 1
     w, b, c = (t.detach().clone() for t in theirs.parameters())
-    return Trained(noneq.BernoulliRBM(w, b, c), done, time.perf_counter() - began)
+    return Trained(noneq.BernoulliRBM(w, b, c), done, time.process_time() - began)
 
 
 Contender = Callable[[Tensor, float, int, Options], Trained]
 CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
     "noneq, weighted": (
         weighted,
-        [{"tau": tau, "moves": 3} for tau in (0.02, 0.1, 0.3)],
+        [{"tau": tau, "moves": 3} for tau in (0.02, 0.1)],
     ),
     "noneq, fading": (
         weighted,
-        [{"tau": tau, "moves": 1, "memory": 0.8} for tau in (0.05, 0.1, 0.2)],
+        [{"tau": tau, "moves": 1, "memory": 0.8} for tau in (0.05, 0.1)],
     ),
     "noneq, PCD": (
         persistent,
-        [{"lr": lr, "moves": 1} for lr in (3e-4, 1e-3, 3e-3)],
+        [{"lr": lr, "moves": 1} for lr in (1e-3, 3e-3)],
     ),
     "scikit-learn": (
         scikit_learn,
-        [{"learning_rate": lr, "batch_size": 100} for lr in (0.003, 0.01, 0.03)],
+        [{"learning_rate": lr, "batch_size": 100} for lr in (0.01, 0.03)],
     ),
     "rbms": (
         rbms,
         [
             {"learning_rate": lr, "gibbs_steps": 1, "chains": 1_024, "batch": 512}
-            for lr in (0.05, 0.2, 0.5)
+            for lr in (0.2, 0.5)
         ],
     ),
 }

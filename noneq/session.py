@@ -110,8 +110,11 @@ class Session:
         kernel: one move as the recipe starts it; the adapted one is the learner's.
         learner: what an iteration is.
         seconds: of training so far, those before an interruption included.
+        clock: that tells them, e.g. ``time.process_time`` where other work shares the machine.
         caution: the speed is multiplied by it; 1 until the run is told to be careful.
     """
+
+    clock = staticmethod(time.perf_counter)
 
     def __init__(self, recipe: Recipe, data: Tensor, seed: int = 0) -> None:
         self.recipe = recipe
@@ -162,13 +165,13 @@ class Session:
         if self.progress >= 1:
             return
         before = self.seconds
-        start = time.perf_counter()
+        start = self.clock()
         events = self.learner.iterate()
         while self.progress < 1:
             self.learner.pace(self.progress, self.caution)
             event = next(events)
             self._average.update_parameters(self.energy)
-            self.seconds = before + time.perf_counter() - start
+            self.seconds = before + self.clock() - start
             value, anew = self.learner.watched(event)
             self.watch.see(value, renewed=anew)
             yield event
