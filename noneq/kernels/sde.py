@@ -67,17 +67,17 @@ class EulerMaruyama(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step, from the state's time to the model's."""
         require(model, self, Real)
-        h = _step(self, model, state)
-        turn, root = _like(h.sign(), state.x), _like((2 * self.eps * h.abs()).sqrt(), state.x)
+        h = _step(self, model, state).view(-1, *[1] * (state.x.dim() - 1))
+        turn, root = h.sign(), (2 * self.eps * h.abs()).sqrt()
+        e = turn * root / (2 * self.eps)  # with the sign of time
         a = self._drift(state.cache, turn)
         xi = normal_like(state.x, rng)
-        step = torch.addcmul(_like(h, state.x) * a, root, xi)
-        y = state.x + self.factor.mul(step)
+        y = self.factor.mul((h * a).addcmul_(root, xi)).add_(state.x)
         u, cache = evaluate(model, y, lean=True)
         difference = a.sub_(self._drift(cache, -turn))  # L^-1 (a - c)
-        e = (h.abs() / (2 * self.eps)).sqrt()
-        increment = (state.u - u) - h.sign() * e * _dot(xi, difference)
-        increment -= e.square() * _dot(difference, difference) / 2
+        # |xi|^2 / 2 - |xi + e D|^2 / 2, of the noise and of that which leads back
+        middle = xi.addcmul_(e, difference, value=0.5)
+        increment = state.u - u - e.flatten() * _dot(middle, difference)
         return State(y, u, cache, state.aux), _supported(increment, u), {}
 
     def _drift(self, cache: Mapping[str, Tensor], turn: Tensor) -> Tensor:
@@ -196,10 +196,6 @@ def _time(state: State) -> float:
     return float(low)
 
 
-def _like(h: Tensor, x: Tensor) -> Tensor:
-    return h.view(-1, *[1] * (x.dim() - 1))
-
-
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     dot: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
     return dot
@@ -207,4 +203,4 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 def _supported(increment: Tensor, u: Tensor) -> Tensor:
     """NaN where walkers have left the support: a way back from there has no density."""
-    return torch.where(u == math.inf, math.nan, increment)
+    return increment.masked_fill_(u.isposinf(), math.nan)
