@@ -179,7 +179,7 @@ CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
     ),
     "noneq, fading": (
         weighted,
-        [{"tau": tau, "moves": 1, "memory": 0.8} for tau in (0.05, 0.1)],
+        [{"tau": tau, "moves": 1, "memory": 0.9} for tau in (0.02, 0.05)],
     ),
     "noneq, PCD": (
         persistent,
