@@ -70,7 +70,7 @@ class Recipe:
         ema: decay of the exponential moving average of the parameters that is kept as the model.
         weighted: False: no weights (persistent contrastive divergence), for comparison.
         memory: of the log-weights from one iteration to the next; 1: exact, for modes that do not
-            mix; 0.8, with 1 move: for images, whose many modes do, slowly.
+            mix; 0.9, with 1 move: for images, whose many modes do, slowly.
         start: where the walkers start: base or data.
         seconds: training time; used unless iterations are given.
         iterations: training length instead of a time: the same bits every time; 0: seconds count.
@@ -207,7 +207,7 @@ def choose(
         return replace(_network(shape, rows, kind, discrete), **changes)
     if model == "interpolant":
         return replace(_interpolant(shape, rows, kind, discrete), **changes)
-    return replace(_machine(shape, rows, model, discrete), **changes)
+    return replace(_machine(shape, rows, kind, model, discrete), **changes)
 
 
 def _network(
@@ -269,8 +269,10 @@ def _interpolant(
     )
 
 
-def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Recipe:
-    return Recipe(
+def _machine(
+    shape: Sequence[int], rows: int, kind: Literal["image", "table"], model: Any, discrete: bool
+) -> Recipe:
+    choice = Recipe(
         model=model,
         hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
         noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
@@ -287,3 +289,6 @@ def _machine(shape: Sequence[int], rows: int, model: Any, discrete: bool) -> Rec
         z_equilibrate=1000,
         z_cycled=False,
     )
+    if kind == "image" and model == "rbm":
+        choice = replace(choice, moves=1, memory=0.9)
+    return choice

@@ -59,6 +59,8 @@ def test_every_choice_can_be_made_otherwise(name):
 def test_a_machine_has_choices_of_its_own():
     bits = choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=7)
     assert (bits.model, bits.hidden, bits.noise) == ("rbm", 7, 0.0)
+    assert (bits.memory, bits.moves) == (0.9, 1)  # many modes that mix, slowly
+    assert choose((64,), 1257, "table", discrete=True, model="rbm").memory == 1
     assert choose((5,), 4000, "table", discrete=True, model="gaussian-rbm").noise > 0
     assert "hidden" in bits.relevant()
     assert "width" not in bits.relevant()
