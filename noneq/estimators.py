@@ -96,6 +96,7 @@ class RBM(
             add little noise to that of the rows.
         n_moves: Gibbs sweeps of each walker a batch.
         weighted: False for persistent contrastive divergence, in plain steps from the data.
+        memory: of the weights, see `noneq.Settings`; 1: exact.
         n_temperatures: of the annealing to log Z; default: by a pilot run.
         random_state: seed or ``numpy.random.RandomState``.
         device: of torch, e.g. "cuda".
@@ -126,6 +127,7 @@ class RBM(
         n_walkers: int | None = None,
         n_moves: int = 4,
         weighted: bool = True,
+        memory: float = 1.0,
         n_temperatures: int | None = None,
         random_state: Any = None,
         device: str = "cpu",
@@ -140,6 +142,7 @@ class RBM(
         self.n_walkers = n_walkers
         self.n_moves = n_moves
         self.weighted = weighted
+        self.memory = memory
         self.n_temperatures = n_temperatures
         self.random_state = random_state
         self.device = device
@@ -240,7 +243,13 @@ class RBM(
         if not self.weighted:
             return Settings.pcd(walkers=n, moves=self.n_moves, batch=batch)
         return Settings(
-            walkers=n, moves=self.n_moves, batch=batch, tau=self.tau, held_out=0, renew=0
+            walkers=n,
+            held_out=0,
+            moves=self.n_moves,
+            tau=self.tau,
+            renew=0,
+            batch=batch,
+            memory=self.memory,
         )
 
     def _settle(self) -> Self:

@@ -110,7 +110,8 @@ class Session:
         kernel: one move as the recipe starts it; the adapted one is the learner's.
         learner: what an iteration is.
         seconds: of training so far, those before an interruption included.
-        clock: that tells them, e.g. ``time.process_time`` where other work shares the machine.
+        clock: that tells them, e.g. ``time.process_time`` where other work shares the machine; to
+            be set before iterating.
         caution: the speed is multiplied by it; 1 until the run is told to be careful.
     """
 

@@ -22,20 +22,22 @@ class Settings:
         longest: of the trust region, see `TrustRegion`.
         ess_min: resample below this effective sample size.
         renew: iterations between renewals of all walkers from the base by annealing; 0: never;
-            None: 500. Of an energy that draws from its own conditionals the held-out walkers
-            alone, which tell log Z: annealed from independent units machines can lose modes
-            (docs/rbm_bias.md).
+            None: 500. Where weights fade, and of an energy that draws from its own conditionals,
+            the held-out walkers alone, which tell log Z: annealed from independent units machines
+            can lose modes (docs/rbm_bias.md).
         temperatures: steps of a renewal's annealing, each one evaluation of every walker.
         batch: data rows an iteration.
         noise: standard deviation of Gaussian noise added afresh to every batch.
         active: move only this many walkers an iteration, chosen at random; None: all.
         weighted: False drops the weights (persistent contrastive divergence).
-        memory: what the walkers' log-weights are multiplied by after each gradient. 1: exact. Of
-            the lag behind a moving model, in a mode of the sampler whose autocorrelation is r an
-            iteration, the share ``r (1 - memory) / (1 - memory r)`` stays uncorrected below 1; but
-            weights no longer spread without end, and walkers are hardly ever resampled: better
-            where many modes mix slowly, worse where few do not mix at all (docs/rbm_bias.md).
-            Their log Z is then unknown. Derived in docs/mathematics.md.
+        memory: what the walkers' log-weights are multiplied by after each gradient (without
+            weights it says nothing). 1: exact. Of the lag behind a moving model, in a mode of the
+            sampler whose autocorrelation is r an iteration, the share ``r (1 - memory) /
+            (1 - memory r)`` stays uncorrected below 1, as does that share of the bias of an
+            unadjusted kernel; but weights no longer spread without end, and walkers are hardly
+            ever resampled: better where many modes mix slowly, worse where few do not mix at all
+            (docs/rbm_bias.md). Their log Z is then unknown: only held-out walkers tell it. Derived
+            in docs/mathematics.md.
         start: where the walkers start, at the ``base`` or at the ``data``. From the data averages
             are right only once the walkers have mixed.
         restart: restart them at the batch in every iteration (contrastive divergence).
@@ -93,6 +95,11 @@ class Settings:
             raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory is a fraction in [0, 1], got {self.memory}")
+        if self.memory < 1 and self.weighted and self.active is not None:
+            raise ValueError(
+                "weights fade all at once, and active walkers are touched in turn: take memory=1, "
+                "or active=None"
+            )
         if self.held_out % 8:
             raise ValueError(
                 f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}"

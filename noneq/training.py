@@ -70,13 +70,13 @@ class Record:
         loss: ``mean U(batch) - weighted mean U(walkers)``; not a likelihood.
         data_energy: ``mean U(batch)``, before the step.
         nll: of the batch before the step, by the held-out walkers' log Z or else the others':
-            a running estimate, to be replaced by a bracket.
+            a running estimate, to be replaced by a bracket; NaN where neither is known.
         ess: effective sample size of the gradient walkers, a fraction; NaN if only some are
             active, whose weights belong to the energies they last saw.
         acceptance: of the moves; NaN for unadjusted kernels.
         faults: share of the moves rejected because the energy was NaN or -inf there; not 0: look
             at the energy where its walkers go.
-        log_z: from the gradient walkers: biased low as they train.
+        log_z: from the gradient walkers: biased low as they train; NaN where their weights fade.
         log_z_held_out: from the held-out walkers; NaN without.
         scale: of the optimiser step (trust region).
         cost: ``-log`` of the effective sample size the step left.
@@ -224,11 +224,19 @@ def train(
 
 
 def _renewals(energy: nn.Module, settings: Settings) -> int:
-    """Iterations between renewals."""
-    if settings.renew is not None:
-        return settings.renew
-    nobody = isinstance(energy, Conditional) and not settings.held_out
-    return 0 if nobody or settings.restart else 500
+    """Iterations between renewals; 0 where there is nobody to renew."""
+    if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
+        return 0
+    return 500 if settings.renew is None else settings.renew
+
+
+def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
+    """Whether walkers that feed the gradient are never renewed, only those that tell log Z.
+
+    Annealed from independent units a machine's may miss a mode (docs/rbm_bias.md); and walkers
+    whose weights fade keep so many founders that no renewal would beat them.
+    """
+    return isinstance(energy, Conditional) or (settings.weighted and settings.memory < 1)
 
 
 def _renewed(
@@ -239,15 +247,11 @@ def _renewed(
     rng: torch.Generator,
     settings: Settings,
 ) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
-    """`renew`; of an energy that has conditionals the held-out walkers alone."""
+    """`renew`, of all of them or of those held out."""
     steps = settings.temperatures
-    if not isinstance(energy, Conditional):
+    if held is None or not _held_out_alone(energy, settings):
         weighted = settings.weighted
         return renew(energy, walkers, held, kernel, rng, steps, weighted=weighted)
-    if held is None:
-        return None, (walkers, held)
-    # from independent units a mode can be missed: log Z is then as low as before, and no gradient
-    # is the worse for it (docs/rbm_bias.md)
     renewed, (held, _) = renew(energy, held, None, kernel, rng, steps)
     return renewed, (walkers, held)
 

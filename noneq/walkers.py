@@ -432,6 +432,7 @@ class Walkers:
             state=each(into, shared, part.state),
             log_w=into(self.log_w, part.log_w),
             founders=into(self.founders, part.founders),
+            log_z_start=self.log_z_start if part.log_z_start == self.log_z_start else math.nan,
             info=part.info,
             resampled=max(self.resampled, part.resampled),
             _seen=None,

@@ -163,6 +163,12 @@ def test_a_model_without_weights_is_persistent_contrastive_divergence():
     assert np.isfinite(model.score(STATES))
 
 
+def test_weights_may_fade():
+    model = quick(memory=0.5).fit(two_clusters(200, 7))
+    assert np.isnan(model._training.state.walkers.log_z.value)
+    assert model.score(STATES) != quick().fit(two_clusters(200, 7)).score(STATES)
+
+
 def test_it_works_in_a_pipeline_of_labels():
     rng = np.random.default_rng(8)
     label = rng.choice(2, 400, p=MASS)

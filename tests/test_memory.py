@@ -13,8 +13,9 @@ import pytest
 import torch
 from targets import seeded
 
-from noneq import BernoulliRBM, Settings, State, Walkers, train
+from noneq import MLP, BernoulliRBM, Gaussian, Settings, State, Tilted, Walkers, train
 from noneq.likelihood import energy_of
+from noneq.recipe import choose
 from noneq.training import step
 
 SPEED = 0.15
@@ -109,7 +110,61 @@ def test_training_with_no_memory_weighs_by_its_last_step_alone():
     assert math.isfinite(record.nll)
 
 
-def test_a_memory_beyond_its_range_is_refused():
+def test_a_network_whose_weights_fade_has_its_held_out_walkers_renewed():
+    # its gradient walkers keep more founders than any renewal would; log Z against quadrature
+    data = torch.randn(500, 2, generator=seeded(7)) * torch.tensor([1.0, 0.3])
+    data[:, 1] += 0.4 * data[:, 0].square()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        energy = Tilted(Gaussian.fit(data), MLP(2, 16))
+    settings = Settings(
+        walkers=64, held_out=128, moves=2, batch=64, memory=0.5, renew=20, temperatures=80
+    )
+    records = list(islice(train(energy, data, settings), 60))
+    assert [r.renewed for r in records[19::20]] == [True] * 3
+    axis = torch.linspace(-9, 9, 361)
+    u = energy_of(energy, torch.cartesian_prod(axis, axis)).double()
+    exact = float((-u).logsumexp(0)) + 2 * math.log(18 / 360)
+    found = records[-1].log_z_held_out
+    assert abs(found.value - exact) < 4 * found.stderr < 0.5
+    assert abs(exact - energy.base.log_z()) > 0.1
+
+
+def test_a_machines_running_log_z_is_right_after_a_renewal():
+    model, rows = machine()
+    settings = Settings(
+        walkers=32, held_out=256, moves=1, batch=64, memory=0.8, renew=40, temperatures=100
+    )
+    record = next(islice(train(model, rows, settings), 39, None))
+    assert record.renewed
+    found = record.log_z_held_out
+    assert abs(found.value - model.log_z()) < 4 * found.stderr < 0.2
+
+
+def test_training_with_a_memory_resumes_with_the_same_bits():
+    def run(model, upto, resume=None, rng=None):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        rng = rng or seeded(2)
+        settings = Settings(walkers=32, held_out=8, moves=1, batch=16, memory=0.6, renew=6)
+        records = train(model, rows, settings, optimizer=optimizer, rng=rng, resume=resume)
+        done = resume.iteration if resume else 0
+        return next(islice(records, upto - done - 1, None)).state, rng
+
+    model, rows = machine()
+    again = copy.deepcopy(model)
+    whole, _ = run(model, 20)
+    part, rng = run(again, 9)
+    part, _ = run(again, 20, part, rng)
+    assert torch.equal(whole.walkers.log_w, part.walkers.log_w)
+    assert torch.equal(model.w, again.w)
+
+
+def test_what_a_memory_cannot_be_is_refused():
     for memory in (-0.1, 1.5, math.nan):
         with pytest.raises(ValueError, match=r"memory is a fraction in \[0, 1\]"):
             Settings(memory=memory)
+    with pytest.raises(ValueError, match="weights fade all at once"):
+        Settings(memory=0.5, active=8)
+    Settings(memory=0.5, active=8, weighted=False)
+    with pytest.raises(ValueError, match="--held-out 8 or more, or --memory 1"):
+        choose((1, 8, 8), 1000, "image", discrete=True, model="rbm", held_out=0)

@@ -127,6 +127,14 @@ def test_the_learning_rate_falls_as_the_root_without_a_trust_region():
     assert rates == pytest.approx([math.sqrt(f) for f in (1, 0.84, 0.68, 0.52)])
 
 
+def test_a_session_keeps_time_by_the_clock_that_it_is_given():
+    session = Session(replace(RECIPE, iterations=0, seconds=7.0, renew=0), X, seed=0)
+    ticks = iter(range(100))
+    session.clock = lambda: float(next(ticks))
+    run(session)
+    assert (session.iteration, session.seconds) == (7, 7.0)
+
+
 # -- the watch
 
 

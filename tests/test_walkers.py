@@ -836,6 +836,8 @@ def test_faded_walkers_forget_weights_and_log_z():
     close(plain.reweight(Skew(4)).log_w, change)
     close(walkers.faded(0.3).reweight(Skew(4)).log_w, 0.3 * walkers.log_w + change)
     assert walkers.faded(1.0) is walkers
+    index = torch.arange(4)
+    assert math.isnan(walkers.put(index, plain[index]).log_z.value)
     for memory in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=r"memory is a fraction .* in \[0, 1\]"):
             walkers.faded(memory)
