@@ -147,7 +147,7 @@ class Recipe:
                 f"--noise {self.noise:g}: score matching learns the density of rows with noise "
                 "added: give --model interpolant more than 0"
             )
-        if self.weighted and self.memory < 1 and not self.held_out and self.model != "interpolant":
+        if self.weighted and self.memory < 1 and not self.held_out:
             raise ValueError(
                 f"--memory {self.memory:g} leaves log Z, which tells a run that diverges, to "
                 "held-out walkers: take --held-out 8 or more, or --memory 1"

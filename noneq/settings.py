@@ -91,10 +91,9 @@ class Settings:
                 "walkers that restart at the data have neither weights nor renewals: "
                 "Settings.cd() is contrastive divergence"
             )
-        if not 0 <= self.ess_min <= 1:
-            raise ValueError(f"ess_min is a fraction in [0, 1], got {self.ess_min}")
-        if not 0 <= self.memory <= 1:
-            raise ValueError(f"memory is a fraction in [0, 1], got {self.memory}")
+        for name in ("ess_min", "memory"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
         if self.memory < 1 and self.weighted and self.active is not None:
             raise ValueError(
                 "weights fade all at once, and active walkers are touched in turn: take memory=1, "

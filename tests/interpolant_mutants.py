@@ -169,8 +169,8 @@ INTERPOLANTS = (
     ("velocity path: energies of any shape", FIELDS, "if u.shape != x.shape[:1]:", "if False:",
      SHAPES),
     # -- one energy for all times
-    ("timed energy: the lift's sign", TIMED, "- c.lift * self._spread(df)",
-     "+ c.lift * self._spread(df)", LIFTED),
+    ("timed energy: the lift's sign", TIMED, "- c.lift * self._covary(df)",
+     "+ c.lift * self._covary(df)", LIFTED),
     ("timed energy: lifted without the covariance", TIMED,
      "return self.base.factor.mul(self.base.factor.t_mul(y))", "return y", LIFTED),
     ("timed energy: the lift itself", BRIDGES, "self.alpha_d_alpha * self.beta",

@@ -152,12 +152,12 @@ class EnergyPath(DriftedPath):
 
     def answer(self, y: Tensor, t: float) -> Tensor:
         """The change of b where the score changes by ``t y``."""
-        return self.energy.interpolant.response(t)[0] * self._spread(y)
+        return self.energy.interpolant.response(t)[0] * self._covary(y)
 
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:
         rate = (c.alpha_d_alpha + c.beta * c.d_beta) / c.width  # of the Gaussian's
-        return rate * (x - self.base.mean) - c.lift * self._spread(df)
+        return rate * (x - self.base.mean) - c.lift * self._covary(df)
 
-    def _spread(self, y: Tensor) -> Tensor:
+    def _covary(self, y: Tensor) -> Tensor:
         """``C y``, as cheap as the base's factor is."""
         return self.base.factor.mul(self.base.factor.t_mul(y))
