@@ -13,25 +13,30 @@ rbms             PCD of the package of that name, its own update; it divides the
 ================ ============================================================================
 
 Every contender has two trials at different speeds, each for the whole time (short ones prefer
-speeds at which a long one diverges). The validation rows choose one of the two machines, and the
-test rows are read by it alone. Whatever trained them, the numbers (W, b, c) are scored alike:
-`noneq.log_z` from both sides, block Gibbs along the path of machines from the pixels' means; the
-larger side counts.
+speeds at which a long one diverges), with the first seed. The validation rows choose one of the
+two, and the test rows are read by its machines alone, one a seed. Whatever trained them, the
+numbers (W, b, c) are scored alike: `noneq.log_z` from both sides, block Gibbs along the path of
+machines from the pixels' means; the larger side counts.
 
     pip install -c constraints.txt -e .[rbm]
-    python -m benchmarks.rbm_mnist --data mnist10k.npz          two hours
+    python -m benchmarks.rbm_mnist --data mnist10k.npz          four hours
     python -m benchmarks.rbm_mnist --data mnist10k.npz --seconds 20   a look, no record
+
+A record grows by one score at a time, and what it has is not run again: contenders and seeds need
+not be of one day, and with all of them on record the table comes at once.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import math
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +46,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 import noneq
-from benchmarks.common import record, table
+from benchmarks.common import COMMIT, RESULTS, record, table
 from noneq.likelihood import energy_of
 from noneq.recipe import choose
 from noneq.session import Session
@@ -69,11 +74,12 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A machine's likelihood, in nats a row."""
+    """A machine's likelihood, in nats a row; the rows' own, in their order, to tenths."""
 
     contender: str
     rows: str
     options: Options
+    seed: int
     nll: float
     stderr_rows: float
     stderr_z: float
@@ -81,6 +87,8 @@ class Score:
     alarms: tuple[str, ...]
     updates: int
     seconds: float
+    commit: str
+    each: str
 
 
 def split_of(path: Path, seed: int = 0) -> Split:
@@ -152,10 +160,10 @@ def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     from rbms.training.pcd import fit_batch_pcd
 
     began, done = time.process_time(), 0
-    rng = torch.Generator().manual_seed(seed)
-    mean = x.mean(0).clamp(1e-4, 1 - 1e-4)
+    rng = torch.manual_seed(seed)  # its chains draw from torch's own generator
+    pixels = x.mean(0).clamp(1e-4, 1 - 1e-4)
     w = 1e-2 * torch.randn(x.shape[1], HIDDEN, generator=rng)
-    theirs = BBRBM(w, mean.logit(), torch.zeros(HIDDEN))
+    theirs = BBRBM(w, pixels.logit(), torch.zeros(HIDDEN))
     optimizer = torch.optim.SGD(theirs.parameters(), lr=options["learning_rate"], maximize=True)
     n, ones = options["chains"], torch.ones(options["batch"])
     chains = theirs.init_chains(n, start_v=x[torch.randint(len(x), (n,), generator=rng)])
@@ -174,13 +182,13 @@ def rbms(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
 
 Contender = Callable[[Tensor, float, int, Options], Trained]
 CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
-    "noneq, weighted": (
-        weighted,
-        [{"tau": tau, "moves": 3} for tau in (0.02, 0.1)],
-    ),
     "noneq, fading": (
         weighted,
         [{"tau": tau, "moves": 1, "memory": 0.9} for tau in (0.02, 0.05)],
+    ),
+    "noneq, weighted": (
+        weighted,
+        [{"tau": tau, "moves": 3} for tau in (0.02, 0.1)],
     ),
     "noneq, PCD": (
         persistent,
@@ -203,44 +211,105 @@ CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
 # -- judging
 
 
-def scored(name: str, options: Options, found: Trained, split: Split, rows: str) -> Score:
+def scored(
+    name: str, options: Options, seed: int, made: Trained, split: Split, rows: str
+) -> Score:
     """Likelihood of the rows of that name; the way starts at the pixels' means in training."""
-    machine, (walkers, steps) = found.machine, EFFORT[rows]
+    machine, (walkers, steps) = made.machine, EFFORT[rows]
     machine.base = noneq.BernoulliRBM.independent_start(split.train)
     rng = torch.Generator().manual_seed(5)
     z = noneq.log_z(machine, data=split.train, n=walkers, temperatures=steps, rng=rng)
-    u = energy_of(machine, getattr(split, rows))
+    nll = energy_of(machine, getattr(split, rows)) + z.value
     score = Score(
         name,
         rows,
         options,
-        float(u.mean()) + z.value,
-        float(u.std()) / math.sqrt(len(u)),
+        seed,
+        float(nll.mean()),
+        float(nll.std()) / math.sqrt(len(nll)),
         z.stderr,
         z.upper.value - z.lower.value,
         z.alarms,
-        found.updates,
-        found.seconds,
+        made.updates,
+        made.seconds,
+        COMMIT,
+        " ".join(f"{value:.1f}" for value in nll.tolist()),
     )
-    print(score, file=sys.stderr, flush=True)
+    print(replace(score, each="..."), file=sys.stderr, flush=True)
     return score
 
 
-def best_of(name: str, split: Split, seconds: float) -> tuple[Score, list[Score]]:
-    """The trial that the validation rows like best, on the test rows; and all the trials."""
+def contest(
+    name: str, split: Split, seconds: float, seeds: Sequence[int], known: Sequence[Score] = ()
+) -> Iterator[Score]:
+    """A contender's scores: of every trial on the validation rows, of the best on the test rows.
+
+    Those in ``known`` come first, and are not made again.
+    """
     train, trials = CONTENDERS[name]
-    found = [train(split.train, seconds, 1, options) for options in trials]
-    judged = [
-        scored(name, options, made, split, "validation")
-        for options, made in zip(trials, found, strict=True)
+    found, made = list(known), dict[tuple[int, int], Trained]()
+    yield from found
+
+    def missing(k: int, seed: int, rows: str) -> Iterator[Score]:
+        asked = (rows, trials[k], seed)
+        if asked in [(s.rows, s.options, s.seed) for s in found]:
+            return
+        if (k, seed) not in made:
+            made[k, seed] = train(split.train, seconds, seed, trials[k])
+        found.append(scored(name, trials[k], seed, made[k, seed], split, rows))
+        yield found[-1]
+
+    for k in range(len(trials)):
+        yield from missing(k, seeds[0], "validation")
+    best = min((s for s in found if s.rows == "validation"), key=lambda s: s.nll)
+    for seed in seeds:
+        yield from missing(trials.index(best.options), seed, "test")
+
+
+# -- the record: one file each, of all its scores
+
+
+def _file(name: str) -> str:
+    return f"rbm_mnist_{name.split()[-1].lower()}"
+
+
+def known(name: str) -> list[Score]:
+    """What the record has of a contender."""
+    path = RESULTS / f"{_file(name)}.json"
+    scores = json.loads(path.read_text())["data"] if path.exists() else []
+    return [Score(**{**score, "alarms": tuple(score["alarms"])}) for score in scores]
+
+
+def summary(scores: Sequence[Score]) -> list[str]:
+    """A contender's line of the table: its test rows, by seed."""
+    test = [s for s in scores if s.rows == "test"]
+    nll = [s.nll for s in test]
+    return [
+        test[0].contender,
+        f"{mean(nll):.2f}",
+        " ".join(f"{value:.2f}" for value in nll),
+        f"{max(s.stderr_z for s in test):.2f}",
+        " ".join(f"{s.apart:+.2f}" for s in test),
+        " ".join(str(len(s.alarms)) for s in test),
+        f"{mean(s.updates for s in test):,.0f}",
+        ", ".join(f"{k} {v:g}" for k, v in test[0].options.items()),
     ]
-    best = min(range(len(trials)), key=lambda k: judged[k].nll)
-    return scored(name, trials[best], found[best], split, "test"), judged
+
+
+def paired(one: Sequence[Score], other: Sequence[Score]) -> tuple[float, float, float]:
+    """Mean difference of test NLL; its error over seeds, and the one over rows they share."""
+    a, b = ({s.seed: s for s in scores if s.rows == "test"} for scores in (one, other))
+    seeds = sorted(set(a) & set(b))
+    rows = [[np.array(s.each.split(), dtype=float) for s in (a[seed], b[seed])] for seed in seeds]
+    gaps = np.array([x - y for x, y in rows])  # (seeds, rows)
+    spread = gaps.mean(1).std(ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else math.nan
+    return float(gaps.mean()), float(spread), float(gaps.mean(0).std(ddof=1)) / len(gaps[0]) ** 0.5
 
 
 def main(
     data: Path,
     names: tuple[str, ...] = tuple(CONTENDERS),
+    seeds: tuple[int, ...] = (1, 2, 3),
     seconds: float = SECONDS,
     threads: int = 1,
 ) -> None:
@@ -249,37 +318,31 @@ def main(
     Args:
         data: an .npz with the array images.
         names: of the contenders.
+        seeds: of the trainings; trials are chosen by the first.
         seconds: of the training of each.
         threads: of torch.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # numpy's, whose idle threads cost the processor's time, too
-    split, scores = split_of(data), []
+    split, recorded = split_of(data), seconds >= SECONDS
+    found: dict[str, list[Score]] = {}
     for name in names:
-        score, trials = best_of(name, split, seconds)
-        scores.append(score)
-        if seconds >= SECONDS:  # one file each: they need not be run on one day
-            found = {**asdict(score), "trials": [asdict(trial) for trial in trials]}
-            record(f"rbm_mnist_{name.split()[-1].lower()}", found)
-    rows = [
-        [
-            s.contender,
-            f"{-s.nll:.2f} ± {s.stderr_rows:.2f}",
-            f"{s.stderr_z:.2f}",
-            f"{s.apart:+.2f}",
-            str(len(s.alarms)),
-            f"{s.updates:,}",
-            ", ".join(f"{k} {v:g}" for k, v in s.options.items()),
-        ]
-        for s in scores
+        found[name], before = [], known(name) if recorded else []
+        for score in contest(name, split, seconds, seeds, before):
+            found[name].append(score)
+            if recorded and len(found[name]) > len(before):
+                record(_file(name), [asdict(s) for s in found[name]])
+    columns = ["", "test NLL", "by seed", "± log Z", "sides apart", "alarms", "updates", "chosen"]
+    title = f"Binarised MNIST, {HIDDEN} hidden units, {seconds:g} s of the processor each"
+    table(title, columns, [summary(scores) for scores in found.values()])
+    first, *others = names
+    gaps = [
+        [other, f"{gap:+.2f}", f"{seeds_error:.2f}", f"{rows_error:.2f}"]
+        for other in others
+        for gap, seeds_error, rows_error in [paired(found[other], found[first])]
     ]
-    columns = ["", "log-likelihood, test", "± log Z", "sides apart"]
-    columns += ["alarms", "updates", "chosen"]
-    table(
-        f"Binarised MNIST, {HIDDEN} hidden units, {seconds:g} s of the processor each",
-        columns,
-        rows,
-    )
+    if gaps:
+        table(f"NLL above that of {first}", ["", "mean", "± seeds", "± rows"], gaps)
 
 
 if __name__ == "__main__":
