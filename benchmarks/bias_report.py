@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import math
+import re
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,6 +31,7 @@ COLOURS = {
     "weighted-1, renewed": "tab:cyan",
     "weighted-1, renewed through": "tab:olive",
 }
+KINDS = {"weights": "tab:blue", "fading": "tab:cyan", "exact": "black"}  # by first words
 
 
 def found(part: str) -> Data | None:
@@ -201,8 +203,7 @@ def draw_runs(data: Data, part: str) -> None:
     for axis, name in zip(axes, names, strict=True):
         for y, cell in enumerate(cells):
             fresh = [r["fresh"] for r in groups.get((name, cell), [])]
-            colour = "tab:blue" if cell.startswith("weights") else "tab:red"
-            colour = "black" if cell == "exact gradient" else colour
+            colour = KINDS.get(re.split("[ ,]", cell)[0], "tab:red")
             axis.plot(fresh, [y] * len(fresh), "o", color=colour)
         if name != "digits":
             axis.set_xscale("log")

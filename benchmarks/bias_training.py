@@ -1,9 +1,10 @@
-r"""The factorial table: weights x trust region x start, on sets whose machines can be enumerated.
+r"""The factorial table: weights (kept, fading, none) x trust region x start, by exact likelihoods.
 
-Every run has the same machine, optimiser, batch, chains and Gibbs sweeps (an update of CD-10 costs
-ten, so it has fewer), the same falling learning rate and penalty, and four trials: of the trust
-region where there is one, of the learning rate where there is none. Trial and stopping are chosen
-by the exact likelihood of rows held out, the trial on the first seed; fresh rows are read once.
+Every run has the same machine, which can be enumerated, optimiser, batch, chains and Gibbs sweeps
+(an update of CD-10 costs ten, so it has fewer), the same falling learning rate and penalty, and
+four trials: of the trust region where there is one, of the learning rate where there is none.
+Trial and stopping are chosen by the exact likelihood of rows held out, the trial on the first
+seed; fresh rows are read once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = ["CELLS", "HIDDEN", "Cell", "Result", "best", "run", "table_of"]
 Name = Literal["fifty", "far", "bars", "digits"]
 HIDDEN: dict[Name, int] = {"fifty": 12, "far": 8, "bars": 12, "digits": 20}
 SWEEPS, MOVES, WALKERS, BATCH, PENALTY, CHECKS = 1_200, 2, 256, 256, 1e-3, 8
+MEMORY = 0.9  # of weights that fade
 RATES, TAUS = (3e-3, 1e-2, 3e-2, 1e-1), (0.02, 0.1, 0.5, 2.0)
 
 
@@ -84,13 +86,11 @@ class Cell:
 
 def _factorial() -> Iterator[Cell]:
     starts: tuple[Literal["base", "data"], ...] = ("base", "data")
-    for weighted, trust, start in itertools.product((True, False), (True, False), starts):
-        words = (
-            "weights" if weighted else "no weights",
-            "trust region" if trust else "plain steps",
-            f"from the {start}",
-        )
-        yield Cell(", ".join(words), weighted, trust, start)
+    kinds = {"weights": (True, 1.0), "fading weights": (True, MEMORY), "no weights": (False, 1.0)}
+    for kind, trust, start in itertools.product(kinds, (True, False), starts):
+        words = (kind, "trust region" if trust else "plain steps", f"from the {start}")
+        weighted, memory = kinds[kind]
+        yield Cell(", ".join(words), weighted, trust, start, memory=memory)
 
 
 CELLS = (

@@ -2,7 +2,8 @@
 
 gradient    every sampler along the same recorded courses (benchmarks/bias_walks.py), PCD's drift
             predicted by theory (benchmarks/bias_law.py)
-training    the factorial table: weights x trust region x start (benchmarks/bias_training.py)
+training    the factorial table: weights (kept, fading, none) x trust region x start
+            (benchmarks/bias_training.py)
 remedy      renewals and exchanges where modes do not mix (benchmarks/bias_remedy.py)
 
 Each part is recorded in benchmarks/results/rbm_bias_PART.json; what was found is in

@@ -191,13 +191,14 @@ def test_a_course_is_the_same_every_time_and_learns():
 
 
 def test_the_table_is_factorial_and_every_run_has_the_same_sweeps():
-    eight = [(c.weighted, c.trust, c.start) for c in CELLS[:8]]
-    assert sorted(set(eight)) == sorted(eight)
-    assert len(eight) == 8
+    twelve = [(c.weighted, c.memory, c.trust, c.start) for c in CELLS[:12]]
+    assert sorted(set(twelve)) == sorted(twelve)
+    assert len({kind[:2] for kind in twelve}) == 3
     for cell in (*CELLS, *REMEDIES):
         settings = cell.settings(cell.trials[0])
         assert settings.moves * cell.updates == bias_training.SWEEPS
         assert (settings.weighted, settings.start) == (cell.weighted, cell.start)
+        assert settings.memory == cell.memory
         assert (settings.tau is not None) == cell.trust
         assert len(cell.trials) == 4
 
