@@ -102,31 +102,37 @@ def split_of(path: Path, seed: int = 0) -> Split:
 # -- contenders: (rows, seconds, seed, options) -> Trained
 
 
-def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
-    """noneq's recipe for a machine, on one thread as it says, whatever the options change."""
-    how = {"model": "rbm", "hidden": HIDDEN, "held_out": 128, "decay": 0.01, "seconds": seconds}
+def session(x: Tensor, seed: int, **options: Any) -> Session:
+    """noneq's recipe for a machine, whatever the options change, by the processor's time."""
+    how = {"model": "rbm", "hidden": HIDDEN, "held_out": 128, "decay": 0.01}
     recipe = choose(x.shape[1:], len(x), "table", discrete=True, **{**how, **options})
+    made = Session(recipe, x, seed)
+    made.clock = time.process_time
+    return made
+
+
+def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
+    """noneq's recipe, as `noneq.Run` goes through it."""
+    run = session(x, seed, seconds=seconds, **options)
     threads = torch.get_num_threads()
-    torch.set_num_threads(recipe.threads)
-    session = Session(recipe, x, seed)
-    session.clock = time.process_time
-    good, again = copy.deepcopy(session.state_dict()), 0
-    while session.progress < 1:
+    torch.set_num_threads(run.recipe.threads)
+    good, again = copy.deepcopy(run.state_dict()), 0
+    while run.progress < 1:
         try:
-            for record in session:
-                if record.iteration % 200 == 0 and session.watch.healthy:
-                    good = copy.deepcopy(session.state_dict())
+            for event in run:
+                if event.iteration % 200 == 0 and run.watch.healthy:
+                    good = copy.deepcopy(run.state_dict())
         except FloatingPointError as error:  # as `noneq.Run` does it: back, at half the speed
             print(f"rolled back: {error}", file=sys.stderr, flush=True)
-            spent, caution, again = session.seconds, session.caution / 2, again + 1
+            spent, caution, again = run.seconds, run.caution / 2, again + 1
             if again > 3:
                 raise
-            session.load_state_dict(good)
-            session.seconds, session.caution = spent, caution
+            run.load_state_dict(good)
+            run.seconds, run.caution = spent, caution
     torch.set_num_threads(threads)
-    machine = session.average
+    machine = run.average
     assert isinstance(machine, noneq.BernoulliRBM)
-    return Trained(machine, session.iteration, session.seconds)
+    return Trained(machine, run.iteration, run.seconds)
 
 
 def persistent(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
@@ -273,9 +279,9 @@ def _file(name: str) -> str:
     return f"rbm_mnist_{name.split()[-1].lower()}"
 
 
-def known(name: str) -> list[Score]:
-    """What the record has of a contender."""
-    path = RESULTS / f"{_file(name)}.json"
+def known(file: str) -> list[Score]:
+    """The scores of a record, none if there is no such file."""
+    path = RESULTS / f"{file}.json"
     scores = json.loads(path.read_text())["data"] if path.exists() else []
     return [Score(**{**score, "alarms": tuple(score["alarms"])}) for score in scores]
 
@@ -327,7 +333,7 @@ def main(
     split, recorded = split_of(data), seconds >= SECONDS
     found: dict[str, list[Score]] = {}
     for name in names:
-        found[name], before = [], known(name) if recorded else []
+        found[name], before = [], known(_file(name)) if recorded else []
         for score in contest(name, split, seconds, seeds, before):
             found[name].append(score)
             if recorded and len(found[name]) > len(before):
