@@ -226,6 +226,13 @@ def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: flo
         raise ValueError(
             f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"
         )
+    if data is not None:
+        shape = base.sample(1, torch.Generator(_device(base, data)).manual_seed(0)).shape[1:]
+        if shape != data.shape[1:]:
+            raise ValueError(
+                f"the base has rows of shape {tuple(shape)}, the data {tuple(data.shape[1:])}: "
+                "take a base made for them"
+            )
     return base
 
 

@@ -635,6 +635,14 @@ def test_neither_a_base_nor_data():
         noneq.log_z(lambda x: x.square().sum(1))
 
 
+def test_a_base_of_other_rows_than_the_data():
+    data = torch.randint(2, (20, 6), generator=seeded(0)).float()
+    machine = noneq.BernoulliRBM.from_data(data, 2)
+    machine.base = noneq.BernoulliRBM.independent_start(data[:, :5])
+    with pytest.raises(ValueError, match=r"rows of shape \(5,\), the data \(6,\): take a base"):
+        noneq.log_z(machine, data=data, n=16, temperatures=4)
+
+
 def test_a_base_that_is_not_solvable():
     energy, _, data, _ = narrow(2, 1.0)
     for temperatures in (20, Schedule.uniform(20, MALA(0.5))):
