@@ -5,7 +5,7 @@ The moving average's machine is judged by the validation rows after 500, 1,000 a
 
     python -m benchmarks.rbm_memory --data mnist10k.npz     half an hour a seed
 
-A record grows by one score at a time, and what it has is not run again.
+A record grows by one score at a time, and a course that it has is not run again.
 """
 
 from __future__ import annotations
@@ -69,11 +69,13 @@ def main(
     scores = known(FILE) if recorded else []
     for name in names:
         for seed in seeds:
-            if (name, seed) in [(s.contender, s.seed) for s in scores]:
+            if (name, seed, updates[-1]) in [(s.contender, s.seed, s.updates) for s in scores]:
                 continue
-            scores += course(name, split, seed, updates)
-            if recorded:
-                record(FILE, [asdict(s) for s in scores])
+            scores = [s for s in scores if (s.contender, s.seed) != (name, seed)]  # cut short
+            for score in course(name, split, seed, updates):
+                scores.append(score)
+                if recorded:
+                    record(FILE, [asdict(s) for s in scores])
     rows = []
     for name in names:
         own = [[s for s in scores if (s.contender, s.updates) == (name, n)] for n in updates]
