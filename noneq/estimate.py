@@ -24,7 +24,7 @@ class Estimate:
         alarms: why the bracket may be wrong, each with what to do; empty if nothing rang.
         ess: effective sample size of the forward walkers, a fraction.
         survivors: effective number of forward founders that still have descendants.
-        schedule: the temperatures used, e.g. to use again.
+        schedule: the temperatures used, e.g. to use again; None where log Z is exact, without any.
         walkers: the forward walkers, a weighted sample of the model.
         mark: fingerprint of the parameters it belongs to; None for a plain function.
         mass_away: share of the model's mass where there are no data (`noneq.support`), with its
@@ -36,7 +36,7 @@ class Estimate:
     alarms: tuple[str, ...]
     ess: float
     survivors: float
-    schedule: Schedule
+    schedule: Schedule | None
     walkers: Walkers
     mark: Tensor | None = None
     mass_away: Share | None = None
@@ -67,7 +67,9 @@ class Estimate:
             f"log Z between {low.value:.2f} ± {low.stderr:.2f} and "
             f"{high.value:.2f} ± {high.stderr:.2f}"
         )
-        if self.bracketed:
+        if self.schedule is None:
+            text = f"log Z {self.value:.2f}, exact"
+        elif self.bracketed:
             apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
             text = f"{text}: bracketed within {apart:.2f} nat"
         else:

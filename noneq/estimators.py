@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from numbers import Integral
 from typing import Any, Literal, Self, TypeAlias
@@ -27,8 +28,9 @@ from torch.optim.swa_utils import AveragedModel
 from noneq.averaging import moving_average
 from noneq.devices import usable
 from noneq.energies import PART
+from noneq.estimate import Estimate
 from noneq.kernels import BlockGibbs
-from noneq.likelihood import energy_of, log_z
+from noneq.likelihood import energy_of, exact_log_z, log_z
 from noneq.models import groups
 from noneq.paths import path_to
 from noneq.rbm import BernoulliRBM, GaussianRBM
@@ -44,7 +46,8 @@ Machine: TypeAlias = BernoulliRBM | GaussianRBM
 
 _FOUND = ("rbm_", "log_z_", "log_z_stderr_", "alarms_")
 DRAWS = 20  # of the bits of a row of probabilities that is scored
-KEPT = 1024  # training rows, where the way back of log Z starts
+KEPT = 1024  # training rows, where the way back of log Z starts; and samples to judge by
+APART = 5.0  # standard errors between a column's mean under the model and among its walkers
 
 
 @dataclass
@@ -56,16 +59,6 @@ class _Training:
     optimizer: torch.optim.Optimizer
     rng: torch.Generator
     state: Trained | None = None
-
-
-@dataclass(frozen=True)
-class _Z:
-    """log Z with its error, what to doubt, and the temperatures that led there."""
-
-    value: float
-    stderr: float
-    alarms: tuple[str, ...]
-    schedule: Any = None
 
 
 class RBM(
@@ -92,8 +85,8 @@ class RBM(
             region sets the length of the steps, unless ``tau`` is None.
         weight_decay: L2 penalty of the weights, ``weight_decay |W|^2 / 2``.
         tau: trust region, see `noneq.Settings`.
-        n_walkers: that feed the gradient; default: four for each row of a batch, so that they
-            add little noise to that of the rows.
+        n_walkers: that feed the gradient; default: eight for each row of a batch, so that they
+            add little noise to that of the rows, and keep the masses of modes that do not mix.
         n_moves: Gibbs sweeps of each walker a batch.
         weighted: False for persistent contrastive divergence, in plain steps from the data.
         memory: of the weights, see `noneq.Settings`; 1: exact.
@@ -111,7 +104,9 @@ class RBM(
         n_features_in_: columns.
         log_z_, log_z_stderr_: log Z of ``rbm_`` and its standard error, which all scores have in
             common, 0 where log Z is exact; known from the first score or sample on.
-        alarms_: why log Z may be wrong; empty if nothing rang. Known from then on, too.
+        alarms_: why log Z or the machine may be wrong: sides that disagree, rows that independent
+            units know better, walkers that do not have the model's means; empty if nothing rang.
+            Known from then on, too.
     """
 
     def __init__(
@@ -216,7 +211,7 @@ class RBM(
         """One pass for each speed, a multiple of the learning rate."""
         for name in _FOUND:
             self.__dict__.pop(name, None)
-        self._z: _Z | None = None
+        self._z: Estimate | None = None
         run, batch = self._training, min(self.batch_size, len(rows))
         uncertain = self.visible_ == "bernoulli" and not _are_bits(rows)
         data = draw_bits(torch.logit(rows), run.rng) if uncertain else rows
@@ -239,7 +234,7 @@ class RBM(
         return self._settle()
 
     def _settings(self, batch: int) -> Settings:
-        n = self.n_walkers or 4 * batch
+        n = self.n_walkers or 8 * batch
         if not self.weighted:
             return Settings.pcd(walkers=n, moves=self.n_moves, batch=batch)
         return Settings(
@@ -302,7 +297,7 @@ class RBM(
         z, model, rng = self._log_z(), self.rbm_, self._stream
         if n_samples < 1:
             raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
-        if z.schedule is None:
+        if z.schedule is None:  # exact
             x = model.sample(n_samples, rng)
         else:  # an ordinary sample comes from four times as many weighted ones
             many = 8 * -(-max(16, 4 * n_samples) // 8)
@@ -311,30 +306,58 @@ class RBM(
         found: Floats = x.double().cpu().numpy() * self.scale_ + self.mean_
         return found
 
-    def _log_z(self) -> _Z:
+    def _log_z(self) -> Estimate:
         check_is_fitted(self, "rbm_")
         if self._z is None:
-            self._z = self._exact() or self._annealed()
+            found = self._estimate()
+            self._z = replace(found, alarms=(*found.alarms, *self._doubts(found)))
             # not properties: to show an estimator reads all of them
             self.log_z_, self.log_z_stderr_ = self._z.value, self._z.stderr
             self.alarms_ = self._z.alarms
         return self._z
 
-    def _exact(self) -> _Z | None:
-        try:
-            return _Z(self.rbm_.log_z(), 0.0, ())
-        except ValueError:  # too many states
-            return None
-
-    def _annealed(self) -> _Z:
+    def _estimate(self) -> Estimate:
+        """Exact, or by annealing where there are too many states."""
         model, rng = self.rbm_, torch.Generator(self._kept.device).manual_seed(0)
-        schedule = pilot(path_to(model, model.base), BlockGibbs(), rng)
-        schedule = schedule.resized(self.n_temperatures or max(50, 4 * len(schedule)))
+        try:
+            return exact_log_z(model, n=KEPT, rng=rng)
+        except ValueError:
+            schedule = pilot(path_to(model, model.base), BlockGibbs(), rng)
+            schedule = schedule.resized(self.n_temperatures or max(50, 4 * len(schedule)))
+            kept = self._bits(rng)
+            return log_z(model, model.base, kept, temperatures=schedule, rng=rng)
+
+    def _doubts(self, z: Estimate) -> Iterator[str]:
+        """What the rows and the walkers that it has learned from say against the machine."""
+        model, state, rng = self.rbm_, self._training.state, torch.Generator(self._kept.device)
+        assert state is not None  # fitted
+        kept, walkers = self._bits(rng.manual_seed(1)), state.walkers
+        alone = energy_of(model.base, kept) + model.base.log_z()
+        worse = float((energy_of(model, kept) - alone).mean()) + z.value
+        if not worse < 0.1 + 4 * z.stderr:
+            yield (
+                f"the rows it has learned from are {worse:.4g} nats less likely than under "
+                "independent units: training has diverged; take a smaller learning_rate or tau"
+            )
+        x = z.walkers.equal(KEPT, rng)
+        means = torch.stack([x.mean(0), walkers.p.to(x) @ walkers.x])
+        errors = ((1 / walkers.survivors + 1 / len(x)) * x.var(0)).sqrt()
+        away = (means[1] - means[0]).abs() / errors.clamp(min=1 / len(x))
+        if float(away.max()) > APART:
+            k = int(away.argmax())
+            ours, theirs = means[:, k].cpu().numpy() * self.scale_[k] + self.mean_[k]
+            exact = self.weighted and self.memory == 1
+            calmer = "more walkers (n_walkers)" if exact else "exact weights (memory=1)"
+            yield (
+                f"column {k} has the mean {ours:.2g} under the model, but {theirs:.2g} among the "
+                "walkers it has learned from: they do not mix, and have told it other masses of "
+                f"its modes than it has; take {calmer} or fewer passes (n_iter)"
+            )
+
+    def _bits(self, rng: torch.Generator) -> Tensor:
+        """The rows kept; bits drawn of them where they are probabilities."""
         kept = self._kept
-        if self.visible_ == "bernoulli":
-            kept = draw_bits(torch.logit(kept), rng)
-        z = log_z(model, model.base, kept, temperatures=schedule, rng=rng)
-        return _Z(z.value, z.stderr, z.alarms, z.schedule)
+        return draw_bits(torch.logit(kept), rng) if self.visible_ == "bernoulli" else kept
 
     # -- arrays and tensors
 

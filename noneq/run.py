@@ -259,6 +259,8 @@ class Run:
             return (
                 "a smaller learning rate (--lr), more noise (--noise) or larger batches (--batch)"
             )
+        if not self.recipe.tau:  # plain steps, of the learning rate's length
+            return "a trust region (--tau 0.1) or a smaller learning rate (--lr)"
         if self.recipe.model == "network":
             return "more moves (--moves), more noise (--noise) or a smaller network (--width)"
         return "more moves (--moves), more walkers (--walkers) or fewer hidden units (--hidden)"

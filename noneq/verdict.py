@@ -19,7 +19,7 @@ from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.kernels import with_momentum
-from noneq.likelihood import log_z, mean_energy
+from noneq.likelihood import exact_log_z, log_z, mean_energy
 from noneq.metrics import finite
 from noneq.models import ladder
 from noneq.rbm import RBM
@@ -45,6 +45,9 @@ class Mean:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ± {self.stderr:.2f}"
+
+
+LOST = "Training went wrong: take a smaller learning rate (--lr) or trust region (--tau)."
 
 
 @dataclass(frozen=True)
@@ -117,21 +120,31 @@ class Verdict:
             first = (
                 f"The model fits the test rows {better} than its {self.origin} by "
                 f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
+                + (f" {LOST}" if gain.value < 0 else "")
             )
         else:
             first = (
                 f"The model cannot be told from its {self.origin}: the gain is {gain} nats a row. "
                 "Train longer, or there is no more to learn."
             )
-        return [
-            first,
-            f"Its likelihood is bracketed: log Z is known within {self.within:.2f} nat from both "
-            "sides, and no alarm rang.",
-        ]
+        known = (
+            "exact: log Z is a sum over all states."
+            if self.within == 0
+            else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
+            "alarm rang."
+        )
+        return [first, f"Its likelihood is {known}"]
 
     def _doubtful(self) -> list[str]:
         first = "Its likelihood is NOT bracketed; the NLLs of the model are not to be quoted:"
-        return [first, *(f"  alarm: {alarm}" for alarm in self.alarms)]
+        said = [first, *(f"  alarm: {alarm}" for alarm in self.alarms)]
+        # by the side of log Z that is kinder to it
+        gain = self.gain.value + self.log_z - min(self.lower.value, self.upper.value)
+        if gain < -3 * math.hypot(self.gain.stderr, self.lower.stderr, self.upper.stderr):
+            said.append(
+                f"By either side it is {-gain:.4g} nats a row WORSE than its {self.origin}. {LOST}"
+            )
+        return said
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -167,7 +180,7 @@ def judge(
     energy, move = run.model()
     kernel = with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(how["seed"])
-    z = log_z(
+    z = _exact(energy, data.train, how["n"], rng) or log_z(
         energy,
         data=data.train,
         n=how["n"],
@@ -191,6 +204,16 @@ def judge(
     )
     checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
     return verdict
+
+
+def _exact(energy: Energy, x: Tensor, n: int, rng: torch.Generator) -> Estimate | None:
+    """Of a machine with few enough states to sum over."""
+    if not isinstance(energy, RBM):
+        return None
+    try:
+        return exact_log_z(energy, x, n=n, rng=rng)
+    except ValueError:
+        return None
 
 
 def _verdict(

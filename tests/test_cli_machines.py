@@ -48,7 +48,8 @@ def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     assert isinstance(kernel, noneq.BlockGibbs)
     found = json.loads((run / "likelihood.json").read_text())
     for side in ("lower", "upper"):
-        assert abs(found[side]["value"] - energy.log_z()) < 4 * found[side]["stderr"] + 0.02
+        assert found[side] == {"value": pytest.approx(energy.log_z(), abs=1e-5), "stderr": 0}
+    assert f"log Z {energy.log_z():.2f}, exact" in capsys.readouterr().out
     for source in ("ais", "chains"):
         out = tmp_path / f"{source}.npy"
         assert main(["sample", str(run), "-n", "20", "--out", str(out), "--source", source]) == 0
@@ -64,6 +65,21 @@ def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     assert main(["logz", str(run), "--temperatures", "30"]) == 0
     assert main(["report", str(run)]) == 0
     assert (run / "report.png").stat().st_size > 10_000
+
+
+def test_a_machine_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, capsys):
+    def too_many(*args, **kwargs):
+        raise ValueError("2^700 states are too many to sum over")
+
+    run = tmp_path / "r"
+    args = ["train", bits, "--model", "rbm", "--hidden", 4, "--out", run, *MACHINE]
+    monkeypatch.setattr("noneq.verdict.exact_log_z", too_many)
+    assert main([*map(str, args), "--iterations", "12"]) == 0
+    assert "log Z between" in capsys.readouterr().out
+    found, exact = json.loads((run / "likelihood.json").read_text()), Run(run).model()[0].log_z()
+    for side in ("lower", "upper"):
+        assert found[side]["stderr"] > 0
+        assert abs(found[side]["value"] - exact) < 4 * found[side]["stderr"] + 0.02
 
 
 def test_a_machine_of_numbers_takes_a_table(data, tmp_path):

@@ -1,6 +1,7 @@
 """The scikit-learn estimators: their checks, and likelihoods against sums over all states."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noneq import estimators
 from noneq.estimators import RBM
+from noneq.likelihood import exact_log_z
+from noneq.spaces import draw_bits
+from noneq.walkers import LogZ
 
 STATES = np.array([[k >> i & 1 for i in range(6)] for k in range(64)], dtype=np.float64)
 CLUSTERS = np.array([[0.9, 0.9, 0.8, 0.2, 0.1, 0.1], [0.1, 0.2, 0.1, 0.9, 0.3, 0.9]])
@@ -32,6 +36,21 @@ def truth(v):
 
 def quick(**changes):
     return RBM(**{"n_components": 3, "n_iter": 5, "random_state": 0, **changes})
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def too_many(*args, **kwargs):
+    raise ValueError("too many states")
+
+
+def far_clusters(n, seed):
+    """A row of ones (four of five) or of zeros, 3 % flipped."""
+    rng = np.random.default_rng(seed)
+    one = rng.random((n, 1)) < 0.8
+    return np.abs(one * np.ones((1, 16)) - (rng.random((n, 16)) < 0.03))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +103,7 @@ def test_annealing_agrees_with_enumeration(of_bits, monkeypatch):
     # one model, two ways; standard errors of log Z here are 0.01 and less
     other = pickle.loads(pickle.dumps(of_bits))
     other._z = None
-    monkeypatch.setattr(RBM, "_exact", lambda self: None)
+    monkeypatch.setattr(estimators, "exact_log_z", too_many)
     found = other.score_samples(STATES)
     of_bits.score(STATES)
     assert 0 < other.log_z_stderr_ < 0.05
@@ -94,6 +113,71 @@ def test_annealing_agrees_with_enumeration(of_bits, monkeypatch):
     p = np.exp(of_bits.score_samples(STATES))
     stderr = np.sqrt(p @ STATES * (1 - p @ STATES) / 2000)
     assert (np.abs(drawn.mean(0) - p @ STATES) < 5 * stderr).all()  # lines of descent
+
+
+def test_walkers_that_have_other_masses_than_the_model_ring():
+    # exact weights keep the masses of clusters that do not mix, PCD and fading weights do not
+    x, how = far_clusters(600, 0), {"n_components": 4, "n_iter": 40, "batch_size": 64}
+    for seed in (0, 1, 2):
+        exact = RBM(**how, random_state=seed).fit(x)
+        assert abs((exact.sample(2000).mean(1) > 0.5).mean() - 0.8) < 0.15
+        assert exact.alarms_ == ()
+    for changes, advice in (({"weighted": False}, "memory=1"), ({"memory": 0.5}, "memory=1")):
+        lost = RBM(**how, **changes, random_state=0).fit(x)
+        share = (lost.sample(2000).mean(1) > 0.5).mean()
+        assert abs(share - 0.8) > 0.1
+        (alarm,) = [a for a in lost.alarms_ if "among the walkers" in a]
+        column, mean = alarm.split()[1], float(alarm.split()[5])
+        assert abs(lost.sample(4000)[:, int(column)].mean() - mean) < 0.08
+        assert advice in alarm
+
+
+def test_a_machine_that_is_worse_than_independent_units_rings():
+    lost = quick(learning_rate=1e6, tau=None).fit(two_clusters(300, 0))
+    assert lost.score(two_clusters(300, 0)) < -1000
+    assert any("less likely than under independent units" in alarm for alarm in lost.alarms_)
+
+
+def test_the_larger_side_of_log_z_counts_and_its_alarms_are_told(of_bits, monkeypatch):
+    def bracketed(*args, **kwargs):
+        low, high = LogZ(1.0, 0.1), LogZ(2.0, 0.2)
+        return replace(exact_log_z(*args[:1], rng=seeded(0)), lower=low, upper=high, alarms=("x",))
+
+    other = pickle.loads(pickle.dumps(of_bits))
+    other._z = None
+    monkeypatch.setattr(estimators, "exact_log_z", too_many)
+    monkeypatch.setattr(estimators, "log_z", bracketed)
+    other.score(STATES)
+    assert (other.log_z_, other.log_z_stderr_) == (2.0, 0.2)
+    assert "x" in other.alarms_
+
+
+def test_what_is_asked_for_reaches_training():
+    asked = quick(n_walkers=24, n_moves=3, tau=0.02, memory=0.7, weight_decay=0.5, n_iter=4)
+    found = asked.fit(two_clusters(300, 0))
+    settings, training = found._settings(64), found._training
+    assert (settings.walkers, settings.moves, settings.tau) == (24, 3, 0.02)
+    assert settings.memory == 0.7
+    assert len(training.state.walkers) == 24
+    first, rest = training.optimizer.param_groups
+    assert (first["weight_decay"], rest["weight_decay"]) == (0.5, 0)
+    assert first["lr"] == pytest.approx(0.5 * 0.03)  # of the last of four passes
+    live, average = training.model, training.average.module
+    assert torch.equal(found.rbm_.w, average.w)
+    assert not torch.equal(found.rbm_.w, live.w)
+
+
+def test_bits_of_probabilities_are_drawn_afresh_in_every_pass(monkeypatch):
+    drawn = []
+
+    def counted(logits, rng):
+        drawn.append(draw_bits(logits, rng))
+        return drawn[-1].clone()
+
+    monkeypatch.setattr(estimators, "draw_bits", counted)
+    quick(n_iter=4).fit(np.full((40, 6), 0.5))
+    passes = [x for x in drawn if x.shape == (40, 6)][-4:]
+    assert len({x.numpy().tobytes() for x in passes}) == 4
 
 
 def test_samples_and_sweeps_have_the_law_of_the_scores(of_bits):
@@ -148,6 +232,7 @@ def test_partial_fit_goes_on_where_it_stopped(shift):
         for part in np.split(x, 3):
             model.partial_fit(part)
         scores.append(model.score(x))
+        assert model.log_z_ == pytest.approx(model.rbm_.log_z(), abs=1e-6)
     assert scores[0] < scores[-1]
     model.partial_fit(x[:1])  # one row, all of its columns constant
     assert not hasattr(model, "log_z_")

@@ -29,6 +29,7 @@ from noneq import (
 )
 from noneq.interpolants import TimedEnergy
 from noneq.likelihood import energy_of as energies
+from noneq.likelihood import exact_log_z
 
 
 def seeded(seed):
@@ -633,6 +634,26 @@ def test_the_number_of_walkers_is_a_multiple_of_16(n):
 def test_neither_a_base_nor_data():
     with pytest.raises(ValueError, match="needs a base with known log Z, or data"):
         noneq.log_z(lambda x: x.square().sum(1))
+
+
+def test_an_energy_that_knows_its_log_z_needs_no_bracket():
+    data = torch.randint(2, (20, 6), generator=seeded(0)).float()
+    machine = noneq.BernoulliRBM.from_data(data, 2, scale=0.5)
+    z = exact_log_z(machine, data, n=64, rng=seeded(1))
+    states = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float()
+    exact = float((-machine(states)).detach().logsumexp(0))
+    assert z.lower == z.upper == (pytest.approx(exact, abs=1e-5), 0.0)
+    assert str(z).startswith(f"log Z {exact:.2f}, exact")
+    assert z.bracketed
+    assert z.schedule is None
+    assert z.walkers.log_z.value == pytest.approx(exact, abs=1e-5)
+    assert noneq.nll(machine, data, z).value == pytest.approx(
+        float(machine(data).detach().mean()) + exact, abs=1e-4
+    )
+    with pytest.raises(ValueError, match="too many"):
+        exact_log_z(
+            noneq.BernoulliRBM(torch.zeros(30, 21), *map(torch.zeros, (30, 21))), rng=seeded(0)
+        )
 
 
 def test_a_base_of_other_rows_than_the_data():

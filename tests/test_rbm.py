@@ -81,6 +81,22 @@ def test_the_free_energy_is_the_sum_over_hidden_units(name):
     torch.testing.assert_close(model(v), a.flatten(1).sum(1) - pre.exp().log1p().sum(1))
 
 
+@every_machine
+def test_every_parameter_is_learned_by_the_derivative_of_the_energy(name):
+    make, states = MACHINES[name]
+    model, v = make(), states()[:3]
+    names, values = zip(*model.named_parameters(), strict=True)
+    assert set(names) == {"w", "b", "c"} | ({"log_var"} if name == "numbers" else set())
+
+    def energies(*numbers):
+        return torch.func.functional_call(model, dict(zip(names, numbers, strict=True)), v)
+
+    values = tuple(value.detach().clone().requires_grad_() for value in values)
+    assert torch.autograd.gradcheck(energies, values)
+    for value, slope in zip(values, torch.autograd.grad(energies(*values).sum(), values)):
+        assert float(slope.abs().max()) > 1e-3, value.shape
+
+
 @finite_machine
 def test_log_z_is_the_sum_over_all_states(name):
     make, states = MACHINES[name]

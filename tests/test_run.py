@@ -140,6 +140,17 @@ def test_it_gives_up_after_three_rollbacks_and_keeps_the_last_good_state(tmp_pat
     assert [row["caution"] for row in rollbacks] == cautions
 
 
+@pytest.mark.parametrize(
+    ("changes", "advice"),
+    [({}, "Try more moves"), ({"tau": 0.0}, r"Try a trust region \(--tau 0.1\) or a smaller")],
+)
+def test_what_it_gives_up_with_names_the_cause(tmp_path, monkeypatch, changes, advice):
+    run, _, session = known.begun(tmp_path, **changes)
+    diverging(monkeypatch, session, at=2, times=9)
+    with pytest.raises(DivergedError, match=advice):
+        list(run.train(session, every=0.0))
+
+
 def test_caution_outlasts_an_interruption(tmp_path, monkeypatch):
     # three rollbacks in all, not three a start
     run, data, session = known.begun(tmp_path)

@@ -73,6 +73,23 @@ def test_what_is_not_bracketed_and_why():
     assert not any("no alarm rang" in one for one in said)
 
 
+def test_a_model_that_is_worse_than_its_base_went_wrong():
+    lost = "Training went wrong: take a smaller learning rate (--lr) or trust region (--tau)."
+    assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
+    assert lost not in " ".join(words())
+    # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
+    doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "upper": Mean(5.5, 0.04)}
+    said = words(gain=Mean(-9.0, 0.2), **doubtful)
+    assert said[2] == f"By either side it is 5.9 nats a row WORSE than its Gaussian base. {lost}"
+    assert lost not in " ".join(words(gain=Mean(-3.2, 0.2), **doubtful))
+
+
+def test_what_is_exact():
+    side = Mean(2.5, 0.0)
+    said = words(lower=side, upper=side, stderr=0.0)
+    assert said[1] == "Its likelihood is exact: log Z is a sum over all states."
+
+
 def test_the_gap_of_overfitting():
     def gap(validation, stderr=0.1, gain=3.0):
         nll = {**SAID.nll, "validation": Mean(validation, stderr)}
