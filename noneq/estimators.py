@@ -339,9 +339,11 @@ class RBM(
                 f"the rows it has learned from are {worse:.4g} nats less likely than under "
                 "independent units: training has diverged; take a smaller learning_rate or tau"
             )
-        x = z.walkers.equal(KEPT, rng)
-        means = torch.stack([x.mean(0), walkers.p.to(x) @ walkers.x])
-        errors = ((1 / walkers.survivors + 1 / len(x)) * x.var(0)).sqrt()
+        x, p = z.walkers.equal(KEPT, rng), walkers.p.to(walkers.x)
+        means = torch.stack([x.mean(0), p @ walkers.x])
+        # a bit that is rare may be on in nobody's sample: the larger variance
+        spread = torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())
+        errors = ((1 / walkers.survivors + 1 / len(x)) * spread).sqrt()
         away = (means[1] - means[0]).abs() / errors.clamp(min=1 / len(x))
         if float(away.max()) > APART:
             k = int(away.argmax())
