@@ -25,7 +25,7 @@ from noneq.spaces import CACHED, draw_bits
 __all__ = ["MOST", "Machine", "log_sum"]
 
 MOST = 20  # units, of two states each, that can be summed over
-AT_ONCE = 2**14  # states
+AT_ONCE = 2**18  # units of states
 LARGE = 80.0  # log(1 + exp(x)) = x from here on, and exp(x) still is a float32
 
 
@@ -103,11 +103,11 @@ class Machine(NamedTuple):
         count = units if hidden else self.layer.log_states / math.log(2)
         if count > MOST + 1e-9:
             raise ValueError(
-                f"the smaller layer has {count:.4g} units: 2^{count:.4g} states are too many to "
-                f"sum over ({MOST} units can be); take noneq.log_z, which anneals"
+                f"the smaller layer has 2^{count:.4g} states, too many to sum over (2^{MOST} can "
+                "be); take noneq.log_z, which anneals"
             )
         states = torch.arange(round(2**count), device=self.w.device)
-        numbers = torch.split(states, AT_ONCE)
+        numbers = torch.split(states, max(1, AT_ONCE // max(self.w.shape)))
         if hidden:
             h = (bits(k, units).to(exact.c) for k in numbers)
             sums = [p @ exact.c + exact.layer.log_sum(exact.push(p)) for p in h]
