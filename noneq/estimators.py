@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal, Self, TypeAlias
 from zlib import crc32
 
@@ -167,11 +167,13 @@ class RBM(
             name: least for name, least in optional.items() if getattr(self, name) is not None
         }
         for name, least in (numbers | given).items():
+            _check_whole(name, getattr(self, name), least)
+        for name in ("learning_rate", "weight_decay", "memory", "tau"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or int(value) < least:
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+            if name == "tau" and value is None:
+                continue
+            if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+                raise ValueError(f"{name} must be a number, 0 or more, got {value!r}")
 
     def _begin(self, x: Floats) -> Tensor:
         """Choose the visible units, make the model; the rows as it has them."""
@@ -294,9 +296,8 @@ class RBM(
 
     def sample(self, n_samples: int = 1) -> Floats:
         """Draw rows (n_samples, d): exactly where log Z is exact, else by annealing."""
+        _check_whole("n_samples", n_samples, 1)
         z, model, rng = self._log_z(), self.rbm_, self._stream
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be 1 or more, got {n_samples}")
         if z.schedule is None:  # exact
             x = model.sample(n_samples, rng)
         else:  # an ordinary sample comes from four times as many weighted ones
@@ -407,6 +408,11 @@ class RBM(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if type(value) is bool or not isinstance(value, Integral) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
 def _are_bits(x: Floats | Tensor) -> bool:

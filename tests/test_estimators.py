@@ -274,7 +274,12 @@ def test_what_it_cannot_have_is_one_clear_error():
         (quick(n_iter="9"), x, "n_iter must be a whole number >= 1, got '9'"),
         (quick(n_walkers=0), x, "n_walkers must be a whole number >= 2, got 0"),
         (quick(n_temperatures=0), x, "n_temperatures must be a whole number >= 1, got 0"),
-        (quick(weight_decay=-0.1), x, "weight_decay must be 0 or more, got -0.1"),
+        (quick(n_components=True), x, "n_components must be a whole number >= 1, got True"),
+        (quick(weight_decay=-0.1), x, "weight_decay must be a number, 0 or more, got -0.1"),
+        (quick(learning_rate="a"), x, "learning_rate must be a number, 0 or more, got 'a'"),
+        (quick(learning_rate=np.inf), x, "learning_rate must be a number, 0 or more, got inf"),
+        (quick(memory=None), x, "memory must be a number, 0 or more, got None"),
+        (quick(tau="x"), x, "tau must be a number, 0 or more, got 'x'"),
         (quick(device="nowhere"), x, "cannot be used here"),
     ):
         with pytest.raises(ValueError, match=match):
@@ -282,8 +287,9 @@ def test_what_it_cannot_have_is_one_clear_error():
     fitted = quick().fit(STATES)
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
         fitted.score_samples(STATES * 2)
-    with pytest.raises(ValueError, match="n_samples must be 1 or more, got 0"):
-        fitted.sample(0)
+    for n in (0, 2.5):
+        with pytest.raises(ValueError, match=f"n_samples must be a whole number >= 1, got {n}"):
+            fitted.sample(n)
 
 
 def test_after_a_fit_that_failed_nothing_is_scored_in_the_new_rows_units():
