@@ -47,7 +47,7 @@ class Mean:
         return f"{self.value:.2f} ± {self.stderr:.2f}"
 
 
-LOST = "Training went wrong: take a smaller learning rate (--lr) or trust region (--tau)."
+LOST = "Training went wrong: take smaller steps (--lr, --tau)."
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class Verdict:
         gap = abs(self.upper.value - self.lower.value)
         return gap + math.hypot(self.lower.stderr, self.upper.stderr)
 
+    @property
+    def exact(self) -> bool:
+        """Whether log Z has no error: a sum over all states, or that of the base itself."""
+        return self.within == 0
+
     def words(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
         said = self._quotable() if self.bracketed else self._doubtful()
@@ -128,8 +133,8 @@ class Verdict:
                 "Train longer, or there is no more to learn."
             )
         known = (
-            "exact: log Z is a sum over all states."
-            if self.within == 0
+            "exact: log Z is known without error."
+            if self.exact
             else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
             "alarm rang."
         )

@@ -74,7 +74,7 @@ def test_what_is_not_bracketed_and_why():
 
 
 def test_a_model_that_is_worse_than_its_base_went_wrong():
-    lost = "Training went wrong: take a smaller learning rate (--lr) or trust region (--tau)."
+    lost = "Training went wrong: take smaller steps (--lr, --tau)."
     assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
     assert lost not in " ".join(words())
     # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
@@ -87,7 +87,7 @@ def test_a_model_that_is_worse_than_its_base_went_wrong():
 def test_what_is_exact():
     side = Mean(2.5, 0.0)
     said = words(lower=side, upper=side, stderr=0.0)
-    assert said[1] == "Its likelihood is exact: log Z is a sum over all states."
+    assert said[1] == "Its likelihood is exact: log Z is known without error."
 
 
 def test_the_gap_of_overfitting():

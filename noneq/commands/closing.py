@@ -62,9 +62,8 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
 
 def _likelihoods(verdict: Verdict) -> None:
     model = "model" if verdict.bracketed else "model (NOT bracketed)"
-    exact = verdict.within == 0
     between = f"between {verdict.lower} and {verdict.upper}"
-    say(f"log Z {verdict.log_z:.2f}, exact" if exact else f"log Z {between}")
+    say("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
     show_table(
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
         ["", *verdict.nll],
