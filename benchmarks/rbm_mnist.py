@@ -246,14 +246,14 @@ def scored(
 
 
 def contest(
-    name: str, split: Split, seconds: float, seeds: Sequence[int], known: Sequence[Score] = ()
+    name: str, split: Split, seconds: float, seeds: Sequence[int], before: Sequence[Score] = ()
 ) -> Iterator[Score]:
     """A contender's scores: of every trial on the validation rows, of the best on the test rows.
 
-    Those in ``known`` come first, and are not made again.
+    Those from ``before`` come first, and are not made again.
     """
     train, trials = CONTENDERS[name]
-    found, made = list(known), dict[tuple[int, int], Trained]()
+    found, made = list(before), dict[tuple[int, int], Trained]()
     yield from found
 
     def missing(k: int, seed: int, rows: str) -> Iterator[Score]:

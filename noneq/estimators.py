@@ -350,7 +350,8 @@ class RBM(
             k = int(away.argmax())
             ours, theirs = means[:, k].cpu().numpy() * self.scale_[k] + self.mean_[k]
             exact = self.weighted and self.memory == 1
-            calmer = "more walkers (n_walkers)" if exact else "exact weights (memory=1)"
+            weights = "exact weights (weighted=True, memory=1)"
+            calmer = "more walkers (n_walkers)" if exact else weights
             yield (
                 f"column {k} has the mean {ours:.2g} under the model, but {theirs:.2g} among the "
                 "walkers it has learned from: they do not mix, and have told it other masses of "
