@@ -150,7 +150,7 @@ def ladder(course: Course, who: Sampler, t: int) -> list[Machine]:
         return [course.machine(round(t * s)) for s in steps]
     base = course.rbm.base
     assert isinstance(base, noneq.Bernoulli)
-    path = MachinePath(base, Bits(base.logits), course.machine(t))
+    path = MachinePath(base, (Bits(base.logits),), course.machine(t))
     return [path.at(s).machine for s in steps]
 
 

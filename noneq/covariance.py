@@ -127,6 +127,11 @@ class LowRank(nn.Module):
         self.register_buffer("q", q.to(dtype))
         self.register_buffer("stretch", (1 + singular.square()).sqrt().to(dtype))
 
+    @property
+    def loadings(self) -> Tensor:
+        """W (d, r), but for a rotation."""
+        return self.scale[:, None] * self.q * (self.stretch.square() - 1).clamp(min=0).sqrt()
+
     def _stretch(self, v: Tensor, by: Tensor) -> Tensor:
         return v + ((v @ self.q) * (by - 1)) @ self.q.T
 

@@ -5,6 +5,7 @@ Their log Z, samples and gradients are closed forms.
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Mapping
@@ -231,6 +232,17 @@ class GaussianMixture(nn.Module):
             r = (log_p + u[:, None]).exp()
             z *= torch.where(r < 1e-20, 0.0, r)[..., None]  # denormal numbers are slow
             return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """The probability (B, K) that each row is of each component."""
+        return self._whitened(x)[1].softmax(1)
+
+    def with_masses(self, masses: Tensor) -> GaussianMixture:
+        """The same components with other masses (K,), positive, normalised here."""
+        _positive_masses(masses, len(self.means))
+        new = copy.deepcopy(self)
+        new.log_masses = (masses / masses.sum()).log().to(self.log_masses)
+        return new
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """n exact samples (n, *shape)."""

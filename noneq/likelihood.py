@@ -11,7 +11,10 @@ result is *bracketed*, not certified: a mode that neither the base nor the data 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,16 +24,20 @@ from noneq.checks import check_energy, check_states
 from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, Solvable, fingerprint, full_precision
 from noneq.estimate import NLL, Estimate
-from noneq.gaussians import Gaussian
+from noneq.gaussians import Gaussian, GaussianMixture
 from noneq.independent import Bernoulli, Categorical
 from noneq.kernels import Kernel
-from noneq.paths import path_to
+from noneq.mixture import Mixture
+from noneq.paths import Path, path_to
 from noneq.schedules import Schedule
 from noneq.smc import TooFarError, Track, anneal, population, untracked, with_progress
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
+from noneq.starts import fitted_mixture, reweighted, wider
 from noneq.support import mass_away
 from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
+
+MORE = 0.75  # of the temperatures, for annealing from another start
 
 __all__ = ["energy_of", "exact_log_z", "log_z", "mean_energy", "nll", "noise_draws"]
 
@@ -48,6 +55,7 @@ def log_z(
     kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
     track: Track = untracked,
+    extra_starts: bool = True,
 ) -> Estimate:
     """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
 
@@ -91,42 +99,133 @@ def log_z(
     probe = base.sample(16, rng) if data is None else data[:16]
     check_energy(energy, probe)
     infinite = falling(energy, probe) if isinstance(space_of(energy), Real) else None
-    path = path_to(energy, base)
-    end = path.at(1.0)
     try:
-        forward, schedule = population(path, n, temperatures, rng=rng, kernel=kernel, track=track)
-        moves = len(schedule) if equilibrate is None else equilibrate
-        resting = _resting(schedule, moves)
-        backward = Walkers.at(_starts(forward, data, rng), end, log_z=0.0, islands=forward.islands)
-        for _ in track(range(moves), "equilibrating"):
-            backward = backward.move(resting, end, rng)
-        equilibrium = backward.state.u
-        models = with_progress(track, "backward", schedule.turns, schedule.backward(path))
-        backward = anneal(models, backward, rng)
-        ratio = backward.log_z  # of the base's Z to the model's
-        reach = _reach(energy, base, n, rng)
-        upper = LogZ(
-            base.log_z() + reach.value - ratio.value, math.hypot(ratio.stderr, reach.stderr)
-        )
-        lower = forward.log_z
+        first = Forward.along(path_to(energy, base), n, temperatures, rng, kernel, track)
+        chains = _equilibrated(first, data, equilibrate, rng, track)
+        steps = max(1, round(MORE * len(first.schedule)))
+        more = _more(energy, base, chains.x, (n, steps), rng, kernel, track) if extra_starts else []
+        forward = best([first, *more])
+        backward, upper = _backward(energy, forward, chains, rng, track)
     except (FloatingPointError, TooFarError) as error:
         if infinite is None:
             raise
         raise ValueError(infinite) from error
+    lower = forward.walkers.log_z
     remedy = getattr(energy, "remedy", "smaller tau")
     sides, halves = (lower, upper), data is not None
-    rang = alarms(forward, backward, equilibrium, sides, halves=halves, remedy=remedy)
+    rang = alarms(forward.walkers, backward, chains.state.u, sides, halves=halves, remedy=remedy)
     return Estimate(
         lower,
         upper,
         tuple(([infinite] if infinite else []) + list(rang)),
-        forward.ess,
-        forward.survivors,
-        schedule,
-        forward,
+        forward.walkers.ess,
+        forward.walkers.survivors,
+        forward.schedule,
+        forward.walkers,
         fingerprint(energy),
-        None if data is None else mass_away(forward, data, rng),
+        None if data is None else mass_away(forward.walkers, data, rng),
     )
+
+
+class Forward(NamedTuple):
+    """Walkers annealed from a start to the model, and what they followed."""
+
+    walkers: Walkers
+    schedule: Schedule
+    path: Path
+    fitted: bool = False
+    """to the model's own chains"""
+
+    @classmethod
+    def along(
+        cls,
+        path: Path,
+        n: int,
+        temperatures: int | Schedule,
+        rng: torch.Generator,
+        kernel: Kernel | None,
+        track: Track,
+        name: str = "forward",
+    ) -> Forward:
+        """Anneal n walkers along a path."""
+        found = population(path, n, temperatures, rng=rng, kernel=kernel, track=track, name=name)
+        return cls(*found, path)
+
+
+def best(sides: Sequence[Forward]) -> Forward:
+    """The one that is not behind another by 0.1 nat and two errors of the difference.
+
+    Each is a lower bound on average, so that the highest is the best; a lead within the errors
+    would only add their noise. Of those that nobody leads the one that is fitted to the chains, if
+    it is as precise as a bracket must be, since its way back fits them, too; else the most precise.
+    """
+
+    def leads(side: Forward, other: Forward) -> bool:
+        a, b = side.walkers.log_z, other.walkers.log_z
+        return a.value - b.value > max(0.1, 2 * math.hypot(a.stderr, b.stderr))
+
+    first = [side for side in sides if not any(leads(other, side) for other in sides)]
+    sharpest = min(first, key=lambda side: side.walkers.log_z.stderr)
+    fitted = [side for side in first if side.fitted and side.walkers.log_z.stderr < 0.1]
+    return fitted[0] if fitted else sharpest
+
+
+def _equilibrated(
+    forward: Forward,
+    data: Tensor | None,
+    equilibrate: int | None,
+    rng: torch.Generator,
+    track: Track,
+) -> Walkers:
+    """Chains that have moved under the model, from data and from forward walkers."""
+    moves = len(forward.schedule) if equilibrate is None else equilibrate
+    resting, end = _resting(forward.schedule, moves), forward.path.at(1.0)
+    starts = _starts(forward.walkers, data, rng)
+    chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
+    for _ in track(range(moves), "equilibrating"):
+        chains = chains.move(resting, end, rng)
+    return chains
+
+
+def _backward(
+    energy: Energy, forward: Forward, chains: Walkers, rng: torch.Generator, track: Track
+) -> tuple[Walkers, LogZ]:
+    """Walkers annealed from chains of the model down to where the others start; log Z by them."""
+    schedule, path, start = forward.schedule, forward.path, forward.path.start
+    uncertain = 0.0
+    if isinstance(start, GaussianMixture | Mixture) and forward.fitted:
+        start, uncertain = reweighted(start, forward.walkers, chains.x)
+        path = path_to(energy, start)
+    models = with_progress(track, "backward", schedule.turns, schedule.backward(path))
+    walkers = anneal(models, chains, rng)
+    ratio = walkers.log_z  # of the start's Z to the model's
+    assert isinstance(start, Solvable)
+    reach = _reach(energy, start, len(chains), rng)
+    value = start.log_z() + reach.value - ratio.value
+    return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
+
+
+def _more(
+    energy: Energy,
+    base: Solvable,
+    chains: Tensor,
+    size: tuple[int, int],
+    rng: torch.Generator,
+    kernel: Kernel | None,
+    track: Track,
+) -> list[Forward]:
+    """Annealing from the chains' clusters and from a wider base (`noneq.starts`)."""
+    near, far = fitted_mixture(energy, chains), wider(base, rng)
+    found = []
+    for name, start in (("from clusters", near), ("from far out", far)):
+        if start is not None:
+            # one that does not arrive says nothing
+            with suppress(TooFarError, FloatingPointError):
+                path, name = path_to(energy, start), f"forward, {name}"
+                side = Forward.along(path, *size, rng, kernel, track, name)
+                if math.isfinite(side.walkers.log_z.value):
+                    found.append(side._replace(fitted=start is not far))
+    return found
 
 
 def exact_log_z(

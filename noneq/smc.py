@@ -96,6 +96,7 @@ def population(
     kernel: Kernel | None = None,
     islands: int = 8,
     track: Track = untracked,
+    name: str = "forward",
 ) -> tuple[Walkers, Schedule]:
     """A fresh weighted sample of the end of a path, annealed from its start.
 
@@ -108,7 +109,8 @@ def population(
             general MALA that keeps its momentum (generalised HMC of one leap), preconditioned by
             the start's covariance. Not used with a schedule, which holds kernels.
         islands: groups that never exchange members, so that log Z has a standard error.
-        track: shows progress, called as ``track(sequence, "forward")``.
+        track: shows progress, called as ``track(sequence, name)``.
+        name: what the progress is called.
 
     Returns the walkers, and the schedule that they followed. ``walkers.equal(n, rng)`` draws an
     ordinary sample.
@@ -124,7 +126,7 @@ def population(
             kernel = with_momentum(default_kernel(base, probe, path.at(1.0)))
         temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
-    models = with_progress(track, "forward", len(temperatures), temperatures.forward(path))
+    models = with_progress(track, name, len(temperatures), temperatures.forward(path))
     least = None if getattr(path, "between", True) else 0.0
     return anneal(models, start, rng, ess_min=least), temperatures
 

@@ -9,6 +9,7 @@ as their argument. Sums over all v have the push itself: far from the origin it 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -64,6 +65,10 @@ class Layer:
     def mixed(self, other: Self, beta: float) -> Self:
         """The layer of energy ``(1 - beta) A + beta A_other``, but for a constant."""
         return replace(self, field=torch.lerp(self.field, other.field, beta))
+
+    def chosen(self, layers: Sequence[Self], k: Tensor) -> Self:
+        """For each row the units of the layer k (B,): the parameters are (B, d), for `draw`."""
+        return replace(self, field=torch.stack([one.field for one in layers])[k])
 
     def double(self) -> Self:
         """In float64."""
@@ -159,6 +164,11 @@ class Normals(Layer):
         """Fields and precisions mixed."""
         precision = torch.lerp(self.precision, other.precision, beta)
         return replace(super().mixed(other, beta), precision=precision)
+
+    def chosen(self, layers: Sequence[Self], k: Tensor) -> Self:
+        """Fields and precisions of the layers k."""
+        precision = torch.stack([one.precision for one in layers])[k]
+        return replace(super().chosen(layers, k), precision=precision)
 
     def double(self) -> Self:
         """In float64."""

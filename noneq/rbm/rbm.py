@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Cache, Solvable
+from noneq.mixture import Mixture
 from noneq.rbm.layers import Layer
 from noneq.rbm.machine import Machine
 from noneq.rbm.path import MachinePath
@@ -212,6 +213,10 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> MachinePath | None:
-        """A path of machines from independent units of the same kind; None for another base."""
-        units = self._units(base)
-        return None if units is None else MachinePath(base, units, self.machine())
+        """A path of machines from independent units of the same kind, or a mixture of such.
+
+        None for another base.
+        """
+        sets = base.components if isinstance(base, Mixture) else (base,)
+        units = [layer for one in sets if (layer := self._units(one)) is not None]
+        return MachinePath(base, units, self.machine()) if len(units) == len(sets) else None
