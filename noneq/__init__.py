@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from noneq.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from noneq.bracket import log_z
     from noneq.checks import check_energy
     from noneq.contract import check_kernel
     from noneq.covariance import Cholesky, Diagonal, Identity, LowRank
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
         Stepped,
         metropolis,
     )
-    from noneq.likelihood import log_z, nll
+    from noneq.likelihood import nll
     from noneq.nets import MLP, ConvNet, ResNet, TimedMLP
     from noneq.paths import ParameterPath, Through
     from noneq.rbm import BernoulliRBM, GaussianRBM, PottsRBM
@@ -67,7 +68,8 @@ _HOME = {
         "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "DiscreteLangevin", "EulerMaruyama", "Flow",
         "GibbsWithGradients", "RandomWalk", "Repeat", "State", "Stepped", "metropolis",
     ),
-    "likelihood": ("log_z", "nll"),
+    "bracket": ("log_z",),
+    "likelihood": ("nll",),
     "nets": ("MLP", "ConvNet", "ResNet", "TimedMLP"),
     "paths": ("ParameterPath", "Through"),
     "rbm": ("BernoulliRBM", "GaussianRBM", "PottsRBM"),

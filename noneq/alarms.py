@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
+from noneq.gaussians import GaussianMixture
+from noneq.mixture import Mixture
 from noneq.walkers import LogZ, Walkers
 from noneq.weights import log_mean_exp
 
-__all__ = ["alarms"]
+__all__ = ["alarms", "stranded"]
+
+ALONE = 0.01  # of the chains, where no other walker is
 
 
 def alarms(
@@ -80,6 +85,31 @@ def alarms(
         yield (
             f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
             "founders: use more temperatures or walkers"
+        )
+
+
+@torch.no_grad()
+def stranded(
+    mixture: GaussianMixture | Mixture, chains: Walkers, sides: Sequence[Walkers]
+) -> Iterator[str]:
+    """Whether equilibrated chains stand where no forward walker arrives.
+
+    Arguments:
+        mixture: fitted to the chains, a component for each of their clusters.
+        chains: that have moved under the model.
+        sides: forward walkers from every start.
+    """
+    own = mixture.responsibilities(chains.x).argmax(1)
+    arrived = torch.zeros(len(mixture.log_masses), dtype=torch.bool, device=own.device)
+    for walkers in sides:
+        arrived[mixture.responsibilities(walkers.x[walkers.log_w > -math.inf]).argmax(1)] = True
+    alone = ~arrived[own]
+    count, u = int(alone.sum()), chains.state.u.double()
+    if count >= ALONE * len(chains):
+        yield (
+            f"{count} of {len(chains)} equilibrated chains, of mean energy {u[alone].mean():.2f} "
+            f"against {u[~alone].mean():.2f}, stand where no forward walker arrives: log Z may "
+            "lack the mass there; use more temperatures, or a base that covers the data"
         )
 
 

@@ -61,6 +61,20 @@ class Estimate:
         """Whether no alarm rang."""
         return not self.alarms
 
+    @property
+    def known(self) -> str:
+        """What may be said of log Z where an alarm rang, in words.
+
+        The forward side of a frozen schedule is an unbiased Z, so that by Markov's inequality it
+        exceeds log Z by more than 3 nats in less than one run of twenty (e^-3).
+        """
+        if not math.isfinite(self.lower.value):
+            return "nothing: a side is not finite"
+        return (
+            f"a lower bound: log Z is {self.lower.value:.2f} or more, on average over runs "
+            f"({self.lower.value - 3:.2f} or more in 19 runs of 20)"
+        )
+
     def __str__(self) -> str:
         low, high = self.lower, self.upper
         text = (
@@ -73,7 +87,8 @@ class Estimate:
             apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
             text = f"{text}: bracketed within {apart:.2f} nat"
         else:
-            text = "\n".join([f"{text}: NOT bracketed", *(f"  alarm: {a}" for a in self.alarms)])
+            known = f"{text}: NOT bracketed; known is {self.known}"
+            text = "\n".join([known, *(f"  alarm: {a}" for a in self.alarms)])
         if self.mass_away is None:
             return text
         value, stderr, expected = self.mass_away

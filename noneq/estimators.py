@@ -26,11 +26,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from noneq.averaging import moving_average
+from noneq.bracket import log_z
 from noneq.devices import usable
 from noneq.energies import PART
 from noneq.estimate import Estimate
 from noneq.kernels import BlockGibbs
-from noneq.likelihood import energy_of, exact_log_z, log_z
+from noneq.likelihood import energy_of, exact_log_z
 from noneq.models import groups
 from noneq.paths import path_to
 from noneq.rbm import BernoulliRBM, GaussianRBM

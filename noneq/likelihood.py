@@ -1,231 +1,20 @@
-r"""Normalised likelihoods: log Z bracketed from both sides, and what it says of data.
-
-Forward annealing (exact start at the base, frozen schedule) gives a log Z that is too low on
-average; backward annealing, from samples of the model down to the base, one that is too high. Each
-side checks the other: Grosse, Ghahramani, Adams 2015 (bidirectional Monte Carlo). Exact samples of
-the model are not to be had, so backward chains start half from the data and half from resampled
-forward walkers, all equilibrated under the model, and alarms ring where that was not enough. The
-result is *bracketed*, not certified: a mode that neither the base nor the data reach is invisible.
-"""
+r"""Normalised likelihoods: what a log Z (`noneq.bracket`), or a known one, says of data."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from noneq.alarms import alarms
-from noneq.checks import check_energy, check_states
+from noneq.checks import check_states
 from noneq.data import add_noise, check_rows
 from noneq.energies import Energy, Solvable, fingerprint, full_precision
 from noneq.estimate import NLL, Estimate
-from noneq.gaussians import Gaussian, GaussianMixture
-from noneq.independent import Bernoulli, Categorical
-from noneq.kernels import Kernel
-from noneq.mixture import Mixture
-from noneq.paths import Path, path_to
-from noneq.schedules import Schedule
-from noneq.smc import TooFarError, Track, anneal, population, untracked, with_progress
-from noneq.spaces import ONE_HOT, Discrete, Real, space_of
-from noneq.starts import fitted_mixture, reweighted, wider
 from noneq.support import mass_away
-from noneq.tails import falling
 from noneq.walkers import LogZ, Walkers
 
-MORE = 0.75  # of the temperatures, for annealing from another start
-
-__all__ = ["energy_of", "exact_log_z", "log_z", "mean_energy", "nll", "noise_draws"]
-
-
-@full_precision()
-def log_z(
-    energy: Energy,
-    base: Solvable | None = None,
-    data: Tensor | None = None,
-    *,
-    n: int = 1024,
-    temperatures: int | Schedule = 1000,
-    equilibrate: int | None = None,
-    noise: float = 0.0,
-    kernel: Kernel | None = None,
-    rng: torch.Generator | None = None,
-    track: Track = untracked,
-    extra_starts: bool = True,
-) -> Estimate:
-    """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
-
-    Arguments:
-        energy: U, any callable ``(B, *shape) -> (B,)``.
-        base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
-            fitted to the data and their noise (independent sites, if the energy is discrete).
-        data: rows (M, *shape) that the model is meant for; backward chains start from half of
-            them. Without data a mode that the base does not reach cannot be noticed.
-        n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
-        temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
-        equilibrate: moves under the model before the backward side starts; default: as many as
-            temperatures. Data are no samples of the model: where it has learned them by heart they
-            sit in modes of their own, and the sides cross.
-        noise: standard deviation of Gaussian noise that the model's data had added.
-        kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
-        rng: source of randomness on the base's device; default seed 0.
-        track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
-            called as ``track(sequence, description)`` for the phases "forward", "equilibrating"
-            and "backward".
-
-    Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.checks.check_energy`);
-            walkers that an infinite Z (`noneq.tails.falling`) carries away for good. Where they
-            stay, an infinite Z is the first alarm.
-        TooFarError: the pilot does not arrive at the model.
-        FloatingPointError: the energy is NaN or -inf where walkers are.
-    """
-    if n < 16 or n % 16:
-        raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
-    if isinstance(temperatures, Schedule):
-        _ = temperatures.turns  # which refuses a schedule that has no way back
-    elif temperatures < 1:
-        raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
-    if data is not None:
-        check_states(energy, data, noise=noise)
-    base = _base(energy, base, data, noise)
-    rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
-    if data is not None:
-        data = add_noise(data, noise, rng)
-    probe = base.sample(16, rng) if data is None else data[:16]
-    check_energy(energy, probe)
-    infinite = falling(energy, probe) if isinstance(space_of(energy), Real) else None
-    try:
-        first = Forward.along(path_to(energy, base), n, temperatures, rng, kernel, track)
-        chains = _equilibrated(first, data, equilibrate, rng, track)
-        steps = max(1, round(MORE * len(first.schedule)))
-        more = _more(energy, base, chains.x, (n, steps), rng, kernel, track) if extra_starts else []
-        forward = best([first, *more])
-        backward, upper = _backward(energy, forward, chains, rng, track)
-    except (FloatingPointError, TooFarError) as error:
-        if infinite is None:
-            raise
-        raise ValueError(infinite) from error
-    lower = forward.walkers.log_z
-    remedy = getattr(energy, "remedy", "smaller tau")
-    sides, halves = (lower, upper), data is not None
-    rang = alarms(forward.walkers, backward, chains.state.u, sides, halves=halves, remedy=remedy)
-    return Estimate(
-        lower,
-        upper,
-        tuple(([infinite] if infinite else []) + list(rang)),
-        forward.walkers.ess,
-        forward.walkers.survivors,
-        forward.schedule,
-        forward.walkers,
-        fingerprint(energy),
-        None if data is None else mass_away(forward.walkers, data, rng),
-    )
-
-
-class Forward(NamedTuple):
-    """Walkers annealed from a start to the model, and what they followed."""
-
-    walkers: Walkers
-    schedule: Schedule
-    path: Path
-    fitted: bool = False
-    """to the model's own chains"""
-
-    @classmethod
-    def along(
-        cls,
-        path: Path,
-        n: int,
-        temperatures: int | Schedule,
-        rng: torch.Generator,
-        kernel: Kernel | None,
-        track: Track,
-        name: str = "forward",
-    ) -> Forward:
-        """Anneal n walkers along a path."""
-        found = population(path, n, temperatures, rng=rng, kernel=kernel, track=track, name=name)
-        return cls(*found, path)
-
-
-def best(sides: Sequence[Forward]) -> Forward:
-    """The one that is not behind another by 0.1 nat and two errors of the difference.
-
-    Each is a lower bound on average, so that the highest is the best; a lead within the errors
-    would only add their noise. Of those that nobody leads the one that is fitted to the chains, if
-    it is as precise as a bracket must be, since its way back fits them, too; else the most precise.
-    """
-
-    def leads(side: Forward, other: Forward) -> bool:
-        a, b = side.walkers.log_z, other.walkers.log_z
-        return a.value - b.value > max(0.1, 2 * math.hypot(a.stderr, b.stderr))
-
-    first = [side for side in sides if not any(leads(other, side) for other in sides)]
-    sharpest = min(first, key=lambda side: side.walkers.log_z.stderr)
-    fitted = [side for side in first if side.fitted and side.walkers.log_z.stderr < 0.1]
-    return fitted[0] if fitted else sharpest
-
-
-def _equilibrated(
-    forward: Forward,
-    data: Tensor | None,
-    equilibrate: int | None,
-    rng: torch.Generator,
-    track: Track,
-) -> Walkers:
-    """Chains that have moved under the model, from data and from forward walkers."""
-    moves = len(forward.schedule) if equilibrate is None else equilibrate
-    resting, end = _resting(forward.schedule, moves), forward.path.at(1.0)
-    starts = _starts(forward.walkers, data, rng)
-    chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
-    for _ in track(range(moves), "equilibrating"):
-        chains = chains.move(resting, end, rng)
-    return chains
-
-
-def _backward(
-    energy: Energy, forward: Forward, chains: Walkers, rng: torch.Generator, track: Track
-) -> tuple[Walkers, LogZ]:
-    """Walkers annealed from chains of the model down to where the others start; log Z by them."""
-    schedule, path, start = forward.schedule, forward.path, forward.path.start
-    uncertain = 0.0
-    if isinstance(start, GaussianMixture | Mixture) and forward.fitted:
-        start, uncertain = reweighted(start, forward.walkers, chains.x)
-        path = path_to(energy, start)
-    models = with_progress(track, "backward", schedule.turns, schedule.backward(path))
-    walkers = anneal(models, chains, rng)
-    ratio = walkers.log_z  # of the start's Z to the model's
-    assert isinstance(start, Solvable)
-    reach = _reach(energy, start, len(chains), rng)
-    value = start.log_z() + reach.value - ratio.value
-    return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
-
-
-def _more(
-    energy: Energy,
-    base: Solvable,
-    chains: Tensor,
-    size: tuple[int, int],
-    rng: torch.Generator,
-    kernel: Kernel | None,
-    track: Track,
-) -> list[Forward]:
-    """Annealing from the chains' clusters and from a wider base (`noneq.starts`)."""
-    near, far = fitted_mixture(energy, chains), wider(base, rng)
-    found = []
-    for name, start in (("from clusters", near), ("from far out", far)):
-        if start is not None:
-            # one that does not arrive says nothing
-            with suppress(TooFarError, FloatingPointError):
-                path, name = path_to(energy, start), f"forward, {name}"
-                side = Forward.along(path, *size, rng, kernel, track, name)
-                if math.isfinite(side.walkers.log_z.value):
-                    found.append(side._replace(fitted=start is not far))
-    return found
+__all__ = ["energy_of", "exact_log_z", "known_log_z", "mean_energy", "nll", "noise_draws"]
 
 
 def exact_log_z(
@@ -248,16 +37,32 @@ def exact_log_z(
     return Estimate(side, side, (), 1.0, float(n), None, walkers, mark, away)
 
 
-def _resting(schedule: Schedule, moves: int) -> Kernel:
-    """What moves under the model; ValueError where moves are asked for and nothing does."""
-    resting = schedule.resting
-    if resting is None and moves:
-        raise ValueError(
-            "the schedule's kernels only lead from time to time, so that nothing equilibrates the "
-            "backward side: give noneq.Chain((kernel, noneq.MALA(h))) a move at each time, or, if "
-            "the data are exact samples of the model, equilibrate=0"
-        )
-    return resting or schedule.kernels[-1]
+def known_log_z(
+    energy: Energy,
+    data: Tensor | None = None,
+    *,
+    n: int = 1024,
+    rng: torch.Generator,
+    most: float = 2**20,
+) -> Estimate | None:
+    """`exact_log_z` where the energy has one that is worth its time, else None.
+
+    Arguments:
+        energy: anything. A machine's log Z is a sum over the ``states`` of its smaller layer.
+        data: rows (M, *shape) that the model is meant for.
+        n: samples.
+        rng: their source.
+        most: terms of a sum that are worth it: a bracket of the default size evaluates the energy
+            three million times.
+    """
+    if not isinstance(energy, Solvable) or getattr(energy, "states", 0) > most * (1 + 1e-9):
+        return None
+    if not all(callable(getattr(energy, name)) for name in ("log_z", "sample")):
+        return None
+    try:
+        return exact_log_z(energy, data, n=n, rng=rng)
+    except ValueError:  # as a sum too large to be taken is
+        return None
 
 
 def nll(
@@ -328,59 +133,3 @@ def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
     """U at the rows of x, (M,) in float64, a batch at a time."""
     with torch.autocast(x.device.type, enabled=False):
         return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])
-
-
-def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
-    own = getattr(energy, "base", None)
-    if base is None and isinstance(own, Solvable):  # other libraries' may be anything
-        base = own
-    if base is None:
-        if data is None:
-            raise ValueError("log_z needs a base with known log Z, or data to fit one to")
-        space = space_of(energy)
-        if isinstance(space, Discrete):
-            return (Categorical if space == ONE_HOT else Bernoulli).fit(data)
-        return Gaussian.fit(data, noise=noise)
-    if not isinstance(base, Solvable):
-        raise ValueError(
-            f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"
-        )
-    if data is not None:
-        shape = base.sample(1, torch.Generator(_device(base, data)).manual_seed(0)).shape[1:]
-        if shape != data.shape[1:]:
-            raise ValueError(
-                f"the base has rows of shape {tuple(shape)}, the data {tuple(data.shape[1:])}: "
-                "take a base made for them"
-            )
-    return base
-
-
-def _reach(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:
-    """Log of the base's mass where the energy is finite: the way back ends nowhere else."""
-    finite, rounds = 0, 16
-    for k in range(1, rounds + 1):
-        finite += int((energy_of(energy, base.sample(n, rng)) < math.inf).sum())
-        if finite == k * n:  # no wall, or none that matters
-            return LogZ(0.0, 0.0)
-    share = max(finite, 1) / (rounds * n)
-    return LogZ(math.log(share), math.sqrt((1 - share) / (share * rounds * n)))
-
-
-def _device(base: Solvable, data: Tensor | None) -> torch.device:
-    if data is not None:
-        return data.device
-    buffers = list(base.buffers()) if isinstance(base, torch.nn.Module) else []
-    return buffers[0].device if buffers else torch.device("cpu")
-
-
-def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:
-    """Half data, half forward walkers by weight: islands of either kind."""
-    n = len(forward)
-    # as one island: a mode that one of them found counts for what it weighs; their order stays
-    arrived = replace(forward, islands=1).resample(1.0, rng).x
-    if data is None:
-        return arrived
-    half = arrived[::2]
-    rows = torch.rand(len(data), generator=rng, device=data.device).argsort()
-    rows = rows.repeat(math.ceil(n / 2 / len(rows)))[: n // 2]
-    return torch.cat([data[rows].to(arrived.dtype), half])

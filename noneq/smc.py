@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from noneq.walkers import Walkers
 
 __all__ = ["TooFarError", "Track", "anneal", "pilot", "population", "tuned", "untracked"]
 
+PILOT = 200  # temperatures from which on the pilot is of its full size
 T = TypeVar("T")
 
 
@@ -124,11 +125,21 @@ def population(
         if kernel is None:
             probe = base.sample(1, torch.Generator(rng.device).manual_seed(0))
             kernel = with_momentum(default_kernel(base, probe, path.at(1.0)))
-        temperatures = pilot(path, kernel, rng).resized(temperatures).cycled()
+        found = pilot(path, kernel, rng, track=track, name=name, **_pilot_size(n, temperatures))
+        temperatures = found.resized(temperatures).cycled()
     start = Walkers.sample(base, n, rng, islands=islands)
     models = with_progress(track, name, len(temperatures), temperatures.forward(path))
     least = None if getattr(path, "between", True) else 0.0
     return anneal(models, start, rng, ess_min=least), temperatures
+
+
+def _pilot_size(n: int, temperatures: int) -> dict[str, Any]:
+    """A pilot is no larger than what it is for: fewer walkers, longer steps, a shorter warmup.
+
+    A step that costs the share c of the effective sample size is as long as the root of c.
+    """
+    lost = min(0.2, 0.005 * max(1.0, (PILOT / temperatures) ** 2))
+    return {"n": min(128, n), "cess": 1 - lost, "warmup": min(50, temperatures)}
 
 
 def pilot(
@@ -141,6 +152,8 @@ def pilot(
     warmup: int = 50,
     most: int = 2000,
     precondition: Precondition = "keep",
+    track: Track = untracked,
+    name: str = "forward",
 ) -> Schedule:
     """Find temperatures, step sizes and preconditioners on n walkers that are then thrown away.
 
@@ -164,6 +177,8 @@ def pilot(
         most: raise TooFarError when this many steps do not suffice.
         precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one,
             O(d^3) and d^2 numbers at each temperature that is a twentieth of a nat from the last.
+        track: shows progress, called as ``track(sequence, f"{name}: pilot")``.
+        name: of what it is the pilot of.
     """
     if not 0 < cess < 1:
         raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
@@ -178,6 +193,8 @@ def pilot(
         kernel = shape.given(kernel.tune(walkers.info), walkers)
     walkers = walkers.reweight(path.at(0.0))
     betas, kernels = [0.0], [kernel]
+    progress = iter(track(range(100), f"{name}: pilot"))
+    shown = 0
     while betas[-1] < 1:
         if len(betas) > most:
             raise TooFarError(
@@ -188,6 +205,9 @@ def pilot(
         walkers = anneal([(path.at(betas[-1]), kernel)], walkers, rng, ess_min=0.5)
         kernel = shape.given(kernel.tune(walkers.info), walkers)
         kernels.append(kernel)
+        ahead = int(101 * betas[-1] ** 0.25)  # the first steps are the shortest
+        for _ in zip(range(ahead - shown), progress, strict=False):
+            shown += 1
     return Schedule(tuple(betas), tuple(kernels))
 
 

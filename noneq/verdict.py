@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from noneq import checkpoint
+from noneq.bracket import log_z
 from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.kernels import with_momentum
-from noneq.likelihood import exact_log_z, log_z, mean_energy
+from noneq.likelihood import known_log_z, mean_energy
 from noneq.metrics import finite
 from noneq.models import ladder
 from noneq.rbm import RBM
@@ -185,7 +186,7 @@ def judge(
     energy, move = run.model()
     kernel = with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(how["seed"])
-    z = _exact(energy, data.train, how["n"], rng) or log_z(
+    z = known_log_z(energy, data.train, n=how["n"], rng=rng) or log_z(
         energy,
         data=data.train,
         n=how["n"],
@@ -209,16 +210,6 @@ def judge(
     )
     checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
     return verdict
-
-
-def _exact(energy: Energy, x: Tensor, n: int, rng: torch.Generator) -> Estimate | None:
-    """Of a machine with few enough states to sum over."""
-    if not isinstance(energy, RBM):
-        return None
-    try:
-        return exact_log_z(energy, x, n=n, rng=rng)
-    except ValueError:
-        return None
 
 
 def _verdict(

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from guard_mutants import GUARDS
 from interpolant_mutants import INTERPOLANTS
 from kernel_mutants import KERNELS
 
@@ -62,7 +63,6 @@ WORK = ("test_work.py",)
 MIRROR = ("test_smc.py::test_the_way_back_is_the_mirror_image",)
 CUSTOM = ("test_paths.py",)
 AWAY = ("test_support.py",)
-RAYS = ("test_tails.py::test_a_ray_tells_an_energy_without_a_finite_integral",)
 PACED = (
     "test_cli_interpolants.py::test_the_learning_rate_falls_along_a_cosine_and_caution_lowers_it",
 )
@@ -88,7 +88,7 @@ ANSWERS = (
 
 FADED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS)),
+    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),
@@ -472,15 +472,6 @@ MUTANTS = (
            "variance += expected * (1 - expected) / len(b)", "pass", AWAY),
     Mutant("mass away: squares about the origin", "support.py",
            "centre = rows.mean(0)", "rows = rows.float(); centre = 0 * rows.mean(0)", AWAY),
-    # -- infinite Z
-    Mutant("rays: no descent", "tails.py", "- 0.9**i * _unit", "- 0 * _unit", RAYS),
-    Mutant("rays: ascent", "tails.py", "- 0.9**i * _unit", "+ 0.9**i * _unit", RAYS),
-    Mutant("rays: dimensions forgotten", "tails.py", "x[0].numel() * math.log(2)", "math.log(2)",
-           RAYS),
-    Mutant("rays: -inf is no number", "tails.py",
-           "torch.where(u[:-1] == -math.inf, -math.inf, growth).amax(0)", "growth.amax(0)", RAYS),
-    Mutant("rays: one doubling is enough", "tails.py", "DOUBLINGS = 4", "DOUBLINGS = 1",
-           ("test_likelihood.py::test_a_function_written_with_numpy_semantics_is_an_energy",)),
     # -- training
     Mutant("trust region: scale without the root", "trust.py",
            "math.sqrt(tau) / (self._length * lr)", "tau / (self._length * lr)",

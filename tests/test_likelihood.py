@@ -29,7 +29,7 @@ from noneq import (
 )
 from noneq.interpolants import TimedEnergy
 from noneq.likelihood import energy_of as energies
-from noneq.likelihood import exact_log_z
+from noneq.likelihood import exact_log_z, known_log_z
 
 
 def seeded(seed):
@@ -654,6 +654,70 @@ def test_an_energy_that_knows_its_log_z_needs_no_bracket():
         exact_log_z(
             noneq.BernoulliRBM(torch.zeros(30, 21), *map(torch.zeros, (30, 21))), rng=seeded(0)
         )
+
+
+def machines():
+    """One of each kind, with few states."""
+    bits = torch.randint(2, (30, 6), generator=seeded(0)).float()
+    sites = torch.nn.functional.one_hot(torch.randint(3, (30, 4), generator=seeded(1)), 3).float()
+    numbers = torch.randn(30, 5, generator=seeded(2))
+    kinds = (noneq.BernoulliRBM, bits), (noneq.PottsRBM, sites), (noneq.GaussianRBM, numbers)
+    return [kind.from_data(rows, 4, seeded(3), scale=0.5) for kind, rows in kinds]
+
+
+def solvable():
+    low, high = torch.zeros(2), torch.tensor([1.0, 2.0])
+    logits = torch.randn(3, 4, generator=seeded(4))
+    return [
+        *machines(),
+        noneq.Gaussian(low, noneq.Diagonal(high + 1)),
+        noneq.GaussianMixture(torch.eye(2), torch.eye(2).expand(2, 2, 2), torch.ones(2)),
+        noneq.Uniform(low, high),
+        noneq.Bernoulli(logits),
+        noneq.Categorical(logits),
+    ]
+
+
+@pytest.mark.parametrize("energy", solvable(), ids=lambda energy: type(energy).__name__)
+def test_a_known_log_z_is_used_wherever_there_is_one(energy):
+    z = known_log_z(energy, n=64, rng=seeded(0))
+    assert z.lower == z.upper == (energy.log_z(), 0.0)
+    assert z.bracketed
+    assert len(z.walkers) == 64
+    if isinstance(energy, noneq.BernoulliRBM):
+        states = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float()
+        exact = float((-energy(states)).detach().double().logsumexp(0))
+        assert z.value == pytest.approx(exact, abs=1e-5)
+
+
+def test_what_has_no_log_z_of_its_own_has_none_known():
+    base = solvable()[3]
+    tilted = noneq.Tilted(base, noneq.MLP(2))
+    plain = lambda x: x.square().sum(1)  # noqa: E731
+    boxed = noneq.Boxed(base, -1.0, 1.0)
+    for energy in (tilted, noneq.Tempered(base, 0.5), boxed, plain):
+        assert known_log_z(energy, n=64, rng=seeded(0)) is None
+    plain.log_z, plain.sample = 3.0, None
+    assert known_log_z(plain, n=64, rng=seeded(0)) is None
+
+
+def test_a_sum_over_too_many_states_is_not_begun(monkeypatch):
+    machine, potts, gaussian = machines()
+    assert [m.states for m in machines()] == pytest.approx([16, 16, 16])
+    wide = noneq.PottsRBM(torch.zeros(12, 30), torch.zeros(4, 3), torch.zeros(30))
+    assert wide.states == pytest.approx(81)  # of the visible layer
+    large = noneq.BernoulliRBM(torch.zeros(2000, 1500), *map(torch.zeros, (2000, 1500)))
+    assert large.states == math.inf
+
+    def never(*args):
+        raise AssertionError
+
+    assert known_log_z(machine, n=16, rng=seeded(0), most=16) is not None
+    monkeypatch.setattr("noneq.rbm.machine.Machine.log_z", never)
+    for energy in (large, noneq.BernoulliRBM(torch.zeros(30, 21), *map(torch.zeros, (30, 21)))):
+        assert known_log_z(energy, n=16, rng=seeded(0)) is None
+    for energy in (machine, potts, gaussian):
+        assert known_log_z(energy, n=16, rng=seeded(0), most=15) is None
 
 
 def test_a_base_of_other_rows_than_the_data():

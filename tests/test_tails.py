@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import noneq
-from noneq import MLP, Diagonal, Gaussian, GaussianMixture, Tilted
-from noneq.tails import falling
+from noneq import MLP, Boxed, Diagonal, Gaussian, GaussianMixture, GaussianRBM, Tilted
+from noneq.tails import falling, tails
 
 
 def seeded(seed):
@@ -70,6 +70,164 @@ def test_a_ray_tells_an_energy_without_a_finite_integral(shape, scale):
         assert "noneq.Tilted(base, net)" in found
     for name, energy in PROPER.items():
         assert falling(lambda x, energy=energy: energy(x / scale), scale * x) is None, name
+
+
+def relu_network(d, seed=1):
+    """Piecewise linear, with random weights."""
+    sizes = ((d, 32), (32, 32), (32, 1))
+    weights = [torch.randn(*size, generator=seeded(seed + i)) for i, size in enumerate(sizes)]
+
+    def network(x):
+        a, b, c = (w.to(x) for w in weights)
+        return ((x.flatten(1) @ a).relu() @ b).relu().matmul(c)[:, 0]
+
+    return network
+
+
+def powers(exponents):
+    """``sum_i a_i log(1 + |x_i|)``: Z is finite if and only if all a > 1."""
+    return lambda x: (torch.as_tensor(exponents).to(x) * torch.log1p(x.abs())).sum(1)
+
+
+def axis(a, across=1.0):
+    """One axis falls as ``|x|^-a``, the others are Gaussian."""
+    return lambda x: a * torch.log1p(x[:, 0].abs()) + across * x[:, 1:].square().sum(1) / 2
+
+
+def plane(a):
+    """Two axes fall as ``r^-a``, the others are Gaussian: Z is finite if and only if a > 2."""
+    return lambda x: a * radius(1 + x[:, :2].abs()).log() + x[:, 2:].square().sum(1) / 2
+
+
+def horn(p):
+    """A tube that becomes narrower as ``r^-p``: Z is finite if and only if p > 1."""
+    return lambda x: x[:, 1].square() * (1 + x[:, 0].square()) ** p / 2
+
+
+#: of energies in d dimensions: whether Z is finite, whether U grows slower than linearly
+PAPER = {
+    "axis .8": (axis(0.8), False, True),
+    "axis 1": (axis(1.0), False, True),
+    "axis 1.05": (axis(1.05), True, True),
+    "axis 2": (axis(2.0), True, True),
+    "narrow axis": (axis(0.8, 1e4), False, True),
+    "narrow axis 1.2": (axis(1.2, 1e4), True, True),
+    "plane 1.9": (plane(1.9), False, True),
+    "plane 2.1": (plane(2.1), True, True),
+    "clipped": (lambda x: relu_network(x.shape[1])(x).abs().clamp(max=1e5), False, True),
+    "clipped parabola": (lambda x: (x.square().sum(1) / 2).clamp(max=1e5), False, True),
+    "confined": (lambda x: relu_network(x.shape[1])(x) + x.square().sum(1) / 2, True, False),
+    "half a space": (Boxed(lambda x: x.sum(1), 0.0, math.inf), True, False),
+    "half, .8": (Boxed(powers(0.8), 0.0, math.inf), False, True),
+    "half, 1.2": (Boxed(powers(1.2), 0.0, math.inf), True, True),
+    "box": (Boxed(lambda x: -x.sum(1), -3.0, 3.0), True, False),
+    "floor": (lambda x: -torch.log(torch.exp(-x.square().sum(1) / 2) + 1e-30), False, True),
+    "double well": (lambda x: (x[:, 0].square() - 4).square() + radius(x), True, False),
+    "log squared": (lambda x: torch.log1p(x.square().sum(1)).square(), True, True),
+    "Laplace": (lambda x: x.abs().sum(1), True, False),
+    "root": (lambda x: 2 * radius(x).sqrt(), True, True),
+    "funnel": (
+        lambda x: x[:, 0].square() / 18
+        + (x[:, 1:].square().sum(1) * (-x[:, 0]).exp() + (x.shape[1] - 1) * x[:, 0]) / 2,
+        True,
+        False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("d", [2, 3, 8, 64])
+def test_infinite_integrals_and_heavy_tails_are_told_from_finite_and_light_ones(d, seed):
+    x = torch.randn(500, d, generator=seeded(seed))
+    for name, (energy, finite, heavy) in PAPER.items():
+        found = tails(energy, x.abs().clamp(max=3) if "half" in name or name == "box" else x)
+        assert found.proven is not finite, (name, found)
+        assert (found.alarm is None) is finite, (name, found)
+        assert found.heavy is heavy, (name, found)
+        if not finite:
+            assert "exp(-U) has no finite integral" in found.alarm
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("a", [0.8, 1.0, 1.05, 1.2, 2.0])
+def test_products_of_powers_have_an_integral_where_every_factor_has(a, d):
+    # along an axis U grows by less than d log r in all of them: a cone is what it takes
+    x = torch.randn(500, d, generator=seeded(d))
+    for last in (a, 3.0):
+        energy = powers([a, *[last] * (d - 1)])
+        assert tails(energy, x) == (
+            (falling(energy, x), True, True) if a <= 1 else (None, False, True)
+        ), last
+
+
+@pytest.mark.parametrize("d", [1, 3, 8, 64])
+@pytest.mark.parametrize("nu", [-0.2, 0.05, 0.5, 1.0, 4.0, 30.0])
+def test_student_densities_are_heavy_and_have_an_integral_if_nu_is_positive(nu, d):
+    # rows of its own: below one degree of freedom they have no mean
+    z = torch.randn(500, d, generator=seeded(1))
+    s = torch.distributions.Chi2(max(nu, 0.2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        x = z / (s.sample((500, 1)) / max(nu, 0.2)).sqrt()
+    for rows in (x, x + 1e3):
+        found = tails(power(nu), rows)
+        assert found.heavy
+        assert found.proven is (nu < 0)
+        assert (found.alarm is None) is (nu > 0)
+
+
+@pytest.mark.parametrize("d", [2, 3, 16])
+def test_an_axis_that_is_no_coordinate_is_found(d):
+    turn = torch.linalg.qr(torch.randn(d, d, generator=seeded(d)))[0]
+    rows = torch.randn(500, d, generator=seeded(1))
+    rows[:, 0] *= 5
+    for a in (0.8, 1.2, 2.0):
+        found = tails(lambda x, a=a: axis(a)(x @ turn), rows @ turn.T)
+        assert found.heavy
+        assert (found.alarm is None) is (a > 1)
+        assert found.proven is (a < 1)
+
+
+def test_a_tube_that_narrows_is_weighed_by_its_widths():
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.5], [-1.0, -0.5]])
+    assert tails(horn(0.8), x).proven
+    assert not tails(horn(1.2), x).proven
+
+
+def test_what_may_have_no_integral_is_said_to():
+    # finite, but its mass is at log r = 32
+    energy = lambda x: radius(x).clamp(min=1).log().square()  # noqa: E731
+    found = tails(energy, torch.randn(200, 64, generator=seeded(0)))
+    assert not found.proven
+    assert "exp(-U) may have no finite integral" in found.alarm
+
+
+def test_sites_and_boxes_have_no_tails():
+    def never(x):
+        raise AssertionError
+
+    never.space = noneq.BINARY
+    assert tails(never, torch.zeros(3, 2)) == (None, False, False)
+    never.space = noneq.Box(-1.0, torch.tensor([2.0, 3.0]))
+    assert tails(never, torch.zeros(3, 2)) == (None, False, False)
+
+
+def test_a_machine_of_numbers_is_light():
+    rows = 3 + torch.randn(200, 6, generator=seeded(0))
+    machine = GaussianRBM.from_data(rows, 4, seeded(1), scale=2.0)
+    assert tails(machine, rows) == (None, False, False)
+
+
+@pytest.mark.parametrize(("d", "most"), [(1, 6_000), (8, 7_000), (64, 9_000), (784, 9_000)])
+def test_tails_cost_little(d, most):
+    rows = []
+
+    def energy(x):
+        rows.append(len(x))
+        return x.square().sum(1) / 2
+
+    assert tails(energy, torch.randn(300, d, generator=seeded(0))).alarm is None
+    assert sum(rows) < most
 
 
 def test_solvable_models_and_tilted_ones_are_proper():

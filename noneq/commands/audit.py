@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
+from noneq.bracket import log_z
 from noneq.checkpoint import load_tensors
 from noneq.console import say, tracked
 from noneq.data import read
 from noneq.devices import usable
 from noneq.energies import Energy
-from noneq.likelihood import log_z, nll
+from noneq.likelihood import nll
 
 __all__ = ["audit"]
 

@@ -81,6 +81,12 @@ class Machine(NamedTuple):
         """Hidden units of the logits ``pre``, then visible ones given them (B, d)."""
         return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
 
+    @property
+    def states(self) -> float:
+        """Of the smaller layer: the terms of the sum that `log_z` is."""
+        log_states = min(len(self.c) * math.log(2), self.layer.log_states)
+        return math.exp(log_states) if log_states < 700 else math.inf
+
     def log_z(self) -> float:
         """Exact, by summing over the states of one layer, in float64.
 

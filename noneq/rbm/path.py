@@ -1,15 +1,15 @@
 r"""The way from independent units to a machine: machines all along, so that block Gibbs moves.
 
 The start is K sets of independent units, ``P_0(v) = sum_k pi_k exp(-A_k(v)) / Z_k``, often K = 1.
-Given k, the joint energies of v and h are mixed, ``(1 - beta) A_k(v) + beta [A(v) - c.h - v.W h]``,
+Given k, joint energies of v and h are mixed, ``(1 - beta) A_k(v) + beta [A(v) - c.h - v.W h]``,
 and k and h are summed out. With ``pre = c + v W``
 
     ``U_beta(v) = -log sum_k pi_k exp(-(1 - beta) [A_k(v) + log Z_k]) + beta A(v)
     + (1 - beta) m log 2 - sum_j softplus(beta pre_j)``;
 
-``m log 2`` makes U_0 the start's own energy, and at beta = 1 the sum over k is 1. A_k, A and pre do
-not depend on beta, so that a walker that stays where it is costs no matrix product. Given v, k and
-h are independent; given both, v is independent units: block Gibbs of two blocks.
+``m log 2`` makes U_0 the start's own energy, and at beta = 1 the sum over k is 1. A_k, A and pre
+do not depend on beta, so that a walker that stays where it is costs no matrix product. Given v, k
+and h are independent; given both, v is independent units: block Gibbs of two blocks.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ class MachinePath:
         self.space = space_of(base)
         self.mark = new_mark()
         # one set of units keeps its own constant; a mixture is normalised
-        own, c = isinstance(base, Mixture), self.end.c
-        self.log_norms = base.log_norms.to(c) if own else c.new_zeros(1)
-        self.log_masses = base.log_masses.to(c) if own else c.new_zeros(1)
+        self.log_norms = self.log_masses = self.end.c.new_zeros(1)
+        if isinstance(base, Mixture):
+            self.log_norms, self.log_masses = (
+                t.to(self.end.c) for t in (base.log_norms, base.log_masses)
+            )
 
     def at(self, beta: float) -> _OnPath:
         """The machine at beta in [0, 1]."""

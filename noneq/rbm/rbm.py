@@ -198,6 +198,11 @@ class RBM(nn.Module):
         """``P(h_j = 1 | v)``, (B, m)."""
         return self.machine().pre(v.flatten(1)).sigmoid()
 
+    @property
+    def states(self) -> float:
+        """The number of terms of the sum that `log_z` is: states of the smaller layer."""
+        return self.machine().states
+
     @torch.no_grad()
     def log_z(self) -> float:
         """Exact, by summing over the states of one layer, in float64.

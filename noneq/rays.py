@@ -1,0 +1,150 @@
+r"""Rays out of the data, along which an energy shows its tails.
+
+Directions are the coordinate axes, the leading and trailing principal axes of the data, and random
+ones that have descended on a sphere far out. All but the coordinate axes also come *polished*:
+lowered on two spheres, so that the straight line through both points stays in whatever valley
+leads there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Energy, evaluate
+
+__all__ = ["Field", "Rays", "rays_of"]
+
+AXES = 64  # in more dimensions those of the farthest outliers, a quarter as many
+PRINCIPAL = 8  # leading ones, and as many trailing
+ROWS = 256  # that principal axes are taken of
+NEAR, FAR = 2.0**10, 2.0**20  # radii of the data
+
+
+class Field:
+    """An energy of flat float64 points (B, d), whatever it takes itself.
+
+    Arguments:
+        energy: U.
+        x: rows (M, *shape), for shape and dtype; their medians are the centre and the scale.
+    """
+
+    def __init__(self, energy: Energy, x: Tensor) -> None:
+        self.energy = energy
+        self.shape, self.dtype = x.shape[1:], x.dtype
+        self.eps = torch.finfo(x.dtype).eps
+        self.rows = x.detach().flatten(1).double()
+        # medians: rows of a heavy tail have no mean
+        self.centre = self.rows.median(0).values
+        lengths = (self.rows - self.centre).norm(dim=1)
+        self.scale = float(lengths.median()) or float(lengths.max()) or 1.0
+
+    def rounded(self, z: Tensor) -> Tensor:
+        """The points that the energy is really asked at."""
+        return z.to(self.dtype)
+
+    def energies(self, z: Tensor) -> Tensor:
+        """U (...) at the points z (..., d)."""
+        u, _ = evaluate(self.energy, self._rows(z), lean=True)
+        return u.double().view(z.shape[:-1])
+
+    def slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """U (B,) and dU/dz (B, d), 0 where it has none."""
+        u, cache = evaluate(self.energy, self._rows(z))
+        g = cache["g"].flatten(1).double() if "g" in cache else torch.zeros_like(z)
+        return u.double(), g.nan_to_num(0.0, 0.0, 0.0)
+
+    def _rows(self, z: Tensor) -> Tensor:
+        return self.rounded(z).reshape(-1, *self.shape)
+
+
+class Rays(NamedTuple):
+    """``origin + r v``, n of them."""
+
+    origin: Tensor
+    """(n, d), near the centre of the data"""
+    v: Tensor
+    """unit vectors (n, d)"""
+
+    def at(self, radii: Tensor) -> Tensor:
+        """Points (n, K, d) at the radii (K,)."""
+        return self.origin[:, None] + radii[:, None] * self.v[:, None]
+
+
+def rays_of(field: Field, *, many: int, steps: int) -> Rays:
+    """Rays as they are, and polished ones.
+
+    Arguments:
+        field: the energy.
+        many: random ones, from a seed of their own.
+        steps: of their descent, one evaluation of all of them each.
+    """
+    rng = torch.Generator(field.rows.device).manual_seed(0)
+    d = field.rows.shape[1]
+    v = torch.randn(many, d, generator=rng, dtype=torch.float64, device=field.rows.device)
+    axes, principal = _axes(field), _principal(field)
+    v = torch.cat([principal, -principal, _descended(field, _unit(v), steps)])
+    far = _polished(field, _polished(field, v, NEAR * field.scale, 16), FAR * field.scale, 8)
+    near = _polished(field, far, NEAR * field.scale, 8)
+    along = _unit(FAR * far - NEAR * near)
+    across = NEAR * field.scale * (near - (near * along).sum(1, keepdim=True) * along)
+    v = torch.cat([axes, -axes, v, along])
+    origin = field.centre.expand_as(v).clone()
+    origin[-len(across) :] += across
+    return Rays(origin, v)
+
+
+def _axes(field: Field) -> Tensor:
+    centred = field.rows - field.centre
+    d = centred.shape[1]
+    outlying = centred.abs().amax(0) / centred.abs().mean(0).clamp(min=1e-300)
+    few = d if d <= AXES else AXES // 4
+    return torch.eye(d).to(centred)[outlying.argsort(descending=True)[:few]]
+
+
+def _principal(field: Field) -> Tensor:
+    """Leading and trailing principal axes."""
+    found = torch.linalg.svd(field.rows[:ROWS] - field.centre, full_matrices=False)[2]
+    return torch.cat([found[:PRINCIPAL], found[PRINCIPAL:][-PRINCIPAL:]])
+
+
+def _descended(field: Field, v: Tensor, steps: int) -> Tensor:
+    """Directions of lower energy on the sphere, by steps whose length falls."""
+    radius = NEAR * field.scale
+    for i in range(steps):
+        _, g = field.slopes(field.centre + radius * v)
+        v = _unit(v - 0.9**i * _unit(_tangent(g, v)))
+    return v
+
+
+def _polished(field: Field, v: Tensor, radius: float, steps: int) -> Tensor:
+    """The lowest directions that steps of Barzilai and Borwein (1988) find on the sphere."""
+    u, g = field.slopes(field.centre + radius * v)
+    g = _tangent(g, v)
+    lowest, best = u.nan_to_num(math.inf), v
+    step = 1e-3 / g.norm(dim=1, keepdim=True).clamp(min=1e-30)
+    for _ in range(steps):
+        to = _unit(v - step * g)
+        u, slope = field.slopes(field.centre + radius * to)
+        slope = _tangent(slope, to)
+        lower = u < lowest
+        lowest, best = torch.where(lower, u, lowest), torch.where(lower[:, None], to, best)
+        moved, change = to - v, slope - g
+        product = (moved * change).sum(1, keepdim=True).abs().clamp(min=1e-300)
+        step = moved.square().sum(1, keepdim=True) / product
+        # no farther than a tenth of the sphere, whatever the curvature
+        step = torch.minimum(step, 0.1 / slope.norm(dim=1, keepdim=True).clamp(min=1e-30))
+        v, g = to, slope
+    return best
+
+
+def _unit(v: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
+    return v / length.clamp(min=1e-300)
+
+
+def _tangent(g: Tensor, v: Tensor) -> Tensor:
+    return g - (g * v).sum(1, keepdim=True) * v
