@@ -221,7 +221,7 @@ def _bracket(
         tuple(([far.alarm] if far.alarm else []) + rang),
         forward.walkers.ess,
         forward.walkers.survivors,
-        forward.schedule,
+        first.schedule,
         forward.walkers,
         fingerprint(energy),
         None if data is None else mass_away(forward.walkers, data, how.rng),

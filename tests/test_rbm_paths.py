@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from hostile.targets import Veiled
 from targets import (
     Grid,
     assert_exact,
@@ -153,7 +154,7 @@ def test_a_machine_too_large_to_sum_is_bracketed_by_block_gibbs():
         0.5 * torch.randn(100, generator=seeded(4)),
         torch.randn(15, generator=seeded(5)),
     )
-    found = log_z(model, n=512, temperatures=150)
+    found = log_z(Veiled(model), n=512, temperatures=150)
     assert isinstance(found.schedule.kernels[0], BlockGibbs)
     for value, stderr in (found.lower, found.upper):
         assert abs(value - model.log_z()) < 4 * stderr < 0.4
@@ -164,7 +165,7 @@ def test_a_machine_too_large_to_sum_is_bracketed_by_block_gibbs():
 def test_log_z_of_any_machine_from_its_base_or_another(name):
     model = MACHINES[name][0]()
     for base in (None, rebased(MACHINES[name][0]()).base):
-        found = log_z(model, base, n=512, temperatures=60)
+        found = log_z(Veiled(model), base, n=512, temperatures=60)
         for value, stderr in (found.lower, found.upper):
             assert abs(value - model.log_z()) < 4 * stderr < 0.4
 
@@ -254,12 +255,12 @@ def test_constant_bits_can_be_trained_on_and_other_values_cannot():
 
 def test_rows_between_the_states_are_refused_wherever_they_are_given():
     model = BernoulliRBM.from_data(bits(4).float(), 2, seeded(0))
-    found = log_z(model, n=16, temperatures=5)
+    found = log_z(Veiled(model), n=16, temperatures=5)
     state = next(train(model, bits(4).float())).state
     grey = bits(4).float()
     grey[5, 1] = 0.4
     for use in (
-        lambda x, **noise: log_z(model, data=x, n=16, temperatures=5, **noise),
+        lambda x, **noise: log_z(Veiled(model), data=x, n=16, temperatures=5, **noise),
         lambda x, **noise: nll(model, x, found, **noise),
         lambda x, **noise: next(train(model, x, Settings(**noise), resume=state)),
     ):
@@ -304,7 +305,7 @@ def test_a_model_whose_path_has_no_conditionals_is_renewed_by_another_kernel():
     renewed, (new, _) = renew(model, walkers, None, BlockGibbs(), rng, 60)
     assert renewed
     assert abs(new.log_z.value - model.machine.log_z()) < 0.3
-    schedule = log_z(model, n=64, temperatures=20).schedule
+    schedule = log_z(Veiled(model), n=64, temperatures=20).schedule
     assert isinstance(schedule.kernels[0], DiscreteLangevin)
 
 

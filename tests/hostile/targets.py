@@ -33,7 +33,7 @@ class Veiled:
     def __init__(self, energy: Any) -> None:
         self.energy = energy
         self.space = space_of(energy)
-        for name in ("gradient", "gibbs", "path_from", "base"):
+        for name in ("gradient", "gibbs", "path_from", "base", "remedy"):
             if hasattr(energy, name):
                 setattr(self, name, getattr(energy, name))
 
