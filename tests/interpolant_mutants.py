@@ -186,7 +186,7 @@ INTERPOLANTS = (
      "self._gaussian(self.base(x), c) + f", LIFTED),
     ("score matching: weights of the data's spread", TIMED,
      "+ c.beta**2 * self.noise**2).sqrt()", ").sqrt()", MATCHED),
-    ("score matching: blamed on tau", "likelihood.py", 'getattr(energy, "remedy", "smaller tau")',
+    ("score matching: blamed on tau", "bracket.py", 'getattr(energy, "remedy", "smaller tau")',
      '"smaller tau"', ("test_likelihood.py::test_alarm_energies_of_the_halves",)),
     ("score matching: sign", TIMED, "(root * s + zeta)", "(root * s - zeta)", MATCHED),
     ("score matching: no weighting", TIMED, "(root * s + zeta)", "(s + zeta)", MATCHED),

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from bracket_mutants import BRACKETS
 from guard_mutants import GUARDS
 from interpolant_mutants import INTERPOLANTS
 from kernel_mutants import KERNELS
@@ -88,7 +89,7 @@ ANSWERS = (
 
 FADED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS)),
+    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS, *BRACKETS)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),
@@ -411,21 +412,21 @@ MUTANTS = (
     Mutant("crooks figure: a line through -dF", "figures/work.py",
            "ends + log_ratio", "ends - log_ratio", CROOKS),
     # -- likelihood
-    Mutant("log_z: the base's mass behind a wall", "likelihood.py",
-           "base.log_z() + reach.value", "base.log_z()",
+    Mutant("log_z: the base's mass behind a wall", "bracket.py",
+           "start.log_z() + reach.value", "start.log_z()",
            ("test_likelihood.py::test_an_energy_that_is_inf_behind_a_wall_is_none",)),
-    Mutant("log_z: sign of the backward side", "likelihood.py",
+    Mutant("log_z: sign of the backward side", "bracket.py",
            "reach.value - ratio.value", "reach.value + ratio.value",
            ("test_likelihood.py::test_benign_targets_ring_no_alarm_and_are_bracketed",)),
     Mutant("log_z: the smaller side", "estimate.py",
            "return max(self.lower.value, self.upper.value)",
            "return min(self.lower.value, self.upper.value)",
            ("test_likelihood.py::test_the_value_is_the_larger_side_with_its_own_error",)),
-    Mutant("log_z: backward from the data alone", "likelihood.py",
+    Mutant("log_z: backward from the data alone", "bracket.py",
            "torch.cat([data[rows].to(arrived.dtype), half])",
            "data[rows].repeat(2, *[1] * (data.dim() - 1)).to(arrived.dtype)",
            ("test_smc.py::test_backward_chains_start_half_from_data_half_from_the_model",)),
-    Mutant("log_z: forward walkers start backward without their weights", "likelihood.py",
+    Mutant("log_z: forward walkers start backward without their weights", "bracket.py",
            ".resample(1.0, rng).x\n    if data", ".x\n    if data",
            ("test_smc.py::test_backward_chains_start_half_from_data_half_from_the_model",)),
     Mutant("nll: sign of log Z", "likelihood.py", "float(u.mean()) + z.value",
@@ -450,11 +451,11 @@ MUTANTS = (
     Mutant("alarms: not for few founders", "alarms.py",
            "if forward.survivors < 2 * forward.islands:", "if False:",
            ("test_likelihood.py::test_alarm_islands_and_founders",)),
-    Mutant("log_z: the fitted base lacks the noise", "likelihood.py",
+    Mutant("log_z: the fitted base lacks the noise", "bracket.py",
            "Gaussian.fit(data, noise=noise)", "Gaussian.fit(data)",
            ("test_likelihood.py::test_the_fitted_base_has_the_datas_noise",)),
-    Mutant("log_z: an infinite Z is not told", "likelihood.py",
-           "([infinite] if infinite else [])", "[]",
+    Mutant("log_z: an infinite Z is not told", "bracket.py",
+           "([far.alarm] if far.alarm else [])", "[]",
            ("test_tails.py::test_walkers_that_stay_see_no_infinity_but_the_first_alarm_does",)),
     # -- mass away from the data
     Mutant("mass away: weights forgotten", "support.py", "away = (p * away.view_as(p))",

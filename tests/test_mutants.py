@@ -35,7 +35,12 @@ def test_failures_are_read_from_the_summary():
 
 
 @pytest.mark.parametrize(
-    "name", ["mutants.py", "kernel_mutants.py", "interpolant_mutants.py", "guard_mutants.py"]
+    "name",
+    sorted(
+        path.name
+        for path in (mutants.ROOT / "tests").glob("*mutants.py")
+        if path.stem != "test_mutants"
+    ),
 )
 def test_no_name_is_given_twice(name):
     # a second one would take the tests of all mutants between the two away

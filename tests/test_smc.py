@@ -334,3 +334,18 @@ def test_annealing_without_a_kernel_keeps_momenta() -> None:
     walkers, schedule = population(path, 16, 5, rng=seeded(0))
     assert walkers.state.aux["v"].shape == (16, 3)
     assert all(k.leaps == 1 and k.friction == 1.0 for k in schedule.kernels)
+
+
+@pytest.mark.parametrize(("n", "temperatures"), [(16, 10), (64, 50), (1024, 200)])
+def test_a_pilot_is_no_larger_than_what_it_is_for(n, temperatures):
+    # rows that the energy is asked for: the pilot's and, after it, the population's
+    rows = []
+
+    def energy(x):
+        rows.append(len(x))
+        return (x - 4.0).square().sum(1) / 2
+
+    path = GeometricPath(Gaussian(torch.zeros(5), Identity()), energy)
+    population(path, n, temperatures, rng=seeded(0))
+    assert sum(rows) < 3 * n * temperatures
+    assert max(rows) == n
