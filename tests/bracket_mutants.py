@@ -65,7 +65,7 @@ BRACKETS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
      "mixture.with_masses(torch.ones_like(masses))", BACK),
     ("reweighted: no error", STARTS, "float((few * spread.var() / r).sqrt())", "0.0", BACK),
     ("reweighted: error of the model's shares", STARTS, "/ masses) @ shares",
-     "/ masses) @ masses", BACK),
+     "/ masses) @ masses", (starts("test_the_error_of_the_masses_counts_where_the_chains_are"),)),
     ("reweighted: no least mass", STARTS, "clamp(min=LIGHTEST)", "clamp(min=1e-30)",
      (starts("test_no_component_is_lighter_than_a_thousandth"),)),
     ("bracket: the first side always", BRACKET,
