@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, t
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["say", "show_table", "tracked", "training_bar"]
+__all__ = ["listen", "say", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
@@ -21,6 +22,22 @@ console = Console(highlight=False, soft_wrap=True)
 def say(text: str = "", style: str = "") -> None:
     """Print a line as it is, in a style of rich's."""
     console.print(Text(text, style=style))
+
+
+class _Saying(logging.Handler):
+    """Prints what the library has to tell, such as how long a bracket will take."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
+
+
+def listen() -> None:
+    """Show what the library logs from now on."""
+    logger = logging.getLogger("noneq")
+    if not any(isinstance(handler, _Saying) for handler in logger.handlers):
+        logger.addHandler(_Saying())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

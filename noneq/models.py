@@ -22,7 +22,7 @@ from noneq.paths import path_to
 from noneq.rbm import BernoulliRBM, GaussianRBM
 from noneq.recipe import MACHINES, Recipe
 from noneq.schedules import Schedule
-from noneq.smc import pilot, tuned
+from noneq.smc import Track, pilot, tuned, untracked
 
 __all__ = [
     "Model",
@@ -129,7 +129,12 @@ def at_step(kernel: Move, h: float) -> Move:
 
 
 def ladder(
-    recipe: Recipe, energy: Model, kernel: Kernel, rng: torch.Generator, temperatures: int = 0
+    recipe: Recipe,
+    energy: Model,
+    kernel: Kernel,
+    rng: torch.Generator,
+    temperatures: int = 0,
+    track: Track = untracked,
 ) -> int | Schedule:
     """The annealing of log Z and of samples, as `noneq.log_z` takes it.
 
@@ -139,11 +144,12 @@ def ladder(
         kernel: one move.
         rng: of the pilot run.
         temperatures: default: the recipe's.
+        track: shows the pilot's progress.
     """
     steps = temperatures or recipe.z_temperatures
     if recipe.z_cycled:
         return steps
-    return pilot(path_to(energy, energy.base), kernel, rng).resized(steps)
+    return pilot(path_to(energy, energy.base), kernel, rng, track=track).resized(steps)
 
 
 def transport(

@@ -1,7 +1,7 @@
 r"""Where annealing may start besides the base: at every cluster of chains, and far out.
 
 A forward annealing whose start does not reach a mode gives a log Z that lacks the mode's mass, and
-chains in that mode move the backward side by ``-log(1 - q)`` only, q their share (section 3 of
+chains in that mode move the backward side by ``-log(1 - q)`` only, q their share (section 6 of
 docs/mathematics.md). So walkers are annealed from two more starts: a mixture fitted to the chains
 that have equilibrated under the model, every cluster of them a component of equal mass, and a base
 that is three times wider (of discrete sites: the uniform distribution). Each is a stochastic lower
@@ -104,7 +104,7 @@ def reweighted(
     r"""The mixture with the masses that weighted walkers give its components, and what that costs.
 
     Chains annealed back to there end in every component as often as walkers annealed from there
-    arrive from it: ``log Z`` by them is off by ``-log sum_m alpha_m pi_m / rho_m`` (section 3 of
+    arrive from it: ``log Z`` by them is off by ``-log sum_m alpha_m pi_m / rho_m`` (section 6 of
     docs/mathematics.md), alpha the chains' shares, pi the start's masses and rho the
     model's. With pi an estimate of rho that is 0 but for its error, which is returned, by the
     spread over the walkers' islands.

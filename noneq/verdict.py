@@ -137,7 +137,7 @@ class Verdict:
             "exact: log Z is known without error."
             if self.exact
             else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
-            "alarm rang."
+            "alarm rang (what neither the data nor a start of the annealing reaches would go unseen)."
         )
         return [first, f"Its likelihood is {known}"]
 
@@ -190,7 +190,7 @@ def judge(
         energy,
         data=data.train,
         n=how["n"],
-        temperatures=ladder(recipe, energy, kernel, rng, how["temperatures"]),
+        temperatures=ladder(recipe, energy, kernel, rng, how["temperatures"], track),
         equilibrate=how["equilibrate"],
         noise=recipe.noise,
         kernel=kernel,
