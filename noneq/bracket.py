@@ -232,16 +232,18 @@ def _best(sides: Sequence[_Forward]) -> _Forward:
     """The side that is not behind another by 0.1 nat and two errors of the difference.
 
     Each is a lower bound on average, so that the highest is the best; a lead within the errors
-    would only add their noise. Of those that nobody leads the one that is fitted to the chains,
-    if it is as precise as a bracket must be, since its way back fits them; else the most precise.
+    would only add their noise. Of those that nobody leads the first, if it is the most precise;
+    else the one that is fitted to the chains, if it is as precise as a bracket must be, since its
+    way back fits them; else the most precise.
     """
 
     def leads(a: LogZ, b: LogZ) -> bool:
         return a.value - b.value > max(0.1, 2 * math.hypot(a.stderr, b.stderr))
 
     first = [one for one in sides if not any(leads(other.log_z, one.log_z) for other in sides)]
+    sharpest = min(first, key=lambda side: side.log_z.stderr)
     fitted = [side for side in first if side.fitted and side.log_z.stderr < 0.1]
-    return fitted[0] if fitted else min(first, key=lambda side: side.log_z.stderr)
+    return sharpest if sharpest is sides[0] or not fitted else fitted[0]
 
 
 def _equilibrated(

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, t
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["listen", "say", "show_table", "tracked", "training_bar"]
+__all__ = ["listening", "say", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
@@ -31,13 +31,20 @@ class _Saying(logging.Handler):
         say(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
 
 
-def listen() -> None:
-    """Show what the library logs from now on."""
-    logger = logging.getLogger("noneq")
-    if not any(isinstance(handler, _Saying) for handler in logger.handlers):
-        logger.addHandler(_Saying())
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+@contextmanager
+def listening() -> Iterator[None]:
+    """Show what the library logs meanwhile."""
+    logger, handler = logging.getLogger("noneq"), _Saying()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -26,6 +26,7 @@ from noneq.walkers import Walkers
 
 __all__ = ["clusters", "fitted_mixture", "wider"]
 
+ROWS = 2048  # chains that are clustered: distances between more cost time and tell little
 LEAST = 5  # chains that make a cluster: half of what 1 % of 1,024 are
 MOST = 16  # clusters of one density
 DEPTH = 3  # densities
@@ -82,6 +83,7 @@ def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
         energy: the model; one that draws from its own conditionals gets independent units.
         x: chains that have equilibrated under it.
     """
+    x = x[:: math.ceil(len(x) / ROWS)]
     labels = clusters(x)
     groups = [x[labels == k] for k in range(int(labels.max()) + 1)]
     if isinstance(space := space_of(energy), Discrete):

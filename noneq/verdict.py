@@ -137,7 +137,8 @@ class Verdict:
             "exact: log Z is known without error."
             if self.exact
             else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
-            "alarm rang (what neither the data nor a start of the annealing reaches would go unseen)."
+            "alarm rang (a mode that neither the data nor any start of the annealing reaches would "
+            "go unseen)."
         )
         return [first, f"Its likelihood is {known}"]
 

@@ -186,7 +186,7 @@ BENIGN = {
 def bracket(target, seed, *, n=256, temperatures=200, equilibrate=100, extra_starts=True):
     energy, base, data, _ = target
     return noneq.log_z(
-        Veiled(energy),
+        Veiled(energy) if hasattr(energy, "log_z") else energy,
         base,
         data,
         n=n,

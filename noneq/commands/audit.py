@@ -12,7 +12,7 @@ import torch
 
 from noneq.bracket import log_z
 from noneq.checkpoint import load_tensors
-from noneq.console import listen, say, tracked
+from noneq.console import listening, say, tracked
 from noneq.data import read
 from noneq.devices import usable
 from noneq.energies import Energy
@@ -53,10 +53,10 @@ def audit(
     x, rows = (read(path).x.to(where, dtype) for path in (data, test or data))
     if rows.shape[1:] != x.shape[1:]:
         raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
-    listen()
     rng = torch.Generator(where).manual_seed(how["seed"])
     settings = {key: value for key, value in how.items() if key != "seed"}
-    z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
+    with listening():
+        z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
     say(str(z))
     say(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
 

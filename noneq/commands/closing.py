@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from noneq.console import listen, say, show_table, tracked
+from noneq.console import listening, say, show_table, tracked
 from noneq.data import DataSet
 from noneq.run import Run
 from noneq.smc import TooFarError
@@ -25,9 +25,9 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     from noneq.pictures import draw_samples
 
     again = f"noneq logz {run.folder}"
-    listen()
     try:
-        verdict = judge(run, data, how=how, track=tracked)
+        with listening():
+            verdict = judge(run, data, how=how, track=tracked)
     except (FloatingPointError, TooFarError) as error:
         say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
         calmer = (
