@@ -697,7 +697,7 @@ def test_what_has_no_log_z_of_its_own_has_none_known():
     boxed = noneq.Boxed(base, -1.0, 1.0)
     for energy in (tilted, noneq.Tempered(base, 0.5), boxed, plain):
         assert known_log_z(energy, n=64, rng=seeded(0)) is None
-    plain.log_z, plain.sample = 3.0, None
+    plain.log_z, plain.sample = 3.0, 4.0
     assert known_log_z(plain, n=64, rng=seeded(0)) is None
 
 
