@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
@@ -95,6 +96,8 @@ def evaluate(
     Automatic mixed precision is switched off inside: weights are differences of energies. Without
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
+    if "torch._dynamo" in sys.modules:
+        _keep_buffers()
     if torch.is_autocast_enabled(x.device.type):
         with without_autocast(x):
             return evaluate(model, x, was, graph=graph, lean=lean)
@@ -116,6 +119,17 @@ def evaluate(
         leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
     # without a gradient it is an energy all the same: kernels that follow one will say so
     return (u if graph else u.detach()), {} if g is None else {"g": g}
+
+
+@lru_cache(maxsize=1)
+def _keep_buffers() -> None:
+    """Let networks that torch.compile makes be differentiated twice: to x, then in a loss.
+
+    A switch of the process, without which a backward gives its graph's memory away.
+    """
+    from torch._functorch import config
+
+    config.donated_buffer = False
 
 
 def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:

@@ -54,7 +54,7 @@ def test_a_log_z_is_refused_for_another_closure():
     rows = normal(50, 2)
     z = bracket(closure(0.0), rows)
     assert math.isfinite(noneq.nll(closure(0.0), rows, z).value)  # the same function, made anew
-    with pytest.raises(ValueError, match="another energy .* differ by up to"):
+    with pytest.raises(ValueError, match=r"another energy .* differ by up to"):
         noneq.nll(closure(2.0), rows, z)
 
 
@@ -153,12 +153,13 @@ def test_a_state_dict_is_what_safetensors_stores(tmp_path):
 def test_a_compiled_network_is_trained():
     rows = normal(64, 2)
     net = MLP(2, width=8)
-    energy = Tilted(Gaussian.fit(rows), torch.compile(net, backend="eager"))
+    # what is behind inductor, too, without a compiler for C++
+    energy = Tilted(Gaussian.fit(rows), torch.compile(net, backend="aot_eager"))
     settings = noneq.Settings(
         walkers=16, held_out=16, moves=1, batch=16, renew=2, temperatures=4
     )  # fmt: skip
     before = fingerprint(net)
     for _, record in zip(range(3), noneq.train(energy, rows, settings), strict=False):
-        assert math.isfinite(record.loss if hasattr(record, "loss") else 0.0)
+        assert 0 < record.ess <= 1
     assert bool(fingerprint(net) != before)
     assert bool(torch.isfinite(energy(rows)).all())
