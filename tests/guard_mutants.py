@@ -22,6 +22,24 @@ KNOWN = ("test_likelihood.py::test_a_known_log_z_is_used_wherever_there_is_one",
 UNKNOWN = ("test_likelihood.py::test_what_has_no_log_z_of_its_own_has_none_known",)
 TOO_MANY = ("test_likelihood.py::test_a_sum_over_too_many_states_is_not_begun",)
 
+GUARD = "test_guards.py::test_"
+UNITS = (GUARD + "a_mixture_is_fitted_in_any_units",)
+OWNER = (GUARD + "a_log_z_is_refused_for_another_closure",)
+HELD = (GUARD + "a_tensor_that_is_not_registered_is_seen_to_change",)
+CACHES = (GUARD + "an_attribute_that_every_call_changes_is_no_parameter",)
+COPIES = (GUARD + "copies_of_rows_tell_nothing_new",)
+GROUPS = (GUARD + "the_error_of_unequal_groups_covers_the_mean",)
+STORED = (GUARD + "a_state_dict_is_what_safetensors_stores",)
+COMPILED = (GUARD + "a_compiled_network_is_trained",)
+HALF = (GUARD + "low_precision_inside_is_refused",)
+PLACES = (GUARD + "labels_bound_to_places_are_refused",)
+WRITES = (GUARD + "an_energy_that_writes_into_its_rows_is_refused",)
+COUNTS = (GUARD + "an_energy_that_counts_its_calls_is_refused",)
+RARE = (GUARD + "a_rare_infinity_is_seen_when_it_is_asked_for_often",)
+COARSE = (GUARD + "the_resolution_of_large_energies_is_told",)
+GAP = ("test_verdict.py::test_the_gap_of_overfitting",)
+GAUSSIANS, ENERGIES, CHECKS = "gaussians.py", "energies.py", "checks.py"
+
 #: name, file, source, what it becomes, tests: see mutants.Mutant
 GUARDS = (
     # -- infinite Z
@@ -74,4 +92,36 @@ GUARDS = (
     ("states: of the hidden layer", "rbm/machine.py",
      "min(len(self.c) * math.log(2), self.layer.log_states)", "len(self.c) * math.log(2)",
      TOO_MANY),
+    # -- units, owners, copies, files
+    ("mixture: not standardised", GAUSSIANS, "((flat - mean) / scale).cpu()", "flat.cpu()",
+     UNITS),
+    ("mixture: noise in other units", GAUSSIANS, "(least - common * scale.square()).diag()",
+     "0.0", UNITS),
+    ("nll: any energy's log Z", LIKELIHOOD, "if bool((apart > 1e-4 *", "if bool((apart > 1e9 *",
+     OWNER),
+    ("nll: a cache is a parameter", LIKELIHOOD, " or not bool(before == mark)", "", CACHES),
+    ("fingerprint: containers", ENERGIES, "if isinstance(value, list | tuple):", "if False:",
+     HELD),
+    ("fingerprint: dictionaries", ENERGIES, "if isinstance(value, dict):", "if False:", HELD),
+    ("fingerprint: closures", ENERGIES, "if isinstance(value, FunctionType):", "if False:", HELD),
+    ("nll: copies count", LIKELIHOOD, "grouped_stderr(u, data)",
+     "float(u.std()) / math.sqrt(len(u))", COPIES),
+    ("equal rows: each mean once", LIKELIHOOD, "sums.square().sum()",
+     "(sums.square() / group.bincount()).sum()", GROUPS),
+    ("roots: column by column", "covariance.py", "root.to(dtype).contiguous()", "root.to(dtype)",
+     STORED),
+    ("compiled: buffers given away", ENERGIES, "config.donated_buffer = False", "pass", COMPILED),
+    # -- energies that are none
+    ("check: half inside", CHECKS, "if precision.half is not None:", "if False:", HALF),
+    ("check: places", CHECKS, '(turned.flip(0), 1e-4, "in another order of the rows"),', "",
+     PLACES),
+    ("check: places that f = 0 hides", CHECKS, '(turned, "in another order of the rows"),', "",
+     PLACES),
+    ("check: writes", CHECKS, "if not torch.equal(x, kept):", "if False:", WRITES),
+    ("check: asked twice", CHECKS, "OFTEN = 8", "OFTEN = 0", COUNTS),
+    ("unsteady: never", CHECKS, "if not wrong:", "if True:", RARE),
+    ("unsteady: asked once", CHECKS, "for _ in range(calls))]", "for _ in range(0))]", RARE),
+    ("resolution: of float64", CHECKS, "torch.finfo(u.dtype).eps", "1.2e-7", COARSE),
+    ("memorised: validation's error alone", "verdict.py",
+     "math.hypot(train.stderr, validation.stderr)", "validation.stderr", GAP),
 )  # fmt: skip

@@ -8,6 +8,8 @@ from torch import nn
 
 import noneq
 from noneq import MLP, Cholesky, Gaussian, GaussianMixture, LowRank, Tilted, Walkers
+from noneq.checks import resolution, unsteady
+from noneq.commands.audit import _without_training
 from noneq.energies import fingerprint
 from noneq.likelihood import grouped_stderr
 
@@ -163,3 +165,109 @@ def test_a_compiled_network_is_trained():
         assert 0 < record.ess <= 1
     assert bool(fingerprint(net) != before)
     assert bool(torch.isfinite(energy(rows)).all())
+
+
+# -- energies that are none ----------------------------------------------------------------------
+
+
+def refused(energy, match, rows=None):
+    with pytest.raises(ValueError, match=match):
+        noneq.check_energy(energy, normal(16, 2) if rows is None else rows)
+
+
+class Inside(nn.Module):
+    """A network with autocast in its forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 1)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.net(x).squeeze(1).float()
+
+
+def test_low_precision_inside_is_refused():
+    base = Gaussian.fit(normal(50, 2))
+    refused(Tilted(base, Inside()), "computes in torch.bfloat16 inside")
+    refused(lambda x: x.half().square().sum(1).float(), "computes in torch.float16 inside")
+    noneq.check_energy(Tilted(base, MLP(2, width=4)), normal(16, 2))
+
+
+def test_labels_bound_to_places_are_refused():
+    labels = normal(16, seed=1)
+    refused(lambda x: x.square().sum(1) + labels[: len(x)], "in another order of the rows")
+
+    class Zero(nn.Module):  # as networks begin
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            return x.square().sum(1) + self.w * labels[: len(x)] * x[:, 0]
+
+    refused(Zero(), "another gradient to its parameters in another order")
+
+
+def test_an_energy_that_writes_into_its_rows_is_refused():
+    def energy(x):
+        u = x.square().sum(1)
+        x.data.mul_(1 + 1e-9).clamp_(-1, 1)
+        return u
+
+    refused(energy, "changes x in place|another energy")
+
+
+def test_an_energy_that_counts_its_calls_is_refused():
+    calls = []
+
+    def energy(x):
+        calls.append(1)
+        return x.square().sum(1) + (len(calls) > 4)
+
+    refused(energy, "when asked often")
+
+
+@pytest.mark.parametrize("every", ["call", "row"])
+def test_a_rare_infinity_is_seen_when_it_is_asked_for_often(every):
+    # 1 % of the calls: 257 of them miss it with a probability of .076; seeds are fixed
+    rng = seeded(0)
+
+    def energy(x):
+        u = x.square().sum(1) / 2
+        shape = (1,) if every == "call" else u.shape
+        return torch.where(torch.rand(shape, generator=rng) < 0.01, math.inf, u)
+
+    rows = normal(300, 2)
+    found = unsteady(energy, rows, rows.square().sum(1) / 2)
+    assert found is not None
+    assert "another number when asked again" in found
+    assert unsteady(closure(0.0), rows, closure(0.0)(rows)) is None
+    walled = noneq.Boxed(closure(0.0), -1.0, 1.0)
+    assert unsteady(walled, rows, walled(rows)) is None
+
+
+@torch.no_grad()
+def test_a_walker_whose_energy_is_none_is_shown():
+    rows = normal(8, 5)
+    walkers = Walkers.at(rows, lambda x: x.square().sum(1))
+    broken = walkers.reweight(lambda x: torch.where(x[:, 0] == rows[3, 0], math.nan, x[:, 0]))
+    with pytest.raises(FloatingPointError, match="NaN or -inf at 1 of 8 walkers") as caught:
+        _ = broken.p
+    first = ", ".join(f"{float(v):.4g}" for v in rows[3, :4])
+    assert f"the first at x = ({first}, ...)" in str(caught.value)
+    # an audit trains nothing
+    said = _without_training(str(caught.value))
+    assert "learning rate" not in said
+    assert "use float64" in said
+    assert _without_training("anything else") == "anything else"
+
+
+def test_the_resolution_of_large_energies_is_told():
+    assert resolution(torch.tensor([1e4, math.inf, -1e5])) is None
+    found = resolution(torch.tensor([0.0, -1e6, math.inf]))
+    assert "energies reach 1e+06" in found
+    assert "no less than 0.06 nat" in found
+    assert "float64" in found
+    assert resolution(torch.tensor([1e6], dtype=torch.float64)) is None
+    assert resolution(torch.tensor([math.inf])) is None
