@@ -609,7 +609,7 @@ MUTANTS = (
            'self.watch = Watch(**saved["watch"])', "pass", RESUMED),
     # -- a session
     Mutant("nll: of rows between the states", "likelihood.py",
-           "check_states(energy, data, noise=noise)\n    mark =", "mark =",
+           "check_states(energy, data, noise=noise)\n    _check_owner", "_check_owner",
            ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
     Mutant("resumed: on rows between the states", "training.py",
            "check_states(energy, data, noise=settings.noise)", "pass",
