@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from noneq.alarms import alarms, stranded
-from noneq.checks import check_energy, check_states
+from noneq.checks import check_energy, check_states, resolution, unsteady
 from noneq.data import add_noise
 from noneq.energies import Energy, Solvable, evaluate, fingerprint, full_precision
 from noneq.estimate import Estimate
@@ -215,10 +215,13 @@ def _bracket(
     for start in (side.path.start for side in sides if side.fitted):
         assert isinstance(start, GaussianMixture | Mixture)
         rang += stranded(start, chains, arrived)
+    # asked again once it has been asked often, where the walkers are
+    x, u = forward.walkers.x, energy_of(energy, forward.walkers.x).to(chains.state.u.dtype)
+    first_of_all = (far.alarm, unsteady(energy, x, u), resolution(u))
     return Estimate(
         lower,
         upper,
-        tuple(([far.alarm] if far.alarm else []) + rang),
+        (*(alarm for alarm in first_of_all if alarm), *rang),
         forward.walkers.ess,
         forward.walkers.survivors,
         first.schedule,

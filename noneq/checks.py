@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import math
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq.data import check_data, check_rows
 from noneq.energies import Cache, Energy, evaluate, faulty, shape_message
 from noneq.spaces import Discrete, check_inside, space_of
 
-__all__ = ["check_energy", "check_fit", "check_states"]
+__all__ = ["check_energy", "check_fit", "check_states", "resolution", "unsteady"]
+
+COARSE = 0.03  # nats: a float32 of half a million
+OFTEN = 8  # more calls than two, at two rows
+
+
+def resolution(u: Tensor) -> str | None:
+    """What to say of energies u (B,) too large for their precision, a tenth of a nat or so."""
+    finite = u[torch.isfinite(u)]
+    if not len(finite):
+        return None
+    largest = float(finite.abs().max())
+    step = largest * torch.finfo(u.dtype).eps / 2
+    if step < COARSE:
+        return None
+    return (
+        f"energies reach {largest:.2g}, where {str(u.dtype).removeprefix('torch.')} tells no less "
+        f"than {step:.2g} nat apart: use float64 (model.double(), data.double()), or subtract a "
+        "constant from the energy"
+    )
 
 
 def _unsteady_layer(model: Energy) -> str | None:
@@ -25,12 +48,12 @@ def _unsteady_layer(model: Energy) -> str | None:
     return None
 
 
-def _slope(model: Energy, x: Tensor, few: int) -> Tensor:
-    """Gradient of the first energies to the parameters: f = 0 hides what it will become."""
+def _slope(model: Energy, x: Tensor, rows: slice) -> Tensor:
+    """Gradient of some rows' energies to the parameters: f = 0 hides what it will become."""
     own = model.parameters() if isinstance(model, nn.Module) else ()
     wanted = [p for p in own if p.requires_grad]
     with torch.enable_grad():
-        u = model(x)[:few]
+        u = model(x)[rows]
         total = u[torch.isfinite(u)].sum()
     if not wanted or not total.requires_grad:
         return torch.zeros(0)
@@ -94,17 +117,68 @@ def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
             )
 
 
+def unsteady(model: Energy, x: Tensor, u: Tensor, *, calls: int = 256) -> str | None:
+    """What to say of an energy that is another number when it is asked again, later and often.
+
+    Arguments:
+        model: U.
+        x: rows (M, *shape), e.g. walkers that have arrived.
+        u: their energies (M,) as they were.
+        calls: of a few rows each: one in a hundred that goes wrong is seen in 92 of 100 cases.
+    """
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        asked = [(u, model(x)), *((u[:2], model(x[:2])) for _ in range(calls))]
+    wrong = 0
+    for was, now in asked:
+        apart = _apart(was.double(), now.double())
+        wrong += bool((apart > 1e-3 * (1 + was.double().abs().nan_to_num(0.0, 0.0, 0.0))).any())
+    if not wrong:
+        return None
+    return (
+        f"the energy is another number when asked again ({wrong} of {len(asked)} times, of the "
+        "same rows): it is random, or depends on what was asked before, and no log Z is its own; "
+        "take random numbers and memories out of it"
+    )
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    """How far energies are from each other; 0 where both are infinite, else inf."""
+    return torch.where(a == b, 0.0, (b - a).abs()).nan_to_num(math.inf)
+
+
+class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes a precision below float32 that any operation returns."""
+
+    half: torch.dtype | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for value in found if isinstance(found, list | tuple) else (found,):
+            if isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16):
+                self.half = value.dtype
+        return found
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Networks that torch.compile made run as they were written meanwhile."""
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 def check_energy(model: Energy, x: Tensor) -> None:
     """Raise unless the model is a deterministic function of each row alone.
 
-    Weights are differences of energies, so ``U(x)`` must be the same number when asked twice and
-    in another batch. Batch normalisation in training mode, dropout, spectral normalisation's power
-    iteration and autocast break that, each without a sign in the loss.
+    Weights are differences of energies, so ``U(x)`` must be the same number when asked twice, in
+    another batch and in another order. Batch normalisation in training mode, dropout, spectral
+    normalisation's power iteration, autocast and labels bound to places break that, each without a
+    sign in the loss. Where it happens rarely, `unsteady` asks more often.
 
     Raises:
-        ValueError: wrong shape, not float32 or float64, NaN or -inf, changes when asked twice or
-            in another batch, carries no gradient to x, or has an ``evaluate`` of its own that
-            differs from its forward.
+        ValueError: wrong shape, not float32 or float64, there or inside, NaN or -inf, changes x,
+            changes when asked twice, in another batch or in another order, carries no gradient to
+            x, or has an ``evaluate`` of its own that differs from its forward.
     """
     name = type(model).__name__
     remedy = "use model.eval(), or a network without it"
@@ -115,9 +189,13 @@ def check_energy(model: Energy, x: Tensor) -> None:
             f"normalisation give the same row another energy when asked twice; {remedy}"
         )
     few = min(8, (len(x) + 1) // 2)
+    kept, precision = x.clone(), _Precision()  # type: ignore[no-untyped-call]
     try:
         with torch.no_grad():
-            u, again, part = model(x), model(x), model(x[:few])
+            with _eagerly(), precision:
+                u = model(x)
+            again, part, turned = model(x), model(x[:few]), model(x.flip(0))
+            single = [model(x[:2]) for _ in range(OFTEN)]
     except Exception as error:  # whatever it is, it came of these rows
         rows = f"rows of shape {tuple(x.shape[1:])} and {x.dtype}"
         raise ValueError(f"{name} cannot take {rows}: {error}") from error
@@ -128,6 +206,13 @@ def check_energy(model: Energy, x: Tensor) -> None:
         raise ValueError(
             f"{name} returned {u.dtype}; energies are floating point, 32 or 64 bits{half}"
         )
+    if precision.half is not None:
+        raise ValueError(
+            f"{name} computes in {precision.half} inside, though it returns {u.dtype}: weights "
+            "are differences of energies; switch autocast or .half() off, there too"
+        )
+    if not torch.equal(x, kept):
+        raise ValueError(f"{name} changes x in place: work on a copy, x.clone()")
     bad = faulty(u)
     if bool(bad.any()):
         raise ValueError(
@@ -139,16 +224,24 @@ def check_energy(model: Energy, x: Tensor) -> None:
     for other, tolerance, when in (
         (again, 1e-6, "when asked twice"),
         (part, 1e-4, "in another batch"),
+        *((one, 1e-4, "when asked often") for one in single),
+        (turned.flip(0), 1e-4, "in another order of the rows"),
     ):
-        first = u[: len(other)]
-        apart = torch.where(first == other, 0.0, (other - first).abs()).nan_to_num(math.inf)
+        apart = _apart(u[: len(other)], other)
         if float(apart.max()) > tolerance * scale:
             raise ValueError(
                 f"{name} gives the same row another energy {when} (by {float(apart.max()):.2g}): "
-                f"batch normalisation, dropout, spectral normalisation or autocast; {remedy}"
+                f"batch normalisation, dropout, spectral normalisation, autocast, random numbers "
+                f"or labels bound to places; {remedy}"
             )
-    slope, again, part = (_slope(model, rows, few) for rows in (x, x, x[:few]))
-    for other, when in ((again, "when asked twice"), (part, "in another batch")):
+    first, last = slice(few), slice(len(x) - few, None)
+    slope, again, part = (_slope(model, rows, first) for rows in (x, x, x[:few]))
+    turned = _slope(model, x.flip(0), last)
+    for other, when in (
+        (again, "when asked twice"),
+        (part, "in another batch"),
+        (turned, "in another order of the rows"),
+    ):
         change = (other - slope).abs()
         if len(change) and float(change.max()) > 1e-4 * (1 + float(slope.abs().max())):
             raise ValueError(

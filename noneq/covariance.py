@@ -124,7 +124,7 @@ class LowRank(nn.Module):
         _same_dim(loadings.shape[0], s.numel())
         q, singular, _ = torch.linalg.svd(loadings.detach().double() / s[:, None], False)
         self.register_buffer("scale", s.to(dtype))
-        self.register_buffer("q", q.to(dtype))
+        self.register_buffer("q", q.to(dtype).contiguous())
         self.register_buffer("stretch", (1 + singular.square()).sqrt().to(dtype))
 
     @property
@@ -185,8 +185,9 @@ class Cholesky(nn.Module):
                 f"the covariance is not positive definite (least eigenvalue {least:.3g}); "
                 "add a multiple of the identity, or use Gaussian.fit, which regularises"
             )
-        self.register_buffer("root", root.to(dtype))
-        self.register_buffer("inverse", torch.linalg.inv(root).to(dtype))
+        # LAPACK's are column by column, which safetensors does not store
+        self.register_buffer("root", root.to(dtype).contiguous())
+        self.register_buffer("inverse", torch.linalg.inv(root).to(dtype).contiguous())
 
     def mul(self, v: Tensor) -> Tensor:
         """``L v``."""

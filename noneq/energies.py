@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
+from types import FunctionType
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -47,6 +49,7 @@ __all__ = [
 Cache = dict[str, Tensor]
 PART = 2**22  # numbers: 16 MiB of float32
 _paths = itertools.count()
+_INTERNAL = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 
 
@@ -93,6 +96,8 @@ def evaluate(
     Automatic mixed precision is switched off inside: weights are differences of energies. Without
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
     """
+    if "torch._dynamo" in sys.modules:
+        _keep_buffers()
     if torch.is_autocast_enabled(x.device.type):
         with without_autocast(x):
             return evaluate(model, x, was, graph=graph, lean=lean)
@@ -114,6 +119,17 @@ def evaluate(
         leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
     # without a gradient it is an energy all the same: kernels that follow one will say so
     return (u if graph else u.detach()), {} if g is None else {"g": g}
+
+
+@lru_cache(maxsize=1)
+def _keep_buffers() -> None:
+    """Let networks that torch.compile makes be differentiated twice: to x, then in a loss.
+
+    A switch of the process, without which a backward gives its graph's memory away.
+    """
+    from torch._functorch import config
+
+    config.donated_buffer = False
 
 
 def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
@@ -183,9 +199,9 @@ def fingerprint(model: object) -> Tensor | None:
 
     None for a callable without ``parameters()``: nothing can be known about it. The number is a
     hash of the bit patterns and their places, so that neither fused optimisers nor ``.data`` nor a
-    change of signs or of order escape it; and of every float that is an attribute of a module,
-    such as a temperature. Parameters that a module has not registered (in a plain list, say) are
-    not seen.
+    change of signs or of order escape it; and of every tensor and float that is an attribute of a
+    module, such as a temperature, or in a list, a dictionary or a closure that is one. What other
+    objects hold is not seen.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -193,14 +209,51 @@ def fingerprint(model: object) -> Tensor | None:
         return seen
     if not isinstance(model, nn.Module):
         return None
-    tensors = [*model.parameters(), *model.buffers()]
+    held = list(_held(model, set()))
+    tensors = [value for value in held if isinstance(value, Tensor)]
+    floats = [value for value in held if isinstance(value, float)]
     total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
     for k, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
         total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
-    floats = [v for m in model.modules() for v in vars(m).values() if type(v) is float and v == v]
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+
+
+def _held(value: object, known: set[int]) -> Iterator[Tensor | float]:
+    """Tensors and floats that a module is made of, registered or not, each once."""
+    if type(value) is float:
+        if value == value:
+            yield value
+        return
+    if id(value) in known:
+        return
+    known.add(id(value))
+    if isinstance(value, Tensor):
+        yield value
+    for part in _parts_of(value):
+        yield from _held(part, known)
+
+
+def _parts_of(value: object) -> Iterable[object]:
+    """What may hold tensors in a module, a container or a closure; of anything else nothing."""
+    if isinstance(value, nn.Module):
+        compiled = value._modules.get("_orig_mod")
+        own = {key: part for key, part in vars(value).items() if key not in _INTERNAL}
+        return own.values() if compiled is None else (compiled,)
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, FunctionType):
+        return _cells(value)
+    return ()
+
+
+def _cells(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # empty as yet
+            yield cell.cell_contents
 
 
 def new_mark() -> Tensor:

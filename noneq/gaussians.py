@@ -65,15 +65,9 @@ class Gaussian(nn.Module):
                 f"{'' if bool(torch.isfinite(flat).all()) else ' with NaN or infinite values'}"
             )
         mean = flat.mean(0)
-        centred = flat - mean
-        variance = centred.square().mean(0)
-        if not float(variance.mean()) + noise**2 > 0:
-            raise ValueError("all rows are equal: no density has this covariance; add noise")
-        constant = variance <= 1e-14 * mean.square()
-        # in units of what is to be described: a column of tiny variance is noise above all
-        scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
-        z = centred / scale
-        least = floor * (scale.square() - noise**2) + noise**2
+        variance = (flat - mean).square().mean(0)
+        scale, least = _units(flat, noise, floor)
+        z = (flat - mean) / scale
         dtype = x.dtype if x.is_floating_point() else torch.float32
         factor: Factor
         if kind == "full":
@@ -193,21 +187,26 @@ class GaussianMixture(nn.Module):
     ) -> GaussianMixture:
         """Fit by expectation maximisation with full covariances (scikit-learn).
 
-        Each covariance gets ``noise^2`` (of Gaussian noise that the data will have added) and
-        ``floor`` times the mean variance on its diagonal.
+        Of standardised columns, so that units do not matter. Each variance is raised by ``floor``
+        times the column's own (of a constant column: the mean variance) and by ``noise^2``, of
+        Gaussian noise that the data will have added.
         """
         from sklearn.mixture import GaussianMixture as SklearnMixture
 
         flat = x.detach().flatten(1).double()
-        least = floor * float(flat.var(0).mean()) + noise**2
-        fitted = SklearnMixture(components, reg_covar=least, random_state=seed)
-        fitted.fit(flat.cpu().numpy())
+        mean, (scale, least) = flat.mean(0), _units(flat, noise, floor)
+        # what all columns need at the least is there while it fits, the rest is added
+        common = float((least / scale.square()).min())
+        fitted = SklearnMixture(components, reg_covar=common, random_state=seed)
+        fitted.fit(((flat - mean) / scale).cpu().numpy())
         means, covariances, masses = (
-            torch.from_numpy(a) for a in (fitted.means_, fitted.covariances_, fitted.weights_)
+            torch.from_numpy(a).to(x.device)
+            for a in (fitted.means_, fitted.covariances_, fitted.weights_)
         )
+        covariances = covariances * scale * scale[:, None]
+        covariances += (least - common * scale.square()).diag()
         dtype = x.dtype if x.is_floating_point() else torch.float32
-        means = means.to(x.device, dtype).view(-1, *x.shape[1:])
-        return cls(means, covariances.to(x.device), masses.to(x.device))
+        return cls((mean + scale * means).to(dtype).view(-1, *x.shape[1:]), covariances, masses)
 
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Whitened residuals (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K), one product."""
@@ -278,6 +277,17 @@ def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int 
     c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
     dtype = x.dtype if x.is_floating_point() else torch.float32
     return Cholesky(c + noise**2 * torch.eye(len(c)), dtype).to(x.device)
+
+
+def _units(flat: Tensor, noise: float, floor: float) -> tuple[Tensor, Tensor]:
+    """Scales (d,) in which columns are described, and what is added to their variances (d,)."""
+    variance = (flat - flat.mean(0)).square().mean(0)
+    if not float(variance.mean()) + noise**2 > 0:
+        raise ValueError("all rows are equal: no density has this covariance; add noise")
+    constant = variance <= 1e-14 * flat.mean(0).square()
+    # in units of what is to be described: a column of tiny variance is noise above all
+    scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
+    return scale, floor * (scale.square() - noise**2) + noise**2
 
 
 def _positive_masses(masses: Tensor, count: int) -> None:

@@ -14,7 +14,17 @@ from noneq.estimate import NLL, Estimate
 from noneq.support import mass_away
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["energy_of", "exact_log_z", "known_log_z", "mean_energy", "nll", "noise_draws"]
+__all__ = [
+    "energy_of",
+    "exact_log_z",
+    "grouped_stderr",
+    "known_log_z",
+    "mean_energy",
+    "nll",
+    "noise_draws",
+]
+
+PROBES = 64  # walkers at which a log Z knows its energy again
 
 
 def exact_log_z(
@@ -86,19 +96,47 @@ def nll(
         draws: noise draws.
         rng: source of the noise; default seed 0.
 
-    Raises ValueError for a log Z of other parameters, and for rows that are none of the states of
-    a discrete energy.
+    Equal rows count as one for the standard error of the mean: copies tell nothing new.
+
+    Raises ValueError for a log Z of other parameters or of another energy, which is asked again at
+    walkers that ``z`` holds, and for rows that are none of the states of a discrete energy.
     """
     check_states(energy, data, noise=noise)
-    mark = fingerprint(energy)
-    if mark is not None and z.mark is not None and not bool(mark == z.mark):
+    _check_owner(energy, z)
+    u = mean_energy(energy, data, noise=noise, draws=draws, rng=rng)
+    return NLL(float(u.mean()) + z.value, z.stderr, grouped_stderr(u, data), z.bracketed)
+
+
+def _check_owner(energy: Energy, z: Estimate) -> None:
+    """Raise ValueError unless the log Z is that of this energy, as it is now."""
+    x, u = z.walkers.x[:PROBES], z.walkers.state.u[:PROBES].double()
+    before, again, mark = fingerprint(energy), energy_of(energy, x), fingerprint(energy)
+    apart = torch.where(u == again, 0.0, (u - again).abs()).nan_to_num(math.inf, math.inf)
+    if bool((apart > 1e-4 * (1 + u.abs().nan_to_num(0.0, 0.0, 0.0))).any()):
+        raise ValueError(
+            "this log Z belongs to other parameters or to another energy (at its walkers the two "
+            f"differ by up to {float(apart.max()):.3g}): estimate it again"
+        )
+    if mark is None or z.mark is None or not bool(before == mark):
+        return  # nothing is known, or an attribute changes at every call
+    if not bool(mark == z.mark):
         raise ValueError(
             "this log Z belongs to other parameters: estimate it again (averaged parameters are "
             "a model of their own)"
         )
-    u = mean_energy(energy, data, noise=noise, draws=draws, rng=rng)
-    stderr = float(u.std()) / math.sqrt(len(u)) if len(u) > 1 else math.nan
-    return NLL(float(u.mean()) + z.value, z.stderr, stderr, z.bracketed)
+
+
+def grouped_stderr(values: Tensor, rows: Tensor) -> float:
+    """Standard error of the mean of values (M,), where equal rows (M, *shape) are one draw.
+
+    Of G groups of ``m_g`` equal rows, ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) / M``, the
+    usual one where no two rows are equal; NaN for one group.
+    """
+    _, group = torch.unique(rows.flatten(1), dim=0, return_inverse=True)
+    apart = values.double() - values.double().mean()
+    sums = apart.new_zeros(int(group.max()) + 1).index_add_(0, group, apart)
+    g = len(sums)
+    return math.sqrt(g / (g - 1) * float(sums.square().sum())) / len(rows) if g > 1 else math.nan
 
 
 def mean_energy(

@@ -1,9 +1,8 @@
 r"""Rays out of the data, along which an energy shows its tails.
 
 Directions are the coordinate axes, the leading and trailing principal axes of the data, and random
-ones that have descended on a sphere far out. All but the coordinate axes also come *polished*:
-lowered on two spheres, so that the straight line through both points stays in whatever valley
-leads there.
+ones. All but the coordinate axes also come *polished*: lowered on two spheres far out, so that the
+straight line through both points stays in whatever valley leads there.
 """
 
 from __future__ import annotations
@@ -74,19 +73,18 @@ class Rays(NamedTuple):
         return self.origin[:, None] + radii[:, None] * self.v[:, None]
 
 
-def rays_of(field: Field, *, many: int, steps: int) -> Rays:
+def rays_of(field: Field, *, many: int) -> Rays:
     """Rays as they are, and polished ones.
 
     Arguments:
         field: the energy.
         many: random ones, from a seed of their own.
-        steps: of their descent, one evaluation of all of them each.
     """
     rng = torch.Generator(field.rows.device).manual_seed(0)
     d = field.rows.shape[1]
     v = torch.randn(many, d, generator=rng, dtype=torch.float64, device=field.rows.device)
     axes, principal = _axes(field), _principal(field)
-    v = torch.cat([principal, -principal, _descended(field, _unit(v), steps)])
+    v = torch.cat([principal, -principal, _unit(v)])
     far = _polished(field, _polished(field, v, NEAR * field.scale, 16), FAR * field.scale, 8)
     near = _polished(field, far, NEAR * field.scale, 8)
     along = _unit(FAR * far - NEAR * near)
@@ -109,15 +107,6 @@ def _principal(field: Field) -> Tensor:
     """Leading and trailing principal axes."""
     found = torch.linalg.svd(field.rows[:ROWS] - field.centre, full_matrices=False)[2]
     return torch.cat([found[:PRINCIPAL], found[PRINCIPAL:][-PRINCIPAL:]])
-
-
-def _descended(field: Field, v: Tensor, steps: int) -> Tensor:
-    """Directions of lower energy on the sphere, by steps whose length falls."""
-    radius = NEAR * field.scale
-    for i in range(steps):
-        _, g = field.slopes(field.centre + radius * v)
-        v = _unit(v - 0.9**i * _unit(_tangent(g, v)))
-    return v
 
 
 def _polished(field: Field, v: Tensor, radius: float, steps: int) -> Tensor:

@@ -41,7 +41,7 @@ class Tails(NamedTuple):
     """whether U grows slower than linearly along some ray, e.g. as a logarithm"""
 
 
-def tails(energy: Energy, x: Tensor, *, rays: int = 64, steps: int = 30) -> Tails:
+def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
     """Whether ``exp(-U)`` has an integral, and how heavy its tails are.
 
     Arguments:
@@ -49,7 +49,6 @@ def tails(energy: Energy, x: Tensor, *, rays: int = 64, steps: int = 30) -> Tail
         x: rows (M, *shape) that it is meant for; their medians set the centre and the scale, a
             few hundred are enough.
         rays: random ones, from a seed of their own, besides axes and principal axes.
-        steps: of their descent on a sphere, one evaluation of all of them each.
     """
     space = space_of(energy)
     if isinstance(space, Discrete):
@@ -57,7 +56,7 @@ def tails(energy: Energy, x: Tensor, *, rays: int = 64, steps: int = 30) -> Tail
     if isinstance(space, Box) and bool(torch.isfinite(space.high - space.low).all()):
         return Tails()
     field = Field(energy, x)
-    found = rays_of(field, many=rays, steps=steps)
+    found = rays_of(field, many=rays)
     near, far = (_Growth.along(field, found, octaves) for octaves in (NEAR, FAR))
     doubt = far.doubt(field, found, None)
     if doubt.certainty < PROVEN:
@@ -86,8 +85,8 @@ class _Growth(NamedTuple):
     """(n, K)"""
     rise: Tensor
     """(n, K - 1) per octave"""
-    most: Tensor
-    """(n,) of it, what rounding may add taken off"""
+    eps: float
+    """relative resolution of u"""
 
     @classmethod
     def along(cls, field: Field, rays: Rays, octaves: tuple[int, ...]) -> _Growth:
@@ -95,8 +94,13 @@ class _Growth(NamedTuple):
         powers = torch.tensor(octaves, dtype=torch.float64, device=rays.v.device)
         radii, apart = field.scale * 2.0**powers, powers.diff()
         u = field.energies(rays.at(radii))
-        rises = rise(u, apart)
-        return cls(radii, u, rises, rises.amax(1) - rounding(u, field.eps) / apart.min())
+        return cls(radii, u, rise(u, apart), field.eps)
+
+    @property
+    def most(self) -> Tensor:
+        """(n,) the largest rise, what rounding may have added taken off."""
+        octave = float((self.radii[1] / self.radii[0]).log2())
+        return self.rise.amax(1) - rounding(self.u, self.eps) / octave
 
     def doubt(self, field: Field, rays: Rays, beyond: _Growth | None) -> _Doubt:
         """By the rays along which U rises least; beyond is what it does still farther out."""
@@ -127,8 +131,12 @@ class _Growth(NamedTuple):
         """
         rises = self.rise[:, :3]
         octaves = (self.radii[1] / self.radii[0]).log2()
-        slower = rises[:, 1:] < 2.0 ** (LINEAR * octaves) * rises[:, :-1].clamp(min=0)
-        return ((rises[:, :-1] <= 0) | slower).all(1) & (rises < math.inf).all(1)
+        pairs = self.u[:, :4].unfold(1, 2, 1)
+        noise = rounding(pairs.flatten(0, 1), self.eps).view_as(rises) / octaves
+        slower = rises[:, 1:] < 2.0 ** (LINEAR * octaves) * rises[:, :-1]
+        slower |= rises[:, 1:].abs() <= noise[:, 1:]
+        rising = (rises < math.inf) & (rises >= -noise)
+        return rising.all(1) & slower.all(1)
 
     def _text(self, i: int, certainty: int) -> str:
         u, r = self.u[i], self.radii

@@ -98,16 +98,26 @@ class Verdict:
         """Whether log Z has no error: a sum over all states, or that of the base itself."""
         return self.within == 0
 
+    @property
+    def memorised(self) -> Mean | None:
+        """By how much train beats validation, where that is far and beyond the errors of both."""
+        train, validation = self.nll["train"], self.nll["validation"]
+        error = math.hypot(train.stderr, validation.stderr)
+        gap = Mean(validation.value - train.value, error)
+        far = gap.value > 0.1 * abs(self.gain.value) and gap.value > 3 * error
+        return gap if far else None
+
     def words(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
         said = self._quotable() if self.bracketed else self._doubtful()
-        gap = self.nll["validation"].value - self.nll["train"].value
-        if gap > 0.1 * abs(self.gain.value) and gap > 3 * self.nll["validation"].stderr:
+        gap = self.memorised
+        if gap is not None:
             gaussian = self.origin == "Gaussian base"
-            other = "noise (--noise)" if gaussian else "fewer hidden units (--hidden)"
+            other = "more noise (--noise)" if gaussian else "fewer hidden units (--hidden)"
             said.append(
-                f"It knows its training rows {gap:.1f} nats better than the validation rows: more "
-                f"rows, more weight decay (--decay) or {other} would help it generalise."
+                f"It has memorised training rows: it knows them {gap} nats better than the "
+                "validation rows. More rows, more weight decay (--decay), fewer iterations "
+                f"(--iterations) or {other} would help it generalise."
             )
         away = self.mass_away
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
@@ -137,7 +147,7 @@ class Verdict:
             "exact: log Z is known without error."
             if self.exact
             else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
-            "alarm rang (a mode that neither the data nor any start of the annealing reaches would "
+            "alarm rang (a mode that neither the data nor any start of an annealing reaches would "
             "go unseen)."
         )
         return [first, f"Its likelihood is {known}"]

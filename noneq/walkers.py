@@ -465,7 +465,8 @@ class Walkers:
                     "increment that it computes"
                 )
             raise FloatingPointError(
-                f"the energy is NaN or -inf {where}: the model has diverged; take a smaller "
+                f"the energy is NaN or -inf {where}, {self._place(fault)}: look at what it "
+                "computes there; where it is being trained the model has diverged; take a smaller "
                 "learning rate or trust region (tau)"
             )
         if bool((self.log_w.view(self.islands, -1) == -math.inf).all(1).any()):
@@ -473,6 +474,12 @@ class Walkers:
                 "every walker of an island has weight zero: the energy is +inf wherever they are; "
                 "start closer to the model, or change it in smaller steps"
             )
+
+    def _place(self, fault: Tensor) -> str:
+        """Where the first of the walkers at fault is, in few words."""
+        x = self.x[fault][0].flatten()
+        shown = ", ".join(f"{float(v):.4g}" for v in x[:4])
+        return f"the first at x = ({shown}{', ...' if len(x) > 4 else ''})"
 
     @property
     def x(self) -> Tensor:

@@ -14,20 +14,37 @@ STUDENT = (
 )
 TURNED = ("test_tails.py::test_an_axis_that_is_no_coordinate_is_found",)
 NARROWS = ("test_tails.py::test_a_tube_that_narrows_is_weighed_by_its_widths",)
+SIDE = ("test_tails.py::test_a_ray_on_the_side_of_a_valley_proves_nothing",)
+WIDE = ("test_tails.py::test_a_cone_is_enough_where_widths_would_cost_too_much",)
 MAY = ("test_tails.py::test_what_may_have_no_integral_is_said_to",)
 NO_TAILS = ("test_tails.py::test_sites_and_boxes_have_no_tails",)
-COST = ("test_tails.py::test_tails_cost_little",)
 KNOWN = ("test_likelihood.py::test_a_known_log_z_is_used_wherever_there_is_one",)
 UNKNOWN = ("test_likelihood.py::test_what_has_no_log_z_of_its_own_has_none_known",)
 TOO_MANY = ("test_likelihood.py::test_a_sum_over_too_many_states_is_not_begun",)
 
+GUARD = "test_guards.py::test_"
+UNITS = (GUARD + "a_mixture_is_fitted_in_any_units",)
+OWNER = (GUARD + "a_log_z_is_refused_for_another_closure",)
+HELD = (GUARD + "a_tensor_that_is_not_registered_is_seen_to_change",)
+CACHES = (GUARD + "an_attribute_that_every_call_changes_is_no_parameter",)
+COPIES = (GUARD + "copies_of_rows_tell_nothing_new",)
+GROUPS = (GUARD + "the_error_of_unequal_groups_covers_the_mean",)
+STORED = (GUARD + "a_state_dict_is_what_safetensors_stores",)
+COMPILED = (GUARD + "a_compiled_network_is_trained",)
+HALF = (GUARD + "low_precision_inside_is_refused",)
+PLACES = (GUARD + "labels_bound_to_places_are_refused",)
+WRITES = (GUARD + "an_energy_that_writes_into_its_rows_is_refused",)
+COUNTS = (GUARD + "an_energy_that_counts_its_calls_is_refused",)
+RARE = (GUARD + "a_rare_infinity_is_seen_when_it_is_asked_for_often",)
+COARSE = (GUARD + "the_resolution_of_large_energies_is_told",)
+GAP = ("test_verdict.py::test_the_gap_of_overfitting",)
+GAUSSIANS, ENERGIES, CHECKS = "gaussians.py", "energies.py", "checks.py"
+
 #: name, file, source, what it becomes, tests: see mutants.Mutant
 GUARDS = (
     # -- infinite Z
-    ("rays: no descent", RAYS, "- 0.9**i * _unit", "- 0 * _unit", RAY),
-    ("rays: ascent", RAYS, "- 0.9**i * _unit", "+ 0.9**i * _unit", RAY),
     ("rays: axes forgotten", RAYS, "[axes, -axes, v,", "[v,", TOLD),
-    ("rays: one way along an axis", RAYS, "[axes, -axes, v,", "[-axes, v,", TOLD),
+    ("rays: polished upwards", RAYS, "_unit(v - step * g)", "_unit(v + step * g)", TURNED),
     ("rays: not polished", RAYS, "v, along])", "v, v])", TURNED),
     ("rays: not through two points", RAYS, "origin[-len(across) :] += across", "pass", TOLD),
     ("rays: a mean for a centre", RAYS, "self.rows.median(0).values", "self.rows.mean(0)",
@@ -35,7 +52,7 @@ GUARDS = (
     ("rays: the farthest row for a scale", RAYS, "float(lengths.median())",
      "float(lengths.max())", STUDENT),
     ("regions: the ray alone", REGIONS, "PROBES = 16", "PROBES = 0", POWERS),
-    ("regions: no cones", REGIONS, "CONES = (0.1, 1e-2, 1e-3)", "CONES = (1e-9,)", RAY),
+    ("regions: no cones", REGIONS, "CONES = (0.1, 1e-2, 1e-3)", "CONES = (1e9,)", WIDE),
     ("regions: no tubes", REGIONS, "if 0 < len(across) <= MOST else found", "if False else found",
      TOLD),
     ("regions: every tube as wide as it began", REGIONS, "(32 * gamma + 0.1).floor() / 32",
@@ -49,7 +66,7 @@ GUARDS = (
      "torch.where(u[:, :-1] == -math.inf, -math.inf, found)", "found", RAY),
     ("regions: for ever", REGIONS, "EVER = 100.0", "EVER = 0.0", MAY),
     ("regions: on the side of a valley", REGIONS, "if not (first.centred and last.centred):",
-     "if False:", TOLD),
+     "if False:", SIDE),
     ("regions: half of the cone of a box", REGIONS, "amax(0) <= u + 1", "amin(0) <= u + 1",
      TOLD),
     ("tails: dimensions forgotten", TAILS, "= d * math.log(2)", "= math.log(2)", RAY),
@@ -63,6 +80,7 @@ GUARDS = (
      "~torch.isnan(space.high - space.low)", TOLD),
     ("tails: an exponential is heavy", TAILS, "LINEAR = 0.75", "LINEAR = 1.25", TOLD),
     ("tails: only powers are heavy", TAILS, "LINEAR = 0.75", "LINEAR = 0.25", TOLD),
+    ("tails: what falls is heavy", TAILS, "& (rises >= -noise)", "", TOLD),
     # -- a log Z that is known
     ("known log Z: never", LIKELIHOOD, "if not isinstance(energy, Solvable) or",
      "if isinstance(energy, Solvable) or", KNOWN),
@@ -74,4 +92,36 @@ GUARDS = (
     ("states: of the hidden layer", "rbm/machine.py",
      "min(len(self.c) * math.log(2), self.layer.log_states)", "len(self.c) * math.log(2)",
      TOO_MANY),
+    # -- units, owners, copies, files
+    ("mixture: not standardised", GAUSSIANS, "((flat - mean) / scale).cpu()", "flat.cpu()",
+     UNITS),
+    ("mixture: noise in other units", GAUSSIANS, "(least - common * scale.square()).diag()",
+     "0.0", UNITS),
+    ("nll: any energy's log Z", LIKELIHOOD, "if bool((apart > 1e-4 *", "if bool((apart > 1e9 *",
+     OWNER),
+    ("nll: a cache is a parameter", LIKELIHOOD, " or not bool(before == mark)", "", CACHES),
+    ("fingerprint: containers", ENERGIES, "if isinstance(value, list | tuple):", "if False:",
+     HELD),
+    ("fingerprint: dictionaries", ENERGIES, "if isinstance(value, dict):", "if False:", HELD),
+    ("fingerprint: closures", ENERGIES, "if isinstance(value, FunctionType):", "if False:", HELD),
+    ("nll: copies count", LIKELIHOOD, "grouped_stderr(u, data)",
+     "float(u.std()) / math.sqrt(len(u))", COPIES),
+    ("equal rows: each mean once", LIKELIHOOD, "sums.square().sum()",
+     "(sums.square() / group.bincount()).sum()", GROUPS),
+    ("roots: column by column", "covariance.py", "root.to(dtype).contiguous()", "root.to(dtype)",
+     STORED),
+    ("compiled: buffers given away", ENERGIES, "config.donated_buffer = False", "pass", COMPILED),
+    # -- energies that are none
+    ("check: half inside", CHECKS, "if precision.half is not None:", "if False:", HALF),
+    ("check: places", CHECKS, '(turned.flip(0), 1e-4, "in another order of the rows"),', "",
+     PLACES),
+    ("check: places that f = 0 hides", CHECKS, '(turned, "in another order of the rows"),', "",
+     PLACES),
+    ("check: writes", CHECKS, "if not torch.equal(x, kept):", "if False:", WRITES),
+    ("check: asked twice", CHECKS, "OFTEN = 8", "OFTEN = 0", COUNTS),
+    ("unsteady: never", CHECKS, "if not wrong:", "if True:", RARE),
+    ("unsteady: asked once", CHECKS, "for _ in range(calls))]", "for _ in range(0))]", RARE),
+    ("resolution: of float64", CHECKS, "torch.finfo(u.dtype).eps", "1.2e-7", COARSE),
+    ("memorised: validation's error alone", "verdict.py",
+     "math.hypot(train.stderr, validation.stderr)", "validation.stderr", GAP),
 )  # fmt: skip

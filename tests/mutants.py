@@ -455,7 +455,7 @@ MUTANTS = (
            "Gaussian.fit(data, noise=noise)", "Gaussian.fit(data)",
            ("test_likelihood.py::test_the_fitted_base_has_the_datas_noise",)),
     Mutant("log_z: an infinite Z is not told", "bracket.py",
-           "([far.alarm] if far.alarm else [])", "[]",
+           "first_of_all = (far.alarm, ", "first_of_all = (None, ",
            ("test_tails.py::test_walkers_that_stay_see_no_infinity_but_the_first_alarm_does",)),
     # -- mass away from the data
     Mutant("mass away: weights forgotten", "support.py", "away = (p * away.view_as(p))",
@@ -610,7 +610,7 @@ MUTANTS = (
            'self.watch = Watch(**saved["watch"])', "pass", RESUMED),
     # -- a session
     Mutant("nll: of rows between the states", "likelihood.py",
-           "check_states(energy, data, noise=noise)\n    mark =", "mark =",
+           "check_states(energy, data, noise=noise)\n    _check_owner", "_check_owner",
            ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
     Mutant("resumed: on rows between the states", "training.py",
            "check_states(energy, data, noise=settings.noise)", "pass",

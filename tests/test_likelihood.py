@@ -722,7 +722,7 @@ def test_what_has_no_log_z_of_its_own_has_none_known():
     boxed = noneq.Boxed(base, -1.0, 1.0)
     for energy in (tilted, noneq.Tempered(base, 0.5), boxed, plain):
         assert known_log_z(energy, n=64, rng=seeded(0)) is None
-    plain.log_z, plain.sample = 3.0, None
+    plain.log_z, plain.sample = 3.0, 4.0
     assert known_log_z(plain, n=64, rng=seeded(0)) is None
 
 
@@ -818,3 +818,33 @@ def test_what_decides_log_z_is_evaluated_in_full_precision():
     with pytest.raises(ValueError, match="returned NoneType"):
         noneq.log_z(lambda x: None, base, n=16, temperatures=2)
     assert torch.backends.cudnn.conv.fp32_precision == before
+
+
+def test_an_energy_that_is_rarely_infinite_is_an_alarm():
+    # +inf at random on 1 % of its calls: a legal number each time, and no energy
+    draws = seeded(7)
+
+    def energy(x):
+        u = x.square().sum(1) / 2
+        return u + math.inf if float(torch.rand(1, generator=draws)) < 0.01 else u
+
+    base = Gaussian(torch.zeros(2), Identity(1.2))
+    rang = 0
+    for seed in range(8):
+        try:
+            z = noneq.log_z(energy, base, n=64, temperatures=30, rng=seeded(seed))
+        except (ValueError, FloatingPointError):
+            rang += 1
+        else:
+            rang += bool(z.alarms)
+    assert rang == 8
+
+
+def test_energies_too_large_for_their_precision_ask_for_float64():
+    base = Gaussian(torch.zeros(2), Identity(1.2))
+    z = noneq.log_z(lambda x: 3e6 + x.square().sum(1) / 2, base, n=64, temperatures=30)
+    (alarm,) = ringing(z, "float64")
+    assert "3e+06" in alarm
+    exact = Gaussian(torch.zeros(2, dtype=torch.float64), Identity(1.2))
+    z = noneq.log_z(lambda x: 3e6 + x.square().sum(1) / 2, exact, n=64, temperatures=30)
+    assert not ringing(z, "float64")

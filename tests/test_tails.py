@@ -7,6 +7,8 @@ import torch
 
 import noneq
 from noneq import MLP, Boxed, Diagonal, Gaussian, GaussianMixture, GaussianRBM, Tilted
+from noneq.rays import Field, Rays
+from noneq.regions import NO, Ray
 from noneq.tails import falling, tails
 
 
@@ -124,6 +126,11 @@ PAPER = {
     "floor": (lambda x: -torch.log(torch.exp(-x.square().sum(1) / 2) + 1e-30), False, True),
     "double well": (lambda x: (x[:, 0].square() - 4).square() + radius(x), True, False),
     "log squared": (lambda x: torch.log1p(x.square().sum(1)).square(), True, True),
+    "banana": (
+        lambda x: x[:, 0].square() / 2 + (x[:, 1:] - x[:, :1].square()).square().sum(1) * 200,
+        True,
+        False,
+    ),
     "Laplace": (lambda x: x.abs().sum(1), True, False),
     "root": (lambda x: 2 * radius(x).sqrt(), True, True),
     "funnel": (
@@ -192,6 +199,23 @@ def test_a_tube_that_narrows_is_weighed_by_its_widths():
     x = torch.tensor([[0.0, 0.0], [1.0, 0.5], [-1.0, -0.5]])
     assert tails(horn(0.8), x).proven
     assert not tails(horn(1.2), x).proven
+
+
+def test_a_ray_on_the_side_of_a_valley_proves_nothing():
+    # which it enters only far out: U falls along it, though the integral is finite
+    field = Field(axis(1.2, 1e4), torch.eye(2))
+    near, far = torch.tensor([[2.0**10, 0.2], [2.0**20, 0.0]], dtype=torch.float64)
+    v = (far - near) / (far - near).norm()
+    ray = Rays((near - 2.0**10 * v)[None], v[None])
+    radii = 2.0 ** torch.arange(10.0, 21, 2, dtype=torch.float64)
+    energies = field.energies(ray.at(radii))[0]
+    assert energies[0] > energies[-1]
+    assert Ray(field, ray, radii).finding().certainty == NO
+
+
+def test_a_cone_is_enough_where_widths_would_cost_too_much():
+    found = tails(lambda x: torch.tanh(x).sum(1), torch.randn(50, 1100, generator=seeded(0)))
+    assert found.proven
 
 
 def test_what_may_have_no_integral_is_said_to():

@@ -55,10 +55,19 @@ def audit(
         raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
     rng = torch.Generator(where).manual_seed(how["seed"])
     settings = {key: value for key, value in how.items() if key != "seed"}
-    with listening():
-        z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
+    try:
+        with listening():
+            z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
+    except FloatingPointError as error:
+        raise ValueError(f"{name}: {_without_training(str(error))}") from error
     say(str(z))
     say(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
+
+
+def _without_training(text: str) -> str:
+    """What to say of a model that nobody trains here: look at it, not at a learning rate."""
+    fault, training, _ = text.partition("; where it is being trained")
+    return f"{fault}; clamp its inputs or its logarithms, or use float64" if training else text
 
 
 def _built(name: str, weights: Path | None, seed: int) -> Energy:
