@@ -69,8 +69,7 @@ class Holder(nn.Module):
         self.listed = [torch.zeros(2), {"c": torch.tensor(1.0)}]
         self.hidden = [nn.Linear(2, 1)]
         c = torch.tensor(1.0)
-        self.closed = lambda x: c * x
-        self.c = c
+        self.closed = lambda x: c * x  # held by nothing else
 
     def forward(self, x):
         tilt = self.hidden[0](x)[:, 0] + self.listed[1]["c"] * x[:, 0]
@@ -79,7 +78,7 @@ class Holder(nn.Module):
 
 @pytest.mark.parametrize("change", [
     lambda e: e.plain.mul_(2), lambda e: e.listed[0].add_(1), lambda e: e.listed[1]["c"].add_(1),
-    lambda e: e.hidden[0].weight.add_(1), lambda e: e.c.mul_(2),
+    lambda e: e.hidden[0].weight.add_(1), lambda e: e.closed.__closure__[0].cell_contents.mul_(2),
     lambda e: setattr(e, "plain", torch.tensor(3.0)),
 ])  # fmt: skip
 @torch.no_grad()

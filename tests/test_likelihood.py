@@ -540,8 +540,8 @@ def test_the_text_of_an_estimate():
 
 
 def known(z_value=0.0, alarms=(), stderr=0.01):
-    """An estimate with these sides, from a real one."""
-    z = bracket(narrow(4, 1.0), 0, n=16, temperatures=2, equilibrate=1)
+    """An estimate of `gaussian_pair`'s model with these sides."""
+    z = exact_log_z(gaussian_pair()[0], n=16, rng=seeded(0))
     side = LogZ(z_value, stderr)
     return dataclasses.replace(z, lower=side, upper=side, alarms=alarms, mark=None)
 
