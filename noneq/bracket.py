@@ -47,6 +47,7 @@ from noneq.walkers import LogZ, Walkers
 __all__ = ["log_z"]
 
 MORE = 0.75  # of the temperatures, for annealing from another start
+OFTEN = 1024  # calls that show an energy which is random once in a hundred
 OVERHEAD = 1e-3  # seconds a move takes on a processor besides its evaluation
 logger = logging.getLogger("noneq")
 
@@ -217,7 +218,7 @@ def _bracket(
         rang += stranded(start, chains, arrived)
     # asked again once it has been asked often, where the walkers are
     x, u = forward.walkers.x, energy_of(energy, forward.walkers.x).to(chains.state.u.dtype)
-    first_of_all = (far.alarm, unsteady(energy, x, u), resolution(u))
+    first_of_all = (far.alarm, unsteady(energy, x, u, calls=OFTEN), resolution(u))
     return Estimate(
         lower,
         upper,

@@ -87,7 +87,7 @@ BRACKETS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("pilot: as many walkers as ever", SMC, '"n": min(128, n)', '"n": 128', SIZE),
     ("pilot: shows nothing", SMC, "zip(range(ahead - shown), progress, strict=False)", "()",
      PROGRESS),
-    ("bracket: never asked again", BRACKET, "unsteady(energy, x, u)", "None",
+    ("bracket: never asked again", BRACKET, "unsteady(energy, x, u, calls=OFTEN)", "None",
      ("test_likelihood.py::test_an_energy_that_is_rarely_infinite_is_an_alarm",)),
     ("bracket: any precision will do", BRACKET, "resolution(u))", "None)",
      ("test_likelihood.py::test_energies_too_large_for_their_precision_ask_for_float64",)),
