@@ -1,6 +1,6 @@
 """Is log Z right, or does an alarm ring? The hostile suite (tests/hostile) at log_z's defaults.
 
-    python -m benchmarks.hostile [--seeds 3] [--only WORD ...] [--name NAME]
+    python -m benchmarks.hostile [--seeds 3] [--first 0] [--only WORD ...] [--name NAME]
 
 A run is silently wrong where no alarm rings and the value is off by more than
 ``max(0.2 nat, 4 standard errors)``, or Z is infinite. Of benign cases an alarm is false. An error
@@ -108,6 +108,7 @@ def main() -> None:
     """Run the suite."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--only", nargs="*", default=[], help="words of cases or classes")
     parser.add_argument("--name", default="", help="record the results under this name")
     parser.add_argument("--n", type=int, default=1024)
@@ -120,7 +121,7 @@ def main() -> None:
         for name, make in suite.items():
             if asked.only and not any(word in f"{kind} {name}" for word in asked.only):
                 continue
-            for seed in range(asked.seeds):
+            for seed in range(asked.first, asked.first + asked.seeds):
                 case = make(seed)
                 run = {"kind": kind, "case": name, "seed": seed, "truth": case.log_z}
                 run |= bracketed(case, seed, options)
