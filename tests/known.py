@@ -35,14 +35,15 @@ def rows(n=300, seed=0):
 
 
 def begun(folder, **changes):
-    """A new run in ``folder / "r"``, its data and its session; nothing is trained or saved."""
+    """A new run in ``folder / "r"``, its data and its session; nothing is trained."""
     path = folder / "rows.npy"
     np.save(path, rows())
     data = load(path)
     recipe = choose(data.shape, len(data.train), data.kind, **{**SMALL, **changes})
     # as the command line does: how the rows were chosen
-    run = Run.create(folder / "r", data, recipe, classes=None, subset=None, binary=False)
-    return run, data, Session(recipe, data.train, run.seed)
+    session = Session(recipe, data.train)
+    run = Run.create(folder / "r", data, session, classes=None, subset=None, binary=False)
+    return run, data, session
 
 
 @torch.no_grad()

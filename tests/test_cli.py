@@ -263,8 +263,8 @@ def test_a_run_goes_on_for_a_time_instead(copy):
 
 
 def test_a_run_of_another_machine(copy, capsys):
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "device": "cuda"}))
+    config = checkpoint.load_json(copy / "config.json")
+    checkpoint.save_json(copy / "config.json", {**config, "device": "cuda"})
     for args in (["report", copy], ["train", "--out", copy, "--resume"]):
         assert "--device cuda: cannot be used here" in refused(args, capsys)
     told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
@@ -298,11 +298,13 @@ def test_overwrite_waits_until_the_new_run_can_begin(copy, data, capsys):
     assert before == {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
 
 
-def test_overwrite_leaves_what_is_not_the_runs(copy, data):
+def test_overwrite_refuses_a_folder_with_what_is_not_the_runs(copy, data, capsys):
     (copy / "notes.txt").write_text("mine")
     args = ["train", data, "--out", str(copy), "--overwrite", "--iterations", "1", *QUICK]
-    assert main(args) == 0
+    assert "notes.txt: is not the run's" in refused(args, capsys)
     assert (copy / "notes.txt").read_text() == "mine"
+    (copy / "notes.txt").unlink()
+    assert main(args) == 0
     assert Run(copy).metrics.rows()[-1]["iteration"] == 1
 
 

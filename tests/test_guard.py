@@ -12,7 +12,8 @@ import pytest
 
 from noneq import checkpoint
 from noneq.cli import main
-from noneq.guard import BusyError, interrupts, locked
+from noneq.guard import BusyError, locked
+from noneq.signals import interrupts
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 

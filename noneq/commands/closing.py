@@ -11,7 +11,7 @@ from noneq.run import Run
 from noneq.smc import TooFarError
 from noneq.verdict import Verdict, judge
 
-__all__ = ["close"]
+__all__ = ["close", "say_damage"]
 
 
 def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
@@ -58,6 +58,13 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     ):
         say(f"  {command}", "cyan")
     return 0
+
+
+def say_damage(run: Run) -> None:
+    """Say which lines of metrics.jsonl are damaged, if any."""
+    damage = run.metrics.damage()
+    if damage:
+        say(damage, "bold")
 
 
 def _likelihoods(verdict: Verdict) -> None:
