@@ -1,7 +1,6 @@
 """The command line, as a person meets it: runs, interruptions, faults; each error text whole."""
 
 import errno
-import hashlib
 import json
 import os
 import pickle
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known import bits
 
 import noneq
 from noneq import checkpoint
@@ -162,32 +162,6 @@ def noneq_process(*args, interrupted=0, **kwargs):
         [sys.executable, *how, *map(str, args)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **kwargs,
     )  # fmt: skip
-
-
-def bits(folder):
-    """What must not depend on interruptions: all but clocks."""
-    tree = checkpoint.load(folder / "state")
-    del tree["seconds"]
-    found = {}
-
-    def walk(at, value):
-        if isinstance(value, torch.Tensor):
-            value = hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
-        if isinstance(value, dict):
-            for key in value:
-                walk(f"{at}/{key}", value[key])
-        elif isinstance(value, list | tuple):
-            for i, v in enumerate(value):
-                walk(f"{at}/{i}", v)
-        else:
-            found[at] = repr(value)
-
-    walk("", tree)
-    for name in ("model.safetensors", "likelihood.json", "population.safetensors"):
-        found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-    return found
 
 
 @pytest.fixture(scope="module")
