@@ -7,6 +7,7 @@ places, and after a kill the next process that locks the folder does.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -16,13 +17,14 @@ from pathlib import Path
 
 from noneq.checkpoint import make_folder, sweep, sync_folder
 
-__all__ = ["LOCK", "RESULTS", "check_vacant", "settle", "staged", "unsettled"]
+__all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 
 NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
 #: what a run comes to have after its first checkpoint
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATES = ("state", "good")
 _PART = r"\.[\w-]+\.\d+\.part\.\w+"
 _FILES = ("config.json", "model.safetensors", *RESULTS)
@@ -111,6 +113,19 @@ def settle(folder: Path) -> None:
         sync_folder(folder)
         shutil.rmtree(ready)
     shutil.rmtree(folder / NEW, ignore_errors=True)
+
+
+def disk_error(error: OSError, rest: str) -> OSError:
+    """The error of a file that could not be written, with what is left and what to do.
+
+    Arguments:
+        error: of the system.
+        rest: of the sentence, with a ``%s`` for what mends it.
+    """
+    if error.errno is None or isinstance(error, FileExistsError):
+        return error
+    cure = "free some space" if error.errno in _FULL else "mend that"
+    return OSError(error.errno, f"{error.strerror}; {rest % cure}", error.filename)
 
 
 def _holds_run(folder: Path) -> bool:

@@ -18,7 +18,6 @@ first checkpoint is complete.
 
 from __future__ import annotations
 
-import errno
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +31,7 @@ import torch
 from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.devices import usable
-from noneq.folders import check_vacant, staged, unsettled
+from noneq.folders import check_vacant, disk_error, staged, unsettled
 from noneq.guard import BusyError, locked
 from noneq.learners import Event
 from noneq.metrics import Metrics, line
@@ -49,7 +48,6 @@ _CHANGEABLE = (
     "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "steps",
     "eps", "corrections", "threads",
 )  # fmt: skip
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DivergedError(RuntimeError):
@@ -148,7 +146,7 @@ class Run:
                     checkpoint.store(new / "good", session.state_dict())
         except OSError as error:
             kept = "the run that is there is as it was" if overwrite else "no run was begun"
-            raise _told(error, f"{kept}: %s and give the same command again") from error
+            raise disk_error(error, f"{kept}: %s and give the same command again") from error
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
@@ -243,7 +241,7 @@ class Run:
             self.save(session)
         except OSError as error:
             again = f"the last checkpoint is intact: %s, then noneq train --out {self.folder}"
-            raise _told(error, f"{again} --resume goes on") from error
+            raise disk_error(error, f"{again} --resume goes on") from error
 
     def _go_on(
         self, session: Session, stop: Callable[[], object], every: float
@@ -357,11 +355,3 @@ class Run:
 def _save(folder: Path, session: Session) -> None:
     save_model(folder / "model.safetensors", session.average, session.kernel, session.recipe)
     checkpoint.store(folder / "state", session.state_dict())
-
-
-def _told(error: OSError, rest: str) -> OSError:
-    """The error with what is left and what to do; ``rest`` has a place for what mends it."""
-    if error.errno is None or isinstance(error, FileExistsError):
-        return error
-    cure = "free some space" if error.errno in _FULL else "mend that"
-    return OSError(error.errno, f"{error.strerror}; {rest % cure}", error.filename)

@@ -7,6 +7,7 @@ from typing import Any
 
 from noneq.console import say, show_table, tracked
 from noneq.data import DataSet
+from noneq.folders import disk_error
 from noneq.run import Run
 from noneq.smc import TooFarError
 from noneq.verdict import Verdict, judge
@@ -22,11 +23,9 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
         data: what it was trained on, on its device.
         how: see `noneq.verdict.judge`.
     """
-    from noneq.pictures import draw_samples
-
     again = f"noneq logz {run.folder}"
     try:
-        verdict = judge(run, data, how=how, track=tracked)
+        return _close(run, data, how)
     except (FloatingPointError, TooFarError) as error:
         say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
         calmer = (
@@ -42,6 +41,16 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
         raise
+    except OSError as error:
+        rest = f"the model is kept: %s, then {again} brackets it"
+        raise disk_error(error, rest) from error
+
+
+def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
+    from noneq.pictures import draw_samples
+
+    again = f"noneq logz {run.folder}"
+    verdict = judge(run, data, how=how, track=tracked)
     draw_samples(run, data, run.folder / "samples.png")
     _likelihoods(verdict)
     for sentence in verdict.words():
