@@ -110,7 +110,8 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
 
         def show(share: float, seconds: float, text: str) -> None:
             bar.update(task, completed=min(share, 1.0), left=_left(share, seconds))
-            live.update(Group(bar, Text(text)))  # which wraps in a narrow terminal
+            # in a narrow terminal two lines
+            live.update(Group(bar, Text(text, no_wrap=False, overflow="fold")))
 
         yield show
 

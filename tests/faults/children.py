@@ -27,8 +27,8 @@ def command(args, out, err, close, wait):
     from noneq.cli import main
 
     for number, to in ((1, out), (2, err)):
-        handle = to if isinstance(to, int) else os.open(to, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, number)
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(to, how) if isinstance(to, str) else to.detach(), number)
     if close:
         os.close(1)
         sys.stdout = None
