@@ -32,17 +32,22 @@ _OWN = re.compile("|".join((*map(re.escape, _FILES), _PART)))
 _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 
 
-def check_vacant(folder: Path, *, overwrite: bool = False) -> None:
+def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
     """Raise FileExistsError unless a run can be made there: nothing is, or a run to overwrite.
 
     A lock that was left, or a new run that was killed before its first checkpoint, is nothing;
     whether another process holds the lock is not asked here. A run to overwrite is one by its
     config.json and holds neither links nor files of anybody else.
+
+    Arguments:
+        folder: that may not exist.
+        overwrite: whether a run may be there.
+        held: whether the caller holds the folder's lock, which is then whatever it is.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
     there = sorted(p for p in folder.iterdir()) if folder.is_dir() else []
-    there = [path for path in there if path.name != NEW and not _is_lock(path)]
+    there = [path for path in there if path.name != NEW and not _is_lock(path, held)]
     if not there:
         return
     if not _holds_run(folder):
@@ -140,8 +145,8 @@ def _holds_run(folder: Path) -> bool:
     return False
 
 
-def _is_lock(path: Path) -> bool:
-    return path.name == LOCK and _is_file(path) and not path.stat().st_size
+def _is_lock(path: Path, held: bool) -> bool:
+    return path.name == LOCK and _is_file(path) and (held or not path.stat().st_size)
 
 
 def _is_file(path: Path) -> bool:

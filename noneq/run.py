@@ -139,7 +139,7 @@ class Run:
         try:
             checkpoint.make_folder(folder)
             with locked(folder):
-                check_vacant(folder, overwrite=overwrite)
+                check_vacant(folder, overwrite=overwrite, held=True)
                 with staged(folder) as new:
                     checkpoint.save_json(new / "config.json", config)
                     _save(new, session)

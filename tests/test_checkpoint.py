@@ -14,6 +14,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from noneq import checkpoint
 
@@ -178,6 +180,45 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path, monkeypatch,
     assert len(list(tmp_path.iterdir())) == 1
     checkpoint.store(tmp_path, {"t": torch.zeros(2)})
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_tensors_are_kept_while_nobody_knows_which_are_needed(tmp_path):
+    # state.json may come back from a copy
+    checkpoint.store(tmp_path, {"t": torch.zeros(2)})
+    path = tmp_path / "state.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:-9])
+    checkpoint.sweep(tmp_path)
+    path.write_bytes(content)
+    assert same(checkpoint.load(tmp_path), {"t": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("at", [-1, -(1 << 20)])
+def test_every_part_of_a_large_file_counts(tmp_path, at):
+    path = tmp_path / "t.safetensors"
+    checkpoint.save_tensors(path, {"t": torch.zeros(600_000)})
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="its checksum differs: it is not what was written"):
+        checkpoint.load_tensors(path)
+
+
+def test_any_library_s_tensors_need_no_checksum(tmp_path):
+    path = tmp_path / "t.safetensors"
+    save_file({"t": torch.ones(3)}, path)
+    assert same(checkpoint.load_tensors(path, own=False), {"t": torch.ones(3)})
+    with pytest.raises(ValueError, match="its checksum is missing"):
+        checkpoint.load_tensors(path)
+
+
+def test_the_same_tensors_are_the_same_file(tmp_path):
+    for name in "ab":
+        about = {f"about {i}": "x" for i in range(9)}
+        checkpoint.save_tensors(tmp_path / name, {"t": torch.ones(3), "u": torch.ones(1)}, **about)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", "pt") as file:  # as any library reads it
+        assert file.metadata()["about 3"] == "x"
 
 
 def test_no_checkpoint(tmp_path):

@@ -1,11 +1,13 @@
 """Whose a folder is: vacant, a run, or somebody else's; one moment at which a run takes over."""
 
 import shutil
+from contextlib import contextmanager
 
 import known
 import pytest
 from filelock import FileLock
 
+import noneq.run
 from noneq import checkpoint, folders
 from noneq.folders import check_vacant, settle, staged, unsettled
 from noneq.guard import BusyError, locked
@@ -71,6 +73,27 @@ def test_a_folder_with_a_lock_alone_may_be_another_process_s(tmp_path):
         Run.create(folder, data, session)
     assert [p.name for p in folder.iterdir()] == ["lock"]
     Run.create(folder, data, session)
+
+
+def test_a_lock_that_is_held_may_hold_a_number(tmp_path):
+    # as on file systems where only a file that exists can be a lock
+    (tmp_path / "lock").write_text("123 host")
+    check_vacant(tmp_path, held=True)
+
+
+def test_a_run_that_came_before_the_lock_was_ours_stays(tmp_path, other, monkeypatch):
+    there, data, session = other
+
+    @contextmanager
+    def late(folder):
+        shutil.copytree(there.folder, folder, dirs_exist_ok=True)
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr(noneq.run, "locked", late)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        Run.create(tmp_path / "r", data, session)
+    assert Run(tmp_path / "r").config == there.config
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 import itertools
 import os
+import random
 from pathlib import Path
 
 import pytest
+from children import LONG, finished, rows_file, train
 from test_store import tree, whole
 
 from noneq import checkpoint
+from noneq.run import Run
+from noneq.verdict import read_verdict
 
 
 class Disk:
@@ -120,3 +124,34 @@ def test_json_that_is_no_object(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"a\.json: damaged"):
         checkpoint.load_json(path)
+
+
+def loaded(folder):
+    """All that any command loads of a run."""
+    run = Run(folder)
+    energy, _ = run.model()
+    read_verdict(run, energy)
+    for name in ("state", "good"):
+        checkpoint.load(folder / name)
+    checkpoint.load_tensors(folder / "population.safetensors")
+
+
+def test_every_byte_of_a_run_counts(tmp_path):
+    folder = tmp_path / "r"
+    assert finished(train(rows_file(tmp_path), folder, "--iterations", 2)) == 0
+    loaded(folder)
+    rng, bytes_ = random.Random(1), 0
+    logs = ("metrics.jsonl", "samples.png", "lock")
+    for path in (p for p in folder.rglob("*") if p.is_file() and p.name not in logs):
+        content = path.read_bytes()
+        for at in range(len(content)) if LONG else rng.sample(range(len(content)), 20):
+            changed = bytearray(content)
+            changed[at] ^= 1 << rng.randrange(8)
+            path.write_bytes(changed)
+            with pytest.raises(ValueError, match="damaged") as caught:
+                loaded(folder)
+            assert path.name in str(caught.value)
+            bytes_ += 1
+        path.write_bytes(content)
+    loaded(folder)
+    print(f"{bytes_} bytes changed, one at a time: each was noticed")
