@@ -24,7 +24,7 @@ class Disk:
     def __init__(self, folder, monkeypatch, stop_at=None):
         self.folder, self.stop_at = folder, stop_at
         self.final = {p.name: p.read_bytes() for p in folder.iterdir()}
-        self.pending, self.synced, self.checked = [], set(), 0
+        self.pending, self.synced, self.checked, self.lost = [], set(), 0, []
         replace, unlink, fsync = Path.replace, Path.unlink, os.fsync
 
         def replaced(path, target):
@@ -70,7 +70,10 @@ class Disk:
                     os.unlink(path)  # noqa: PTH108  not the one that is watched
                 for name, content in self.after(changes).items():
                     (away / name).write_bytes(content)
-                assert whole(checkpoint.load(away)) in (1, 2)
+                try:
+                    assert whole(checkpoint.load(away)) in (1, 2)
+                except Exception as error:  # which what is tested could take for its own
+                    self.lost.append(error)
                 self.checked += 1
 
 
@@ -85,6 +88,7 @@ def test_a_power_cut_leaves_the_old_checkpoint_or_the_new(tmp_path, monkeypatch,
         assert stop_at is None
     except KeyboardInterrupt:
         assert stop_at
+    assert not disk.lost
     assert disk.checked > 10
     assert whole(checkpoint.load(folder)) == 2
     disk.final = disk.after(disk.pending)
