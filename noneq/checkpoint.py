@@ -122,7 +122,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> Non
     header = {"__metadata__": {KEY: BLANK, **about}, **json.loads(content[8:n])}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    write(path, add_checksum(len(text).to_bytes(8, "little") + text + content[n:]))
+    head = len(text).to_bytes(8, "little") + text
+    write(path, add_checksum(head, memoryview(content)[n:]))
 
 
 def load_tensors(

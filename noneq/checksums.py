@@ -18,13 +18,16 @@ _FIELD = re.compile(rb'"%b"\s*:\s*"([0-9a-f]{64}|)"' % KEY.encode())
 _PART = 1 << 20  # bytes read at once; the field is within the first so many
 
 
-def add_checksum(content: bytes) -> bytes:
-    """Put the checksum of a file's content into it.
+def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
+    """A file's content with its checksum in it.
 
     Arguments:
-        content: with `BLANK` under `KEY`, its first run of 64 zeros.
+        head: with `BLANK` under `KEY`, its first run of 64 zeros.
+        rest: of the content.
     """
-    return content.replace(BLANK.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+    found = hashlib.sha256(head)
+    found.update(rest)
+    return b"".join((head.replace(BLANK.encode(), found.hexdigest().encode(), 1), rest))
 
 
 def check_checksum(path: Path, *, required: bool = True) -> None:
