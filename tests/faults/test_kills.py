@@ -10,7 +10,7 @@ from children import LONG, child, finished, rows_file, train
 from noneq.folders import check_vacant
 from noneq.run import Run
 
-LENGTH = ("--iterations", 24, "--save-every", 0)
+LENGTH = ("--iterations", 12, "--save-every", 0)
 KILLS = 30 if LONG else 3  # of each of the two tests
 
 
@@ -42,11 +42,12 @@ def killed_until_done(begin, resume, how, seconds, rng, log):
     kills = 0
     while True:
         with child(resume if how() == "resume" else begin, err=str(log)) as process:
-            process.join(rng.uniform(0, seconds))  # of a machine that is as busy as before
+            process.join(rng.uniform(0, seconds))
             if process.exitcode is not None:
                 assert process.exitcode == 0, log.read_text()
                 return kills
         kills += 1
+        seconds *= 1.1  # the machine may be busier than before
 
 
 def test_a_run_that_is_killed_resumes_to_the_same_bits(tmp_path, data, whole):
