@@ -37,12 +37,16 @@ def is_vacant(folder):
     return True
 
 
-def killed_until_done(begin, resume, how, seconds, rng, log):
-    """Start and kill until it comes to its end; ``how(folder)`` says what to start with."""
+def killed_until_done(begin, resume, how, seconds, rng, log, early=1.0):
+    """Start and kill until it comes to its end; ``how()`` says what to start with.
+
+    ``early``: the share of its time in which a beginning is killed.
+    """
     kills = 0
     while True:
-        with child(resume if how() == "resume" else begin, err=str(log)) as process:
-            process.join(rng.uniform(0, seconds))
+        begins = how() == "begin"
+        with child(begin if begins else resume, err=str(log)) as process:
+            process.join(rng.uniform(0, seconds * early if begins else seconds))
             if process.exitcode is not None:
                 assert process.exitcode == 0, log.read_text()
                 return kills
@@ -84,7 +88,7 @@ def test_an_overwrite_that_is_killed_leaves_the_old_run_or_the_new(tmp_path, dat
     resume = ["train", "--out", folder, "--resume"]
     while kills < KILLS:
         old = Run(folder).config["id"]
-        kills += killed_until_done(begin, resume, how, 0.7 * seconds, rng, tmp_path / "err")
+        kills += killed_until_done(begin, resume, how, seconds, rng, tmp_path / "err", early=0.3)
         runs += 1
         assert Run(folder).config["id"] != old
         assert known.bits(folder) == bits

@@ -10,7 +10,7 @@ from children import LONG, child, finished, rows_file, train
 
 from noneq.run import Run
 
-ROUNDS = 25 if LONG else 1
+ROUNDS = 10 if LONG else 1
 SEEDS = (0, 1, 2)
 REMOVE = [False, True] if LONG else [True]
 SHORT = ("--iterations", 3)
