@@ -120,17 +120,18 @@ def settle(folder: Path) -> None:
     shutil.rmtree(folder / NEW, ignore_errors=True)
 
 
-def disk_error(error: OSError, rest: str) -> OSError:
-    """The error of a file that could not be written, with what is left and what to do.
+def disk_error(error: OSError, kept: str, then: str) -> OSError:
+    """The error of a file that could not be written, with what to do after what mends it.
 
     Arguments:
         error: of the system.
-        rest: of the sentence, with a ``%s`` for what mends it.
+        kept: what is as it was.
+        then: what helps.
     """
     if error.errno is None or isinstance(error, FileExistsError):
         return error
     cure = "free some space" if error.errno in _FULL else "mend that"
-    return OSError(error.errno, f"{error.strerror}; {rest % cure}", error.filename)
+    return OSError(error.errno, f"{error.strerror}; {kept}: {cure}{then}", error.filename)
 
 
 def _holds_run(folder: Path) -> bool:

@@ -146,7 +146,7 @@ class Run:
                     checkpoint.store(new / "good", session.state_dict())
         except OSError as error:
             kept = "the run that is there is as it was" if overwrite else "no run was begun"
-            raise disk_error(error, f"{kept}: %s and give the same command again") from error
+            raise disk_error(error, kept, " and give the same command again") from error
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
@@ -240,8 +240,10 @@ class Run:
                     yield self._roll_back(session, error)
             self.save(session)
         except OSError as error:
-            again = f"the last checkpoint is intact: %s, then noneq train --out {self.folder}"
-            raise disk_error(error, f"{again} --resume goes on") from error
+            if not self.folder.is_dir():
+                raise
+            again = f", then noneq train --out {self.folder} --resume goes on"
+            raise disk_error(error, "the last checkpoint is intact", again) from error
 
     def _go_on(
         self, session: Session, stop: Callable[[], object], every: float
@@ -252,6 +254,7 @@ class Run:
             if event.iteration % 10 == 1 or renewal or session.progress >= 1:
                 self.metrics.add(line(event, session))
             if event.iteration % GOOD == 0 and session.watch.healthy:
+                self._check_own()
                 checkpoint.store(self.folder / "good", session.state_dict())
             if time.monotonic() - saved >= every:
                 self.save(session)

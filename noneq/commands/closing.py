@@ -42,8 +42,8 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
         say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
         raise
     except OSError as error:
-        rest = f"the model is kept: %s, then {again} brackets it"
-        raise disk_error(error, rest) from error
+        then = f", then {again} brackets it"
+        raise disk_error(error, "the model is kept", then) from error
 
 
 def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:

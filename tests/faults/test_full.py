@@ -75,7 +75,7 @@ def test_what_a_training_run_says(tmp_path, monkeypatch, capsys, code):
     data = rows_file(tmp_path)
     with monkeypatch.context() as patch:
         full_at(patch, 8, code)
-        number, told = tell(begin(data, tmp_path / "r"), capsys)
+        number, told = tell(begin(data, tmp_path / "100%s"), capsys)
     assert number == 1
     cure = "mend that" if code == errno.EROFS else "free some space"
     assert f"{os.strerror(code)}; the last checkpoint is intact: {cure}, then" in told
