@@ -1,12 +1,13 @@
 # make demo   environment, pinned install, a model of the digits (120 s of training, one seed)
 # make test   environment, pinned install, linters, types, the whole suite
+# make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make evidence   every recorded figure of benchmarks/results, from scratch (about two hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test mutants evidence lint types format clean
+.PHONY: demo test mutants faults evidence lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +29,9 @@ types: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
+faults: $(VENV)/.installed
+	NONEQ_FAULTS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -v tests/faults
 
 evidence: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.digits table

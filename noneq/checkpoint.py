@@ -2,7 +2,8 @@
 
 A folder holds ``state.json``, everything that people can read, and one safetensors file with the
 tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
-is the one moment at which the new checkpoint takes over. Nothing is ever unpickled.
+is the one moment at which the new checkpoint takes over. Only what the JSON does not name is ever
+deleted. Nothing is ever unpickled, and a checksum in each file tells whether it is as written.
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-__all__ = ["load", "load_tensors", "moved", "save_json", "save_tensors", "store", "sweep", "write"]
+from noneq.checksums import BLANK, KEY, add_checksum, check_checksum
 
-FORMAT = 1
+__all__ = [
+    "load", "load_json", "load_tensors", "make_folder", "moved", "save_json", "save_tensors",
+    "store", "sweep", "sync_folder", "write",
+]  # fmt: skip
+
+FORMAT = 2
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:
     """Replace the folder's checkpoint by a tree of dicts, lists, tuples, tensors and numbers.
+
+    Whatever interrupts it, and whenever, the folder holds the old checkpoint or the new one.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the old checkpoint is intact.
@@ -35,47 +43,62 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Tensor] = {}
     plain = _plain(tree, tensors, "")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = f"tensors-{secrets.token_hex(4)}.safetensors"
     try:
         save_tensors(folder / name, tensors)
         save_json(folder / "state.json", {"format": FORMAT, "tensors": name, "tree": plain})
-    except BaseException:
-        (folder / name).unlink(missing_ok=True)
-        raise
-    for old in folder.glob("tensors-*"):
-        if old.name != name:
-            old.unlink(missing_ok=True)
-    sweep(folder)
+    finally:
+        sweep(folder)
 
 
 def sweep(folder: Path) -> None:
-    """Delete the parts of files that a killed process was writing."""
-    for part in folder.glob(".*.part.*"):
-        part.unlink(missing_ok=True)
+    """Delete what interrupted writes left: parts of files, tensors of no checkpoint.
+
+    What is deleted depends on what the folder holds alone, not on how anything ended there.
+    """
+    with suppress(OSError):
+        for part in folder.glob(".*.part.*"):
+            part.unlink(missing_ok=True)
+    try:
+        kept = load_json(folder / "state.json")["tensors"]
+    except FileNotFoundError:
+        kept = None
+    except (OSError, ValueError, KeyError):  # nobody knows which tensors it named
+        return
+    with suppress(OSError):
+        sync_folder(folder)  # the old tensors are needed until the new checkpoint is final
+        for tensors in folder.glob("tensors-*.safetensors"):
+            if tensors.name != kept:
+                tensors.unlink(missing_ok=True)
 
 
 def load(folder: Path) -> dict[str, Any]:
     """The tree that `store` was given, bit for bit, its tensors on the cpu.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: it is damaged, or of a later format.
+        FileNotFoundError: there is no checkpoint, or a part of it is missing.
+        ValueError: it is damaged, or of another format.
     """
     path = folder / "state.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["format"] > FORMAT:
-            raise ValueError(
-                f"{path}: written by a later version (format {found['format']}): upgrade noneq"
-            )
-        name, plain = found["tensors"], found["tree"]
+        found = load_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder}: holds no checkpoint (state.json)") from None
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged ({error!r}): the run cannot go on from it") from error
-    tree = _tree(plain, load_tensors(folder / Path(name).name))
-    assert isinstance(tree, dict)
+    if found.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: written by another version of noneq (format {found.get('format')}, this one "
+            f"reads {FORMAT}): take that version"
+        )
+    try:
+        name, plain = Path(found["tensors"]).name, found["tree"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r})") from error
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{path}: damaged: its tensors, {name}, are missing")
+    tree = _tree(plain, load_tensors(folder / name))
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: damaged: holds no tree")
     return tree
 
 
@@ -91,23 +114,38 @@ def moved(tree: Any, device: torch.device | str) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
-    """Write a safetensors file in one piece; ``about`` goes into its header."""
+    """Write a safetensors file in one piece; ``about`` goes into its header, with a checksum."""
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    write(path, save(own, metadata=about or None))
+    content = save(own)
+    n = 8 + int.from_bytes(content[:8], "little")
+    # safetensors would write the metadata in a random order
+    header = {"__metadata__": {KEY: BLANK, **about}, **json.loads(content[8:n])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    write(path, add_checksum(head, memoryview(content)[n:]))
 
 
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def load_tensors(
+    path: Path, device: torch.device | str = "cpu", *, own: bool = True
+) -> dict[str, Tensor]:
     """Read a safetensors file.
+
+    Arguments:
+        path: of the file.
+        device: where the tensors go.
+        own: whether it is one of noneq's, which has a checksum; any library's may have none.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is something else, a pickle for one, or cut short.
+        ValueError: it is something else, a pickle for one, or damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
+        check_checksum(path, required=own)
         found = load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         with path.open("rb") as file:
             head = file.read(2)
         if head == b"PK" or head[:1] == b"\x80":  # torch.save's archive; a bare pickle
@@ -123,9 +161,30 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
     return {name: t.clone().to(device) for name, t in found.items()}
 
 
-def save_json(path: Path, value: Any) -> None:
-    """Write JSON in one piece."""
-    write(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+def save_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object in one piece, with a checksum."""
+    text = json.dumps({KEY: BLANK, **value}, indent=1, allow_nan=False) + "\n"
+    write(path, add_checksum(text.encode()))
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """What `save_json` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a byte of it has changed, or it is something else.
+    """
+    try:
+        check_checksum(path)
+        found = json.loads(path.read_bytes())
+        del found[KEY]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: damaged ({error}); restore it from a copy, or, if you have edited it, let "
+            f'its first line say "{KEY}": ""'
+        ) from error
+    assert isinstance(found, dict)
+    return found
 
 
 def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -144,6 +203,7 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         if error.errno is None:
             raise
@@ -151,6 +211,26 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder final: a file that was replaced may be the old one until then."""
+    if os.name == "nt":  # which has no such call, and needs none
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, for good."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 # -- trees <-> JSON and tensors -------------------------------------------------------------------

@@ -10,9 +10,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -31,6 +31,7 @@ from noneq.options import (
     integers,
     seconds,
 )
+from noneq.signals import StoppedError, stoppable
 from noneq.version import __version__
 
 __all__ = ["main"]
@@ -40,6 +41,7 @@ ABOUT = (
     "normalised likelihood. First: noneq train digits"
 )
 _UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
+_FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
 
@@ -58,6 +60,7 @@ def train(
     seed: Seed = None,
     device: Words = "",
     save_every: float = 30.0,
+    from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
     choices: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
 ) -> int:
     """Train an energy-based model to a normalised likelihood, and bracket it.
@@ -67,7 +70,7 @@ def train(
             or plain) or a folder of IDX files.
         out: run folder; default runs/NAME.
         resume: go on with an interrupted run; its data and choices are those it began with.
-        overwrite: replace a run that is there.
+        overwrite: replace a run that is there, as soon as the new one has its first checkpoint.
         classes: keep only these labels, e.g. 2,3,6.
         subset: how many rows of each class, e.g. 800,400,200.
         binary: values above the middle of their range become 1, the others 0.
@@ -78,6 +81,8 @@ def train(
             it).
         device: cpu, cuda, cuda:1, ...; default: cuda where there is one.
         save_every: seconds between checkpoints.
+        from_: with --resume: go on from the last checkpoint (state), or from the last good state
+            before it (good), e.g. where state is damaged; default: state.
         choices: what the recipe decides by the data's shape and kind unless you do.
     """
     from noneq.commands import train as command
@@ -87,6 +92,8 @@ def train(
         raise ValueError("--budget and --iterations are two lengths of one training: give one")
     if resume and overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
+    if from_ and not resume:
+        raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
     if budget:
         changes |= {"seconds": seconds(budget), "iterations": 0}
     if iterations:
@@ -99,6 +106,7 @@ def train(
         seed=seed,
         device=device,
         mode="resume" if resume else "overwrite" if overwrite else "new",
+        start=from_ or "state",
         every=save_every,
     )
 
@@ -230,40 +238,38 @@ def main(args: Sequence[str] | None = None) -> int:
     if given == ["--version"]:
         print(__version__)
         return 0
-    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        check_names(given, COMMANDS)
-        code = app.cli(prog="noneq", description=ABOUT, args=given, config=(FlagCreatePairsOff,))
+        with stoppable():
+            check_names(given, COMMANDS)
+            code = app.cli(
+                prog="noneq", description=ABOUT, args=given, config=(FlagCreatePairsOff,)
+            )
     except KeyboardInterrupt as stop:
-        print("\nnoneq: interrupted", file=sys.stderr)
-        return 143 if isinstance(stop, _Terminated) else 130
+        _say_error("\nnoneq: interrupted")
+        return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)
     except BrokenPipeError:  # as in noneq train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        print(f"noneq: error: {_message(error)}", file=sys.stderr)
+        _say_error(f"noneq: error: {_message(error)}")
         return 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise _Terminated
+def _say_error(text: str) -> None:
+    """Print it on stderr, if anybody reads that."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _message(error: BaseException) -> str:
     """One line: what, where, what to do."""
     if isinstance(error, OSError) and error.strerror:
         told = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC:
-            told += "; free some and do it again (noneq train: --resume, nothing saved is lost)"
+        if error.errno == errno.ENOSPC and "; " not in told:
+            told += "; free some space and give the same command again"
         return told
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)

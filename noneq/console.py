@@ -3,20 +3,76 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, suppress
+from typing import IO, Any, TypeVar, cast
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, track
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["listening", "say", "show_table", "tracked", "training_bar"]
+__all__ = ["columns", "listening", "say", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
-console = Console(highlight=False, soft_wrap=True)
+
+
+class _Output:
+    """What is on sys.stdout, for as long as anybody reads it: a run outlives its reader.
+
+    After the first error, as that of a pipe whose reader has gone or of a closed terminal, nothing
+    more is written, which stderr is told. What the encoding lacks is written as an escape.
+    """
+
+    def __init__(self) -> None:
+        self.lost: Any = None  # the stream that nobody reads
+
+    @property
+    def stream(self) -> Any:
+        """The present sys.stdout; None if the program was started without one."""
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+    def write(self, text: str) -> int:
+        """Write it, or nothing."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self._do("write", text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        self._do("flush")
+
+    def _do(self, verb: str, *what: str) -> None:
+        out = self.stream
+        if out is None or out is self.lost:
+            return
+        try:
+            getattr(out, verb)(*what)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            self.lost = out
+            with suppress(OSError, ValueError):  # so that what it still holds does no harm
+                os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(
+                    f"noneq: the output is lost ({error}); the work goes on, kill -TERM "
+                    f"{os.getpid()} stops it\n"
+                )
+                sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output()))
+
+
+def columns() -> int:
+    """How many characters a line has: the terminal's, or 100 elsewhere."""
+    return console.width if console.is_terminal else 100
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -71,14 +127,15 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
     if not console.is_terminal:
         yield _lines()
         return
-    columns = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
-        task = bar.add_task("", total=1.0, left="")
+    shown = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
+    bar = Progress(*shown, console=console)
+    task = bar.add_task("", total=1.0, left="")
+    with Live(bar, console=console) as live:
 
         def show(share: float, seconds: float, text: str) -> None:
-            bar.update(
-                task, completed=min(share, 1.0), description=text, left=_left(share, seconds)
-            )
+            bar.update(task, completed=min(share, 1.0), left=_left(share, seconds))
+            # in a narrow terminal two lines
+            live.update(Group(bar, Text(text, no_wrap=False, overflow="fold")))
 
         yield show
 

@@ -1,75 +1,64 @@
-"""What guards a run: its folder is its own, for one process; a calm end when interrupted."""
+"""A run's folder is for one process at a time."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 from filelock import FileLock, Timeout
 
-__all__ = ["BusyError", "check_vacant", "interrupts", "locked"]
+from noneq.folders import LOCK, settle
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["BusyError", "locked"]
 
 
 class BusyError(RuntimeError):
     """Another process works in the run's folder."""
 
 
-def check_vacant(folder: Path, *, overwrite: bool = False) -> None:
-    """Raise FileExistsError unless a run can be made there: nothing is, or a run to overwrite."""
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
-    there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    if "config.json" in there and not overwrite:
-        raise FileExistsError(
-            f"{folder}: holds a run already; go on with it (--resume), replace it "
-            "(--overwrite) or take another folder (--out)"
-        )
-    if there and not {"config.json", "lock"} & set(there):
-        raise FileExistsError(
-            f"{folder}: is not a run and not empty ({there[0]}, ...): take another (--out)"
-        )
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """A context in which no other process may change the folder; a lock dies with its process.
 
+    A new run that a killed process left unsettled is settled first.
+
     Raises BusyError at once where another process has it.
     """
-    lock = FileLock(folder / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(
-            f"{folder}: another process is working on this run; wait for it, or stop it"
-        ) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(FileLock(folder / LOCK, timeout=0))
+            held.enter_context(_folder_locked(folder))
+        except (Timeout, BlockingIOError):
+            raise BusyError(
+                f"{folder}: another process is working on this run; wait for it, or stop it"
+            ) from None
+        settle(folder)
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
-def interrupts(say: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Note Ctrl-C and SIGTERM instead of dying, so that the run can be saved.
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """The folder itself locked: its lock file may be removed by hand while a process works there.
 
-    Yields a function that tells the number of the signal that came, 0 if none did; ``say`` is
-    called when the first does. A second one is a KeyboardInterrupt.
+    Raises BlockingIOError where another process has it.
     """
-    seen: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        say()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield lambda: seen[0] if seen else 0
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # such as those of a network: the lock file holds all the same
+            pass
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        os.close(handle)

@@ -85,7 +85,8 @@ def check_names(given: Sequence[str], commands: Mapping[str, Callable[..., Any]]
         raise ValueError(f"no command {given[0]}{_nearest(given[0], commands)}")
     own = inspect.signature(commands[given[0]]).parameters
     names = {*own, "help"} | ({f.name for f in fields(Choices)} if "choices" in own else set())
-    options = ["-h", "-n", *("--" + name.replace("_", "-") for name in names - {"choices"})]
+    words = (name.rstrip("_").replace("_", "-") for name in names - {"choices"})
+    options = ["-h", "-n", *("--" + word for word in words)]
     for word in given[1:]:
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in options:

@@ -49,7 +49,10 @@ def draw_report(run: Run, path: Path) -> None:
 
 def _population(run: Run) -> dict[str, Tensor]:
     """The weighted walkers that log Z came from."""
-    return load_tensors(run.folder / "population.safetensors", run.device)
+    try:
+        return load_tensors(run.folder / "population.safetensors", run.device)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}; noneq logz {run.folder} makes it anew") from error
 
 
 def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:

@@ -11,15 +11,17 @@ population.safetensors the weighted walkers that the bracket came from
 samples.png            samples of the model beside the data
 ====================== ========================================================================
 
-Every file is replaced in one piece; nothing is ever unpickled.
+Every file is replaced in one piece; nothing is ever unpickled; a checksum tells what has changed
+since it was written. A run comes to be, or takes the place of another, at the moment at which its
+first checkpoint is complete.
 """
 
 from __future__ import annotations
 
-import json
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -29,7 +31,8 @@ import torch
 from noneq import checkpoint
 from noneq.data import DataSet, Scaling, load
 from noneq.devices import usable
-from noneq.guard import check_vacant, locked
+from noneq.folders import check_vacant, disk_error, staged, unsettled
+from noneq.guard import BusyError, locked
 from noneq.learners import Event
 from noneq.metrics import Metrics, line
 from noneq.models import Model, Move, load_model, save_model
@@ -44,10 +47,6 @@ GOOD = 100  # iterations between the states that a run may go back to
 _CHANGEABLE = (
     "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "steps",
     "eps", "corrections", "threads",
-)  # fmt: skip
-_FILES = (
-    "config.json", "metrics.jsonl", "model.safetensors", "likelihood.json",
-    "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
 
 
@@ -81,20 +80,21 @@ class Run:
         self.folder = Path(folder)
         self.metrics = Metrics(self.folder / "metrics.jsonl")
         path = self.folder / "config.json"
+        if unsettled(self.folder):
+            with locked(self.folder):  # which settles it
+                pass
         if not path.is_file():
             raise FileNotFoundError(
                 f"{self.folder}: holds no run (no config.json); noneq train makes one"
             )
+        self.config: dict[str, Any] = checkpoint.load_json(path)
         try:
-            self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             self.recipe = Recipe(**self.config["recipe"])
             self.shape: tuple[int, ...] = tuple(self.config["data"]["shape"])
             self.scaling = Scaling.from_plain(self.config["data"]["scaling"])
             self.seed, begun_on = int(self.config["seed"]), str(self.config["device"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path}: damaged, or of another version of noneq ({error!r})"
-            ) from error
+            raise ValueError(f"{path}: of another version of noneq ({error!r})") from error
         self.device = torch.device(usable(device or begun_on))
 
     @classmethod
@@ -102,44 +102,51 @@ class Run:
         cls,
         folder: str | Path,
         data: DataSet,
-        recipe: Recipe,
+        session: Session,
         *,
         seed: int = 0,
         device: str = "cpu",
         overwrite: bool = False,
         **about: Any,
     ) -> Run:
-        """Make the folder and write its config.json.
+        """Make the folder, with the session's first checkpoint in it.
 
         Arguments:
             folder: to be made; its parents, too.
             data: what will be trained on.
-            recipe: every choice.
+            session: that will train, by its recipe.
             seed: of all randomness.
             device: a torch device.
-            overwrite: replace a run that is there.
+            overwrite: replace a run that is there, as soon as the new one is written.
             about: more for config.json, such as how the data were chosen.
 
         Raises:
             FileExistsError: the folder holds a run, or something else.
-            OSError: it cannot be made or written to.
+            BusyError: another process is working there.
+            OSError: it cannot be made or written to; what was there is as it was.
         """
         folder = Path(folder)
+        config = {
+            "noneq": __version__,
+            "id": secrets.token_hex(8),
+            "created": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "data": {**data.plain(), **about},
+            "seed": seed,
+            "device": device,
+            "recipe": session.recipe.plain(),
+        }
         check_vacant(folder, overwrite=overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            own = [folder / name for name in _FILES]
-            for path in (*own, *folder.glob("state/*"), *folder.glob("good/*")):
-                path.unlink(missing_ok=True)
-            config = {
-                "noneq": __version__,
-                "created": time.strftime("%Y-%m-%d %H:%M:%S"),
-                "data": {**data.plain(), **about},
-                "seed": seed,
-                "device": device,
-                "recipe": recipe.plain(),
-            }
-            checkpoint.save_json(folder / "config.json", config)
+        try:
+            checkpoint.make_folder(folder)
+            with locked(folder):
+                check_vacant(folder, overwrite=overwrite, held=True)
+                with staged(folder) as new:
+                    checkpoint.save_json(new / "config.json", config)
+                    _save(new, session)
+                    checkpoint.store(new / "good", session.state_dict())
+        except OSError as error:
+            kept = "the run that is there is as it was" if overwrite else "no run was begun"
+            raise disk_error(error, kept, " and give the same command again") from error
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
@@ -177,9 +184,27 @@ class Run:
             )
         return data.to(self.device)
 
-    def locked(self) -> AbstractContextManager[None]:
-        """A context in which no other process may change the run; raises `BusyError`."""
-        return locked(self.folder)
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A context in which no other process may change the run.
+
+        Raises BusyError where another process works on it, or has changed it since it was opened.
+        """
+        with locked(self.folder):
+            self._check_own()
+            yield
+
+    def _check_own(self) -> None:
+        """Raise BusyError unless the folder is still this run's."""
+        try:
+            own = checkpoint.load_json(self.folder / "config.json") == self.config
+        except (OSError, ValueError):
+            own = False
+        if not own:
+            raise BusyError(
+                f"{self.folder}: was removed, replaced or changed by somebody else since this run "
+                "was opened: nothing more is written there"
+            )
 
     @property
     def bracketed(self) -> bool:
@@ -200,21 +225,25 @@ class Run:
 
         Raises:
             DivergedError: after three rollbacks.
+            BusyError: the folder has become another run's.
             OSError: the disk is full, or the folder is not writable any more; the last checkpoint
                 is intact.
         """
-        checkpoint.sweep(self.folder)
-        self.metrics.trim(session.iteration)
-        if not session.iteration:
+        try:
+            checkpoint.sweep(self.folder)
+            self.metrics.trim(session.iteration, session.caution)
+            while True:
+                try:
+                    yield from self._go_on(session, stop, every)
+                    break
+                except FloatingPointError as error:
+                    yield self._roll_back(session, error)
             self.save(session)
-            checkpoint.store(self.folder / "good", session.state_dict())
-        while True:
-            try:
-                yield from self._go_on(session, stop, every)
-                break
-            except FloatingPointError as error:
-                yield self._roll_back(session, error)
-        self.save(session)
+        except OSError as error:
+            if not self.folder.is_dir():
+                raise
+            again = f", then noneq train --out {self.folder} --resume goes on"
+            raise disk_error(error, "the last checkpoint is intact", again) from error
 
     def _go_on(
         self, session: Session, stop: Callable[[], object], every: float
@@ -225,6 +254,7 @@ class Run:
             if event.iteration % 10 == 1 or renewal or session.progress >= 1:
                 self.metrics.add(line(event, session))
             if event.iteration % GOOD == 0 and session.watch.healthy:
+                self._check_own()
                 checkpoint.store(self.folder / "good", session.state_dict())
             if time.monotonic() - saved >= every:
                 self.save(session)
@@ -241,7 +271,7 @@ class Run:
         self.restore(session, "good")
         session.caution = before if last else caution
         session.seconds = spent  # the time is gone, whatever came of it
-        self.metrics.trim(session.iteration)
+        self.metrics.trim(session.iteration, before)
         back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
         if not last:
             self.metrics.add({**back._asdict(), "rollback": True})
@@ -266,9 +296,12 @@ class Run:
         return "more moves (--moves), more walkers (--walkers) or fewer hidden units (--hidden)"
 
     def save(self, session: Session) -> None:
-        """Checkpoint: the model to keep, and all that resuming needs."""
-        save_model(self.folder / "model.safetensors", session.average, session.kernel, self.recipe)
-        checkpoint.store(self.folder / "state", session.state_dict())
+        """Checkpoint: the model to keep, and all that resuming needs.
+
+        Raises BusyError where the folder has become another run's.
+        """
+        self._check_own()
+        _save(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
         """Bring a session to the last checkpoint, or to the last good state.
@@ -284,12 +317,28 @@ class Run:
                 "cannot go on with: resume it there (sample, score and logz work anywhere)"
             )
         state = self.folder / which
-        tree = checkpoint.load(state)
+        try:
+            tree = checkpoint.load(state)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{error}; {self._way_out(which)}") from error
         try:
             session.load_state_dict(tree)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
+
+    def _way_out(self, which: Literal["state", "good"]) -> str:
+        """Where a run goes on from whose checkpoint cannot be read."""
+        other: Literal["state", "good"] = "good" if which == "state" else "state"
+        again = f"noneq train --out {self.folder} --resume"
+        try:
+            trained = checkpoint.load(self.folder / other)["trained"]
+        except (OSError, ValueError, KeyError):
+            return "its other checkpoint cannot be read either: train a new run"
+        iteration = trained["iteration"] if trained else 0
+        if other == "good":
+            return f"{again} --from good goes on from its last good state, iteration {iteration}"
+        return f"{again} goes on from its last checkpoint, iteration {iteration}"
 
     def model(self) -> tuple[Model, Move]:
         """The model to keep, and one move for its walkers.
@@ -304,3 +353,8 @@ class Run:
             raise ValueError(
                 f"{error}; {again} writes it anew from the last checkpoint"
             ) from error
+
+
+def _save(folder: Path, session: Session) -> None:
+    save_model(folder / "model.safetensors", session.average, session.kernel, session.recipe)
+    checkpoint.store(folder / "state", session.state_dict())

@@ -5,7 +5,6 @@ log Z is stored with the fingerprint of the parameters it belongs to: scoring re
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -265,7 +264,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
     if not path.exists():
         raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = checkpoint.load_json(path)
         verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import torch
 
+from noneq import checkpoint
 from noneq.data import load
 from noneq.recipe import choose
 from noneq.run import Run
@@ -35,14 +39,15 @@ def rows(n=300, seed=0):
 
 
 def begun(folder, **changes):
-    """A new run in ``folder / "r"``, its data and its session; nothing is trained or saved."""
+    """A new run in ``folder / "r"``, its data and its session; nothing is trained."""
     path = folder / "rows.npy"
     np.save(path, rows())
     data = load(path)
     recipe = choose(data.shape, len(data.train), data.kind, **{**SMALL, **changes})
     # as the command line does: how the rows were chosen
-    run = Run.create(folder / "r", data, recipe, classes=None, subset=None, binary=False)
-    return run, data, Session(recipe, data.train, run.seed)
+    session = Session(recipe, data.train)
+    run = Run.create(folder / "r", data, session, classes=None, subset=None, binary=False)
+    return run, data, session
 
 
 @torch.no_grad()
@@ -79,3 +84,29 @@ def differences(a, b, at=""):
     if isinstance(a, list | tuple):
         return [d for i, v in enumerate(a) for d in differences(v, b[i], f"{at}/{i}")]
     return [] if repr(a) == repr(b) else [at]
+
+
+def bits(folder):
+    """What a run folder holds that must not depend on interruptions: all but clocks."""
+    tree = checkpoint.load(folder / "state")
+    del tree["seconds"]
+    found = {}
+
+    def walk(at, value):
+        if isinstance(value, torch.Tensor):
+            value = hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+        if isinstance(value, dict):
+            for key in value:
+                walk(f"{at}/{key}", value[key])
+        elif isinstance(value, list | tuple):
+            for i, v in enumerate(value):
+                walk(f"{at}/{i}", v)
+        else:
+            found[at] = repr(value)
+
+    walk("", tree)
+    for name in ("model.safetensors", "likelihood.json", "population.safetensors"):
+        found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return found

@@ -1,7 +1,6 @@
 """A checkpoint gives back what it was given, bit for bit; a kill at any moment loses nothing."""
 
 import errno
-import json
 import math
 import os
 import pickle
@@ -15,6 +14,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from noneq import checkpoint
 
@@ -181,6 +182,47 @@ def test_what_a_killed_process_left_half_written_is_swept(tmp_path, monkeypatch,
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
+def test_tensors_are_kept_while_nobody_knows_which_are_needed(tmp_path):
+    # state.json may come back from a copy
+    checkpoint.store(tmp_path, {"t": torch.zeros(2)})
+    path = tmp_path / "state.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:-9])
+    checkpoint.sweep(tmp_path)
+    path.write_bytes(content)
+    assert same(checkpoint.load(tmp_path), {"t": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("at", [-1, -(1 << 20)])
+def test_every_part_of_a_large_file_counts(tmp_path, at):
+    path = tmp_path / "t.safetensors"
+    tensors = {"t": torch.zeros(600_000)}
+    checkpoint.save_tensors(path, tensors)
+    assert same(checkpoint.load_tensors(path), tensors)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="its checksum differs: it is not what was written"):
+        checkpoint.load_tensors(path)
+
+
+def test_any_library_s_tensors_need_no_checksum(tmp_path):
+    path = tmp_path / "t.safetensors"
+    save_file({"t": torch.ones(3)}, path)
+    assert same(checkpoint.load_tensors(path, own=False), {"t": torch.ones(3)})
+    with pytest.raises(ValueError, match="its checksum is missing"):
+        checkpoint.load_tensors(path)
+
+
+def test_the_same_tensors_are_the_same_file(tmp_path):
+    for name in "ab":
+        about = {f"about {i}": "x" for i in range(9)}
+        checkpoint.save_tensors(tmp_path / name, {"t": torch.ones(3), "u": torch.ones(1)}, **about)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", "pt") as file:  # as any library reads it
+        assert file.metadata()["about 3"] == "x"
+
+
 def test_no_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         checkpoint.load(tmp_path / "nowhere")
@@ -200,18 +242,18 @@ def test_a_truncated_checkpoint_is_told(tmp_path, name, keep):
 
 def test_a_tensor_that_is_missing(tmp_path):
     checkpoint.store(tmp_path, {"t": torch.zeros(2)})
-    state = json.loads((tmp_path / "state.json").read_text())
+    state = checkpoint.load_json(tmp_path / "state.json")
     state["tree"]["u"] = {"$tensor": "/u"}
-    (tmp_path / "state.json").write_text(json.dumps(state))
+    checkpoint.save_json(tmp_path / "state.json", state)
     with pytest.raises(ValueError, match="lacks its tensor /u"):
         checkpoint.load(tmp_path)
 
 
-def test_a_later_format(tmp_path):
+def test_another_format(tmp_path):
     checkpoint.store(tmp_path, {})
-    text = (tmp_path / "state.json").read_text().replace('"format": 1', '"format": 99')
-    (tmp_path / "state.json").write_text(text)
-    with pytest.raises(ValueError, match="upgrade noneq"):
+    state = {**checkpoint.load_json(tmp_path / "state.json"), "format": 99}
+    checkpoint.save_json(tmp_path / "state.json", state)
+    with pytest.raises(ValueError, match=r"another version of noneq \(format 99, this one"):
         checkpoint.load(tmp_path)
 
 
@@ -236,7 +278,9 @@ def test_a_pickle_is_never_loaded(tmp_path, monkeypatch, how):
 def test_a_checkpoint_cannot_point_outside_its_folder(tmp_path):
     (tmp_path / "in").mkdir()
     checkpoint.save_tensors(tmp_path / "t.safetensors", {"/t": torch.zeros(2)})
-    found = {"format": 1, "tensors": "../t.safetensors", "tree": {"t": {"$tensor": "/t"}}}
-    (tmp_path / "in" / "state.json").write_text(json.dumps(found))
+    checkpoint.store(tmp_path / "in", {})
+    found = checkpoint.load_json(tmp_path / "in" / "state.json")
+    found = {**found, "tensors": "../t.safetensors", "tree": {"t": {"$tensor": "/t"}}}
+    checkpoint.save_json(tmp_path / "in" / "state.json", found)
     with pytest.raises(FileNotFoundError):
         checkpoint.load(tmp_path / "in")

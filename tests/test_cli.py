@@ -1,7 +1,6 @@
 """The command line, as a person meets it: runs, interruptions, faults; each error text whole."""
 
 import errno
-import hashlib
 import json
 import os
 import pickle
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known import bits
 
 import noneq
 from noneq import checkpoint
@@ -164,32 +164,6 @@ def noneq_process(*args, interrupted=0, **kwargs):
     )  # fmt: skip
 
 
-def bits(folder):
-    """What must not depend on interruptions: all but clocks."""
-    tree = checkpoint.load(folder / "state")
-    del tree["seconds"]
-    found = {}
-
-    def walk(at, value):
-        if isinstance(value, torch.Tensor):
-            value = hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
-        if isinstance(value, dict):
-            for key in value:
-                walk(f"{at}/{key}", value[key])
-        elif isinstance(value, list | tuple):
-            for i, v in enumerate(value):
-                walk(f"{at}/{i}", v)
-        else:
-            found[at] = repr(value)
-
-    walk("", tree)
-    for name in ("model.safetensors", "likelihood.json", "population.safetensors"):
-        found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found["metrics"] = [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
-    return found
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("whole") / "r"
@@ -263,8 +237,8 @@ def test_a_run_goes_on_for_a_time_instead(copy):
 
 
 def test_a_run_of_another_machine(copy, capsys):
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "device": "cuda"}))
+    config = checkpoint.load_json(copy / "config.json")
+    checkpoint.save_json(copy / "config.json", {**config, "device": "cuda"})
     for args in (["report", copy], ["train", "--out", copy, "--resume"]):
         assert "--device cuda: cannot be used here" in refused(args, capsys)
     told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
@@ -298,11 +272,13 @@ def test_overwrite_waits_until_the_new_run_can_begin(copy, data, capsys):
     assert before == {p: p.read_bytes() for p in copy.rglob("*") if p.is_file()}
 
 
-def test_overwrite_leaves_what_is_not_the_runs(copy, data):
+def test_overwrite_refuses_a_folder_with_what_is_not_the_runs(copy, data, capsys):
     (copy / "notes.txt").write_text("mine")
     args = ["train", data, "--out", str(copy), "--overwrite", "--iterations", "1", *QUICK]
-    assert main(args) == 0
+    assert "notes.txt: is not the run's" in refused(args, capsys)
     assert (copy / "notes.txt").read_text() == "mine"
+    (copy / "notes.txt").unlink()
+    assert main(args) == 0
     assert Run(copy).metrics.rows()[-1]["iteration"] == 1
 
 

@@ -58,8 +58,9 @@ def begun(folder, **changes):
     np.save(folder / "rows.npy", known.rows())
     data = known.load(folder / "rows.npy")
     recipe = choose(data.shape, len(data.train), data.kind, **{**SMALL, **changes})
-    run = Run.create(folder / "r", data, recipe, classes=None, subset=None, binary=False)
-    return run, data, Session(recipe, data.train, run.seed)
+    session = Session(recipe, data.train)
+    run = Run.create(folder / "r", data, session, classes=None, subset=None, binary=False)
+    return run, data, session
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """What guards a run: signals are noted once and handlers restored, a lock is always released."""
 
+import errno
+import fcntl
 import importlib
 import os
 import signal
@@ -12,20 +14,27 @@ import pytest
 
 from noneq import checkpoint
 from noneq.cli import main
-from noneq.guard import BusyError, interrupts, locked
+from noneq.guard import BusyError, locked
+from noneq.signals import STOPPING, interrupts, stoppable
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+INSISTENT = (signal.SIGINT, signal.SIGTERM)
+OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGXCPU)
+ALL = INSISTENT + OTHERS
 
 
 def handlers():
-    return [signal.getsignal(number) for number in BOTH]
+    return [signal.getsignal(number) for number in ALL]
 
 
 def send(number):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", BOTH)
+def test_the_signals_are_these():
+    assert set(STOPPING) == set(ALL)
+
+
+@pytest.mark.parametrize("number", INSISTENT)
 def test_the_first_signal_is_noted_and_the_second_stops(number):
     said = []
     with interrupts(lambda: said.append("once")) as interrupted:
@@ -47,6 +56,53 @@ def test_a_second_signal_of_the_other_kind_stops_too():
         assert interrupted() == signal.SIGTERM
 
 
+@pytest.mark.parametrize("number", OTHERS)
+def test_what_comes_again_by_itself_does_not_stop_the_saving(number):
+    # a shell sends SIGHUP on, and SIGXCPU comes every second
+    with interrupts(lambda: None) as interrupted:
+        for _ in range(3):
+            send(number)
+        assert interrupted() == number
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    # as under nohup, or SIGINT in the background of a script
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with interrupts(lambda: None) as interrupted, stoppable():
+            send(number)
+            assert interrupted() == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, RuntimeError("reentrant call")])
+def test_a_signal_is_noted_though_nothing_can_be_said(error):
+    def say():
+        raise error
+
+    with interrupts(say) as interrupted:
+        send(signal.SIGHUP)
+        assert interrupted() == signal.SIGHUP
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_outside_of_training_a_signal_stops_with_its_exit_code(tmp_path, monkeypatch, number):
+    def bracket(*_):
+        send(number)
+        send(number if number in OTHERS else 0)  # as it may come again
+        raise AssertionError
+
+    monkeypatch.setattr("noneq.commands.bracket", bracket)
+    before = handlers()
+    assert main(["logz", str(tmp_path)]) == 128 + number
+    assert handlers() == before
+
+
 @pytest.mark.parametrize("how", ["calmly", "after a signal", "by an error"])
 def test_handlers_are_restored(how):
     before = handlers()
@@ -62,9 +118,7 @@ def test_handlers_are_restored(how):
     assert handlers() == before
 
 
-@pytest.mark.parametrize(
-    ("number", "at"), [(signal.SIGINT, 2), (signal.SIGTERM, 2), (signal.SIGTERM, 8)]
-)
+@pytest.mark.parametrize(("number", "at"), [*((number, 2) for number in ALL), (signal.SIGTERM, 8)])
 def test_the_exit_code_is_that_of_the_signal(tmp_path, monkeypatch, number, at):
     # in the last of the iterations, too: what is left to do would take minutes
     np.save(tmp_path / "x.npy", known.rows())
@@ -108,6 +162,28 @@ def test_a_lock_is_for_one(tmp_path):
         assert other.returncode == 7
     with locked(tmp_path):
         pass
+
+
+def test_a_lock_file_removed_by_hand_admits_nobody(tmp_path):
+    with locked(tmp_path):
+        (tmp_path / "lock").unlink()
+        with pytest.raises(BusyError):
+            locked(tmp_path).__enter__()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_has_its_lock_file(tmp_path, monkeypatch):
+    # as on some file systems of a network
+    def flock(handle, how):
+        if os.path.isdir(f"/proc/self/fd/{handle}"):  # noqa: PTH112
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return real(handle, how)
+
+    real = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path), pytest.raises(BusyError):
+        locked(tmp_path).__enter__()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])

@@ -61,6 +61,53 @@ def test_a_line_that_was_cut_short_is_left_out(metrics, torn):
     assert iterations(metrics) == [1, 11, 21, 22]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"iteration": 11, "nl',
+        b'{"iteration": 11, "nll": \xff}',
+        b'{"iteration": "11"}',
+        b'{"iteration": 11, "caution": "half"}',
+        b"[11]",
+        b"11",
+        b"",
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_line_costs_that_line_and_is_told(metrics, damage):
+    lines = metrics.path.read_bytes().split(b"\n")
+    metrics.path.write_bytes(b"\n".join([lines[0], damage, *lines[2:]]))
+    assert iterations(metrics) == [1, 21]
+    assert metrics.damage() == f"{metrics.path}: 1 damaged, left out: line 2"
+    metrics.trim(21)
+    assert metrics.damage() == ""
+    assert iterations(metrics) == [1, 21]
+
+
+def test_of_many_damaged_lines_some_are_named(metrics):
+    metrics.path.write_bytes(b"?\n" * 7 + metrics.path.read_bytes())
+    assert metrics.damage().endswith("7 damaged, left out: line 1, 2, 3, 4, 5, ...")
+    assert iterations(metrics) == [1, 11, 21]
+
+
+def test_a_line_that_a_kill_cut_short_is_no_damage(metrics):
+    with metrics.path.open("a") as file:
+        file.write('{"iteration": 31, "n')
+    assert metrics.damage() == ""
+
+
+def test_a_rollback_that_the_checkpoint_knows_nothing_of_is_forgotten(metrics):
+    # killed between the line and the checkpoint: it will be rolled back, and logged, again
+    for caution in (0.5, 0.25):
+        metrics.add({"iteration": 15, "caution": caution, "reason": "?", "rollback": True})
+    metrics.trim(15, caution=0.5)
+    assert metrics.rows()[-1] == {
+        "iteration": 15, "caution": 0.5, "reason": "?", "rollback": True,
+    }  # fmt: skip
+    metrics.trim(15, caution=1.0)
+    assert iterations(metrics) == [1, 11]
+
+
 @pytest.mark.parametrize(("at", "kept"), [(0, []), (10, [1]), (11, [1, 11]), (99, [1, 11, 21])])
 def test_what_came_after_a_checkpoint_is_forgotten(metrics, at, kept):
     metrics.trim(at)

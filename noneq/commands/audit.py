@@ -95,7 +95,7 @@ def _built(name: str, weights: Path | None, seed: int) -> Energy:
             f"--weights are for a torch.nn.Module, {name} gave {type(energy).__name__}"
         )
     try:
-        energy.load_state_dict(load_tensors(weights))
+        energy.load_state_dict(load_tensors(weights, own=False))
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise ValueError(f"{weights}: does not fit {name}: {reason}") from error

@@ -7,11 +7,12 @@ from typing import Any
 
 from noneq.console import listening, say, show_table, tracked
 from noneq.data import DataSet
+from noneq.folders import disk_error
 from noneq.run import Run
 from noneq.smc import TooFarError
 from noneq.verdict import Verdict, judge
 
-__all__ = ["close"]
+__all__ = ["close", "say_damage"]
 
 
 def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
@@ -22,12 +23,9 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
         data: what it was trained on, on its device.
         how: see `noneq.verdict.judge`.
     """
-    from noneq.pictures import draw_samples
-
     again = f"noneq logz {run.folder}"
     try:
-        with listening():
-            verdict = judge(run, data, how=how, track=tracked)
+        return _close(run, data, how)
     except (FloatingPointError, TooFarError) as error:
         say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
         calmer = (
@@ -43,6 +41,17 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
         raise
+    except OSError as error:
+        then = f", then {again} brackets it"
+        raise disk_error(error, "the model is kept", then) from error
+
+
+def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
+    from noneq.pictures import draw_samples
+
+    again = f"noneq logz {run.folder}"
+    with listening():
+        verdict = judge(run, data, how=how, track=tracked)
     draw_samples(run, data, run.folder / "samples.png")
     _likelihoods(verdict)
     for sentence in verdict.words():
@@ -59,6 +68,13 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     ):
         say(f"  {command}", "cyan")
     return 0
+
+
+def say_damage(run: Run) -> None:
+    """Say which lines of metrics.jsonl are damaged, if any."""
+    damage = run.metrics.damage()
+    if damage:
+        say(damage, "bold")
 
 
 def _likelihoods(verdict: Verdict) -> None:

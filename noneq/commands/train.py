@@ -10,16 +10,17 @@ from typing import Any, Literal
 import torch
 
 from noneq.checks import check_fit
-from noneq.commands.closing import close
-from noneq.console import say, training_bar
+from noneq.commands.closing import close, say_damage
+from noneq.console import columns, say, training_bar
 from noneq.data import DataSet, load
 from noneq.devices import usable
-from noneq.guard import check_vacant, interrupts
+from noneq.folders import check_vacant
 from noneq.interpolants import Matched
 from noneq.learners import Event
 from noneq.recipe import Recipe, choose
 from noneq.run import RolledBack, Run
 from noneq.session import Session
+from noneq.signals import interrupts
 
 __all__ = ["train"]
 
@@ -35,6 +36,7 @@ def train(
     seed: int | None,
     device: str,
     mode: Mode,
+    start: Literal["state", "good"],
     every: float,
 ) -> int:
     """``noneq train``; returns the exit code.
@@ -47,6 +49,7 @@ def train(
         seed: of all randomness; default 0.
         device: a torch device; default: the best there is, on resuming the one begun on.
         mode: make a new run, replace one, or go on with one.
+        start: what to go on from, see `noneq.run.Run.restore`.
         every: seconds between checkpoints.
     """
     if not source and (mode != "resume" or out is None):
@@ -71,7 +74,7 @@ def train(
         run = Run.create(
             folder,
             data,
-            recipe,
+            session,
             seed=seed or 0,
             device=str(data.train.device),
             overwrite=mode == "overwrite",
@@ -81,8 +84,11 @@ def train(
         if session is None:
             run.extend(changes)
             session = _session(run.recipe, data, run.seed)
-            run.restore(session)
+            run.restore(session, start)
+            if start == "good":
+                run.save(session)  # which replaces a damaged one
             say(f"going on at iteration {session.iteration}")
+            say_damage(run)
         _introduce(run, data)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else close(run, data)
@@ -102,7 +108,7 @@ def _introduce(run: Run, data: DataSet) -> None:
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in run.recipe.relevant().items()
     ]
-    for line in textwrap.wrap(", ".join(choices), 96):
+    for line in textwrap.wrap(", ".join(choices), columns() - 4):
         say(f"  {line}", style="dim")
     if run.recipe.model == "interpolant":
         say(

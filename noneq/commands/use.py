@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from noneq.checkpoint import write
-from noneq.commands.closing import close
+from noneq.commands.closing import close, say_damage
 from noneq.console import say, tracked
 from noneq.data import rows_like
 from noneq.run import Run
@@ -101,7 +101,9 @@ def report(run: Path, out: Path | None, device: str) -> None:
     path = out or run / "report.png"
     if path.suffix != ".png":
         raise ValueError(f"{path}: a report is a .png file")
-    draw_report(Run(run, device), path)
+    opened = Run(run, device)
+    say_damage(opened)
+    draw_report(opened, path)
     say(f"{path}: training, log Z, weights, energies and samples on one page")
 
 

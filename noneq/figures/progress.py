@@ -113,7 +113,10 @@ def _columns(metrics: Metrics) -> Run:
 
 
 def _number(value: Any) -> float:
-    number = math.nan if value is None else float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
     return number if math.isfinite(number) else math.nan
 
 

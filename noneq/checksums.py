@@ -1,0 +1,57 @@
+"""Checksums inside files: a byte that has changed is noticed, wherever it is.
+
+A file that noneq writes, JSON or safetensors, holds ``"noneq_sha256": "..."`` near its beginning:
+the SHA-256 of all its bytes, with zeros in that place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+__all__ = ["BLANK", "KEY", "add_checksum", "check_checksum"]
+
+KEY = "noneq_sha256"
+BLANK = "0" * 64
+_FIELD = re.compile(rb'"%b"\s*:\s*"([0-9a-f]{64}|)"' % KEY.encode())
+_PART = 1 << 20  # bytes read at once; the field is within the first so many
+
+
+def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
+    """A file's content with its checksum in it.
+
+    Arguments:
+        head: with `BLANK` under `KEY`, its first run of 64 zeros.
+        rest: of the content.
+    """
+    found = hashlib.sha256(head)
+    found.update(rest)
+    return b"".join((head.replace(BLANK.encode(), found.hexdigest().encode(), 1), rest))
+
+
+def check_checksum(path: Path, *, required: bool = True) -> None:
+    """Compare a file with the checksum in it.
+
+    Arguments:
+        path: of the file.
+        required: whether a file without a checksum is an error; noneq's own never are.
+
+    Raises ValueError where a byte has changed. An empty checksum, ``"noneq_sha256": ""``, is that
+    of a file that somebody edited, and agrees with anything.
+    """
+    with path.open("rb") as file:
+        head = file.read(_PART)
+        field = _FIELD.search(head)
+        if field is None:
+            if required:
+                raise ValueError("its checksum is missing")
+            return
+        told = field[1].decode()
+        if not told:
+            return
+        found = hashlib.sha256(head[: field.start(1)] + BLANK.encode() + head[field.end(1) :])
+        while part := file.read(_PART):
+            found.update(part)
+    if found.hexdigest() != told:
+        raise ValueError("its checksum differs: it is not what was written")
