@@ -1,10 +1,16 @@
-"""The device of a computation, by name."""
+"""The device of a computation by name, and what fits into its memory."""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
+
 import torch
 
-__all__ = ["usable"]
+__all__ = ["check_fits", "memory", "usable"]
+
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def usable(name: str = "") -> str:
@@ -19,3 +25,35 @@ def usable(name: str = "") -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {chosen}: cannot be used here ({reason})") from error
     return chosen
+
+
+def memory(device: torch.device | str = "cpu") -> int:
+    """Bytes of memory of a device; of the cpu what the machine, or a container, lets us have."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    found = []
+    with suppress(AttributeError, ValueError, OSError):  # no such question on Windows
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in _LIMITS:
+        with suppress(OSError, ValueError):  # "max": no limit
+            found.append(int(Path(path).read_text(encoding="ascii")))
+    return min(found, default=2**63)
+
+
+def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "cpu") -> None:
+    """Raise ValueError where a device has less memory than is needed.
+
+    Arguments:
+        need: bytes.
+        what: that needs them, with its verb.
+        remedy: what to do.
+        device: by default the processor.
+    """
+    there = memory(device)
+    if need > there:
+        name = str(torch.device(device))
+        has = "there are" if name == "cpu" else f"{name} has"
+        raise ValueError(
+            f"{what} {need / 1e9:.3g} GB of memory, and {has} {there / 1e9:.3g}: {remedy}"
+        )

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from noneq.data.checks import is_discrete
+from noneq.data.files import Frame, called
 from noneq.data.readers import Raw, read_raw
 from noneq.data.scaling import Scaling, for_binary, for_bits, for_images, for_table
 from noneq.data.selection import (
@@ -39,7 +40,7 @@ from noneq.data.selection import (
     Parts,
     checked,
     existing,
-    from_path,
+    from_source,
     naming,
 )
 
@@ -56,7 +57,7 @@ class DataSet:
         test: the same.
         kind: "image", rows (C, H, W), or "table", rows (D,).
         scaling: from the file's units to the model's.
-        source: a known name, or an absolute path.
+        source: a known name, an absolute path, or what kind of frame it was.
         discrete: no density without noise, see `is_discrete`; always true of a binary set.
         columns: names, of a table with a header.
         digest: sha256 of the raw values and shapes of the three splits: the same data again?
@@ -111,7 +112,7 @@ class DataSet:
 
 
 def load(
-    source: str | Path,
+    source: str | Path | Frame,
     *,
     classes: Sequence[int] | None = None,
     subset: Sequence[int] | None = None,
@@ -122,8 +123,9 @@ def load(
     """Read a data set, choose rows, split them and scale them by the training rows.
 
     Arguments:
-        source: "digits", or a path to a file or a folder of IDX files (`noneq.data.read`). A path
-            that is called as a known name is given as "./digits" or as a Path.
+        source: "digits", a path to a file or a folder of IDX files (`noneq.data.read`), or a
+            frame of pandas, polars or pyarrow. A path that is called as a known name is given as
+            "./digits" or as a Path.
         classes: rows with these labels only.
         subset: so many rows of each class, in the order of ``classes``, or of all classes in
             order; from the three splits together, and from the training file where the test rows
@@ -141,20 +143,26 @@ def load(
         name = source
         with naming(source):
             parts = NAMED[source](choice)
+    elif isinstance(source, Frame):
+        name, parts = called(source), from_source(source, choice)
     else:
         path = existing(source)
-        name, parts = str(path.resolve()), from_path(path, choice)
+        name, parts = str(path.resolve()), from_source(path, choice)
     with naming(source):
         return _finished(parts, name, binary=binary, bits=bits)
 
 
 def rows_like(
-    source: str | Path, shape: Sequence[int], scaling: Scaling, *, columns: Sequence[str] = ()
+    source: str | Path | Frame,
+    shape: Sequence[int],
+    scaling: Scaling,
+    *,
+    columns: Sequence[str] = (),
 ) -> Tensor:
-    """Read a file of rows for a model of such rows: float32 (M, *shape), in its units.
+    """Read rows for a model of such rows: float32 (M, *shape), in its units.
 
     Arguments:
-        source: a path, as for `noneq.data.read`.
+        source: a path or a frame, as for `noneq.data.read`.
         shape: of the model's rows.
         scaling: of the set the model was trained on.
         columns: its columns; where the file has a header too, they are taken by name, whatever
@@ -164,8 +172,7 @@ def rows_like(
         FileNotFoundError: no such path.
         ValueError: other rows than the model's; says what it takes and what the file holds.
     """
-    path = existing(source)
-    raw = read_raw(path)
+    raw = read_raw(source if isinstance(source, Frame) else existing(source))
     with naming(source):
         values = _arranged(checked(_by_name(raw, columns)).values)
         found, wants = values.shape[1:], tuple(shape)
