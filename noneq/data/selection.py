@@ -18,6 +18,7 @@ from noneq.data.digits import SIZES, raw_digits
 from noneq.data.files import Frame, called, existing_path
 from noneq.data.idx import published
 from noneq.data.readers import FORMATS, LABELS, Raw, read_raw
+from noneq.data.repeats import parted
 from noneq.data.scaling import Scaling, scalar
 
 __all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_source", "naming"]
@@ -85,8 +86,9 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
     n = len(raw.values)
     held = max(1, round(n / 10)), max(1, round(n / 5))
     train = max(0, n - sum(held))
-    values = raw.values[torch.randperm(n, generator=choice.rng).numpy()]
-    first, second, third = np.split(values, [train, train + held[0]])
+    order = torch.randperm(n, generator=choice.rng).numpy()
+    rows = parted(raw.values, order, (train, *held))
+    first, second, third = (raw.values[some] for some in rows)
     return Parts(first, second, third, raw.columns)
 
 
@@ -102,9 +104,11 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
                 f"rows of shape {rest.values.shape[1:]}, but those of {path.name} have "
                 f"{raw.values.shape[1:]}"
             )
-    values = raw.values[torch.randperm(len(raw.values), generator=choice.rng).numpy()]
-    train = len(values) - max(1, len(values) // 8)
-    return Parts(values[:train], values[train:], rest.values)
+    n = len(raw.values)
+    order = torch.randperm(n, generator=choice.rng).numpy()
+    held = max(1, n // 8)
+    first, second = (raw.values[some] for some in parted(raw.values, order, (n - held, held)))
+    return Parts(first, second, rest.values)
 
 
 def _digits(choice: Choice) -> Parts:

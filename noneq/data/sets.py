@@ -8,9 +8,9 @@ array            rows         x
 (M, C, H, W)     (C, H, W)    the same; C is 1, 3 or 4, first or (where that fits) last
 ================ ============ ================================================================
 
-Rows are split 70 / 10 / 20 by a permutation. A folder of IDX files with a test file (t10k, or
-test) keeps that as its test split and gives one eighth of the training file to validation. The
-digits have a split of their own.
+Rows are split 70 / 10 / 20 by a permutation, copies of a row into one split (`Repeats`). A folder
+of IDX files with a test file (t10k, or test) keeps that as its test split and gives one eighth of
+the training file to validation. The digits have a split of their own.
 
 Labels choose rows and are not trained on. A table's column named y, label(s), target(s) or class
 is a column like any other; only where classes or a subset are asked for it is taken for the
@@ -32,6 +32,7 @@ from torch import Tensor
 from noneq.data.checks import is_discrete
 from noneq.data.files import Frame, called
 from noneq.data.readers import Raw, read_raw
+from noneq.data.repeats import Repeats, repeats_in
 from noneq.data.scaling import Scaling, for_binary, for_bits, for_images, for_table
 from noneq.data.selection import (
     NAMED,
@@ -61,6 +62,7 @@ class DataSet:
         discrete: no density without noise, see `is_discrete`; always true of a binary set.
         columns: names, of a table with a header.
         digest: sha256 of the raw values and shapes of the three splits: the same data again?
+        repeats: how many rows equal others, and how many of these in another split.
     """
 
     train: Tensor
@@ -72,6 +74,7 @@ class DataSet:
     discrete: bool
     columns: tuple[str, ...]
     digest: str
+    repeats: Repeats
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,6 +97,7 @@ class DataSet:
             "rows": [len(part) for part in (self.train, self.validation, self.test)],
             "columns": list(self.columns),
             "discrete": self.discrete,
+            "repeats": list(self.repeats),
             "scaling": self.scaling.plain(),
         }
 
@@ -108,7 +112,8 @@ class DataSet:
         }[self.kind]
         needs = self.discrete and self.scaling.threshold is None
         noise = "; discrete, so a density needs noise" if needs else ""
-        return f"{sizes} {rows} (train / validation / test): {self.scaling}{noise}"
+        repeats = f"; {self.repeats}" if self.repeats.rows else ""
+        return f"{sizes} {rows} (train / validation / test): {self.scaling}{noise}{repeats}"
 
 
 def load(
@@ -207,8 +212,9 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
     else:
         scaling = parts.scaling or {"image": for_images, "table": for_table}[kind](splits[0])
     train, validation, test = (_scaled(scaling, part) for part in splits)
-    digest, discrete = _digest(splits), binary or bits or is_discrete(train)
-    return DataSet(train, validation, test, kind, scaling, source, discrete, parts.columns, digest)
+    discrete = binary or bits or is_discrete(train)
+    about = (parts.columns, _digest(splits), repeats_in(splits))
+    return DataSet(train, validation, test, kind, scaling, source, discrete, *about)
 
 
 def _arranged(values: Array) -> Array:
