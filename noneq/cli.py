@@ -31,6 +31,7 @@ from noneq.options import (
     integers,
     seconds,
 )
+from noneq.plaintext import visible
 from noneq.version import __version__
 
 __all__ = ["main"]
@@ -243,7 +244,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        print(f"noneq: error: {_message(error)}", file=sys.stderr)
+        print(f"noneq: error: {visible(_message(error))}", file=sys.stderr)
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)

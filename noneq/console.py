@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, t
 from rich.table import Table
 from rich.text import Text
 
+from noneq.plaintext import visible
+
 __all__ = ["say", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
@@ -19,17 +21,17 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Print a line as it is, in a style of rich's."""
-    console.print(Text(text, style=style))
+    """Print lines as they are, in a style of rich's."""
+    console.print(Text("\n".join(map(visible, text.split("\n"))), style=style))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table, the first column to the left and the others to the right."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        shown.add_column(column, justify="right" if i else "left")
+        shown.add_column(Text(visible(column)), justify="right" if i else "left")
     for row in rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*(Text(visible(word)) for word in row))
     console.print(shown)
 
 
@@ -48,7 +50,9 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
         yield _lines()
         return
     columns = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
-    with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
+    with Progress(
+        *columns, TextColumn("{task.description}", markup=False), console=console
+    ) as bar:
         task = bar.add_task("", total=1.0, left="")
 
         def show(share: float, seconds: float, text: str) -> None:

@@ -44,8 +44,11 @@ from noneq.data.selection import (
     from_source,
     naming,
 )
+from noneq.plaintext import visible
 
 __all__ = ["DataSet", "load", "rows_like"]
+
+NAME = 40  # characters of a column's name that people are shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,9 @@ class DataSet:
     def summary(self) -> str:
         """One line for people."""
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.validation, self.test))
-        names = ", ".join(self.columns[:6]) + (", ..." if len(self.columns) > 6 else "")
+        names = ", ".join(visible(name, NAME) for name in self.columns[:6]) + (
+            ", ..." if len(self.columns) > 6 else ""
+        )
         many = f"{self.shape[0]} column" + "s" * (self.shape[0] != 1)
         rows = {
             "image": f"images of shape {self.shape}",
