@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
 from torch import Tensor
 
 __all__ = ["load", "load_tensors", "moved", "save_json", "save_tensors", "store", "sweep", "write"]
@@ -106,7 +107,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Te
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        found = load_file(path)
+        found = load_bytes(path.read_bytes())  # its own reader of files wants names in UTF-8
     except SafetensorError as error:
         with path.open("rb") as file:
             head = file.read(2)
