@@ -182,7 +182,9 @@ def logz(
     Args:
         run: folder of a run.
         energy: for an audit: module:function that returns U, a torch.nn.Module (or callable)
-            (B, *shape) -> (B,) with p = exp(-U) / Z; the working folder is searched, too.
+            (B, *shape) -> (B,) with p = exp(-U) / Z. The module is imported and the function
+            called, which runs their code: name none that you do not trust. The working folder is
+            searched, too, after the installed packages.
         weights: of that module, a safetensors file of its state_dict.
         data: rows the model was trained on, in its own units.
         test: rows to report the likelihood of; default: the data.

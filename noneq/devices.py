@@ -55,5 +55,10 @@ def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "
         name = str(torch.device(device))
         has = "there are" if name == "cpu" else f"{name} has"
         raise ValueError(
-            f"{what} {need / 1e9:.3g} GB of memory, and {has} {there / 1e9:.3g}: {remedy}"
+            f"{what} {_gigabytes(need)} GB of memory, and {has} {_gigabytes(there)}: {remedy}"
         )
+
+
+def _gigabytes(size: int) -> str:
+    found = size / 10**9
+    return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"

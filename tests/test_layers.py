@@ -44,6 +44,7 @@ LAYERS = {
     "alarms": 5,
     "likelihood": 6,
     "renewal": 5,
+    "footprint": 2,
     "settings": 0,
     "recipe": 1,
     "checkpoint": 0,
