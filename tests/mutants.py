@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from data_mutants import DATA
 from interpolant_mutants import INTERPOLANTS
 from kernel_mutants import KERNELS
 
@@ -88,7 +89,7 @@ ANSWERS = (
 
 FADED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS)),
+    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *DATA)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),

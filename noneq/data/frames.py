@@ -73,16 +73,17 @@ def _numbers(column: Any, j: int, row: int, faults: Faults) -> NDArray[np.float6
         elif len(column):
             faults.note("gaps", j, row, None, len(column))
         return np.nan
-    if pa.types.is_float16(kind) or pa.types.is_boolean(kind):
-        column = column.cast(pa.float32() if pa.types.is_float16(kind) else pa.uint8())
-    values: NDArray[np.float64] = pc.cast(column, pa.float64(), safe=False).to_numpy(
-        zero_copy_only=False
-    )
+    given = column
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    if not pa.types.is_float16(kind):  # which old versions cast to nothing
+        column = pc.cast(column, pa.float64(), safe=False)
+    values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
     missing = np.flatnonzero(np.isnan(values))
     if len(missing):
         faults.note("gaps", j, row + int(missing[0]), None, len(missing))
     for k in np.flatnonzero(np.abs(values) >= EXACT).tolist() if whole else ():
-        integer = column[k].as_py()
+        integer = given[k].as_py()
         if integer == int(integer) and int(integer) != int(values[k]):
             faults.note("integers", j, row + k, int(integer))
     return values

@@ -18,6 +18,7 @@ whatever is wrong with a file is a ValueError of one line.
 
 from __future__ import annotations
 
+from errno import EINVAL
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ def read_raw(source: str | Path | Frame) -> Raw:
     try:
         return _plain(_frame(source) if isinstance(source, Frame) else _file(regular(source)))
     except Exception as error:  # decoders of strangers' bytes raise whatever they like
-        own = isinstance(error, ValueError | OSError)
+        own = isinstance(error, ValueError | OSError) and getattr(error, "errno", 0) != EINVAL
         lines = " ".join(str(error).split()) or type(error).__name__
         told = lines if own else f"damaged, or not what its name says ({lines})"
         raise ValueError(f"{called(source)}: {told[:600]}") from error

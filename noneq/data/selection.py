@@ -104,9 +104,8 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
                 f"rows of shape {rest.values.shape[1:]}, but those of {path.name} have "
                 f"{raw.values.shape[1:]}"
             )
-    n = len(raw.values)
-    order = torch.randperm(n, generator=choice.rng).numpy()
-    held = max(1, n // 8)
+    order = torch.randperm(len(raw.values), generator=choice.rng).numpy()
+    n, held = len(order), max(1, len(order) // 8)
     first, second = (raw.values[some] for some in parted(raw.values, order, (n - held, held)))
     return Parts(first, second, rest.values)
 
