@@ -28,7 +28,7 @@ def usable(name: str = "") -> str:
 
 
 def memory(device: torch.device | str = "cpu") -> int:
-    """Bytes of memory of a device; of the cpu what the machine, or a container, lets us have."""
+    """Bytes of memory that a device has to give; of the cpu at most what a container lets it."""
     device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -38,6 +38,10 @@ def memory(device: torch.device | str = "cpu") -> int:
     for path in _LIMITS:
         with suppress(OSError, ValueError):  # "max": no limit
             found.append(int(Path(path).read_text(encoding="ascii")))
+    with suppress(OSError, StopIteration):  # of Linux
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(line.split() for line in lines if line.startswith("MemAvailable:"))
+        found.append(1024 * int(free[1]))
     return min(found, default=2**63)
 
 

@@ -175,3 +175,16 @@ def test_no_digit_is_lost():
     values = read_raw(pandas.DataFrame({"t": [1700000001, 1700000002]})).values
     assert values.dtype == np.float64
     assert np.diff(values[:, 0]) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_a_column_that_numbers_the_rows_is_refused(tmp_path, name):
+    frame = pandas.DataFrame({name: range(20), "a": table()[:20, 0]})
+    message = "column 1 has no name and numbers the rows: leave it out"
+    with pytest.raises(ValueError, match="a pandas DataFrame: " + message):
+        read(frame)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"a\.csv: " + message):
+        read(tmp_path / "a.csv")
+    frame.iloc[3, 0] = 7
+    assert read(frame).x.shape == (20, 2)

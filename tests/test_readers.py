@@ -277,7 +277,8 @@ ROWS = {
     # first lines that count up and are rows all the same
     "bits.csv": "0,1\n1,0\n1,1\n",
     "counts.csv": "1,2\n5,9\n7,3\n",
-    "ladder.csv": "0,1,2\n3,4,5\n6,7,8\n",
+    "ladder.csv": "0,1,2,3\n4,5,6,7\n8,9,10,11\n",
+    "school years.csv": "2019,2020\n2020,2021\n2023,2024\n",
     "births.csv": "1900,1950,1955\n1910,1980,1990\n1930,1990,1999\n",
     "time.csv": "0\n0.5\n1.5\n",
     "points.csv": "2019.0,2020.0\n1.5,2.5\n",
@@ -329,7 +330,7 @@ def test_a_file_that_is_longer_than_a_block(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("the first,second,third\n" + "\n".join(lines))
     assert (read_raw(tmp_path / "a.csv").values == rows).all()
     lines[700] = "1,x,"
-    lines[701] = "1,2,?"
+    lines[720] = "1,2,?"
     (tmp_path / "a.csv").write_text("the first,second,third\n" + "\n".join(lines))
     with pytest.raises(
         ValueError,
@@ -352,3 +353,10 @@ def test_a_name_that_begins_as_a_home_folder_does(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "b.csv").write_text("5,1\n3,4\n")
     assert len(read("~/b.csv").x) == 2
+
+
+def test_labels_that_are_damaged_are_named(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS)[:-1])
+    with pytest.raises(ValueError, match=r"images-idx3-ubyte: train-labels-idx1-ubyte: cut short"):
+        read(tmp_path)

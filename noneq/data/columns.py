@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXACT", "Faults", "Table", "beyond"]
+__all__ = ["EXACT", "Faults", "Table", "beyond", "check_index"]
 
 EXACT = 2**53
 """Float64 holds every integer up to this one, and not every one above it."""
@@ -123,6 +123,15 @@ def beyond(integer: object, where: str = "") -> str:
         f"integers beyond 2^53 ({str(integer)[:40]}{where}), which floating-point numbers do not "
         "tell apart: subtract an offset or"
     )
+
+
+def check_index(names: Sequence[str], values: NDArray[np.float64]) -> None:
+    """Raise ValueError where the first column has no name, or one of an index, and counts rows."""
+    unnamed = names and re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", names[0])
+    if unnamed and (values[:, 0] == np.arange(len(values))).all():
+        raise ValueError(
+            "column 1 has no name and numbers the rows: leave it out (pandas: to_csv(index=False))"
+        )
 
 
 def _first(faults: Mapping[int, _Fault]) -> _Fault:

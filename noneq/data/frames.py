@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from noneq.data.columns import EXACT, Faults, Table
+from noneq.data.columns import EXACT, Faults, Table, check_index
 from noneq.data.files import Frame, check_memory
 
 __all__ = ["frame", "parquet"]
@@ -58,7 +58,9 @@ def _table(schema: Any, batches: Iterable[Any]) -> Table:
         row += len(values)
     if faults:
         raise ValueError(str(faults))
-    return Table(np.concatenate(parts) if parts else np.empty((0, len(own))), names)
+    values = np.concatenate(parts) if parts else np.empty((0, len(own)))
+    check_index(names, values)
+    return Table(values, names)
 
 
 def _numbers(column: Any, j: int, row: int, faults: Faults) -> NDArray[np.float64] | float:

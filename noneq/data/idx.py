@@ -24,7 +24,13 @@ def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """An array, and the labels that lie beside images, packed or not; else None."""
     name = path.name.replace("images", "labels").replace("idx3", "idx1")
     beside = None if name == path.name else twin(path.with_name(name))
-    return _array(path), None if beside is None else _array(regular(beside))
+    images = _array(path)
+    if beside is None:
+        return images, None
+    try:
+        return images, _array(regular(beside))
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{beside.name}: {error}") from error
 
 
 def published(folder: Path) -> tuple[Path, Path | None]:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from noneq.data.columns import EXACT, Faults, Table
+from noneq.data.columns import EXACT, Faults, Table, check_index
 from noneq.data.files import check_memory
 
 __all__ = ["text"]
@@ -226,10 +226,7 @@ def _check_names(
     names: Sequence[str], first: Sequence[str], values: NDArray[np.float64], line: int
 ) -> None:
     """Refuse a column that numbers the rows, and names that are numbers."""
-    if names and not names[0] and (values[:, 0] == np.arange(len(values))).all():
-        raise ValueError(
-            "column 1 has no name and numbers the rows: leave it out (pandas: to_csv(index=False))"
-        )
+    check_index(names, values)
     if not names and _count_up(first, values):
         shown = ", ".join(first[:4]) + (", ..." if len(first) > 4 else "")
         raise ValueError(
