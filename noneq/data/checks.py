@@ -16,9 +16,10 @@ def check_rows(data: Tensor, *, least: int = 1) -> None:
         ValueError: anything else, saying what, where and what to do.
     """
     if not isinstance(data, Tensor):
-        raise TypeError(
-            f"data must be a torch tensor, got {type(data).__name__}; torch.as_tensor converts"
+        how = (
+            "noneq.data.read(...).x" if hasattr(data, "__arrow_c_stream__") else "torch.as_tensor"
         )
+        raise TypeError(f"data must be a torch tensor, got {type(data).__name__}; {how} converts")
     if not data.is_floating_point():
         raise TypeError(f"data must be floating point, got {data.dtype}; data.float() converts")
     if data.dim() < 2:
