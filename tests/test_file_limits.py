@@ -46,7 +46,7 @@ LYING = {
     "npy, wrapped": lambda at: write(at / "a.npy", header(f"({2**32}, {2**32})") + bytes(80)),
     "npy, short": lambda at: write(at / "a.npy", header("(4, 3)") + bytes(80)),
     "npz": lambda at: packed(at, header("(1000000000000, 3)") + bytes(80)),
-    "npz, told": lambda at: packed(at, header("(100000000, 5)") + bytes(80), told=4 * GB),
+    "npz, told": lambda at: packed(at, header("(100000000, 5)") + bytes(80), told=4 * GB + 500),
     "idx": lambda at: write(
         at / "a-idx3", struct.pack(">HBBIII", 0, 8, 3, *(3 * [2**32 - 1])) + bytes(80)
     ),

@@ -348,6 +348,9 @@ def test_a_name_that_begins_as_a_home_folder_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "~data.csv").write_text("5,1\n3,4\n")
     assert read("~data.csv").x.tolist() == [[5.0, 1.0], [3.0, 4.0]]
+    (tmp_path / "~root").mkdir()  # a folder here, not the home of root
+    (tmp_path / "~root" / "a.csv").write_text("5,1\n3,4\n")
+    assert len(read("~root/a.csv").x) == 2
     with pytest.raises(FileNotFoundError, match="~nobody here: no such file"):
         read("~nobody here")
     monkeypatch.setenv("HOME", str(tmp_path))
