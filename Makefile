@@ -1,13 +1,14 @@
 # make demo   environment, pinned install, a model of the digits (120 s of training, one seed)
 # make test   environment, pinned install, linters, types, the whole suite
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
+# make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows
 # make evidence   every recorded figure of benchmarks/results, from scratch (about two hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test mutants faults evidence lint types format clean
+.PHONY: demo test lowest mutants faults evidence lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +27,24 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+# what meets each dependency: numpy and pyarrow, scikit-learn, safetensors, matplotlib, filelock,
+# tyro with docstring-parser, rich
+MEETING := layers data readers frames sets repeats estimators checkpoint figures guard recipe names
+LOW := .venv-lowest
+
+$(LOW)/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOW)
+	$(LOW)/bin/python -m pip install -q -c constraints-lowest.txt -e '.[test]'
+	@touch $@
+
+# old releases warn of themselves: warnings are no errors here
+lowest: $(LOW)/.installed
+	OMP_NUM_THREADS=1 $(LOW)/bin/python -m pytest -n 2 -o filterwarnings=default --disable-warnings \
+		$(MEETING:%=tests/test_%.py) tests/test_cli.py -k 'not test_cli or help or option or asked'
+	$(LOW)/bin/noneq train digits --out $(LOW)/digits --overwrite --iterations 4 --walkers 64 \
+		--held-out 16 --renew 3 --temperatures 20 --width 32 --z-walkers 64 --z-temperatures 40 \
+		--z-equilibrate 40
 
 mutants: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
@@ -59,4 +78,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOW) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
 from torch import Tensor
 
 from noneq.checksums import BLANK, KEY, add_checksum, check_checksum
@@ -144,7 +145,7 @@ def load_tensors(
         raise FileNotFoundError(f"{path}: no such file")
     try:
         check_checksum(path, required=own)
-        found = load_file(path)
+        found = load_bytes(path.read_bytes())  # its own reader of files wants names in UTF-8
     except (SafetensorError, ValueError) as error:
         with path.open("rb") as file:
             head = file.read(2)

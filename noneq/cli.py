@@ -31,6 +31,7 @@ from noneq.options import (
     integers,
     seconds,
 )
+from noneq.plaintext import visible
 from noneq.signals import StoppedError, stoppable
 from noneq.version import __version__
 
@@ -189,7 +190,9 @@ def logz(
     Args:
         run: folder of a run.
         energy: for an audit: module:function that returns U, a torch.nn.Module (or callable)
-            (B, *shape) -> (B,) with p = exp(-U) / Z; the working folder is searched, too.
+            (B, *shape) -> (B,) with p = exp(-U) / Z. The module is imported and the function
+            called, which runs their code: name none that you do not trust. The working folder is
+            searched, too, after the installed packages.
         weights: of that module, a safetensors file of its state_dict.
         data: rows the model was trained on, in its own units.
         test: rows to report the likelihood of; default: the data.
@@ -253,7 +256,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {_message(error)}")
+        _say_error(f"noneq: error: {visible(_message(error))}")
         return 1
     return code if isinstance(code, int) else 0
 

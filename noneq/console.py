@@ -16,6 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, t
 from rich.table import Table
 from rich.text import Text
 
+from noneq.plaintext import visible
+
 __all__ = ["columns", "listening", "say", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
@@ -76,8 +78,8 @@ def columns() -> int:
 
 
 def say(text: str = "", style: str = "") -> None:
-    """Print a line as it is, in a style of rich's."""
-    console.print(Text(text, style=style))
+    """Print lines as they are, in a style of rich's."""
+    console.print(Text("\n".join(map(visible, text.split("\n"))), style=style))
 
 
 class _Saying(logging.Handler):
@@ -105,11 +107,11 @@ def listening() -> Iterator[None]:
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table, the first column to the left and the others to the right."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
+    shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        shown.add_column(column, justify="right" if i else "left")
+        shown.add_column(Text(visible(column)), justify="right" if i else "left")
     for row in rows:
-        shown.add_row(*map(Text, row))
+        shown.add_row(*(Text(visible(word)) for word in row))
     console.print(shown)
 
 

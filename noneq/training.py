@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.checks import check_energy, check_fit, check_states
-from noneq.data import add_noise
+from noneq.data import Frame, add_noise, read
 from noneq.energies import Solvable
 from noneq.kernels import MALA, Conditional, Kernel, Repeat, default_kernel
 from noneq.renewal import renew
@@ -168,7 +168,7 @@ def _gradient(
 
 def train(
     energy: nn.Module,
-    data: Tensor,
+    data: Tensor | Frame,
     settings: Settings | None = None,
     *,
     optimizer: torch.optim.Optimizer | None = None,
@@ -182,7 +182,7 @@ def train(
         energy: with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the walkers
             start there or are renewed.
         data: rows (M, *shape), read anew for every batch: what is written into them meanwhile
-            counts.
+            counts; or a frame of pandas, polars or pyarrow, its columns as they are (unscaled).
         settings: see `Settings`.
         optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
         kernel: one move; default MALA preconditioned by the base's covariance, discrete Langevin,
@@ -196,6 +196,7 @@ def train(
         FloatingPointError: the model has diverged.
     """
     settings = settings or Settings()
+    data = read(data).x if isinstance(data, Frame) else data
     if resume is None:
         check_fit(energy, data, noise=settings.noise)
     else:  # judged when the run began: a part of a stream may well lack spread

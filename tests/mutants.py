@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bracket_mutants import BRACKETS
+from data_mutants import DATA
 from fault_mutants import FAULTS
 from guard_mutants import GUARDS
 from interpolant_mutants import INTERPOLANTS
@@ -90,7 +91,7 @@ ANSWERS = (
 
 FADED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS, *BRACKETS, *FAULTS)),
+    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS, *BRACKETS, *FAULTS, *DATA)),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),

@@ -659,6 +659,26 @@ def test_an_audit_of_a_class_in_float64_that_has_a_base_of_its_own(model, capsys
     assert low == pytest.approx(np.log(2 * np.pi / 9), abs=0.05)
 
 
+def test_the_working_folder_is_searched_after_every_library(model, capsys):
+    (model / "safetensors.py").write_text("raise SystemExit('another library')")
+    (model / "json").mkdir()
+    (model / "json" / "__init__.py").write_text("raise SystemExit('another library')")
+    assert main([*AUDIT, *LITTLE]) == 0
+    assert sys.path[-1] == str(model)
+    assert sys.path.count(str(model)) == 1
+    args = [*AUDIT[:1], "--energy", "safetensors:build", *AUDIT[3:]]
+    assert "module 'safetensors' has no attribute 'build'" in refused(args, capsys)
+    assert main([*AUDIT, *LITTLE]) == 0
+    assert sys.path.count(str(model)) == 1
+
+
+def test_the_help_says_that_an_audit_runs_code(capsys):
+    with pytest.raises(SystemExit):
+        main(["logz", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "which runs their code: name none that you do not trust" in told
+
+
 def test_an_audit_with_a_wrong_noise(model, capsys):
     assert "noise is a standard deviation >= 0" in refused([*AUDIT, "--noise", "-1"], capsys)
 

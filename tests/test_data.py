@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -59,6 +60,11 @@ def test_good_data_pass() -> None:
 
 NOT_DATA = {
     "array": (good(5, 3).numpy(), TypeError, r"got ndarray; torch\.as_tensor"),
+    "frame": (
+        pandas.DataFrame({"a": [1.0]}),
+        TypeError,
+        r"got DataFrame; noneq\.data\.read\(\.\.\.\)\.x converts",
+    ),
     "list": ([[1.0, 2.0]], TypeError, r"got list; torch\.as_tensor"),
     "int": (good(5, 3).long(), TypeError, r"floating point, got torch\.int64; data\.float\(\)"),
     "bool": (good(5, 3) > 0, TypeError, r"got torch\.bool"),

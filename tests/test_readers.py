@@ -1,10 +1,7 @@
 """Every format that a set of rows comes in, and every way a file can be wrong."""
 
 import gzip
-import math
 import struct
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -233,54 +230,136 @@ def test_packed_and_unpacked_files_side_by_side(tmp_path):
     assert read(tmp_path).labels.tolist() == [7, 2]
 
 
-class Column:
-    """What is used of a pandas Series, by its documentation: pandas is no dependency."""
-
-    def __init__(self, *values):
-        self.iloc, self.dtype = values, np.asarray(values).dtype
-
-    def isna(self):
-        values = [value is None or value != value for value in self.iloc]
-        return SimpleNamespace(to_numpy=lambda: np.array(values))
-
-    def to_numpy(self, dtype, na_value):
-        return np.array(self.iloc, dtype)
-
-
-PARQUET = {
-    "read": ({"a": Column(0.5, 2.0), "b": Column(-1, 4), "c": Column(False, True)}, None),
-    "text": (
-        {"a": Column(0.5, 2.0), "name": Column(None, "otter")},
-        r"column 'name' holds text \('otter', row 1\): drop it or encode it as numbers",
+DOUBTFUL = {
+    # what was read in silence, and wrong
+    "id.csv": (
+        "id,a\n1,2\n9007199254740993,3\n",
+        r"column 'id' holds integers beyond 2\^53 \(9007199254740993, line 3\), which "
+        r"floating-point numbers do not tell apart: subtract an offset or drop it",
     ),
-    "things": (
-        {"a": Column({}, {}), "b": Column("x", "y")},
-        r"columns 'a', 'b' hold values that are not numbers \(the first: {}, row 0\)",
+    "ids.csv": (
+        "1.5,18446744073709551617\n2.5,-9223372036854775809\n",
+        r"column 2 holds integers beyond 2\^53 \(18446744073709551617, line 1\)",
     ),
-    "gaps": (
-        {"a": Column(0.5, math.nan), "b": Column(None, None)},
-        r"columns 'a', 'b' have 3 missing values \(the first in row 0\): fill or drop them",
+    "years.csv": (
+        "2019,2020,2021\n1.5,2.5,3\n4,5,6\n",
+        r"line 1 \(2019, 2020, 2021\) looks like names of columns, all numbers: put a letter in "
+        r"each \(c2019\); or, if it is a row, a line of names above it",
     ),
+    "two years.csv": ("2019;2020\n700;800\n750;850\n", r"line 1 \(2019, 2020\) looks like names"),
+    "decades.csv": ("1990\t2000\t2010\n1\t2\t3\n7\t5\t6\n", "line 1 .* looks like names"),
+    "pandas.csv": ("0,1,2\n0.5,0.25,1\n1.5,0,7.5\n", "line 1 .* looks like names"),
+    "few.csv": ("0,1\n0.5,0.25\n1.5,7.5\n", "line 1 .* looks like names"),
+    "counted.txt": ("1 2 3 4\n8 6 7 5\n3 0 9 1\n", "line 1 .* looks like names"),
+    "german.csv": (
+        "1,05\n2,75\n",
+        r"line 1 \(1,05\) looks like one number with a decimal comma: write decimal points",
+    ),
+    "later.csv": ("1,5\n2,75\n3,007\n", r"line 3 \(3,007\) looks like one number"),
+    "french.csv": ("a;b\n1,5;2\n", r"column 'a' holds text \('1,5', line 2\).* decimal point"),
+    "italian.txt": ("1,5 2,5\n3,5 4,5\n", r"column 2 holds text \('5 2', line 1\)"),
+    "thousands.csv": ('a,b\n"1,234",2\n', r"column 'a' holds text \('1,234', line 2\)"),
+    "nul.csv": ("a,b\n1,2\x003\n", r"column 'b' holds text \('2\\x003', line 2\)"),
 }
 
 
-@pytest.mark.parametrize("name", PARQUET)
-def test_parquet(tmp_path, monkeypatch, name):
-    table, message = PARQUET[name]
-    table = SimpleNamespace(columns=list(table), items=table.items)
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(read_parquet=lambda _: table))
-    (tmp_path / "a.parquet").write_bytes(b"")
-    if message is None:
-        rows = read(tmp_path / "a.parquet")
-        assert rows.x.tolist() == [[0.5, -1.0, 0.0], [2.0, 4.0, 1.0]]
-        assert rows.columns == ("a", "b", "c")
-        return
-    with pytest.raises(ValueError, match="a.parquet: " + message):
-        read(tmp_path / "a.parquet")
+@pytest.mark.parametrize("name", DOUBTFUL)
+def test_what_could_be_read_wrong_is_refused(tmp_path, name):
+    content, message = DOUBTFUL[name]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name) + ": ")
+    assert "\n" not in str(caught.value)
 
 
-def test_parquet_without_pandas_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    (tmp_path / "a.parquet").write_bytes(b"")
-    with pytest.raises(ImportError, match="needs pandas"):
-        read(tmp_path / "a.parquet")
+ROWS = {
+    # first lines that count up and are rows all the same
+    "bits.csv": "0,1\n1,0\n1,1\n",
+    "counts.csv": "1,2\n5,9\n7,3\n",
+    "ladder.csv": "0,1,2,3\n4,5,6,7\n8,9,10,11\n",
+    "school years.csv": "2019,2020\n2020,2021\n2023,2024\n",
+    "births.csv": "1900,1950,1955\n1910,1980,1990\n1930,1990,1999\n",
+    "time.csv": "0\n0.5\n1.5\n",
+    "points.csv": "2019.0,2020.0\n1.5,2.5\n",
+    "large.csv": "9007199254740992,1e300\n-100000000000000000000,+1\n",
+    "cents.csv": "1,05.5\n2,06.5\n",
+    "mac.csv": "5,9\r7,8\r",
+    "dos.csv": "5,9\r\n7,8\r\n",
+    "spaced.txt": "  5   9 \n 7 8",
+    "quoted.csv": '"5", "9"\n7, 8\n',
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_first_rows_that_count_up_are_rows(tmp_path, name):
+    (tmp_path / name).write_text(ROWS[name], encoding="utf-8", newline="")
+    lines = [line for line in ROWS[name].replace("\r", "\n").split("\n") if line.strip()]
+    fields = [line.replace(",", " ").replace('"', "").split() for line in lines]
+    rows = read_raw(tmp_path / name)
+    assert rows.columns == ()
+    assert rows.values.tolist() == [[float(word) for word in line] for line in fields]
+
+
+def test_whole_numbers_of_arrays_are_held_exactly_or_refused(tmp_path):
+    for kind, value in (("i8", 2**53 + 1), ("u8", 2**64 - 1), ("i8", -(2**53) - 1)):
+        np.save(tmp_path / "a.npy", np.array([[1, 2], [value, 3]], dtype=kind))
+        with pytest.raises(ValueError, match=rf"a\.npy: holds integers beyond 2\^53 \({value}\)"):
+            read(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.array([[2**60, 3]]))
+    assert read(tmp_path / "a.npy").x.tolist() == [[2.0**60, 3.0]]
+
+
+def test_what_float32_cannot_hold_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1e300, 3.0]]))
+    with pytest.raises(ValueError, match=r"a\.npy: 1e\+300 is too large for float32: scale"):
+        read(tmp_path / "a.npy")
+
+
+def test_a_header_of_two_lines_and_quotes_that_hold_a_line_s_end(tmp_path):
+    (tmp_path / "a.csv").write_text('"the\nwidth",b\n1,2\n3,4\n')
+    assert read(tmp_path / "a.csv").columns == ("the\nwidth", "b")
+    assert read(tmp_path / "a.csv").x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_file_that_is_longer_than_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr("noneq.data.lines.BLOCK", 50)
+    rows = np.arange(3000).reshape(1000, 3)[:, ::-1]
+    lines = [f"{a},{b},{c}" for a, b, c in rows]
+    lines.insert(500, "# a rest")
+    (tmp_path / "a.csv").write_text("the first,second,third\n" + "\n".join(lines))
+    assert (read_raw(tmp_path / "a.csv").values == rows).all()
+    lines[700] = "1,x,"
+    lines[720] = "1,2,?"
+    (tmp_path / "a.csv").write_text("the first,second,third\n" + "\n".join(lines))
+    with pytest.raises(
+        ValueError,
+        match=r"column 'second' holds text \('x', line 702\).*; column 'third' has 2 missing "
+        r"values \(the first in line 702\)",
+    ):
+        read(tmp_path / "a.csv")
+    lines[900] = "1"
+    (tmp_path / "a.csv").write_text("the first,second,third\n" + "\n".join(lines))
+    with pytest.raises(ValueError, match="line 1 names 3 columns, line 902 has 1"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_name_that_begins_as_a_home_folder_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~data.csv").write_text("5,1\n3,4\n")
+    assert read("~data.csv").x.tolist() == [[5.0, 1.0], [3.0, 4.0]]
+    (tmp_path / "~root").mkdir()  # a folder here, not the home of root
+    (tmp_path / "~root" / "a.csv").write_text("5,1\n3,4\n")
+    assert len(read("~root/a.csv").x) == 2
+    with pytest.raises(FileNotFoundError, match="~nobody here: no such file"):
+        read("~nobody here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "b.csv").write_text("5,1\n3,4\n")
+    assert len(read("~/b.csv").x) == 2
+
+
+def test_labels_that_are_damaged_are_named(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS)[:-1])
+    with pytest.raises(ValueError, match=r"images-idx3-ubyte: train-labels-idx1-ubyte: cut short"):
+        read(tmp_path)

@@ -1,4 +1,4 @@
-"""``noneq logz --energy``: the likelihood of anybody's model."""
+"""``noneq logz --energy``: the likelihood of anybody's model, whose code is run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from noneq.console import listening, say, tracked
 from noneq.data import read
 from noneq.devices import usable
 from noneq.energies import Energy
+from noneq.footprint import check_walkers
 from noneq.likelihood import nll
 
 __all__ = ["audit"]
@@ -53,6 +54,7 @@ def audit(
     x, rows = (read(path).x.to(where, dtype) for path in (data, test or data))
     if rows.shape[1:] != x.shape[1:]:
         raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
+    check_walkers(f"--walkers {how.get('n', 0)}", how.get("n", 0), x.shape[1:], where)
     rng = torch.Generator(where).manual_seed(how["seed"])
     settings = {key: value for key, value in how.items() if key != "seed"}
     try:
@@ -71,11 +73,15 @@ def _without_training(text: str) -> str:
 
 
 def _built(name: str, weights: Path | None, seed: int) -> Energy:
-    """The energy that ``module:function`` returns or is, with its weights."""
+    """The energy that ``module:function`` returns or is, with its weights.
+
+    Importing the module and calling the function run their code.
+    """
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f"--energy {name}: module:function is meant, as models:build")
-    sys.path.insert(0, str(Path.cwd()))
+    if str(Path.cwd()) not in sys.path:  # last: no file here takes the place of a library
+        sys.path.append(str(Path.cwd()))
     try:
         made = getattr(importlib.import_module(module), attribute)
         with torch.random.fork_rng(devices=[]):

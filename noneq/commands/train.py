@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from noneq.console import columns, say, training_bar
 from noneq.data import DataSet, load
 from noneq.devices import usable
 from noneq.folders import check_vacant
+from noneq.footprint import check_recipe
 from noneq.interpolants import Matched
 from noneq.learners import Event
 from noneq.recipe import Recipe, choose
@@ -63,12 +65,15 @@ def train(
             raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
         run = Run(folder, device)
         data = run.data(source)
+        check_recipe(replace(run.recipe, **changes), run.recipe, data.shape, run.device)
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = changes.get("model") == "rbm"
         data = load(source, **chosen, bits=bits).to(usable(device))
-        recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
+        recipe = _recipe(data, **changes)
+        usual = _recipe(data, model=recipe.model)
+        check_recipe(recipe, usual, data.shape, data.train.device)
         session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
         check_fit(session.energy, data.train, noise=recipe.noise)
         run = Run.create(
@@ -92,6 +97,10 @@ def train(
         _introduce(run, data)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else close(run, data)
+
+
+def _recipe(data: DataSet, **changes: Any) -> Recipe:
+    return choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
 
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:

@@ -13,6 +13,7 @@ from noneq.checkpoint import write
 from noneq.commands.closing import close, say_damage
 from noneq.console import say, tracked
 from noneq.data import rows_like
+from noneq.footprint import check_walkers
 from noneq.run import Run
 from noneq.sampling import denoised, gather, taken
 from noneq.scores import score as log_density
@@ -31,6 +32,7 @@ def sample(
     opened = Run(run, device)
     if denoise and not opened.recipe.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
+    check_walkers(f"-n {n}", n, opened.shape, opened.device)
     gathered = gather(opened, n, weighted=weighted, track=tracked, **how)
     walkers = gathered.walkers
     x, log_w = taken(gathered, n, weighted=weighted)
@@ -87,6 +89,8 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
 def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
     """``noneq logz RUN``; returns the exit code."""
     opened = Run(run, device)
+    n = how.get("n", opened.recipe.z_walkers)
+    check_walkers(f"--walkers {n}", n, opened.shape, opened.device)
     data = opened.data()
     if opened.recipe.threads:
         torch.set_num_threads(opened.recipe.threads)

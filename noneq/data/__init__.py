@@ -2,6 +2,7 @@
 
 from noneq.data.checks import check_data, check_rows, is_discrete
 from noneq.data.digits import Split, digits
+from noneq.data.files import Frame
 from noneq.data.noise import add_noise
 from noneq.data.readers import Rows, read
 from noneq.data.scaling import Scaling
@@ -9,6 +10,7 @@ from noneq.data.sets import DataSet, load, rows_like
 
 __all__ = [
     "DataSet",
+    "Frame",
     "Rows",
     "Scaling",
     "Split",

@@ -17,7 +17,7 @@ def check_rows(data: Tensor, *, least: int = 1) -> None:
     """
     if not isinstance(data, Tensor):
         raise TypeError(
-            f"data must be a torch tensor, got {type(data).__name__}; torch.as_tensor converts"
+            f"data must be a torch tensor, got {type(data).__name__}; {_converter(data)} converts"
         )
     if not data.is_floating_point():
         raise TypeError(f"data must be floating point, got {data.dtype}; data.float() converts")
@@ -36,6 +36,11 @@ def check_rows(data: Tensor, *, least: int = 1) -> None:
             f"data holds NaN or infinite values in {len(rows)} of {len(data)} rows "
             f"(the first: row {rows[0]}); drop or fill them"
         )
+
+
+def _converter(data: object) -> str:
+    frame = hasattr(data, "__arrow_c_stream__")
+    return "noneq.data.read(...).x" if frame else "torch.as_tensor"
 
 
 def check_data(data: Tensor, *, noise: float = 0.0) -> None:

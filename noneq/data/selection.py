@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from noneq.data.checks import check_rows
 from noneq.data.classes import Counts, choose, count, share, thinned, wanted, whole
 from noneq.data.digits import SIZES, raw_digits
-from noneq.data.readers import FORMATS, LABELS, Raw, published, read_raw
+from noneq.data.files import Frame, called, existing_path
+from noneq.data.idx import published
+from noneq.data.readers import FORMATS, LABELS, Raw, read_raw
+from noneq.data.repeats import parted
 from noneq.data.scaling import Scaling, scalar
 
-__all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_path", "naming"]
+__all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_source", "naming"]
 
 Array = NDArray[Any]
 
@@ -47,17 +50,17 @@ class Choice(NamedTuple):
 
 
 @contextmanager
-def naming(source: str | Path) -> Iterator[None]:
-    """Errors that say which file they are about."""
+def naming(source: str | Path | Frame) -> Iterator[None]:
+    """Errors that say which source they are about."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise ValueError(f"{called(source)}: {error}") from error
 
 
 def existing(source: str | Path) -> Path:
     """A path that is there; else FileNotFoundError with what there is."""
-    path = Path(source).expanduser()
+    path = existing_path(source)
     if path.exists():
         return path
     beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -71,20 +74,21 @@ def existing(source: str | Path) -> Path:
     )
 
 
-def from_path(path: Path, choice: Choice) -> Parts:
-    """A file split 70 / 10 / 20, or a training and a test file as they are published."""
-    if path.is_dir():
-        path, test = published(path)
+def from_source(source: Path | Frame, choice: Choice) -> Parts:
+    """Rows split 70 / 10 / 20, or a training and a test file as they are published."""
+    if not isinstance(source, Frame) and source.is_dir():
+        source, test = published(source)
         if test is not None:
-            return _published(path, test, choice)
-    raw = read_raw(path)
-    with naming(path):
+            return _published(source, test, choice)
+    raw = read_raw(source)
+    with naming(source):
         raw, _ = _chosen(raw, choice)
     n = len(raw.values)
     held = max(1, round(n / 10)), max(1, round(n / 5))
     train = max(0, n - sum(held))
-    values = raw.values[torch.randperm(n, generator=choice.rng).numpy()]
-    first, second, third = np.split(values, [train, train + held[0]])
+    order = torch.randperm(n, generator=choice.rng).numpy()
+    rows = parted(raw.values, order, (train, *held))
+    first, second, third = (raw.values[some] for some in rows)
     return Parts(first, second, third, raw.columns)
 
 
@@ -100,9 +104,10 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
                 f"rows of shape {rest.values.shape[1:]}, but those of {path.name} have "
                 f"{raw.values.shape[1:]}"
             )
-    values = raw.values[torch.randperm(len(raw.values), generator=choice.rng).numpy()]
-    train = len(values) - max(1, len(values) // 8)
-    return Parts(values[:train], values[train:], rest.values)
+    order = torch.randperm(len(raw.values), generator=choice.rng).numpy()
+    n, held = len(order), max(1, len(order) // 8)
+    first, second = (raw.values[some] for some in parted(raw.values, order, (n - held, held)))
+    return Parts(first, second, rest.values)
 
 
 def _digits(choice: Choice) -> Parts:

@@ -8,9 +8,9 @@ array            rows         x
 (M, C, H, W)     (C, H, W)    the same; C is 1, 3 or 4, first or (where that fits) last
 ================ ============ ================================================================
 
-Rows are split 70 / 10 / 20 by a permutation. A folder of IDX files with a test file (t10k, or
-test) keeps that as its test split and gives one eighth of the training file to validation. The
-digits have a split of their own.
+Rows are split 70 / 10 / 20 by a permutation, copies of a row into one split (`Repeats`). A folder
+of IDX files with a test file (t10k, or test) keeps that as its test split and gives one eighth of
+the training file to validation. The digits have a split of their own.
 
 Labels choose rows and are not trained on. A table's column named y, label(s), target(s) or class
 is a column like any other; only where classes or a subset are asked for it is taken for the
@@ -30,7 +30,9 @@ import torch
 from torch import Tensor
 
 from noneq.data.checks import is_discrete
+from noneq.data.files import Frame, called
 from noneq.data.readers import Raw, read_raw
+from noneq.data.repeats import Repeats, repeats_in
 from noneq.data.scaling import Scaling, for_binary, for_bits, for_images, for_table
 from noneq.data.selection import (
     NAMED,
@@ -39,11 +41,14 @@ from noneq.data.selection import (
     Parts,
     checked,
     existing,
-    from_path,
+    from_source,
     naming,
 )
+from noneq.plaintext import visible
 
 __all__ = ["DataSet", "load", "rows_like"]
+
+NAME = 40  # characters of a column's name that people are shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +61,11 @@ class DataSet:
         test: the same.
         kind: "image", rows (C, H, W), or "table", rows (D,).
         scaling: from the file's units to the model's.
-        source: a known name, or an absolute path.
+        source: a known name, an absolute path, or what kind of frame it was.
         discrete: no density without noise, see `is_discrete`; always true of a binary set.
         columns: names, of a table with a header.
         digest: sha256 of the raw values and shapes of the three splits: the same data again?
+        repeats: how many rows equal others, and how many of these in another split.
     """
 
     train: Tensor
@@ -71,6 +77,7 @@ class DataSet:
     discrete: bool
     columns: tuple[str, ...]
     digest: str
+    repeats: Repeats
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,13 +100,16 @@ class DataSet:
             "rows": [len(part) for part in (self.train, self.validation, self.test)],
             "columns": list(self.columns),
             "discrete": self.discrete,
+            "repeats": list(self.repeats),
             "scaling": self.scaling.plain(),
         }
 
     def summary(self) -> str:
         """One line for people."""
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.validation, self.test))
-        names = ", ".join(self.columns[:6]) + (", ..." if len(self.columns) > 6 else "")
+        names = ", ".join(visible(name, NAME) for name in self.columns[:6]) + (
+            ", ..." if len(self.columns) > 6 else ""
+        )
         many = f"{self.shape[0]} column" + "s" * (self.shape[0] != 1)
         rows = {
             "image": f"images of shape {self.shape}",
@@ -107,11 +117,12 @@ class DataSet:
         }[self.kind]
         needs = self.discrete and self.scaling.threshold is None
         noise = "; discrete, so a density needs noise" if needs else ""
-        return f"{sizes} {rows} (train / validation / test): {self.scaling}{noise}"
+        repeats = f"; {self.repeats}" if self.repeats.rows else ""
+        return f"{sizes} {rows} (train / validation / test): {self.scaling}{noise}{repeats}"
 
 
 def load(
-    source: str | Path,
+    source: str | Path | Frame,
     *,
     classes: Sequence[int] | None = None,
     subset: Sequence[int] | None = None,
@@ -122,8 +133,9 @@ def load(
     """Read a data set, choose rows, split them and scale them by the training rows.
 
     Arguments:
-        source: "digits", or a path to a file or a folder of IDX files (`noneq.data.read`). A path
-            that is called as a known name is given as "./digits" or as a Path.
+        source: "digits", a path to a file or a folder of IDX files (`noneq.data.read`), or a
+            frame of pandas, polars or pyarrow. A path that is called as a known name is given as
+            "./digits" or as a Path.
         classes: rows with these labels only.
         subset: so many rows of each class, in the order of ``classes``, or of all classes in
             order; from the three splits together, and from the training file where the test rows
@@ -141,20 +153,26 @@ def load(
         name = source
         with naming(source):
             parts = NAMED[source](choice)
+    elif isinstance(source, Frame):
+        name, parts = called(source), from_source(source, choice)
     else:
         path = existing(source)
-        name, parts = str(path.resolve()), from_path(path, choice)
+        name, parts = str(path.resolve()), from_source(path, choice)
     with naming(source):
         return _finished(parts, name, binary=binary, bits=bits)
 
 
 def rows_like(
-    source: str | Path, shape: Sequence[int], scaling: Scaling, *, columns: Sequence[str] = ()
+    source: str | Path | Frame,
+    shape: Sequence[int],
+    scaling: Scaling,
+    *,
+    columns: Sequence[str] = (),
 ) -> Tensor:
-    """Read a file of rows for a model of such rows: float32 (M, *shape), in its units.
+    """Read rows for a model of such rows: float32 (M, *shape), in its units.
 
     Arguments:
-        source: a path, as for `noneq.data.read`.
+        source: a path or a frame, as for `noneq.data.read`.
         shape: of the model's rows.
         scaling: of the set the model was trained on.
         columns: its columns; where the file has a header too, they are taken by name, whatever
@@ -164,8 +182,7 @@ def rows_like(
         FileNotFoundError: no such path.
         ValueError: other rows than the model's; says what it takes and what the file holds.
     """
-    path = existing(source)
-    raw = read_raw(path)
+    raw = read_raw(source if isinstance(source, Frame) else existing(source))
     with naming(source):
         values = _arranged(checked(_by_name(raw, columns)).values)
         found, wants = values.shape[1:], tuple(shape)
@@ -200,8 +217,9 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
     else:
         scaling = parts.scaling or {"image": for_images, "table": for_table}[kind](splits[0])
     train, validation, test = (_scaled(scaling, part) for part in splits)
-    digest, discrete = _digest(splits), binary or bits or is_discrete(train)
-    return DataSet(train, validation, test, kind, scaling, source, discrete, parts.columns, digest)
+    discrete = binary or bits or is_discrete(train)
+    about = (parts.columns, _digest(splits), repeats_in(splits))
+    return DataSet(train, validation, test, kind, scaling, source, discrete, *about)
 
 
 def _arranged(values: Array) -> Array:

@@ -21,6 +21,7 @@ __all__ = [
     "BLUE",
     "GREEN",
     "GREY",
+    "NAME",
     "NORMAL",
     "ORANGE",
     "PURPLE",
@@ -48,6 +49,7 @@ BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, PURPLE, GREY = "#E69F00", "#CC79A7", "0.45"
 SMALL, NORMAL = 8.0, 9.5  # points
 LINE = 0.6  # grey between images
+NAME = 40  # characters of a column's name
 SIDE = 8  # images along a side of a grid
 
 

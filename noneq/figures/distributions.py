@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, FigureBase
 from noneq.figures.base import (
     BLUE,
     GREEN,
+    NAME,
     NORMAL,
     RED,
     Array,
@@ -24,6 +25,7 @@ from noneq.figures.base import (
     ticks,
     tiles,
 )
+from noneq.plaintext import literal
 
 __all__ = [
     "Energies",
@@ -122,7 +124,8 @@ def draw_samples(place: FigureBase, what: Samples) -> None:
         return
     data, model = (x.reshape(len(x), -1) for x in (array(what.data), array(what.samples)))
     width = data.shape[1]
-    names = [*what.columns, *(f"x{i + 1}" for i in range(len(what.columns), width))]
+    own = (literal(name, NAME) for name in what.columns)
+    names = [*own, *(f"x{i + 1}" for i in range(len(what.columns), width))]
     spans = [limits(column, margin=0.15) for column in data.T]
     draw = {1: _draw_one, 2: _draw_two}.get(width, _draw_corner)
     draw(place, data, model, names, spans[:COLUMNS])

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase
 
-from noneq.figures.base import NORMAL, SIDE, SMALL, Rows, array, mosaic
+from noneq.figures.base import NAME, NORMAL, SIDE, SMALL, Rows, array, mosaic
+from noneq.plaintext import literal
 
 __all__ = ["Filters", "draw_filters", "filters_figure", "filters_size"]
 
@@ -69,7 +70,8 @@ def draw_filters(place: FigureBase, what: Filters) -> None:
         ax.set(ylabel="hidden units", xlabel="visible units")
         ax.tick_params(labelsize=SMALL)
         if what.columns and len(what.columns) <= 40:
-            ax.set_xticks(range(len(what.columns)), what.columns, rotation=90)
+            names = [literal(name, NAME) for name in what.columns]
+            ax.set_xticks(range(len(names)), names, rotation=90)
     aspect: Literal["equal", "auto"] = "equal" if len(what.shape) == 3 else "auto"
     shown = ax.imshow(picture, cmap="RdBu_r", norm=Normalize(-end, end), aspect=aspect)
     bar = place.colorbar(shown, ax=ax, shrink=0.6, ticks=[-end, 0, end], format="%.2g")

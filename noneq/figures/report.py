@@ -18,6 +18,7 @@ from noneq.figures.distributions import (
 )
 from noneq.figures.filters import Filters, draw_filters, filters_size
 from noneq.figures.progress import Bracket, Metrics, draw_training, training_height
+from noneq.plaintext import literal
 
 __all__ = ["report_figure"]
 
@@ -53,7 +54,7 @@ def report_figure(
     if energies is not None:
         rest = WIDTH - sum(wide for wide, _, _ in parts)
         parts.insert(0, (rest, 4.0, lambda place: draw_energies(place, energies)))
-    lines = [part for one in verdict.splitlines() for part in textwrap.wrap(one, 190)]
+    lines = [part for one in verdict.splitlines() for part in textwrap.wrap(literal(one), 190)]
     heights = [0.65 + 0.2 * len(lines), training_height(metrics)]
     rows = [parts] if parts else []
     if filters is not None:
@@ -62,7 +63,7 @@ def report_figure(
     heights += [max(high for _, high, _ in row) for row in rows]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     top, middle, *bottom = _split(figure, heights=heights)
-    top.text(0.008, 1 - 0.12 / heights[0], title, va="top", fontsize=15, weight="bold")
+    top.text(0.008, 1 - 0.12 / heights[0], literal(title), va="top", fontsize=15, weight="bold")
     y = 1 - 0.48 / heights[0]
     top.text(0.008, y, "\n".join(lines), va="top", fontsize=NORMAL, linespacing=1.4)
     draw_training(middle, metrics, estimate)

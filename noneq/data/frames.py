@@ -1,0 +1,91 @@
+"""Tables with named columns of one type each: parquet files, and frames of other libraries.
+
+An index of pandas' is no column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from noneq.data.columns import EXACT, Faults, Table, check_index
+from noneq.data.files import Frame, check_memory
+
+__all__ = ["frame", "parquet"]
+
+_ROWS = 2**16  # of a parquet file at a time
+
+
+def frame(source: Frame) -> Table:
+    """The columns of a frame.
+
+    Raises ValueError: text, dates or missing values; names the columns and the first row, from 0.
+    """
+    table: Any = pa.table(source)
+    check_memory(table.num_rows * table.num_columns, 8)
+    return _table(table.schema, table.to_batches())
+
+
+def parquet(path: Path) -> Table:
+    """The columns of a parquet file; raises as `frame` does."""
+    with pyarrow.parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        check_memory(rows * len(schema), 8)
+        table = _table(schema, file.iter_batches(_ROWS, use_threads=False))
+    if len(table.values) != rows:
+        raise ValueError(f"{len(table.values):,} rows, but it tells {rows:,}: damaged")
+    return table
+
+
+def _table(schema: Any, batches: Iterable[Any]) -> Table:
+    index = (schema.pandas_metadata or {}).get("index_columns", ())
+    own = [i for i, name in enumerate(schema.names) if name not in index]
+    names = tuple(schema.names[i] for i in own)
+    faults, parts, row = Faults("row", names), [], 0
+    for batch in batches:
+        values = np.empty((batch.num_rows, len(own)))
+        for j, i in enumerate(own):
+            values[:, j] = _numbers(batch.column(i), j, row, faults)
+        if not faults:
+            parts.append(values)
+        row += len(values)
+    if faults:
+        raise ValueError(str(faults))
+    values = np.concatenate(parts) if parts else np.empty((0, len(own)))
+    check_index(names, values)
+    return Table(values, names)
+
+
+def _numbers(column: Any, j: int, row: int, faults: Faults) -> NDArray[np.float64] | float:
+    """A piece of column j, whose first value is in that row."""
+    kind = column.type
+    whole = pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+    if not (whole or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        there = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        if len(there):
+            i = int(there[0])
+            faults.note("words", j, row + i, column[i].as_py(), len(there))
+        elif len(column):
+            faults.note("gaps", j, row, None, len(column))
+        return np.nan
+    given = column
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    if not pa.types.is_float16(kind):  # which old versions cast to nothing
+        column = pc.cast(column, pa.float64(), safe=False)
+    values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        faults.note("gaps", j, row + int(missing[0]), None, len(missing))
+    for k in np.flatnonzero(np.abs(values) >= EXACT).tolist() if whole else ():
+        integer = given[k].as_py()
+        if integer == int(integer) and int(integer) != int(values[k]):
+            faults.note("integers", j, row + k, int(integer))
+    return values

@@ -1,0 +1,71 @@
+"""IDX files, as MNIST is published: two zero bytes, a type, a rank, sizes, values, big-endian.
+
+Source: Le Cun, Cortes and Burges, http://yann.lecun.com/exdb/mnist.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noneq.data.files import DEFLATED, check_size, filled, regular
+
+__all__ = ["idx", "published", "twin"]
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """An array, and the labels that lie beside images, packed or not; else None."""
+    name = path.name.replace("images", "labels").replace("idx3", "idx1")
+    beside = None if name == path.name else twin(path.with_name(name))
+    images = _array(path)
+    if beside is None:
+        return images, None
+    try:
+        return images, _array(regular(beside))
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{beside.name}: {error}") from error
+
+
+def published(folder: Path) -> tuple[Path, Path | None]:
+    """The training images in a folder of IDX files, and the test images if they are there.
+
+    Raises FileNotFoundError where there are no images.
+    """
+    found = sorted(p for p in folder.iterdir() if "images" in p.name and "idx" in p.name)
+    training = [p for p in found if "train" in p.name] or found
+    if not training:
+        raise FileNotFoundError(f"{folder}: holds no IDX file of images (train-images-idx3-ubyte)")
+    names = {training[0].name.replace("train", part) for part in ("t10k", "test")}
+    rest = (twin(folder / name) for name in sorted(names - {training[0].name}))
+    return training[0], next((path for path in rest if path), None)
+
+
+def twin(path: Path) -> Path | None:
+    """A file that is there, whether packed or not."""
+    other = path.with_suffix("") if path.suffix == ".gz" else Path(f"{path}.gz")
+    return next((p for p in (path, other) if p.exists()), None)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    size, packed = path.stat().st_size, path.suffix == ".gz"
+    with cast("IO[bytes]", gzip.open(path) if packed else path.open("rb")) as file:
+        zero, kind, rank = struct.unpack(">HBB", file.read(4).ljust(4, b"\xff"))
+        if zero != 0 or kind not in _TYPES or not rank:
+            raise ValueError("not an IDX file: it starts with two zero bytes, a type and a rank")
+        sizes = file.read(4 * rank)
+        if len(sizes) < 4 * rank:
+            raise ValueError("cut short: it ends before the sizes do")
+        shape, dtype = struct.unpack(f">{rank}I", sizes), np.dtype(_TYPES[kind])
+        there = DEFLATED * size if packed else size - 4 - 4 * rank
+        check_size(shape, dtype, there)
+        values = filled(file, shape, dtype)
+        if file.read(1):
+            raise ValueError(f"more values than its shape {shape} has: damaged, or not IDX")
+    return values.astype(dtype.newbyteorder("="), copy=False)
