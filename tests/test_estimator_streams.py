@@ -139,7 +139,7 @@ def test_what_later_calls_contradict_is_told():
     found.score(odd)
     assert found.visible_ == "gaussian"
     (alarm,) = [a for a in found.alarms_ if "made of 0 and 1" in a]
-    assert alarm.startswith("100% of the rows") or alarm.startswith("99% of the rows")
+    assert alarm.startswith(("100% of the rows", "99% of the rows"))
     meant = quick(visible="gaussian").fit(odd)
     meant.score(odd)
     assert not any("made of 0 and 1" in a for a in meant.alarms_)

@@ -182,7 +182,7 @@ def test_what_is_asked_for_reaches_training():
     assert (settings.walkers, settings.moves, settings.tau) == (24, 3, 0.02)
     assert settings.memory == 0.7
     assert len(training.state.walkers) == 24
-    first, *rest = training.optimizer.param_groups
+    first = training.optimizer.param_groups[0]
     assert first["params"] == [training.model.w]
     assert (first["strength"], first["centre"]) == (0.5, 0)
     assert first["lr"] == pytest.approx(0.5 * 0.03)  # of the last of four passes

@@ -86,7 +86,8 @@ def _against_independent_units(
     if not loss < 0.1 + 4 * z.stderr:
         yield (
             f"the rows it has learned from are {loss:.4g} nats less likely than under "
-            "independent units: training has diverged; take a smaller learning_rate or tau"
+            "independent units: training has diverged, or found nothing in them; take a smaller "
+            "learning_rate or tau, or more passes (n_iter)"
         )
         return
     weight = evidence.held_weight
