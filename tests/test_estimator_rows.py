@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csc_array, csr_array, csr_matrix
 from test_estimators import CLUSTERS, STATES, quick, two_clusters
 
 from noneq.estimators import arrays
+from noneq.estimators import passes as windows
 from noneq.estimators.arrays import extremes, parts
 from noneq.estimators.passes import Passes
+from noneq.estimators.prior import PriorAdam, strengths
 
 COMMON, RARE = 200, 800
 
@@ -90,8 +93,6 @@ def test_base_and_sample_of_weighted_rows_are_weighted():
 
 
 def made(x, weight, batch=4, bits="given"):
-    import torch
-
     rng = torch.Generator().manual_seed(0)
     return Passes(x, weight, lambda rows: torch.from_numpy(rows), bits, batch, rng)
 
@@ -110,8 +111,6 @@ def test_a_pass_takes_each_row_as_often_as_it_weighs():
 
 
 def test_sparse_rows_are_made_dense_a_window_at_a_time(monkeypatch):
-    from noneq.estimators import passes as windows
-
     monkeypatch.setattr(windows, "PART", 6 * 25)
     x = two_clusters(103, 4)
     passes, seen = made(csr_array(x), np.ones(103)), []
@@ -159,6 +158,21 @@ def test_extremes_and_parts_of_sparse_rows_are_those_of_dense_ones(monkeypatch):
 
 
 # -- wide rows that are nearly always 0
+
+
+def test_a_prior_pulls_to_its_centre_by_its_strength():
+    p = torch.nn.Parameter(torch.tensor([5.0, -5.0]))
+    optimizer = PriorAdam([{"params": [p], "centre": torch.tensor([1.0, 2.0]), "strength": 0.5}])
+    for group in optimizer.param_groups:
+        group["lr"] = 0.05
+    for _ in range(2000):
+        optimizer.zero_grad()
+        (2 * p.sum()).backward()  # the least of 2 p + (p - centre)^2 / 4 is at centre - 4
+        optimizer.step()
+    assert torch.allclose(p.detach(), torch.tensor([-3.0, -2.0]), atol=1e-3)
+    assert strengths(1000.0, 12, None) == (1e-3, 1e-3)
+    assert strengths(1000.0, 256, None) == (pytest.approx(256 / 36_000), 1e-3)
+    assert strengths(50.0, 256, 0.3) == (0.3, 0.02)
 
 
 def test_words_are_learned_and_their_biases_do_not_run_away():

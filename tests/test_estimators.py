@@ -257,6 +257,7 @@ def test_partial_fit_goes_on_where_it_stopped(noise):
             model.partial_fit(part)
         scores.append(model.score(x))
         assert model.log_z_ == pytest.approx(model.rbm_.log_z(), abs=1e-6)
+        assert model.log_z_stderr_ == 0
     assert scores[0] < scores[-1]
     model.partial_fit(x[:1])  # one row, all of its columns constant
     assert not hasattr(model, "log_z_")

@@ -34,7 +34,9 @@ def test_failures_are_read_from_the_summary():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["mutants.py", "kernel_mutants.py", "interpolant_mutants.py"])
+@pytest.mark.parametrize(
+    "name", ["mutants.py", "kernel_mutants.py", "interpolant_mutants.py", "estimator_mutants.py"]
+)
 def test_no_name_is_given_twice(name):
     # a second one would take the tests of all mutants between the two away
     tree = ast.parse((mutants.ROOT / "tests" / name).read_text())
