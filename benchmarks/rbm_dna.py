@@ -45,7 +45,7 @@ from noneq.likelihood import energy_of
 Bits = NDArray[np.float64]
 Options = dict[str, Any]
 TRAIN, VALIDATION = 2_000, 400
-EFFORT = {"validation": (256, 400), "test": (512, 1_500)}  # walkers, temperatures
+EFFORT = {"validation": (256, 400), "test": (256, 800)}  # walkers, temperatures
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ def main(
     torch.set_num_threads(1)
     threadpool_limits(1)
     split, scores, lines = rows_of(data), list[Score](), list[list[str]]()
-    for units in hidden:
-        for allowed in seconds:
+    for allowed in seconds:
+        for units in hidden:
             for contender in CONTENDERS:
                 scores += contest(contender, split, units, allowed, seeds)
             gap, error = paired(scores, units, allowed)
