@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 RBM, DENSITY, MISFIT = "estimators/rbm.py", "estimators/density.py", "estimators/misfit.py"
-HISTORY, PASSES, PRIOR = "estimators/history.py", "estimators/passes.py", "estimators/prior.py"
+HISTORY, PASSES, PRIOR = "estimators/history.py", "estimators/batches.py", "estimators/adam.py"
 ARRAYS, GIVEN, LEARNING = "estimators/arrays.py", "estimators/given.py", "estimators/learning.py"
 
 MIXED = ("test_estimators.py::test_walkers_that_have_other_masses_than_the_model_ring",)

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noneq.estimators import RBM, arrays, density
-from noneq.estimators import passes as windows
+from noneq.estimators import batches as windows
 from noneq.likelihood import exact_log_z
 from noneq.spaces import draw_bits
 from noneq.walkers import LogZ, Walkers

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from noneq.averaging import moving_average
+from noneq.estimators.adam import PriorAdam, groups, strengths
+from noneq.estimators.batches import Passes
 from noneq.estimators.history import History
-from noneq.estimators.passes import Passes
-from noneq.estimators.prior import PriorAdam, groups, strengths
 from noneq.independent import Bernoulli
 from noneq.rbm import BernoulliRBM, GaussianRBM
 from noneq.settings import Settings

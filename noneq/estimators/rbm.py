@@ -23,12 +23,12 @@ from torch import Tensor
 from noneq.devices import usable
 from noneq.estimate import Estimate
 from noneq.estimators.arrays import Floats, Rows, are_bits, parts
+from noneq.estimators.batches import Passes
 from noneq.estimators.density import energies, estimate, impossible
 from noneq.estimators.given import check_number, check_whole, visible_kind, weighted
 from noneq.estimators.history import History
 from noneq.estimators.learning import Learning, Machine
 from noneq.estimators.misfit import Evidence, misfit
-from noneq.estimators.passes import Passes
 from noneq.paths import path_to
 from noneq.settings import Settings
 from noneq.smc import population
