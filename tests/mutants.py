@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from bracket_mutants import BRACKETS
 from data_mutants import DATA
+from estimator_mutants import ESTIMATORS
 from fault_mutants import FAULTS
 from guard_mutants import GUARDS
 from interpolant_mutants import INTERPOLANTS
@@ -91,7 +92,12 @@ ANSWERS = (
 
 FADED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 MUTANTS = (
-    *(Mutant(*mutant) for mutant in (*KERNELS, *INTERPOLANTS, *GUARDS, *BRACKETS, *FAULTS, *DATA)),
+    *(
+        Mutant(*mutant)
+        for mutant in (
+            *KERNELS, *INTERPOLANTS, *GUARDS, *BRACKETS, *FAULTS, *DATA, *ESTIMATORS,
+        )
+    ),
     # -- the walkers
     Mutant("prepared: a graph of other parameters", WALKERS,
            "if current and self._u is not None:", "if self._u is not None:", CHANGE),
@@ -189,16 +195,6 @@ MUTANTS = (
     Mutant("session: another clock", "session.py", "self.seconds = before + self.clock() - start",
            "self.seconds = before + time.perf_counter() - start",
            ("test_session.py::test_a_session_keeps_time_by_the_clock_that_it_is_given",)),
-    Mutant("estimator: doubts unheard", "estimators.py",
-           "alarms=(*found.alarms, *self._doubts(found))", "alarms=found.alarms",
-           ("test_estimators.py::test_walkers_that_have_other_masses_than_the_model_ring",
-            "test_estimators.py::test_a_machine_that_is_worse_than_independent_units_rings")),
-    Mutant("estimator: a rare bit's variance by the samples alone", "estimators.py",
-           "torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())", "x.var(0)",
-           ("test_estimators.py::test_a_bit_that_is_rare_does_not_ring",)),
-    Mutant("estimator: the smaller side of log Z", "estimators.py",
-           "self._z.value, self._z.stderr", "self._z.lower.value, self._z.stderr",
-           ("test_estimators.py::test_the_larger_side_of_log_z_counts_and_its_alarms_are_told",)),
     Mutant("verdict: worse by the side that is less kind", "verdict.py",
            "self.log_z - min(self.lower.value, self.upper.value)", "0.0",
            ("test_verdict.py::test_a_model_that_is_worse_than_its_base_went_wrong",)),
@@ -206,8 +202,6 @@ MUTANTS = (
            "Normals(centre.flatten() * precision, precision)",
            "Normals(centre.flatten() * precision, precision.detach())",
            ("test_rbm.py::test_every_parameter_is_learned_by_the_derivative_of_the_energy",)),
-    Mutant("estimator: memory left out", "estimators.py", "memory=self.memory,", "memory=1.0,",
-           ("test_estimators.py::test_weights_may_fade",)),
     Mutant("faded: the dead revived", WALKERS, "log_w.isneginf()\n        log_w = ",
            "log_w.isnan()\n        log_w = ",
            ("test_walkers.py::test_faded_walkers_stay_dead",)),
@@ -806,43 +800,6 @@ MUTANTS = (
     Mutant("data: scaled by all rows", "data/sets.py",
            "[kind](splits[0])", "[kind](np.concatenate(splits))",
            ("test_sets.py::test_units_of_tables_are_columns_of_the_training_rows",)),
-    # -- the estimators
-    Mutant("estimator: units: the Jacobian's sign", "estimators.py",
-           "- z.value - np.log(self.scale_).sum()",
-           "- z.value + np.log(self.scale_).sum()",
-           ("test_estimators.py::test_numbers_have_a_density_in_their_own_units",)),
-    Mutant("estimator: scores of the model without log Z", "estimators.py",
-           "-energy.cpu().numpy() - z.value",
-           "-energy.cpu().numpy()",
-           ("test_estimators.py::test_bits_have_a_likelihood_that_is_normalised_and_near_the_truth",)),
-    Mutant("estimator: samples in the model's units", "estimators.py",
-           "x.double().cpu().numpy() * self.scale_ + self.mean_",
-           "x.double().cpu().numpy()",
-           ("test_estimators.py::test_numbers_have_a_density_in_their_own_units",)),
-    Mutant("estimator: a sweep in the model's units", "estimators.py",
-           "return y * self.scale_.astype(y.dtype) + self.mean_.astype(y.dtype)",
-           "return y",
-           ("test_estimators.py::test_numbers_have_a_density_in_their_own_units",)),
-    Mutant("estimator: bits of a row by the wrong side", "estimators.py",
-           "(u < rows[:, None]).to(rows)",
-           "(u > rows[:, None]).to(rows)",
-           ("test_estimators.py::test_rows_of_probabilities_score_the_mean_over_their_bits",)),
-    Mutant("estimator: draws by position", "estimators.py",
-           "default_rng(crc32(row.tobytes()))",
-           "default_rng()",
-           ("test_estimators.py::test_rows_of_probabilities_score_the_mean_over_their_bits",)),
-    Mutant("estimator: an old log Z after more training", "estimators.py",
-           "self._z: Estimate | None = None",
-           'self._z = getattr(self, "_z", None)',
-           ("test_estimators.py::test_partial_fit_goes_on_where_it_stopped",)),
-    Mutant("estimator: a pass starts anew", "estimators.py",
-           "resume=run.state,",
-           "resume=None,",
-           ("test_estimators.py::test_partial_fit_goes_on_where_it_stopped",)),
-    Mutant("estimator: features without their bias", "estimators.py",
-           "self._double().features(self._tensor(x, torch.float64))",
-           "self._double().features(self._tensor(x, torch.float64) * 0)",
-           ("test_estimators.py::test_a_transform_is_the_probability_of_the_hidden_units",)),
     # -- rewards
     Mutant("reward: taken off at once", REWARDS, "return u - t * r,", "return u - r,",
            GAUSS_MOVED),

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from noneq import estimators
-from noneq.estimators import RBM
+from noneq.estimators import RBM, arrays, density
+from noneq.estimators import batches as windows
 from noneq.likelihood import exact_log_z
 from noneq.spaces import draw_bits
 from noneq.walkers import LogZ, Walkers
@@ -58,7 +58,14 @@ def of_bits():
     return quick(n_iter=40).fit(two_clusters(1000, 0))
 
 
-@parametrize_with_checks([RBM()])
+def only_in_law(estimator):
+    """Minibatches take a row of weight 2 as often as one that is there twice, not as one bit."""
+    why = "the same in law alone: test_a_weight_counts_as_rows_that_come_again"
+    name = "check_sample_weight_equivalence_on_{}_data"
+    return {name.format(kind): why for kind in ("dense", "sparse")}
+
+
+@parametrize_with_checks([RBM()], expected_failed_checks=only_in_law)
 def test_scikit_learn_has_no_complaint(estimator, check):
     check(estimator)
 
@@ -103,7 +110,7 @@ def test_annealing_agrees_with_enumeration(of_bits, monkeypatch):
     # one model, two ways; standard errors of log Z here are 0.01 and less
     other = pickle.loads(pickle.dumps(of_bits))
     other._z = None
-    monkeypatch.setattr(estimators, "exact_log_z", too_many)
+    monkeypatch.setattr(density, "exact_log_z", too_many)
     found = other.score_samples(STATES)
     of_bits.score(STATES)
     assert 0 < other.log_z_stderr_ < 0.05
@@ -161,8 +168,8 @@ def test_the_larger_side_of_log_z_counts_and_its_alarms_are_told(of_bits, monkey
 
     other = pickle.loads(pickle.dumps(of_bits))
     other._z = None
-    monkeypatch.setattr(estimators, "exact_log_z", too_many)
-    monkeypatch.setattr(estimators, "log_z", bracketed)
+    monkeypatch.setattr(density, "exact_log_z", too_many)
+    monkeypatch.setattr(density, "log_z", bracketed)
     other.score(STATES)
     assert (other.log_z_, other.log_z_stderr_) == (2.0, 0.2)
     assert "x" in other.alarms_
@@ -175,8 +182,9 @@ def test_what_is_asked_for_reaches_training():
     assert (settings.walkers, settings.moves, settings.tau) == (24, 3, 0.02)
     assert settings.memory == 0.7
     assert len(training.state.walkers) == 24
-    first, rest = training.optimizer.param_groups
-    assert (first["weight_decay"], rest["weight_decay"]) == (0.5, 0)
+    first = training.optimizer.param_groups[0]
+    assert first["params"] == [training.model.w]
+    assert (first["strength"], first["centre"]) == (0.5, 0)
     assert first["lr"] == pytest.approx(0.5 * 0.03)  # of the last of four passes
     live, average = training.model, training.average.module
     assert torch.equal(found.rbm_.w, average.w)
@@ -190,7 +198,7 @@ def test_bits_of_probabilities_are_drawn_afresh_in_every_pass(monkeypatch):
         drawn.append(draw_bits(logits, rng))
         return drawn[-1].clone()
 
-    monkeypatch.setattr(estimators, "draw_bits", counted)
+    monkeypatch.setattr(windows, "draw_bits", counted)
     quick(n_iter=4).fit(np.full((40, 6), 0.5))
     passes = [x for x in drawn if x.shape == (40, 6)][-4:]
     assert len({x.numpy().tobytes() for x in passes}) == 4
@@ -239,16 +247,17 @@ def test_the_same_seed_gives_the_same_bits_also_from_probabilities():
     assert not np.array_equal(first.components_, other.components_)
 
 
-@pytest.mark.parametrize("shift", [0.0, 3.0])  # bits, numbers
-def test_partial_fit_goes_on_where_it_stopped(shift):
+@pytest.mark.parametrize("noise", [0.0, 0.3])  # bits, numbers
+def test_partial_fit_goes_on_where_it_stopped(noise):
     x = two_clusters(600, 5)
-    x = x + shift * np.random.default_rng(6).normal(size=x.shape)
+    x = x + noise * np.random.default_rng(6).normal(size=x.shape)
     model, scores = quick(), []
     for _ in range(4):
         for part in np.split(x, 3):
             model.partial_fit(part)
         scores.append(model.score(x))
         assert model.log_z_ == pytest.approx(model.rbm_.log_z(), abs=1e-6)
+        assert model.log_z_stderr_ == 0
     assert scores[0] < scores[-1]
     model.partial_fit(x[:1])  # one row, all of its columns constant
     assert not hasattr(model, "log_z_")
@@ -329,10 +338,10 @@ def test_rows_may_lie_in_memory_column_by_column():
 def test_draws_of_many_rows_of_probabilities_are_scored_in_parts(of_bits, monkeypatch):
     x = np.random.default_rng(12).random((50, 6))
     whole = of_bits.score_samples(x)
-    monkeypatch.setattr(estimators, "PART", 20 * 6 * 7)  # seven rows
-    sizes, real = [], estimators.energy_of
+    monkeypatch.setattr(arrays, "PART", 20 * 6 * 7)  # seven rows
+    sizes, real = [], density.energy_of
     monkeypatch.setattr(
-        estimators, "energy_of", lambda model, v: (sizes.append(len(v)), real(model, v))[1]
+        density, "energy_of", lambda model, v: (sizes.append(len(v)), real(model, v))[1]
     )
     np.testing.assert_allclose(of_bits.score_samples(x), whole, rtol=1e-12)
     assert sizes == [140] * 7 + [20]

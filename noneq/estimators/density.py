@@ -1,0 +1,87 @@
+"""Log Z and log-likelihoods of an estimator's model."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noneq.bracket import log_z
+from noneq.estimate import Estimate
+from noneq.estimators.arrays import Floats, Rows, hashes, parts, uniform
+from noneq.kernels import BlockGibbs
+from noneq.likelihood import energy_of, exact_log_z
+from noneq.paths import path_to
+from noneq.rbm import BernoulliRBM, GaussianRBM
+from noneq.smc import pilot
+
+__all__ = ["energies", "estimate", "impossible"]
+
+DRAWS = 20  # of the bits of a row of probabilities
+
+
+def estimate(
+    model: BernoulliRBM | GaussianRBM, kept: Tensor, temperatures: int | None
+) -> Estimate:
+    """log Z: exact where one layer can be summed over, else by annealing from both sides.
+
+    Arguments:
+        model: with a base that annealing starts from.
+        kept: (K, d) rows that it was trained on, where the way back starts.
+        temperatures: of the annealing; default: four times those of a pilot run.
+    """
+    rng = torch.Generator(kept.device).manual_seed(0)
+    try:
+        return exact_log_z(model, rng=rng)
+    except ValueError:
+        schedule = pilot(path_to(model, model.base), BlockGibbs(), rng)
+        schedule = schedule.resized(temperatures or max(50, 4 * len(schedule)))
+        return log_z(model, model.base, kept, temperatures=schedule, rng=rng)
+
+
+def energies(model: BernoulliRBM | GaussianRBM, rows: Tensor, drawn: Floats | None) -> Tensor:
+    """U of rows (M, d) in float64.
+
+    Arguments:
+        model: in float64.
+        rows: in its units.
+        drawn: the rows as they were given, where they are probabilities: U is then the mean over
+            draws of their bits.
+    """
+    if drawn is None:
+        return energy_of(model, rows)
+    found = []
+    for part in parts(drawn, DRAWS):
+        u = torch.from_numpy(np.stack([uniform(row, DRAWS) for row in part])).to(rows.device)
+        p = torch.from_numpy(part).to(rows)
+        bits = (u < p[:, None]).to(rows).flatten(0, 1)
+        found.append(energy_of(model, bits).view(-1, DRAWS).mean(1))
+    return torch.cat(found)
+
+
+def impossible(
+    score: NDArray[np.float64], x: Rows | None, stderr: float
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Log-probabilities of discrete rows, and why they cannot be right.
+
+    One above 0 by no more than the error of log Z becomes 0, the best that is known of it.
+
+    Arguments:
+        score: (M,) log-probabilities.
+        x: the rows; None where the scores are means over several states.
+        stderr: of log Z.
+    """
+    first = [int(score.argmax())] if x is None else np.unique(hashes(x), return_index=True)[1]
+    top = score[first].max()
+    excess = float(top + np.log(np.exp(score[first] - top).sum()))
+    alarms, slack = [], 1e-6 + 4 * stderr
+    if excess > slack:
+        alarms.append(
+            f"the rows that were scored have {math.exp(min(excess, 700)):.3g} times the mass of "
+            f"all states: log Z is too low by {excess:.3g} nats or more; take more temperatures "
+            "(n_temperatures), and train on rows like these"
+        )
+    return np.where((score > 0) & (score <= slack), 0.0, score), alarms

@@ -1,0 +1,143 @@
+"""What the rows and the walkers of an estimator say against its model: one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noneq.estimate import Estimate
+from noneq.likelihood import energy_of
+from noneq.rbm import BernoulliRBM, GaussianRBM
+from noneq.spaces import Discrete
+from noneq.walkers import Walkers
+
+__all__ = ["Evidence", "log_mass", "misfit"]
+
+SAMPLE = 1024  # of the model
+APART = 5.0  # standard errors between a column's mean under the model and among its walkers
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows in the model's units, bits where they are probabilities of some.
+
+    Attributes:
+        kept: (K, d) a sample of those that it has learned from.
+        held: (H, d) rows that it has not learned from; maybe none.
+        held_weight: (H,) their weights.
+        halves: which of the kept rows came early, and which late; None if all came at once.
+        walkers: those that it has learned from.
+        exact: whether these have exact weights.
+        mean, scale: (d,) of the units.
+    """
+
+    kept: Tensor
+    held: Tensor
+    held_weight: Tensor
+    halves: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None
+    walkers: Walkers
+    exact: bool
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+
+def misfit(
+    model: BernoulliRBM | GaussianRBM, z: Estimate, evidence: Evidence, rng: torch.Generator
+) -> Iterator[str]:
+    """Why the model may be wrong, or its log Z.
+
+    Arguments:
+        model: with independent units fitted to the rows as its base.
+        z: its log Z.
+        evidence: what to judge it by.
+        rng: of a sample of the model.
+    """
+    yield from _against_independent_units(model, z, evidence)
+    if isinstance(model.space, Discrete):
+        excess = log_mass(model, evidence.kept) - z.value
+        if excess > 1e-3 + 4 * z.stderr:
+            yield (
+                f"the rows it has learned from have {math.exp(excess):.3g} times the mass of all "
+                "states: log Z is too low; take more temperatures (n_temperatures)"
+            )
+    yield from _against_walkers(z, evidence, rng)
+    yield from _between_halves(model, evidence)
+
+
+def log_mass(model: BernoulliRBM | GaussianRBM, rows: Tensor) -> float:
+    """Log of the sum of ``exp(-U)`` over the distinct rows (M, d): less than log Z."""
+    return float((-energy_of(model, torch.unique(rows, dim=0)).double()).logsumexp(0))
+
+
+def _against_independent_units(
+    model: BernoulliRBM | GaussianRBM, z: Estimate, evidence: Evidence
+) -> Iterator[str]:
+    def worse(rows: Tensor) -> Tensor:
+        alone = energy_of(model.base, rows) + model.base.log_z()
+        return energy_of(model, rows).double() + z.value - alone
+
+    loss = float(worse(evidence.kept).mean())
+    if not loss < 0.1 + 4 * z.stderr:
+        yield (
+            f"the rows it has learned from are {loss:.4g} nats less likely than under "
+            "independent units: training has diverged, or found nothing in them; take a smaller "
+            "learning_rate or tau, or more passes (n_iter)"
+        )
+        return
+    weight = evidence.held_weight
+    if len(weight) < 8:
+        return
+    each, p = worse(evidence.held), weight / weight.sum()
+    fresh = float(p @ each)
+    error = math.hypot(float((p.square() @ (each - fresh).square()).sqrt()), z.stderr)
+    if not fresh < 0.1 + 2 * error:
+        yield (
+            f"{len(each)} rows that were set aside are {fresh:.3g} ± {error:.2g} nats less likely "
+            f"than under independent units, the rows it has learned from {-loss:.3g} more likely: "
+            "it knows those by heart; take fewer units (n_components) or passes (n_iter), or more "
+            "weight_decay"
+        )
+
+
+def _against_walkers(z: Estimate, evidence: Evidence, rng: torch.Generator) -> Iterator[str]:
+    walkers = evidence.walkers
+    x, p = z.walkers.equal(SAMPLE, rng), walkers.p.to(walkers.x)
+    means = torch.stack([x.mean(0), p @ walkers.x])
+    # a bit that is rare may be on in nobody's sample: the larger variance
+    spread = torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())
+    errors = ((1 / walkers.survivors + 1 / len(x)) * spread).sqrt()
+    away = (means[1] - means[0]).abs() / errors.clamp(min=1 / len(x))
+    if float(away.max()) > APART:
+        k = int(away.argmax())
+        ours, theirs = means[:, k].cpu().numpy() * evidence.scale[k] + evidence.mean[k]
+        weights = "exact weights (weighted=True, memory=1)"
+        calmer = "more walkers (n_walkers)" if evidence.exact else weights
+        yield (
+            f"column {k} has the mean {ours:.2g} under the model, but {theirs:.2g} among the "
+            "walkers it has learned from: they do not mix, and have told it other masses of "
+            f"its modes than it has; take {calmer} or fewer passes (n_iter)"
+        )
+
+
+def _between_halves(model: BernoulliRBM | GaussianRBM, evidence: Evidence) -> Iterator[str]:
+    if evidence.halves is None:
+        return
+    u = energy_of(model, evidence.kept).double()
+    early, late = (u[torch.from_numpy(half).to(u.device)] for half in evidence.halves)
+    if min(len(early), len(late)) < 8:
+        return
+    gap = float(early.mean() - late.mean())
+    error = float((early.var() / len(early) + late.var() / len(late)).sqrt())
+    if abs(gap) > 0.2 + 5 * error:
+        likelier = "less" if gap > 0 else "more"
+        yield (
+            f"rows from the first half of the stream are {abs(gap):.3g} ± {error:.2g} nats "
+            f"{likelier} likely than those from the second: it has not learned both; give the "
+            "rows in random order, go over the stream again, or give all of them to fit"
+        )
