@@ -19,7 +19,7 @@ from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
 from noneq.estimate import Estimate
 from noneq.kernels import with_momentum
-from noneq.likelihood import known_log_z, mean_energy
+from noneq.likelihood import grouped_stderr, known_log_z, mean_energy
 from noneq.metrics import finite
 from noneq.models import ladder
 from noneq.rbm import RBM
@@ -38,10 +38,11 @@ class Mean:
     stderr: float
 
     @classmethod
-    def of(cls, rows: Tensor) -> Mean:
-        """Of values (M,)."""
-        stderr = float(rows.std()) / math.sqrt(len(rows)) if len(rows) > 1 else math.nan
-        return cls(float(rows.mean()), stderr)
+    def of(cls, values: Tensor, rows: Tensor | None = None) -> Mean:
+        """Of values (M,), at rows (M, *shape): equal rows count as one for the error."""
+        if rows is None:
+            rows = torch.arange(len(values), device=values.device)[:, None]
+        return cls(float(values.mean()), grouped_stderr(values, rows))
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ± {self.stderr:.2f}"
@@ -212,7 +213,7 @@ def judge(
         {name: mean_energy(u, x, noise=recipe.noise) + constant for name, x in splits.items()}
         for u, constant in ((energy, z.value), (energy.base, energy.base.log_z()))
     )
-    verdict = _verdict(energy, z, ours, theirs, how)
+    verdict = _verdict(energy, z, splits, ours, theirs, how)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
         {"x": z.walkers.x, "log_w": z.walkers.log_w},
@@ -225,6 +226,7 @@ def judge(
 def _verdict(
     energy: Energy,
     z: Estimate,
+    splits: Mapping[str, Tensor],
     ours: Mapping[str, Tensor],
     theirs: Mapping[str, Tensor],
     how: Mapping[str, Any],
@@ -237,9 +239,9 @@ def _verdict(
         upper=Mean(*z.upper),
         alarms=z.alarms,
         mass_away=z.mass_away,
-        nll={name: Mean.of(rows) for name, rows in ours.items()},
-        base={name: Mean.of(rows) for name, rows in theirs.items()},
-        gain=Mean.of(theirs["test"] - ours["test"]),
+        nll={name: Mean.of(values, splits[name]) for name, values in ours.items()},
+        base={name: Mean.of(values, splits[name]) for name, values in theirs.items()},
+        gain=Mean.of(theirs["test"] - ours["test"], splits["test"]),
         how=how,
         origin="independent base" if isinstance(energy, RBM) else "Gaussian base",
     )

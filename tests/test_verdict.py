@@ -126,6 +126,13 @@ def test_the_mean_of_one_row_has_no_error():
     assert math.isnan(one.stderr)
 
 
+def test_copies_of_a_row_tell_nothing_new():
+    values, rows = torch.tensor([1.0, 2.0, 6.0]).double(), torch.tensor([[0.0], [3.0], [1.0]])
+    once, often = Mean.of(values, rows), Mean.of(values.repeat(50), rows.repeat(50, 1))
+    assert often.value == pytest.approx(once.value)
+    assert often.stderr == pytest.approx(once.stderr)
+
+
 # -- likelihood.json
 
 
