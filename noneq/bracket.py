@@ -125,10 +125,10 @@ def log_z(
     far = tails(energy, rows[:512])
     if far.alarm:
         logger.warning(far.alarm)  # at once: what follows may take long
-    how = _How(n, kernel, rng, track)
-    _say_how_long(energy, rows, n, temperatures, equilibrate, extra_starts)
+    how = _How(n, temperatures, equilibrate, extra_starts, kernel, rng, track)
+    _say_how_long(energy, rows, how)
     try:
-        return _bracket(energy, base, data, temperatures, equilibrate, extra_starts, far, how)
+        return _bracket(energy, base, data, far, how)
     except (FloatingPointError, TooFarError) as error:
         if far.alarm is None:
             raise
@@ -146,12 +146,31 @@ def _check_size(n: int, temperatures: int | Schedule) -> None:
 
 @dataclass(frozen=True)
 class _How:
-    """What all phases of a bracket share."""
+    """What all phases of a bracket share: arguments of `log_z`."""
 
     n: int
+    temperatures: int | Schedule
+    equilibrate: int | None
+    extra_starts: bool
     kernel: Kernel | None
     rng: torch.Generator
     track: Track
+
+    @property
+    def steps(self) -> int:
+        """Of the first way."""
+        own = self.temperatures
+        return len(own) if isinstance(own, Schedule) else own
+
+    @property
+    def more_steps(self) -> int:
+        """Of the ways from other starts."""
+        return max(1, round(MORE * self.steps)) if self.extra_starts else 0
+
+    @property
+    def moves(self) -> int:
+        """Under the model, before the way back."""
+        return self.steps if self.equilibrate is None else self.equilibrate
 
 
 class _Forward(NamedTuple):
@@ -188,17 +207,12 @@ def _bracket(
     energy: Energy,
     base: Solvable,
     data: Tensor | None,
-    temperatures: int | Schedule,
-    equilibrate: int | None,
-    extra_starts: bool,
     far: Tails,
     how: _How,
 ) -> Estimate:
-    first = _Forward.along(path_to(energy, base), temperatures, how)
-    chains = _equilibrated(first, data, equilibrate, how)
-    steps = max(1, round(MORE * len(first.schedule)))
-    more = _more(energy, base, chains.x, steps, how) if extra_starts else []
-    sides = [first, *more]
+    first = _Forward.along(path_to(energy, base), how.temperatures, how)
+    chains = _equilibrated(first, data, how)
+    sides = [first, *(_more(energy, base, chains.x, how) if how.extra_starts else ())]
     forward = _best(sides)
     backward, upper = _backward(energy, forward, chains, how)
     lower = forward.log_z
@@ -250,20 +264,17 @@ def _best(sides: Sequence[_Forward]) -> _Forward:
     return sharpest if sharpest is sides[0] or not fitted else fitted[0]
 
 
-def _equilibrated(
-    forward: _Forward, data: Tensor | None, equilibrate: int | None, how: _How
-) -> Walkers:
+def _equilibrated(forward: _Forward, data: Tensor | None, how: _How) -> Walkers:
     """Chains that have moved under the model, from data and from forward walkers."""
-    moves = len(forward.schedule) if equilibrate is None else equilibrate
-    resting, end = _resting(forward.schedule, moves), forward.path.at(1.0)
+    resting, end = _resting(forward.schedule, how.moves), forward.path.at(1.0)
     starts = _starts(forward.walkers, data, how.rng)
     chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
-    for _ in how.track(range(moves), "equilibrating"):
+    for _ in how.track(range(how.moves), "equilibrating"):
         chains = chains.move(resting, end, how.rng)
     return chains
 
 
-def _more(energy: Energy, base: Solvable, chains: Tensor, steps: int, how: _How) -> list[_Forward]:
+def _more(energy: Energy, base: Solvable, chains: Tensor, how: _How) -> list[_Forward]:
     """Annealing from the chains' clusters and from a wider base, where they arrive."""
     found = []
     starts = {"the clusters": fitted_mixture(energy, chains), "far out": wider(base, how.rng)}
@@ -273,7 +284,8 @@ def _more(energy: Energy, base: Solvable, chains: Tensor, steps: int, how: _How)
         # one that does not arrive says nothing
         with suppress(TooFarError, FloatingPointError):
             path, fitted = path_to(energy, start), name == "the clusters"
-            side = _Forward.along(path, steps, how, f"forward from {name}", fitted=fitted)
+            name = f"forward from {name}"
+            side = _Forward.along(path, how.more_steps, how, name, fitted=fitted)
             if math.isfinite(side.log_z.value):
                 found.append(side)
     return found
@@ -298,25 +310,16 @@ def _backward(
     return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
 
 
-def _say_how_long(
-    energy: Energy,
-    rows: Tensor,
-    n: int,
-    temperatures: int | Schedule,
-    equilibrate: int | None,
-    extra_starts: bool,
-) -> None:
-    """Log an estimate by the time that two evaluations take."""
-    steps = len(temperatures) if isinstance(temperatures, Schedule) else temperatures
-    moves = steps if equilibrate is None else equilibrate
-    phases = 2 * steps + moves + (2 * MORE * steps if extra_starts else 0)
-    x = rows[torch.arange(n, device=rows.device) % len(rows)]
+def _say_how_long(energy: Energy, rows: Tensor, how: _How) -> None:
+    """Log an estimate by the time that an evaluation takes."""
+    calls = 2 * how.steps + how.moves + 2 * how.more_steps
+    x = rows[torch.arange(how.n, device=rows.device) % len(rows)]
     evaluate(energy, x)
     start = time.perf_counter()
     evaluate(energy, x)
-    seconds = phases * (time.perf_counter() - start + OVERHEAD)
+    seconds = calls * (time.perf_counter() - start + OVERHEAD)
     text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", n, phases, text)
+    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", how.n, calls, text)
 
 
 def _resting(schedule: Schedule, moves: int) -> Kernel:

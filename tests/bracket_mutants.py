@@ -75,7 +75,7 @@ BRACKETS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
      BEST),
     ("bracket: vague, if fitted", BRACKET, "side.fitted and side.log_z.stderr < 0.1",
      "side.fitted", BEST),
-    ("bracket: no other starts", BRACKET, "if extra_starts else []", "if False else []", RARE),
+    ("bracket: no other starts", BRACKET, "if how.extra_starts else ()", "if False else ()", RARE),
     ("bracket: chains led back to the base's masses", BRACKET, "    if forward.fitted:\n",
      "    if False:\n", (starts("test_the_way_back_of_a_bracket_is_to_the_right_masses"),)),
     ("alarms: chains may stand alone", ALARMS, "if count >= ALONE * len(chains)", "if False",
