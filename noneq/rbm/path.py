@@ -22,6 +22,7 @@ from torch import Tensor
 
 from noneq.energies import Cache, Solvable, check_beta, new_mark
 from noneq.mixture import Mixture
+from noneq.products import product
 from noneq.rbm.layers import Layer
 from noneq.rbm.machine import Machine, log_sum
 from noneq.spaces import space_of
@@ -105,7 +106,7 @@ class _OnPath:
         shares = self._log_shares(cache).softmax(1)
         slopes = [machine.layer.slope(v) for machine in self.machines]
         mean = (torch.stack(slopes, 2) * shares[:, None]).sum(2)
-        return (mean - self.machines[0].push(pre.sigmoid())).view_as(x)
+        return product(pre.sigmoid(), self.path.end.w.T, mean, scale=-self.beta).view_as(x)
 
     @torch.no_grad()
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
