@@ -2,7 +2,7 @@
 # make test   environment, pinned install, linters, types, the whole suite
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows
-# make evidence   every recorded figure of benchmarks/results, from scratch (about two hours)
+# make evidence   every recorded figure of experiments/results, from scratch (about two hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +30,9 @@ types: $(VENV)/.installed
 
 # what meets each dependency: numpy and pyarrow, scikit-learn, safetensors, matplotlib, filelock,
 # tyro with docstring-parser, rich
-MEETING := layers data readers frames sets repeats estimators checkpoint figures guard recipe names
+MEETING := test_layers data/test_data data/test_readers data/test_frames data/test_dataset \
+	data/test_repeats estimators/test_estimators run/test_checkpoint report/test_figures run/test_lock \
+	run/test_recipe cli/test_names
 LOW := .venv-lowest
 
 $(LOW)/.installed: pyproject.toml constraints-lowest.txt
@@ -41,37 +43,37 @@ $(LOW)/.installed: pyproject.toml constraints-lowest.txt
 # old releases warn of themselves: warnings are no errors here
 lowest: $(LOW)/.installed
 	OMP_NUM_THREADS=1 $(LOW)/bin/python -m pytest -n 2 -o filterwarnings=default --disable-warnings \
-		$(MEETING:%=tests/test_%.py) tests/test_cli.py -k 'not test_cli or help or option or asked'
+		$(MEETING:%=tests/test_%.py) tests/cli/test_cli.py -k 'not test_cli or help or option or asked'
 	$(LOW)/bin/noneq train digits --out $(LOW)/digits --overwrite --iterations 4 --walkers 64 \
 		--held-out 16 --renew 3 --temperatures 20 --width 32 --z-walkers 64 --z-temperatures 40 \
 		--z-equilibrate 40
 
 mutants: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m mutants
 
 faults: $(VENV)/.installed
 	NONEQ_FAULTS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -v tests/faults
 
 evidence: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.digits table
-	$(BIN)/python -m benchmarks.digits ablate
-	$(BIN)/python -m benchmarks.digits rates
-	$(BIN)/python -m benchmarks.mixture
-	$(BIN)/python -m benchmarks.gradient
-	$(BIN)/python -m benchmarks.kernel_study
-	$(BIN)/python -m benchmarks.rbm_bias
+	$(BIN)/python -m experiments.digits table
+	$(BIN)/python -m experiments.digits ablate
+	$(BIN)/python -m experiments.digits rates
+	$(BIN)/python -m experiments.mixture
+	$(BIN)/python -m experiments.gradient
+	$(BIN)/python -m experiments.kernels.study
+	$(BIN)/python -m experiments.cd_bias.study
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.annealing
-	$(BIN)/python -m benchmarks.interpolant_steps
-	$(BIN)/python -m benchmarks.interpolant_cost
+	$(BIN)/python -m experiments.interpolants.steps
+	$(BIN)/python -m benchmarks.interpolants
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
-	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m experiments.audit
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'
-	$(BIN)/python -m benchmarks.smc_peers
+	$(BIN)/python -m experiments.log_z.smc_peers
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[rbm]'
 	$(BIN)/python -m benchmarks.rbm_sweep
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[flows]'
-	$(BIN)/python -m benchmarks.interpolant_peers
+	$(BIN)/python -m experiments.interpolants.peers
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

@@ -3,9 +3,9 @@ r"""What does annealing cost over the evaluations that it needs?
     python -m benchmarks.annealing    about two minutes on one core
 
 Both sides of log Z are annealed (`noneq.anneal`, MALA preconditioned by the base's factor,
-float32) along a schedule fixed beforehand, blocks of bare evaluations (`noneq.evaluate` of the
-same energy for as many walkers: forward and gradient, nothing else) between them. A block's ratio
-is its processor time over that of the bare block beside it.
+float32) along a schedule fixed beforehand, blocks of bare evaluations (`noneq.energies.evaluate`
+of the same energy for as many walkers: forward and gradient, nothing else) between them. A block's
+ratio is its processor time over that of the bare block beside it.
 
 "By hand" is the floor: the same chain in plain PyTorch, without resampling, walls, faults, marks
 of freshness or a choice of kernel. "By hand, whitened" is that loop for ``z = L^-1 (x - m)``,
@@ -30,26 +30,26 @@ import tyro
 from torch import Tensor, nn
 
 import noneq
-from benchmarks.common import record, table
 from benchmarks.cost import problem
+from experiments.common import record, table
 
 STEP = 0.25  # of the kernel: about 0.7 of the proposals are accepted
 PARTS: dict[str, tuple[str, ...]] = {
-    "network": ("noneq.nets.{net}.forward", "torch.autograd.grad"),
-    "base": ("noneq.gaussians.Gaussian.evaluate",),
+    "network": ("noneq.models.networks.{net}.forward", "torch.autograd.grad"),
+    "base": ("noneq.energies.Gaussian.evaluate",),
     "noise": ("torch.Tensor.normal_",),
     "products with the factor": (
-        "noneq.covariance.{factor}.mul",
-        "noneq.covariance.{factor}.t_mul",
+        "noneq.energies.covariance.{factor}.mul",
+        "noneq.energies.covariance.{factor}.t_mul",
     ),
     "proposal, increment": ("noneq.kernels.langevin._propose",),
-    "acceptance, selection": ("noneq.kernels.langevin.MALA.__call__",),
-    "path": ("noneq.energies._OnPath.evaluate", "noneq.energies.GeometricPath.ends"),
+    "acceptance, selection": ("noneq.kernels.MALA.__call__",),
+    "path": ("noneq.energies.paths._OnPath.evaluate", "noneq.energies.GeometricPath.ends"),
     "evaluate": ("noneq.energies.evaluate", "noneq.kernels.langevin.evaluate"),
-    "reweight": ("noneq.walkers.Walkers.reweight", "noneq.walkers.evaluate"),
+    "reweight": ("noneq.walkers.Walkers.reweight", "noneq.walkers.walkers.evaluate"),
     "resample": ("noneq.walkers.Walkers.resample",),
     "move": ("noneq.walkers.Walkers.move",),
-    "fingerprints": ("noneq.walkers.fingerprint",),
+    "fingerprints": ("noneq.walkers.walkers.fingerprint",),
 }
 
 
@@ -62,7 +62,7 @@ class Sides:
         last = list(self.energy.net.modules())[-1]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=0.05)  # or the gradient would be zero
-        self.path = noneq.GeometricPath(self.energy.base, self.energy)
+        self.path = noneq.energies.GeometricPath(self.energy.base, self.energy)
         kernel = noneq.MALA(STEP, self.energy.base.factor)
         self.schedule = noneq.Schedule.uniform(temperatures, kernel)
         self.start = noneq.Walkers.sample(self.energy.base, walkers, self.rng)
@@ -85,7 +85,7 @@ class Sides:
         u, g, f, df = self._look(x)
         for last, beta in zip(self.schedule.betas, self.schedule.betas[1:], strict=False):
             log_w = log_w - (beta - last) * f.double()
-            if not bool((noneq.weights.ess(log_w.view(8, -1)) > 0).all()):
+            if not bool((noneq.walkers.weights.ess(log_w.view(8, -1)) > 0).all()):
                 raise FloatingPointError("an energy is not finite")
             a = factor.t_mul(torch.add(g, df, alpha=beta))
             e = torch.empty_like(x).normal_(0, math.sqrt(2 * h), generator=self.rng)
@@ -116,7 +116,7 @@ class Sides:
     def bare(self) -> None:
         """Evaluations alone."""
         for _ in range(len(self.schedule)):
-            noneq.evaluate(self.energy, self.end.x)
+            noneq.energies.evaluate(self.energy, self.end.x)
 
 
 class Whitened(Sides):
@@ -127,7 +127,7 @@ class Whitened(Sides):
         base, net = self.energy.base, self.energy.net
         self.mean, self.root, self.net = base.mean, base.factor, net
         self.energy = noneq.Tilted(
-            noneq.Gaussian(torch.zeros_like(base.mean), noneq.Identity()), net
+            noneq.Gaussian(torch.zeros_like(base.mean), noneq.energies.Identity()), net
         )
         self.start = noneq.Walkers.sample(self.energy.base, walkers, self.rng)
 

@@ -24,8 +24,9 @@ import tyro
 from torch import Tensor, nn
 
 import noneq
-from benchmarks.common import record, table
-from noneq.data import add_noise, digits
+from experiments.common import record, table
+from noneq.data import digits
+from noneq.random import add_noise
 
 NOISE, LR, FAST = 0.15, 1e-4, 3e-3  # the trust region needs steps that are worth shortening
 Part = Literal["rows", "time", "memory"]
@@ -58,7 +59,7 @@ def problem(width: int = 256, side: int = 0) -> tuple[noneq.Tilted, Tensor]:
     """An MLP on a full Gaussian and the digits, or a ConvNet on a diagonal one and noise."""
     torch.manual_seed(0)
     if side:
-        data, net = torch.randn(512, 1, side, side), noneq.ConvNet((1, side, side))
+        data, net = torch.randn(512, 1, side, side), noneq.models.ConvNet((1, side, side))
         return noneq.Tilted(noneq.Gaussian.fit(data, "diagonal"), net), data
     data = digits().train
     data = data + NOISE * torch.randn_like(data)  # no column is constant
@@ -87,7 +88,9 @@ def library(
     return loop
 
 
-def own(energy: noneq.Tilted, data: Tensor, n: int, kernel: noneq.Repeat, tau: float) -> Loop:
+def own(
+    energy: noneq.Tilted, data: Tensor, n: int, kernel: noneq.kernels.Repeat, tau: float
+) -> Loop:
     """The loop a researcher would write; tau = 0: no trust region."""
     rng = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=FAST if tau else LR)
@@ -159,15 +162,15 @@ def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> None:
     """Count; the last line is the digits benchmark with held-out walkers and a renewal."""
     train = noneq.Settings(n, 0, 8, None, renew=0, noise=NOISE)
     mala, ula = noneq.MALA(0.1), noneq.ULA(1e-3)
-    cases: dict[str, tuple[int, noneq.Settings | noneq.Repeat, float]] = {
+    cases: dict[str, tuple[int, noneq.Settings | noneq.kernels.Repeat, float]] = {
         "train, MALA, K = 8": (9, train, 0.0),
         "train, MALA, K = 8, tau = 0.1": (9, replace(train, tau=0.1), 0.0),
         "train, PCD, K = 8": (9, replace(train, weighted=False, start="data"), 0.0),
         "train, stale ULA, K = 1": (1, replace(train, moves=1), 0.0),
         "train, stale ULA, K = 8": (8, train, 0.0),
-        "own loop, MALA, K = 4": (5, noneq.Repeat(mala, 4), 0.0),
-        "own loop, MALA, K = 4, tau = 0.1": (5, noneq.Repeat(mala, 4), 0.1),
-        "own loop, stale ULA, K = 1": (1, noneq.Repeat(ula, 1), 0.0),
+        "own loop, MALA, K = 4": (5, noneq.kernels.Repeat(mala, 4), 0.0),
+        "own loop, MALA, K = 4, tau = 0.1": (5, noneq.kernels.Repeat(mala, 4), 0.1),
+        "own loop, stale ULA, K = 1": (1, noneq.kernels.Repeat(ula, 1), 0.0),
     }
     lines = []
     for name, (expected, how, tau) in cases.items():
@@ -251,20 +254,22 @@ def memory(n: int = 2**18, dim: int = 64) -> None:
     """Peaks of an iteration that does not resample and of one that does."""
     ctypes.CDLL(None).mallopt(-3, 2**20)  # M_MMAP_THRESHOLD: what is freed is given back at once
     lines = []
-    for factor in (noneq.Identity(), noneq.Cholesky(torch.eye(dim) + 0.1)):
+    for factor in (noneq.energies.Identity(), noneq.energies.Cholesky(torch.eye(dim) + 0.1)):
         mala, ula = noneq.MALA(0.1, factor), noneq.ULA(0.01, factor)
         for name, one, k in (("MALA", mala, 8), ("stale ULA", ula, 1), ("stale ULA", ula, 4)):
             tilt = nn.Sequential(nn.Linear(dim, 1), nn.Flatten(0))
             energy = noneq.Tilted(noneq.Gaussian(torch.zeros(dim), factor), tilt)
             # the first warms up
-            peaks = [_peak(n, energy, noneq.Repeat(one, k), least) for least in (0.0, 0.0, 1.0)]
+            peaks = [
+                _peak(n, energy, noneq.kernels.Repeat(one, k), least) for least in (0.0, 0.0, 1.0)
+            ]
             found = [f"{peak:.1f}" for peak in peaks[1:]]
             lines.append([f"{name}, K = {k}, {type(factor).__name__}", *found])
     header = "loop | without resampling | resampling"
     show("memory", "Peak memory of an iteration, in copies of the positions", header, lines)
 
 
-def _peak(n: int, energy: noneq.Tilted, kernel: noneq.Repeat, ess_min: float) -> float:
+def _peak(n: int, energy: noneq.Tilted, kernel: noneq.kernels.Repeat, ess_min: float) -> float:
     rng = torch.Generator().manual_seed(0)
     data = energy.base.sample(256, rng)
     optimizer = torch.optim.SGD(energy.net.parameters(), lr=1e-3)
@@ -274,7 +279,7 @@ def _peak(n: int, energy: noneq.Tilted, kernel: noneq.Repeat, ess_min: float) ->
     for iteration in range(3):
         if iteration == 1:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        walkers, _, _ = noneq.step(
+        walkers, _, _ = noneq.training.step(
             energy,
             data,
             walkers,

@@ -1,6 +1,6 @@
 """What a block Gibbs sweep and an update of an RBM cost: 1,000 chains of 784 x 500.
 
-Three parts. *Engines*: both products of a sweep by each of `noneq.products`; the two best are the
+Three parts. *Engines*: both products of a sweep by each of `noneq.numerics`; the two best are the
 unit of the next part. *Sweep*: `BlockGibbs`, which also evaluates the free energies that the next
 weight needs, and `Walkers.move`, which looks besides whether the model has changed; beside them a
 sweep of scikit-learn's BernoulliRBM and of rbms, which evaluate nothing. *Update*: an update of
@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 import noneq
-from benchmarks.common import RESULTS, record, table
-from noneq.products import ENGINES, product, use
+from experiments.common import RESULTS, record, table
+from noneq.numerics import ENGINES, product, use
 
 N, D, M = 1000, 784, 500
 RATE = 1e-3  # of every update
@@ -90,7 +90,10 @@ def sweeps() -> Candidates:
     """One sweep by each library."""
     rbm, data = machine()
     rng = torch.Generator().manual_seed(1)
-    kernel, walkers = noneq.BlockGibbs(), noneq.Walkers.sample(rbm.base, N, rng).reweight(rbm)
+    kernel, walkers = (
+        noneq.kernels.BlockGibbs(),
+        noneq.Walkers.sample(rbm.base, N, rng).reweight(rbm),
+    )
 
     state = walkers.state
 
@@ -148,7 +151,7 @@ def updates() -> Candidates:
         start: Literal["base", "data"] = "base" if weighted else "data"
         how = noneq.Settings(N, 0, 1, None, weighted=weighted, start=start, batch=N, renew=0)
         optimizer = torch.optim.SGD(rbm.parameters(), lr=RATE)
-        run = noneq.train(rbm, data, how, optimizer=optimizer, kernel=noneq.BlockGibbs())
+        run = noneq.train(rbm, data, how, optimizer=optimizer, kernel=noneq.kernels.BlockGibbs())
         found[name] = run.__next__
     return found | _rbms_update()
 

@@ -20,12 +20,11 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 import noneq
-from noneq.averaging import moving_average
 from noneq.data import digits
 from noneq.data.digits import raw_digits
-from noneq.gaussians import local_covariance
-from noneq.interpolants import EnergyPath, TimedEnergy
-from noneq.training import Trained
+from noneq.energies import local_covariance
+from noneq.models.interpolants import EnergyPath, TimedEnergy
+from noneq.training import Trained, moving_average
 
 NOISE = 0.15
 
@@ -33,7 +32,7 @@ NOISE = 0.15
 def match(x: Tensor, steps: int) -> TimedEnergy:
     """U(x, t) by denoising score matching; the moving average of the parameters."""
     torch.manual_seed(0)
-    energy = TimedEnergy.fit(x, noneq.TimedMLP(64, 256, 2, gain=3.0), NOISE)
+    energy = TimedEnergy.fit(x, noneq.models.TimedMLP(64, 256, 2, gain=3.0), NOISE)
     optimizer = torch.optim.AdamW(energy.net.parameters(), lr=2e-3, weight_decay=0.3)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     average, rng = moving_average(energy, 0.999), torch.Generator().manual_seed(0)
@@ -57,7 +56,7 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
 
     def move(t: float) -> noneq.kernels.Kernel:
         corrected = noneq.MALA(0.2 - 0.13 * t, local)
-        return noneq.Chain((noneq.EulerMaruyama(1.0, local), corrected))
+        return noneq.kernels.Chain((noneq.kernels.EulerMaruyama(1.0, local), corrected))
 
     for k in (50, 100, 200, 400):
         schedule = noneq.Schedule.along([i / k for i in range(k + 1)], move)
@@ -89,7 +88,11 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
 
 
 def tell(
-    name: str, model: noneq.Energy, train: Tensor, held: Tensor, local: noneq.covariance.Cholesky
+    name: str,
+    model: noneq.energies.Energy,
+    train: Tensor,
+    held: Tensor,
+    local: noneq.energies.Cholesky,
 ) -> None:
     """The bracket of log Z and what it says of rows held out."""
     kernel = noneq.kernels.with_momentum(noneq.MALA(0.2, local))

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import noneq
-from noneq.interpolants import MixturePath, Trigonometric, VelocityPath
+from noneq.models.interpolants import MixturePath, Trigonometric, VelocityPath
 
 STEPS, WALKERS, SIDE = 40, 2048, 8
 Symmetry = Callable[[Tensor, torch.Generator], Tensor]
@@ -104,7 +104,7 @@ def fitted(rows: Tensor, rng: torch.Generator, symmetry: Symmetry) -> noneq.Gaus
     """Centred at 0, of the second moments of the rows."""
     many = torch.cat([symmetry(rows, rng) for _ in range(16)])
     moments = many.T @ many / len(many)
-    return noneq.Gaussian(torch.zeros(rows.shape[1]), noneq.Cholesky(moments))
+    return noneq.Gaussian(torch.zeros(rows.shape[1]), noneq.energies.Cholesky(moments))
 
 
 def learn(
@@ -122,7 +122,7 @@ def learn(
     """
     torch.manual_seed(0)
     dim, batch = rows.shape[1], 512
-    net = noneq.TimedMLP(dim, width, 3, field=True)
+    net = noneq.models.TimedMLP(dim, width, 3, field=True)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     falls = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
     for _ in range(iterations):
@@ -139,8 +139,8 @@ def learn(
 
 def annealed(energy: nn.Module, dim: int, n: int, steps: int, rng: torch.Generator) -> Tensor:
     """Rows of the energy, by annealing from a wide Gaussian: what the drift is learned from."""
-    wide = noneq.Gaussian(torch.zeros(dim), noneq.Identity(1.5))
-    path = noneq.GeometricPath(wide, energy)
+    wide = noneq.Gaussian(torch.zeros(dim), noneq.energies.Identity(1.5))
+    path = noneq.energies.GeometricPath(wide, energy)
     walkers, _ = noneq.population(path, n, steps, rng=rng)
     return walkers.equal(n, rng)
 
@@ -149,8 +149,10 @@ def along(
     path: VelocityPath | MixturePath, n: int, rng: torch.Generator, *, eps: float, steps: int
 ) -> noneq.Walkers:
     """Weighted walkers at the end of a path with a drift."""
-    factor = path.base.factor if isinstance(path.base, noneq.Gaussian) else noneq.Identity()
-    schedule = noneq.Schedule.uniform(steps, noneq.EulerMaruyama(eps, factor))
+    factor = (
+        path.base.factor if isinstance(path.base, noneq.Gaussian) else noneq.energies.Identity()
+    )
+    schedule = noneq.Schedule.uniform(steps, noneq.kernels.EulerMaruyama(eps, factor))
     start = noneq.Walkers.sample(path.start, n, rng)
     return noneq.anneal(schedule.forward(path), start, rng, ess_min=0)
 
@@ -159,7 +161,7 @@ def plain(
     energy: nn.Module, base: noneq.Gaussian, n: int, rng: torch.Generator, *, steps: int
 ) -> noneq.Walkers:
     """Annealing from the same base by as many evaluations, without a drift."""
-    path = noneq.GeometricPath(base, energy)
+    path = noneq.energies.GeometricPath(base, energy)
     schedule = noneq.pilot(path, noneq.MALA(0.1, base.factor), rng).resized(steps)
     start = noneq.Walkers.sample(base, n, rng)
     return noneq.anneal(schedule.forward(path), start, rng, ess_min=0)
@@ -182,7 +184,7 @@ def reference(
 
 def mixture() -> MixturePath:
     """From a Gaussian to three; log Z = 0, as the energies are normalised."""
-    start = noneq.Gaussian(torch.tensor([0.3, -0.2]), noneq.Identity(1.3))
+    start = noneq.Gaussian(torch.tensor([0.3, -0.2]), noneq.energies.Identity(1.3))
     means = torch.tensor([[2.0, 1.0], [-1.5, 0.5], [0.0, -2.0]])
     shapes = [[[0.3, 0.1], [0.1, 0.2]], [[0.1, 0.0], [0.0, 0.15]], [[0.5, -0.2], [-0.2, 0.4]]]
     end = noneq.GaussianMixture(means, torch.tensor(shapes), torch.tensor([0.5, 0.3, 0.2]))

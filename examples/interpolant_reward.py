@@ -29,9 +29,8 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 import noneq
-from noneq.averaging import moving_average
 from noneq.data.digits import SIZES, raw_digits
-from noneq.interpolants import (
+from noneq.models.interpolants import (
     DriftedPath,
     EnergyPath,
     Linear,
@@ -39,6 +38,7 @@ from noneq.interpolants import (
     RewardPath,
     TimedEnergy,
 )
+from noneq.training import moving_average
 
 Reward = Callable[[Tensor], Tensor]
 NOISE = 0.25  # of the digits: narrower modes need more steps
@@ -91,7 +91,7 @@ def plane() -> tuple[MixturePath, noneq.GaussianMixture]:
     shapes = [[[0.3, 0.1], [0.1, 0.2]], [[0.1, 0.0], [0.0, 0.15]], [[0.5, -0.2], [-0.2, 0.4]]]
     masses = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
     end = noneq.GaussianMixture(means, torch.tensor(shapes, dtype=torch.float64), masses)
-    start = noneq.Gaussian(torch.zeros(2, dtype=torch.float64), noneq.Identity(1.5))
+    start = noneq.Gaussian(torch.zeros(2, dtype=torch.float64), noneq.energies.Identity(1.5))
     return MixturePath(Linear(), start, end), end
 
 
@@ -119,7 +119,7 @@ def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
     """All kinds of samples against the truth, in standard errors."""
     path, end = plane()
     log_mean, exact = by_quadrature(end)
-    schedule = noneq.Schedule.uniform(steps, noneq.EulerMaruyama(1.0))
+    schedule = noneq.Schedule.uniform(steps, noneq.kernels.EulerMaruyama(1.0))
     rng = torch.Generator().manual_seed(seed)
     found = tilted(path, sine, n, schedule, rng)
     print(f"the plane, {steps} steps, {n} walkers: ESS {found.weighted.ess:.2f}")
@@ -159,7 +159,7 @@ def rows() -> Rows:
 
 def learn(x: Tensor, iterations: int, rng: torch.Generator, batch: int = 256) -> TimedEnergy:
     """U(x, t) by denoising score matching: the moving average of the parameters."""
-    energy = TimedEnergy.fit(x, noneq.TimedMLP(64, 256, 2), NOISE)
+    energy = TimedEnergy.fit(x, noneq.models.TimedMLP(64, 256, 2), NOISE)
     optimizer = torch.optim.Adam(energy.net.parameters(), 1e-3)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
     average = moving_average(energy.net, 0.999)
@@ -180,7 +180,7 @@ def classifier(x: Tensor, y: Tensor, rng: torch.Generator, iterations: int = 800
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.01)
     for _ in range(iterations):
         chosen = torch.randint(len(x), (256,), generator=rng)
-        noisy = noneq.data.add_noise(x[chosen], NOISE, rng)
+        noisy = noneq.random.add_noise(x[chosen], NOISE, rng)
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(noisy), y[chosen]).backward()
         optimizer.step()
@@ -189,7 +189,7 @@ def classifier(x: Tensor, y: Tensor, rng: torch.Generator, iterations: int = 800
 
 def judge(x: Tensor, y: Tensor, rng: torch.Generator) -> SVC:
     """Another kind of classifier on other rows, each with five draws of the noise."""
-    noisy = torch.cat([noneq.data.add_noise(x, NOISE, rng) for _ in range(5)])
+    noisy = torch.cat([noneq.random.add_noise(x, NOISE, rng) for _ in range(5)])
     return SVC(C=10).fit(noisy.numpy(), y.repeat(5).numpy())
 
 
@@ -200,7 +200,7 @@ def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) ->
     data = rows()
     energy, net = learn(data.x, iterations, rng), classifier(data.x, data.y, rng)
     other = judge(data.other_x, data.other_y, rng)
-    noisy = noneq.data.add_noise(data.other_x, NOISE, rng)
+    noisy = noneq.random.add_noise(data.other_x, NOISE, rng)
     right = float((net(noisy).argmax(1) == data.other_y).float().mean())
     print(f"digits of class {digit}; the classifier is right on {right:.3f} of held-out rows")
 
@@ -212,7 +212,9 @@ def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) ->
         return torch.from_numpy(other.predict(x.numpy()) == digit).double()
 
     path, factor = EnergyPath(energy), energy.base.factor
-    kernel = noneq.Chain((noneq.EulerMaruyama(2.0, factor), noneq.MALA(0.05, factor)))
+    kernel = noneq.kernels.Chain(
+        (noneq.kernels.EulerMaruyama(2.0, factor), noneq.MALA(0.05, factor))
+    )
     schedule = noneq.Schedule.uniform(steps, kernel)
     plain, _ = noneq.population(path, n, schedule, rng=rng, islands=32)
     found = tilted(path, reward, n, schedule, rng)
@@ -238,7 +240,7 @@ def draw(samples: list[Tensor], file: Path) -> None:
     """Three squares of digits."""
     from matplotlib.figure import Figure
 
-    from noneq.figures.base import tiles
+    from noneq.report.axes import tiles
 
     figure = Figure((9, 2.6))
     titles = ("U(., 1)", "guided, without weights", "tilted, with weights")

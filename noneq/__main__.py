@@ -2,7 +2,7 @@
 
 import sys
 
-from noneq.cli import main
+from noneq.cli.main import main
 
 __all__ = ["main"]
 

@@ -10,20 +10,18 @@ space       positions                                 kernels
 =========== ========================================= =============================
 
 Walkers are never clipped to a box. A kernel that accepts and rejects needs nothing: outside the
-energy is +inf. One that reflects (`noneq.HMC` and `noneq.RandomWalk` with ``reflect=True``) moves
-by a bijection of the box. An unadjusted kernel that does not reflect is refused: a Gaussian move
-out of a hard support has no valid weight, because its backward kernel loses what lies outside.
+energy is +inf. One that reflects (`noneq.HMC` and `noneq.kernels.RandomWalk` with
+``reflect=True``) moves by a bijection of the box. An unadjusted kernel that does not reflect is
+refused: a Gaussian move out of a hard support has no valid weight, because its backward kernel
+loses what lies outside.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy as np
 import torch
-from numpy.random.bit_generator import ISeedSequence
-from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 __all__ = [
@@ -35,17 +33,10 @@ __all__ = [
     "Real",
     "Space",
     "check_inside",
-    "draw_bits",
-    "draw_state",
     "model_name",
     "require",
     "space_of",
 ]
-
-
-MANY = 2**14  # uniform numbers that are worth a stream of their own
-CACHED = 2**16  # numbers at a time: a buffer that stays in a core's cache
-UNIT = np.float32(2.0**-32 * (1 - 2.0**-24))  # of 32-bit numbers: they round to 2^32, not to 1
 
 
 @dataclass(frozen=True)
@@ -77,45 +68,6 @@ class Discrete:
         """Whether each row is made of states, (B,)."""
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
         return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
-
-
-def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``.
-
-    Probabilities are right to 2^-24, and certain where the sigmoid is 0 or 1. Many bits in float32
-    on the processor come from a stream of numpy's, thrice as fast as torch's, that rng seeds.
-    """
-    p = logits.detach().sigmoid().contiguous()  # rows by column, too, as of a data frame
-    if p.numel() < MANY or p.device.type != "cpu" or p.dtype != torch.float32:
-        u = torch.rand(p.shape, generator=rng, dtype=p.dtype, device=p.device)
-        return p.gt_(u)  # where it is: half the time of a new tensor
-    # numpy documents the protocol of _Seeds, its types do not
-    stream = np.random.SFC64(_Seeds(rng))  # type: ignore[arg-type]
-    buffer = np.empty(CACHED, dtype=np.float32)
-    for part in torch.split(p.view(-1), CACHED):
-        uniform = buffer[: len(part)]
-        words = stream.random_raw((len(part) + 1) // 2)
-        np.copyto(uniform, words.view(np.uint32)[: len(part)], casting="unsafe")
-        uniform *= UNIT
-        part.gt_(torch.from_numpy(uniform))
-    return p
-
-
-class _Seeds(ISeedSequence):
-    """What a stream of numpy's begins with: 64-bit words drawn by torch's generator."""
-
-    def __init__(self, rng: torch.Generator) -> None:
-        self.rng = rng
-
-    def generate_state(self, n_words: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
-        words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.rng)
-        return words.numpy().view(np.uint64).astype(dtype)
-
-
-def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """The index of a state of each site, drawn from the softmax along the last dimension."""
-    # the largest with Gumbel noise added
-    return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)
 
 
 def check_inside(space: Space, x: Tensor) -> None:
@@ -200,7 +152,6 @@ class Box:
 
 
 Space: TypeAlias = Real | Box | Discrete
-
 REAL, BINARY, ONE_HOT = Real(), Discrete(one_hot=False), Discrete(one_hot=True)
 
 
@@ -220,13 +171,14 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
         return space
     if isinstance(space, Discrete):
         why = (
-            "it moves continuous variables; take noneq.GibbsWithGradients, "
-            "noneq.DiscreteLangevin or noneq.BlockGibbs"
+            "it moves continuous variables; take noneq.kernels.GibbsWithGradients, "
+            "noneq.kernels.DiscreteLangevin or noneq.kernels.BlockGibbs"
         )
     elif Discrete in kinds:
         why = (
-            "it moves discrete variables; take noneq.MALA, noneq.HMC or noneq.RandomWalk, or, if "
-            "the model's are discrete, give it an attribute space = noneq.BINARY or noneq.ONE_HOT"
+            "it moves discrete variables; take noneq.MALA, noneq.HMC or noneq.kernels.RandomWalk, "
+            "or, if the model's are discrete, give it an attribute space = noneq.spaces.BINARY or "
+            "noneq.spaces.ONE_HOT"
         )
     else:
         why = (

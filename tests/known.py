@@ -8,11 +8,9 @@ import json
 import numpy as np
 import torch
 
-from noneq import checkpoint
+from noneq import Run, Session
 from noneq.data import load
-from noneq.recipe import choose
-from noneq.run import Run
-from noneq.session import Session
+from noneq.run import checkpoint, choose
 
 SMALL = {
     "width": 2,

@@ -6,18 +6,13 @@ import pytest
 import torch
 from targets import seeded
 
-from noneq import (
-    HMC,
-    MALA,
-    ULA,
+from noneq import HMC, MALA, ULA
+from noneq.energies import Cholesky, Diagonal, Identity, LowRank
+from noneq.kernels import (
     BlockGibbs,
     Chain,
-    Cholesky,
-    Diagonal,
     DiscreteLangevin,
     GibbsWithGradients,
-    Identity,
-    LowRank,
     RandomWalk,
     Repeat,
 )

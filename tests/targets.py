@@ -11,18 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from noneq import (
-    BINARY,
-    ONE_HOT,
-    BernoulliRBM,
-    Gaussian,
-    GaussianRBM,
-    Identity,
-    PottsRBM,
-    State,
-    evaluate,
-)
-from noneq.spaces import space_of
+from noneq import BernoulliRBM, Gaussian, GaussianRBM, PottsRBM
+from noneq.energies import Identity, evaluate
+from noneq.kernels import State
+from noneq.spaces import BINARY, ONE_HOT, space_of
 
 
 def seeded(seed):

@@ -26,5 +26,5 @@ def test_every_kernel_is_in_the_table():
     kinds = [
         k for k in vars(noneq.kernels).values() if isinstance(k, type) and issubclass(k, Stepped)
     ]
-    for kind in {*kinds, noneq.Repeat, noneq.Chain} - {Stepped}:
+    for kind in {*kinds, noneq.kernels.Repeat, noneq.kernels.Chain} - {Stepped}:
         assert f"`{kind.__name__}(" in TEXT, kind

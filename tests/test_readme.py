@@ -25,5 +25,5 @@ def test_every_file_named_exists():
     assert named
     for name in named:
         assert (ROOT / "noneq" / name).exists() or (ROOT / name).exists(), name
-    for name in re.findall(r"\(((?:docs|benchmarks)/[^)]+)\)", README):
+    for name in re.findall(r"\(((?:docs|benchmarks|experiments)/[^)]+)\)", README):
         assert (ROOT / name).exists(), name

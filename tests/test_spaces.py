@@ -9,33 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from targets import Grid, assert_exact, assert_within, correlated, on, rbm, seeded, seen
 
-from noneq import (
-    BINARY,
-    HMC,
-    MALA,
-    ONE_HOT,
-    ULA,
+from noneq import HMC, MALA, ULA, Gaussian, Tilted, Walkers
+from noneq.energies import (
     Bernoulli,
-    BlockGibbs,
-    Box,
     Boxed,
-    Chain,
     Cholesky,
     Diagonal,
-    DiscreteLangevin,
-    Gaussian,
     GeometricPath,
-    GibbsWithGradients,
     Identity,
+    Tempered,
+    Uniform,
+)
+from noneq.kernels import (
+    BlockGibbs,
+    Chain,
+    DiscreteLangevin,
+    GibbsWithGradients,
     RandomWalk,
     Repeat,
-    Tempered,
-    Tilted,
-    Uniform,
-    Walkers,
+    default_kernel,
 )
-from noneq.kernels import default_kernel
-from noneq.spaces import CACHED, MANY, REAL, draw_bits, space_of
+from noneq.numerics import CACHED
+from noneq.random import MANY, draw_bits
+from noneq.spaces import BINARY, ONE_HOT, REAL, Box, space_of
 
 LOW, HIGH = torch.tensor([-0.4, -math.inf]), torch.tensor([1.1, 0.3])  # one wall is missing
 numbers = st.floats(-50, 50, allow_nan=False)
@@ -198,7 +194,7 @@ def test_kernels_that_follow_a_gradient_need_one():
 
     walkers = Walkers.at(torch.zeros(4, 2), steps)
     for kernel in (MALA(0.1), ULA(0.1), HMC(0.1)):
-        with pytest.raises(ValueError, match=r"follows dU/dx.*take noneq.RandomWalk"):
+        with pytest.raises(ValueError, match=r"follows dU/dx.*take noneq.kernels.RandomWalk"):
             walkers.move(kernel, steps, seeded(0))
     moved = walkers.move(RandomWalk(0.1), steps, seeded(0))
     assert not torch.equal(moved.x, walkers.x)

@@ -14,7 +14,6 @@ __all__ = ["EXACT", "Faults", "Table", "beyond", "check_index"]
 
 EXACT = 2**53
 """Float64 holds every integer up to this one, and not every one above it."""
-
 _KINDS = ("words", "gaps", "integers")
 
 

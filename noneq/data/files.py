@@ -15,12 +15,19 @@ from typing import IO, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from noneq.devices import check_fits
+from noneq.numerics import check_fits
 
 __all__ = [
-    "DEFLATED", "Frame", "called", "check_memory", "check_size", "count", "existing_path",
-    "filled", "regular",
-]  # fmt: skip
+    "DEFLATED",
+    "Frame",
+    "called",
+    "check_memory",
+    "check_size",
+    "count",
+    "existing_path",
+    "filled",
+    "regular",
+]
 
 DEFLATED = 1032
 """No packed byte holds more than this many (zlib's documentation)."""

@@ -90,8 +90,6 @@ def _table(blocks: Iterator[_Lines]) -> Table:
 
 
 # -- lines
-
-
 def _blocks(file: IO[str]) -> Iterator[_Lines]:
     """All lines of a file, some megabytes at a time."""
     number, rest = 1, ""
@@ -163,8 +161,6 @@ def _check_widths(fields: Any, lines: _Lines, width: int, above: str) -> None:
 
 
 # -- numbers
-
-
 def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[np.float64]:
     """Fields (M D,) as numbers; what is wrong with them goes to ``faults``."""
     words = pc.utf8_trim_whitespace(words)
@@ -204,8 +200,6 @@ def _is_held(word: str, value: float) -> bool:
 
 
 # -- headers
-
-
 def _is_number(word: str) -> bool:
     return bool(re.match(_NUMBER, word))
 

@@ -37,7 +37,6 @@ __all__ = ["FORMATS", "LABELS", "Raw", "Rows", "read", "read_raw"]
 FORMATS = ".npy, .npz, .csv, .tsv, .txt, .parquet and IDX"
 LABELS = ("y", "labels", "label", "targets", "target", "class")
 """Names of an array, or of a table's column, that holds labels."""
-
 _PART = 2**20  # values at a time
 
 
@@ -107,7 +106,7 @@ def _file(path: Path) -> Raw:
     if name.endswith(".npz"):
         return Raw(*npz(path, LABELS))
     if name.endswith((".csv", ".tsv", ".txt")):
-        from noneq.data.lines import text  # pyarrow takes a fifth of a second to import
+        from noneq.data.lines import text
 
         values, columns = text(path)
         return Raw(values, columns=columns)

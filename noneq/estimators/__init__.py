@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn; importing this folder imports it."""
+"""Restricted Boltzmann machines with scikit-learn's interface."""
 
 from noneq.estimators.rbm import RBM
 

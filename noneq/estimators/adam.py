@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from noneq.rbm import BernoulliRBM, GaussianRBM
+from noneq.models import BernoulliRBM, GaussianRBM
 
 __all__ = ["PriorAdam", "groups", "strengths"]
 

@@ -24,7 +24,6 @@ __all__ = [
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Rows: TypeAlias = Any  # Floats, or a scipy.sparse matrix or array in csr format
-
 PART = 2**24  # numbers that are made dense at a time
 
 

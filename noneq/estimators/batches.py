@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from torch import Tensor
 
 from noneq.estimators.arrays import PART, Floats, Rows, dense
-from noneq.spaces import draw_bits
+from noneq.random import draw_bits
 
 __all__ = ["Passes"]
 

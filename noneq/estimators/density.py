@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noneq.bracket import log_z
-from noneq.estimate import Estimate
+from noneq.annealing import pilot
+from noneq.energies import path_to
 from noneq.estimators.arrays import Floats, Rows, hashes, parts, uniform
 from noneq.kernels import BlockGibbs
-from noneq.likelihood import energy_of, exact_log_z
-from noneq.paths import path_to
-from noneq.rbm import BernoulliRBM, GaussianRBM
-from noneq.smc import pilot
+from noneq.likelihood import Estimate, exact_log_z, log_z
+from noneq.likelihood.score import energy_of
+from noneq.models import BernoulliRBM, GaussianRBM
 
 __all__ = ["energies", "estimate", "impossible"]
 

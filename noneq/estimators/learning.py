@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from noneq.averaging import moving_average
+from noneq.energies import Bernoulli
 from noneq.estimators.adam import PriorAdam, groups, strengths
 from noneq.estimators.batches import Passes
 from noneq.estimators.history import History
-from noneq.independent import Bernoulli
-from noneq.rbm import BernoulliRBM, GaussianRBM
-from noneq.settings import Settings
-from noneq.training import Record, Trained, train
+from noneq.models import BernoulliRBM, GaussianRBM
+from noneq.training import Record, Settings, Trained, moving_average, train
 
 __all__ = ["Learning", "Machine"]
 

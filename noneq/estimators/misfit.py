@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noneq.estimate import Estimate
-from noneq.likelihood import energy_of
-from noneq.rbm import BernoulliRBM, GaussianRBM
+from noneq.likelihood import Estimate
+from noneq.likelihood.score import energy_of
+from noneq.models import BernoulliRBM, GaussianRBM
 from noneq.spaces import Discrete
 from noneq.walkers import Walkers
 

@@ -20,8 +20,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from noneq.devices import usable
-from noneq.estimate import Estimate
+from noneq.annealing import population
+from noneq.energies import path_to
 from noneq.estimators.arrays import Floats, Rows, are_bits, parts
 from noneq.estimators.batches import Passes
 from noneq.estimators.density import energies, estimate, impossible
@@ -29,10 +29,10 @@ from noneq.estimators.given import check_number, check_whole, visible_kind, weig
 from noneq.estimators.history import History
 from noneq.estimators.learning import Learning, Machine
 from noneq.estimators.misfit import Evidence, misfit
-from noneq.paths import path_to
-from noneq.settings import Settings
-from noneq.smc import population
-from noneq.spaces import draw_bits
+from noneq.likelihood import Estimate
+from noneq.numerics import usable
+from noneq.random import draw_bits
+from noneq.training import Settings
 
 __all__ = ["RBM"]
 

@@ -1,18 +1,33 @@
 """Transition kernels, each with its exact weight."""
 
-from noneq.kernels.base import Info, Kernel, State, transports
-from noneq.kernels.building import Stepped, metropolis
+from noneq.kernels.base import Info, Kernel, State, Stepped, metropolis, transports
 from noneq.kernels.compose import Chain, Repeat
+from noneq.kernels.default import default_kernel, with_momentum
 from noneq.kernels.discrete import DiscreteLangevin, GibbsWithGradients
-from noneq.kernels.gibbs import BlockGibbs, Conditional
+from noneq.kernels.gibbs import BlockGibbs
 from noneq.kernels.hmc import HMC
 from noneq.kernels.langevin import MALA, ULA
-from noneq.kernels.sde import EulerMaruyama, Flow
-from noneq.kernels.usual import default_kernel, with_momentum
-from noneq.kernels.walk import RandomWalk
+from noneq.kernels.random_walk import RandomWalk
+from noneq.kernels.transport import EulerMaruyama, Flow
 
 __all__ = [
-    "HMC", "MALA", "ULA", "BlockGibbs", "Chain", "Conditional", "DiscreteLangevin",
-    "EulerMaruyama", "Flow", "GibbsWithGradients", "Info", "Kernel", "RandomWalk", "Repeat",
-    "State", "Stepped", "default_kernel", "metropolis", "transports", "with_momentum",
-]  # fmt: skip
+    "HMC",
+    "MALA",
+    "ULA",
+    "BlockGibbs",
+    "Chain",
+    "DiscreteLangevin",
+    "EulerMaruyama",
+    "Flow",
+    "GibbsWithGradients",
+    "Info",
+    "Kernel",
+    "RandomWalk",
+    "Repeat",
+    "State",
+    "Stepped",
+    "default_kernel",
+    "metropolis",
+    "transports",
+    "with_momentum",
+]

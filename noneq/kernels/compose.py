@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noneq.covariance import Factor
-from noneq.energies import Energy
+from noneq.energies import Energy, Factor
 from noneq.kernels.base import Info, Kernel, State, transports
 
 __all__ = ["Chain", "Repeat"]

@@ -14,9 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State
-from noneq.kernels.building import Adjustable, Stepped, gradient, metropolis, with_gradient
-from noneq.spaces import ONE_HOT, Discrete, draw_state, require
+from noneq.kernels.base import (
+    Adjustable,
+    Info,
+    State,
+    Stepped,
+    gradient,
+    metropolis,
+    with_gradient,
+)
+from noneq.random import draw_state
+from noneq.spaces import ONE_HOT, Discrete, require
 
 __all__ = ["DiscreteLangevin", "GibbsWithGradients"]
 

@@ -3,32 +3,16 @@ r"""Block Gibbs: draw blocks of variables from their exact conditional distribut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, evaluate, without_autocast
-from noneq.kernels.base import Info, State
-from noneq.kernels.building import Stepped
+from noneq.energies import Energy, evaluate
+from noneq.energies.base import Conditional
+from noneq.kernels.base import Info, State, Stepped
+from noneq.numerics import without_autocast
 
-__all__ = ["BlockGibbs", "Conditional"]
-
-
-@runtime_checkable
-class Conditional(Protocol):
-    """An energy that can draw from its own conditional distributions."""
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """Energies (B,)."""
-
-    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """One sweep from x, whose cache this energy made: new positions, x untouched.
-
-        It leaves the model invariant: each block is drawn given all others, in any fixed order.
-        For `noneq.bennett` it must be its own mirror image besides: a sweep of two layers is,
-        where one of them is summed out, and one over many blocks that goes there and back.
-        """
+__all__ = ["BlockGibbs"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +34,8 @@ class BlockGibbs(Stepped):
             raise ValueError(
                 f"BlockGibbs draws from the model's conditionals, but {type(model).__name__} has "
                 "no gibbs(x, cache, rng); a GeometricPath of two models that have it has none of "
-                "its own: take a ParameterPath, noneq.GibbsWithGradients or "
-                "noneq.DiscreteLangevin, or give the model a path_from(base)"
+                "its own: take a ParameterPath, noneq.kernels.GibbsWithGradients or "
+                "noneq.kernels.DiscreteLangevin, or give the model a path_from(base)"
             )
         with without_autocast(state.x):  # or it would draw from logits of 8 bits
             y = model.gibbs(state.x, state.cache, rng)

@@ -19,17 +19,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from noneq.covariance import Factor, Identity
-from noneq.energies import Cache, Energy, evaluate
-from noneq.kernels.base import Info, State
-from noneq.kernels.building import (
-    Adjustable,
-    gradient,
-    metropolis,
-    normal_like,
-    walls,
-    with_gradient,
-)
+from noneq.energies import Cache, Energy, Factor, Identity, evaluate
+from noneq.kernels.base import Adjustable, Info, State, gradient, metropolis, walls, with_gradient
+from noneq.random import normal_like
 from noneq.spaces import Box, Real, require
 
 __all__ = ["HMC"]

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from noneq.covariance import Factor, Identity
-from noneq.energies import Energy, evaluate
-from noneq.kernels.base import Info, State
-from noneq.kernels.building import Stepped, metropolis, with_gradient
+from noneq.energies import Energy, Factor, Identity, evaluate
+from noneq.kernels.base import Info, State, Stepped, metropolis, with_gradient
 from noneq.spaces import Box, Real, require
 
 __all__ = ["MALA", "ULA"]
@@ -69,7 +67,7 @@ class ULA(Stepped):
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``.
-        factor: root L of the preconditioner M; `noneq.covariance`.
+        factor: root L of the preconditioner M; `noneq.energies.covariance`.
         refresh: whether to evaluate a stale state under the model before the step.
     """
 

@@ -13,7 +13,7 @@ LONG = os.environ.get("NONEQ_FAULTS") == "long"
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "noneq.commands", "noneq.pictures", "noneq.cli",
+        "noneq.cli.summary", "noneq.report.pictures", "noneq.cli.main",
         # what they import late
         "sklearn.covariance", "sklearn.cluster", "torch._dynamo",
         "matplotlib.backends.backend_agg",
@@ -24,7 +24,7 @@ OPTIONS = [f"--{k.replace('_', '-')}={v}" for k, v in known.SMALL.items()]
 
 def command(args, out, err, close, wait):
     """To be run in a child: ``noneq args``, its output in files or handles."""
-    from noneq.cli import main
+    from noneq.cli.main import main
 
     for number, to in ((1, out), (2, err)):
         how = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from noneq import checkpoint, checksums, folders
+from noneq.run import checkpoint, checksums
+from noneq.run import staging as folders
 
 #: of the frames of these files each instruction is a moment, of those each line
 OWN = {module.__file__ for module in (checkpoint, checksums, folders)}

@@ -9,9 +9,9 @@ import pytest
 from children import LONG, finished, rows_file, train
 from test_store import tree, whole
 
-from noneq import checkpoint
-from noneq.run import Run
-from noneq.verdict import read_verdict
+from noneq import Run
+from noneq.run import checkpoint
+from noneq.run.verdict import read_verdict
 
 
 class Disk:

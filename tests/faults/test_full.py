@@ -9,9 +9,9 @@ import known
 import pytest
 from children import LONG, OPTIONS, finished, rows_file, train
 
-from noneq import checkpoint
-from noneq.cli import main
-from noneq.run import Run
+from noneq import Run
+from noneq.cli.main import main
+from noneq.run import checkpoint
 
 LEAST, MOST = 8, 200  # KB of a disk, from too little for a folder to enough for a run
 

@@ -7,8 +7,8 @@ import known
 import pytest
 from children import LONG, child, finished, rows_file, train
 
-from noneq.folders import check_vacant
-from noneq.run import Run
+from noneq import Run
+from noneq.run.staging import check_vacant
 
 LENGTH = ("--iterations", 12, "--save-every", 0)
 KILLS = 30 if LONG else 3  # of each of the two tests

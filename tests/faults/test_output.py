@@ -7,7 +7,7 @@ import known
 import pytest
 from children import child, finished, rows_file, train
 
-from noneq.run import Run
+from noneq import Run
 
 
 @pytest.mark.parametrize("how", ["pipe", "terminal", "full", "closed"])

@@ -8,7 +8,7 @@ import pytest
 from children import LONG
 from moments import Interrupted
 
-from noneq.run import Run
+from noneq import Run
 
 
 def contents(folder):

@@ -8,7 +8,7 @@ import known
 import pytest
 from children import LONG, child, finished, rows_file, train
 
-from noneq.run import Run
+from noneq import Run
 
 ROUNDS = 10 if LONG else 1
 SEEDS = (0, 1, 2)

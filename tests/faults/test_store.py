@@ -7,7 +7,7 @@ import pytest
 import torch
 from moments import Interrupted
 
-from noneq import checkpoint
+from noneq.run import checkpoint
 
 LONG = os.environ.get("NONEQ_FAULTS") == "long"
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from noneq import BINARY, ONE_HOT, BernoulliRBM, GaussianRBM
+from noneq import BernoulliRBM, GaussianRBM
+from noneq.spaces import BINARY, ONE_HOT
 
 from .targets import Case, Veiled, seeded
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 import noneq
-from noneq import MLP, Cholesky, Diagonal, Gaussian, Tilted
+from noneq import MLP, Gaussian, Tilted
 from noneq.data import digits
-from noneq.likelihood import energy_of
+from noneq.energies import Cholesky, Diagonal
+from noneq.likelihood.score import energy_of
 
 from .targets import Case, Veiled, gaussian_mixture, isotropic, on_diagonal, seeded
 
@@ -462,7 +463,7 @@ def trained_digits():
     settings = noneq.Settings(noise=0.15, walkers=256, held_out=64, moves=4, tau=0.05)
     for _, _ in zip(range(300), noneq.train(energy, data.train, settings, rng=rng), strict=False):
         pass
-    path = noneq.GeometricPath(energy.base, energy)
+    path = noneq.energies.GeometricPath(energy.base, energy)
     walkers, _ = noneq.population(path, 1024, 10_000, rng=rng)
     rows = data.train + 0.15 * torch.randn(data.train.shape, generator=rng)
     return Case(energy, None, rows, walkers.log_z.value)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from noneq import Gaussian, GaussianMixture, Identity
-from noneq.energies import evaluate, fingerprint
+from noneq import Gaussian, GaussianMixture
+from noneq.energies import Identity, evaluate, fingerprint
 from noneq.spaces import space_of
 
 __all__ = ["Case", "Veiled", "gaussian_mixture", "isotropic", "on_diagonal", "seeded"]

@@ -1,0 +1,1 @@
+"""The bias of contrastive divergence, by enumeration."""

@@ -1,0 +1,1 @@
+"""Stochastic interpolants: steps, digits, and other libraries."""

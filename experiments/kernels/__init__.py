@@ -1,0 +1,1 @@
+"""Every kernel along the same recorded training paths."""

@@ -1,0 +1,1 @@
+"""Restricted Boltzmann machines of real and planted data, beside other libraries."""

@@ -1,0 +1,201 @@
+"""Pilot runs: temperatures, steps and preconditioners, found on walkers that are thrown away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from noneq.annealing.schedule import Schedule
+from noneq.annealing.smc import TooFarError, Track, _start, anneal, untracked
+from noneq.energies import GeometricPath, Path
+from noneq.kernels import Kernel, transports
+from noneq.kernels.preconditioner import Learned, Precondition
+from noneq.walkers import Walkers, weights
+
+__all__ = ["pilot", "tuned"]
+
+PILOT = 200  # temperatures from which on the pilot is of its full size
+
+
+def _pilot_size(n: int, temperatures: int) -> dict[str, Any]:
+    """A pilot is no larger than what it is for: fewer walkers, longer steps, a shorter warmup.
+
+    A step that costs the share c of the effective sample size is as long as the root of c.
+    """
+    lost = min(0.2, 0.005 * max(1.0, (PILOT / temperatures) ** 2))
+    return {"n": min(128, n), "cess": 1 - lost, "warmup": min(50, temperatures)}
+
+
+def pilot(
+    path: Path,
+    kernel: Kernel,
+    rng: torch.Generator,
+    *,
+    n: int = 128,
+    cess: float = 0.995,
+    warmup: int = 50,
+    most: int = 2000,
+    precondition: Precondition = "keep",
+    track: Track = untracked,
+    name: str = "forward",
+) -> Schedule:
+    """Find temperatures, step sizes and preconditioners on n walkers that are then thrown away.
+
+    Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
+    step size follows the kernel's own adaptation. On a geometric path the bisection works on the
+    energies at hand. On any other the walkers are evaluated at each trial, about six times a
+    temperature (on a machine's path that is no matrix product); a transport
+    (`noneq.kernels.EulerMaruyama`) is tried with one noise at several lengths. A preconditioner
+    follows the walkers' covariance (`noneq.kernels.preconditioner`).
+
+    Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
+    are not, and the schedule is frozen when it is returned.
+
+    Arguments:
+        path: starts at a solvable energy.
+        kernel: moves the walkers; ``kernel.tune`` adapts it.
+        rng: source of randomness.
+        n: walkers.
+        cess: conditional effective sample size of one step, in (0, 1).
+        warmup: moves under the start alone, to find its step size.
+        most: raise TooFarError when this many steps do not suffice.
+        precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one,
+            O(d^3) and d^2 numbers at each temperature that is a twentieth of a nat from the last.
+        track: shows progress, called as ``track(sequence, f"{name}: pilot")``.
+        name: of what it is the pilot of.
+    """
+    if not 0 < cess < 1:
+        raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
+    if precondition not in get_args(Precondition):
+        raise ValueError(f"precondition is one of {get_args(Precondition)}, got {precondition!r}")
+    base = _start(path)
+    walkers = Walkers.sample(base, n, rng, islands=1)
+    shape = _Shape(precondition, max(1, round(-0.05 / math.log(cess))))
+    kernel = shape.given(kernel, walkers)
+    for _ in range(warmup):
+        walkers = walkers.move(kernel, base, rng)
+        kernel = shape.given(kernel.tune(walkers.info), walkers)
+    walkers = walkers.reweight(path.at(0.0))
+    betas, kernels = [0.0], [kernel]
+    progress = iter(track(range(100), f"{name}: pilot"))
+    shown = 0
+    while betas[-1] < 1:
+        if len(betas) > most:
+            raise TooFarError(
+                f"{most} temperatures reached only beta = {betas[-1]:.3g}: the model is too far "
+                "from its base; fit a closer base, or take a better kernel"
+            )
+        betas.append(_next_beta(path, walkers, betas, cess, kernel, rng))
+        walkers = anneal([(path.at(betas[-1]), kernel)], walkers, rng, ess_min=0.5)
+        kernel = shape.given(kernel.tune(walkers.info), walkers)
+        kernels.append(kernel)
+        ahead = int(101 * betas[-1] ** 0.25)  # the first steps are the shortest
+        for _ in zip(range(ahead - shown), progress, strict=False):
+            shown += 1
+    return Schedule(tuple(betas), tuple(kernels))
+
+
+def tuned(
+    path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
+) -> Schedule:
+    """The same betas, the last kernel's step adapted on n walkers that are then thrown away.
+
+    Arguments:
+        path: starts at a solvable energy.
+        schedule: of one kernel; `pilot` looks for betas, too.
+        rng: source of randomness.
+        n: walkers.
+        warmup: moves under the start alone.
+    """
+    kernel, models = schedule.kernels[-1], [path.at(beta) for beta in schedule.betas]
+    walkers = Walkers.sample(_start(path), n, rng, islands=1).reweight(models[0])
+    kernels = []
+    for model in [models[0]] * warmup + models:
+        walkers = anneal([(model, kernel)], walkers, rng, ess_min=0.5)
+        kernel = kernel.tune(walkers.info)
+        kernels.append(kernel)
+    return Schedule(schedule.betas, tuple(kernels[warmup:]))
+
+
+@dataclass
+class _Shape:
+    """Gives kernels a preconditioner that follows the walkers, anew every few temperatures."""
+
+    kind: Precondition
+    every: int
+    learned: Learned | None = None
+    calls: int = 0
+
+    def given(self, kernel: Kernel, walkers: Walkers) -> Kernel:
+        if self.kind == "keep":
+            return kernel
+        self.calls += 1
+        if (self.calls - 1) % self.every:
+            return kernel
+        x, p = walkers.x, walkers.p
+        if self.learned is None:
+            self.learned = Learned.at(x, p, full=self.kind == "full")
+        else:
+            self.learned = self.learned.follow(x, p)
+        return kernel.preconditioned(self.learned.factor(x.dtype))
+
+
+def _next_beta(
+    path: Path,
+    walkers: Walkers,
+    betas: Sequence[float],
+    cess: float,
+    kernel: Kernel,
+    rng: torch.Generator,
+) -> float:
+    beta, noise = betas[-1], rng.get_state()
+    if isinstance(path, GeometricPath):
+        change = -walkers.state.cache["du"].double()
+        return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
+
+    def left(to: float) -> float:
+        if transports(kernel):  # it is the move that costs
+            rng.set_state(noise)
+            tried = walkers.move(kernel, path.at(to), rng)
+        else:
+            tried = walkers.reweight(path.at(to))
+        return _left(walkers, tried.log_w - walkers.log_w)
+
+    # not from 1 downwards: where a path turns back its end may be near, and yet not be next
+    reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
+    return _bisect(beta, left, cess, reach=reach, halvings=5)
+
+
+def _left(walkers: Walkers, increment: Tensor) -> float:
+    return float(weights.conditional_ess(walkers.log_w, increment))
+
+
+def _bisect(
+    beta: float,
+    left: Callable[[float], float],
+    cess: float,
+    *,
+    reach: float = 1.0,
+    halvings: int = 40,
+) -> float:
+    """How far beta may go, or a little less: ``left(to) >= cess``.
+
+    The first trial is ``reach`` further, doubled as long as that is not far enough.
+    """
+    low, high = beta, min(1.0, beta + reach)
+    while left(high) >= cess:
+        if high == 1.0:
+            return 1.0
+        low, high = high, min(1.0, beta + 2 * (high - beta))
+    for k in range(40):
+        if k >= halvings and low > beta:
+            break
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) >= cess else (low, middle)
+    # a hard wall costs its share at any step, however small
+    return min(1.0, max(low, beta + 1e-6))

@@ -1,0 +1,162 @@
+"""What a person sees: progress, tables and words on the terminal, by rich."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Any, TypeVar, cast
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, track
+from rich.table import Table
+from rich.text import Text
+
+from noneq.data.plaintext import visible
+
+__all__ = ["columns", "listening", "say", "show_table", "tracked", "training_bar"]
+
+T = TypeVar("T")
+
+
+class _Output:
+    """What is on sys.stdout, for as long as anybody reads it: a run outlives its reader.
+
+    After the first error, as that of a pipe whose reader has gone or of a closed terminal, nothing
+    more is written, which stderr is told. What the encoding lacks is written as an escape.
+    """
+
+    def __init__(self) -> None:
+        self.lost: Any = None  # the stream that nobody reads
+
+    @property
+    def stream(self) -> Any:
+        """The present sys.stdout; None if the program was started without one."""
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+
+    def write(self, text: str) -> int:
+        """Write it, or nothing."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        self._do("write", text.encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        self._do("flush")
+
+    def _do(self, verb: str, *what: str) -> None:
+        out = self.stream
+        if out is None or out is self.lost:
+            return
+        try:
+            getattr(out, verb)(*what)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            self.lost = out
+            with suppress(OSError, ValueError):  # so that what it still holds does no harm
+                os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+            with suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(
+                    f"noneq: the output is lost ({error}); the work goes on, kill -TERM "
+                    f"{os.getpid()} stops it\n"
+                )
+                sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output()))
+
+
+def columns() -> int:
+    """How many characters a line has: the terminal's, or 100 elsewhere."""
+    return console.width if console.is_terminal else 100
+
+
+def say(text: str = "", style: str = "") -> None:
+    """Print lines as they are, in a style of rich's."""
+    console.print(Text("\n".join(map(visible, text.split("\n"))), style=style))
+
+
+class _Saying(logging.Handler):
+    """Prints what the library has to tell, such as how long a bracket will take."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Show what the library logs meanwhile."""
+    logger, handler = logging.getLogger("noneq"), _Saying()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, the first column to the left and the others to the right."""
+    shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        shown.add_column(Text(visible(column)), justify="right" if i else "left")
+    for row in rows:
+        shown.add_row(*(Text(visible(word)) for word in row))
+    console.print(shown)
+
+
+def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
+    """A sequence, with a progress bar; in a log, a line when it begins."""
+    if not console.is_terminal:
+        say(f"{what}: {len(steps)} steps", "dim")
+        return steps
+    return track(steps, what, console=console, transient=True)
+
+
+@contextmanager
+def training_bar() -> Iterator[Callable[[float, float, str], None]]:
+    """Yields ``show(share done, seconds spent, text)``: a bar; elsewhere ten lines in all."""
+    if not console.is_terminal:
+        yield _lines()
+        return
+    shown = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
+    bar = Progress(*shown, console=console)
+    task = bar.add_task("", total=1.0, left="")
+    with Live(bar, console=console) as live:
+
+        def show(share: float, seconds: float, text: str) -> None:
+            bar.update(task, completed=min(share, 1.0), left=_left(share, seconds))
+            # in a narrow terminal two lines
+            live.update(Group(bar, Text(text, no_wrap=False, overflow="fold")))
+
+        yield show
+
+
+def _lines() -> Callable[[float, float, str], None]:
+    """For a log: a line for each tenth of the way, or each minute."""
+    shown, last = -1, time.monotonic()
+
+    def show(share: float, seconds: float, text: str) -> None:
+        nonlocal shown, last
+        if int(share * 10) > shown or time.monotonic() - last > 60:
+            shown, last = int(share * 10), time.monotonic()
+            say(f"{min(share, 1.0):4.0%}  {_left(share, seconds):>12}  {text}")
+
+    return show
+
+
+def _left(share: float, seconds: float) -> str:
+    if share < 0.005:
+        return ""
+    left = max(0.0, seconds / share * (1 - share))
+    return f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left"

@@ -1,0 +1,121 @@
+"""``noneq logz``: log Z of a run, or the likelihood of any other model, whose code is run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noneq.cli.console import listening, say, tracked
+from noneq.cli.summary import close
+from noneq.data import read
+from noneq.energies import Energy
+from noneq.likelihood import log_z, nll
+from noneq.numerics import usable
+from noneq.run import Run
+from noneq.run.checkpoint import load_tensors
+from noneq.run.memory import check_walkers
+
+__all__ = ["audit", "bracket"]
+
+
+def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
+    """``noneq logz RUN``; returns the exit code."""
+    opened = Run(run, device)
+    n = how.get("n", opened.recipe.z_walkers)
+    check_walkers(f"--walkers {n}", n, opened.shape, opened.device)
+    data = opened.data()
+    if opened.recipe.threads:
+        torch.set_num_threads(opened.recipe.threads)
+    with opened.locked():
+        return close(opened, data, how)
+
+
+def audit(
+    name: str,
+    weights: Path | None,
+    data: Path | None,
+    test: Path | None,
+    *,
+    noise: float,
+    how: Mapping[str, Any],
+    device: str,
+) -> None:
+    """``noneq logz --energy``.
+
+    Arguments:
+        name: module:function.
+        weights: safetensors file of the module's state_dict.
+        data: rows the model was trained on, in its units.
+        test: rows to report the likelihood of; default: the data.
+        noise: see `noneq.log_z`.
+        how: n, temperatures, equilibrate and seed of `noneq.log_z`.
+        device: a torch device.
+    """
+    if data is None:
+        raise ValueError("an audit needs --data: rows that the model was trained on")
+    where = torch.device(usable(device))
+    energy = _built(name, weights, how["seed"])
+    dtype = torch.float32
+    if isinstance(energy, torch.nn.Module):
+        energy = energy.to(where).eval()
+        dtype = next((p.dtype for p in energy.parameters()), dtype)
+    x, rows = (read(path).x.to(where, dtype) for path in (data, test or data))
+    if rows.shape[1:] != x.shape[1:]:
+        raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
+    check_walkers(f"--walkers {how.get('n', 0)}", how.get("n", 0), x.shape[1:], where)
+    rng = torch.Generator(where).manual_seed(how["seed"])
+    settings = {key: value for key, value in how.items() if key != "seed"}
+    try:
+        with listening():
+            z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
+    except FloatingPointError as error:
+        raise ValueError(f"{name}: {_without_training(str(error))}") from error
+    say(str(z))
+    say(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
+
+
+def _without_training(text: str) -> str:
+    """What to say of a model that nobody trains here: look at it, not at a learning rate."""
+    fault, training, _ = text.partition("; where it is being trained")
+    return f"{fault}; clamp its inputs or its logarithms, or use float64" if training else text
+
+
+def _built(name: str, weights: Path | None, seed: int) -> Energy:
+    """The energy that ``module:function`` returns or is, with its weights.
+
+    Importing the module and calling the function run their code.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise ValueError(f"--energy {name}: module:function is meant, as models:build")
+    if str(Path.cwd()) not in sys.path:  # last: no file here takes the place of a library
+        sys.path.append(str(Path.cwd()))
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            energy: Energy = made if isinstance(made, torch.nn.Module) else made()
+    except Exception as error:
+        raise ValueError(
+            f"--energy {name}: {type(error).__name__}: {error} (a function without arguments that "
+            "returns the energy is meant; the working folder is searched)"
+        ) from error
+    if weights is None:
+        if isinstance(energy, torch.nn.Module) and list(energy.parameters()):
+            say(f"no --weights: the parameters are as {name} left them", "bold")
+        return energy
+    if not isinstance(energy, torch.nn.Module):
+        raise ValueError(
+            f"--weights are for a torch.nn.Module, {name} gave {type(energy).__name__}"
+        )
+    try:
+        energy.load_state_dict(load_tensors(weights, own=False))
+    except RuntimeError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise ValueError(f"{weights}: does not fit {name}: {reason}") from error
+    return energy

@@ -1,0 +1,24 @@
+"""``noneq report``: the figures of a run on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from noneq.cli.console import say
+from noneq.cli.summary import say_damage
+from noneq.run import Run
+
+__all__ = ["report"]
+
+
+def report(run: Path, out: Path | None, device: str) -> None:
+    """``noneq report``; of a run that is not bracketed yet, what there is."""
+    from noneq.report.pictures import draw_report
+
+    path = out or run / "report.png"
+    if path.suffix != ".png":
+        raise ValueError(f"{path}: a report is a .png file")
+    opened = Run(run, device)
+    say_damage(opened)
+    draw_report(opened, path)
+    say(f"{path}: training, log Z, weights, energies and samples on one page")

@@ -1,0 +1,46 @@
+"""``noneq sample``: samples of a run's model, to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from noneq.cli.console import say, tracked
+from noneq.run import Run
+from noneq.run.checkpoint import save_arrays
+from noneq.run.memory import check_walkers
+from noneq.run.samples import denoised, gather, taken
+
+__all__ = ["sample"]
+
+
+def sample(
+    run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
+) -> None:
+    """``noneq sample``; ``how`` is for `noneq.run.samples.gather`."""
+    if out.suffix not in (".npz", ".npy"):
+        raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")
+    if weighted and out.suffix == ".npy":
+        raise ValueError(f"{out}: weights need an .npz file")
+    opened = Run(run, device)
+    if denoise and not opened.recipe.noise:
+        raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
+    check_walkers(f"-n {n}", n, opened.shape, opened.device)
+    gathered = gather(opened, n, weighted=weighted, track=tracked, **how)
+    walkers = gathered.walkers
+    x, log_w = taken(gathered, n, weighted=weighted)
+    distinct = len(torch.unique(x.flatten(1), dim=0))
+    if denoise:
+        x = denoised(opened.model()[0], x, opened.recipe.noise)
+    arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
+    if weighted:
+        arrays["log_w"] = log_w.cpu().numpy()
+    save_arrays(out, arrays)
+    kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
+    say(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
+    say(
+        f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
+        f"{walkers.survivors:.0f} of them"
+    )

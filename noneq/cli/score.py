@@ -1,0 +1,50 @@
+"""``noneq score``: the normalised log-density of new rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from noneq.cli.console import say
+from noneq.data import rows_like
+from noneq.run import Run
+from noneq.run.checkpoint import save_arrays
+from noneq.run.scores import score as log_density
+
+__all__ = ["score"]
+
+
+def score(run: Path, data: Path, out: Path | None, device: str) -> None:
+    """``noneq score``."""
+    opened = Run(run, device)
+    if not data.exists():
+        raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
+    x = rows_like(data, opened.shape, opened.scaling, columns=opened.config["data"]["columns"])
+    found = log_density(opened, x)
+    verdict, noise = found.verdict, opened.recipe.noise
+    after = f" of rows with noise {noise:g} added, as in training" if noise else ""
+    say(
+        f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "
+        f"± {verdict.stderr:.2f} of log Z"
+    )
+    if abs(found.unlike) > 3:
+        say(
+            f"  these rows are unlike the training rows (by {found.unlike:+.1f} standard "
+            f"deviations of the base's NLL): other units? {opened.scaling}",
+            "bold",
+        )
+    for alarm in verdict.alarms:
+        say(f"  alarm: {alarm}", "bold")
+    if out is not None:
+        arrays = {
+            "log_density": found.log_density.cpu().numpy(),
+            "expected": found.expected.cpu().numpy(),
+            "log_z": np.array(verdict.log_z),
+            "log_z_stderr": np.array(verdict.stderr),
+            "alarms": np.array(verdict.alarms, dtype=np.str_),
+        }
+        if opened.scaling.threshold is None:
+            arrays["log_jacobian"] = np.array(opened.scaling.log_jacobian(x[0].numel()))
+        save_arrays(out, arrays)
+        say(f"{out}: {', '.join(arrays)}")

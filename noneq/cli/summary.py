@@ -1,0 +1,91 @@
+"""What ends a run: its likelihood, the verdict in words, a picture, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from noneq.annealing import TooFarError
+from noneq.cli.console import listening, say, show_table, tracked
+from noneq.data import DataSet
+from noneq.run import Run
+from noneq.run.staging import disk_error
+from noneq.run.verdict import Verdict, judge
+
+__all__ = ["close", "say_damage"]
+
+
+def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
+    """Bracket log Z, draw samples.png, and say it all; returns the exit code.
+
+    Arguments:
+        run: that has been trained, and is locked.
+        data: what it was trained on, on its device.
+        how: see `noneq.run.verdict.judge`.
+    """
+    again = f"noneq logz {run.folder}"
+    try:
+        return _close(run, data, how)
+    except (FloatingPointError, TooFarError) as error:
+        say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
+        calmer = (
+            "more noise (--noise) or weight decay (--decay)"
+            if run.recipe.model == "interpolant"
+            else "half the tau (--tau) or more moves (--moves)"
+        )
+        say(
+            f"The model is kept in {run.folder}. Train again with {calmer}; or try {again} "
+            f"--temperatures {4 * run.recipe.z_temperatures}"
+        )
+        return 1
+    except KeyboardInterrupt:
+        say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
+        raise
+    except OSError as error:
+        then = f", then {again} brackets it"
+        raise disk_error(error, "the model is kept", then) from error
+
+
+def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
+    from noneq.report.pictures import draw_samples
+
+    again = f"noneq logz {run.folder}"
+    with listening():
+        verdict = judge(run, data, how=how, track=tracked)
+    draw_samples(run, data, run.folder / "samples.png")
+    _likelihoods(verdict)
+    for sentence in verdict.words():
+        say(sentence, "" if verdict.bracketed else "bold")
+    say(f"samples: {run.folder / 'samples.png'}")
+    say("next:")
+    if not verdict.bracketed:
+        more = 2 * verdict.how["n"]
+        say(f"  {again} --walkers {more}      # a bracket twice as sharp in variance", "cyan")
+    for command in (
+        f"noneq report {run.folder}",
+        f"noneq sample {run.folder} -n 64 --out samples.npz",
+        f"noneq score {run.folder} data.npy --out scores.npz",
+    ):
+        say(f"  {command}", "cyan")
+    return 0
+
+
+def say_damage(run: Run) -> None:
+    """Say which lines of metrics.jsonl are damaged, if any."""
+    damage = run.metrics.damage()
+    if damage:
+        say(damage, "bold")
+
+
+def _likelihoods(verdict: Verdict) -> None:
+    model = "model" if verdict.bracketed else "model (NOT bracketed)"
+    between = f"between {verdict.lower} and {verdict.upper}"
+    say("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
+    show_table(
+        f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
+        ["", *verdict.nll],
+        [
+            [verdict.origin[0].upper() + verdict.origin[1:], *map(str, verdict.base.values())],
+            [model, *map(str, verdict.nll.values())],
+        ],
+    )

@@ -1,0 +1,167 @@
+"""``noneq train``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from noneq.cli.console import columns, say, training_bar
+from noneq.cli.signals import interrupts
+from noneq.cli.summary import close, say_damage
+from noneq.data import DataSet, load
+from noneq.energies.checks import check_fit
+from noneq.numerics import usable
+from noneq.run import Recipe, RolledBack, Run, Session, choose
+from noneq.run.learners import Event
+from noneq.run.memory import check_recipe
+from noneq.run.staging import check_vacant
+from noneq.training import Matched
+
+__all__ = ["train"]
+
+Mode = Literal["new", "overwrite", "resume"]
+
+
+def train(
+    source: str,
+    out: Path | None,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    seed: int | None,
+    device: str,
+    mode: Mode,
+    start: Literal["state", "good"],
+    every: float,
+) -> int:
+    """``noneq train``; returns the exit code.
+
+    Arguments:
+        source: name or path of the data; may be empty on resuming.
+        out: run folder; default runs/NAME.
+        chosen: classes, subset and binary, see `noneq.data.load`.
+        changes: of the recipe.
+        seed: of all randomness; default 0.
+        device: a torch device; default: the best there is, on resuming the one begun on.
+        mode: make a new run, replace one, or go on with one.
+        start: what to go on from, see `noneq.run.Run.restore`.
+        every: seconds between checkpoints.
+    """
+    if not source and (mode != "resume" or out is None):
+        raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")
+    folder = out or Path("runs") / Path(source).stem
+    if mode == "resume":
+        given = [
+            name for name, value in {**chosen, "seed": seed}.items() if value not in (None, False)
+        ]
+        if given:
+            raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
+        run = Run(folder, device)
+        data = run.data(source)
+        check_recipe(replace(run.recipe, **changes), run.recipe, data.shape, run.device)
+        session = None
+    else:
+        check_vacant(folder, overwrite=mode == "overwrite")
+        bits = changes.get("model") == "rbm"
+        data = load(source, **chosen, bits=bits).to(usable(device))
+        recipe = _recipe(data, **changes)
+        usual = _recipe(data, model=recipe.model)
+        check_recipe(recipe, usual, data.shape, data.train.device)
+        session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
+        check_fit(session.energy, data.train, noise=recipe.noise)
+        run = Run.create(
+            folder,
+            data,
+            session,
+            seed=seed or 0,
+            device=str(data.train.device),
+            overwrite=mode == "overwrite",
+            **chosen,
+        )
+    with run.locked():
+        if session is None:
+            run.extend(changes)
+            session = _session(run.recipe, data, run.seed)
+            run.restore(session, start)
+            if start == "good":
+                run.save(session)  # which replaces a damaged one
+            say(f"going on at iteration {session.iteration}")
+            say_damage(run)
+        _introduce(run, data)
+        stopped = _train(run, session, every)
+        return 128 + stopped if stopped else close(run, data)
+
+
+def _recipe(data: DataSet, **changes: Any) -> Recipe:
+    return choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
+
+
+def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    return Session(recipe, data.train, seed)
+
+
+def _introduce(run: Run, data: DataSet) -> None:
+    """Every choice, before anything happens."""
+    say(f"{data.source}: {data.summary()}")
+    say(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
+    choices = [
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in run.recipe.relevant().items()
+    ]
+    for line in textwrap.wrap(", ".join(choices), columns() - 4):
+        say(f"  {line}", style="dim")
+    if run.recipe.model == "interpolant":
+        say(
+            f"score matching learns the density of rows with noise {run.recipe.noise:g} added "
+            "(--noise): likelihoods and samples are those of noisy rows"
+        )
+
+
+def _train(run: Run, session: Session, every: float) -> int:
+    """Train to the end of the budget; returns the signal that came in between, or 0."""
+
+    def noted() -> None:
+        say("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
+
+    renewals = 0
+    with interrupts(noted) as interrupted, training_bar() as show:
+        for event in run.train(session, stop=interrupted, every=every):
+            if isinstance(event, RolledBack):
+                say(f"DIVERGED {event.reason}", style="bold red")
+                say(
+                    f"  back at iteration {event.iteration}, speed multiplied by {event.caution:g}"
+                )
+            else:
+                renewals += bool(getattr(event, "renewed", False))
+                show(session.progress, session.seconds, _line(event, renewals))
+    if interrupted():
+        again = f"noneq train --out {run.folder} --resume"
+        say(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
+        return interrupted()
+    say(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
+    return 0
+
+
+def _line(record: Event, renewals: int) -> str:
+    """What one iteration says of itself."""
+    if isinstance(record, Matched):
+        return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
+    trust, walkers = record.state.trust, record.state.walkers
+    parts = [f"iteration {record.iteration}"]
+    if record.nll == record.nll:
+        parts.append(f"NLL ~ {record.nll:.2f}")
+    parts.append(f"ESS {record.ess:.2f}")
+    if record.acceptance == record.acceptance:  # not NaN: the kernel accepts or rejects
+        parts.append(f"accept {record.acceptance:.2f}")
+    if trust is not None:
+        parts.append(f"tau {record.cost:.3f} of {trust.tau:.3f}")
+    parts += [f"renewals {renewals}"] if renewals else []
+    parts.append(f"resampled {walkers.resampled}")
+    return ", ".join(parts)

@@ -1,0 +1,12 @@
+from .checks import check_data as check_data
+from .checks import check_rows as check_rows
+from .checks import is_discrete as is_discrete
+from .dataset import DataSet as DataSet
+from .dataset import load as load
+from .dataset import rows_like as rows_like
+from .digits import Split as Split
+from .digits import digits as digits
+from .files import Frame as Frame
+from .readers import Rows as Rows
+from .readers import read as read
+from .scaling import Scaling as Scaling

@@ -1,0 +1,42 @@
+"""Energies ``U(x)``: solvable ones, energies made of energies, and paths between them."""
+
+from noneq.energies.base import Cache, Conditional, Energy, Solvable, evaluate, slope
+from noneq.energies.checks import check_energy
+from noneq.energies.composite import Boxed, Tempered, Tilted
+from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.energies.fingerprint import fingerprint
+from noneq.energies.gaussian import Gaussian, GaussianMixture, local_covariance
+from noneq.energies.independent import Bernoulli, Categorical, Uniform
+from noneq.energies.mixture import Mixture
+from noneq.energies.paths import GeometricPath, ParameterPath, Path, Through, path_to
+
+__all__ = [
+    "Bernoulli",
+    "Boxed",
+    "Cache",
+    "Categorical",
+    "Cholesky",
+    "Conditional",
+    "Diagonal",
+    "Energy",
+    "Factor",
+    "Gaussian",
+    "GaussianMixture",
+    "GeometricPath",
+    "Identity",
+    "LowRank",
+    "Mixture",
+    "ParameterPath",
+    "Path",
+    "Solvable",
+    "Tempered",
+    "Through",
+    "Tilted",
+    "Uniform",
+    "check_energy",
+    "evaluate",
+    "fingerprint",
+    "local_covariance",
+    "path_to",
+    "slope",
+]

@@ -1,0 +1,146 @@
+r"""Solvable energies of independent coordinates: where walkers start in a box or on sites.
+
+Their log Z and samples are exact; annealing leads from them to anything on the same space.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies.base import Cache
+from noneq.random import draw_bits
+from noneq.spaces import BINARY, ONE_HOT, Box, Space
+
+__all__ = ["Bernoulli", "Categorical", "Uniform"]
+
+
+class Uniform(nn.Module):
+    """The uniform density on a bounded box: U = 0 inside, +inf outside; log Z its log volume.
+
+    Arguments:
+        low, high: finite walls, tensors that broadcast to the shape (*shape) of one position.
+
+    Raises ValueError for walls that are infinite, not increasing, or of no position's shape.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
+        super().__init__()
+        low, high = (torch.as_tensor(wall) for wall in (low, high))
+        low, high = low + 0 * high, high + 0 * low
+        if not (low.dim() and low.is_floating_point()):
+            raise ValueError(
+                "a uniform density needs walls of the shape of one position, in floating point: "
+                f"take torch.zeros(d) for 0, say; got {low.tolist()} and {high.tolist()}"
+            )
+        if not bool(torch.isfinite(high - low).all()):
+            raise ValueError("a uniform density needs a bounded box: finite low and high")
+        self.space: Space = Box(low, high)
+        self.register_buffer("low", low.clone())
+        self.register_buffer("high", high.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return torch.where(self.space.contains(x), x.flatten(1).sum(1) * 0, math.inf)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape)."""
+        shape = (n, *self.low.shape)
+        u = torch.rand(shape, generator=rng, dtype=self.low.dtype, device=self.low.device)
+        return torch.lerp(self.low, self.high, u)
+
+    def log_z(self) -> float:
+        """Log of the volume."""
+        return float((self.high - self.low).double().log().sum())
+
+
+class Bernoulli(nn.Module):
+    r"""Independent bits, ``U(x) = -sum_i theta_i x_i``, ``P(x_i = 1) = sigmoid(theta_i)``.
+
+    ``log Z = sum_i log(1 + exp(theta_i))``.
+
+    Arguments:
+        logits: theta (*shape), finite.
+    """
+
+    logits: Tensor
+    space = BINARY
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", _finite(logits).detach().clone())
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Self:
+        """``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` (Krichevsky and Trofimov 1981)."""
+        p = (x.double().sum(0) + 0.5) / (len(x) + 1)
+        return cls(p.logit().to(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -(x * self.logits).flatten(1).sum(1)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape) of 0 and 1."""
+        return draw_bits(self.logits.expand(n, *self.logits.shape), rng)
+
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw every bit anew: they are independent."""
+        return self.sample(len(x), rng)
+
+    def log_z(self) -> float:
+        """``sum_i log(1 + exp(theta_i))``."""
+        return float(nn.functional.softplus(self.logits.double()).sum())
+
+
+class Categorical(nn.Module):
+    r"""Independent sites of q states, one-hot: ``U(x) = -sum_ic theta_ic x_ic``.
+
+    ``log Z = sum_i log sum_c exp(theta_ic)``.
+
+    Arguments:
+        logits: theta (*sites, q), finite.
+    """
+
+    logits: Tensor
+    space = ONE_HOT
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("logits", _finite(logits).detach().clone())
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Self:
+        """Frequencies with half a count added to each state (Krichevsky and Trofimov 1981)."""
+        return cls((x.double().sum(0) + 0.5).log().to(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -(x * self.logits).flatten(1).sum(1)
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *sites, q), one-hot."""
+        q = self.logits.shape[-1]
+        p = self.logits.softmax(-1).reshape(-1, q)
+        drawn = torch.multinomial(p, n, replacement=True, generator=rng).T
+        return nn.functional.one_hot(drawn, q).to(p).view(n, *self.logits.shape)
+
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw every site anew: they are independent."""
+        return self.sample(len(x), rng)
+
+    def log_z(self) -> float:
+        """``sum_i log sum_c exp(theta_ic)``."""
+        return float(self.logits.double().logsumexp(-1).sum())
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError("logits must be finite: a probability of 0 or 1 cannot be reweighted")
+    return logits

@@ -1,0 +1,104 @@
+r"""A mixture of solvable energies of any kind: where walkers start that shall reach every cluster.
+
+``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, normalised, so that ``log Z = 0``. For Gaussians of
+some tens of dimensions `noneq.GaussianMixture` is the same, and faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies.base import Cache, Solvable, evaluate
+from noneq.energies.covariance import Factor
+from noneq.spaces import Space, space_of
+
+__all__ = ["Mixture"]
+
+
+class Mixture(nn.Module):
+    """Solvable energies on one space, mixed.
+
+    Arguments:
+        components: solvable energies of positions of one shape, on one space.
+        masses: pi (K,), positive, normalised here; default: equal ones.
+
+    Raises ValueError without components, for other numbers of masses, or for several spaces.
+
+    >>> from noneq.energies import Bernoulli
+    >>> two = [Bernoulli(torch.tensor([2.0, -1.0])), Bernoulli(torch.zeros(2))]
+    >>> mixture = Mixture(two)
+    >>> states = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> float((-mixture(states)).logsumexp(0).abs()) < 1e-6
+    True
+    """
+
+    log_masses: Tensor
+    log_norms: Tensor
+
+    def __init__(self, components: Sequence[Solvable], masses: Tensor | None = None) -> None:
+        super().__init__()
+        if not components:
+            raise ValueError("a mixture has one component or more, got none")
+        masses = torch.ones(len(components)) if masses is None else masses
+        if masses.shape != (len(components),) or not bool((masses > 0).all()):
+            raise ValueError(
+                f"{len(components)} components need as many positive masses, got {masses.tolist()}"
+            )
+        spaces = {str(space_of(one)) for one in components}
+        if len(spaces) > 1:
+            raise ValueError(f"components live on one space, got {' and '.join(sorted(spaces))}")
+        self.components = tuple(components)
+        self.parts = nn.ModuleList(c for c in components if isinstance(c, nn.Module))
+        self.space: Space = space_of(components[0])
+        self.factor: Factor | None = getattr(components[0], "factor", None)
+        norms = [one.log_z() for one in components]
+        self.register_buffer("log_masses", (masses / masses.sum()).log())
+        self.register_buffer("log_norms", masses.new_tensor(norms))
+
+    def _log_p(self, energies: Sequence[Tensor]) -> Tensor:
+        """``log pi_k exp(-U_k) / Z_k`` (B, K), of the components' energies (B,)."""
+        return (self.log_masses - self.log_norms).to(energies[0]) - torch.stack([*energies], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return -self._log_p([one(x) for one in self.components]).logsumexp(1)
+
+    def evaluate(
+        self,
+        x: Tensor,
+        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        graph: bool = False,  # noqa: ARG002
+    ) -> tuple[Tensor, Cache]:
+        """Energies and gradient ``sum_k r_k dU_k/dx``, r the responsibilities."""
+        each = [evaluate(one, x) for one in self.components]
+        log_p = self._log_p([u for u, _ in each])
+        u = -log_p.logsumexp(1)
+        r = (log_p + u[:, None]).exp().T.reshape(len(each), -1, *[1] * (x.dim() - 1))
+        g = torch.stack([cache["g"] for _, cache in each])
+        return u, {"g": (r * g).sum(0)}
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape)."""
+        p = self.log_masses.exp()
+        k = torch.multinomial(p, n, replacement=True, generator=rng)
+        drawn = torch.stack([one.sample(n, rng) for one in self.components])
+        return drawn[k, torch.arange(n, device=k.device)]
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """The probability (B, K) that each row is of each component."""
+        return self._log_p([one(x) for one in self.components]).softmax(1)
+
+    def with_masses(self, masses: Tensor) -> Mixture:
+        """The same components with other masses (K,), positive, normalised here."""
+        return Mixture(self.components, masses)
+
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
+        """Draw all of it anew."""
+        return self.sample(len(x), rng)
+
+    def log_z(self) -> float:
+        """0: the mixture is normalised."""
+        return 0.0

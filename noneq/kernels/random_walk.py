@@ -1,0 +1,54 @@
+r"""The random walk: for energies without a gradient, and the measure of all other kernels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Energy, Factor, Identity, evaluate
+from noneq.kernels.base import Info, State, Stepped, metropolis, walls
+from noneq.random import normal_like
+from noneq.spaces import Box, Real, require
+
+__all__ = ["RandomWalk"]
+
+
+@dataclass(frozen=True)
+class RandomWalk(Stepped):
+    r"""Random-walk Metropolis. It leaves the model invariant: no weight.
+
+    ``y = x + sqrt(2 h) L xi``, accepted with probability ``min(1, exp(U(x) - U(y)))``; the energy
+    needs no gradient. Sources: Metropolis et al. 1953; goal and step of Roberts, Gelman, Gilks
+    1997.
+
+    Arguments:
+        h: step size > 0, in units of squared length over ``M = L L^T``, as of `MALA`. On a
+            whitened Gaussian of dimension d about ``2.8 / d``.
+        factor: root L of the covariance of the steps.
+        reflect: bounce off the walls of the model's box, with a diagonal factor; without it a
+            proposal outside is rejected.
+        goal: acceptance that `tune` steers to; 0.234 is optimal as d grows.
+        rate: how fast: ``h <- h exp(rate (accept - goal))``.
+    """
+
+    h: float
+    factor: Factor = field(default_factory=Identity)
+    reflect: bool = False
+    goal: float = 0.25
+    rate: float = 0.5
+
+    fresh = True
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """One step."""
+        box = walls(self.reflect, require(model, self, Real, Box), self.factor)
+        y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
+        if box is not None:
+            y, _ = box.fold(y)
+        u, cache = evaluate(model, y, lean=True)
+        return metropolis(state, State(y, u, cache, state.aux), state.u - u, rng)

@@ -1,0 +1,205 @@
+r"""Transports: walkers carried from one time of a path with a drift to the next.
+
+A transport moves walkers from the energy that they last saw, U at time t, to the one that it is
+given, U' at t'. It needs no fresh state: a reweight before it would leave it nothing to do. Its
+increment is the move's whole weight, so that fields which are wrong, or steps which are long, cost
+effective sample size and nothing else (Carbone 2025, arXiv 2506.07843; derived in
+docs/mathematics.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Energy, Factor, Identity, evaluate
+from noneq.kernels.base import Info, State, Stepped
+from noneq.random import normal_like
+from noneq.spaces import Real, require
+
+__all__ = ["EulerMaruyama", "Flow"]
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Stepped):
+    r"""One step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW`` with its exact weight.
+
+    With ``h = t' - t``, ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
+
+        ``y = x + h a + sqrt(2 eps h) L xi``,
+
+    whose way back is ``x = y - h c + noise``. The increment of the log-weight is
+
+        ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
+        ``D = L^-1 (a - c)``,
+
+    right for any fields b and s and any eps > 0. Backward in time h is negative and s changes its
+    sign: the same kernel, and its own mirror image. The fields at (y, t') are what the next step
+    begins with: one evaluation a step. For an eps that depends on time give a
+    `noneq.Schedule` one kernel for each step.
+
+    Arguments:
+        eps: diffusivity > 0. Where the fields are right any value has the same densities at
+            every time; steps with ``eps h`` well below the narrowest variance are accurate.
+        factor: root L of the preconditioner M; best near the model's covariance.
+    """
+
+    eps: float
+    factor: Factor = field(default_factory=Identity)
+
+    fresh = False
+    transports = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.eps) and self.eps > 0):
+            raise ValueError(
+                f"eps, the diffusivity, must be positive and finite, got {self.eps}; without "
+                "noise take noneq.kernels.Flow"
+            )
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """One step, from the state's time to the model's."""
+        require(model, self, Real)
+        h = _step(self, model, state).view(-1, *[1] * (state.x.dim() - 1))
+        turn, root = h.sign(), (2 * self.eps * h.abs()).sqrt()
+        e = turn * root / (2 * self.eps)  # with the sign of time
+        a = self._drift(state.cache, turn)
+        xi = normal_like(state.x, rng)
+        y = self.factor.mul((h * a).addcmul_(root, xi)).add_(state.x)
+        u, cache = evaluate(model, y, lean=True)
+        difference = a.sub_(self._drift(cache, -turn))  # L^-1 (a - c)
+        # |xi|^2 / 2 - |xi + e D|^2 / 2, of the noise and of that which leads back
+        middle = xi.addcmul_(e, difference, value=0.5)
+        increment = state.u - u - e.flatten() * _dot(middle, difference)
+        return State(y, u, cache, state.aux), _supported(increment, u), {}
+
+    def _drift(self, cache: Mapping[str, Tensor], turn: Tensor) -> Tensor:
+        """``L^-1 (b + turn eps M s)``, in one pass over the walkers."""
+        s, sign = (cache["s"], 1.0) if "s" in cache else (cache["g"], -1.0)
+        b, s = self.factor.solve(cache["b"]), self.factor.t_mul(s)
+        return torch.addcmul(b, turn, s, value=sign * self.eps)
+
+
+@dataclass(frozen=True)
+class Flow(Stepped):
+    r"""One step of ``dX = b dt``, a map y = T(x), with its Jacobian for a weight.
+
+    The increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``, of Euler's map
+    ``T x = x + h b(x, t)`` or of Heun's, ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``. The
+    determinant is that of the map itself: ``h div b`` would be wrong by ``h^2``.
+
+    With ``probes = 0`` it is exact, at d backward passes a step and d^2 numbers a walker. With
+    probes it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, traces by that
+    many random signs (Hutchinson 1989): unbiased for those terms, which converge if h times the
+    Lipschitz constant of b is below 1. It is no unbiased *weight*: noise of variance s^2 in the
+    logarithm of each adds s^2/2 to log Z, at every step. Use it to look, not to bracket.
+
+    A flow has no noise, so that errors of b are never forgotten, and no way back by the same map:
+    `noneq.Schedule.backward` refuses it. All walkers must be at one time.
+
+    Arguments:
+        heun: Heun's map (second order, two drifts a step), else Euler's.
+        probes: random vectors of a trace estimate; 0: the exact determinant.
+        terms: of the series, with probes.
+
+    A map that is not invertible somewhere, where ``h Lip(b) >= 1``, has no weight there: a
+    FloatingPointError when the weights are read.
+    """
+
+    heun: bool = True
+    probes: int = 0
+    terms: int = 4
+
+    fresh = False
+    transports = True
+    reversible = False
+
+    def __post_init__(self) -> None:
+        if self.probes < 0 or self.terms < 1:
+            raise ValueError(
+                f"probes must be 0 or more and terms 1 or more, got {self.probes}, {self.terms}"
+            )
+
+    def __call__(
+        self, model: Energy, state: State, rng: torch.Generator
+    ) -> tuple[State, Tensor, Info]:
+        """One step, from the state's time to the model's."""
+        require(model, self, Real)
+        _step(self, model, state)
+        with torch.enable_grad():
+            x = state.x.detach().requires_grad_(True)
+            y = self._map(model, x, _time(state))
+            log_det = self._estimate(x, y, rng) if self.probes else _log_det(x, y)
+        y = y.detach()
+        u, cache = evaluate(model, y, lean=True)
+        return State(y, u, cache, state.aux), _supported(state.u - u + log_det, u), {}
+
+    def _map(self, model: Energy, x: Tensor, t: float) -> Tensor:
+        end: float = model.t  # type: ignore[attr-defined]
+        drift = model.drift  # type: ignore[attr-defined]
+        b: Tensor = drift(x, t)
+        if not self.heun:
+            return x + (end - t) * b
+        again: Tensor = drift(x + (end - t) * b, end)
+        return x + (end - t) * (b + again) / 2
+
+    def _estimate(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
+        total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        for _ in range(self.probes):
+            sign = torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+            probe = sign.sub_(0.5).sign_()
+            v = probe
+            for k in range(1, self.terms + 1):
+                (w,) = torch.autograd.grad(y, x, v, retain_graph=True)
+                v = w - v  # A^T v
+                total += (-1) ** (k + 1) / k * _dot(v, probe) / self.probes
+        return total
+
+
+def _log_det(x: Tensor, y: Tensor) -> Tensor:
+    """``log det dy/dx`` of every row, NaN where it is not positive."""
+    columns = y.flatten(1).unbind(1)
+    rows = [torch.autograd.grad(c.sum(), x, retain_graph=True)[0].flatten(1) for c in columns]
+    sign, log_det = torch.linalg.slogdet(torch.stack(rows, 1))
+    return torch.where(sign > 0, log_det, math.nan)
+
+
+def _step(kernel: object, model: Energy, state: State) -> Tensor:
+    """``h = t' - t`` (N,), or a ValueError for what is no path with a drift."""
+    t = getattr(model, "t", None)
+    if t is None or "t" not in state.cache:
+        what = model if t is None else "energy that the walkers last saw"
+        name = f"the {what}" if isinstance(what, str) else f"a {type(what).__name__}"
+        raise ValueError(
+            f"{type(kernel).__name__} carries walkers along a path with a drift "
+            f"(noneq.models.interpolants), and {name} is not on one"
+        )
+    h: Tensor = t - state.cache["t"]
+    return h
+
+
+def _time(state: State) -> float:
+    """The one time of all walkers; ValueError where there are two."""
+    low, high = torch.stack(state.cache["t"].aminmax()).tolist()
+    if low != high:
+        raise ValueError(
+            "a flow moves walkers that are all at one time, and these are at "
+            f"{low:g} to {high:g}: take noneq.kernels.EulerMaruyama, or move them apart"
+        )
+    return float(low)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    dot: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
+    return dot
+
+
+def _supported(increment: Tensor, u: Tensor) -> Tensor:
+    """NaN where walkers have left the support: a way back from there has no density."""
+    return increment.masked_fill_(u.isposinf(), math.nan)

@@ -1,0 +1,91 @@
+"""Chains equilibrated under the model, and annealed down to where the forward side started."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from noneq.annealing import Schedule, anneal
+from noneq.annealing.smc import with_progress
+from noneq.energies import (
+    Energy,
+    GaussianMixture,
+    Mixture,
+    Solvable,
+    path_to,
+)
+from noneq.kernels import Kernel
+from noneq.likelihood.forward import Forward, Plan
+from noneq.likelihood.score import energy_of
+from noneq.likelihood.starts import reweighted
+from noneq.walkers import LogZ, Walkers
+
+__all__ = ["backward_side", "equilibrated"]
+
+
+def equilibrated(forward: Forward, data: Tensor | None, how: Plan) -> Walkers:
+    """Chains that have moved under the model, from data and from forward walkers."""
+    resting, end = _resting(forward.schedule, how.moves), forward.path.at(1.0)
+    starts = _starts(forward.walkers, data, how.rng)
+    chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
+    for _ in how.track(range(how.moves), "equilibrating"):
+        chains = chains.move(resting, end, how.rng)
+    return chains
+
+
+def backward_side(
+    energy: Energy, forward: Forward, chains: Walkers, how: Plan
+) -> tuple[Walkers, LogZ]:
+    """Walkers annealed from chains of the model down to where the others start; log Z by them."""
+    schedule, path, start = forward.schedule, forward.path, forward.path.start
+    assert isinstance(start, Solvable)
+    uncertain = 0.0
+    if forward.fitted:
+        assert isinstance(start, GaussianMixture | Mixture)
+        start, uncertain = reweighted(start, forward.walkers, chains.x)
+        path = path_to(energy, start)
+    models = with_progress(how.track, "backward", schedule.turns, schedule.backward(path))
+    walkers = anneal(models, chains, how.rng)
+    ratio = walkers.log_z  # of the start's Z to the model's
+    reach = _reach(energy, start, len(chains), how.rng)
+    value = start.log_z() + reach.value - ratio.value
+    return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
+
+
+def _resting(schedule: Schedule, moves: int) -> Kernel:
+    """What moves under the model; ValueError where moves are asked for and nothing does."""
+    resting = schedule.resting
+    if resting is None and moves:
+        raise ValueError(
+            "the schedule's kernels only lead from time to time, so that nothing equilibrates the "
+            "backward side: give noneq.kernels.Chain((kernel, noneq.MALA(h))) a move at each "
+            "time, or, if the data are exact samples of the model, equilibrate=0"
+        )
+    return resting or schedule.kernels[-1]
+
+
+def _reach(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:
+    """Log of the base's mass where the energy is finite: the way back ends nowhere else."""
+    finite, rounds = 0, 16
+    for k in range(1, rounds + 1):
+        finite += int((energy_of(energy, base.sample(n, rng)) < math.inf).sum())
+        if finite == k * n:  # no wall, or none that matters
+            return LogZ(0.0, 0.0)
+    share = max(finite, 1) / (rounds * n)
+    return LogZ(math.log(share), math.sqrt((1 - share) / (share * rounds * n)))
+
+
+def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:
+    """Half data, half forward walkers by weight: islands of either kind."""
+    n = len(forward)
+    # as one island: a mode that one of them found counts for what it weighs; their order stays
+    arrived = replace(forward, islands=1).resample(1.0, rng).x
+    if data is None:
+        return arrived
+    half = arrived[::2]
+    rows = torch.rand(len(data), generator=rng, device=data.device).argsort()
+    rows = rows.repeat(math.ceil(n / 2 / len(rows)))[: n // 2]
+    return torch.cat([data[rows].to(arrived.dtype), half])

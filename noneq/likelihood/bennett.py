@@ -1,0 +1,115 @@
+r"""log Z from the work of walkers: their log-weights, forward and backward, and their founders.
+
+The work done on a walker on its way from one energy to another is ``W = -log w``, with w the
+weight that it gathers. Crooks' relation (1999) says how the work forward and the work backward
+along the mirrored way (`noneq.Schedule.backward`) are distributed,
+
+    ``P_F(W) / P_B(-W) = exp(W - dF),  dF = -log(Z_1 / Z_0)``
+
+if both start in equilibrium and nobody is resampled.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from noneq.walkers import LogZ, Walkers, weights
+
+__all__ = ["bennett", "lineages"]
+
+# measured: docs/mathematics.md, section 3
+FOUNDERS = 20  # effective ones of an island; with fewer, what is missing does not show
+OVERLAP = 5  # effective walkers
+
+
+def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
+    r"""log Z_1 from forward and backward work together: Bennett's acceptance ratio.
+
+    With a the forward log-weights, b minus the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
+    root ``c = log(Z_1 / Z_0)`` of
+
+        ``sum_i s(a_i - c - log(n_F/n_B)) = sum_j s(c + log(n_F/n_B) - b_j)``
+
+    which has the least variance of all that the two sets of work can say. Its standard error is
+    ``sqrt(v_F + v_B)``, v the relative variance of the mean of a side's s; NaN where the sides
+    hardly overlap: where fewer than five walkers of one, effectively, have work as of the other.
+    Sources: Bennett 1976; Crooks 1999; Shirts, Bair, Hooker, Pande 2003 (the error).
+
+    Arguments:
+        forward: walkers annealed by ``schedule.forward(path)`` with ``ess_min=0`` from exact
+            samples of the start, or their log-weights (n_F,).
+        backward: walkers annealed by ``schedule.backward(path)`` with ``ess_min=0`` from exact,
+            independent samples of the end, or their log-weights (n_B,).
+
+    Of log-weights the value is ``log(Z_1 / Z_0)``; of walkers ``forward.log_z_start`` is added.
+
+    Raises:
+        ValueError: resampled walkers, whose weights are not their own work.
+        FloatingPointError: a log-weight of NaN or +inf, or a side without any of weight.
+    """
+    start = forward.log_z_start if isinstance(forward, Walkers) else 0.0
+    a, b = _log_weights(forward, "forward"), -_log_weights(backward, "backward")
+    m = math.log(len(a) / len(b))
+    ends = torch.cat([a, b])
+    ends = ends[torch.isfinite(ends)]
+    room = 40 + math.log(len(a) + len(b))
+    low, high = float(ends.min()) - abs(m) - room, float(ends.max()) + abs(m) + room
+    for _ in range(60):  # the left side falls with c, the right one rises
+        c = (low + high) / 2
+        left, right = _log_acceptance(a - c - m), _log_acceptance(c + m - b)
+        low, high = (c, high) if left.logsumexp(0) > right.logsumexp(0) else (low, c)
+    shares = (weights.ess(left) * len(a), weights.ess(right) * len(b))
+    variance = sum(1 / share - 1 / len(side) for share, side in zip(shares, (a, b), strict=True))
+    overlap = min(float(share) for share in shares)
+    return LogZ(start + c, math.sqrt(float(variance)) if overlap >= OVERLAP else math.nan)
+
+
+def _log_acceptance(t: Tensor) -> Tensor:
+    return torch.nn.functional.logsigmoid(t)
+
+
+def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
+    if isinstance(side, Walkers):
+        if side.resampled:
+            raise ValueError(
+                f"the {name} walkers were resampled {side.resampled} times, so that their weights "
+                "are not their own work: anneal them with ess_min=0"
+            )
+        side = side.log_w
+    log_w = side.detach().double()
+    bad = int((~(log_w < math.inf)).sum())
+    if bad:
+        raise FloatingPointError(
+            f"{bad} of {len(log_w)} {name} log-weights are NaN or +inf: look for the energy or "
+            "the kernel that made them"
+        )
+    if not bool((log_w > -math.inf).any()):
+        raise FloatingPointError(
+            f"no {name} walker has any weight: start closer to the other side's energy"
+        )
+    return log_w
+
+
+def lineages(walkers: Walkers) -> LogZ:
+    r"""log Z with a standard error from the founders of one population; islands are not needed.
+
+    The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the mass that descends from
+    founder a, P_r that of island r, n the walkers of an island; without resampling it is that of a
+    mean. It misses what happens once all descend from the same: NaN with fewer than twenty
+    effective founders an island. A mode that all walkers missed is missed by it, too: a finite
+    error is no proof. Under multinomial resampling it is too large by about ``1/n`` a
+    time, which the estimator of Lee and Whiteley 2018 (arXiv 1509.00394) takes away; systematic
+    resampling costs less, and that estimator turns negative.
+
+    Raises:
+        FloatingPointError: as `Walkers.log_z`.
+    """
+    n = len(walkers) // walkers.islands
+    p = walkers.p
+    islands = p.view(walkers.islands, -1).sum(1).square().sum()
+    spread = float(n / (n - 1) * (1 / walkers.survivors - islands / n))
+    known = walkers.survivors >= FOUNDERS * walkers.islands
+    return LogZ(walkers.log_z.value, math.sqrt(max(0.0, spread)) if known else math.nan)

@@ -1,0 +1,234 @@
+r"""log Z bracketed from both sides, with alarms where that was not enough.
+
+Forward annealing (exact start, frozen schedule) gives a log Z that is too low on average; backward
+annealing, from samples of the model down to where the others started, one that is too high: each
+side checks the other (Grosse, Ghahramani, Adams 2015, bidirectional Monte Carlo). Exact samples of
+the model are not to be had, so backward chains start half from the data and half from resampled
+forward walkers, all equilibrated under the model.
+
+A start that does not reach a mode gives a log Z without its mass. So walkers are annealed from the
+base, from the clusters of the equilibrated chains and from a wider base
+(`noneq.likelihood.starts`); each is a lower bound on average, the best of them is the forward
+side, and the way back leads to its start. The result is *bracketed*, not certified: what neither
+data nor a start reach is invisible.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import torch
+from torch import Tensor
+
+from noneq.annealing import Schedule, TooFarError, Track, untracked
+from noneq.energies import (
+    Bernoulli,
+    Categorical,
+    Energy,
+    Gaussian,
+    GaussianMixture,
+    Mixture,
+    Solvable,
+    check_energy,
+    evaluate,
+    fingerprint,
+    path_to,
+)
+from noneq.energies.checks import check_states, resolution, unsteady
+from noneq.kernels import Kernel
+from noneq.likelihood.alarms import alarms, stranded
+from noneq.likelihood.backward import backward_side, equilibrated
+from noneq.likelihood.estimate import Estimate
+from noneq.likelihood.forward import Forward, Plan, best_of, more_sides
+from noneq.likelihood.integrability import Tails, tails
+from noneq.likelihood.score import energy_of, known_log_z
+from noneq.likelihood.support import mass_away
+from noneq.numerics import full_precision
+from noneq.random import add_noise
+from noneq.spaces import ONE_HOT, Discrete, space_of
+
+__all__ = ["log_z"]
+
+OFTEN = 1024  # calls that show an energy which is random once in a hundred
+OVERHEAD = 1e-3  # seconds a move takes on a processor besides its evaluation
+logger = logging.getLogger("noneq")
+
+
+@full_precision()
+def log_z(
+    energy: Energy,
+    base: Solvable | None = None,
+    data: Tensor | None = None,
+    *,
+    n: int = 1024,
+    temperatures: int | Schedule = 1000,
+    equilibrate: int | None = None,
+    noise: float = 0.0,
+    kernel: Kernel | None = None,
+    rng: torch.Generator | None = None,
+    track: Track = untracked,
+    extra_starts: bool = True,
+) -> Estimate:
+    """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
+
+    An energy that knows its own log Z and samples (a small Boltzmann machine, a Gaussian) is asked
+    for them instead (`noneq.likelihood.score.known_log_z`), unless a schedule is given. How long
+    the bracket will take is logged by the logger "noneq" (``logging.basicConfig(level="INFO")``).
+
+    Arguments:
+        energy: U, any callable ``(B, *shape) -> (B,)``.
+        base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
+            fitted to the data and their noise (independent sites, if the energy is discrete).
+        data: rows (M, *shape) that the model is meant for; backward chains start from half of
+            them. Without data a mode that no start reaches cannot be noticed.
+        n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
+        temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
+        equilibrate: moves under the model before the backward side starts; default: as many as
+            temperatures. Data are no samples of the model: where it has learned them by heart they
+            sit in modes of their own, and the sides cross.
+        noise: standard deviation of Gaussian noise that the model's data had added.
+        kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
+        rng: source of randomness on the base's device; default seed 0.
+        track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
+            called as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
+            "forward from the clusters", "forward from far out" and "backward"; the pilot of a
+            forward phase is called "forward: pilot" and so on.
+        extra_starts: anneal from the clusters of the chains and from a wider base, too, with three
+            quarters of the temperatures: half as many evaluations again. Without them modes that
+            are rare in the data and heavy in the model go unseen.
+
+    Raises:
+        ValueError: neither base nor data; an energy that is none (`noneq.energies.check_energy`);
+            walkers that an infinite Z (`noneq.likelihood.integrability`) carries away for good.
+            Where they stay, an infinite Z is the first alarm.
+        TooFarError: the pilot does not arrive at the model.
+        FloatingPointError: the energy is NaN or -inf where walkers are.
+
+    >>> import math, noneq
+    >>> def banana(x):
+    ...     return x[:, 0] ** 2 / 2 + (x[:, 1] - x[:, 0] ** 2) ** 2 / 2
+    >>> base = noneq.Gaussian(torch.tensor([0.0, 1.0]), noneq.energies.Identity(1.5))
+    >>> z = noneq.log_z(banana, base, n=256, temperatures=100)
+    >>> abs(z.value - math.log(2 * math.pi)) < 0.1
+    True
+    """
+    scheduled = isinstance(temperatures, Schedule)
+    _check_size(n, temperatures)
+    if data is not None:
+        check_states(energy, data, noise=noise)
+    base = _base(energy, base, data, noise)
+    rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
+    data = data if data is None else add_noise(data, noise, rng)
+    rows = base.sample(512, torch.Generator(rng.device).manual_seed(0)) if data is None else data
+    check_energy(energy, rows[:16])
+    known = None if scheduled else known_log_z(energy, data, n=n, rng=rng)
+    if known is not None:
+        return known
+    far = tails(energy, rows[:512])
+    if far.alarm:
+        logger.warning(far.alarm)  # at once: what follows may take long
+    how = Plan(n, temperatures, equilibrate, extra_starts, kernel, rng, track)
+    _say_how_long(energy, rows, how)
+    try:
+        return _bracket(energy, base, data, far, how)
+    except (FloatingPointError, TooFarError) as error:
+        if far.alarm is None:
+            raise
+        raise ValueError(far.alarm) from error
+
+
+def _check_size(n: int, temperatures: int | Schedule) -> None:
+    if n < 16 or n % 16:
+        raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
+    if isinstance(temperatures, Schedule):
+        _ = temperatures.turns  # which refuses a schedule that has no way back
+    elif temperatures < 1:
+        raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
+
+
+def _bracket(
+    energy: Energy,
+    base: Solvable,
+    data: Tensor | None,
+    far: Tails,
+    how: Plan,
+) -> Estimate:
+    first = Forward.along(path_to(energy, base), how.temperatures, how)
+    chains = equilibrated(first, data, how)
+    sides = [first, *(more_sides(energy, base, chains.x, how) if how.extra_starts else ())]
+    forward = best_of(sides)
+    backward, upper = backward_side(energy, forward, chains, how)
+    lower = forward.log_z
+    rang = list(
+        alarms(
+            forward.walkers,
+            backward,
+            chains.state.u,
+            (lower, upper),
+            halves=data is not None,
+            remedy=getattr(energy, "remedy", "smaller tau"),
+        )
+    )
+    arrived = [side.walkers for side in sides]
+    for start in (side.path.start for side in sides if side.fitted):
+        assert isinstance(start, GaussianMixture | Mixture)
+        rang += stranded(start, chains, arrived)
+    # asked again once it has been asked often, where the walkers are
+    x, u = forward.walkers.x, energy_of(energy, forward.walkers.x).to(chains.state.u.dtype)
+    first_of_all = (far.alarm, unsteady(energy, x, u, calls=OFTEN), resolution(u))
+    return Estimate(
+        lower,
+        upper,
+        (*(alarm for alarm in first_of_all if alarm), *rang),
+        forward.walkers.ess,
+        forward.walkers.survivors,
+        first.schedule,
+        forward.walkers,
+        fingerprint(energy),
+        None if data is None else mass_away(forward.walkers, data, how.rng),
+    )
+
+
+def _say_how_long(energy: Energy, rows: Tensor, how: Plan) -> None:
+    """Log an estimate by the time that an evaluation takes."""
+    calls = 2 * how.steps + how.moves + 2 * how.more_steps
+    x = rows[torch.arange(how.n, device=rows.device) % len(rows)]
+    evaluate(energy, x)
+    start = time.perf_counter()
+    evaluate(energy, x)
+    seconds = calls * (time.perf_counter() - start + OVERHEAD)
+    text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", how.n, calls, text)
+
+
+def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
+    own = getattr(energy, "base", None)
+    if base is None and isinstance(own, Solvable):  # other libraries' may be anything
+        base = own
+    if base is None:
+        if data is None:
+            raise ValueError("log_z needs a base with known log Z, or data to fit one to")
+        space = space_of(energy)
+        if isinstance(space, Discrete):
+            return (Categorical if space == ONE_HOT else Bernoulli).fit(data)
+        return Gaussian.fit(data, noise=noise)
+    if not isinstance(base, Solvable):
+        raise ValueError(
+            f"the base, a {type(base).__name__}, must have sample(n, rng) and log_z(), both exact"
+        )
+    if data is not None:
+        shape = base.sample(1, torch.Generator(_device(base, data)).manual_seed(0)).shape[1:]
+        if shape != data.shape[1:]:
+            raise ValueError(
+                f"the base has rows of shape {tuple(shape)}, the data {tuple(data.shape[1:])}: "
+                "take a base made for them"
+            )
+    return base
+
+
+def _device(base: Solvable, data: Tensor | None) -> torch.device:
+    if data is not None:
+        return data.device
+    buffers = list(base.buffers()) if isinstance(base, torch.nn.Module) else []
+    return buffers[0].device if buffers else torch.device("cpu")

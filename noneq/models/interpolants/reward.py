@@ -1,0 +1,85 @@
+r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Cache, Energy, evaluate
+from noneq.models.interpolants.path import DriftedPath, checked_fields, slope_with_graph
+
+__all__ = ["RewardPath"]
+
+
+class RewardPath(DriftedPath):
+    r"""``U(x, t) - t r(x)``, and the score guided: ``s + t grad r``.
+
+    Without weights this is guidance, whose samples are of no density that is known. With weights
+    they are of ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.
+
+    Arguments:
+        path: to U_1.
+        reward: r, ``(B, *shape) -> (B,)``, e.g. a classifier's log-probability.
+        whole: guide the drift, too, by what follows from that score (`DriftedPath.answer`), as
+            guidance without weights usually does; else b stays as it was. With weights either is
+            exact, and b as it was keeps as much effective sample size, or more (LOG.md).
+
+    Raises:
+        ValueError: a drift to be guided that does not follow from the score.
+        FloatingPointError: a reward that is not finite where the base is.
+    """
+
+    def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
+        super().__init__(path.base)
+        self.path = path
+        self.reward = reward
+        self.whole = whole
+        self.space = path.space
+
+    def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
+        """The path's, the reward taken off the energy and its gradient."""
+        u, cache = checked_fields(self.path, x, t)
+        r, slope = evaluate(self.reward, x)
+        if "g" not in slope:
+            raise ValueError(
+                f"the reward, a {type(self.reward).__name__}, has no gradient to guide by"
+            )
+        if t == 0:  # only there: on the way nobody waits for a GPU, and the weights will tell
+            self._refuse_walls(r)
+        up = t * slope["g"]
+        if self.whole:
+            cache = {**cache, "b": cache["b"] + self._answer(slope["g"], t)}
+        cache = {**cache, **{k: cache[k] + up for k in ("s",) if k in cache}}
+        return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """The path's, guided where that is asked for."""
+        b = self.path.drift(x, t)
+        if not self.whole:
+            return b
+        y = slope_with_graph(self.reward, x)
+        assert y is not None  # or `fields` has refused it
+        return b + self._answer(y, t)
+
+    def gradient(self, x: Tensor, t: float) -> Tensor | None:
+        """The path's less the reward's."""
+        g, (_, slope) = self.path.gradient(x, t), evaluate(self.reward, x)
+        return None if g is None else g - t * slope["g"]
+
+    def _refuse_walls(self, r: Tensor) -> None:
+        bad = ~torch.isfinite(r)
+        if bool(bad.any()):
+            raise FloatingPointError(
+                f"the reward, a {type(self.reward).__name__}, is {float(r[bad][0])} at "
+                f"{int(bad.sum())} of {len(r)} walkers at the start (t = 0), and no drift leads "
+                "through a wall: make it finite wherever the base is, e.g. by clamp(min=-50)"
+            )
+
+    def _answer(self, y: Tensor, t: float) -> Tensor:
+        change = self.path.answer(y, t)
+        if change is None:
+            raise ValueError(
+                f"the drift of a {type(self.path).__name__} does not follow from its score: it "
+                "is guided only on paths from a Gaussian; leave whole=False"
+            )
+        return change

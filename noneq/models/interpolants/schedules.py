@@ -1,0 +1,205 @@
+r"""Interpolants: ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard normal.
+
+``x_0 ~ rho_0`` and ``x_1 ~ rho_1``, drawn independently or coupled; ``alpha(0) = beta(1) = 1`` and
+``alpha(1) = beta(0) = gamma(0) = gamma(1) = 0``. The density rho_t of x_t is carried by
+
+    ``b(x, t) = E[dx_t/dt | x_t = x] = v(x, t) - gamma gamma' s(x, t)``,
+    ``v = E[alpha' x_0 + beta' x_1 | x_t = x]``,  ``s = grad log rho_t = -E[z | x_t = x] / gamma``
+
+and v and ``eta = E[z | x_t]``, the denoiser, minimise two least squares: what a network learns has
+no singularity, although ``gamma'`` is infinite at both ends. Source: Albergo, Boffi,
+Vanden-Eijnden 2023 (arXiv 2303.08797).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Bridge",
+    "Coefficients",
+    "Interpolant",
+    "Linear",
+    "Trigonometric",
+    "VariancePreserving",
+    "couple",
+]
+
+_STEEP = 10.0  # slopes of alpha
+
+
+class Coefficients(NamedTuple):
+    """Of an interpolant at times t, all of the shape of t and finite at both ends."""
+
+    alpha: Tensor
+    beta: Tensor
+    gamma: Tensor
+    d_alpha: Tensor
+    d_beta: Tensor
+    alpha_d_alpha: Tensor
+    """``alpha alpha'``, half the change of ``alpha^2``"""
+    gamma_d_gamma: Tensor
+
+    @property
+    def width(self) -> Tensor:
+        """``alpha^2 + beta^2``: where both ends have one variance, x_t has that many of it."""
+        return self.alpha**2 + self.beta**2
+
+    @property
+    def lift(self) -> Tensor:
+        r"""``alpha^2 beta' - alpha alpha' beta``: of two one-sided drifts and their scores.
+
+        Where x_0 is Gaussian of covariance C_0 and gamma = 0, ``b = (beta'/beta) x + ... +
+        (lift / beta) C_0 s``.
+        """
+        return self.alpha**2 * self.d_beta - self.alpha_d_alpha * self.beta
+
+
+class Bridge(NamedTuple):
+    """Points on the way between pairs of rows, and what the fields are regressed on."""
+
+    t: Tensor
+    """times (B,)"""
+    x: Tensor
+    """x_t (B, *shape)"""
+    velocity: Tensor
+    """``alpha' x_0 + beta' x_1``: its conditional mean is v"""
+    z: Tensor
+    """its conditional mean is eta"""
+
+    def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2`` per row."""
+        return _square(v(self.x, self.t), self.velocity)
+
+    def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """``mean |eta(x_t, t) - z|^2`` per row."""
+        return _square(eta(self.x, self.t), self.z)
+
+
+def _square(found: Tensor, wanted: Tensor) -> Tensor:
+    if found.shape != wanted.shape:
+        raise ValueError(
+            f"a field is a vector at every row: of shape {tuple(wanted.shape)} for rows of that "
+            f"shape, got {tuple(found.shape)}"
+        )
+    return (found - wanted).square().flatten(1).sum(1).mean()
+
+
+@dataclass(frozen=True)
+class Interpolant(ABC):
+    """``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, ``gamma = noise sqrt(t (1 - t))``.
+
+    Arguments:
+        noise: of the bridge; 0: a one-sided interpolant, whose x_0 is the noise.
+    """
+
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.noise >= 0:
+            raise ValueError(f"the noise of an interpolant is 0 or more, got {self.noise}")
+
+    @abstractmethod
+    def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """``alpha, beta, alpha', beta', alpha alpha'``."""
+
+    def at(self, t: Tensor | float) -> Coefficients:
+        """The coefficients at times t in [0, 1], of the shape of t; of one number in float64."""
+        if not isinstance(t, Tensor):
+            t = torch.tensor(t, dtype=torch.float64)  # 0-d: of no device
+        alpha, beta, d_alpha, d_beta, product = self._ends(t)
+        gamma = self.noise * (t * (1 - t)).clamp(min=0.0).sqrt()
+        change = self.noise**2 * (1 - 2 * t) / 2
+        return Coefficients(alpha, beta, gamma, d_alpha, d_beta, product, change)
+
+    def response(self, t: float) -> tuple[float, float]:
+        r"""(p, q): where the score changes by ``t y``, the drift does by ``p C_0 y + q y``.
+
+        Of a path from ``N(m_0, C_0)``, on which b follows from s:
+
+            ``p = t (alpha^2 beta' - alpha alpha' beta) / beta``,
+            ``q = t (gamma^2 beta' - gamma gamma' beta) / beta``,
+
+        1 and 0 at t = 0. Derived in docs/mathematics.md.
+        """
+        c = self.at(t)
+        over = t / float(c.beta) if t > 0 else 1 / float(c.d_beta)
+        own = c.gamma**2 * c.d_beta - c.gamma_d_gamma * c.beta
+        return over * float(c.lift), over * float(own)
+
+    def draw(
+        self, x0: Tensor, x1: Tensor, rng: torch.Generator, *, t: Tensor | None = None
+    ) -> Bridge:
+        """A point between each pair of rows, at a time that is uniform in [0, 1] or given (B,).
+
+        Raises ValueError for rows that do not come in pairs.
+        """
+        if x0.shape != x1.shape:
+            raise ValueError(
+                f"rows come in pairs: x0 has shape {tuple(x0.shape)}, x1 {tuple(x1.shape)}"
+            )
+        if t is None:
+            t = torch.rand(len(x1), generator=rng, dtype=x1.dtype, device=x1.device)
+        z = torch.randn(x1.shape, generator=rng, dtype=x1.dtype, device=x1.device)
+        c = Coefficients(*(value.view(-1, *[1] * (x1.dim() - 1)) for value in self.at(t)))
+        x = c.alpha * x0 + c.beta * x1 + c.gamma * z
+        return Bridge(t, x, c.d_alpha * x0 + c.d_beta * x1, z)
+
+
+class Linear(Interpolant):
+    """``alpha = 1 - t, beta = t``."""
+
+    def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        one = torch.ones_like(t)
+        return 1 - t, t, -one, one, t - 1
+
+
+class Trigonometric(Interpolant):
+    """``alpha = cos(pi t / 2), beta = sin(pi t / 2)``: what both ends' variance is, it stays."""
+
+    def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        k = torch.pi / 2
+        sin, cos = (k * t).sin(), (k * (1 - t)).sin()  # exactly 0 at the end, unlike cos(pi/2)
+        return cos, sin, -k * sin, k * cos, -k * sin * cos
+
+
+class VariancePreserving(Interpolant):
+    """``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
+
+    ``alpha'`` is infinite at t = 1 and bounded by 10 here, which only a start that is not centred
+    notices.
+    """
+
+    def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        alpha = (1 - t.square()).clamp(min=0.0).sqrt()
+        return alpha, t, -t / alpha.clamp(min=1 / _STEEP), torch.ones_like(t), -t
+
+
+def couple(x0: Tensor, x1: Tensor) -> Tensor:
+    """The rows of x1 in the order that pairs them with x0 at the least ``sum |x0 - x1|^2``.
+
+    Mini-batch optimal transport: the pairs' lines cross less, and fewer steps follow them. The
+    ends keep their densities, but x_0 and x_1 are not independent any more: the score that follows
+    from a velocity alone is then another (`VelocityPath` without a denoiser; weights stay exact).
+    Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023
+    (arXiv 2302.00482).
+
+    Arguments:
+        x0: rows (B, *shape).
+        x1: as many rows; the work grows as their number cubed.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(x0) != len(x1):
+        raise ValueError(f"as many rows are coupled as there are, got {len(x0)} and {len(x1)}")
+    ends = x1.detach().flatten(1)
+    # all of |x0 - x1|^2 that depends on who is paired; the solver is faster without the rest
+    cost = -(x0.detach().flatten(1) @ (ends - ends.mean(0)).T)
+    _, partner = linear_sum_assignment(cost.cpu().numpy())
+    return x1[torch.from_numpy(partner).to(x1.device)]

@@ -1,0 +1,148 @@
+r"""Learned fields towards a known energy: velocity and denoiser are networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Cache, Energy, Gaussian, Solvable, evaluate
+from noneq.energies.base import shape_message
+from noneq.models.interpolants.path import DriftedPath, slope_with_graph
+from noneq.models.interpolants.schedules import Coefficients, Interpolant
+from noneq.spaces import space_of
+
+__all__ = ["VelocityPath"]
+
+_LEAST = 0.02  # alpha or gamma by which a denoiser is divided
+
+
+class VelocityPath(DriftedPath):
+    r"""From a base to ``exp(-U_1)`` by fields that were learned, well or not.
+
+    With a denoiser: ``s = -eta / gamma``, ``b = v - gamma gamma' s``. Without one the interpolant
+    is one-sided (gamma = 0) and starts at a Gaussian: then b = v, and as x_t and b are two linear
+    functions of the means of x_0 and x_1,
+
+        ``E[x_0 | x_t] = (beta' x - beta b) / (alpha beta' - alpha' beta)``,
+        ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
+
+    At both ends s is that of the energies there. Walkers are weighed on the way by the geometric
+    mean ``(1 - t) U_0 + t U_1``, which only decides who is resampled: the weights at the end are
+    the same whatever is between.
+
+    Arguments:
+        interpolant: that the networks were trained with.
+        base: U_0, solvable.
+        end: U_1, any energy.
+        velocity: v, ``(B, *shape), (B,) -> (B, *shape)``.
+        denoiser: eta, of the same form.
+        between: evaluate the energies between the ends. Without, U is 0 there and only weights at
+            the end mean anything: for an energy that is dear beside the networks. Nobody is then
+            resampled on the way by `noneq.population` (`noneq.anneal` has ``ess_min=0``), and
+            nothing moves by that energy there.
+
+    Raises ValueError for an interpolant with noise and no denoiser, or the other way round, and
+    for one without noise from another base than a Gaussian.
+    """
+
+    def __init__(
+        self,
+        interpolant: Interpolant,
+        base: Solvable,
+        end: Energy,
+        velocity: Callable[[Tensor, Tensor], Tensor],
+        denoiser: Callable[[Tensor, Tensor], Tensor] | None = None,
+        *,
+        between: bool = True,
+    ) -> None:
+        super().__init__(base)
+        if (denoiser is None) == (interpolant.noise > 0):
+            raise ValueError(
+                "an interpolant with noise needs a denoiser, one without noise has none: its "
+                f"score follows from the velocity; noise is {interpolant.noise}"
+            )
+        if denoiser is None and not isinstance(base, Gaussian):
+            raise ValueError(
+                "without noise the score follows from the velocity only where the base is a "
+                f"noneq.Gaussian, not a {type(base).__name__}: give the interpolant noise and a "
+                "denoiser"
+            )
+        self.interpolant = interpolant
+        self.end = end
+        self.velocity = velocity
+        self.denoiser = denoiser
+        self.between = between
+        self.space = space_of(end)
+
+    def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
+        """``(1 - t) U_0 + t U_1`` and the fields."""
+        with torch.no_grad():
+            c = self.interpolant.at(t)
+            v = self._call(self.velocity, x, t)
+            u, g = self._energy(x, t)
+            s = self._score(x, t, v, c) if g is None else -g
+            b = v - c.gamma_d_gamma * s if self.denoiser else v
+            return u, {"b": b, "s": s}
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """``b(x, t)``."""
+        v = self._call(self.velocity, x, t)
+        if self.denoiser is None:
+            return v
+        c, g = self.interpolant.at(t), None
+        if t in (0.0, 1.0):  # with its own slope: a map's determinant asks for it
+            g = slope_with_graph(self.end if t else self.base, x)
+        s = self._score(x, t, v, c) if g is None else -g
+        return v - c.gamma_d_gamma * s
+
+    def gradient(self, x: Tensor, t: float) -> Tensor | None:
+        """Of the geometric mean; at either end of that energy alone, whatever the other is."""
+        if t in (0.0, 1.0):
+            return self._energy(x, t)[1]
+        if not self.between:
+            raise ValueError(
+                "between=False leaves no energy to move by on the way: take between=True, or a "
+                "schedule without corrections"
+            )
+        ends = [evaluate(energy, x)[1].get("g") for energy in (self.base, self.end)]
+        if ends[0] is None or ends[1] is None:
+            return None
+        return (1 - t) * ends[0] + t * ends[1]
+
+    def answer(self, y: Tensor, t: float) -> Tensor | None:
+        """The change of b where the score changes by ``t y``, from a Gaussian."""
+        if not isinstance(self.base, Gaussian):
+            return None
+        (p, q), factor = self.interpolant.response(t), self.base.factor
+        return p * factor.mul(factor.t_mul(y)) + q * y
+
+    def _call(self, net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: float) -> Tensor:
+        found = net(x, x.new_full((len(x),), t))
+        if found.shape != x.shape:
+            raise ValueError(
+                f"{type(net).__name__} returned shape {tuple(found.shape)} for rows of shape "
+                f"{tuple(x.shape)}: a field is a vector at every row"
+            )
+        return found
+
+    def _score(self, x: Tensor, t: float, v: Tensor, c: Coefficients) -> Tensor:
+        if self.denoiser is not None:
+            return -self._call(self.denoiser, x, t) / c.gamma.clamp(min=_LEAST)
+        assert isinstance(self.base, Gaussian)
+        first = (c.d_beta * x - c.beta * v) / (c.alpha * c.d_beta - c.d_alpha * c.beta)
+        factor = self.base.factor
+        return -factor.t_solve(factor.solve(first - self.base.mean)) / c.alpha.clamp(min=_LEAST)
+
+    def _energy(self, x: Tensor, t: float) -> tuple[Tensor, Tensor | None]:
+        """The energy, at either end with its gradient, if it has one."""
+        if t in (0.0, 1.0):
+            u, cache = evaluate(self.end if t else self.base, x)
+            return u, cache.get("g")
+        if not self.between:
+            return torch.zeros_like(x.flatten(1)[:, 0]), None
+        u = self.end(x)
+        if u.shape != x.shape[:1]:
+            raise ValueError(shape_message(self.end, u, x))
+        return t * u + (1 - t) * self.base(x), None

@@ -1,0 +1,226 @@
+r"""What restricted Boltzmann machines of any visible layer share: one trainable module.
+
+Visible v, hidden h in {0, 1}^m. With the offsets mu and lam (Montavon and Mueller 2012; Melchior,
+Fischer, Wiskott 2016) the joint energy is, but for a constant,
+
+    ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``,
+
+which is a machine with the biases ``b - W lam`` and ``c - f(mu) W``. The offsets change no model
+that can be reached, only the coordinates that an optimiser sees: the gradient to W becomes the
+difference of ``E[(f(v) - f(mu)) (h - lam)]`` in the data and in the model. With both 0 it is the
+ordinary machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Cache, Mixture, Solvable
+from noneq.models.rbm.algebra import Machine
+from noneq.models.rbm.layers import Layer
+from noneq.models.rbm.path import MachinePath
+from noneq.spaces import Space
+
+__all__ = ["RBM"]
+
+
+class RBM(nn.Module):
+    """What the three have in common; `forward` is the free energy."""
+
+    space: Space
+    base: Solvable
+    mu: Tensor
+    lam: Tensor
+
+    def __init__(
+        self,
+        w: Tensor,
+        b: Tensor,
+        c: Tensor,
+        *,
+        mu: Tensor | None = None,
+        lam: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if w.shape != (b.numel(), *c.shape) or not b.dim():
+            raise ValueError(
+                f"weights (d, m), visible biases (d,) and hidden biases (m,) do not fit: "
+                f"{tuple(w.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
+            )
+        if not len(c):
+            raise ValueError("a machine has 1 hidden unit or more, got 0")
+        self.w, self.b, self.c = (nn.Parameter(t.detach().clone()) for t in (w, b, c))
+        for name, offset, like in (("mu", mu, b), ("lam", lam, c)):
+            offset = torch.zeros_like(like) if offset is None else offset
+            if offset.shape != like.shape:
+                raise ValueError(
+                    f"the offsets {name} have the shape of their units, {tuple(like.shape)}, "
+                    f"got {tuple(offset.shape)}"
+                )
+            self.register_buffer(name, offset.detach().clone())
+
+    # -- what differs
+
+    def _layer(self, centre: Tensor) -> Layer:
+        """The visible units with the biases ``centre`` (*shape)."""
+        raise NotImplementedError
+
+    def _units(self, base: Solvable) -> Layer | None:
+        """The units of a base, if it is of this machine's kind."""
+        raise NotImplementedError
+
+    def _scale(self) -> Tensor | None:
+        """``f(v) / v`` (d,), None for 1."""
+        return None
+
+    @classmethod
+    def independent_start(cls, data: Tensor) -> Solvable:
+        """Visible units with the data's smoothed means, alone: log Z and samples are exact.
+
+        Raises ValueError or TypeError for rows that are not of the machine's space.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def _first(base: Any, xi: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """The constructor's numbers for a base and weights xi in its units."""
+        raise NotImplementedError
+
+    # -- making one
+
+    @classmethod
+    def from_data(
+        cls, data: Tensor, hidden: int, rng: torch.Generator | None = None, *, scale: float = 0.01
+    ) -> Self:
+        """A machine to be trained on data: centred, its walkers' `base` fitted to them.
+
+        Visible biases and offsets are the data's, ``lam = 1/2``, ``c = 0``; weights are small and
+        random, so that the first model is nearly the base.
+
+        Arguments:
+            data: rows (M, *shape).
+            hidden: m, 1 or more.
+            rng: of the weights, on the data's device; default seed 0.
+            scale: standard deviation of the weights, in units of the data's where they have one.
+
+        Raises ValueError or TypeError for rows that this machine cannot have.
+        """
+        base = cls.independent_start(data)
+        if hidden < 1:
+            raise ValueError(f"a machine has 1 hidden unit or more, got {hidden}")
+        rng = rng or torch.Generator(data.device).manual_seed(0)
+        xi = torch.randn(
+            (data[0].numel(), hidden), generator=rng, dtype=data.dtype, device=data.device
+        )
+        c = xi.new_zeros(hidden)
+        new = cls(*cls._first(base, scale * xi, c), mu=data.mean(0), lam=c + 0.5)
+        new.base = base
+        return new
+
+    def recentred(self, mu: Tensor, lam: Tensor) -> Self:
+        """The same function with other offsets.
+
+        Arguments:
+            mu: (*shape) about the mean of v.
+            lam: (m,) about the mean of h.
+        """
+        new = type(self)(*self._own(), mu=mu, lam=lam)
+        with torch.no_grad():
+            new.b.copy_(self.visible_bias + (self.w @ lam).view_as(self.b))
+            new.c.copy_(self.hidden_bias + new._push(mu))
+        new.base = self.base
+        return new
+
+    def _own(self) -> tuple[Tensor, ...]:
+        """The constructor's numbers."""
+        return self.w, self.b, self.c
+
+    # -- the machine
+
+    @property
+    def visible_bias(self) -> Tensor:
+        """``b - W lam``, the bias that acts (*shape)."""
+        return self.b - (self.w @ self.lam).view_as(self.b)
+
+    @property
+    def hidden_bias(self) -> Tensor:
+        """``c - f(mu) W``, the bias that acts (m,)."""
+        return self.c - self._push(self.mu)
+
+    def _push(self, v: Tensor) -> Tensor:
+        """``f(v) W`` of one position (*shape)."""
+        scale, v = self._scale(), v.flatten()
+        return self.w.T @ (v if scale is None else v * scale)
+
+    def machine(self) -> Machine:
+        """The numbers as they act, with their graph."""
+        return self._machine(self.hidden_bias)
+
+    def _machine(self, c: Tensor) -> Machine:
+        scale = self._scale()
+        w = self.w if scale is None else self.w * scale[:, None]
+        return Machine(self._layer(self.visible_bias), w, c)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """Free energies (B,)."""
+        machine, v = self.machine(), v.flatten(1)
+        return machine.energy(v, machine.pre(v))
+
+    def evaluate(
+        self,
+        v: Tensor,
+        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        graph: bool = False,
+    ) -> tuple[Tensor, Cache]:
+        """Free energies, and the hidden units' logits ``pre`` for `gradient` and `gibbs`."""
+        with torch.set_grad_enabled(graph):
+            machine, v = self.machine(), v.flatten(1)
+            pre = machine.pre(v)
+            return machine.energy(v, pre), {"pre": pre.detach()}
+
+    @torch.no_grad()
+    def gradient(self, v: Tensor, cache: Cache) -> Tensor:
+        """``dU/dv``, a matrix product that `gibbs` does without."""
+        return self._machine(self.c).slope(v.flatten(1), cache["pre"]).view_as(v)
+
+    @torch.no_grad()
+    def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
+        """Hidden units given v, then visible units given them."""
+        return self._machine(self.c).sweep(cache["pre"], rng).view_as(v)  # c is in pre
+
+    @torch.no_grad()
+    def features(self, v: Tensor) -> Tensor:
+        """``P(h_j = 1 | v)``, (B, m)."""
+        return self.machine().pre(v.flatten(1)).sigmoid()
+
+    @property
+    def states(self) -> float:
+        """The number of terms of the sum that `log_z` is: states of the smaller layer."""
+        return self.machine().states
+
+    @torch.no_grad()
+    def log_z(self) -> float:
+        """Exact, by summing over the states of one layer, in float64.
+
+        Raises ValueError where both layers have more than 2^20 (numbers: infinitely many).
+        """
+        return self.machine().log_z()
+
+    @torch.no_grad()
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """n exact samples (n, *shape), where `log_z` can be summed."""
+        return self.machine().sample(n, rng).view(n, *self.b.shape)
+
+    @torch.no_grad()
+    def path_from(self, base: Solvable) -> MachinePath | None:
+        """A path of machines from independent units of the same kind, or a mixture of such.
+
+        None for another base.
+        """
+        sets = base.components if isinstance(base, Mixture) else (base,)
+        units = [layer for one in sets if (layer := self._units(one)) is not None]
+        return MachinePath(base, units, self.machine()) if len(units) == len(sets) else None

@@ -1,0 +1,19 @@
+"""Pictures of a run, as matplotlib figures: training, samples, energies, weights, work."""
+
+from noneq.report.crooks import crooks_figure
+from noneq.report.distributions import Energies, Samples, energies_figure, samples_figure
+from noneq.report.filters import Filters, filters_figure
+from noneq.report.page import report_figure
+from noneq.report.training import training_figure
+
+__all__ = [
+    "Energies",
+    "Filters",
+    "Samples",
+    "crooks_figure",
+    "energies_figure",
+    "filters_figure",
+    "report_figure",
+    "samples_figure",
+    "training_figure",
+]

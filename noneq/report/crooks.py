@@ -1,0 +1,97 @@
+r"""Work there and back: does Crooks' relation ``P_F(W) / P_B(-W) = e^{W - dF}`` hold?"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from noneq.report.axes import BLUE, GREY, RED, Array, Rows, array, finish, histogram, limits
+
+__all__ = ["crooks_figure"]
+
+LEAST = 5  # walkers in a bin of either side: with fewer a logarithm says little
+
+
+class Weighted(Protocol):
+    """Walkers: the work done on them is ``-log_w``."""
+
+    @property
+    def log_w(self) -> Tensor:
+        """Log-weights (N,)."""
+
+
+def crooks_figure(
+    forward_work: Rows | Weighted,
+    backward_work: Rows | Weighted,
+    log_ratio: float | None = None,
+) -> Figure:
+    """Histograms of the work forward and of minus the work backward, and their log ratio.
+
+    They cross at ``dF = -log(Z_1 / Z_0)``, and the log ratio is the line ``W - dF`` of slope 1,
+    if both sides started in equilibrium and the way back mirrors the way there (Crooks 1999). A
+    flatter line: a side did not start in equilibrium, or the energy or the kernel is not what the
+    weights take it for. No overlap: more temperatures are needed.
+
+    Arguments:
+        forward_work: ``W = -log w`` of walkers that nobody resampled (n_F,), or those walkers;
+            +inf, the work of weight zero, is counted in the title.
+        backward_work: likewise, of the way back (n_B,).
+        log_ratio: ``log(Z_1 / Z_0)`` to compare with, e.g. by `noneq.likelihood.bennett`.
+
+    Raises:
+        ValueError: no finite work on a side, or a work of NaN or -inf.
+    """
+    there, back = _work(forward_work, "forward"), -_work(backward_work, "backward")
+    ends = [limits(there[np.isfinite(there)]), limits(back[np.isfinite(back)])]
+    span = (min(low for low, _ in ends), max(high for _, high in ends))
+    edges = np.linspace(*span, 1 + int(np.clip(2 * min(len(there), len(back)) ** 0.4, 8, 50)))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for x, color, label in ((there, BLUE, "W, forward"), (back, RED, "-W, backward")):
+        dead = int(np.isinf(x).sum())
+        name = f"{label}: {len(x)}" + (f", {dead} of weight zero" if dead else "")
+        heights = histogram(x[np.isfinite(x)], edges) * (1 - dead / len(x))
+        left.stairs(heights, edges, color=color, fill=True, alpha=0.35, label=name)
+    left.set_ylabel("density")
+    if log_ratio is not None:
+        label = f"dF = {-log_ratio:.2f}"
+        left.axvline(-log_ratio, color=GREY, linewidth=1, linestyle="--", label=label)
+    _log_ratio(right, there, back, edges, log_ratio)
+    for ax, title in ((left, "work: the two cross at dF"), (right, "log ratio: slope 1")):
+        ax.set_xlabel("work W")
+        finish(ax, title)
+    left.set_xlim(*span)
+    return figure
+
+
+def _work(work: Rows | Weighted, name: str) -> Array:
+    x = array(-work.log_w if hasattr(work, "log_w") else work)
+    if not np.isfinite(x).any() or not (x > -math.inf).all():
+        raise ValueError(
+            f"the {name} work must be numbers or +inf, some of them finite: it is -log w of "
+            "walkers, and a NaN or -inf is a fault of the energy or the kernel"
+        )
+    return x
+
+
+def _log_ratio(ax: Axes, there: Array, back: Array, edges: Array, log_ratio: float | None) -> None:
+    """The log ratio of the densities where both sides are, with a standard error."""
+    # not what lies beyond the ends, where a bin is no density
+    f, b = np.histogram(there, edges)[0], np.histogram(back, edges)[0]
+    known = (f >= LEAST) & (b >= LEAST)
+    x = ((edges[1:] + edges[:-1]) / 2)[known]
+    if not len(x):
+        ax.text(0.5, 0.5, "no overlap", transform=ax.transAxes, color=GREY, ha="center")
+        return
+    y = np.log(f[known] / len(there)) - np.log(b[known] / len(back))
+    error = np.sqrt(1 / f[known] + 1 / b[known])
+    label = "log P_F(W) / P_B(-W) ± 1 s.e."
+    ax.errorbar(x, y, error, fmt="o", color="0.2", markersize=3, linewidth=1, label=label)
+    if log_ratio is not None:
+        ends = np.array(ax.get_xlim())
+        ax.plot(ends, ends + log_ratio, "--", color=GREY, linewidth=1, label="W - dF")

@@ -1,0 +1,81 @@
+"""What the hidden units of a machine look at: their columns of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, FigureBase
+
+from noneq.data.plaintext import literal
+from noneq.report.axes import NAME, NORMAL, SIDE, SMALL, Rows, array, mosaic
+
+__all__ = ["Filters", "draw_filters", "filters_figure", "filters_size"]
+
+MOST = SIDE**2  # hidden units, the strongest
+
+
+class Filters(NamedTuple):
+    """Weights between visible and hidden units.
+
+    Attributes:
+        w: (d, m), a column for each hidden unit.
+        shape: of one row of data; (C, H, W): columns are drawn as images, channels averaged.
+        columns: names of the visible units of a table.
+    """
+
+    w: Rows
+    shape: tuple[int, ...]
+    columns: Sequence[str] = ()
+
+
+def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ()) -> Figure:
+    """The 64 columns of W of the largest norm, as images or as the rows of one picture.
+
+    Red raises a visible unit, blue lowers it, white leaves it; the colours of all columns have one
+    scale, whose end 1 of 200 weights exceed. The arguments are those of `Filters`.
+
+    Raises ValueError where weights and shape do not fit.
+    """
+    what = Filters(w, shape, columns)
+    figure = Figure(figsize=filters_size(what), layout="constrained")
+    draw_filters(figure, what)
+    return figure
+
+
+def filters_size(what: Filters) -> tuple[float, float]:
+    """Width and height in inches."""
+    if len(what.shape) == 3:
+        return (5.2, 5.2)
+    return (9.0, 1.2 + 0.12 * min(MOST, what.w.shape[1]))
+
+
+def draw_filters(place: FigureBase, what: Filters) -> None:
+    """Draw `filters_figure` on a figure or a part of one."""
+    w = array(what.w)
+    if w.ndim != 2 or len(w) != math.prod(what.shape):
+        raise ValueError(f"weights {w.shape} do not fit rows of shape {what.shape}")
+    order = np.argsort(-np.square(w).sum(0))[:MOST]
+    strongest = w.T[order]
+    end = float(np.quantile(np.abs(strongest), 0.995)) or 1.0
+    ax = place.subplots()
+    if len(what.shape) == 3:
+        ax.set_axis_off()
+        picture = mosaic(strongest.reshape(-1, *what.shape).mean(1), line=math.nan, blank=math.nan)
+    else:
+        picture = strongest
+        ax.set(ylabel="hidden units", xlabel="visible units")
+        ax.tick_params(labelsize=SMALL)
+        if what.columns and len(what.columns) <= 40:
+            names = [literal(name, NAME) for name in what.columns]
+            ax.set_xticks(range(len(names)), names, rotation=90)
+    aspect: Literal["equal", "auto"] = "equal" if len(what.shape) == 3 else "auto"
+    shown = ax.imshow(picture, cmap="RdBu_r", norm=Normalize(-end, end), aspect=aspect)
+    bar = place.colorbar(shown, ax=ax, shrink=0.6, ticks=[-end, 0, end], format="%.2g")
+    bar.ax.tick_params(labelsize=SMALL)
+    which = "" if len(order) == w.shape[1] else f"{len(order)} strongest of the "
+    title = f"weights of the {which}{w.shape[1]} hidden units"
+    ax.set_title(title, loc="left", fontsize=NORMAL)

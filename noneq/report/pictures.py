@@ -1,0 +1,94 @@
+"""The pictures of a run: samples beside its data, and a page that tells how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noneq.data import DataSet
+from noneq.energies import Energy
+from noneq.likelihood.score import energy_of
+from noneq.models.rbm import RBM
+from noneq.random import add_noise
+from noneq.report.distributions import Energies, Samples, samples_figure
+from noneq.report.filters import Filters
+from noneq.report.page import report_figure
+from noneq.run import Run
+from noneq.run.checkpoint import load_tensors, write
+from noneq.run.samples import denoised
+from noneq.run.verdict import Verdict, read_verdict
+
+__all__ = ["draw_report", "draw_samples"]
+
+
+def draw_samples(run: Run, data: DataSet, path: Path) -> None:
+    """Data, samples of the bracketed population and, of images, their denoised means."""
+    figure = samples_figure(*_samples(run, data, run.model()[0], _population(run)))
+    write(path, lambda part: figure.savefig(part, dpi=110))
+
+
+def draw_report(run: Run, path: Path) -> None:
+    """Verdict, training, energies and samples on one page; before the bracket, what there is."""
+    words = f"not bracketed yet: noneq logz {run.folder} does it"
+    parts: dict[str, Any] = {}
+    if run.bracketed:
+        data, (energy, _), walkers = run.data(), run.model(), _population(run)
+        verdict = read_verdict(run, energy)
+        words = "\n".join(verdict.words())
+        parts = {
+            "estimate": _bracket_of(verdict),
+            "energies": _energies(run, data, energy, walkers),
+            "samples": _samples(run, data, energy, walkers),
+        }
+        if isinstance(energy, RBM):
+            parts["filters"] = Filters(energy.w, run.shape, data.columns)
+    figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
+    write(path, lambda part: figure.savefig(part, dpi=100))
+
+
+def _population(run: Run) -> dict[str, Tensor]:
+    """The weighted walkers that log Z came from."""
+    try:
+        return load_tensors(run.folder / "population.safetensors", run.device)
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"{error}; noneq logz {run.folder} makes it anew") from error
+
+
+def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:
+    """Images as the model sees them, tables in the units of their columns."""
+    noise = run.recipe.noise
+    rng = torch.Generator(run.device).manual_seed(run.seed)
+    table = data.kind == "table"
+    n = 1000 if table else 64
+    x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
+    rows = add_noise(data.train[:n], noise, rng)
+    if table:
+        return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
+    if run.recipe.model == "rbm":  # bits; pictures take -1 to 1
+        rows, x = 2 * rows - 1, 2 * x - 1
+    return Samples(rows, x, denoised(energy, x, noise) if noise else None)
+
+
+def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Energies:
+    noise = run.recipe.noise
+    rng = torch.Generator(run.device).manual_seed(run.seed)
+    rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
+    train, model, test = (energy_of(energy, x) for x in rows)
+    return Energies(train, model, walkers["log_w"].softmax(0), test)
+
+
+def _bracket_of(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as the figures want it."""
+    plain: dict[str, Any] = {"alarms": verdict.alarms}
+    for name, side in (("lower", verdict.lower), ("upper", verdict.upper)):
+        plain |= {name: side.value, f"{name}_stderr": side.stderr}
+    means = {**verdict.nll, "base": verdict.base["test"]}
+    plain["nll"] = {
+        name: {"value": m.value, "stderr_z": verdict.stderr, "stderr_data": m.stderr}
+        for name, m in means.items()
+    }
+    return plain

@@ -1,0 +1,295 @@
+"""Checkpoints: a tree of tensors and numbers, written so that a kill at any moment loses nothing.
+
+A folder holds ``state.json``, everything that people can read, and one safetensors file with the
+tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
+is the one moment at which the new checkpoint takes over. Only what the JSON does not name is ever
+deleted. Nothing is ever unpickled, and a checksum in each file tells whether it is as written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
+from torch import Tensor
+
+from noneq.run.checksums import BLANK, KEY, add_checksum, check_checksum
+
+__all__ = [
+    "load",
+    "load_json",
+    "load_tensors",
+    "make_folder",
+    "moved",
+    "save_arrays",
+    "save_json",
+    "save_tensors",
+    "store",
+    "sweep",
+    "sync_folder",
+    "write",
+]
+
+FORMAT = 2
+
+
+def store(folder: Path, tree: Mapping[str, Any]) -> None:
+    """Replace the folder's checkpoint by a tree of dicts, lists, tuples, tensors and numbers.
+
+    Whatever interrupts it, and whenever, the folder holds the old checkpoint or the new one.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written; the old checkpoint is intact.
+        TypeError: the tree holds anything else.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain = _plain(tree, tensors, "")
+    make_folder(folder)
+    name = f"tensors-{secrets.token_hex(4)}.safetensors"
+    try:
+        save_tensors(folder / name, tensors)
+        save_json(folder / "state.json", {"format": FORMAT, "tensors": name, "tree": plain})
+    finally:
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what interrupted writes left: parts of files, tensors of no checkpoint.
+
+    What is deleted depends on what the folder holds alone, not on how anything ended there.
+    """
+    with suppress(OSError):
+        for part in folder.glob(".*.part.*"):
+            part.unlink(missing_ok=True)
+    try:
+        kept = load_json(folder / "state.json")["tensors"]
+    except FileNotFoundError:
+        kept = None
+    except (OSError, ValueError, KeyError):  # nobody knows which tensors it named
+        return
+    with suppress(OSError):
+        sync_folder(folder)  # the old tensors are needed until the new checkpoint is final
+        for tensors in folder.glob("tensors-*.safetensors"):
+            if tensors.name != kept:
+                tensors.unlink(missing_ok=True)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The tree that `store` was given, bit for bit, its tensors on the cpu.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, or a part of it is missing.
+        ValueError: it is damaged, or of another format.
+    """
+    path = folder / "state.json"
+    try:
+        found = load_json(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{folder}: holds no checkpoint (state.json)") from None
+    if found.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: written by another version of noneq (format {found.get('format')}, this one "
+            f"reads {FORMAT}): take that version"
+        )
+    try:
+        name, plain = Path(found["tensors"]).name, found["tree"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r})") from error
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{path}: damaged: its tensors, {name}, are missing")
+    tree = _tree(plain, load_tensors(folder / name))
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: damaged: holds no tree")
+    return tree
+
+
+def moved(tree: Any, device: torch.device | str) -> Any:
+    """A tree with its tensors on that device."""
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, Mapping):
+        return {key: moved(value, device) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(moved(value, device) for value in tree)
+    return tree
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
+    """Write a safetensors file in one piece; ``about`` goes into its header, with a checksum."""
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    content = save(own)
+    n = 8 + int.from_bytes(content[:8], "little")
+    # safetensors would write the metadata in a random order
+    header = {"__metadata__": {KEY: BLANK, **about}, **json.loads(content[8:n])}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    write(path, add_checksum(head, memoryview(content)[n:]))
+
+
+def load_tensors(
+    path: Path, device: torch.device | str = "cpu", *, own: bool = True
+) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Arguments:
+        path: of the file.
+        device: where the tensors go.
+        own: whether it is one of noneq's, which has a checksum; any library's may have none.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is something else, a pickle for one, or damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        check_checksum(path, required=own)
+        found = load_bytes(path.read_bytes())  # its own reader of files wants names in UTF-8
+    except (SafetensorError, ValueError) as error:
+        with path.open("rb") as file:
+            head = file.read(2)
+        if head == b"PK" or head[:1] == b"\x80":  # torch.save's archive; a bare pickle
+            raise ValueError(
+                f"{path}: is a pickle, which could run any code and is never loaded; convert it "
+                "where you trust it: safetensors.torch.save_file(model.state_dict(), path)"
+            ) from error
+        size = path.stat().st_size
+        raise ValueError(
+            f"{path}: damaged or cut short ({size:,} bytes; {error}); restore it from a copy"
+        ) from error
+    # a copy of one's own: the file's mapping is not aligned, and products then round otherwise
+    return {name: t.clone().to(device) for name, t in found.items()}
+
+
+def save_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object in one piece, with a checksum."""
+    text = json.dumps({KEY: BLANK, **value}, indent=1, allow_nan=False) + "\n"
+    write(path, add_checksum(text.encode()))
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """What `save_json` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a byte of it has changed, or it is something else.
+    """
+    try:
+        check_checksum(path)
+        found = json.loads(path.read_bytes())
+        del found[KEY]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: damaged ({error}); restore it from a copy, or, if you have edited it, let "
+            f'its first line say "{KEY}": ""'
+        ) from error
+    assert isinstance(found, dict)
+    return found
+
+
+def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
+    """Write a file in one piece: there is the old one or the new one, never a part.
+
+    Arguments:
+        path: the file.
+        content: its bytes, or what writes them to the path that it is given.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays to an .npz file, or x alone to an .npy file, in one piece."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        write(path, lambda part: np.save(part, arrays["x"]))
+    else:
+        write(path, lambda part: np.savez(part, **arrays))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder final: a file that was replaced may be the old one until then."""
+    if os.name == "nt":  # which has no such call, and needs none
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, for good."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:
+    """What JSON holds of a tree; tensors go to ``tensors``, named by their place."""
+    if isinstance(value, Tensor):
+        while at in tensors:  # a key "a/b" beside a key "b" under "a"
+            at += "'"
+        tensors[at] = value
+        return {"$tensor": at}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        items = [[key, _plain(v, tensors, f"{at}/{key}")] for key, v in value.items()]
+        easy = all(isinstance(key, str) and not key.startswith("$") for key in value)
+        return dict(items) if easy else {"$dict": items}
+    if isinstance(value, list | tuple):
+        rows = [_plain(v, tensors, f"{at}/{i}") for i, v in enumerate(value)]
+        return rows if isinstance(value, list) else {"$tuple": rows}
+    raise TypeError(f"a checkpoint holds tensors, numbers and text, not {type(value).__name__}")
+
+
+def _tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `_plain`."""
+    if isinstance(plain, list):
+        return [_tree(v, tensors) for v in plain]
+    if not isinstance(plain, dict):
+        return plain
+    match plain:
+        case {"$tensor": at}:
+            if at not in tensors:
+                raise ValueError(f"the checkpoint lacks its tensor {at}: it is damaged")
+            return tensors[at]
+        case {"$float": text}:
+            return float(text)
+        case {"$tuple": rows}:
+            return tuple(_tree(v, tensors) for v in rows)
+        case {"$dict": items}:
+            return {key: _tree(v, tensors) for key, v in items}
+    return {key: _tree(v, tensors) for key, v in plain.items()}

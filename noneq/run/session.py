@@ -1,0 +1,131 @@
+"""A session: a training run by a recipe, in memory, that can be put away and taken up again.
+
+    for record in Session(recipe, data.train): ...
+
+What an iteration is, its learner knows (`noneq.run.learners`): `noneq.train`, or score matching. A
+session adds what a recipe decides over time (speed, the moving average, the end) and a watch over
+divergence. Its ``state_dict`` is enough to go on with the same bits, given the same recipe, data
+and number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noneq.run.divergence import Watch
+from noneq.run.learners import Event, Task, learner
+from noneq.run.models import Model, build, groups
+from noneq.run.recipe import Recipe
+from noneq.training import Matched, Trained, moving_average
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Training by a recipe; iterate for its records until the budget is spent.
+
+    Arguments:
+        recipe: every choice.
+        data: rows (M, *shape) to train on.
+        seed: of the network, the clusters and all randomness.
+
+    Attributes:
+        energy: being trained.
+        average: the moving average of its parameters: the model to keep.
+        kernel: one move as the recipe starts it; the adapted one is the learner's.
+        learner: what an iteration is.
+        seconds: of training so far, those before an interruption included.
+        clock: that tells them, e.g. ``time.process_time`` where other work shares the machine; to
+            be set before iterating.
+        caution: the speed is multiplied by it; 1 until the run is told to be careful.
+    """
+
+    clock = staticmethod(time.perf_counter)
+
+    def __init__(self, recipe: Recipe, data: Tensor, seed: int = 0) -> None:
+        self.recipe = recipe
+        self.data = data
+        self.energy, self.kernel = build(recipe, data, seed)
+        self._average = moving_average(self.energy, recipe.ema)
+        self.optimizer = torch.optim.AdamW(groups(self.energy, recipe.decay), lr=recipe.lr)
+        self.rng = torch.Generator(data.device).manual_seed(seed)
+        self.seconds = 0.0
+        self.caution = 1.0
+        self.learner = learner(
+            Task(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
+        )
+        self.watch = Watch(**self.learner.limits())
+
+    @property
+    def average(self) -> Model:
+        """The moving average of the energy."""
+        model = self._average.module
+        assert isinstance(model, Model)
+        return model
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return self.trained.iteration if self.trained else 0
+
+    @property
+    def progress(self) -> float:
+        """How much of the budget is spent."""
+        return self.recipe.progress(self.iteration, self.seconds)
+
+    @property
+    def trained(self) -> Trained | Matched | None:
+        """Where the learner stands; None before the first iteration. Set it to go on elsewhere."""
+        trained: Trained | Matched | None = self.learner.trained
+        return trained
+
+    @trained.setter
+    def trained(self, state: Trained | Matched | None) -> None:
+        self.learner.trained = state
+
+    def __iter__(self) -> Iterator[Event]:
+        """Train until the budget is spent.
+
+        Raises FloatingPointError when the run has diverged, and whatever `noneq.train` raises.
+        """
+        if self.progress >= 1:
+            return
+        before = self.seconds
+        start = self.clock()
+        events = self.learner.iterate()
+        while self.progress < 1:
+            self.learner.pace(self.progress, self.caution)
+            event = next(events)
+            self._average.update_parameters(self.energy)
+            self.seconds = before + self.clock() - start
+            value, anew = self.learner.watched(event)
+            self.watch.see(value, renewed=anew)
+            yield event
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that moves, as a tree of tensors and numbers."""
+        return {
+            "seconds": self.seconds,
+            "caution": self.caution,
+            "watch": dict(vars(self.watch)),
+            "energy": self.energy.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.get_state(),
+            "trained": self.learner.plain(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Be the session that a `state_dict` was made of."""
+        self.seconds, self.caution = saved["seconds"], saved["caution"]
+        self.watch = Watch(**saved["watch"])
+        self.energy.load_state_dict(saved["energy"])
+        self._average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.rng.set_state(saved["rng"])
+        self.learner.restore(saved["trained"])

@@ -1,0 +1,164 @@
+"""A run's folder: whose it is, and how a run comes to be there or replaces another at one moment.
+
+A new run is written inside the folder, to ``.noneq-new``, with its first checkpoint. Renaming
+that to ``.noneq-ready`` is the moment at which it takes over; `settle` moves its files to their
+places, and after a kill the next process that locks the folder does.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from noneq.run.checkpoint import make_folder, sweep, sync_folder
+
+__all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
+
+NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
+#: what a run comes to have after its first checkpoint
+RESULTS = (
+    "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
+)  # fmt: skip
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STATES = ("state", "good")
+_PART = r"\.[\w-]+\.\d+\.part\.\w+"
+_FILES = ("config.json", "model.safetensors", *RESULTS)
+_OWN = re.compile("|".join((*map(re.escape, _FILES), _PART)))
+_STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
+
+
+def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
+    """Raise FileExistsError unless a run can be made there: nothing is, or a run to overwrite.
+
+    A lock that was left, or a new run that was killed before its first checkpoint, is nothing;
+    whether another process holds the lock is not asked here. A run to overwrite is one by its
+    config.json and holds neither links nor files of anybody else.
+
+    Arguments:
+        folder: that may not exist.
+        overwrite: whether a run may be there.
+        held: whether the caller holds the folder's lock, which is then whatever it is.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
+    there = sorted(p for p in folder.iterdir()) if folder.is_dir() else []
+    there = [path for path in there if path.name != NEW and not _is_lock(path, held)]
+    if not there:
+        return
+    if not _holds_run(folder):
+        damaged = folder / "config.json" in there
+        why = ": its config.json is damaged, or not noneq's" if damaged else ""
+        raise FileExistsError(
+            f"{folder}: is not a run and not empty ({there[0].name}, ...){why}: take another "
+            "folder (--out)"
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"{folder}: holds a run already; go on with it (--resume), replace it "
+            "(--overwrite) or take another folder (--out)"
+        )
+    if folder.is_symlink():
+        raise FileExistsError(
+            f"{folder}: is a link, and --overwrite follows none: name {folder.resolve()} itself"
+        )
+    for path in there:
+        other = _foreign(path)
+        if other is not None:
+            raise FileExistsError(
+                f"{other}: is not the run's, and --overwrite replaces nothing else: move it, or "
+                "take another folder (--out)"
+            )
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Where to write a new run; in the end it replaces all that the folder holds of an old one.
+
+    To be used under the folder's lock. After an error the folder is as it was.
+    """
+    new = folder / NEW
+    try:
+        make_folder(new)
+        yield new
+        new.rename(folder / READY)
+        sync_folder(folder)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    settle(folder)
+
+
+def unsettled(folder: Path) -> bool:
+    """Whether a new run has taken over whose files are not yet in their places."""
+    return (folder / READY).is_dir()
+
+
+def settle(folder: Path) -> None:
+    """Bring the files of a run that has taken over to their places; again after a kill.
+
+    To be used under the folder's lock.
+    """
+    if unsettled(folder):
+        for name in RESULTS:  # the old run's
+            (folder / name).unlink(missing_ok=True)
+        ready = folder / READY
+        files = [path for path in ready.rglob("*") if path.is_file()]
+        # what names others after them, and last of all what makes it a run
+        for path in sorted(files, key=lambda p: (p.name == "config.json", p.suffix == ".json")):
+            target = folder / path.relative_to(ready)
+            make_folder(target.parent)
+            path.replace(target)
+        for name in _STATES:
+            sweep(folder / name)
+        sync_folder(folder)
+        shutil.rmtree(ready)
+    shutil.rmtree(folder / NEW, ignore_errors=True)
+
+
+def disk_error(error: OSError, kept: str, then: str) -> OSError:
+    """The error of a file that could not be written, with what to do after what mends it.
+
+    Arguments:
+        error: of the system.
+        kept: what is as it was.
+        then: what helps.
+    """
+    if error.errno is None or isinstance(error, FileExistsError):
+        return error
+    cure = "free some space" if error.errno in _FULL else "mend that"
+    return OSError(error.errno, f"{error.strerror}; {kept}: {cure}{then}", error.filename)
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether its config.json has noneq's mark: many programs have a file of that name."""
+    for path in (folder / READY / "config.json", folder / "config.json"):
+        try:
+            found = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(found, dict) and isinstance(found.get("noneq"), str):
+            return True
+    return False
+
+
+def _is_lock(path: Path, held: bool) -> bool:
+    return path.name == LOCK and _is_file(path) and (held or not path.stat().st_size)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _foreign(path: Path) -> Path | None:
+    """What is not noneq's: an entry of a run's folder, or something in it; or None."""
+    if path.name == READY:
+        return None
+    if path.name in _STATES and path.is_dir() and not path.is_symlink():
+        inside = sorted(path.iterdir())
+        return next((p for p in inside if not (_is_file(p) and _STATE.fullmatch(p.name))), None)
+    return None if _is_file(path) and _OWN.fullmatch(path.name) else path

@@ -1,0 +1,297 @@
+"""What a run came to: its bracketed likelihood, in numbers and in words.
+
+log Z is stored with the fingerprint of the parameters it belongs to: scoring refuses any others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noneq.annealing import Track, untracked
+from noneq.data import DataSet
+from noneq.energies import Energy, fingerprint
+from noneq.kernels import with_momentum
+from noneq.likelihood import Estimate, log_z
+from noneq.likelihood.score import grouped_stderr, known_log_z, mean_energy
+from noneq.likelihood.support import Share
+from noneq.models.rbm import RBM
+from noneq.run import checkpoint
+from noneq.run.folder import Run
+from noneq.run.metrics import finite
+from noneq.run.models import ladder
+
+__all__ = ["Mean", "Verdict", "judge", "read_verdict"]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over rows, in nats, with its standard error."""
+
+    value: float
+    stderr: float
+
+    @classmethod
+    def of(cls, values: Tensor, rows: Tensor | None = None) -> Mean:
+        """Of values (M,), at rows (M, *shape): equal rows count as one for the error."""
+        if rows is None:
+            rows = torch.arange(len(values), device=values.device)[:, None]
+        return cls(float(values.mean()), grouped_stderr(values, rows))
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {self.stderr:.2f}"
+
+
+LOST = "Training went wrong: take smaller steps (--lr, --tau)."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is stored in likelihood.json.
+
+    Attributes:
+        mark: fingerprint of the parameters that all of it belongs to. log_z: the larger side, from
+        which the likelihoods are computed. stderr: its standard error. lower, upper: log Z from
+        forward and backward annealing, each with its standard error. alarms: why the bracket may
+        be wrong; empty if nothing rang. mass_away: share of the model's mass where there are no
+        data, see `noneq.likelihood.support`.
+        nll: mean negative log-likelihood of the train, validation and test rows.
+        base: of the base, whose log Z is exact, on the same rows with the same noise.
+        gain: base minus model on the test rows, paired.
+        how: walkers, temperatures, equilibration and seed of the bracket.
+        origin: what the base is, for people.
+    """
+
+    mark: int
+    log_z: float
+    stderr: float
+    lower: Mean
+    upper: Mean
+    alarms: tuple[str, ...]
+    mass_away: Share | None
+    nll: Mapping[str, Mean]
+    base: Mapping[str, Mean]
+    gain: Mean
+    how: Mapping[str, Any]
+    origin: str = "Gaussian base"
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether no alarm rang."""
+        return not self.alarms
+
+    @property
+    def within(self) -> float:
+        """How far apart the sides are, their errors included, in nats."""
+        gap = abs(self.upper.value - self.lower.value)
+        return gap + math.hypot(self.lower.stderr, self.upper.stderr)
+
+    @property
+    def exact(self) -> bool:
+        """Whether log Z has no error: a sum over all states, or that of the base itself."""
+        return self.within == 0
+
+    @property
+    def memorised(self) -> Mean | None:
+        """By how much train beats validation, where that is far and beyond the errors of both."""
+        train, validation = self.nll["train"], self.nll["validation"]
+        error = math.hypot(train.stderr, validation.stderr)
+        gap = Mean(validation.value - train.value, error)
+        far = gap.value > 0.1 * abs(self.gain.value) and gap.value > 3 * error
+        return gap if far else None
+
+    def words(self) -> list[str]:
+        """The verdict in words, a sentence or two each."""
+        said = self._quotable() if self.bracketed else self._doubtful()
+        gap = self.memorised
+        if gap is not None:
+            gaussian = self.origin == "Gaussian base"
+            other = "more noise (--noise)" if gaussian else "fewer hidden units (--hidden)"
+            said.append(
+                f"It has memorised training rows: it knows them {gap} nats better than the "
+                "validation rows. More rows, more weight decay (--decay), fewer iterations "
+                f"(--iterations) or {other} would help it generalise."
+            )
+        away = self.mass_away
+        if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
+            said.append(
+                f"{away.value:.0%} of its mass lies farther from the data than the data from "
+                f"themselves ({away.expected:.0%} of a perfect model's): look at its samples for "
+                "a spurious mode."
+            )
+        return said
+
+    def _quotable(self) -> list[str]:
+        # log Z's error is the same for every row: pairing does not remove it
+        gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
+        better = "better" if gain.value > 0 else "WORSE"
+        if abs(gain.value) > 3 * gain.stderr:
+            first = (
+                f"The model fits the test rows {better} than its {self.origin} by "
+                f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
+                + (f" {LOST}" if gain.value < 0 else "")
+            )
+        else:
+            first = (
+                f"The model cannot be told from its {self.origin}: the gain is {gain} nats a row. "
+                "Train longer, or there is no more to learn."
+            )
+        known = (
+            "exact: log Z is known without error."
+            if self.exact
+            else f"bracketed: log Z is known within {self.within:.2f} nat from both sides, and no "
+            "alarm rang (a mode that neither the data nor any start of an annealing reaches would "
+            "go unseen)."
+        )
+        return [first, f"Its likelihood is {known}"]
+
+    def _doubtful(self) -> list[str]:
+        first = "Its likelihood is NOT bracketed; the NLLs of the model are not to be quoted:"
+        said = [first, *(f"  alarm: {alarm}" for alarm in self.alarms)]
+        # by the side of log Z that is kinder to it
+        gain = self.gain.value + self.log_z - min(self.lower.value, self.upper.value)
+        if gain < -3 * math.hypot(self.gain.stderr, self.lower.stderr, self.upper.stderr):
+            said.append(
+                f"By either side it is {-gain:.4g} nats a row WORSE than its {self.origin}. {LOST}"
+            )
+        return said
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        away = self.mass_away
+        own = {**asdict(self), "mass_away": None if away is None else away._asdict()}
+        plain: dict[str, Any] = _finite(own)
+        return plain
+
+
+def judge(
+    run: Run,
+    data: DataSet,
+    *,
+    how: Mapping[str, Any] | None = None,
+    track: Track = untracked,
+) -> Verdict:
+    """Bracket the run's log Z and store it, with the likelihoods of all three splits.
+
+    Arguments:
+        run: with a model.
+        data: what it was trained on.
+        how: n, temperatures, equilibrate and seed of `noneq.log_z`; default: the recipe's.
+        track: shows progress, see `noneq.log_z`.
+    """
+    recipe = run.recipe
+    how = {
+        "n": recipe.z_walkers,
+        "temperatures": recipe.z_temperatures,
+        "equilibrate": recipe.z_equilibrate,
+        "seed": run.seed + 7,
+        **(how or {}),
+    }
+    energy, move = run.model()
+    kernel = with_momentum(move)
+    rng = torch.Generator(data.train.device).manual_seed(how["seed"])
+    z = known_log_z(energy, data.train, n=how["n"], rng=rng) or log_z(
+        energy,
+        data=data.train,
+        n=how["n"],
+        temperatures=ladder(recipe, energy, kernel, rng, how["temperatures"], track),
+        equilibrate=how["equilibrate"],
+        noise=recipe.noise,
+        kernel=kernel,
+        rng=rng,
+        track=track,
+    )
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    ours, theirs = (
+        {name: mean_energy(u, x, noise=recipe.noise) + constant for name, x in splits.items()}
+        for u, constant in ((energy, z.value), (energy.base, energy.base.log_z()))
+    )
+    verdict = _verdict(energy, z, splits, ours, theirs, how)
+    checkpoint.save_tensors(
+        run.folder / "population.safetensors",
+        {"x": z.walkers.x, "log_w": z.walkers.log_w},
+        mark=str(verdict.mark),
+    )
+    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
+    return verdict
+
+
+def _verdict(
+    energy: Energy,
+    z: Estimate,
+    splits: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    how: Mapping[str, Any],
+) -> Verdict:
+    return Verdict(
+        mark=_mark(energy),
+        log_z=z.value,
+        stderr=z.stderr,
+        lower=Mean(*z.lower),
+        upper=Mean(*z.upper),
+        alarms=z.alarms,
+        mass_away=z.mass_away,
+        nll={name: Mean.of(values, splits[name]) for name, values in ours.items()},
+        base={name: Mean.of(values, splits[name]) for name, values in theirs.items()},
+        gain=Mean.of(theirs["test"] - ours["test"], splits["test"]),
+        how=how,
+        origin="independent base" if isinstance(energy, RBM) else "Gaussian base",
+    )
+
+
+def _mark(energy: Energy) -> int:
+    """The fingerprint, for a file."""
+    mark = fingerprint(energy)
+    assert mark is not None
+    return int(mark)
+
+
+def read_verdict(run: Run, energy: Energy) -> Verdict:
+    """The run's likelihood.json.
+
+    Raises:
+        FileNotFoundError: the run has none yet.
+        ValueError: it is damaged, or belongs to other parameters than the model's.
+    """
+    path = run.folder / "likelihood.json"
+    again = f"noneq logz {run.folder}"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
+    try:
+        found = checkpoint.load_json(path)
+        verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
+    if verdict.mark != _mark(energy):
+        raise ValueError(
+            f"{path}: this log Z belongs to other parameters than model.safetensors; {again} "
+            "brackets it anew"
+        )
+    return verdict
+
+
+def _means(found: Mapping[str, Any]) -> dict[str, Any]:
+    def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
+        values = (plain[name] for name in names)
+        return (math.nan if value is None else value for value in values)
+
+    def mean(plain: Mapping[str, float | None]) -> Mean:
+        return Mean(*numbers(plain, "value", "stderr"))
+
+    many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
+    away = found["mass_away"]
+    share = None if away is None else Share(*numbers(away, *Share._fields))
+    means = {key: mean(found[key]) for key in ("lower", "upper", "gain")}
+    return {**means, **many, "mass_away": share}
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, Mapping):
+        return {key: _finite(value) for key, value in plain.items()}
+    return list(plain) if isinstance(plain, tuple) else finite(plain)

@@ -1,0 +1,174 @@
+r"""The trust region: how far one optimiser step may change the model.
+
+A step that changes the energy by dU leaves of the walkers' effective sample size the fraction
+
+    ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``,
+
+to first order ``exp(-Var_p dU)``. The trust region scales every step so that ``-log CESS`` is
+about ``tau``: the walkers set the speed, not the learning rate. Scaling the displacement by
+lambda equals a learning rate multiplied by lambda for SGD, Adam and their kin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Energy
+from noneq.walkers import Walkers, weights
+
+__all__ = ["TrustRegion"]
+
+#: optimisers whose next step depends on where the last one ended, not only on its gradient
+_REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
+
+
+class TrustRegion:
+    """Take optimiser steps that cost the walkers about tau nats of effective sample size.
+
+    The scale of a step is predicted from the last ones; a step that turns out to cost more than
+    ``2 tau`` is shortened and judged again (the walkers are then evaluated again: `redone`).
+
+    Arguments:
+        tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
+            walkers closer to the model.
+        longest: no step is longer than this fraction of the parameters' own length,
+            ``|step| <= longest max(|theta|, 1)``, whatever its cost: walkers cannot see what a
+            step does to the energy where they are not, and longer ones may grow a spurious mode
+            there. ``inf``: no limit.
+        memory: how much of the prediction is kept from step to step, in [0, 1).
+
+    Attributes:
+        scale: of the last step taken.
+        cost: its ``-log CESS``.
+        redone: evaluations of the walkers beyond one per step, since the start.
+        steps: steps taken, since the start.
+
+    A learning-rate schedule, or any other change of ``lr``, multiplies the *length* of the steps:
+    the allowed cost is ``tau (lr / top)^2``, with top the largest rate so far, ``initial_lr`` (by
+    which torch's schedules know where they began) included.
+    """
+
+    def __init__(self, tau: float = 0.1, *, longest: float = 0.02, memory: float = 0.8) -> None:
+        if not tau > 0:
+            raise ValueError(f"tau must be positive, got {tau}")
+        if not longest > 0 or not 0 <= memory < 1:
+            raise ValueError(
+                f"longest > 0 and 0 <= memory < 1 are needed, got {longest}, {memory}"
+            )
+        self.tau = tau
+        self.longest = longest
+        self.memory = memory
+        self.scale = 1.0
+        self.cost = 0.0
+        self.redone = 0
+        self.steps = 0
+        self._top = 0.0  # learning rate
+        self._length: float | None = None  # sqrt(cost) of a step of scale and lr 1, predicted
+
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        energy: Energy,
+        walkers: Walkers,
+        advance: Callable[[Walkers], Walkers] | None = None,
+    ) -> Walkers:
+        """``optimizer.step()``, shortened or lengthened; returns the walkers under the new energy.
+
+        The walkers come back reweighted with their graph, so that the next
+        ``walkers.reweight(energy, graph=True)`` costs nothing.
+
+        Arguments:
+            optimizer: its gradients have been computed.
+            energy: the model it trains.
+            walkers: those that the step is judged by. Where they lag behind the energy as it is
+                before the step they are reweighted first.
+            advance: what brings the walkers to the new energy, instead of a reweight: a stale
+                unadjusted move.
+
+        Raises:
+            ValueError: an optimiser whose steps cannot be scaled.
+            FloatingPointError: no step, however short, leaves the walkers finite.
+        """
+        name = type(optimizer).__name__
+        if any(refused in name for refused in _REFUSED):
+            raise ValueError(
+                f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
+            )
+        if advance is None:
+            walkers = walkers.reweight(energy)
+
+            def advance(w: Walkers) -> Walkers:
+                return w.prepared(energy)
+
+        rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
+        lr = max(float(now) for now, _ in rates)
+        self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        old = [p.detach().clone() for p in parameters]
+        optimizer.step()
+        if lr == 0:
+            return advance(walkers)
+        tau = self.tau * (lr / self._top) ** 2
+        with torch.no_grad():
+            full = [p - o for p, o in zip(parameters, old, strict=True)]
+        guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
+        scale = min(guess, self._limit(old, full))
+        for _ in range(20):
+            _place(parameters, old, full, scale)
+            moved = advance(walkers)
+            cost = -math.log(
+                max(
+                    float(weights.conditional_ess(walkers.log_w, moved.log_w - walkers.log_w)),
+                    1e-300,
+                )
+            )
+            if math.isfinite(cost) and cost <= 2 * tau:
+                break
+            self.redone += 1
+            shrink = math.sqrt(tau / cost) if math.isfinite(cost) else 0.1
+            scale *= max(0.1, 0.9 * shrink)
+        else:
+            _place(parameters, old, None, 0.0)
+            raise FloatingPointError(
+                "no step of the model along its gradient, however short, costs less than 2 tau = "
+                f"{2 * tau:.2g} (the last: {cost:.2g}); its parameters are as they were before. "
+                "If that is NaN the model has diverged: lower tau, or go back to a checkpoint. If "
+                "the walkers move by an unadjusted kernel it may be that kernel's own noise: take "
+                "a smaller step size h"
+            )
+        self._learn(scale, cost, lr)
+        return moved
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """All that it is, for a checkpoint."""
+        return dict(vars(self))
+
+    def load_state_dict(self, saved: Mapping[str, float | int | None]) -> None:
+        """Be what a `state_dict` was made of."""
+        vars(self).update(saved)
+
+    def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
+        """The largest scale."""
+        theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
+        return float(self.longest * theta.clamp(min=1.0) / step)
+
+    def _learn(self, scale: float, cost: float, lr: float) -> None:
+        length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
+        if self._length is None or length > self._length:
+            self._length = length  # at once when steps become longer, slowly when shorter
+        else:
+            self._length = self.memory * self._length + (1 - self.memory) * length
+        self.scale, self.cost = scale, cost
+        self.steps += 1
+
+
+@torch.no_grad()
+def _place(
+    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float
+) -> None:
+    for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
+        p.copy_(o if full is None else o + scale * full[i])

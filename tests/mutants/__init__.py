@@ -1,0 +1,191 @@
+"""Mistakes in each formula of the package, which the tests must notice.
+
+Each is keyed to a definition, ``module:Class.method``, and a fragment of its source; where the
+modules are is told by one table, so that moving a file edits one line. ``make mutants`` runs them.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import NamedTuple
+
+from mutants.brackets import BRACKETS
+from mutants.core import CORE
+from mutants.data import DATA
+from mutants.estimators import ESTIMATORS
+from mutants.faults import FAULTS
+from mutants.guards import GUARDS
+from mutants.interpolants import INTERPOLANTS
+from mutants.kernels import KERNELS
+
+__all__ = ["MODULES", "MUTANTS", "ROOT", "Mutant", "mutate", "source_of", "test_file"]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+MODULES = {
+    "adam": "estimators/adam.py",
+    "alarms": "likelihood/alarms.py",
+    "algebra": "models/rbm/algebra.py",
+    "arrays": "estimators/arrays.py",
+    "average": "training/average.py",
+    "backward": "likelihood/backward.py",
+    "batches": "estimators/batches.py",
+    "bennett": "likelihood/bennett.py",
+    "bracket": "likelihood/bracket.py",
+    "checkpoint": "run/checkpoint.py",
+    "checksums": "run/checksums.py",
+    "columns": "data/columns.py",
+    "compose": "kernels/compose.py",
+    "composite": "energies/composite.py",
+    "console": "cli/console.py",
+    "covariance": "energies/covariance.py",
+    "crooks": "report/crooks.py",
+    "dataset": "data/dataset.py",
+    "default": "kernels/default.py",
+    "density": "estimators/density.py",
+    "discrete": "kernels/discrete.py",
+    "distributions": "report/distributions.py",
+    "divergence": "run/divergence.py",
+    "energies_base": "energies/base.py",
+    "energies_checks": "energies/checks.py",
+    "energies_mixture": "energies/mixture.py",
+    "energy": "models/interpolants/energy.py",
+    "estimate": "likelihood/estimate.py",
+    "files": "data/files.py",
+    "filters": "report/filters.py",
+    "fingerprint": "energies/fingerprint.py",
+    "folder": "run/folder.py",
+    "forward": "likelihood/forward.py",
+    "frames": "data/frames.py",
+    "gaussian": "energies/gaussian.py",
+    "gibbs": "kernels/gibbs.py",
+    "given": "estimators/given.py",
+    "history": "estimators/history.py",
+    "hmc": "kernels/hmc.py",
+    "idx": "data/idx.py",
+    "independent": "energies/independent.py",
+    "integrability": "likelihood/integrability.py",
+    "interpolants_mixture": "models/interpolants/mixture.py",
+    "interpolants_path": "models/interpolants/path.py",
+    "kernels": "testing/kernels.py",
+    "kernels_base": "kernels/base.py",
+    "langevin": "kernels/langevin.py",
+    "layers": "models/rbm/layers.py",
+    "learners": "run/learners.py",
+    "learning": "estimators/learning.py",
+    "likelihood_score": "likelihood/score.py",
+    "lines": "data/lines.py",
+    "lock": "run/lock.py",
+    "logz": "cli/logz.py",
+    "loop": "training/loop.py",
+    "machines": "models/rbm/machines.py",
+    "main": "cli/main.py",
+    "memory": "run/memory.py",
+    "metrics": "run/metrics.py",
+    "misfit": "estimators/misfit.py",
+    "models": "run/models.py",
+    "networks": "models/networks.py",
+    "numerics": "numerics.py",
+    "oracles": "testing/oracles.py",
+    "paths": "energies/paths.py",
+    "pictures": "report/pictures.py",
+    "pilot": "annealing/pilot.py",
+    "plaintext": "data/plaintext.py",
+    "population": "annealing/population.py",
+    "preconditioner": "kernels/preconditioner.py",
+    "random": "random.py",
+    "random_walk": "kernels/random_walk.py",
+    "rays": "likelihood/rays.py",
+    "rbm": "estimators/rbm.py",
+    "rbm_base": "models/rbm/base.py",
+    "rbm_path": "models/rbm/path.py",
+    "readers": "data/readers.py",
+    "recipe": "run/recipe.py",
+    "records": "training/records.py",
+    "regions": "likelihood/regions.py",
+    "renewal": "training/renewal.py",
+    "repeats": "data/repeats.py",
+    "resampling": "walkers/resampling.py",
+    "reward": "models/interpolants/reward.py",
+    "samples": "run/samples.py",
+    "scaling": "data/scaling.py",
+    "schedule": "annealing/schedule.py",
+    "schedules": "models/interpolants/schedules.py",
+    "score_matching": "training/score_matching.py",
+    "scores": "run/scores.py",
+    "selection": "data/selection.py",
+    "session": "run/session.py",
+    "signals": "cli/signals.py",
+    "smc": "annealing/smc.py",
+    "spaces": "spaces.py",
+    "staging": "run/staging.py",
+    "starts": "likelihood/starts.py",
+    "support": "likelihood/support.py",
+    "train": "cli/train.py",
+    "transport": "kernels/transport.py",
+    "trust": "training/trust.py",
+    "velocity": "models/interpolants/velocity.py",
+    "verdict": "run/verdict.py",
+    "walkers": "walkers/walkers.py",
+    "weights": "walkers/weights.py",
+}
+
+
+class Mutant(NamedTuple):
+    """One mistake: the source ``old``, which occurs once in a definition, becomes ``new``."""
+
+    name: str
+    where: str
+    """``module:Class.method``, the module as in `MODULES`; ``module:`` for its top level"""
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """``file.py`` or ``file.py::function``; fast ones first"""
+
+
+LISTS = (KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE)
+MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
+
+
+def source_of(mutant: Mutant, root: Path = ROOT) -> Path:
+    """The file that the mutant changes."""
+    return root / "noneq" / MODULES[mutant.where.partition(":")[0]]
+
+
+def test_file(name: str) -> str:
+    """The path of a test file, from the root; a name without folders is looked for."""
+    if (ROOT / "tests" / name).exists():
+        return f"tests/{name}"
+    (found,) = (ROOT / "tests").rglob(name)
+    return str(found.relative_to(ROOT))
+
+
+test_file.__test__ = False  # type: ignore[attr-defined]
+
+
+def mutate(mutant: Mutant, root: Path = ROOT) -> str:
+    """The source of the mutant's file with the mistake in it."""
+    source = source_of(mutant, root).read_text()
+    first, last = _lines(source, mutant.where.partition(":")[2])
+    lines = source.splitlines(keepends=True)
+    own = "".join(lines[first:last])
+    if own.count(mutant.old) != 1 or mutant.old == mutant.new:
+        raise ValueError(
+            f"mutant {mutant.name!r}: its source occurs {own.count(mutant.old)} times in "
+            f"{mutant.where}, not once:\n{mutant.old}"
+        )
+    return "".join([*lines[:first], own.replace(mutant.old, mutant.new), *lines[last:]])
+
+
+def _lines(source: str, qualified: str) -> tuple[int, int]:
+    """From which line to which a definition goes, decorators included."""
+    node: ast.AST = ast.parse(source)
+    if not qualified:
+        return 0, len(source.splitlines())
+    for part in qualified.split("."):
+        inside = (n for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.ClassDef))
+        node = [n for n in inside if n.name == part and n is not node][-1]  # overloads come first
+    assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+    above = [node.lineno, *(d.lineno for d in node.decorator_list)]
+    return min(above) - 1, node.end_lineno or node.lineno

@@ -1,0 +1,105 @@
+"""Mistakes in reading files, splitting rows and showing names, for mutants.py."""
+
+from __future__ import annotations
+
+LINES, FRAMES, FILES = "data/lines.py", "data/frames.py", "data/files.py"
+REPEATS, READERS, IDX = "data/repeats.py", "data/readers.py", "data/idx.py"
+COLUMNS, DEVICES, PLAIN = "data/columns.py", "devices.py", "plaintext.py"
+
+TOGETHER = ("test_repeats.py::test_equal_rows_are_on_one_side_of_the_split",)
+NATURE = ("test_repeats.py::test_rows_that_are_equal_by_nature_are_split_one_by_one",)
+PUBLISHED = (
+    "test_repeats.py::test_a_published_test_file_stays_as_it_is_and_what_it_shares_is_told",
+)
+DOUBTFUL = ("test_readers.py::test_what_could_be_read_wrong_is_refused",)
+FIRST = ("test_readers.py::test_first_rows_that_count_up_are_rows",)
+WHOLE = ("test_readers.py::test_whole_numbers_of_arrays_are_held_exactly_or_refused",)
+BLOCKS = ("test_readers.py::test_a_file_that_is_longer_than_a_block",)
+TILDE = ("test_readers.py::test_a_name_that_begins_as_a_home_folder_does",)
+FLOAT32 = ("test_readers.py::test_what_float32_cannot_hold_is_refused",)
+COLUMN = ("test_frames.py::test_columns_that_are_no_numbers",)
+INDEX = ("test_frames.py::test_every_kind_of_number_and_an_index_that_is_no_column",)
+FAR = ("test_frames.py::test_the_row_that_is_named_counts_from_the_beginning",)
+LYING = ("test_file_limits.py::test_a_header_that_lies_is_found_before_memory_is_taken",)
+TOO_LARGE = ("test_file_limits.py::test_an_array_that_this_machine_cannot_hold_is_refused",)
+PIPES = ("test_file_limits.py::test_pipes_and_devices_are_no_files",)
+ENDLESS = ("test_file_limits.py::test_a_line_without_end_is_refused",)
+DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
+TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
+ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
+SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_library",)
+
+#: what `mutants.Mutant` is made of
+DATA = (
+    # -- rows that repeat others
+    ("data: copies of a row are parted", "repeats:parted",
+     "return np.split(together, bounds[nearest])", "return np.split(order, cuts)", TOGETHER),
+    ("data: a copy counts from its own place", "repeats:parted", "places = starts[kinds]",
+     "places = np.arange(len(order))", TOGETHER),
+    ("data: states that repeat are kept together", "repeats:parted",
+     " or _by_nature(values, first):", ":", NATURE),
+    ("data: threefold copies pass for nature", "repeats:_by_nature",
+     " or np.gcd.reduce(times) > 1:", ":", TOGETHER),
+    ("data: copies of numbers pass for nature", "repeats:_by_nature", "return width == 1 or all(",
+     "return width >= 1 or all(", TOGETHER),
+    ("data: minus zero is another row", "repeats:_marks",
+     'part = part + 0.0 if part.dtype.kind == "f" else part', "part = part.copy()", TOGETHER),
+    ("data: rows shared within a split count", "repeats:repeats_in", "(first[s:e] < s)",
+     "(first[s:e] < e)", TOGETHER),
+    ("data: copies in a training file are parted", "selection:_published",
+     "parted(raw.values, order, (n - held, held))", "np.split(order, [n - held])", PUBLISHED),
+    # -- numbers that are not what they look like
+    ("text: 2^53 + 1 is rounded", "lines:_numbers", "large = np.abs(values) >= EXACT",
+     "large = np.abs(values) > EXACT", DOUBTFUL),
+    ("text: digits are not looked at", "lines:_is_held", "int(word[:400]) == int(value)",
+     "int(word[:400]) != 0", DOUBTFUL),
+    ("text: names that are numbers are a row", "lines:_check_names",
+     "if not names and _count_up(first, values):", "if False:", DOUBTFUL),
+    ("text: rows that count up are names", "lines:_count_up",
+     " or (np.diff(below[0]) == steps).all():", ":", FIRST),
+    ("text: counts that count up are names", "lines:_count_up", "(real or width > 3)", "True",
+     FIRST),
+    ("text: a decimal comma parts columns", "lines:_refuse_commas", "if _COMMA.fullmatch(line):",
+     "if False:", DOUBTFUL),
+    ("text: lines are ragged", "lines:_check_widths", "if len(other):", "if False:", BLOCKS),
+    ("text: lines are counted from 0 in each block", "lines:_blocks",
+     "        number += len(texts)\n", "        number = 1\n", BLOCKS),
+    ("text: a line may have no end", "lines:_blocks", "len(rest) > LONGEST or", "False and",
+     ENDLESS),
+    ("arrays: 2^53 + 1 is rounded", "readers:_plain", "    _check_integers(x)\n", "", WHOLE),
+    ("arrays: float32 overflows", "readers:read", "if lost.any():", "if False:", FLOAT32),
+    ("frames: 2^53 + 1 is rounded", "frames:_numbers", "int(integer) != int(values[k])", "False",
+     COLUMN),
+    ("frames: an index is a column", "frames:_table", "if name not in index", "if True", INDEX),
+    ("frames: rows are counted in each piece", "frames:_table", "        row += len(values)\n",
+     "", FAR),
+    ("columns: gaps are counted once", "columns:Faults.note", "times=known.times + times",
+     "times=times", BLOCKS),
+    # -- files that are not what they look like
+    ("files: a header is believed", "files:check_size", "if needs > min(there, most):",
+     "if False:", LYING),
+    ("files: a packed size is believed", "files:check_size",
+     "DEFLATED * packed if packed else there", "there", LYING),
+    ("files: a negative size is believed", "files:count", "if any(size < 0 for size in shape):",
+     "if False:", LYING),
+    ("files: devices are files", "files:regular", "not stat.S_ISREG(path.stat().st_mode)",
+     "stat.S_ISFIFO(path.stat().st_mode)", PIPES),
+    ("files: ~ is always the home folder", "files:existing_path",
+     "return path if path.exists() else path.expanduser()", "return path.expanduser()", TILDE),
+    ("files: more values than the sizes tell", "idx:_array", "if file.read(1):", "if False:",
+     LYING),
+    ("memory: anything fits", "numerics:check_fits", "if need > there:", "if False:", TOO_LARGE),
+    ("memory: an optimiser keeps nothing", "memory:footprint", "TRAINED * FLOAT * parameters",
+     "FLOAT * parameters", ASKED),
+    ("memory: the default is to blame", "memory:check_recipe",
+     'name = min((*needs, "depth"), key=without)', 'name = max((*needs, "depth"), key=without)',
+     ASKED),
+    # -- names
+    ("names: dollars are mathematics", "plaintext:literal", '.replace("$", r"\\$")', "", DRAWN),
+    ("names: escape characters are characters", "plaintext:visible", "if text.isprintable():",
+     "if True:", TERMINAL),
+    ("names: titles are markup", "console:show_table", "title=Text(visible(title))",
+     "title=title", TERMINAL),
+    ("audit: files here take a library's place", "logz:_built",
+     "sys.path.append(str(Path.cwd()))", "sys.path.insert(0, str(Path.cwd()))", SEARCHED),
+)  # fmt: skip

@@ -1,0 +1,162 @@
+"""Mistakes in the estimators, for mutants.py."""
+
+from __future__ import annotations
+
+RBM, DENSITY, MISFIT = "estimators/rbm.py", "estimators/density.py", "estimators/misfit.py"
+HISTORY, PASSES, PRIOR = "estimators/history.py", "estimators/batches.py", "estimators/adam.py"
+ARRAYS, GIVEN, LEARNING = "estimators/arrays.py", "estimators/given.py", "estimators/learning.py"
+
+MIXED = ("test_estimators.py::test_walkers_that_have_other_masses_than_the_model_ring",)
+WORSE = ("test_estimators.py::test_a_machine_that_is_worse_than_independent_units_rings",)
+RARE = ("test_estimators.py::test_a_bit_that_is_rare_does_not_ring",)
+LARGER = ("test_estimators.py::test_the_larger_side_of_log_z_counts_and_its_alarms_are_told",)
+FADE = ("test_estimators.py::test_weights_may_fade",)
+UNITS = ("test_estimators.py::test_numbers_have_a_density_in_their_own_units",)
+TRUTH = ("test_estimators.py::test_bits_have_a_likelihood_that_is_normalised_and_near_the_truth",)
+MEAN = ("test_estimators.py::test_rows_of_probabilities_score_the_mean_over_their_bits",)
+AGAIN = ("test_estimators.py::test_partial_fit_goes_on_where_it_stopped",)
+FEATURES = ("test_estimators.py::test_a_transform_is_the_probability_of_the_hidden_units",)
+AFRESH = ("test_estimators.py::test_bits_of_probabilities_are_drawn_afresh_in_every_pass",)
+NARROW = ("test_estimator_streams.py::test_a_narrow_first_call_does_not_set_the_units_for_good",)
+DRIFTS = ("test_estimator_streams.py::test_streams_that_drift_ring_and_shuffled_ones_do_not",)
+FORGOTTEN = ("test_estimator_streams.py::test_rows_that_come_early_and_are_forgotten_ring",)
+ABOVE = ("test_estimator_streams.py::test_a_log_probability_above_0_is_cut_or_rings",)
+TOLD = ("test_estimator_streams.py::test_what_later_calls_contradict_is_told",)
+BASE = ("test_estimator_streams.py::test_base_and_prior_are_those_of_all_calls",)
+MOMENTS = ("test_estimator_streams.py::test_moments_are_those_of_all_rows",)
+SAMPLE = ("test_estimator_streams.py::test_the_sample_is_uniform_over_the_stream_and_by_weight",)
+ASIDE = (
+    "test_estimator_streams.py::"
+    "test_rows_set_aside_are_the_same_in_every_pass_and_are_not_learned_from",
+)
+REPEAT = ("test_estimator_streams.py::test_of_rows_that_repeat_none_is_set_aside",)
+COMMON = (
+    "test_estimator_streams.py::test_a_rare_bit_does_not_make_a_drift_and_a_common_one_does",
+)
+HASHED = ("test_estimator_streams.py::test_equal_rows_have_equal_hashes_wherever_they_stand",)
+BITS = ("test_estimator_streams.py::test_rows_of_bits_are_told_in_sparse_rows_too",)
+OFTEN = ("test_estimator_rows.py::test_a_pass_takes_each_row_as_often_as_it_weighs",)
+WINDOWS = ("test_estimator_rows.py::test_sparse_rows_are_made_dense_a_window_at_a_time",)
+RATIOS = (
+    "test_estimator_rows.py::test_only_ratios_of_weights_count_and_rows_of_weight_0_not_at_all",
+)
+WEIGHTED = ("test_estimator_rows.py::test_base_and_sample_of_weighted_rows_are_weighted",)
+HEART = ("test_estimator_rows.py::test_rows_learned_by_heart_ring",)
+PULLED = ("test_estimator_rows.py::test_a_prior_pulls_to_its_centre_by_its_strength",)
+SPARSE = (
+    "test_estimator_rows.py::test_extremes_and_parts_of_sparse_rows_are_those_of_dense_ones",
+)
+
+#: name, file, source, what it becomes, tests: see mutants.Mutant
+ESTIMATORS = (
+    # -- log Z, scores, samples
+    ("estimator: doubts unheard", "rbm:RBM._log_z", "[*found.alarms, *self._doubts(found)]",
+     "[*found.alarms]", (* MIXED, * WORSE)),
+    ("estimator: a rare bit's variance by the samples alone", "misfit:_against_walkers",
+     "torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())", "x.var(0)", RARE),
+    ("estimator: the smaller side of log Z", "rbm:RBM._log_z", "self._z.value, self._z.stderr",
+     "self._z.lower.value, self._z.stderr", LARGER),
+    ("estimator: memory left out", "rbm:RBM._settings", "memory=self.memory,", "memory=1.0,",
+     FADE),
+    ("estimator: units: the Jacobian's sign", "rbm:RBM.score_samples",
+     "score -= np.log(self.scale_).sum()", "score += np.log(self.scale_).sum()", UNITS),
+    ("estimator: scores of the model without log Z", "rbm:RBM.score_samples",
+     ".cpu().numpy() - z.value", ".cpu().numpy()", TRUTH),
+    ("estimator: samples in the model's units", "rbm:RBM.sample",
+     "x.double().cpu().numpy() * self.scale_ + self.mean_", "x.double().cpu().numpy()", UNITS),
+    ("estimator: a sweep in the model's units", "rbm:RBM.gibbs",
+     "return y * self.scale_.astype(y.dtype) + self.mean_.astype(y.dtype)", "return y", UNITS),
+    ("estimator: bits of a row by the wrong side", "density:energies",
+     "(u < p[:, None]).to(rows)", "(u > p[:, None]).to(rows)", MEAN),
+    ("estimator: draws by position", "arrays:uniform", "default_rng(crc32(row.tobytes()))",
+     "default_rng()", MEAN),
+    ("estimator: an old log Z after more training", "rbm:RBM._train",
+     "self._z: Estimate | None = None", 'self._z = getattr(self, "_z", None)', AGAIN),
+    ("estimator: a pass starts anew", "learning:Learning.go", "resume=self.state,",
+     "resume=None,", AGAIN),
+    ("estimator: features without their bias", "rbm:RBM.transform",
+     "model.features(self._tensor(part, torch.float64))",
+     "model.features(self._tensor(part, torch.float64) * 0)", FEATURES),
+    ("estimator: a log-probability above 0 unheard", "rbm:RBM.score_samples",
+     "self._ring(alarms)\n        return", "return", ABOVE),
+    ("estimator: each row for itself below 1", "density:impossible",
+     "np.unique(hashes(x), return_index=True)[1]", "[int(score.argmax())]", ABOVE),
+    ("estimator: the error of log Z an alarm", "density:impossible",
+     "slack = [], 1e-6 + 4 * stderr", "slack = [], 1e-6", ABOVE),
+    ("estimator: above 0 by the error of log Z", "density:impossible",
+     "np.where((score > 0) & (score <= slack)", "np.where((score < 0) & (score > slack)", ABOVE),
+    # -- streams
+    ("stream: units of the first call", "rbm:RBM._given", "self._follow(kind, history)",
+     "self._follow(kind, history) if first else None", NARROW),
+    ("stream: base and prior of the first call", "learning:Learning.renew",
+     "if isinstance(self.model, BernoulliRBM):\n            logits",
+     "if isinstance(self.model, BernoulliRBM) and self.state is None:\n            logits", BASE),
+    ("stream: a prior as strong as at the first call", "learning:Learning.renew",
+     'b["centre"], b["strength"] = logits, c["strength"]', 'b["centre"] = logits', BASE),
+    ("stream: moments without what lies between", "history:Moments.merged",
+     "share * other.var + between", "share * other.var", MOMENTS),
+    ("stream: moments without weights", "history:Moments.of", "p = weight / weight.sum()",
+     "p = np.ones_like(weight) / len(weight)", MOMENTS),
+    ("stream: rows by the sum of weights", "history:Moments.rows", "self.weight**2 / self.square",
+     "self.weight", MOMENTS),
+    ("stream: a sample of the last rows", "history:History._sample",
+     "best = np.sort(np.argsort(priority)[:KEPT])", "best = np.arange(len(priority))[-KEPT:]",
+     SAMPLE),
+    ("stream: a sample without weights", "history:History._sample",
+     ".exponential(size=len(weight)) / weight", ".exponential(size=len(weight)) * weight", SAMPLE),
+    ("stream: rows set aside that are learned from", "history:History._split",
+     "np.setdiff1d(np.arange(len(found)), out)", "np.arange(len(found))", ASIDE),
+    ("stream: rows that give way are lost", "history:History._split", "        if late:\n",
+     "        if False:\n", ASIDE),
+    ("stream: distinct rows by one too many", "history:History.distinct",
+     "(MOST - 1) / float(self._hashes[-1])", "2 * (MOST - 1) / float(self._hashes[-1])", ASIDE),
+    ("stream: repeated rows set aside", "history:History.repeats",
+     "return self._unlike < 0.75 * self._seen", "return False", REPEAT),
+    ("stream: a drift by the mean's error alone", "history:apart",
+     " + delta * (whole.high - whole.low) / (3 * n)", "", COMMON),
+    ("stream: the last call not compared", "history:History.drift", "if self._last is not None:",
+     "if self._last is None:", (* DRIFTS, * TOLD)),
+    ("stream: drifts unheard", "rbm:RBM._doubts", "        yield from history.drift()\n", "",
+     DRIFTS),
+    ("stream: halves not compared", "misfit:",
+     "    yield from _between_halves(model, evidence)\n", "", FORGOTTEN),
+    ("stream: what was chosen forgotten", "rbm:RBM._checked", 'chosen=self.visible == "auto"',
+     "chosen=False", TOLD),
+    ("stream: bits among numbers unheard", "rbm:RBM._doubts", "and history.bits > 0.5",
+     "and history.bits > 2", TOLD),
+    # -- weights, sparse rows
+    ("passes: rows without weights", "batches:Passes._drawn",
+     "if not self._equal():\n            u =", "if False:\n            u =", OFTEN),
+    ("passes: each draw for itself", "batches:Passes._drawn",
+     "(np.arange(n) + u) * (edges[-1] / n)", "np.random.default_rng(0).random(n) * edges[-1]",
+     OFTEN),
+    ("passes: probabilities drawn once", "batches:Passes.__init__",
+     'and bits != "drawn" and self._equal()', "and self._equal()", AFRESH),
+    ("passes: windows in the rows' order", "batches:Passes._drawn",
+     "torch.randperm(n, generator=self.rng, device=self.rng.device).cpu().numpy()",
+     "np.arange(n)", WINDOWS),
+    ("passes: the first window again and again", "batches:Passes._rows",
+     "order[k * self.size : (k + 1) * self.size]", "order[: self.size]", WINDOWS),
+    ("weights: rows of weight 0 learned from", "given:weighted",
+     "(x, weight) if weight.all() else (x[weight > 0], weight[weight > 0])", "(x, weight)",
+     RATIOS),
+    ("weights: a base without them", "learning:_logits", "moments.mean * n + 0.5",
+     "(moments.low + moments.high) / 2 * n + 0.5", WEIGHTED),
+    ("hashes: minus zero", "arrays:hashes", "part.astype(np.float64) + 0.0",
+     "part.astype(np.float64)", HASHED),
+    ("arrays: sparse rows all bits", "arrays:rows_of_bits", "(x.data != 0) & (x.data != 1)",
+     "(x.data != 0) & (x.data != x.data)", BITS),
+    ("arrays: a part for all", "arrays:parts", "size = max(1, PART // (copies * x.shape[1]))",
+     "size = x.shape[0]", SPARSE),
+    # -- priors, rows by heart
+    ("prior: away from its centre", "adam:PriorAdam.step", "p.grad.add_(p - group",
+     "p.grad.sub_(p - group", PULLED),
+    ("prior: about 0", "adam:PriorAdam.step", 'p.grad.add_(p - group["centre"]', "p.grad.add_(p",
+     PULLED),
+    ("prior: as strong for many units", "adam:strengths", "hidden / (4 * SPREAD**2 * rows)",
+     "1 / (4 * SPREAD**2 * rows)", PULLED),
+    ("prior: as strong for many rows", "adam:strengths", "return decay, 1 / rows",
+     "return decay, 1.0", PULLED),
+    ("misfit: rows set aside not looked at", "misfit:_against_independent_units",
+     "if len(weight) < 8:", "if len(weight) < 1e9:", HEART),
+)  # fmt: skip

@@ -1,0 +1,291 @@
+"""What a run came to: the words for every case, the file, and runs whose log Z is exact."""
+
+import json
+import math
+from dataclasses import replace
+
+import known
+import pytest
+import torch
+
+from noneq.likelihood.support import Share
+from noneq.run import checkpoint, verdict
+from noneq.run.scores import score
+from noneq.run.verdict import Mean, Verdict, _mark, judge, read_verdict
+from noneq.walkers import LogZ
+
+SAID = Verdict(
+    mark=7,
+    log_z=2.5,
+    stderr=0.03,
+    lower=Mean(2.4, 0.03),
+    upper=Mean(2.5, 0.04),
+    alarms=(),
+    mass_away=Share(0.02, 0.01, 0.01),
+    nll={"train": Mean(5.0, 0.1), "validation": Mean(5.1, 0.2), "test": Mean(5.2, 0.2)},
+    base={"train": Mean(8.0, 0.1), "validation": Mean(8.1, 0.2), "test": Mean(8.2, 0.2)},
+    gain=Mean(3.0, 0.2),
+    how={"n": 64, "temperatures": 20, "equilibrate": 20, "seed": 7},
+)
+
+
+def words(**changes):
+    return replace(SAID, **changes).words()
+
+
+# -- words
+
+
+def test_better_worse_and_neither():
+    assert "better than its Gaussian base by 3.00 ± 0.20" in words()[0]
+    assert "WORSE than its Gaussian base by 3.00 ± 0.20" in words(gain=Mean(-3.0, 0.2))[0]
+    for gain in (Mean(0.5, 0.2), Mean(-0.5, 0.2), Mean(3.0, math.nan), Mean(0.0, 0.0)):
+        (said, *_) = words(gain=gain)
+        assert "cannot be told from its Gaussian base" in said
+        assert "better" not in said
+        assert "WORSE" not in said
+
+
+def test_a_gain_is_as_uncertain_as_log_z():
+    # the same error for every row: pairing does not remove it
+    assert "better" in words(gain=Mean(1.0, 0.1), stderr=0.1)[0]
+    (said, *_) = words(gain=Mean(1.0, 0.1), stderr=0.4)
+    assert "cannot be told" in said
+    assert f"1.00 ± {math.hypot(0.1, 0.4):.2f}" in said
+
+
+def test_what_is_bracketed_and_within_what():
+    assert replace(SAID, lower=Mean(2.5, 0.03), upper=Mean(2.4, 0.04)).within == pytest.approx(
+        0.15
+    )
+    assert SAID.bracketed
+    assert "is bracketed: log Z is known within 0.15 nat" in words()[1]
+    assert len(words()) == 2
+
+
+def test_what_is_not_bracketed_and_why():
+    rang = ("the sides cross", "few founders")
+    assert not replace(SAID, alarms=rang).bracketed
+    said = words(alarms=rang)
+    assert "NOT bracketed; the NLLs of the model are not to be quoted" in said[0]
+    assert said[1:] == ["  alarm: the sides cross", "  alarm: few founders"]
+    assert not any("better" in one for one in said)  # nobody knows
+    assert not any("no alarm rang" in one for one in said)
+
+
+def test_a_model_that_is_worse_than_its_base_went_wrong():
+    lost = "Training went wrong: take smaller steps (--lr, --tau)."
+    assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
+    assert lost not in " ".join(words())
+    # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
+    doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "upper": Mean(5.5, 0.04)}
+    said = words(gain=Mean(-9.0, 0.2), **doubtful)
+    assert said[2] == f"By either side it is 5.9 nats a row WORSE than its Gaussian base. {lost}"
+    assert lost not in " ".join(words(gain=Mean(-3.2, 0.2), **doubtful))
+
+
+def test_what_is_exact():
+    side = Mean(2.5, 0.0)
+    said = words(lower=side, upper=side, stderr=0.0)
+    assert said[1] == "Its likelihood is exact: log Z is known without error."
+
+
+def test_the_gap_of_overfitting():
+    def gap(validation, stderr=0.1, gain=3.0):
+        nll = {**SAID.nll, "validation": Mean(validation, stderr)}
+        return [s for s in words(nll=nll, gain=Mean(gain, 0.2)) if "training rows" in s]
+
+    (said,) = gap(6.0)
+    assert "memorised training rows: it knows them 1.00 ± 0.14 nats better than the valid" in said
+    assert "more weight decay (--decay), fewer iterations (--iterations) or more noise" in said
+    assert not gap(4.0)  # better on rows that it has not seen: no fault
+    assert not gap(6.0, stderr=0.5)  # may be chance
+    assert not gap(6.0, stderr=math.nan)
+    assert not gap(6.0, gain=20.0)  # little of what it learned
+    assert gap(6.0, gain=-3.0)
+
+
+def test_mass_where_there_are_no_data():
+    def away(*share):
+        return [s for s in words(mass_away=Share(*share)) if "spurious" in s]
+
+    (said,) = away(0.3, 0.05, 0.01)
+    assert "30% of its mass lies farther from the data" in said
+    assert "(1% of a perfect model's)" in said
+    assert not away(0.04, 0.001, 0.01)  # too little to matter
+    assert not away(0.3, 0.1, 0.01)  # may be chance
+    assert len(words(mass_away=None)) == 2
+
+
+def test_the_mean_of_one_row_has_no_error():
+    assert Mean.of(torch.tensor([1.0, 2.0, 6.0]).double()) == Mean(
+        3.0, pytest.approx(7**0.5 / 3**0.5)
+    )
+    one = Mean.of(torch.tensor([2.0]).double())
+    assert one.value == 2
+    assert math.isnan(one.stderr)
+
+
+def test_copies_of_a_row_tell_nothing_new():
+    values, rows = torch.tensor([1.0, 2.0, 6.0]).double(), torch.tensor([[0.0], [3.0], [1.0]])
+    once, often = Mean.of(values, rows), Mean.of(values.repeat(50), rows.repeat(50, 1))
+    assert often.value == pytest.approx(once.value)
+    assert often.stderr == pytest.approx(once.stderr)
+
+
+# -- likelihood.json
+
+
+@pytest.fixture
+def begun(tmp_path):
+    run, data, session = known.begun(tmp_path)
+    run.save(session)
+    return run, data, session
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"alarms": ("one", "two"), "mass_away": None},
+        {"gain": Mean(1.0, math.nan), "nll": {**SAID.nll, "test": Mean(math.inf, math.nan)}},
+        {"mass_away": Share(0.1, math.nan, 0.0)},
+    ],
+)
+def test_a_verdict_comes_back_from_its_file(begun, changes):
+    run, _, session = begun
+    written = replace(SAID, mark=_mark(session.average), **changes)
+    checkpoint.save_json(run.folder / "likelihood.json", written.plain())
+    found = read_verdict(run, session.average)
+    # JSON lacks infinity as well: what is not finite comes back as "not known"
+    assert repr(found) == repr(written).replace("inf", "nan")
+    assert found.words() == written.words()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"mark": 7', "[]", "7", "{}", '{"lower": 1}', "\x00"],
+)
+def test_a_damaged_file(begun, text):
+    run, _, session = begun
+    (run.folder / "likelihood.json").write_text(text)
+    with pytest.raises(ValueError, match=r"likelihood.json: damaged .* noneq logz .*r makes it"):
+        read_verdict(run, session.average)
+
+
+@pytest.mark.parametrize("name", ["nll", "lower", "alarms", "mass_away", "gain", "how"])
+def test_a_file_with_something_else_in_it(begun, name):
+    run, _, session = begun
+    plain = replace(SAID, mark=_mark(session.average)).plain()
+    del plain[name]
+    for damaged in (plain, {**plain, name: 3}) if name != "how" else (plain,):
+        checkpoint.save_json(run.folder / "likelihood.json", damaged)
+        with pytest.raises(ValueError, match="damaged"):
+            read_verdict(run, session.average)
+
+
+def test_no_file_yet(begun):
+    run, _, session = begun
+    with pytest.raises(FileNotFoundError, match="log Z is not known yet; noneq logz"):
+        read_verdict(run, session.average)
+
+
+def test_other_parameters_are_refused(begun):
+    run, data, session = begun
+    judge(run, data)
+    assert read_verdict(run, run.model()[0]).mark == _mark(session.average)
+    known.tilt(session.average, [0.1, 0.0])
+    with pytest.raises(ValueError, match="belongs to other parameters than model"):
+        read_verdict(run, session.average)
+    run.save(session)
+    with pytest.raises(ValueError, match="other parameters"):
+        score(run, data.test)
+
+
+# -- runs whose log Z is known
+
+
+def test_an_untrained_run_is_its_base(begun):
+    run, data, session = begun
+    found = judge(run, data)
+    exact = session.energy.base.log_z()
+    assert found.lower.value == pytest.approx(exact, abs=1e-5)
+    assert found.upper.value == pytest.approx(exact, abs=1e-5)
+    assert found.bracketed
+    for name in ("train", "validation", "test"):
+        assert found.nll[name].value == pytest.approx(found.base[name].value, abs=1e-5)
+    assert "cannot be told" in found.words()[0]
+
+
+def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
+    run, data, session = begun
+    known.tilt(session.average, [0.7, -0.4])
+    run.save(session)
+    mean, cov, exact = known.exact(session.average, [0.7, -0.4])
+    found = judge(run, data, how={"n": 256, "temperatures": 40, "seed": 1})
+    assert found.how == {"n": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
+    for side in (found.lower, found.upper):
+        assert side.stderr < 0.05
+        assert abs(side.value - exact) < 4 * side.stderr
+    # likelihoods: of every split, with the larger side; the base's are exact
+    normal = torch.distributions.MultivariateNormal(mean, cov)
+    base = torch.distributions.MultivariateNormal(session.energy.base.mean.double(), cov)
+    off = found.log_z - exact
+    for name in ("train", "validation", "test"):
+        x = getattr(data, name).double()
+        ours, theirs = -normal.log_prob(x), -base.log_prob(x)
+        assert found.nll[name].value == pytest.approx(float(ours.mean()) + off, abs=1e-4)
+        assert found.base[name].value == pytest.approx(float(theirs.mean()), abs=1e-4)
+        stderr = float(ours.std()) / math.sqrt(len(x))
+        assert found.nll[name].stderr == pytest.approx(stderr, rel=1e-3)
+    gain = theirs - ours  # of the test rows, paired
+    assert found.gain.value == pytest.approx(float(gain.mean()) - off, abs=1e-4)
+    assert found.gain.stderr == pytest.approx(float(gain.std()) / math.sqrt(len(x)), rel=1e-3)
+    # scores: a normalised log-density of the rows
+    scores = score(run, data.test)
+    assert scores.verdict == found
+    torch.testing.assert_close(scores.log_density, normal.log_prob(x) - off, rtol=0, atol=1e-4)
+    assert torch.equal(scores.expected, scores.log_density)  # no noise
+    assert abs(scores.unlike) < 1
+
+
+def test_the_population_that_is_kept_is_a_weighted_sample(begun):
+    # annealed in one step, so small that nobody is resampled and the weights do it
+    run, data, session = begun
+    known.tilt(session.average, [0.27, -0.09])
+    run.save(session)
+    mean, _, _ = known.exact(session.average, [0.27, -0.09])
+    judge(run, data, how={"n": 65_536, "temperatures": 1, "seed": 2})
+    kept = checkpoint.load_tensors(run.folder / "population.safetensors")
+    off = kept["x"].double() - mean
+
+    def deviation(p):
+        """Of the mean, in standard errors."""
+        return float(((p @ off) / (p.square() @ off.square()).sqrt()).abs().max())
+
+    assert deviation(kept["log_w"].softmax(0)) < 4
+    assert deviation(torch.full((65_536,), 1 / 65_536).double()) > 8
+
+
+def test_the_larger_side_and_the_training_rows(begun, monkeypatch):
+    # the likelihoods are never optimistic; test rows start no backward chain
+    run, data, session = begun
+    seen = {}
+
+    def lopsided(energy, **how):
+        seen.update(how)
+        z = real(energy, **how)
+        return replace(z, lower=LogZ(1.0, 0.1), upper=LogZ(3.0, 0.2))
+
+    real = verdict.log_z
+    monkeypatch.setattr(verdict, "log_z", lopsided)
+    found = judge(run, data)
+    assert torch.equal(seen["data"], data.train)
+    assert (found.log_z, found.stderr) == (3.0, 0.2)
+    assert (found.lower, found.upper) == (Mean(1.0, 0.1), Mean(3.0, 0.2))
+    base = session.energy.base
+    for name in ("train", "validation", "test"):
+        gap = found.nll[name].value - found.base[name].value
+        assert gap == pytest.approx(3.0 - base.log_z(), abs=1e-5)
+    assert found.gain.value == pytest.approx(base.log_z() - 3.0, abs=1e-5)
+    assert json.loads((run.folder / "likelihood.json").read_text())["upper"]["value"] == 3.0
