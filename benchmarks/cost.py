@@ -160,7 +160,7 @@ def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float = 0.1)
 
 def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> None:
     """Count; the last line is the digits benchmark with held-out walkers and a renewal."""
-    train = noneq.Settings(n, 0, 8, None, renew=0, noise=NOISE)
+    train = noneq.Settings(n, 0, 8, None, renew=None, noise=NOISE)
     mala, ula = noneq.MALA(0.1), noneq.ULA(1e-3)
     cases: dict[str, tuple[int, noneq.Settings | noneq.kernels.Repeat, float]] = {
         "train, MALA, K = 8": (9, train, 0.0),
@@ -215,7 +215,7 @@ def times(blocks: int = 30, length: int = 2) -> None:
     """Blocks of ``length`` iterations of every loop in turn, their order rotated."""
     lines = []
     for name, side, n, moves in (("MLP 64-256-256-1", 0, 512, 8), ("ConvNet 16 x 16", 16, 128, 4)):
-        on = noneq.Settings(n, 0, moves, None, renew=0, batch=n, noise=NOISE)
+        on = noneq.Settings(n, 0, moves, None, renew=None, batch=n, noise=NOISE)
         off = replace(on, weighted=False)
         loops = {
             "off": library(*problem(side=side), off),

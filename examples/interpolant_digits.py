@@ -78,7 +78,7 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
         noneq.MALA(0.07, local),
         noneq.TrustRegion(0.1, longest=0.1),
     )
-    settings = noneq.Settings(noise=NOISE, batch=1024, renew=0)
+    settings = noneq.Settings(noise=NOISE, batch=1024, renew=None)
     optimizer = torch.optim.AdamW(model.net.parameters(), lr=3e-3, weight_decay=0.5)
     average = moving_average(model, 0.99)
     records = noneq.train(model, data.train, settings, optimizer=optimizer, rng=rng, resume=start)

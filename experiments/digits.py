@@ -57,11 +57,11 @@ class Cell:
             discrete=True,
             weighted=self.weighted,
             start=self.start,
-            tau=self.tau if self.trusted else 0.0,
+            tau=self.tau if self.trusted else None,
             lr=self.lr,
-            renew=self.renew if self.renewed else 0,
+            renew=self.renew if self.renewed else None,
             seconds=self.seconds,
-            iterations=self.iterations,
+            iterations=self.iterations or None,
         )
 
     @property
@@ -99,7 +99,7 @@ class Result:
 
 def fit(cell: Cell) -> tuple[Session, noneq.training.Record]:
     """Train by the recipe that the command line uses; returns the last record, too."""
-    torch.set_num_threads(cell.recipe.threads)
+    torch.set_num_threads(cell.recipe.budget.threads)
     session = Session(cell.recipe, digits().train, cell.seed)
     last = None
     for last in session:  # noqa: B007 - the last one is what is wanted
@@ -145,7 +145,7 @@ def bracket(session: Session, temperatures: int, walkers: int) -> noneq.likeliho
     return noneq.log_z(
         session.average,
         data=session.data,
-        noise=session.recipe.noise,
+        noise=session.recipe.train.noise,
         n=walkers,
         temperatures=temperatures,
         equilibrate=3 * temperatures,

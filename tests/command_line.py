@@ -30,7 +30,7 @@ sys.exit(main())
 QUICK = [
     *("--walkers", "64", "--held-out", "16", "--moves", "2", "--renew", "5"),
     *("--temperatures", "20", "--width", "16", "--batch", "64", "--ess-min", "0.97"),
-    *("--z-walkers", "32", "--z-temperatures", "20", "--z-equilibrate", "20"),
+    *("--bracket.walkers", "32", "--bracket.temperatures", "20", "--bracket.equilibrate", "20"),
 ]
 
 

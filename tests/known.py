@@ -11,21 +11,32 @@ import torch
 from noneq import Run, Session
 from noneq.data import load
 from noneq.run import checkpoint, choose
+from noneq.run.families import family_of
 
 SMALL = {
     "width": 2,
     "depth": 1,
-    "clusters": 0,
+    "clusters": None,
     "walkers": 64,
     "held_out": 16,
     "moves": 2,
-    "renew": 0,
+    "renew": None,
     "batch": 32,
-    "z_walkers": 64,
-    "z_temperatures": 20,
-    "z_equilibrate": 20,
+    "bracket": {"walkers": 64, "temperatures": 20, "equilibrate": 20},
     "iterations": 8,
 }
+
+
+def options(choices=SMALL):
+    """The choices as options of the command line."""
+    flat = {**choices, **{f"bracket.{k}": v for k, v in choices["bracket"].items()}}
+    named = {k.replace("_", "-"): v for k, v in flat.items() if k != "bracket"}
+    return [f"--{name}={'off' if value is None else value}" for name, value in named.items()]
+
+
+def build(recipe, x, seed=0):
+    """The energy and the move that a run begins with."""
+    return family_of(recipe.kind).build(recipe, x, seed)
 
 
 def rows(n=300, seed=0):

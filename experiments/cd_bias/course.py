@@ -156,7 +156,9 @@ def _weighted(
     updates: int,
     rng: torch.Generator,
 ) -> Iterator[None]:
-    settings = noneq.Settings(walkers=2048, held_out=0, moves=2, renew=0, tau=0.2, batch=len(data))
+    settings = noneq.Settings(
+        walkers=2048, held_out=None, moves=2, renew=None, tau=0.2, batch=len(data)
+    )
     for found in noneq.train(rbm, data, settings, optimizer=optimizer, rng=rng):
         yield
         if found.iteration == updates:

@@ -71,12 +71,12 @@ class Cell:
         """Of `noneq.train`."""
         return noneq.Settings(
             walkers=WALKERS,
-            held_out=0,
+            held_out=None,
             moves=self.restart or MOVES,
             tau=trial if self.trust else None,
             ess_min=self.ess_min,
             memory=self.memory,
-            renew=0,
+            renew=None,
             batch=BATCH,
             weighted=self.weighted,
             start=self.start,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -37,6 +37,7 @@ from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood.score import energy_of
 from noneq.models.interpolants import EnergyPath, TimedEnergy
 from noneq.run import choose
+from noneq.run.choosing import with_changes
 from noneq.training import Trained, moving_average
 
 Way = Literal["score", "likelihood", "both"]
@@ -106,7 +107,7 @@ def go_on(
     energy: TimedEnergy, iterations: int, seed: int, *, temperatures: int = 500, tau: float = 0.1
 ) -> Session:
     """A session of the digits' recipe that starts at U(., 1), walkers brought along U(., t)."""
-    recipe = replace(_recipe(iterations), tau=tau)
+    recipe = with_changes(_recipe(iterations), {"tau": tau})
     session = Session(recipe, digits().train, seed)
     session.energy.load_state_dict(at_the_end(energy).state_dict())
     rng, path = session.rng, EnergyPath(energy)
@@ -116,13 +117,13 @@ def go_on(
         walkers, _ = noneq.population(path, n, schedule, rng=rng, islands=islands)
         return walkers.reweight(session.energy)  # the same energy in another's words: nothing
 
-    settings = recipe.settings()
+    settings = recipe.train
     session.trained = Trained(
         0,
         arrived(settings.walkers, 1),
         arrived(settings.held_out, 8),
         session.kernel,
-        TrustRegion(recipe.tau, longest=recipe.longest),
+        TrustRegion(recipe.train.tau, longest=recipe.train.longest),
     )
     return session
 

@@ -216,7 +216,7 @@ def handwritten(quick: bool = False) -> Path:
         torch.manual_seed(0)
         energy = noneq.Tilted(base, noneq.MLP(64, 64))
     settings = noneq.Settings(
-        walkers=512, held_out=0, renew=0, tau=0.2, longest=0.1, batch=512, noise=NOISE
+        walkers=512, held_out=None, renew=None, tau=0.2, longest=0.1, batch=512, noise=NOISE
     )
     thetas = [parameters_to_vector(energy.parameters()).detach().clone()]
     kernel = noneq.MALA(0.15, local_covariance(train, 15, noise=NOISE))

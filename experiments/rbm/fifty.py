@@ -39,7 +39,7 @@ import noneq
 from experiments.common import record, table
 from experiments.rbm.sets import Bits, Spread, fifty
 from noneq.models.rbm.layers import bits as binary
-from noneq.run.models import groups
+from noneq.run.families import FAMILIES
 from noneq.training import moving_average
 
 HIDDEN, HELD, BATCH, WALKERS, MOVES = 12, 400, 1024, 1024, 4
@@ -79,7 +79,7 @@ class Result:
 def updates(cell: Cell, rbm: noneq.BernoulliRBM, data: Tensor) -> Iterator[int]:
     """Train for ever; the number of updates done."""
     rng = torch.Generator().manual_seed(1_000 + cell.seed)
-    optimizer = torch.optim.Adam(groups(rbm, cell.penalty), lr=cell.rate)
+    optimizer = torch.optim.Adam(FAMILIES["rbm"].parameter_groups(rbm, cell.penalty), lr=cell.rate)
     fall = LambdaLR(optimizer, lambda i: min(1.0, max(0.02, 2 * (1 - i / UPDATES))))
     if cell.gradient == "exact":
         states = binary(torch.arange(2**HIDDEN), HIDDEN).to(rbm.w)
@@ -89,7 +89,7 @@ def updates(cell: Cell, rbm: noneq.BernoulliRBM, data: Tensor) -> Iterator[int]:
             optimizer.step()
             fall.step()
             yield i
-    settings = noneq.Settings(walkers=WALKERS, held_out=0, moves=MOVES, batch=BATCH, renew=0)
+    settings = noneq.Settings(walkers=WALKERS, held_out=None, moves=MOVES, batch=BATCH, renew=None)
     if cell.gradient == "PCD":
         settings = noneq.Settings.pcd(walkers=WALKERS, moves=MOVES, batch=BATCH)
     for found in noneq.train(rbm, data, settings, optimizer=optimizer, rng=rng):

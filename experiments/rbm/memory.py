@@ -32,8 +32,8 @@ CELLS: dict[str, Options] = {
     "memory 0.9": {**TRUST, "memory": 0.9},
     "memory 0.7": {**TRUST, "memory": 0.7},
     "memory 0": {**TRUST, "memory": 0.0},
-    "no weights, trust region": {**TRUST, "weighted": False, "held_out": 0},
-    "PCD": {"tau": 0.0, "lr": 1e-3, "weighted": False, "held_out": 0, "start": "data"},
+    "no weights, trust region": {**TRUST, "weighted": False, "held_out": None},
+    "PCD": {"tau": None, "lr": 1e-3, "weighted": False, "held_out": None, "start": "data"},
 }
 
 
@@ -41,7 +41,7 @@ def course(name: str, split: Split, seed: int, updates: Sequence[int]) -> Iterat
     """A machine's scores after so many updates, in rising order."""
     options = {**CELLS[name], "moves": 1}
     run = session(split.train, seed, iterations=updates[-1], **options)
-    run.watch.margin = math.inf  # it is left to diverge
+    run.monitor.margin = math.inf  # it is left to diverge
     for event in run:
         if event.iteration in updates:
             made = Trained(run.average, event.iteration, math.nan)  # judging takes time, too

@@ -104,7 +104,7 @@ def split_of(path: Path, seed: int = 0) -> Split:
 
 def session(x: Tensor, seed: int, **options: Any) -> Session:
     """noneq's recipe for a machine, whatever the options change, by the processor's time."""
-    how = {"model": "rbm", "hidden": HIDDEN, "held_out": 128, "decay": 0.01}
+    how = {"model": "rbm", "hidden": HIDDEN, "held_out": 128, "weight_decay": 0.01}
     recipe = choose(x.shape[1:], len(x), "table", discrete=True, **{**how, **options})
     made = Session(recipe, x, seed)
     made.clock = time.process_time
@@ -115,20 +115,20 @@ def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     """noneq's recipe, as `noneq.Run` goes through it."""
     run = session(x, seed, seconds=seconds, **options)
     threads = torch.get_num_threads()
-    torch.set_num_threads(run.recipe.threads)
+    torch.set_num_threads(run.recipe.budget.threads)
     good, again = copy.deepcopy(run.state_dict()), 0
     while run.progress < 1:
         try:
             for event in run:
-                if event.iteration % 200 == 0 and run.watch.healthy:
+                if event.iteration % 200 == 0 and run.monitor.healthy:
                     good = copy.deepcopy(run.state_dict())
         except FloatingPointError as error:  # as `noneq.Run` does it: back, at half the speed
             print(f"rolled back: {error}", file=sys.stderr, flush=True)
-            spent, caution, again = run.seconds, run.caution / 2, again + 1
+            spent, backoff, again = run.seconds, run.backoff / 2, again + 1
             if again > 3:
                 raise
             run.load_state_dict(good)
-            run.seconds, run.caution = spent, caution
+            run.seconds, run.backoff = spent, backoff
     torch.set_num_threads(threads)
     machine = run.average
     assert isinstance(machine, noneq.BernoulliRBM)
@@ -137,7 +137,7 @@ def weighted(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
 
 def persistent(x: Tensor, seconds: float, seed: int, options: Options) -> Trained:
     """The same without weights, in plain steps, from the data."""
-    off = {"weighted": False, "start": "data", "tau": 0.0, "held_out": 0}
+    off = {"weighted": False, "start": "data", "tau": None, "held_out": None}
     return weighted(x, seconds, seed, {**off, **options})
 
 

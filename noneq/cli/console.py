@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, t
 from rich.table import Table
 from rich.text import Text
 
+from noneq.cli.advice import flags
 from noneq.data.plaintext import visible
 
 __all__ = ["columns", "listening", "say", "show_table", "tracked", "training_bar"]
@@ -79,7 +80,7 @@ def columns() -> int:
 
 def say(text: str = "", style: str = "") -> None:
     """Print lines as they are, in a style of rich's."""
-    console.print(Text("\n".join(map(visible, text.split("\n"))), style=style))
+    console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))
 
 
 class _Saying(logging.Handler):

@@ -26,11 +26,11 @@ __all__ = ["audit", "bracket"]
 def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
     """``noneq logz RUN``; returns the exit code."""
     opened = Run(run, device)
-    n = how.get("n", opened.recipe.z_walkers)
-    check_walkers(f"--walkers {n}", n, opened.shape, opened.device)
+    n = how.get("walkers", opened.recipe.bracket.walkers)
+    check_walkers(f"--bracket.walkers {n}", n, opened.shape, opened.device)
     data = opened.data()
-    if opened.recipe.threads:
-        torch.set_num_threads(opened.recipe.threads)
+    if opened.recipe.budget.threads:
+        torch.set_num_threads(opened.recipe.budget.threads)
     with opened.locked():
         return close(opened, data, how)
 
@@ -53,7 +53,7 @@ def audit(
         data: rows the model was trained on, in its units.
         test: rows to report the likelihood of; default: the data.
         noise: see `noneq.log_z`.
-        how: n, temperatures, equilibrate and seed of `noneq.log_z`.
+        how: walkers, temperatures, equilibrate and seed of the bracket.
         device: a torch device.
     """
     if data is None:
@@ -67,9 +67,12 @@ def audit(
     x, rows = (read(path).x.to(where, dtype) for path in (data, test or data))
     if rows.shape[1:] != x.shape[1:]:
         raise ValueError(f"{test}: rows {tuple(rows.shape[1:])}, {data}: {tuple(x.shape[1:])}")
-    check_walkers(f"--walkers {how.get('n', 0)}", how.get("n", 0), x.shape[1:], where)
+    check_walkers(
+        f"--bracket.walkers {how.get('walkers', 0)}", how.get("walkers", 0), x.shape[1:], where
+    )
     rng = torch.Generator(where).manual_seed(how["seed"])
-    settings = {key: value for key, value in how.items() if key != "seed"}
+    names = {"walkers": "n", "temperatures": "temperatures", "equilibrate": "equilibrate"}
+    settings = {names[key]: value for key, value in how.items() if key in names}
     try:
         with listening():
             z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)

@@ -11,23 +11,26 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from noneq.cli.advice import flags
 from noneq.cli.options import (
+    BracketChoices,
     Choices,
     Count,
     File,
     Integers,
     Number,
     Seed,
+    Steps,
     Time,
     Words,
     check_names,
+    given,
     integers,
     seconds,
 )
@@ -62,6 +65,7 @@ def train(
     device: Words = "",
     save_every: float = 30.0,
     from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
+    bracket: BracketChoices = BracketChoices(),  # noqa: B008
     choices: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
 ) -> int:
     """Train an energy-based model to a normalised likelihood, and bracket it.
@@ -84,11 +88,12 @@ def train(
         save_every: seconds between checkpoints.
         from_: with --resume: go on from the last checkpoint (state), or from the last good state
             before it (good), e.g. where state is damaged; default: state.
+        bracket: how log Z is bracketed at the end.
         choices: what the recipe decides by the data's shape and kind unless you do.
     """
     from noneq.cli.train import train as command
 
-    changes = {key: value for key, value in asdict(choices).items() if value is not None}
+    changes = {**given(choices), "bracket": given(bracket)}
     if budget and iterations:
         raise ValueError("--budget and --iterations are two lengths of one training: give one")
     if resume and overwrite:
@@ -96,7 +101,7 @@ def train(
     if from_ and not resume:
         raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
     if budget:
-        changes |= {"seconds": seconds(budget), "iterations": 0}
+        changes |= {"seconds": seconds(budget), "iterations": None}
     if iterations:
         changes["iterations"] = iterations
     return command(
@@ -119,7 +124,7 @@ def sample(
     n: Number = 64,
     out: Path = Path("samples.npz"),
     source: Annotated[Literal["steps", "ais", "chains"] | None, _UNSAID] = None,
-    steps: Count = 0,
+    steps: Steps = None,
     weighted: bool = False,
     denoise: bool = False,
     moves: int = 100,
@@ -176,11 +181,9 @@ def logz(
     data: File = None,
     test: File = None,
     noise: float = 0.0,
-    walkers: Count = 0,
-    temperatures: Count = 0,
-    equilibrate: Count = 0,
     seed: Seed = None,
     device: Words = "",
+    bracket: BracketChoices = BracketChoices(),  # noqa: B008
 ) -> int:
     """Bracket log Z of a run, or audit the energy of any library.
 
@@ -197,17 +200,13 @@ def logz(
         data: rows the model was trained on, in its own units.
         test: rows to report the likelihood of; default: the data.
         noise: standard deviation of Gaussian noise that the model's data had added.
-        walkers: on each side, a multiple of 16; default 1024, or the run's.
-        temperatures: of the annealing; default 1000, or the run's.
-        equilibrate: moves under the model before the backward side; default: the temperatures,
-            or the run's.
         seed: of everything; default: the run's plus 7, for an audit 0.
         device: cpu, cuda, ...; default: the run's, for an audit cuda where there is one.
+        bracket: how log Z is bracketed; default: as the run says, or as `noneq.log_z` does.
     """
     from noneq.cli import logz as command
 
-    own = {"n": walkers, "temperatures": temperatures, "equilibrate": equilibrate}
-    how: dict[str, Any] = {key: value for key, value in own.items() if value}
+    how = given(bracket)
     if (run is None) == (not energy):
         raise ValueError("logz takes a run folder, or --energy with --data: one of the two")
     if run is not None:
@@ -237,15 +236,15 @@ COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code, 0 only on success."""
-    given = list(sys.argv[1:] if args is None else args)
-    if given == ["--version"]:
+    words = list(sys.argv[1:] if args is None else args)
+    if words == ["--version"]:
         print(__version__)
         return 0
     try:
         with stoppable():
-            check_names(given, COMMANDS)
+            check_names(words, COMMANDS)
             code = app.cli(
-                prog="noneq", description=ABOUT, args=given, config=(FlagCreatePairsOff,)
+                prog="noneq", description=ABOUT, args=words, config=(FlagCreatePairsOff,)
             )
     except KeyboardInterrupt as stop:
         _say_error("\nnoneq: interrupted")
@@ -256,7 +255,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {visible(_message(error))}")
+        _say_error(f"noneq: error: {visible(flags(_message(error)))}")
         return 1
     return code if isinstance(code, int) else 0
 

@@ -7,24 +7,38 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, fields, make_dataclass
+from dataclasses import asdict, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import docstring_parser
 from tyro.conf import arg
 
-from noneq.run import Recipe
+from noneq.run.recipe import (
+    Bracket,
+    Budget,
+    Interpolant,
+    Likelihood,
+    Machine,
+    Network,
+    Optimizer,
+    Recipe,
+    ScoreMatching,
+)
 
 __all__ = [
+    "BracketChoices",
+    "Choices",
     "Count",
     "File",
     "Integers",
     "Number",
     "Seed",
+    "Steps",
     "Time",
     "Words",
     "check_names",
+    "given",
     "integers",
     "seconds",
 ]
@@ -35,34 +49,76 @@ Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
 Count = Annotated[int, arg(metavar="INT", help_behavior_hint="")]
+Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 
-def _choices() -> Any:
-    """`Recipe` as options, each of which may be left to the recipe."""
-    help_of = {
-        p.arg_name: (p.description or "").replace("\n", " ")
-        for p in docstring_parser.parse(Recipe.__doc__ or "").params
-    }
-    hints = typing.get_type_hints(Recipe)
-    own = []
-    for f in fields(Recipe):
-        if f.name in ("seconds", "iterations"):  # --budget, --iterations
-            continue
-        literal = typing.get_args(hints[f.name])
-        shown = "|".join(literal) if literal else hints[f.name].__name__.upper()
-        option = arg(help=help_of[f.name], metavar=shown, help_behavior_hint="")
-        own.append((f.name, Annotated[hints[f.name] | None, option], field(default=None)))
-    made = make_dataclass("Choices", own, frozen=True)
-    made.__doc__ = "What the recipe decides by the data's shape and kind unless you do."
+#: the kinds of models, and the sections of a recipe whose choices are options
+KINDS = {"network": Network, "rbm": Machine, "gaussian-rbm": Machine, "interpolant": Interpolant}
+SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
+_ELSEWHERE = {
+    "seconds",
+    "iterations",
+    "active",
+    "restart",
+}  # --budget, --iterations, for a library
+
+
+def _options(title: str, about: str, sections: Sequence[type]) -> Any:
+    """The fields of some dataclasses as options, each of which may be left to the recipe."""
+    own: dict[str, tuple[str, Any, Any]] = {}
+    for section in sections:
+        lines = [docstring_parser.parse(c.__doc__ or "").params for c in section.__mro__[::-1]]
+        help_of = {p.arg_name: _help(p.description or "") for ps in lines for p in ps}
+        hints = typing.get_type_hints(section)
+        for f in fields(section):
+            if f.name not in {*own, *_ELSEWHERE}:
+                how, kind = _shown(hints[f.name])
+                option = arg(help=help_of[f.name], metavar=how, help_behavior_hint="")
+                own[f.name] = (f.name, Annotated[kind, option], field(default=None))
+    if title == "Choices":
+        option = arg(
+            help="kind of model: a base plus an energy network; a restricted Boltzmann machine of "
+            "bits, or of numbers; an energy learned by denoising score matching.",
+            metavar="|".join(KINDS), help_behavior_hint="",
+        )  # fmt: skip
+        own = {"model": ("model", Annotated[str | None, option], field(default=None)), **own}
+    made = make_dataclass(title, own.values(), frozen=True)
+    made.__doc__ = about
     return made
 
 
+def _help(text: str) -> str:
+    """A field's description as an option's: off is None, and nothing is marked up."""
+    return re.sub(r"`+", "", text.replace("\n", " ").replace("None: ", "off: "))
+
+
+def _shown(hint: Any) -> tuple[str, Any]:
+    """How an option's value is shown, and its type: what may be None can be turned off."""
+    parts = typing.get_args(hint)
+    if type(None) in parts:
+        kind = next(part for part in parts if part is not type(None))
+        return f"{kind.__name__.upper()}|off", Literal["off"] | kind | None
+    return "|".join(parts) if parts else hint.__name__.upper(), hint | None
+
+
 if TYPE_CHECKING:
-    Choices = Recipe
+    Choices: TypeAlias = Recipe
+    BracketChoices: TypeAlias = Bracket
 else:
-    Choices = _choices()
+    Choices = _options(
+        "Choices", "What the recipe decides by the data's shape and kind unless you do.", SECTIONS
+    )
+    BracketChoices = _options(
+        "BracketChoices", "How log Z is bracketed; default: the recipe's.", [Bracket]
+    )
+
+
+def given(choices: Any) -> dict[str, Any]:
+    """What was chosen: of options that were not given nothing, None of those turned off."""
+    chosen = {key: value for key, value in asdict(choices).items() if value is not None}
+    return {key: None if value == "off" else value for key, value in chosen.items()}
 
 
 def seconds(text: str) -> float:
@@ -85,20 +141,21 @@ def integers(text: str) -> tuple[int, ...] | None:
         ) from None
 
 
-def check_names(given: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> None:
+def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> None:
     """A word that is no command or option, told with the nearest that is one."""
-    if not given or given[0].startswith("-"):
+    if not words or words[0].startswith("-"):
         return
-    if given[0] not in commands:
-        raise ValueError(f"no command {given[0]}{_nearest(given[0], commands)}")
-    own = inspect.signature(commands[given[0]]).parameters
-    names = {*own, "help"} | ({f.name for f in fields(Choices)} if "choices" in own else set())
-    words = (name.rstrip("_").replace("_", "-") for name in names - {"choices"})
-    options = ["-h", "-n", *("--" + word for word in words)]
-    for word in given[1:]:
+    if words[0] not in commands:
+        raise ValueError(f"no command {words[0]}{_nearest(words[0], commands)}")
+    own = inspect.signature(commands[words[0]]).parameters
+    names = {*own, "help"} - {"choices", "bracket"}
+    names |= {f.name for f in fields(Choices)} if "choices" in own else set()
+    names |= {f"bracket.{f.name}" for f in fields(BracketChoices)} if "bracket" in own else set()
+    options = ["-h", "-n", *("--" + name.rstrip("_").replace("_", "-") for name in names)]
+    for word in words[1:]:
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--") and name not in options:
-            raise ValueError(f"noneq {given[0]} has no option {name}{_nearest(name, options)}")
+            raise ValueError(f"noneq {words[0]} has no option {name}{_nearest(name, options)}")
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

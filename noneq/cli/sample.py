@@ -25,7 +25,7 @@ def sample(
     if weighted and out.suffix == ".npy":
         raise ValueError(f"{out}: weights need an .npz file")
     opened = Run(run, device)
-    if denoise and not opened.recipe.noise:
+    if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     check_walkers(f"-n {n}", n, opened.shape, opened.device)
     gathered = gather(opened, n, weighted=weighted, track=tracked, **how)
@@ -33,7 +33,7 @@ def sample(
     x, log_w = taken(gathered, n, weighted=weighted)
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
-        x = denoised(opened.model()[0], x, opened.recipe.noise)
+        x = denoised(opened.model()[0], x, opened.recipe.train.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()

@@ -22,7 +22,7 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
     x = rows_like(data, opened.shape, opened.scaling, columns=opened.config["data"]["columns"])
     found = log_density(opened, x)
-    verdict, noise = found.verdict, opened.recipe.noise
+    verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""
     say(
         f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "

@@ -28,14 +28,9 @@ def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
         return _close(run, data, how)
     except (FloatingPointError, TooFarError) as error:
         say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
-        calmer = (
-            "more noise (--noise) or weight decay (--decay)"
-            if run.recipe.model == "interpolant"
-            else "half the tau (--tau) or more moves (--moves)"
-        )
         say(
-            f"The model is kept in {run.folder}. Train again with {calmer}; or try {again} "
-            f"--temperatures {4 * run.recipe.z_temperatures}"
+            f"The model is kept in {run.folder}. Train again with {run.family.calmer}; or "
+            f"try {again} --bracket.temperatures {4 * run.recipe.bracket.temperatures}"
         )
         return 1
     except KeyboardInterrupt:
@@ -59,8 +54,11 @@ def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
     say(f"samples: {run.folder / 'samples.png'}")
     say("next:")
     if not verdict.bracketed:
-        more = 2 * verdict.how["n"]
-        say(f"  {again} --walkers {more}      # a bracket twice as sharp in variance", "cyan")
+        more = 2 * verdict.how["walkers"]
+        say(
+            f"  {again} --bracket.walkers {more}      # a bracket twice as sharp in variance",
+            "cyan",
+        )
     for command in (
         f"noneq report {run.folder}",
         f"noneq sample {run.folder} -n 64 --out samples.npz",

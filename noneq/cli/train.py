@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +15,11 @@ from noneq.cli.summary import close, say_damage
 from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
 from noneq.numerics import usable
-from noneq.run import Recipe, RolledBack, Run, Session, choose
-from noneq.run.learners import Event
+from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
+from noneq.run.choosing import applicable, with_changes
+from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
-from noneq.training import Matched
 
 __all__ = ["train"]
 
@@ -63,17 +62,17 @@ def train(
             raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
         run = Run(folder, device)
         data = run.data(source)
-        check_recipe(replace(run.recipe, **changes), run.recipe, data.shape, run.device)
+        check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
-        bits = changes.get("model") == "rbm"
+        bits = family_of(changes.get("model", "network")).binary
         data = load(source, **chosen, bits=bits).to(usable(device))
         recipe = _recipe(data, **changes)
-        usual = _recipe(data, model=recipe.model)
+        usual = _recipe(data, model=recipe.kind)
         check_recipe(recipe, usual, data.shape, data.train.device)
         session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
-        check_fit(session.energy, data.train, noise=recipe.noise)
+        check_fit(session.energy, data.train, noise=recipe.train.noise)
         run = Run.create(
             folder,
             data,
@@ -102,8 +101,8 @@ def _recipe(data: DataSet, **changes: Any) -> Recipe:
 
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+    if recipe.budget.threads:
+        torch.set_num_threads(recipe.budget.threads)
     return Session(recipe, data.train, seed)
 
 
@@ -113,15 +112,12 @@ def _introduce(run: Run, data: DataSet) -> None:
     say(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in run.recipe.relevant().items()
+        for name, value in applicable(run.recipe).items()
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         say(f"  {line}", style="dim")
-    if run.recipe.model == "interpolant":
-        say(
-            f"score matching learns the density of rows with noise {run.recipe.noise:g} added "
-            "(--noise): likelihoods and samples are those of noisy rows"
-        )
+    if notes := run.family.notes(run.recipe):
+        say(notes)
 
 
 def _train(run: Run, session: Session, every: float) -> int:
@@ -130,38 +126,18 @@ def _train(run: Run, session: Session, every: float) -> int:
     def noted() -> None:
         say("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
 
-    renewals = 0
     with interrupts(noted) as interrupted, training_bar() as show:
-        for event in run.train(session, stop=interrupted, every=every):
+        for event in supervise(run, session, stop=interrupted, every=every):
             if isinstance(event, RolledBack):
                 say(f"DIVERGED {event.reason}", style="bold red")
                 say(
-                    f"  back at iteration {event.iteration}, speed multiplied by {event.caution:g}"
+                    f"  back at iteration {event.iteration}, speed multiplied by {event.backoff:g}"
                 )
             else:
-                renewals += bool(getattr(event, "renewed", False))
-                show(session.progress, session.seconds, _line(event, renewals))
+                show(session.progress, session.seconds, session.learner.progress_line(event))
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
         say(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
     say(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
     return 0
-
-
-def _line(record: Event, renewals: int) -> str:
-    """What one iteration says of itself."""
-    if isinstance(record, Matched):
-        return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
-    trust, walkers = record.state.trust, record.state.walkers
-    parts = [f"iteration {record.iteration}"]
-    if record.nll == record.nll:
-        parts.append(f"NLL ~ {record.nll:.2f}")
-    parts.append(f"ESS {record.ess:.2f}")
-    if record.acceptance == record.acceptance:  # not NaN: the kernel accepts or rejects
-        parts.append(f"accept {record.acceptance:.2f}")
-    if trust is not None:
-        parts.append(f"tau {record.cost:.3f} of {trust.tau:.3f}")
-    parts += [f"renewals {renewals}"] if renewals else []
-    parts.append(f"resampled {walkers.resampled}")
-    return ", ".join(parts)

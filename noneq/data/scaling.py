@@ -140,8 +140,8 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
     if len(other):
         raise ValueError(
             f"{len(other):,} values are neither 0 nor 1 ({float(other[0]):g}, say), and a machine "
-            "of bits has no others: --binary makes 1 of those above the middle of their range; "
-            "--model gaussian-rbm takes numbers"
+            "of bits has no others: `binary` makes 1 of those above the middle of their range; "
+            "`model` gaussian-rbm takes numbers"
         )
     if train.min() == train.max():
         raise ValueError(f"every training value is {float(train.min()):g}: nothing to learn")

@@ -245,10 +245,10 @@ class RBM(
             return Settings.pcd(walkers=n, moves=self.n_moves, batch=batch)
         return Settings(
             walkers=n,
-            held_out=0,
+            held_out=None,
             moves=self.n_moves,
             tau=self.tau,
-            renew=0,
+            renew=None,
             batch=batch,
             memory=self.memory,
         )

@@ -12,7 +12,6 @@ from torch import Tensor
 from noneq.data import DataSet
 from noneq.energies import Energy
 from noneq.likelihood.score import energy_of
-from noneq.models.rbm import RBM
 from noneq.random import add_noise
 from noneq.report.distributions import Energies, Samples, samples_figure
 from noneq.report.filters import Filters
@@ -44,8 +43,9 @@ def draw_report(run: Run, path: Path) -> None:
             "energies": _energies(run, data, energy, walkers),
             "samples": _samples(run, data, energy, walkers),
         }
-        if isinstance(energy, RBM):
-            parts["filters"] = Filters(energy.w, run.shape, data.columns)
+        weights = run.family.filters(energy)
+        if weights is not None:
+            parts["filters"] = Filters(weights, run.shape, data.columns)
     figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
 
@@ -60,7 +60,7 @@ def _population(run: Run) -> dict[str, Tensor]:
 
 def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:
     """Images as the model sees them, tables in the units of their columns."""
-    noise = run.recipe.noise
+    noise = run.recipe.train.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
     table = data.kind == "table"
     n = 1000 if table else 64
@@ -68,13 +68,12 @@ def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tens
     rows = add_noise(data.train[:n], noise, rng)
     if table:
         return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
-    if run.recipe.model == "rbm":  # bits; pictures take -1 to 1
-        rows, x = 2 * rows - 1, 2 * x - 1
+    rows, x = run.family.shown(rows), run.family.shown(x)
     return Samples(rows, x, denoised(energy, x, noise) if noise else None)
 
 
 def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Energies:
-    noise = run.recipe.noise
+    noise = run.recipe.train.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
     rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
     train, model, test = (energy_of(energy, x) for x in rows)

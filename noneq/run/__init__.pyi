@@ -1,5 +1,7 @@
-from .folder import RolledBack as RolledBack
+from .choosing import choose as choose
 from .folder import Run as Run
 from .recipe import Recipe as Recipe
-from .recipe import choose as choose
 from .session import Session as Session
+from .supervise import DivergedError as DivergedError
+from .supervise import RolledBack as RolledBack
+from .supervise import supervise as supervise

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Watch"]
+__all__ = ["DivergenceMonitor"]
 
 _TOLD = {
     "NLL": (" nats", "the model learns faster than its walkers mix"),
@@ -15,7 +15,7 @@ _TOLD = {
 
 
 @dataclass
-class Watch:
+class DivergenceMonitor:
     """Tells a run that diverges by its running NLL, a smooth mean over some iterations.
 
     It has diverged where that mean is more than ``margin`` nats above the base's own NLL, above

@@ -20,48 +20,30 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from noneq.data import DataSet, Scaling, load
+from noneq.kernels import Kernel
 from noneq.numerics import usable
 from noneq.run import checkpoint
-from noneq.run.learners import Event
+from noneq.run.choosing import read_recipe, with_changes
+from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked
-from noneq.run.metrics import Metrics, line
-from noneq.run.models import Model, Move, load_model, save_model
-from noneq.run.recipe import Recipe
+from noneq.run.metrics import Metrics
 from noneq.run.session import Session
 from noneq.run.staging import check_vacant, disk_error, staged, unsettled
+from noneq.run.storing import load_model, save_model
 from noneq.version import __version__
 
-__all__ = ["DivergedError", "RolledBack", "Run"]
+__all__ = ["Run"]
 
-TRIES = 3
-GOOD = 100  # iterations between the states that a run may go back to
-_CHANGEABLE = (
-    "seconds", "iterations", "z_walkers", "z_temperatures", "z_equilibrate", "z_cycled", "steps",
-    "eps", "corrections", "threads",
-)  # fmt: skip
-
-
-class DivergedError(RuntimeError):
-    """A run diverged again and again, with ever smaller tau."""
-
-
-class RolledBack(NamedTuple):
-    """A run diverged and went back to its last good state, with a smaller tau."""
-
-    iteration: int
-    """where it goes on"""
-    caution: float
-    """what tau is multiplied by from now on"""
-    reason: str
+_CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.corrections")
 
 
 class Run:
@@ -89,7 +71,8 @@ class Run:
             )
         self.config: dict[str, Any] = checkpoint.load_json(path)
         try:
-            self.recipe = Recipe(**self.config["recipe"])
+            self.recipe = read_recipe(self.config["recipe"])
+            self.family = family_of(self.recipe.kind)
             self.shape: tuple[int, ...] = tuple(self.config["data"]["shape"])
             self.scaling = Scaling.from_plain(self.config["data"]["scaling"])
             self.seed, begun_on = int(self.config["seed"]), str(self.config["device"])
@@ -150,19 +133,24 @@ class Run:
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
-        """Change the budget or the final bracket; a run keeps its other choices.
+        """Change the budget, the final bracket or how samples are drawn; other choices stay.
+
+        Arguments:
+            changes: as `noneq.run.choose` takes them.
 
         Raises ValueError for any other choice that is not what it was.
         """
-        for name, value in changes.items():
-            was = getattr(self.recipe, name)
-            if value != was and name not in _CHANGEABLE:
-                raise ValueError(
-                    f"{self.folder}: was begun with {name} {was}, and a run keeps its choices; "
-                    "leave that out, or train a new run (--out)"
-                )
-        self.recipe = replace(self.recipe, **changes)
-        self.config["recipe"] = self.recipe.plain()
+        was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
+        for section in self.recipe.sections():
+            for name, value in now[section].items():
+                kept = not f"{section}.{name}".startswith(_CHANGEABLE)
+                if value != was[section][name] and kept:
+                    raise ValueError(
+                        f"{self.folder}: was begun with `{name}` {was[section][name]}, and a run "
+                        "keeps its choices; leave that out, or train a new run (`out`)"
+                    )
+        self.recipe = with_changes(self.recipe, changes)
+        self.config["recipe"] = now
         checkpoint.save_json(self.folder / "config.json", self.config)
 
     def data(self, source: str = "") -> DataSet:
@@ -176,11 +164,11 @@ class Run:
         own = self.config["data"]
         source = source or own["source"]
         chosen = {key: own[key] for key in ("classes", "subset", "binary")}
-        data = load(source, **chosen, bits=self.recipe.model == "rbm")
+        data = load(source, **chosen, bits=self.family.binary)
         if data.digest != own["digest"]:
             raise ValueError(
                 f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "
-                "values); name that, or train a new run (--out)"
+                "values); name that, or train a new run (`out`)"
             )
         return data.to(self.device)
 
@@ -191,11 +179,11 @@ class Run:
         Raises BusyError where another process works on it, or has changed it since it was opened.
         """
         with locked(self.folder):
-            self._check_own()
+            self.check_own()
             yield
 
-    def _check_own(self) -> None:
-        """Raise BusyError unless the folder is still this run's."""
+    def check_own(self) -> None:
+        """Raise BusyError unless the folder is still this run's: asked before each save."""
         try:
             own = checkpoint.load_json(self.folder / "config.json") == self.config
         except (OSError, ValueError):
@@ -211,96 +199,12 @@ class Run:
         """Whether log Z has been estimated, with alarms or without."""
         return (self.folder / "likelihood.json").exists()
 
-    # -- training
-
-    def train(
-        self, session: Session, *, stop: Callable[[], object] = lambda: False, every: float = 30.0
-    ) -> Iterator[Event | RolledBack]:
-        """Train until the budget is spent or ``stop()``; checkpoints, metrics, rollback.
-
-        Arguments:
-            session: new, or restored by `restore`.
-            stop: asked after every iteration; when true all is saved and the iteration ends.
-            every: seconds between checkpoints.
-
-        Raises:
-            DivergedError: after three rollbacks.
-            BusyError: the folder has become another run's.
-            OSError: the disk is full, or the folder is not writable any more; the last checkpoint
-                is intact.
-        """
-        try:
-            checkpoint.sweep(self.folder)
-            self.metrics.trim(session.iteration, session.caution)
-            while True:
-                try:
-                    yield from self._go_on(session, stop, every)
-                    break
-                except FloatingPointError as error:
-                    yield self._roll_back(session, error)
-            self.save(session)
-        except OSError as error:
-            if not self.folder.is_dir():
-                raise
-            again = f", then noneq train --out {self.folder} --resume goes on"
-            raise disk_error(error, "the last checkpoint is intact", again) from error
-
-    def _go_on(
-        self, session: Session, stop: Callable[[], object], every: float
-    ) -> Iterator[Event]:
-        saved = time.monotonic()
-        for event in session:
-            renewal = getattr(event, "renewed", None) is not None
-            if event.iteration % 10 == 1 or renewal or session.progress >= 1:
-                self.metrics.add(line(event, session))
-            if event.iteration % GOOD == 0 and session.watch.healthy:
-                self._check_own()
-                checkpoint.store(self.folder / "good", session.state_dict())
-            if time.monotonic() - saved >= every:
-                self.save(session)
-                saved = time.monotonic()
-            yield event
-            if stop():
-                return
-
-    def _roll_back(self, session: Session, error: FloatingPointError) -> RolledBack:
-        """Go back to the last good state with half the tau; give up after three times."""
-        iteration, before, spent = session.iteration, session.caution, session.seconds
-        caution = before / 2
-        last = caution < 2.0**-TRIES
-        self.restore(session, "good")
-        session.caution = before if last else caution
-        session.seconds = spent  # the time is gone, whatever came of it
-        self.metrics.trim(session.iteration, before)
-        back = RolledBack(session.iteration, caution, f"at iteration {iteration}: {error}")
-        if not last:
-            self.metrics.add({**back._asdict(), "rollback": True})
-        self.save(session)
-        if last:
-            raise DivergedError(
-                f"{self.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
-                f"with half the speed ({error}). The last good state is kept. Try {self._calmer}"
-            ) from error
-        return back
-
-    @property
-    def _calmer(self) -> str:
-        if self.recipe.model == "interpolant":
-            return (
-                "a smaller learning rate (--lr), more noise (--noise) or larger batches (--batch)"
-            )
-        if not self.recipe.tau:  # plain steps, of the learning rate's length
-            return "a trust region (--tau 0.1) or a smaller learning rate (--lr)"
-        if self.recipe.model == "network":
-            return "more moves (--moves), more noise (--noise) or a smaller network (--width)"
-        return "more moves (--moves), more walkers (--walkers) or fewer hidden units (--hidden)"
-
     def save(self, session: Session) -> None:
         """Checkpoint: the model to keep, and all that resuming needs.
 
         Raises BusyError where the folder has become another run's.
         """
-        self._check_own()
+        self.check_own()
         _save(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
@@ -330,17 +234,17 @@ class Run:
     def _way_out(self, which: Literal["state", "good"]) -> str:
         """Where a run goes on from whose checkpoint cannot be read."""
         other: Literal["state", "good"] = "good" if which == "state" else "state"
-        again = f"noneq train --out {self.folder} --resume"
+        again = f"`resume({self.folder}"
         try:
             trained = checkpoint.load(self.folder / other)["trained"]
         except (OSError, ValueError, KeyError):
             return "its other checkpoint cannot be read either: train a new run"
         iteration = trained["iteration"] if trained else 0
         if other == "good":
-            return f"{again} --from good goes on from its last good state, iteration {iteration}"
-        return f"{again} goes on from its last checkpoint, iteration {iteration}"
+            return f"{again} from=good)` goes on from its last good state, iteration {iteration}"
+        return f"{again})` goes on from its last checkpoint, iteration {iteration}"
 
-    def model(self) -> tuple[Model, Move]:
+    def model(self) -> tuple[nn.Module, Kernel]:
         """The model to keep, and one move for its walkers.
 
         Raises ValueError where its file is damaged, or of another model.
@@ -349,9 +253,8 @@ class Run:
         try:
             return load_model(path, self.recipe, self.shape, self.device)
         except ValueError as error:
-            again = f"noneq train --out {self.folder} --resume"
             raise ValueError(
-                f"{error}; {again} writes it anew from the last checkpoint"
+                f"{error}; `resume({self.folder})` writes it anew from the last checkpoint"
             ) from error
 
 

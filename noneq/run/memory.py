@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from noneq.numerics import check_fits
-from noneq.run.recipe import MACHINES, Recipe
+from noneq.run.families import family_of
+from noneq.run.recipe import Recipe
 
 __all__ = ["check_recipe", "check_walkers", "footprint"]
 
@@ -27,58 +29,60 @@ def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
     Arguments:
         recipe: every choice.
         shape: of one row.
+
+    Returns:
+        Bytes by ``section.field``.
     """
-    dim, machine = math.prod(shape), recipe.model in MACHINES
-    parameters, inner = (dim * recipe.hidden, recipe.hidden) if machine else _net(recipe, shape)
-    row = dim + inner
-    each = FLOAT * (MOVED * dim + inner)
+    dim = math.prod(shape)
+    choice, parameters, activations = family_of(recipe.kind).size(recipe, shape)
+    each = FLOAT * (MOVED * dim + activations)
+
+    def count(section: str, name: str) -> int:
+        return getattr(getattr(recipe, section), name, None) or 0
+
     return {
-        "hidden" if machine else "width": TRAINED * FLOAT * parameters,
-        "walkers": each * recipe.walkers * (recipe.model != "interpolant"),
-        "held_out": each * recipe.held_out * (recipe.model != "interpolant"),
-        "batch": FLOAT * row * recipe.batch,
-        "z_walkers": FLOAT * MOVED * dim * recipe.z_walkers,
-        "z_temperatures": 8 * recipe.z_temperatures,
-        "temperatures": 8 * recipe.temperatures,
-        "steps": 8 * recipe.steps,
+        f"model.{choice}": TRAINED * FLOAT * parameters,
+        "train.walkers": each * count("train", "walkers"),
+        "train.held_out": each * count("train", "held_out"),
+        "train.batch": FLOAT * (dim + activations) * recipe.train.batch,
+        "bracket.walkers": FLOAT * MOVED * dim * recipe.bracket.walkers,
+        "bracket.temperatures": 8 * recipe.bracket.temperatures,
+        "train.temperatures": 8 * count("train", "temperatures"),
+        "model.steps": 8 * count("model", "steps"),
     }
 
 
 def check_recipe(
-    recipe: Recipe, usual: Recipe, shape: Sequence[int], device: torch.device | str
+    recipe: Recipe, default: Recipe, shape: Sequence[int], device: torch.device | str
 ) -> None:
     """Raise ValueError where a run takes more memory than the device has.
 
     Arguments:
         recipe: every choice.
-        usual: what they are by default, of the same model: the one that costs most is named.
+        default: what they are by default, of the same model: the one that costs most is named.
         shape: of one row.
         device: of the run.
     """
     needs = footprint(recipe, shape)
 
     def without(name: str) -> int:
-        changed = replace(recipe, **{name: getattr(usual, name)})
-        return sum(footprint(changed, shape).values())
+        section, _, field = name.partition(".")
+        own, other = getattr(recipe, section), getattr(default, section)
+        if not hasattr(own, field):
+            return sum(needs.values())
+        changed: Any = replace(own, **{field: getattr(other, field)})
+        return sum(footprint(replace(recipe, **{section: changed}), shape).values())
 
-    name = min((*needs, "depth"), key=without)
-    asked = f"--{name.replace('_', '-')} {getattr(recipe, name)}"
+    name = min((*needs, "model.depth"), key=without)
+    section, _, field = name.partition(".")
+    shown = name if section == "bracket" else field
+    asked = f"`{shown}` {getattr(getattr(recipe, section), field, '')}"
     if without(name) >= sum(needs.values()):
         asked = f"a model of rows of {math.prod(shape):,} values"
     check_fits(sum(needs.values()), f"{asked} takes", "take less", device)
 
 
-def check_walkers(option: str, n: int, shape: Sequence[int], device: torch.device | str) -> None:
+def check_walkers(what: str, n: int, shape: Sequence[int], device: torch.device | str) -> None:
     """Raise ValueError where so many walkers take more memory than the device has."""
     need = FLOAT * MOVED * math.prod(shape) * n
-    check_fits(need, f"{option} takes", "take fewer", device)
-
-
-def _net(recipe: Recipe, shape: Sequence[int]) -> tuple[int, int]:
-    """Parameters of an energy's network, and the numbers that it computes on the way of a row."""
-    w, depth = recipe.width, recipe.depth
-    if recipe.model == "interpolant" or recipe.net == "mlp":
-        return math.prod(shape) * w + (depth - 1) * w**2, w * depth
-    pixels = math.prod(shape[1:])
-    convolutions = 32 if recipe.net == "convnet" else 36  # w^2 each, of its first stage
-    return convolutions * w**2, pixels * w
+    check_fits(need, f"{what} takes", "take fewer", device)

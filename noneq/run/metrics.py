@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noneq.run.checkpoint import write
-from noneq.run.learners import Event
 from noneq.run.session import Session
-from noneq.training import Matched
 
 __all__ = ["Metrics", "finite", "line"]
 
@@ -59,17 +57,17 @@ class Metrics:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
-    def trim(self, iteration: int, caution: float = 0.0) -> None:
+    def trim(self, iteration: int, backoff: float = 0.0) -> None:
         """Forget what was logged after the checkpoint that a run goes on from.
 
         Arguments:
             iteration: of the checkpoint.
-            caution: of the checkpoint; a rollback to a smaller one came after it.
+            backoff: of the checkpoint; a rollback to a smaller one came after it.
         """
         kept = [
             row
             for row in self.rows()
-            if row["iteration"] <= iteration and row.get("caution", caution) >= caution
+            if row["iteration"] <= iteration and row.get("backoff", backoff) >= backoff
         ]
         write(self.path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
@@ -83,40 +81,18 @@ def _row(text: bytes) -> dict[str, Any] | None:
     fine = (
         isinstance(row, dict)
         and type(row.get("iteration")) is int
-        and isinstance(row.get("caution", 0.0), float)
+        and isinstance(row.get("backoff", 0.0), float)
     )
     return row if fine else None
 
 
-def line(record: Event, session: Session) -> dict[str, Any]:
+def line(record: Any, session: Session) -> dict[str, Any]:
     """One line of metrics.jsonl."""
-    always = {
+    return {
         "iteration": record.iteration,
         "seconds": round(session.seconds, 3),
         "loss": record.loss,
-    }
-    if isinstance(record, Matched):
-        return {**always, "rate": record.rate}
-    state = record.state
-    return {
-        **always,
-        "data_energy": record.data_energy,
-        "walker_energy": record.data_energy - record.loss,
-        "nll": record.nll,
-        "ess": record.ess,
-        "survivors": state.walkers.survivors,
-        "resampled": state.walkers.resampled,
-        "acceptance": record.acceptance,
-        "step_size": getattr(state.kernel, "h", math.nan),
-        "faults": record.faults,
-        "log_z": record.log_z.value,
-        "log_z_held_out": record.log_z_held_out.value,
-        "log_z_held_out_stderr": record.log_z_held_out.stderr,
-        "scale": record.scale,
-        "cost": record.cost,
-        "tau": state.trust.tau if state.trust else math.nan,
-        "redone": state.trust.redone if state.trust else 0,
-        "renewed": record.renewed,
+        **session.learner.metrics(record),
     }
 
 

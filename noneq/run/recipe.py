@@ -1,35 +1,247 @@
-"""The one home of defaults: from what the data are to every choice of a run.
+"""Every choice of a run: the model, its training, the optimiser, the bracket, the budget.
 
-`choose` needs only the shape and the kind of the data, and nothing heavy is imported: the command
-line shows every choice as an option. Each figure has its reason in LOG.md.
+A recipe is made by `noneq.run.choose`, from what the data are; each kind of model fills in its
+defaults (`noneq.run.families`), whose reasons are in docs/lab/defaults.md. Nothing heavy is
+imported here: the command line shows every choice as an option. Off is None everywhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
 
-from noneq.training import Settings
+from noneq.training.settings import Settings
 
-__all__ = ["IDLE", "MACHINES", "Recipe", "choose"]
+__all__ = [
+    "Bracket", "Budget", "Interpolant", "Likelihood", "Machine", "Network", "Optimizer", "Recipe",
+    "ScoreMatching",
+]  # fmt: skip
 
-#: models that move by block Gibbs
-MACHINES = ("rbm", "gaussian-rbm")
-_NETWORKS = ("base", "clusters", "width", "depth", "leaps", "step_size", "z_cycled")
-_WALKERS = (
-    "walkers", "held_out", "moves", "tau", "tau_end", "longest", "ess_min", "renew",
-    "temperatures", "weighted", "memory", "start",
-)  # fmt: skip
-_TRANSPORTS = ("steps", "eps", "corrections")
-#: choices that say nothing to a model; bits have no noise added
-IDLE = {
-    "network": ("hidden", *_TRANSPORTS),
-    "rbm": ("net", "noise", *_NETWORKS, *_TRANSPORTS),
-    "gaussian-rbm": ("net", *_NETWORKS, *_TRANSPORTS),
-    "interpolant": ("hidden", "net", *_WALKERS),
-}
+
+def _positive(section: object, *names: str) -> None:
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and not value >= 1:
+            raise ValueError(f"{name} must be 1 or more, got {value}")
+
+
+def _finite(section: object, *names: str) -> None:
+    for name in names:
+        if not 0 < getattr(section, name) < math.inf:
+            raise ValueError(f"{name} is a finite number > 0, got {getattr(section, name)}")
+
+
+def _fraction(section: object, *names: str) -> None:
+    for name in names:
+        if not 0 <= getattr(section, name) <= 1:
+            raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(section, name)}")
+
+
+def _least(section: object, *names: str) -> None:
+    for name in names:
+        if not getattr(section, name) >= 0:
+            raise ValueError(f"{name} must be 0 or more, got {getattr(section, name)}")
+
+
+# -- models
+
+
+@dataclass(frozen=True)
+class Network:
+    """A Gaussian base and an energy network on top of it.
+
+    Attributes:
+        base: covariance of the Gaussian that the energy starts from: full, diagonal or low-rank.
+        clusters: moves are preconditioned by the pooled covariance of this many Gaussian clusters
+            of the data; None: by the base's covariance.
+        net: the network of the energy: mlp, convnet or resnet.
+        width: hidden units of the network, or channels after its first layer.
+        depth: hidden layers of the network, or halvings of the resolution.
+        leapfrog_steps: gradient steps of a move: 1: MALA, more: Hamiltonian Monte Carlo.
+        step_size: h of the first move; adapted to its acceptance from then on.
+    """
+
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    clusters: int | None = None
+    net: Literal["mlp", "convnet", "resnet"] = "mlp"
+    width: int = 256
+    depth: int = 2
+    leapfrog_steps: int = 1
+    step_size: float = 0.3
+
+    def __post_init__(self) -> None:
+        _positive(self, "clusters", "width", "depth", "leapfrog_steps")
+        _finite(self, "step_size")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A restricted Boltzmann machine.
+
+    Attributes:
+        hidden: hidden units of the machine.
+    """
+
+    hidden: int = 500
+
+    def __post_init__(self) -> None:
+        _positive(self, "hidden")
+
+
+@dataclass(frozen=True)
+class Interpolant:
+    """An energy of all times from a Gaussian to the data, learned by denoising score matching.
+
+    Attributes:
+        base: covariance of the Gaussian that it starts from: full, diagonal or low-rank.
+        clusters: as of a network.
+        width: hidden units of its network.
+        depth: hidden layers of its network.
+        leapfrog_steps: gradient steps of a move that corrects samples.
+        step_size: h of the first of them.
+        steps: steps of Euler-Maruyama from the base to a sample.
+        eps: diffusivity of these steps: larger ones forget more and cost more effective sample
+            size.
+        corrections: moves after each of these steps, at the time that it led to.
+    """
+
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    clusters: int | None = None
+    width: int = 256
+    depth: int = 2
+    leapfrog_steps: int = 1
+    step_size: float = 0.3
+    steps: int = 100
+    eps: float = 1.0
+    corrections: int = 4
+
+    def __post_init__(self) -> None:
+        _positive(self, "clusters", "width", "depth", "leapfrog_steps", "steps")
+        _finite(self, "step_size", "eps")
+        _least(self, "corrections")
+
+
+# -- how they train
+
+
+@dataclass(frozen=True)
+class Likelihood(Settings):
+    """`noneq.Settings` of a run, which has an end: tau falls towards it.
+
+    Attributes:
+        tau_end: tau falls linearly to this fraction of itself.
+    """
+
+    tau_end: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _fraction(self, "tau_end")
+        _finite(self, "longest")
+        if self.weighted and self.memory < 1 and not self.held_out:
+            raise ValueError(
+                f"`memory` {self.memory:g} leaves log Z, which tells a run that diverges, to "
+                "held-out walkers: take `held_out` 8 or more, or `memory` 1"
+            )
+
+    def speed(self, progress: float) -> float:
+        """What tau is multiplied by when that much of the budget is spent."""
+        return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
+
+
+@dataclass(frozen=True)
+class ScoreMatching:
+    """Denoising score matching, which learns the density of rows with noise added.
+
+    Attributes:
+        batch: data rows an iteration.
+        noise: standard deviation of the Gaussian noise added to the data, in the units that they
+            are trained in.
+    """
+
+    batch: int = 512
+    noise: float = 0.05
+
+    def __post_init__(self) -> None:
+        _positive(self, "batch")
+        if not 0 < self.noise < math.inf:
+            raise ValueError(
+                f"`noise` {self.noise:g}: score matching learns the density of rows with noise "
+                "added: give an interpolant more than 0"
+            )
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW, and the moving average of the parameters that is kept as the model.
+
+    Attributes:
+        lr: learning rate; under a trust region it hardly matters. Of score matching it falls to 0
+            along a cosine.
+        weight_decay: weight decay of AdamW.
+        ema: decay of the exponential moving average of the parameters, a fraction.
+    """
+
+    lr: float = 3e-3
+    weight_decay: float = 0.5
+    ema: float = 0.99
+
+    def __post_init__(self) -> None:
+        _least(self, "lr", "weight_decay")
+        _fraction(self, "ema")
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """How log Z is bracketed, as `noneq.log_z` takes it.
+
+    Attributes:
+        walkers: walkers on each side of the bracket, a multiple of 16.
+        temperatures: temperatures of its annealing.
+        equilibrate: moves under the model before the backward side starts.
+        cycled: vary the step size along the annealing, which finds sharp modes but spends half of
+            the moves on short steps.
+    """
+
+    walkers: int = 1024
+    temperatures: int = 1500
+    equilibrate: int = 4500
+    cycled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.walkers < 32 or self.walkers % 16:
+            raise ValueError(f"walkers must be a multiple of 16, 32 or more, got {self.walkers}")
+        _positive(self, "temperatures")
+        _least(self, "equilibrate")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train, and on how much of the machine.
+
+    Attributes:
+        seconds: training time; used unless iterations are given.
+        iterations: training length instead of a time: the same bits every time.
+        threads: threads of the processor; None: as many as torch takes by itself.
+    """
+
+    seconds: float = 120.0
+    iterations: int | None = None
+    threads: int | None = 1
+
+    def __post_init__(self) -> None:
+        _positive(self, "iterations", "threads")
+        if self.iterations is None and not self.seconds > 0:
+            raise ValueError(f"the budget is a time > 0 or iterations, got {self.seconds} s")
+
+    def progress(self, iteration: int, seconds: float) -> float:
+        """How much of it is spent, 1 at its end."""
+        return iteration / self.iterations if self.iterations else seconds / self.seconds
+
+
+Train: TypeAlias = Likelihood | ScoreMatching
 
 
 @dataclass(frozen=True)
@@ -37,262 +249,30 @@ class Recipe:
     """Every choice of a run.
 
     Attributes:
-        model: network: a base plus an energy network; rbm: a restricted Boltzmann machine of bits;
-            gaussian-rbm: one of numbers; interpolant: an energy of all times from a Gaussian to
-            the data, learned by denoising score matching.
-        hidden: units of a machine.
-        noise: standard deviation of the Gaussian noise added to the data (scaled as they are
-            trained on), afresh in every batch; what is learned is the density of the noisy data.
-        base: covariance of the Gaussian that the energy starts from: full, diagonal or low-rank.
-        clusters: moves are preconditioned by the pooled covariance of this many Gaussian clusters
-            of the data; 0: by the base's.
-        net: the energy's network: mlp, convnet or resnet.
-        width: its hidden units, or channels after the first layer.
-        depth: its hidden layers, or halvings of the resolution.
-        walkers: walkers that feed the gradient.
-        held_out: walkers on the same path that do not: their log Z is unbiased (a multiple of 8).
-        moves: kernel moves an iteration.
-        leaps: gradient steps of a move: 1: MALA, more: Hamiltonian Monte Carlo.
-        step_size: h of the first move; adapted to its acceptance from then on.
-        tau: trust region, nats of effective sample size an optimiser step may cost; 0: plain
-            steps.
-        tau_end: tau falls linearly to this fraction of itself.
-        longest: no step is longer than this fraction of the parameters.
-        ess_min: resample below this effective sample size.
-        renew: iterations between renewals of all walkers by annealing from the base, of a machine
-            of those held out alone; 0: never.
-        temperatures: steps of a renewal's annealing.
-        batch: data rows an iteration.
-        lr: learning rate of AdamW; under a trust region it hardly matters. Of an interpolant it
-            falls to 0 along a cosine.
-        decay: weight decay of AdamW.
-        ema: decay of the exponential moving average of the parameters that is kept as the model.
-        weighted: False: no weights (persistent contrastive divergence), for comparison.
-        memory: of the log-weights from one iteration to the next; 1: exact, for modes that do not
-            mix; 0.9, with 1 move: for images, whose many modes do, slowly.
-        start: where the walkers start: base or data.
-        seconds: training time; used unless iterations are given.
-        iterations: training length instead of a time: the same bits every time; 0: seconds count.
-        z_walkers: walkers on each side of the final bracket of log Z (a multiple of 16).
-        z_temperatures: temperatures of the final bracket.
-        z_equilibrate: moves under the model before its backward side starts.
-        z_cycled: vary the step size along its annealing, which finds sharp modes but spends half
-            of the moves on short steps.
-        steps: of Euler-Maruyama from the base to a sample of an interpolant.
-        eps: their diffusivity: larger steps forget more and cost more effective sample size.
-        corrections: moves after each of them, at the time it led to.
-        threads: of the processor; 0: as many as torch takes by itself.
+        kind: of model, one of `noneq.run.families.FAMILIES`.
+        model: its own choices, e.g. a `Network` or a `Machine`.
+        train: how it trains: `Likelihood` or `ScoreMatching`.
+        optimizer: the optimiser and the moving average.
+        bracket: how log Z is bracketed at the end.
+        budget: how long to train.
+
+    >>> from noneq.run import choose
+    >>> recipe = choose((5,), 300, "table", tau=0.1, bracket={"walkers": 64})
+    >>> recipe.kind, recipe.train.tau, recipe.bracket.walkers
+    ('network', 0.1, 64)
     """
 
-    model: Literal["network", "rbm", "gaussian-rbm", "interpolant"] = "network"
-    hidden: int = 500
-    noise: float = 0.0
-    base: Literal["full", "diagonal", "low-rank"] = "full"
-    clusters: int = 0
-    net: Literal["mlp", "convnet", "resnet"] = "mlp"
-    width: int = 256
-    depth: int = 2
-    walkers: int = 512
-    held_out: int = 128
-    moves: int = 8
-    leaps: int = 1
-    step_size: float = 0.3
-    tau: float = 0.2
-    tau_end: float = 0.05
-    longest: float = 0.02
-    ess_min: float = 0.5
-    renew: int = 500
-    temperatures: int = 500
-    batch: int = 1024
-    lr: float = 3e-3
-    decay: float = 0.5
-    ema: float = 0.99
-    weighted: bool = True
-    memory: float = 1.0
-    start: Literal["base", "data"] = "base"
-    seconds: float = 120.0
-    iterations: int = 0
-    z_walkers: int = 1024
-    z_temperatures: int = 1500
-    z_equilibrate: int = 4500
-    z_cycled: bool = True
-    steps: int = 100
-    eps: float = 1.0
-    corrections: int = 4
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        if not (self.iterations > 0 or self.seconds > 0):
-            raise ValueError(f"the budget is a time > 0 or iterations > 0, got {self.seconds} s")
-        for name in ("tau_end", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
-        for name in ("hidden", "width", "depth", "leaps", "z_temperatures", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        least = ("clusters", "iterations", "z_equilibrate", "threads", "decay", "lr", "tau")
-        for name in (*least, "corrections"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
-        if self.z_walkers < 32 or self.z_walkers % 16:
-            raise ValueError(
-                f"z_walkers must be a multiple of 16, 32 or more, got {self.z_walkers}"
-            )
-        for name in ("longest", "step_size", "eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is a finite number > 0, got {getattr(self, name)}")
-        if self.model == "interpolant" and not self.noise > 0:
-            raise ValueError(
-                f"--noise {self.noise:g}: score matching learns the density of rows with noise "
-                "added: give --model interpolant more than 0"
-            )
-        if self.weighted and self.memory < 1 and not self.held_out:
-            raise ValueError(
-                f"--memory {self.memory:g} leaves log Z, which tells a run that diverges, to "
-                "held-out walkers: take --held-out 8 or more, or --memory 1"
-            )
-        self.settings()  # which checks the rest
-
-    def settings(self) -> Settings:
-        """What `noneq.train` wants to know."""
-        own = {f.name for f in fields(self)}
-        shared = {f.name: getattr(self, f.name) for f in fields(Settings) if f.name in own}
-        return Settings(**{**shared, "tau": self.tau or None})
-
-    def progress(self, iteration: int, seconds: float) -> float:
-        """How much of the budget is spent, 1 at its end."""
-        return iteration / self.iterations if self.iterations else seconds / self.seconds
-
-    def fall(self, progress: float) -> float:
-        """What tau is multiplied by at that progress."""
-        return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
+    kind: str = "network"
+    model: Any = field(default_factory=Network)
+    train: Any = field(default_factory=Likelihood)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    bracket: Bracket = field(default_factory=Bracket)
+    budget: Budget = field(default_factory=Budget)
 
     def plain(self) -> dict[str, Any]:
-        """As a dictionary, for a file."""
+        """As a nested dictionary, for a file; `noneq.run.choosing.read_recipe` reads it."""
         return asdict(self)
 
-    def relevant(self) -> dict[str, Any]:
-        """The choices that its model knows."""
-        idle = IDLE[self.model]
-        return {name: value for name, value in asdict(self).items() if name not in idle}
-
-
-def choose(
-    shape: Sequence[int],
-    rows: int,
-    kind: Literal["image", "table"],
-    *,
-    discrete: bool = False,
-    **changes: Any,
-) -> Recipe:
-    """Every choice for data of that shape and kind, with the caller's ``changes``.
-
-    Arguments:
-        shape: of one row; images are (channels, height, width).
-        rows: to train on.
-        kind: image or table.
-        discrete: whether values repeat, or columns are constant: no density without noise.
-        changes: fields of `Recipe` to set otherwise.
-
-    Raises:
-        TypeError: a change that is no field of `Recipe`.
-        ValueError: a value out of range.
-    """
-    known = {f.name for f in fields(Recipe)}
-    for name in changes:
-        if name not in known:
-            raise TypeError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
-    model = changes.get("model", "network")
-    idle = [name for name in changes if name in IDLE.get(model, ())]
-    if idle:
-        option = "--" + idle[0].replace("_", "-")
-        raise ValueError(f"{option} says nothing to --model {model}: leave it out")
-    if model == "network":
-        return replace(_network(shape, rows, kind, discrete), **changes)
-    if model == "interpolant":
-        return replace(_interpolant(shape, rows, kind, discrete), **changes)
-    return replace(_machine(shape, rows, kind, model, discrete), **changes)
-
-
-def _network(
-    shape: Sequence[int], rows: int, kind: Literal["image", "table"], discrete: bool
-) -> Recipe:
-    dim = math.prod(shape)
-    choice = Recipe(
-        base="full" if dim <= 2048 else "low-rank",
-        clusters=min(15, rows // 80) if dim <= 2048 else 0,
-        batch=min(1024, rows),
-    )
-    if discrete:
-        choice = replace(choice, noise=0.15 if kind == "image" else 0.1)
-    if kind == "image":
-        choice = replace(choice, longest=0.1)
-        if min(shape[1:]) >= 16:
-            choice = replace(
-                choice,
-                net="convnet",
-                width=8,
-                depth=3,
-                walkers=192,
-                held_out=64,
-                moves=1,
-                leaps=4,
-                step_size=0.05,
-                tau=0.05,
-                renew=0,
-                batch=min(128, rows),
-                seconds=540.0,
-                z_walkers=320,
-                z_temperatures=800,
-                z_equilibrate=500,
-                z_cycled=False,
-                threads=0,
-            )
-    return choice
-
-
-def _interpolant(
-    shape: Sequence[int], rows: int, kind: Literal["image", "table"], discrete: bool
-) -> Recipe:
-    dim = math.prod(shape)
-    return Recipe(
-        model="interpolant",
-        noise=(0.15 if kind == "image" else 0.1) if discrete else 0.05,
-        base="full" if dim <= 2048 else "low-rank",
-        clusters=min(15, rows // 80) if dim <= 2048 else 0,
-        width=256,
-        depth=2,
-        batch=min(512, rows),
-        lr=2e-3,
-        decay=0.5,
-        ema=0.999,
-        z_walkers=1024,
-        z_temperatures=500,
-        z_equilibrate=500,
-        z_cycled=False,
-    )
-
-
-def _machine(
-    shape: Sequence[int], rows: int, kind: Literal["image", "table"], model: Any, discrete: bool
-) -> Recipe:
-    choice = Recipe(
-        model=model,
-        hidden=max(8, min(500, 2 * math.prod(shape), rows // 10)),
-        noise=0.1 if discrete and model == "gaussian-rbm" else 0.0,
-        walkers=1024,
-        held_out=256,
-        moves=4,
-        tau=0.1,
-        renew=1000,
-        batch=min(512, rows),
-        lr=1e-2,
-        decay=0.1,
-        z_walkers=512,
-        z_temperatures=5000,
-        z_equilibrate=1000,
-        z_cycled=False,
-    )
-    if kind == "image" and model == "rbm":
-        choice = replace(choice, moves=1, memory=0.9)
-    return choice
+    def sections(self) -> Mapping[str, Any]:
+        """Its sections by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}

@@ -6,15 +6,16 @@ import math
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noneq.annealing import Schedule, Track, population, untracked
 from noneq.energies import Energy, evaluate, path_to
-from noneq.kernels import with_momentum
+from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
+from noneq.run.families.base import base_of
 from noneq.run.folder import Run
-from noneq.run.models import Model, Move, at_step, ladder, transport
+from noneq.run.learners import at_step
 from noneq.walkers import Walkers
 
 __all__ = ["Gathered", "Source", "denoised", "draw", "gather", "taken"]
@@ -54,7 +55,7 @@ def gather(
     *,
     weighted: bool = False,
     moves: int = 100,
-    steps: int = 0,
+    steps: int | None = None,
     seed: int = 0,
     track: Track = untracked,
 ) -> Gathered:
@@ -81,40 +82,41 @@ def gather(
     if source == "chains":
         walkers = _chains(run, energy, kernel, moves, rng, track)
         if len(walkers) < n:
-            raise ValueError(f"{run.folder}: has {len(walkers)} chains, not {n}; use --source ais")
+            raise ValueError(
+                f"{run.folder}: has {len(walkers)} chains, not {n}; take `source` ais"
+            )
         return Gathered(walkers, rng)
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
-    path, many = path_to(energy, energy.base), 8 * -(-least // 8)
+    path, many = path_to(energy, base_of(energy)), 8 * -(-least // 8)
     carrier = with_momentum(kernel)
     schedule: int | Schedule
     if source == "steps":
-        schedule = transport(run.recipe, energy, kernel, rng, steps)
+        schedule = run.family.transport(run.recipe, energy, kernel, rng, steps)
     else:
-        schedule = ladder(run.recipe, energy, carrier, rng)
+        schedule = run.family.annealing_schedule(run.recipe, energy, carrier, rng)
     walkers, _ = population(path, many, schedule, rng=rng, kernel=carrier, track=track)
     return Gathered(walkers, rng)
 
 
-def _source(run: Run, source: Source | None, steps: int) -> Source:
+def _source(run: Run, source: Source | None, steps: int | None) -> Source:
     """Where samples come from; ValueError for what the run's model has not."""
-    model = run.recipe.model
-    interpolant = model == "interpolant"
-    if steps < 0:
-        raise ValueError(f"--steps is 1 or more, got {steps}")
-    if not interpolant and (steps or source == "steps"):
+    carried, chains = run.family.carried, run.family.chains
+    if steps is not None and steps < 1:
+        raise ValueError(f"`steps` is 1 or more, got {steps}")
+    if not carried and (steps or source == "steps"):
         raise ValueError(
-            f"{run.folder}: --steps lead along an interpolant, and this is a {model}: leave them "
-            "out (--source ais anneals), or train with --model interpolant"
+            f"{run.folder}: `steps` lead along an interpolant, and this is a {run.recipe.kind}: "
+            "leave them out (`source` ais anneals), or train with `model` interpolant"
         )
-    if interpolant and source == "chains":
+    if not chains and source == "chains":
         raise ValueError(
-            f"{run.folder}: an interpolant is trained without walkers: it has no chains; take "
-            "--source steps or ais"
+            f"{run.folder}: a model of kind {run.recipe.kind} is trained without walkers: it has "
+            "no chains; take `source` steps or ais"
         )
     if steps and source == "ais":
-        raise ValueError("--steps are those of --source steps: leave one of the two out")
-    return source or ("steps" if interpolant else "ais")
+        raise ValueError("`steps` are those of `source` steps: leave one of the two out")
+    return source or ("steps" if carried else "ais")
 
 
 def taken(gathered: Gathered, n: int, *, weighted: bool = False) -> tuple[Tensor, Tensor]:
@@ -142,7 +144,7 @@ def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
 
 
 def _chains(
-    run: Run, energy: Model, kernel: Move, moves: int, rng: torch.Generator, track: Track
+    run: Run, energy: nn.Module, kernel: Kernel, moves: int, rng: torch.Generator, track: Track
 ) -> Walkers:
     trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
     if trained is None:

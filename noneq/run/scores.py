@@ -11,6 +11,7 @@ from torch import Tensor
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import mean_energy, noise_draws
 from noneq.random import add_noise
+from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Verdict, read_verdict
 
@@ -43,7 +44,8 @@ def score(run: Run, x: Tensor) -> Scores:
     Raises as `read_verdict` does, and ValueError for rows that the model cannot have.
     """
     energy, _ = run.model()
-    verdict, noise = read_verdict(run, energy), run.recipe.noise
+    base = base_of(energy)
+    verdict, noise = read_verdict(run, energy), run.recipe.train.noise
     x = x.to(run.device)
     check_states(energy, x)
     density = -mean_energy(energy, x) - verdict.log_z
@@ -55,7 +57,7 @@ def score(run: Run, x: Tensor) -> Scores:
         ]
         u = torch.stack([mean_energy(energy, x + xi) for xi in draws])
         expected = -u.mean(0) - verdict.log_z
-    rows = mean_energy(energy.base, x, noise=noise) + energy.base.log_z()
+    rows = mean_energy(base, x, noise=noise) + base.log_z()
     train = verdict.base["train"]
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
     unlike = (float(rows.mean()) - train.value) / spread

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from noneq.run.divergence import Watch
-from noneq.run.learners import Event, Task, learner
-from noneq.run.models import Model, build, groups
+from noneq.run.divergence import DivergenceMonitor
+from noneq.run.families import family_of
+from noneq.run.learners import Observed, TrainingContext
 from noneq.run.recipe import Recipe
 from noneq.training import Matched, Trained, moving_average
 
@@ -42,7 +42,7 @@ class Session:
         seconds: of training so far, those before an interruption included.
         clock: that tells them, e.g. ``time.process_time`` where other work shares the machine; to
             be set before iterating.
-        caution: the speed is multiplied by it; 1 until the run is told to be careful.
+        backoff: the speed is multiplied by it; 1 until the run is told to be careful.
     """
 
     clock = staticmethod(time.perf_counter)
@@ -50,22 +50,24 @@ class Session:
     def __init__(self, recipe: Recipe, data: Tensor, seed: int = 0) -> None:
         self.recipe = recipe
         self.data = data
-        self.energy, self.kernel = build(recipe, data, seed)
-        self._average = moving_average(self.energy, recipe.ema)
-        self.optimizer = torch.optim.AdamW(groups(self.energy, recipe.decay), lr=recipe.lr)
+        self.family = family_of(recipe.kind)
+        self.energy, self.kernel = self.family.build(recipe, data, seed)
+        own = recipe.optimizer
+        self._average = moving_average(self.energy, own.ema)
+        groups = self.family.parameter_groups(self.energy, own.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=own.lr)
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.seconds = 0.0
-        self.caution = 1.0
-        self.learner = learner(
-            Task(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
+        self.backoff = 1.0
+        self.learner = self.family.learner(
+            TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
         )
-        self.watch = Watch(**self.learner.limits())
+        self.monitor = DivergenceMonitor(**self.learner.divergence_thresholds())
 
     @property
-    def average(self) -> Model:
+    def average(self) -> nn.Module:
         """The moving average of the energy."""
-        model = self._average.module
-        assert isinstance(model, Model)
+        model: nn.Module = self._average.module
         return model
 
     @property
@@ -76,7 +78,7 @@ class Session:
     @property
     def progress(self) -> float:
         """How much of the budget is spent."""
-        return self.recipe.progress(self.iteration, self.seconds)
+        return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
     def trained(self) -> Trained | Matched | None:
@@ -88,7 +90,7 @@ class Session:
     def trained(self, state: Trained | Matched | None) -> None:
         self.learner.trained = state
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Observed]:
         """Train until the budget is spent.
 
         Raises FloatingPointError when the run has diverged, and whatever `noneq.train` raises.
@@ -97,35 +99,35 @@ class Session:
             return
         before = self.seconds
         start = self.clock()
-        events = self.learner.iterate()
+        records = self.learner.iterate()
         while self.progress < 1:
-            self.learner.pace(self.progress, self.caution)
-            event = next(events)
+            self.learner.set_rate(self.progress, self.backoff)
+            record = next(records)
             self._average.update_parameters(self.energy)
             self.seconds = before + self.clock() - start
-            value, anew = self.learner.watched(event)
-            self.watch.see(value, renewed=anew)
-            yield event
+            value, anew = self.learner.monitored_metric(record)
+            self.monitor.see(value, renewed=anew)
+            yield record
 
     def state_dict(self) -> dict[str, Any]:
         """All that moves, as a tree of tensors and numbers."""
         return {
             "seconds": self.seconds,
-            "caution": self.caution,
-            "watch": dict(vars(self.watch)),
+            "backoff": self.backoff,
+            "monitor": dict(vars(self.monitor)),
             "energy": self.energy.state_dict(),
             "average": self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
-            "trained": self.learner.plain(),
+            "trained": self.learner.state_dict(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Be the session that a `state_dict` was made of."""
-        self.seconds, self.caution = saved["seconds"], saved["caution"]
-        self.watch = Watch(**saved["watch"])
+        self.seconds, self.backoff = saved["seconds"], saved["backoff"]
+        self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])
         self._average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.set_state(saved["rng"])
-        self.learner.restore(saved["trained"])
+        self.learner.load_state_dict(saved["trained"])

@@ -45,7 +45,7 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
         held: whether the caller holds the folder's lock, which is then whatever it is.
     """
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (--out)")
+        raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (`out`)")
     there = sorted(p for p in folder.iterdir()) if folder.is_dir() else []
     there = [path for path in there if path.name != NEW and not _is_lock(path, held)]
     if not there:
@@ -55,23 +55,23 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
         why = ": its config.json is damaged, or not noneq's" if damaged else ""
         raise FileExistsError(
             f"{folder}: is not a run and not empty ({there[0].name}, ...){why}: take another "
-            "folder (--out)"
+            "folder (`out`)"
         )
     if not overwrite:
         raise FileExistsError(
-            f"{folder}: holds a run already; go on with it (--resume), replace it "
-            "(--overwrite) or take another folder (--out)"
+            f"{folder}: holds a run already; go on with it (`resume`), replace it "
+            "(`overwrite`) or take another folder (`out`)"
         )
     if folder.is_symlink():
         raise FileExistsError(
-            f"{folder}: is a link, and --overwrite follows none: name {folder.resolve()} itself"
+            f"{folder}: is a link, and `overwrite` follows none: name {folder.resolve()} itself"
         )
     for path in there:
         other = _foreign(path)
         if other is not None:
             raise FileExistsError(
-                f"{other}: is not the run's, and --overwrite replaces nothing else: move it, or "
-                "take another folder (--out)"
+                f"{other}: is not the run's, and `overwrite` replaces nothing else: move it, or "
+                "take another folder (`out`)"
             )
 
 

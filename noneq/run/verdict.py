@@ -20,11 +20,10 @@ from noneq.kernels import with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import grouped_stderr, known_log_z, mean_energy
 from noneq.likelihood.support import Share
-from noneq.models.rbm import RBM
 from noneq.run import checkpoint
+from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.metrics import finite
-from noneq.run.models import ladder
 
 __all__ = ["Mean", "Verdict", "judge", "read_verdict"]
 
@@ -47,7 +46,7 @@ class Mean:
         return f"{self.value:.2f} ± {self.stderr:.2f}"
 
 
-LOST = "Training went wrong: take smaller steps (--lr, --tau)."
+LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Verdict:
         gain: base minus model on the test rows, paired.
         how: walkers, temperatures, equilibration and seed of the bracket.
         origin: what the base is, for people.
+        regularisers: what helps such a model generalise, besides what helps all.
     """
 
     mark: int
@@ -79,6 +79,7 @@ class Verdict:
     gain: Mean
     how: Mapping[str, Any]
     origin: str = "Gaussian base"
+    regularisers: str = "more noise (`noise`)"
 
     @property
     def bracketed(self) -> bool:
@@ -110,12 +111,10 @@ class Verdict:
         said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.memorised
         if gap is not None:
-            gaussian = self.origin == "Gaussian base"
-            other = "more noise (--noise)" if gaussian else "fewer hidden units (--hidden)"
             said.append(
                 f"It has memorised training rows: it knows them {gap} nats better than the "
-                "validation rows. More rows, more weight decay (--decay), fewer iterations "
-                f"(--iterations) or {other} would help it generalise."
+                "validation rows. More rows, more weight decay (`weight_decay`), fewer "
+                f"iterations (`iterations`) or {self.regularisers} would help it generalise."
             )
         away = self.mass_away
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
@@ -181,37 +180,42 @@ def judge(
     Arguments:
         run: with a model.
         data: what it was trained on.
-        how: n, temperatures, equilibrate and seed of `noneq.log_z`; default: the recipe's.
+        how: walkers, temperatures, equilibrate and seed of `noneq.log_z`; default: the recipe's.
         track: shows progress, see `noneq.log_z`.
     """
     recipe = run.recipe
     how = {
-        "n": recipe.z_walkers,
-        "temperatures": recipe.z_temperatures,
-        "equilibrate": recipe.z_equilibrate,
+        "walkers": recipe.bracket.walkers,
+        "temperatures": recipe.bracket.temperatures,
+        "equilibrate": recipe.bracket.equilibrate,
         "seed": run.seed + 7,
         **(how or {}),
     }
     energy, move = run.model()
-    kernel = with_momentum(move)
+    base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(how["seed"])
-    z = known_log_z(energy, data.train, n=how["n"], rng=rng) or log_z(
+    z = known_log_z(energy, data.train, n=how["walkers"], rng=rng) or log_z(
         energy,
         data=data.train,
-        n=how["n"],
-        temperatures=ladder(recipe, energy, kernel, rng, how["temperatures"], track),
+        n=how["walkers"],
+        temperatures=run.family.annealing_schedule(
+            recipe, energy, kernel, rng, how["temperatures"], track
+        ),
         equilibrate=how["equilibrate"],
-        noise=recipe.noise,
+        noise=recipe.train.noise,
         kernel=kernel,
         rng=rng,
         track=track,
     )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     ours, theirs = (
-        {name: mean_energy(u, x, noise=recipe.noise) + constant for name, x in splits.items()}
-        for u, constant in ((energy, z.value), (energy.base, energy.base.log_z()))
+        {
+            name: mean_energy(u, x, noise=recipe.train.noise) + constant
+            for name, x in splits.items()
+        }
+        for u, constant in ((energy, z.value), (base, base.log_z()))
     )
-    verdict = _verdict(energy, z, splits, ours, theirs, how)
+    verdict = _verdict(run, energy, z, splits, ours, theirs, how)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
         {"x": z.walkers.x, "log_w": z.walkers.log_w},
@@ -222,6 +226,7 @@ def judge(
 
 
 def _verdict(
+    run: Run,
     energy: Energy,
     z: Estimate,
     splits: Mapping[str, Tensor],
@@ -241,7 +246,8 @@ def _verdict(
         base={name: Mean.of(values, splits[name]) for name, values in theirs.items()},
         gain=Mean.of(theirs["test"] - ours["test"], splits["test"]),
         how=how,
-        origin="independent base" if isinstance(energy, RBM) else "Gaussian base",
+        origin=run.family.origin,
+        regularisers=run.family.regularisers,
     )
 
 

@@ -169,7 +169,7 @@ def _renewals(energy: nn.Module, settings: Settings) -> int:
     """Iterations between renewals; 0 where there is nobody to renew."""
     if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
         return 0
-    return 500 if settings.renew is None else settings.renew
+    return settings.renew or 0
 
 
 def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
@@ -211,7 +211,7 @@ def _begin(
         raise ValueError(
             "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), give the "
             "energy one as its attribute base (noneq.energies.Bernoulli.fit(data) for bits), or "
-            "take Settings(start='data', renew=0, held_out=0), which leaves log Z unknown"
+            "take Settings(start='data', renew=None, held_out=None), which leaves log Z unknown"
         )
     n, held = settings.walkers, None
     if kernel is None and (isinstance(base, Solvable) or isinstance(energy, Conditional)):

@@ -13,43 +13,46 @@ class Settings:
     """How to train; the defaults work on standardised data of some tens of dimensions.
 
     Attributes:
-        walkers: N that feed the gradient.
-        held_out: walkers on the same path that never do, so that their log Z is unbiased; 0: none.
-            They start at the base, as renewals do; unweighted training of an energy without a
-            base has neither.
-        moves: K kernel moves an iteration.
-        tau: trust region (nats of effective sample size a step); None: plain optimiser steps.
-        longest: of the trust region, see `TrustRegion`.
-        ess_min: resample below this effective sample size.
-        renew: iterations between renewals of all walkers from the base by annealing; 0: never;
-            None: 500. Where weights fade, and of an energy that draws from its own conditionals,
-            the held-out walkers alone, which tell log Z: annealed from independent units machines
-            can lose modes (docs/rbm_bias.md).
+        walkers: walkers that feed the gradient.
+        held_out: walkers on the same path that never do, so that their log Z is unbiased, a
+            multiple of 8; None: none. They start at the base, as renewals do.
+        moves: kernel moves of each walker an iteration.
+        tau: trust region: nats of effective sample size that an optimiser step may cost; None:
+            plain steps.
+        longest: no step of the trust region is longer than this fraction of the parameters.
+        ess_min: resample below this effective sample size, a fraction.
+        renew: iterations between renewals of the walkers by annealing from the base; None: never.
+            Where weights are forgotten, and of an energy that draws from its own conditionals,
+            the held-out walkers alone are renewed (docs/rbm_bias.md).
         temperatures: steps of a renewal's annealing, each one evaluation of every walker.
         batch: data rows an iteration.
-        noise: standard deviation of Gaussian noise added afresh to every batch.
+        noise: standard deviation of the Gaussian noise added to the data, in the units that they
+            are trained in, afresh in every batch; what is learned is the density of noisy rows.
         active: move only this many walkers an iteration, chosen at random; None: all.
         weighted: False drops the weights (persistent contrastive divergence).
-        memory: what the walkers' log-weights are multiplied by after each gradient (without
-            weights it says nothing). 1: exact. Of the lag behind a moving model, in a mode of the
-            sampler whose autocorrelation is r an iteration, the share ``r (1 - memory) /
-            (1 - memory r)`` stays uncorrected below 1, as does that share of the bias of an
-            unadjusted kernel; but weights no longer spread without end, and walkers are hardly
-            ever resampled: better where many modes mix slowly, worse where few do not mix at all
-            (docs/rbm_bias.md). Their log Z is then unknown: only held-out walkers tell it. Derived
-            in docs/mathematics.md.
-        start: where the walkers start, at the ``base`` or at the ``data``. From the data averages
-            are right only once the walkers have mixed.
-        restart: restart them at the batch in every iteration (contrastive divergence).
+        memory: what the log-weights are multiplied by after each gradient; 1: exact. Less than 1
+            is better where many modes mix slowly, worse where few do not mix at all
+            (docs/rbm_bias.md); log Z is then told by the held-out walkers only.
+        start: where the walkers start, at the base or at the data. From the data averages are
+            right only once the walkers have mixed.
+        restart: restart the walkers at the batch in every iteration (contrastive divergence).
+
+    With ``memory`` below 1, of the lag behind a moving model, in a mode of the sampler whose
+    autocorrelation is r an iteration, the share ``r (1 - memory) / (1 - memory r)`` stays
+    uncorrected, as does that share of the bias of an unadjusted kernel; but weights no longer
+    spread without end, and walkers are hardly ever resampled. Derived in docs/mathematics.md.
+
+    >>> Settings(walkers=64, tau=None).walkers
+    64
     """
 
     walkers: int = 512
-    held_out: int = 256
+    held_out: int | None = 256
     moves: int = 8
     tau: float | None = 0.1
     longest: float = 0.02
     ess_min: float = 0.5
-    renew: int | None = None
+    renew: int | None = 500
     temperatures: int = 500
     batch: int = 256
     noise: float = 0.0
@@ -62,7 +65,7 @@ class Settings:
     @classmethod
     def pcd(cls, **changes: Any) -> Settings:
         """Persistent contrastive divergence: chains from the data, no weights, plain steps."""
-        plain = {"weighted": False, "start": "data", "tau": None, "renew": 0, "held_out": 0}
+        plain = {"weighted": False, "start": "data", "tau": None, "renew": None, "held_out": None}
         return cls(**{**plain, **changes})
 
     @classmethod
@@ -73,9 +76,9 @@ class Settings:
     def __post_init__(self) -> None:
         least = {
             "walkers": 2,
-            "held_out": 0,
+            "held_out": 8,
             "moves": 1,
-            "renew": 0,
+            "renew": 1,
             "temperatures": 1,
             "batch": 1,
         }
@@ -99,7 +102,7 @@ class Settings:
                 "weights fade all at once, and active walkers are touched in turn: take memory=1, "
                 "or active=None"
             )
-        if self.held_out % 8:
+        if self.held_out and self.held_out % 8:
             raise ValueError(
                 f"held_out walkers form 8 islands: a multiple of 8, not {self.held_out}"
             )

@@ -59,7 +59,7 @@ def test_what_a_run_leaves(trained, data):
     config = json.loads((trained / "config.json").read_text())
     assert config["noneq"] == noneq.__version__
     assert config["data"]["source"] == data
-    assert config["recipe"]["walkers"] == 64
+    assert config["recipe"]["train"]["walkers"] == 64
     metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [row["iteration"] for row in metrics] == [1, 5, 10, 11, 12]
     assert metrics[1]["renewed"] in (True, False)
@@ -93,7 +93,7 @@ def test_choices_are_printed_and_kept(tmp_path, data, capsys):
     assert "tau 0.125" in told
     assert "walkers 64" in told
     run = Run(tmp_path / "r")
-    assert (run.recipe.tau, run.seed) == (0.125, 5)
+    assert (run.recipe.train.tau, run.seed) == (0.125, 5)
 
 
 def test_a_budget_is_a_time():
@@ -155,7 +155,7 @@ def test_a_longer_budget_goes_on(copy):
 
 def test_a_run_keeps_its_choices(copy, capsys):
     told = refused(["train", "--out", copy, "--resume", "--tau", "0.1"], capsys)
-    assert re.search(r"copy: was begun with tau 0.2, and a run keeps its choices", told)
+    assert re.search(r"copy: was begun with --tau 0.2, and a run keeps its choices", told)
 
 
 def test_a_run_keeps_its_data(copy, tmp_path, capsys):
@@ -174,7 +174,7 @@ def test_a_run_keeps_its_seed_and_its_rows(copy, more, capsys):
 def test_a_run_goes_on_for_a_time_instead(copy):
     assert main(["train", "--out", str(copy), "--resume", "--budget", "0.5s"]) == 0
     run = Run(copy)
-    assert (run.recipe.seconds, run.recipe.iterations) == (0.5, 0)
+    assert (run.recipe.budget.seconds, run.recipe.budget.iterations) == (0.5, None)
 
 
 def test_a_run_of_another_machine(copy, capsys):
@@ -352,7 +352,7 @@ def test_an_unknown_option_names_the_nearest(capsys):
         (["train", "digits", "--classes", "3", "--subset", "9999"], "9999"),
         (["train", "digits", "--budget", "soon"], "a time like 120s, 20m or 2h"),
         (["train", "digits", "--held-out", "12"], "multiple of 8"),
-        (["train", "digits", "--tau", "-1"], "tau must be 0 or more"),
+        (["train", "digits", "--tau", "-1"], "tau must be positive"),
         (["train", "digits", "--device", "abacus"], "--device abacus: cannot be used here"),
         (["train", "--out", "nowhere", "--resume"], "holds no run"),
         (["sample", "nowhere"], "nowhere: holds no run"),
@@ -449,7 +449,7 @@ def test_scores_of_noisy_models_are_densities(tmp_path):
     x = np.random.default_rng(0).normal(size=(300, 1)) * 3 + 7
     np.save(tmp_path / "x.npy", np.concatenate([x, -0.5 * x]))
     args = ["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "r"), "--iterations", "20"]
-    assert main([*args, *QUICK, "--noise", "0.5", "--z-walkers", "512"]) == 0
+    assert main([*args, *QUICK, "--noise", "0.5", "--bracket.walkers", "512"]) == 0
     grid = np.linspace(-60, 80, 4001)[:, None]
     np.save(tmp_path / "grid.npy", grid)
     np.save(tmp_path / "back.npy", grid[::-1])
@@ -502,7 +502,7 @@ def test_the_same_bracket_again(copy):
     before = json.loads((copy / "likelihood.json").read_text())
     assert main(["logz", str(copy)]) == 0
     assert json.loads((copy / "likelihood.json").read_text()) == before
-    assert main(["logz", str(copy), "--temperatures", "30", "--seed", "3"]) == 0
+    assert main(["logz", str(copy), "--bracket.temperatures", "30", "--seed", "3"]) == 0
     after = json.loads((copy / "likelihood.json").read_text())
     assert after["how"]["temperatures"] == 30
     assert after["log_z"] != before["log_z"]
@@ -541,7 +541,9 @@ def model(tmp_path, monkeypatch):
 
 
 AUDIT = ["logz", "--energy", "mymodel:build", "--weights", "w.safetensors", "--data", "x.npy"]
-LITTLE = ["--walkers", "256", "--temperatures", "40", "--equilibrate", "40"]
+LITTLE = [
+    *("--bracket.walkers", "256", "--bracket.temperatures", "40", "--bracket.equilibrate", "40")
+]
 
 
 def test_the_audit_of_a_gaussian_is_exact(model, capsys):
@@ -654,12 +656,12 @@ def test_the_program_has_a_version(capsys):
 def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
     # without a limit on its length a step of a large tau grows a mode where no walker is
     args = ["train", data, "--out", tmp_path / "r", "--iterations", "400", *QUICK]
-    wild = ["--tau", "0", "--lr", "3", "--decay", "0", "--renew", "0", "--width", "64"]
+    wild = ["--tau", "off", "--lr", "3", "--weight-decay", "0", "--renew", "off", "--width", "64"]
     told = refused([*args, *wild], capsys)
     assert "after 3 rollbacks" in told
     assert "last good state is kept" in told
     rollbacks = [row for row in Run(tmp_path / "r").metrics.rows() if "rollback" in row]
-    assert [row["caution"] for row in rollbacks] == [0.5, 0.25, 0.125]
+    assert [row["backoff"] for row in rollbacks] == [0.5, 0.25, 0.125]
 
 
 def test_images_by_a_convolution_and_hmc(tmp_path):
@@ -669,12 +671,19 @@ def test_images_by_a_convolution_and_hmc(tmp_path):
     np.save(tmp_path / "x.npy", x.astype(np.uint8))
     args = ["train", str(tmp_path / "x.npy"), "--out", str(tmp_path / "r"), "--iterations", "3"]
     quick = ["--walkers", "16", "--held-out", "16", "--width", "2", "--depth", "2"]
-    more = ["--z-walkers", "32", "--z-temperatures", "20", "--z-equilibrate", "5"]
+    more = [
+        "--bracket.walkers",
+        "32",
+        "--bracket.temperatures",
+        "20",
+        "--bracket.equilibrate",
+        "5",
+    ]
     assert main([*args, *quick, *more]) == 0
     run = Run(tmp_path / "r")
-    assert run.recipe.net == "convnet"
-    assert run.recipe.leaps > 1
-    assert not run.recipe.z_cycled
+    assert run.recipe.model.net == "convnet"
+    assert run.recipe.model.leapfrog_steps > 1
+    assert not run.recipe.bracket.cycled
     out = str(tmp_path / "s.npy")
     assert main(["sample", str(tmp_path / "r"), "-n", "4", "--denoise", "--out", out]) == 0
     assert np.load(out).shape == (4, 1, 16, 16)

@@ -15,28 +15,28 @@ import numpy as np
 import pytest
 import torch
 from command_line import noneq_process, refused, rows
-from known import bits, differences
+from known import bits, build, differences
 
 from noneq import Run, Session
 from noneq.cli.main import main
 from noneq.likelihood import lineages
 from noneq.models.interpolants import TimedEnergy
 from noneq.report import training_figure
-from noneq.run import RolledBack, checkpoint, choose
-from noneq.run.folder import DivergedError
+from noneq.run import DivergedError, RolledBack, checkpoint, choose, supervise
+from noneq.run.families import FAMILIES
 from noneq.run.metrics import line
-from noneq.run.models import build, load_model, save_model, transport
 from noneq.run.samples import gather, taken
+from noneq.run.storing import load_model, save_model
 from noneq.run.verdict import judge
 from noneq.training import Matched, match
 
 QUICK = [
     *("--model", "interpolant", "--width", "16", "--batch", "64", "--steps", "6"),
-    *("--z-walkers", "32", "--z-temperatures", "20", "--z-equilibrate", "20"),
+    *("--bracket.walkers", "32", "--bracket.temperatures", "20", "--bracket.equilibrate", "20"),
 ]
 SMALL = {
-    "model": "interpolant", "width": 2, "depth": 1, "clusters": 0, "batch": 32, "noise": 0.3,
-    "z_walkers": 64, "z_temperatures": 20, "z_equilibrate": 20, "iterations": 8,
+    "model": "interpolant", "width": 2, "depth": 1, "clusters": None, "batch": 32, "noise": 0.3,
+    "bracket": {"walkers": 64, "temperatures": 20, "equilibrate": 20}, "iterations": 8,
 }  # fmt: skip
 TILT = [0.9, -0.3]
 X = torch.from_numpy(known.rows() / [10.0, 0.1]).float() - torch.tensor([5.0, 20.0])
@@ -102,7 +102,7 @@ def test_an_interpolant_lives_as_any_run(data, tmp_path, capsys):
     x = Run(run).scaling.apply(torch.from_numpy(rows()).float())
     exact = -energy(x).double().detach() - found["log_z"]
     np.testing.assert_allclose(np.load(tmp_path / "s.npz")["log_density"], exact, atol=1e-4)
-    assert main(["logz", str(run), "--temperatures", "30"]) == 0
+    assert main(["logz", str(run), "--bracket.temperatures", "30"]) == 0
     assert main(["report", str(run)]) == 0
     assert (run / "report.png").stat().st_size > 10_000
 
@@ -166,7 +166,7 @@ def test_samples_and_log_z_are_those_of_the_model(tmp_path, source, corrections)
 
 
 def test_the_verdict_of_a_known_interpolant(tmp_path):
-    run, data, session = begun(tmp_path, z_walkers=256, z_temperatures=60)
+    run, data, session = begun(tmp_path, bracket={"walkers": 256, "temperatures": 60})
     for energy in (session.energy, session.average):
         tilt(energy, TILT)
     run.save(session)
@@ -180,14 +180,20 @@ def test_the_verdict_of_a_known_interpolant(tmp_path):
 def test_as_many_steps_as_asked_for_or_as_the_recipe_says(tmp_path):
     _, _, session = begun(tmp_path, steps=7, corrections=3, eps=0.5)
     recipe, energy, kernel = session.recipe, session.energy, session.kernel
-    assert len(transport(recipe, energy, kernel, seeded(0))) == 7
-    schedule = transport(recipe, energy, kernel, seeded(0), 30)
+    assert len(FAMILIES["interpolant"].transport(recipe, energy, kernel, seeded(0))) == 7
+    schedule = FAMILIES["interpolant"].transport(recipe, energy, kernel, seeded(0), 30)
     assert np.allclose(schedule.betas, np.arange(31) / 30)
     carry, moves = schedule.kernels[1].kernels
     assert (carry.eps, moves.times) == (0.5, 3)
     # a quadratic energy in its own units: longer steps than the recipe's are accepted
     assert moves.kernel.h > 1.2 * kernel.h
-    (alone, *_) = transport(replace(recipe, corrections=0), energy, kernel, seeded(0)).kernels
+    (alone, *_) = (
+        FAMILIES["interpolant"]
+        .transport(
+            replace(recipe, model=replace(recipe.model, corrections=0)), energy, kernel, seeded(0)
+        )
+        .kernels
+    )
     assert alone.eps == 0.5
 
 
@@ -227,10 +233,10 @@ def test_a_loss_that_is_none_changes_nothing():
     assert all(torch.equal(p, q) for p, q in zip(before, rest, strict=True))
 
 
-def test_the_learning_rate_falls_along_a_cosine_and_caution_lowers_it():
+def test_the_learning_rate_falls_along_a_cosine_and_backoff_lowers_it():
     session = Session(choose((2,), len(X), "table", **{**SMALL, "iterations": 4}), X)
-    session.caution = 0.5
-    rates = [event.rate / session.recipe.lr for event in session]
+    session.backoff = 0.5
+    rates = [event.rate / session.recipe.optimizer.lr for event in session]
     assert rates == pytest.approx([(1 + math.cos(math.pi * p / 4)) / 4 for p in range(4)])
     assert session.iteration == 4
 
@@ -266,11 +272,11 @@ def test_a_resumed_session_has_the_same_bits(tmp_path, at):
 
 def test_score_matching_that_diverges_goes_back_and_gives_up(tmp_path):
     run, _, session = begun(tmp_path, lr=30.0, iterations=2000)
-    cautions = []
-    with pytest.raises(DivergedError, match=r"running loss rose.*\(--lr\)"):  # noqa: PT012
-        for event in run.train(session):
-            cautions += [event.caution] if isinstance(event, RolledBack) else []
-    assert cautions == [0.5, 0.25, 0.125]
+    backoffs = []
+    with pytest.raises(DivergedError, match=r"running loss rose.*\(`lr`\)"):  # noqa: PT012
+        for event in supervise(run, session):
+            backoffs += [event.backoff] if isinstance(event, RolledBack) else []
+    assert backoffs == [0.5, 0.25, 0.125]
 
 
 def test_a_model_comes_back_from_its_file(tmp_path):

@@ -10,7 +10,7 @@ from command_line import QUICK, refused, rows
 import noneq
 from noneq import Run
 from noneq.cli.main import main
-from noneq.run.models import groups
+from noneq.run.families import FAMILIES
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     np.testing.assert_allclose(
         np.load(tmp_path / "s.npz")["log_density"], exact.detach(), atol=1e-4
     )
-    assert main(["logz", str(run), "--temperatures", "30"]) == 0
+    assert main(["logz", str(run), "--bracket.temperatures", "30"]) == 0
     assert main(["report", str(run)]) == 0
     assert (run / "report.png").stat().st_size > 10_000
 
@@ -111,7 +111,7 @@ def test_what_a_machine_cannot_take(data, bits, tmp_path, capsys):
 
 def test_only_the_weights_of_a_machine_decay():
     machine = noneq.BernoulliRBM(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
-    weights, biases = groups(machine, 0.3)
+    weights, biases = FAMILIES["rbm"].parameter_groups(machine, 0.3)
     assert [p is machine.w for p in weights["params"]] == [True]
     assert weights["weight_decay"] == 0.3
     assert {id(p) for p in biases["params"]} == {id(machine.b), id(machine.c)}

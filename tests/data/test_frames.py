@@ -163,7 +163,7 @@ def test_a_frame_is_trained_on():
         with torch.no_grad():
             for p in energy.parameters():
                 p.zero_()
-        few = noneq.Settings(walkers=16, held_out=0, moves=1, renew=0, batch=8)
+        few = noneq.Settings(walkers=16, held_out=None, moves=1, renew=None, batch=8)
         record = next(iter(noneq.train(energy, data, few)))
         found.append(record.loss)
     assert found[0] == found[1]

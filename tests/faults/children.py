@@ -19,7 +19,7 @@ CONTEXT.set_forkserver_preload(
         "matplotlib.backends.backend_agg",
     ]
 )  # fmt: skip
-OPTIONS = [f"--{k.replace('_', '-')}={v}" for k, v in known.SMALL.items()]
+OPTIONS = known.options()
 
 
 def command(args, out, err, close, wait):

@@ -107,7 +107,7 @@ def test_training_goes_on_from_there_with_the_right_log_z():
     records = train(
         model,
         mixture().sample(2000, seeded(1)),
-        Settings(noise=NOISE, renew=0, moves=4),
+        Settings(noise=NOISE, renew=None, moves=4),
         rng=seeded(9),
         resume=Trained(0, walkers, held, kernel, TrustRegion(0.05)),
     )

@@ -484,7 +484,7 @@ def test_rows_that_are_all_alike_teach_nothing():
 def test_of_a_machine_the_held_out_walkers_alone_are_renewed(monkeypatch):
     # annealed from independent units they can lose a mode, and founders do not tell
     rows = draw_bits(torch.zeros(200, 4), seeded(0))
-    settings = Settings(walkers=16, held_out=0, moves=1, batch=16, temperatures=5)
+    settings = Settings(walkers=16, held_out=None, moves=1, batch=16, temperatures=5)
     real, seen = training.renew, []
 
     def renew(energy, walkers, held_out, *how):
@@ -514,5 +514,5 @@ def test_conditionals_without_held_out_walkers_need_no_base():
             return self.inner.evaluate(v, was, graph)
 
     rows = draw_bits(torch.zeros(200, 4), seeded(0))
-    settings = Settings(walkers=16, held_out=0, moves=1, batch=16, start="data")
+    settings = Settings(walkers=16, held_out=None, moves=1, batch=16, start="data")
     assert math.isnan(next(train(Own(), rows, settings)).nll)

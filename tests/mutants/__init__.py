@@ -24,6 +24,14 @@ __all__ = ["MODULES", "MUTANTS", "ROOT", "Mutant", "mutate", "source_of", "test_
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 MODULES = {
+    "advice": "cli/advice.py",
+    "families_interpolant": "run/families/interpolant.py",
+    "families_rbm": "run/families/rbm.py",
+    "families_network": "run/families/network.py",
+    "families_base": "run/families/base.py",
+    "choosing": "run/choosing.py",
+    "supervise": "run/supervise.py",
+    "storing": "run/storing.py",
     "adam": "estimators/adam.py",
     "alarms": "likelihood/alarms.py",
     "algebra": "models/rbm/algebra.py",
@@ -84,7 +92,6 @@ MODULES = {
     "memory": "run/memory.py",
     "metrics": "run/metrics.py",
     "misfit": "estimators/misfit.py",
-    "models": "run/models.py",
     "networks": "models/networks.py",
     "numerics": "numerics.py",
     "oracles": "testing/oracles.py",

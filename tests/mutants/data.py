@@ -92,8 +92,8 @@ DATA = (
     ("memory: an optimiser keeps nothing", "memory:footprint", "TRAINED * FLOAT * parameters",
      "FLOAT * parameters", ASKED),
     ("memory: the default is to blame", "memory:check_recipe",
-     'name = min((*needs, "depth"), key=without)', 'name = max((*needs, "depth"), key=without)',
-     ASKED),
+     'name = min((*needs, "model.depth"), key=without)',
+     'name = max((*needs, "model.depth"), key=without)', ASKED),
     # -- names
     ("names: dollars are mathematics", "plaintext:literal", '.replace("$", r"\\$")', "", DRAWN),
     ("names: escape characters are characters", "plaintext:visible", "if text.isprintable():",

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from command_line import QUICK, refused, rows
+from known import build
 
 from noneq import Recipe
 from noneq import numerics as devices
 from noneq.cli.main import main
 from noneq.run import choose
+from noneq.run.families import FAMILIES
 from noneq.run.memory import FLOAT, TRAINED, check_recipe, footprint
-from noneq.run.models import build, network
 
 HUGE = "1000000000"
 
@@ -30,7 +31,7 @@ ASKED = {
     "walkers": (["--walkers", HUGE], r"--walkers 1000000000 takes 2,\d+ GB"),
     "held-out": (["--held-out", HUGE], r"--held-out 1000000000 takes 2,\d+ GB"),
     "batch": (["--batch", HUGE], r"--batch 1000000000 takes 2,\d+ GB"),
-    "z-walkers": (["--z-walkers", "16000000000"], r"--z-walkers 16000000000 takes 768 GB"),
+    "bracket": (["--bracket.walkers", "16" + "0" * 9], r"--bracket.walkers 160+ takes 768 GB"),
     "temperatures": (["--temperatures", "1" + "0" * 12], r"--temperatures 10+ takes 8,000 GB"),
     "hidden": (["--model", "gaussian-rbm", "--hidden", "1" + "0" * 14], "--hidden 10+ takes"),
     "interpolant": (["--model", "interpolant", "--width", HUGE], "--width 10+ takes"),
@@ -50,10 +51,22 @@ def test_a_run_that_is_there_is_asked_too(tmp_path, data, capsys):
     run = str(tmp_path / "r")
     assert main(["train", data, "--out", run, "--iterations", "1", *QUICK]) == 0
     before = (tmp_path / "r" / "config.json").read_bytes()
-    again = ["train", "--out", run, "--resume", "--iterations", "2", "--z-walkers", "16000000000"]
-    assert "--z-walkers 16000000000 takes 768 GB of memory" in refused(again, capsys)
+    again = [
+        "train",
+        "--out",
+        run,
+        "--resume",
+        "--iterations",
+        "2",
+        "--bracket.walkers",
+        "16000000000",
+    ]
+    assert "--bracket.walkers 16000000000 takes 768 GB of memory" in refused(again, capsys)
     assert (tmp_path / "r" / "config.json").read_bytes() == before
-    for args in (["logz", run, "--walkers", "16000000000"], ["sample", run, "-n", "16000000000"]):
+    for args in (
+        ["logz", run, "--bracket.walkers", "16000000000"],
+        ["sample", run, "-n", "16000000000"],
+    ):
         assert " 16000000000 takes 768 GB of memory, and there are" in refused(args, capsys)
 
 
@@ -76,16 +89,16 @@ def test_no_more_is_counted_than_there_is_and_of_dense_layers_nearly_all(name):
     shape, choices = KINDS[name]
     kind = "image" if len(shape) == 3 else "table"
     recipe = choose(shape, 100, kind, **choices)
-    if recipe.model == "rbm":
+    if recipe.kind == "rbm":
         x = (torch.rand(100, *shape, generator=torch.Generator().manual_seed(0)) < 0.5).float()
         net = build(recipe, x)[0]
     else:
-        net = network(recipe, shape)
+        net = FAMILIES[recipe.kind].network(recipe, shape)
     there = sum(p.numel() for p in net.parameters())
     needs = footprint(recipe, shape)
-    counted = needs["hidden" if recipe.model == "rbm" else "width"] / (TRAINED * FLOAT)
+    counted = needs["model.hidden" if recipe.kind == "rbm" else "model.width"] / (TRAINED * FLOAT)
     assert there >= counted > (0.7 if len(shape) == 1 else 0.1) * there
-    assert needs["walkers"] >= 0
+    assert needs["train.walkers"] >= 0
     assert math.isfinite(sum(needs.values()))
 
 

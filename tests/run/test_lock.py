@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import importlib
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from noneq.cli.main import main
 from noneq.cli.signals import STOPPING, interrupts, stoppable
 from noneq.run import checkpoint
+from noneq.run.learners import LikelihoodLearner
 from noneq.run.lock import BusyError, locked
 
 INSISTENT = (signal.SIGINT, signal.SIGTERM)
@@ -122,17 +122,16 @@ def test_handlers_are_restored(how):
 def test_the_exit_code_is_that_of_the_signal(tmp_path, monkeypatch, number, at):
     # in the last of the iterations, too: what is left to do would take minutes
     np.save(tmp_path / "x.npy", known.rows())
-    train = importlib.import_module("noneq.cli.train")  # whose function has its name
-    real, lines = train._line, []
+    real, lines = LikelihoodLearner.progress_line, []
 
-    def noted(record, run):
+    def noted(self, record):
         lines.append(record.iteration)
         if record.iteration == at:
             send(number)
-        return real(record, run)
+        return real(self, record)
 
-    monkeypatch.setattr(train, "_line", noted)
-    options = [f"--{k.replace('_', '-')}={v}" for k, v in known.SMALL.items()]
+    monkeypatch.setattr(LikelihoodLearner, "progress_line", noted)
+    options = known.options()
     folder = tmp_path / "r"
     assert main(["train", str(tmp_path / "x.npy"), "--out", str(folder), *options]) == 128 + number
     assert lines == [*range(1, at + 1)]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from noneq.run.learners import LikelihoodLearner
 from noneq.run.metrics import Metrics, finite, line
 from noneq.training import Record, Trained
 from noneq.walkers import LogZ
@@ -67,7 +68,7 @@ def test_a_line_that_was_cut_short_is_left_out(metrics, torn):
         b'{"iteration": 11, "nl',
         b'{"iteration": 11, "nll": \xff}',
         b'{"iteration": "11"}',
-        b'{"iteration": 11, "caution": "half"}',
+        b'{"iteration": 11, "backoff": "half"}',
         b"[11]",
         b"11",
         b"",
@@ -98,13 +99,13 @@ def test_a_line_that_a_kill_cut_short_is_no_damage(metrics):
 
 def test_a_rollback_that_the_checkpoint_knows_nothing_of_is_forgotten(metrics):
     # killed between the line and the checkpoint: it will be rolled back, and logged, again
-    for caution in (0.5, 0.25):
-        metrics.add({"iteration": 15, "caution": caution, "reason": "?", "rollback": True})
-    metrics.trim(15, caution=0.5)
+    for backoff in (0.5, 0.25):
+        metrics.add({"iteration": 15, "backoff": backoff, "reason": "?", "rollback": True})
+    metrics.trim(15, backoff=0.5)
     assert metrics.rows()[-1] == {
-        "iteration": 15, "caution": 0.5, "reason": "?", "rollback": True,
+        "iteration": 15, "backoff": 0.5, "reason": "?", "rollback": True,
     }  # fmt: skip
-    metrics.trim(15, caution=1.0)
+    metrics.trim(15, backoff=1.0)
     assert iterations(metrics) == [1, 11]
 
 
@@ -124,7 +125,7 @@ def test_a_line_of_a_run_without_trust_region_or_log_z():
         acceptance=math.nan, faults=0.0, log_z=unknown, log_z_held_out=unknown, scale=1.0,
         cost=math.nan, renewed=None, state=state,
     )  # fmt: skip
-    found = line(record, SimpleNamespace(seconds=1.23456))
+    found = line(record, SimpleNamespace(seconds=1.23456, learner=LikelihoodLearner(None)))
     assert found["iteration"] == 4
     assert found["seconds"] == 1.235  # of the training, interruptions included
     assert found["walker_energy"] == 2.5

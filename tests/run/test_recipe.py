@@ -6,100 +6,134 @@ import sys
 
 import pytest
 
-from noneq import Recipe, Settings
+from noneq import Settings
 from noneq.run import choose
-from noneq.run.recipe import IDLE
+from noneq.run.choosing import applicable, read_recipe
+from noneq.run.recipe import Budget, Likelihood
 
 
 def test_the_digits_recipe_is_the_one_that_was_measured():
     recipe = choose((1, 8, 8), 1257, "image", discrete=True)
-    assert (recipe.noise, recipe.net, recipe.width, recipe.depth) == (0.15, "mlp", 256, 2)
-    assert (recipe.walkers, recipe.held_out, recipe.moves) == (512, 128, 8)
-    assert (recipe.tau, recipe.tau_end, recipe.longest) == (0.2, 0.05, 0.1)
-    assert (recipe.batch, recipe.lr, recipe.decay, recipe.clusters) == (1024, 3e-3, 0.5, 15)
-    assert (recipe.z_walkers, recipe.z_temperatures, recipe.z_equilibrate) == (1024, 1500, 4500)
+    assert (recipe.train.noise, recipe.model.net, recipe.model.width, recipe.model.depth) == (
+        0.15,
+        "mlp",
+        256,
+        2,
+    )
+    assert (recipe.train.walkers, recipe.train.held_out, recipe.train.moves) == (512, 128, 8)
+    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.2, 0.05, 0.1)
+    assert (
+        recipe.train.batch,
+        recipe.optimizer.lr,
+        recipe.optimizer.weight_decay,
+        recipe.model.clusters,
+    ) == (1024, 3e-3, 0.5, 15)
+    assert (recipe.bracket.walkers, recipe.bracket.temperatures, recipe.bracket.equilibrate) == (
+        1024,
+        1500,
+        4500,
+    )
 
 
 def test_kind_and_shape_decide():
     image = choose((1, 28, 28), 1000, "image", discrete=True)
     table = choose((5,), 300, "table")
-    assert image.net == "convnet"
-    assert table.net == "mlp"
-    assert table.noise == 0
-    assert choose((5,), 300, "table", discrete=True).noise > 0
-    assert choose((5,), 40, "table").clusters <= 1  # too few rows for clusters: the base's own
-    assert choose((3, 64, 64), 10_000, "image").base == "low-rank"
-    assert choose((5,), 40, "table").batch <= 40
+    assert image.model.net == "convnet"
+    assert table.model.net == "mlp"
+    assert table.train.noise == 0
+    assert choose((5,), 300, "table", discrete=True).train.noise > 0
+    assert (
+        choose((5,), 40, "table").model.clusters is None
+    )  # too few rows for clusters: the base's own
+    assert choose((3, 64, 64), 10_000, "image").model.base == "low-rank"
+    assert choose((5,), 40, "table").train.batch <= 40
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*Recipe.__dataclass_fields__} - {"model", *IDLE["network"]})
-)
-def test_every_choice_can_be_made_otherwise(name):
-    was = choose((1, 8, 8), 1257, "image", discrete=True)
-    value = getattr(was, name)
+ONE = choose((1, 8, 8), 1257, "image", discrete=True)
+CHOICES = sorted(
+    (section, name) for section, own in ONE.sections().items() for name in vars(own)
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "name"), CHOICES)
+def test_every_choice_can_be_made_otherwise(section, name):
+    value = getattr(getattr(ONE, section), name)
     other = {
         "base": "diagonal",
         "net": "resnet",
         "start": "data",
         "weighted": False,
-        "z_cycled": False,
+        "restart": None,
+        "cycled": False,
         "tau_end": 0.5,
         "ess_min": 0.7,
         "memory": 0.7,
         "ema": 0.5,
         "held_out": 64,
-        "z_walkers": 64,
+        "active": 16,
     }.get(name, (value or 1) * 2)
-    changed = choose((1, 8, 8), 1257, "image", discrete=True, **{name: other})
-    assert getattr(changed, name) == other
-    same = {k for k, v in was.plain().items() if changed.plain()[k] == v}
-    assert set(was.plain()) - same == {name}
+    if other is None:
+        return  # contrastive divergence keeps no walkers: it goes with other choices
+    changes = {"bracket": {name: other}} if section == "bracket" else {name: other}
+    changed = choose((1, 8, 8), 1257, "image", discrete=True, **changes)
+    assert getattr(getattr(changed, section), name) == other
+    was, now = ONE.plain(), changed.plain()
+    differ = {(s, k) for s in ONE.sections() for k in was[s] if was[s][k] != now[s][k]}
+    assert differ == {(section, name)}
 
 
 def test_a_machine_has_choices_of_its_own():
     bits = choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=7)
-    assert (bits.model, bits.hidden, bits.noise) == ("rbm", 7, 0.0)
-    assert (bits.memory, bits.moves) == (0.9, 1)  # many modes that mix, slowly
-    assert choose((64,), 1257, "table", discrete=True, model="rbm").memory == 1
-    assert choose((5,), 4000, "table", discrete=True, model="gaussian-rbm").noise > 0
-    assert "hidden" in bits.relevant()
-    assert "width" not in bits.relevant()
-    assert "hidden" not in choose((5,), 300, "table").relevant()
-    with pytest.raises(ValueError, match=r"^--width says nothing to --model rbm"):
+    assert (bits.kind, bits.model.hidden, bits.train.noise) == ("rbm", 7, 0.0)
+    assert (bits.train.memory, bits.train.moves) == (0.9, 1)  # many modes that mix, slowly
+    assert choose((64,), 1257, "table", discrete=True, model="rbm").train.memory == 1
+    assert choose((5,), 4000, "table", discrete=True, model="gaussian-rbm").train.noise > 0
+    assert "hidden" in applicable(bits)
+    assert not {"width", "noise", "bracket.cycled"} & applicable(bits).keys()
+    assert "hidden" not in applicable(choose((5,), 300, "table"))
+    with pytest.raises(ValueError, match=r"^`width` says nothing to `model` rbm"):
         choose((5,), 300, "table", model="rbm", width=3)
-    with pytest.raises(ValueError, match=r"^--hidden says nothing to --model network"):
+    with pytest.raises(ValueError, match=r"^`noise` says nothing to `model` rbm"):
+        choose((5,), 300, "table", model="rbm", noise=0.3)
+    with pytest.raises(ValueError, match=r"^`hidden` says nothing to `model` network"):
         choose((5,), 300, "table", hidden=3)
+
+
+def test_a_section_can_be_given_whole():
+    recipe = choose((5,), 300, "table", train={"tau": None, "moves": 3}, bracket={"walkers": 64})
+    assert (recipe.train.tau, recipe.train.moves, recipe.bracket.walkers) == (None, 3, 64)
+    with pytest.raises(TypeError, match=r"no 'movs'; did you mean moves\?"):
+        choose((5,), 300, "table", train={"movs": 3})
+    with pytest.raises(ValueError, match="`model` is one of network, rbm"):
+        choose((5,), 300, "table", model="other")
 
 
 def test_a_recipe_survives_a_file():
     recipe = choose((1, 8, 8), 1257, "image", discrete=True, tau=0.1)
-    assert Recipe(**json.loads(json.dumps(recipe.plain()))) == recipe
+    assert read_recipe(json.loads(json.dumps(recipe.plain()))) == recipe
 
 
 def test_settings_are_the_recipes():
     recipe = choose((1, 8, 8), 1257, "image", discrete=True, tau=0.3, moves=5, ess_min=0.6)
-    settings = recipe.settings()
-    assert isinstance(settings, Settings)
-    for name in ("walkers", "held_out", "moves", "tau", "longest", "ess_min", "renew", "noise"):
-        assert getattr(settings, name) == getattr(recipe, name), name
-    assert choose((5,), 300, "table", tau=0).settings().tau is None
+    assert isinstance(recipe.train, Settings)
+    assert (recipe.train.tau, recipe.train.moves, recipe.train.ess_min) == (0.3, 5, 0.6)
+    assert choose((5,), 300, "table", tau=None).train.tau is None
 
 
 def test_tau_falls_linearly_over_the_budget():
-    recipe = Recipe(iterations=100, tau_end=0.2)
-    assert [recipe.progress(i, 1e9) for i in (0, 50, 100)] == [0, 0.5, 1]
-    assert [round(recipe.fall(p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.6, 0.2, 0.2]
-    assert Recipe(seconds=60).progress(7, 30.0) == 0.5
+    budget, train = Budget(iterations=100), Likelihood(tau_end=0.2)
+    assert [budget.progress(i, 1e9) for i in (0, 50, 100)] == [0, 0.5, 1]
+    assert [round(train.speed(p), 6) for p in (0, 0.5, 1, 2)] == [1, 0.6, 0.2, 0.2]
+    assert Budget(seconds=60).progress(7, 30.0) == 0.5
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tau": -1}, "tau must be 0 or more"),
+        ({"tau": -1}, "tau must be positive, or None"),
         ({"walkers": 1}, "walkers must be 2 or more"),
         ({"held_out": 12}, "multiple of 8"),
-        ({"z_walkers": 100}, "z_walkers must be a multiple of 16"),
+        ({"bracket": {"walkers": 100}}, "walkers must be a multiple of 16"),
         ({"tau_end": 2}, "tau_end is a fraction"),
         ({"seconds": 0}, "the budget is a time > 0"),
         ({"width": 0}, "width must be 1 or more"),

@@ -1,23 +1,25 @@
 """A run whose last checkpoint is damaged goes on from its last good state; damage is told."""
 
+import importlib
 import re
 
 import known
 import numpy as np
 import pytest
 
-import noneq.run.folder
 from noneq import Run
 from noneq.cli.main import main
 from noneq.run import checkpoint
 
-OPTIONS = [f"--{k.replace('_', '-')}={v}" for k, v in known.SMALL.items()]
+OPTIONS = known.options()
+
+supervising = importlib.import_module("noneq.run.supervise")  # whose function has its name
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A finished run of 8 iterations whose last good state is of iteration 6."""
-    monkeypatch.setattr(noneq.run.folder, "GOOD", 3)
+    monkeypatch.setattr(supervising, "GOOD", 3)
     np.save(tmp_path / "x.npy", known.rows())
     folder = tmp_path / "r"
     assert main(["train", str(tmp_path / "x.npy"), "--out", str(folder), *OPTIONS]) == 0
@@ -68,10 +70,11 @@ def test_a_run_from_its_good_state_is_saved_at_once(run, monkeypatch):
     # so that whatever comes next, --resume goes on from there
     def stopped(*_, **__):
         raise KeyboardInterrupt
+        yield
 
     damaged(run / "state", "a bit")
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "train", stopped)
+        patch.setattr(importlib.import_module("noneq.cli.train"), "supervise", stopped)
         assert main(["train", "--out", str(run), "--resume", "--from", "good"]) == 130
     assert checkpoint.load(run / "state")["trained"]["iteration"] == 6
     assert main(["train", "--out", str(run), "--resume"]) == 0

@@ -1,5 +1,6 @@
 """A run that diverges goes back to its last good state, with half the tau; three times."""
 
+import importlib
 import math
 
 import known
@@ -8,21 +9,21 @@ import pytest
 import torch
 from known import differences
 
-import noneq.run.folder
 from noneq import Session
-from noneq.run import RolledBack, checkpoint
-from noneq.run.divergence import Watch
-from noneq.run.folder import DivergedError
+from noneq.run import DivergedError, RolledBack, checkpoint, supervise
+from noneq.run.divergence import DivergenceMonitor
+
+supervising = importlib.import_module("noneq.run.supervise")  # whose function has its name
 
 
 @pytest.fixture(autouse=True)
 def good_states_after_every_iteration(monkeypatch):
-    monkeypatch.setattr(noneq.run.folder, "GOOD", 1)
+    monkeypatch.setattr(supervising, "GOOD", 1)
 
 
 def bits(tree):
-    """All that a checkpoint holds but clocks and caution."""
-    return {key: value for key, value in tree.items() if key not in ("seconds", "caution")}
+    """All that a checkpoint holds but clocks and backoff."""
+    return {key: value for key, value in tree.items() if key not in ("seconds", "backoff")}
 
 
 def on_disk(run, which="state"):
@@ -31,7 +32,7 @@ def on_disk(run, which="state"):
 
 def diverging(monkeypatch, session, at, times=1):
     """The watch calls out at iteration ``at`` of the session; returns the seconds of each time."""
-    called, real = [], Watch.see
+    called, real = [], DivergenceMonitor.see
 
     def see(self, nll, *, renewed=False):
         real(self, nll, renewed=renewed)
@@ -39,19 +40,21 @@ def diverging(monkeypatch, session, at, times=1):
             called.append(session.seconds)
             raise FloatingPointError("the watch called out")
 
-    monkeypatch.setattr(Watch, "see", see)
+    monkeypatch.setattr(DivergenceMonitor, "see", see)
     return called
 
 
 def unhealthy(monkeypatch, session, iterations):
-    monkeypatch.setattr(Watch, "healthy", property(lambda _: session.iteration not in iterations))
+    monkeypatch.setattr(
+        DivergenceMonitor, "healthy", property(lambda _: session.iteration not in iterations)
+    )
 
 
-def alone(run, data, tree, caution):
-    """A session that goes on from a checkpoint with that caution, to its end."""
+def alone(run, data, tree, backoff):
+    """A session that goes on from a checkpoint with that backoff, to its end."""
     other = Session(run.recipe, data.train, run.seed)
     other.load_state_dict(tree)
-    other.caution = caution
+    other.backoff = backoff
     for _ in other:
         pass
     return other
@@ -61,14 +64,14 @@ def test_a_rollback_restores_the_last_checkpoint_with_half_the_tau(tmp_path, mon
     run, data, session = known.begun(tmp_path, iterations=9, ess_min=0.97)
     called = diverging(monkeypatch, session, at=6)
     good, spent, after, taus = None, 0.0, [], []
-    for event in run.train(session, every=0.0):
+    for event in supervise(run, session, every=0.0):
         if isinstance(event, RolledBack):
             assert event == (5, 0.5, "at iteration 6: the watch called out")
             for tree in (session.state_dict(), on_disk(run)):
                 assert differences(bits(good), bits(tree)) == []
                 # the time is gone, whatever came of it
                 assert tree["seconds"] == called[0] > good["seconds"]
-                assert tree["caution"] == 0.5
+                assert tree["backoff"] == 0.5
             spent = session.seconds
         elif spent:
             after.append(event)
@@ -77,23 +80,23 @@ def test_a_rollback_restores_the_last_checkpoint_with_half_the_tau(tmp_path, mon
             good = on_disk(run)
             assert good["trained"]["iteration"] == 5
     assert [record.iteration for record in after] == [6, 7, 8, 9]
-    falls = [run.recipe.fall(i / 9) for i in (5, 6, 7, 8)]
-    assert taus == pytest.approx([run.recipe.tau * 0.5 * fall for fall in falls])
+    falls = [run.recipe.train.speed(i / 9) for i in (5, 6, 7, 8)]
+    assert taus == pytest.approx([run.recipe.train.tau * 0.5 * fall for fall in falls])
     assert all(record.cost <= 2 * tau for record, tau in zip(after, taus, strict=True))
     assert session.seconds > spent
-    # and from there it is any run of that caution
+    # and from there it is any run of that backoff
     other = alone(run, data, good, 0.5)
     assert differences(bits(other.state_dict()), bits(on_disk(run))) == []
 
 
 def test_a_run_that_diverges_at_once_begins_again_with_half_the_tau(tmp_path, monkeypatch):
-    monkeypatch.setattr(noneq.run.folder, "GOOD", 100)
+    monkeypatch.setattr(supervising, "GOOD", 100)
     run, data, session = known.begun(tmp_path, iterations=5)
     start = {**session.state_dict()}
     start = {**start, "energy": {k: v.clone() for k, v in start["energy"].items()}}
     start["average"] = {k: v.clone() for k, v in start["average"].items()}
     diverging(monkeypatch, session, at=3)
-    events = list(run.train(session, every=math.inf))
+    events = list(supervise(run, session, every=math.inf))
     rolled = [event for event in events if isinstance(event, RolledBack)]
     assert rolled == [(0, 0.5, "at iteration 3: the watch called out")]
     other = alone(run, data, start, 0.5)
@@ -102,7 +105,7 @@ def test_a_run_that_diverges_at_once_begins_again_with_half_the_tau(tmp_path, mo
 
 def test_a_fault_of_the_training_itself_rolls_back_as_well(tmp_path):
     run, _, session = known.begun(tmp_path, iterations=4)
-    events = run.train(session, every=0.0)
+    events = supervise(run, session, every=0.0)
     next(events)
     with torch.no_grad():
         for p in session.energy.parameters():
@@ -119,55 +122,55 @@ def test_a_fault_of_the_training_itself_rolls_back_as_well(tmp_path):
 def test_it_gives_up_after_three_rollbacks_and_keeps_the_last_good_state(tmp_path, monkeypatch):
     run, _, session = known.begun(tmp_path)
     called = diverging(monkeypatch, session, at=4, times=9)
-    cautions, good, kept = [], None, None
+    backoffs, good, kept = [], None, None
     told = r"diverged at iteration 4 after 3 rollbacks.*the watch called out"
     with pytest.raises(DivergedError, match=told):  # noqa: PT012
-        for event in run.train(session, every=0.0):
+        for event in supervise(run, session, every=0.0):
             if isinstance(event, RolledBack):
-                cautions.append(event.caution)
+                backoffs.append(event.backoff)
                 kept = event
             elif event.iteration == 3:
                 good = on_disk(run)
-    assert cautions == [0.5, 0.25, 0.125]
+    assert backoffs == [0.5, 0.25, 0.125]
     assert kept.iteration == 3
     assert len(called) == 4
     tree = on_disk(run)
     assert differences(bits(good), bits(tree)) == []
-    assert tree["caution"] == 0.125
+    assert tree["backoff"] == 0.125
     model, _ = run.model()
     average = {k.removeprefix("module."): v for k, v in tree["average"].items()}
     assert differences(dict(model.state_dict()), average) == []
     rollbacks = [row for row in run.metrics.rows() if row.get("rollback")]
-    assert [row["caution"] for row in rollbacks] == cautions
+    assert [row["backoff"] for row in rollbacks] == backoffs
 
 
 @pytest.mark.parametrize(
     ("changes", "advice"),
-    [({}, "Try more moves"), ({"tau": 0.0}, r"Try a trust region \(--tau 0.1\) or a smaller")],
+    [({}, "Try more moves"), ({"tau": None}, r"Try a trust region \(`tau` 0.1\) or a smaller")],
 )
 def test_what_it_gives_up_with_names_the_cause(tmp_path, monkeypatch, changes, advice):
     run, _, session = known.begun(tmp_path, **changes)
     diverging(monkeypatch, session, at=2, times=9)
     with pytest.raises(DivergedError, match=advice):
-        list(run.train(session, every=0.0))
+        list(supervise(run, session, every=0.0))
 
 
-def test_caution_outlasts_an_interruption(tmp_path, monkeypatch):
+def test_backoff_outlasts_an_interruption(tmp_path, monkeypatch):
     # three rollbacks in all, not three a start
     run, data, session = known.begun(tmp_path)
     diverging(monkeypatch, session, at=4, times=9)
-    for event in run.train(session, every=0.0):
-        if isinstance(event, RolledBack) and event.caution == 0.25:
+    for event in supervise(run, session, every=0.0):
+        if isinstance(event, RolledBack) and event.backoff == 0.25:
             break
     session = Session(run.recipe, data.train, run.seed)
     run.restore(session)
-    assert session.caution == 0.25
+    assert session.backoff == 0.25
     diverging(monkeypatch, session, at=4, times=9)
     rolled = []
     with pytest.raises(DivergedError):  # noqa: PT012
-        for event in run.train(session, every=0.0):
+        for event in supervise(run, session, every=0.0):
             rolled += [event] if isinstance(event, RolledBack) else []
-    assert [event.caution for event in rolled] == [0.125]
+    assert [event.backoff for event in rolled] == [0.125]
 
 
 def test_no_good_state_while_the_watch_is_unhealthy(tmp_path, monkeypatch):
@@ -175,7 +178,7 @@ def test_no_good_state_while_the_watch_is_unhealthy(tmp_path, monkeypatch):
     run, _, session = known.begun(tmp_path)
     unhealthy(monkeypatch, session, {3, 4, 5})
     found, good = {}, {}
-    for record in run.train(session, every=0.0):
+    for record in supervise(run, session, every=0.0):
         found[record.iteration] = on_disk(run)["trained"]["iteration"]
         good[record.iteration] = on_disk(run, "good")["trained"]["iteration"]
     assert found == {i: i for i in range(1, 9)}
@@ -184,13 +187,13 @@ def test_no_good_state_while_the_watch_is_unhealthy(tmp_path, monkeypatch):
 
 def test_good_states_are_counted_in_iterations(tmp_path, monkeypatch):
     # so that a run that rolls back has the same bits however often it is saved
-    monkeypatch.setattr(noneq.run.folder, "GOOD", 3)
+    monkeypatch.setattr(supervising, "GOOD", 3)
     ends = []
     for name, every in (("a", 0.0), ("b", math.inf)):
         (tmp_path / name).mkdir()
         run, _, session = known.begun(tmp_path / name, iterations=9)
         diverging(monkeypatch, session, at=8)
-        for event in run.train(session, every=every):
+        for event in supervise(run, session, every=every):
             if isinstance(event, RolledBack):
                 assert event.iteration == 6
         ends.append(bits(on_disk(run)))
@@ -202,11 +205,11 @@ def test_metrics_of_what_was_rolled_back_are_forgotten(tmp_path, monkeypatch):
     diverging(monkeypatch, session, at=12)
     unhealthy(monkeypatch, session, range(6, 13))  # the last checkpoint is of iteration 5
     before = []
-    for event in run.train(session, every=0.0):
+    for event in supervise(run, session, every=0.0):
         if isinstance(event, RolledBack):
             assert event.iteration == 5
             last = run.metrics.rows()[-1]
-            assert (last["iteration"], last["caution"], last["rollback"]) == (5, 0.5, True)
+            assert (last["iteration"], last["backoff"], last["rollback"]) == (5, 0.5, True)
         elif event.iteration == 11 and not before:
             before = run.metrics.rows()
     assert [row["iteration"] for row in before] == [1, 11]
@@ -218,7 +221,7 @@ def test_metrics_of_what_was_rolled_back_are_forgotten(tmp_path, monkeypatch):
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(tmp_path):
     run, _, session = known.begun(tmp_path)
-    for _ in run.train(session, stop=lambda: session.iteration == 3, every=math.inf):
+    for _ in supervise(run, session, stop=lambda: session.iteration == 3, every=math.inf):
         pass
     tree = on_disk(run)
     assert tree["trained"]["iteration"] == session.iteration == 3

@@ -2,18 +2,19 @@
 
 import math
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
-from known import differences
+from known import build, differences
 
 from noneq import Session, Tilted
 from noneq.data import digits
 from noneq.energies import evaluate
 from noneq.run import checkpoint, choose
-from noneq.run.divergence import Watch
-from noneq.run.models import build, load_model, network, save_model
+from noneq.run.choosing import with_changes
+from noneq.run.divergence import DivergenceMonitor
+from noneq.run.families import FAMILIES
+from noneq.run.storing import load_model, save_model
 
 X = digits().train[:300].view(-1, 1, 8, 8)
 RECIPE = choose(
@@ -53,7 +54,7 @@ def whole():
     # all that resuming may forget has happened
     assert last.state.walkers.resampled > 0
     assert last.state.trust.redone > 0
-    assert last.state.kernel.h != RECIPE.step_size
+    assert last.state.kernel.h != RECIPE.model.step_size
     return session
 
 
@@ -71,10 +72,10 @@ def test_a_resumed_session_has_the_same_bits(whole, tmp_path, at):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"weighted": False, "start": "data", "tau": 0.0}, {"held_out": 0, "renew": 0}],
+    [{"weighted": False, "start": "data", "tau": None}, {"held_out": None, "renew": None}],
 )
 def test_other_ways_to_train_resume_as_well(tmp_path, changes):
-    recipe = replace(RECIPE, iterations=6, **changes)
+    recipe = with_changes(RECIPE, {"iterations": 6, **changes})
     whole = Session(recipe, X, seed=2)
     run(whole)
     first = Session(recipe, X, seed=2)
@@ -94,41 +95,45 @@ def test_another_seed_has_other_bits(whole):
 
 def test_a_session_does_not_touch_the_global_generator():
     before = torch.get_rng_state()
-    run(Session(replace(RECIPE, iterations=1), X))
+    run(Session(with_changes(RECIPE, {"iterations": 1}), X))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_average_is_the_exponential_one():
-    recipe = replace(RECIPE, iterations=5, renew=0)
+    recipe = with_changes(RECIPE, {"iterations": 5, "renew": None})
     session = Session(recipe, X)
     name = "net.net.0.weight"
     expected = None
     for done, _ in enumerate(session, start=1):
         now = session.energy.state_dict()[name].clone()
-        ema = min(recipe.ema, done / (9 + done))  # the start is forgotten
+        ema = min(recipe.optimizer.ema, done / (9 + done))  # the start is forgotten
         expected = now if expected is None else ema * expected + (1 - ema) * now
     assert torch.allclose(session.average.state_dict()[name], expected, atol=1e-6)
     assert not torch.equal(session.average.state_dict()[name], now)
 
 
-def test_tau_falls_and_caution_lowers_it():
-    session = Session(replace(RECIPE, renew=0, iterations=4, tau_end=0.5), X)
-    session.caution = 0.5
+def test_tau_falls_and_backoff_lowers_it():
+    session = Session(with_changes(RECIPE, {"renew": None, "iterations": 4, "tau_end": 0.5}), X)
+    session.backoff = 0.5
     taus = [record.state.trust.tau for record in session]
     falls = [1, 0.875, 0.75, 0.625]
-    assert taus == pytest.approx([RECIPE.tau * 0.5 * fall for fall in falls])
+    assert taus == pytest.approx([RECIPE.train.tau * 0.5 * fall for fall in falls])
 
 
 def test_the_learning_rate_falls_as_the_root_without_a_trust_region():
-    session = Session(replace(RECIPE, renew=0, iterations=4, tau_end=0.36, tau=0.0), X)
+    session = Session(
+        with_changes(RECIPE, {"renew": None, "iterations": 4, "tau_end": 0.36, "tau": None}), X
+    )
     rates = []
     for _ in session:
-        rates.append(session.optimizer.param_groups[0]["lr"] / RECIPE.lr)
+        rates.append(session.optimizer.param_groups[0]["lr"] / RECIPE.optimizer.lr)
     assert rates == pytest.approx([math.sqrt(f) for f in (1, 0.84, 0.68, 0.52)])
 
 
 def test_a_session_keeps_time_by_the_clock_that_it_is_given():
-    session = Session(replace(RECIPE, iterations=0, seconds=7.0, renew=0), X, seed=0)
+    session = Session(
+        with_changes(RECIPE, {"iterations": None, "seconds": 7.0, "renew": None}), X, seed=0
+    )
     ticks = iter(range(100))
     session.clock = lambda: float(next(ticks))
     run(session)
@@ -145,7 +150,7 @@ def fed(watch, *values):
 
 
 def test_the_watch_sees_a_run_that_rises_from_its_best():
-    watch = fed(Watch(base=20.0, margin=3.0, least=2), 20.0, 15.0, 12.0, 12.0, 12.5)
+    watch = fed(DivergenceMonitor(base=20.0, margin=3.0, least=2), 20.0, 15.0, 12.0, 12.0, 12.5)
     assert watch.healthy
     fed(watch, 14.0, 16.0)
     assert not watch.healthy
@@ -154,15 +159,17 @@ def test_the_watch_sees_a_run_that_rises_from_its_best():
 
 
 def test_the_watch_takes_no_single_batchs_word():
-    watch = fed(Watch(base=20.0, margin=3.0), *[12.0] * 30, 60.0)
+    watch = fed(DivergenceMonitor(base=20.0, margin=3.0), *[12.0] * 30, 60.0)
     assert watch.healthy is False
     fed(watch, *[12.0] * 30)
     assert watch.healthy
-    fed(Watch(base=20.0, margin=3.0), 60.0, *[12.0] * 60)  # nor the first one's
+    fed(DivergenceMonitor(base=20.0, margin=3.0), 60.0, *[12.0] * 60)  # nor the first one's
 
 
 def test_the_watch_knows_that_a_renewal_corrects_log_z():
-    watch = fed(Watch(base=20.0, margin=3.0, least=2), 20.0, 5.0, 0.0, -5.0)  # log Z ran away
+    watch = fed(
+        DivergenceMonitor(base=20.0, margin=3.0, least=2), 20.0, 5.0, 0.0, -5.0
+    )  # log Z ran away
     watch.known = 14.0  # what was known right after the last renewal
     watch.see(-6.0, renewed=True)  # the last one under the old log Z
     fed(watch, 15.0, 15.5)
@@ -175,7 +182,7 @@ def test_the_watch_knows_that_a_renewal_corrects_log_z():
 
 def test_the_watch_sees_what_only_the_renewals_know():
     # between renewals the running NLL falls, and every renewal finds the model worse
-    watch = Watch(base=40.0, margin=3.0, least=5)
+    watch = DivergenceMonitor(base=40.0, margin=3.0, least=5)
     for known in (10.0, 12.0):
         fed(watch, *[known] * 10, *[known - 5.0] * 30)
         watch.see(known - 5.0, renewed=True)
@@ -185,18 +192,22 @@ def test_the_watch_sees_what_only_the_renewals_know():
 
 
 def test_the_watch_knows_that_a_probability_is_at_most_1():
-    watch = fed(Watch(base=20.0, margin=3.0, least=2, floor=0.0), 20.0, 5.0, 0.5, -2.0, -2.0)
+    watch = fed(
+        DivergenceMonitor(base=20.0, margin=3.0, least=2, floor=0.0), 20.0, 5.0, 0.5, -2.0, -2.0
+    )
     with pytest.raises(FloatingPointError, match=r"fell to -.*which no model can have"):
         fed(watch, -40.0, -40.0)
-    fed(Watch(base=20.0, margin=3.0, least=2), 20.0, -40.0, -40.0)  # of a density there is none
+    fed(
+        DivergenceMonitor(base=20.0, margin=3.0, least=2), 20.0, -40.0, -40.0
+    )  # of a density there is none
 
 
 def test_the_watch_has_no_opinion_without_log_z():
-    assert fed(Watch(base=20.0, margin=3.0), math.nan).healthy
+    assert fed(DivergenceMonitor(base=20.0, margin=3.0), math.nan).healthy
 
 
 def test_the_watch_takes_infinity_for_divergence():
-    watch = fed(Watch(base=20.0, margin=3.0), 10.0)
+    watch = fed(DivergenceMonitor(base=20.0, margin=3.0), 10.0)
     with pytest.raises(FloatingPointError):
         watch.see(math.inf)
 
@@ -213,7 +224,7 @@ def test_the_watch_is_calm_over_heavy_tails():
         base, rng = session.energy.base, torch.Generator().manual_seed(seed)
         for _ in range(200):
             rows = x[torch.randint(400, (32,), generator=rng)]
-            session.watch.see(float(base(rows).mean()) + base.log_z())
+            session.monitor.see(float(base(rows).mean()) + base.log_z())
 
 
 # -- models
@@ -223,18 +234,18 @@ def test_the_watch_is_calm_over_heavy_tails():
     "changes",
     [
         {},
-        {"clusters": 0},
-        {"base": "diagonal", "clusters": 0},
+        {"clusters": None},
+        {"base": "diagonal", "clusters": None},
         {"base": "diagonal"},
-        {"base": "low-rank", "clusters": 0},
+        {"base": "low-rank", "clusters": None},
         {"base": "low-rank"},
-        {"leaps": 3},
+        {"leapfrog_steps": 3},
         {"net": "convnet", "width": 4, "depth": 2},
         {"net": "resnet", "width": 4, "depth": 1},
     ],
 )
 def test_a_model_comes_back_from_its_file(tmp_path, changes):
-    recipe = replace(RECIPE, **changes)
+    recipe = with_changes(RECIPE, changes)
     energy, kernel = build(recipe, X, seed=3)
     with torch.no_grad():
         for p in energy.net.parameters():
@@ -253,12 +264,12 @@ def test_the_parameters_of_another_model(tmp_path):
     energy, kernel = build(RECIPE, X)
     save_model(tmp_path / "m.safetensors", energy, kernel, RECIPE)
     with pytest.raises(ValueError, match=r"m.safetensors: the parameters of another model"):
-        load_model(tmp_path / "m.safetensors", replace(RECIPE, width=33), (1, 8, 8))
+        load_model(tmp_path / "m.safetensors", with_changes(RECIPE, {"width": 33}), (1, 8, 8))
     with pytest.raises(ValueError, match="another model"):
         load_model(tmp_path / "m.safetensors", RECIPE, (1, 4, 4))
 
 
 def test_networks_are_seeded():
-    a, b, c = (network(RECIPE, (64,), seed).state_dict() for seed in (0, 0, 1))
+    a, b, c = (FAMILIES["network"].network(RECIPE, (64,), seed).state_dict() for seed in (0, 0, 1))
     assert differences(dict(a), dict(b)) == []
     assert differences(dict(a), dict(c))

@@ -125,7 +125,7 @@ def test_a_run_with_something_else_in_it_is_not_replaced(run, place):
     path = run.folder / place
     path.parent.mkdir(exist_ok=True)
     path.write_text("mine")
-    refused(run.folder, "is not the run's, and --overwrite replaces nothing else")
+    refused(run.folder, "is not the run's, and `overwrite` replaces nothing else")
 
 
 @pytest.mark.parametrize("name", ["config.json", "state", "state/state.json", "samples.png"])
@@ -139,7 +139,7 @@ def test_a_run_that_links_elsewhere_is_not_replaced(run, tmp_path, name):
 def test_a_run_that_is_a_link_is_not_replaced(run, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(run.folder)
-    refused(link, rf"link: is a link, and --overwrite follows none: name {run.folder} itself")
+    refused(link, rf"link: is a link, and `overwrite` follows none: name {run.folder} itself")
     check_vacant(run.folder, overwrite=True)
 
 

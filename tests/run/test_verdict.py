@@ -25,7 +25,7 @@ SAID = Verdict(
     nll={"train": Mean(5.0, 0.1), "validation": Mean(5.1, 0.2), "test": Mean(5.2, 0.2)},
     base={"train": Mean(8.0, 0.1), "validation": Mean(8.1, 0.2), "test": Mean(8.2, 0.2)},
     gain=Mean(3.0, 0.2),
-    how={"n": 64, "temperatures": 20, "equilibrate": 20, "seed": 7},
+    how={"walkers": 64, "temperatures": 20, "equilibrate": 20, "seed": 7},
 )
 
 
@@ -74,7 +74,7 @@ def test_what_is_not_bracketed_and_why():
 
 
 def test_a_model_that_is_worse_than_its_base_went_wrong():
-    lost = "Training went wrong: take smaller steps (--lr, --tau)."
+    lost = "Training went wrong: take smaller steps (`lr`, `tau`)."
     assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
     assert lost not in " ".join(words())
     # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
@@ -97,7 +97,9 @@ def test_the_gap_of_overfitting():
 
     (said,) = gap(6.0)
     assert "memorised training rows: it knows them 1.00 ± 0.14 nats better than the valid" in said
-    assert "more weight decay (--decay), fewer iterations (--iterations) or more noise" in said
+    assert (
+        "more weight decay (`weight_decay`), fewer iterations (`iterations`) or more noise" in said
+    )
     assert not gap(4.0)  # better on rows that it has not seen: no fault
     assert not gap(6.0, stderr=0.5)  # may be chance
     assert not gap(6.0, stderr=math.nan)
@@ -222,8 +224,8 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     known.tilt(session.average, [0.7, -0.4])
     run.save(session)
     mean, cov, exact = known.exact(session.average, [0.7, -0.4])
-    found = judge(run, data, how={"n": 256, "temperatures": 40, "seed": 1})
-    assert found.how == {"n": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
+    found = judge(run, data, how={"walkers": 256, "temperatures": 40, "seed": 1})
+    assert found.how == {"walkers": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
     for side in (found.lower, found.upper):
         assert side.stderr < 0.05
         assert abs(side.value - exact) < 4 * side.stderr
@@ -255,7 +257,7 @@ def test_the_population_that_is_kept_is_a_weighted_sample(begun):
     known.tilt(session.average, [0.27, -0.09])
     run.save(session)
     mean, _, _ = known.exact(session.average, [0.27, -0.09])
-    judge(run, data, how={"n": 65_536, "temperatures": 1, "seed": 2})
+    judge(run, data, how={"walkers": 65_536, "temperatures": 1, "seed": 2})
     kept = checkpoint.load_tensors(run.folder / "population.safetensors")
     off = kept["x"].double() - mean
 

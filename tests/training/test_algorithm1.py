@@ -151,7 +151,14 @@ def test_who_moves_does_not_depend_on_the_weights():
     n, active, iterations = 64, 16, 100
     data = torch.cat(list(batches(10, seed=4)))
     settings = noneq.Settings(
-        walkers=n, held_out=0, active=active, moves=1, tau=0.05, renew=0, batch=50, ess_min=0.0
+        walkers=n,
+        held_out=None,
+        active=active,
+        moves=1,
+        tau=0.05,
+        renew=None,
+        batch=50,
+        ess_min=0.0,
     )
     ranks, old = [], None
     records = noneq.train(model(4), data, settings, kernel=ULA(0.05), rng=seeded(6))
@@ -170,7 +177,7 @@ def test_who_moves_does_not_depend_on_the_weights():
 
 def test_the_held_out_log_z_is_that_of_the_held_out_walkers():
     data = torch.cat(list(batches(10, seed=5)))
-    settings = noneq.Settings(walkers=32, held_out=64, moves=1, renew=0, batch=50)
+    settings = noneq.Settings(walkers=32, held_out=64, moves=1, renew=None, batch=50)
     for record in itertools.islice(noneq.train(model(5), data, settings, rng=seeded(7)), 5):
         state = record.state
         assert record.log_z_held_out.value == pytest.approx(state.held_out.log_z.value, abs=1e-9)

@@ -96,7 +96,7 @@ def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
 def test_training_with_no_memory_weighs_by_its_last_step_alone():
     model, rows = machine()
     settings = Settings(
-        walkers=32, held_out=8, moves=1, batch=16, memory=0.0, ess_min=0.0, renew=0, tau=0.05
+        walkers=32, held_out=8, moves=1, batch=16, memory=0.0, ess_min=0.0, renew=None, tau=0.05
     )
     before = model
     for record in islice(train(model, rows, settings), 3):
@@ -168,4 +168,4 @@ def test_what_a_memory_cannot_be_is_refused():
         Settings(memory=0.5, active=8)
     Settings(memory=0.5, active=8, weighted=False)
     with pytest.raises(ValueError, match="--held-out 8 or more, or --memory 1"):
-        choose((1, 8, 8), 1000, "image", discrete=True, model="rbm", held_out=0)
+        choose((1, 8, 8), 1000, "image", discrete=True, model="rbm", held_out=None)

@@ -92,8 +92,8 @@ def last(iterator, n):
     return next(itertools.islice(iterator, n - 1, None))
 
 
-QUICK = Settings(walkers=64, held_out=16, moves=2, batch=32, renew=0)
-BARE = replace(QUICK, held_out=0)
+QUICK = Settings(walkers=64, held_out=16, moves=2, batch=32, renew=None)
+BARE = replace(QUICK, held_out=None)
 UNKNOWN = replace(BARE, start="data")  # log Z unknown: any energy will do
 
 
@@ -157,7 +157,7 @@ def test_the_running_likelihood_is_that_of_one_model():
         u = (data.square().sum(1) / 2 - data @ theta).mean()
         return float(u + theta.square().sum() / 2) + math.log(2 * math.pi)
 
-    settings = Settings(walkers=4096, held_out=0, moves=4, batch=4096, renew=0)
+    settings = Settings(walkers=4096, held_out=None, moves=4, batch=4096, renew=None)
     optimizer = optim.SGD(energy.parameters(), lr=0.1)
     before = energy.theta.detach().clone()
     for record in itertools.islice(
@@ -706,7 +706,9 @@ def test_active_walkers_train_and_their_weights_are_exact():
     # model within 4 standard errors, counted in surviving founders
     energy = model(13)
     start = nll(energy)
-    settings = Settings(walkers=2048, held_out=0, active=64, moves=4, batch=256, renew=0, tau=0.02)
+    settings = Settings(
+        walkers=2048, held_out=None, active=64, moves=4, batch=256, renew=None, tau=0.02
+    )
     record = last(train(energy, DATA, settings, rng=seeded(2)), 150)
     assert math.isnan(record.log_z.value)  # not known until all are reweighted
     assert nll(energy) < start - 0.2
@@ -1044,7 +1046,7 @@ def test_batch_normalisation_and_dropout_pass_once_frozen():
         assert math.isfinite(next(train(energy, DATA, QUICK)).loss)
 
 
-@pytest.mark.parametrize("changes", [{}, {"start": "data"}, {"start": "data", "renew": 0}])
+@pytest.mark.parametrize("changes", [{}, {"start": "data"}, {"start": "data", "renew": None}])
 def test_an_energy_without_a_base_says_how_to_get_one(changes):
     with pytest.raises(ValueError, match=r"use Tilted\(Gaussian.fit\(data\), net\), give .* take"):
         next(train(network(0), DATA, Settings(**changes)))

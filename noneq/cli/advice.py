@@ -1,0 +1,43 @@
+"""Names of fields, as the library's sentences have them, as options of the command line.
+
+The library raises errors and gives advice that name fields in backticks: a smaller `lr`. Here, and
+nowhere else, such a name becomes ``--lr``, and `resume(folder)` the command that does it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+from noneq.cli.options import BracketChoices, Choices
+
+__all__ = ["flags"]
+
+#: options that are no choices of a recipe
+_OTHERS = (
+    "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
+    "iterations", "budget", "weighted", "denoise",
+)  # fmt: skip
+_NAMES = {
+    *_OTHERS, *(f.name for f in fields(Choices)),
+    *(f"bracket.{f.name}" for f in fields(BracketChoices)),
+}  # fmt: skip
+
+
+def flags(text: str) -> str:
+    """The sentence with `field` as ``--field``, where that is an option.
+
+    >>> flags("`noise` 0: take more, or `lr` smaller; `other` stays")
+    '--noise 0: take more, or --lr smaller; `other` stays'
+    """
+    text = re.sub(r"`resume\((.+?)( from=good)?\)`", _resume, text)
+    return re.sub(r"`([a-z_.]+)`", lambda found: _flag(found[1], found[0]), text)
+
+
+def _resume(found: re.Match[str]) -> str:
+    """The command that goes on with a run."""
+    return f"noneq train --out {found[1]} --resume" + (" --from good" if found[2] else "")
+
+
+def _flag(name: str, otherwise: str) -> str:
+    return "--" + name.replace("_", "-") if name in _NAMES else otherwise

@@ -1,0 +1,20 @@
+"""The kinds of models that a run can train, by name."""
+
+from noneq.run.families.base import About, Family, Size
+from noneq.run.families.interpolant import TimedGaussian
+from noneq.run.families.network import TiltedGaussian
+from noneq.run.families.rbm import BinaryMachine, GaussianMachine
+
+__all__ = ["FAMILIES", "About", "Family", "Size", "family_of"]
+
+FAMILIES: dict[str, Family] = {
+    family.kind: family
+    for family in (TiltedGaussian(), BinaryMachine(), GaussianMachine(), TimedGaussian())
+}
+
+
+def family_of(kind: str) -> Family:
+    """The family of that name; ValueError for an unknown one."""
+    if kind not in FAMILIES:
+        raise ValueError(f"`model` is one of {', '.join(FAMILIES)}, got {kind!r}")
+    return FAMILIES[kind]

@@ -1,0 +1,104 @@
+"""An energy of all times between a Gaussian and the data, by denoising score matching."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from noneq.annealing import Schedule, tuned
+from noneq.energies import Gaussian, path_to
+from noneq.kernels import Chain, EulerMaruyama, Kernel, Repeat
+from noneq.models import TimedMLP
+from noneq.models.interpolants import TimedEnergy
+from noneq.run.families.base import About
+from noneq.run.families.network import FULL, OnGaussian
+from noneq.run.learners import Learner, ScoreMatchingLearner, TrainingContext
+from noneq.run.recipe import Bracket, Interpolant, Optimizer, Recipe, ScoreMatching
+
+__all__ = ["TimedGaussian"]
+
+
+class TimedGaussian(OnGaussian):
+    """Kind ``interpolant``."""
+
+    kind = "interpolant"
+    model = Interpolant
+    train = ScoreMatching
+    carried = True
+    chains = False
+    calmer = "more noise (`noise`) or weight decay (`weight_decay`)"
+
+    def defaults(self, data: About) -> Recipe:
+        """Of all data, since score matching always adds noise."""
+        small, noisy = math.prod(data.shape) <= FULL, 0.15 if data.kind == "image" else 0.1
+        return Recipe(
+            self.kind,
+            Interpolant(
+                base="full" if small else "low-rank",
+                clusters=(min(15, data.rows // 80) or None) if small else None,
+            ),
+            ScoreMatching(batch=min(512, data.rows), noise=noisy if data.discrete else 0.05),
+            Optimizer(lr=2e-3, weight_decay=0.5, ema=0.999),
+            Bracket(walkers=1024, temperatures=500, equilibrate=500, cycled=False),
+        )
+
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """Raises ValueError for binary rows."""
+        flat = rows.flatten(1)
+        least, most = flat.aminmax(dim=0)
+        if len(flat) > 2 and bool(((flat == least) | (flat == most)).all()):
+            raise ValueError(
+                "the rows are binary, no column has more than two values: an interpolant is for "
+                "numbers; take `model` rbm, or `model` network, which adds noise"
+            )
+        return super().build(recipe, rows, seed)
+
+    def learner(self, context: TrainingContext) -> Learner:
+        """Denoising score matching."""
+        return ScoreMatchingLearner(context)
+
+    def notes(self, recipe: Recipe) -> str:
+        """What its likelihoods are of."""
+        return (
+            f"score matching learns the density of rows with noise {recipe.train.noise:g} added "
+            "(`noise`): likelihoods and samples are those of noisy rows"
+        )
+
+    def after_divergence(self, recipe: Recipe) -> str:  # noqa: ARG002
+        """Score matching has no walkers to wait for."""
+        return "a smaller learning rate (`lr`), more noise (`noise`) or larger batches (`batch`)"
+
+    def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
+        return TimedMLP(shape, recipe.model.width, recipe.model.depth)
+
+    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
+        """The energy of noisy rows at every time."""
+        return TimedEnergy(base, net, recipe.train.noise)
+
+    def transport(
+        self,
+        recipe: Recipe,
+        energy: nn.Module,
+        kernel: Kernel,
+        rng: torch.Generator,
+        steps: int | None = None,
+    ) -> Schedule:
+        """Euler-Maruyama in equal steps, corrected by moves that follow their acceptance.
+
+        Arguments:
+            recipe: diffusivity and number of corrections.
+            energy: the model.
+            kernel: one correction.
+            rng: of the walkers thrown away.
+            steps: default: the recipe's.
+        """
+        steps, own = steps or recipe.model.steps, recipe.model
+        assert isinstance(energy, TimedEnergy)
+        carry = EulerMaruyama(own.eps, energy.base.factor)
+        if not own.corrections:
+            return Schedule.uniform(steps, carry)
+        corrected = Chain((carry, Repeat(kernel, own.corrections)))
+        return tuned(path_to(energy, energy.base), Schedule.uniform(steps, corrected), rng)

@@ -1,0 +1,166 @@
+"""A Gaussian base tilted by a network: `noneq.Tilted`, by weighted maximum likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import (
+    Cholesky,
+    Diagonal,
+    Factor,
+    Gaussian,
+    LowRank,
+    Tilted,
+    local_covariance,
+)
+from noneq.kernels import HMC, MALA, Kernel
+from noneq.models import MLP, ConvNet, ResNet
+from noneq.run.families.base import About, Family, Size
+from noneq.run.recipe import Bracket, Budget, Likelihood, Network, Optimizer, Recipe
+
+__all__ = ["OnGaussian", "TiltedGaussian"]
+
+FULL = 2048  # dimensions up to which a covariance is kept whole
+
+
+class OnGaussian(Family):
+    """What energies on a Gaussian base have in common: the base, the preconditioner, the file."""
+
+    def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
+        """The recipe's network for rows of that shape; torch's generator stays as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # of the cpu alone
+            return self._network(recipe, shape)
+
+    def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
+        raise NotImplementedError
+
+    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
+        """The model made of its parts."""
+        raise NotImplementedError
+
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """A network's moves are as long as a mode is wide, not as the data are.
+
+        So the preconditioner is the pooled covariance of clusters of the rows.
+        """
+        noise, clusters = recipe.train.noise, recipe.model.clusters or 0
+        base = Gaussian.fit(rows, recipe.model.base, noise=noise)
+        factor: Factor = base.factor
+        if clusters > len(rows):
+            raise ValueError(f"clusters must be at most the {len(rows)} training rows")
+        if clusters > 1:
+            factor = local_covariance(rows, clusters, noise=noise, seed=seed)
+        net = self.network(recipe, rows.shape[1:], seed)
+        return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
+
+    def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
+        """MALA, or Hamiltonian Monte Carlo of more leapfrog steps."""
+        own = recipe.model
+        if own.leapfrog_steps == 1:
+            return MALA(own.step_size, factor)
+        return HMC(own.step_size, factor, own.leapfrog_steps)
+
+    def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """The network's parameters: the base is not trained."""
+        net = energy.net
+        assert isinstance(net, nn.Module)
+        return [{"params": list(net.parameters()), "weight_decay": weight_decay}]
+
+    def empty(
+        self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
+    ) -> nn.Module:
+        """With a base whose factor has the file's sizes."""
+        base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
+        return self.energy(recipe, base, self.network(recipe, shape))
+
+    def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
+        """Of a perceptron."""
+        w, depth = recipe.model.width, recipe.model.depth
+        return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
+
+
+class TiltedGaussian(OnGaussian):
+    """Kind ``network``: a base plus an energy network."""
+
+    kind = "network"
+    model = Network
+
+    def defaults(self, data: About) -> Recipe:
+        """Perceptrons; of images of 16 x 16 pixels and more convolutions, on fewer walkers."""
+        small = math.prod(data.shape) <= FULL
+        own: dict[str, Any] = {
+            "base": "full" if small else "low-rank",
+            "clusters": (min(15, data.rows // 80) or None) if small else None,
+        }
+        train: dict[str, Any] = {"held_out": 128, "tau": 0.2, "batch": min(1024, data.rows)}
+        if data.discrete:
+            train["noise"] = 0.15 if data.kind == "image" else 0.1
+        if data.kind == "image":
+            train["longest"] = 0.1
+        if data.kind == "table" or min(data.shape[1:]) < 16:
+            return Recipe(self.kind, Network(**own), Likelihood(**{**_TRAIN, **train}))
+        own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
+        train |= {
+            "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
+            "batch": min(128, data.rows),
+        }  # fmt: skip
+        return Recipe(
+            self.kind,
+            Network(**own),
+            Likelihood(**{**_TRAIN, **train}),
+            Optimizer(),
+            Bracket(walkers=320, temperatures=800, equilibrate=500, cycled=False),
+            Budget(seconds=540.0, threads=None),
+        )
+
+    def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
+        own = recipe.model
+        if own.net == "mlp":
+            return MLP(shape, own.width, own.depth)
+        if own.net == "convnet":
+            net: nn.Module = ConvNet(shape, own.width, own.depth)
+        else:
+            net = ResNet(shape, own.width, stages=own.depth)
+        # half the time of a small convolution on a processor
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return net
+
+    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
+        """``U_base + f``."""
+        return Tilted(base, net)
+
+    def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
+        """Of the kind of network."""
+        own = recipe.model
+        if own.net == "mlp":
+            return super().size(recipe, shape)
+        convolutions = 32 if own.net == "convnet" else 36  # width^2 each, of its first stage
+        return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
+
+    def after_divergence(self, recipe: Recipe) -> str:
+        """More noise smooths what a network learns."""
+        if recipe.train.tau is None:
+            return super().after_divergence(recipe)
+        return "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
+
+
+_TRAIN = {"walkers": 512, "moves": 8, "renew": 500, "temperatures": 500}
+
+
+def _blank(
+    kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]
+) -> Cholesky | Diagonal | LowRank:
+    """A factor of the right kind and size, to be filled."""
+    dim = int(torch.Size(shape).numel())
+    if kind == "diagonal":
+        return Diagonal(torch.ones(tuple(shape)))
+    if kind == "low-rank":
+        rank = tensors["base.factor.q"].shape[1] if "base.factor.q" in tensors else 1
+        return LowRank(torch.ones(dim), torch.zeros(dim, rank))
+    return Cholesky(torch.eye(dim))

@@ -1,0 +1,130 @@
+"""Restricted Boltzmann machines of bits and of numbers, moved by block Gibbs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Factor
+from noneq.kernels import BlockGibbs, Kernel
+from noneq.models import BernoulliRBM, GaussianRBM
+from noneq.models.rbm import RBM
+from noneq.random import add_noise
+from noneq.run.families.base import About, Family, Size
+from noneq.run.recipe import Bracket, Likelihood, Machine, Optimizer, Recipe
+
+__all__ = ["BinaryMachine", "GaussianMachine"]
+
+
+class _Machines(Family):
+    """What machines have in common."""
+
+    model = Machine
+    not_applicable = frozenset({"bracket.cycled"})
+    origin = "independent base"
+    regularisers = "fewer hidden units (`hidden`)"
+
+    def defaults(self, data: About) -> Recipe:
+        """Many walkers, since a sweep is cheap; a fast rate, since the trust region holds it."""
+        train: dict[str, Any] = {
+            "walkers": 1024, "held_out": 256, "moves": 4, "tau": 0.1, "renew": 1000,
+            "batch": min(512, data.rows),
+        }  # fmt: skip
+        return Recipe(
+            self.kind,
+            Machine(hidden=max(8, min(500, 2 * math.prod(data.shape), data.rows // 10))),
+            Likelihood(**{**train, **self._train(data)}),
+            Optimizer(lr=1e-2, weight_decay=0.1),
+            Bracket(walkers=512, temperatures=5000, equilibrate=1000, cycled=False),
+        )
+
+    def _train(self, data: About) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+    def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:  # noqa: ARG002
+        """Hidden units given visible ones, and back."""
+        return BlockGibbs()
+
+    def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """Biases are free of weight decay."""
+        rest = [p for p in energy.parameters() if p is not energy.w]
+        return [
+            {"params": [energy.w], "weight_decay": weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
+
+    def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
+        """The weights, and the hidden units of a row."""
+        hidden = recipe.model.hidden
+        return Size("hidden", math.prod(shape) * hidden, hidden)
+
+    def after_divergence(self, recipe: Recipe) -> str:
+        """More chains, or fewer modes."""
+        if recipe.train.tau is None:
+            return super().after_divergence(recipe)
+        return "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
+
+    def filters(self, energy: nn.Module) -> Tensor | None:
+        """The weights of the hidden units."""
+        assert isinstance(energy, RBM)
+        return energy.w
+
+
+class BinaryMachine(_Machines):
+    """Kind ``rbm``: visible units of 0 and 1."""
+
+    kind = "rbm"
+    not_applicable = frozenset({"bracket.cycled", "train.noise"})
+    binary = True
+
+    def _train(self, data: About) -> Mapping[str, Any]:
+        # images have many modes, which mix, slowly
+        return {"moves": 1, "memory": 0.9} if data.kind == "image" else {}
+
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """With the visible biases of the rows."""
+        rng = torch.Generator(rows.device).manual_seed(seed)
+        return BernoulliRBM.from_data(rows, recipe.model.hidden, rng), BlockGibbs()
+
+    def empty(
+        self,
+        recipe: Recipe,
+        shape: Sequence[int],
+        tensors: Mapping[str, Tensor],  # noqa: ARG002
+    ) -> nn.Module:
+        """Zeros."""
+        b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
+        return BernoulliRBM(torch.zeros(b.numel(), len(c)), b, c)
+
+    def shown(self, rows: Tensor) -> Tensor:
+        """0 is black, 1 is white."""
+        return 2 * rows - 1
+
+
+class GaussianMachine(_Machines):
+    """Kind ``gaussian-rbm``: visible units that are numbers."""
+
+    kind = "gaussian-rbm"
+
+    def _train(self, data: About) -> Mapping[str, Any]:
+        return {"noise": 0.1 if data.discrete else 0.0}
+
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """With the means and variances of noisy rows."""
+        rng = torch.Generator(rows.device).manual_seed(seed)
+        noisy = add_noise(rows, recipe.train.noise, rng)
+        return GaussianRBM.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
+
+    def empty(
+        self,
+        recipe: Recipe,
+        shape: Sequence[int],
+        tensors: Mapping[str, Tensor],  # noqa: ARG002
+    ) -> nn.Module:
+        """Zeros."""
+        b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
+        return GaussianRBM(torch.zeros(b.numel(), len(c)), b, c, b)

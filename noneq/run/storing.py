@@ -1,0 +1,60 @@
+"""A run's model, to a file and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from noneq.energies import Cholesky, Factor, Identity
+from noneq.kernels import Kernel
+from noneq.run.checkpoint import load_tensors, save_tensors
+from noneq.run.families import family_of
+from noneq.run.recipe import Recipe
+
+__all__ = ["load_model", "save_model"]
+
+_OWN = "preconditioner."
+
+
+def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) -> None:
+    """Write the energy's parameters and buffers, and its walkers' preconditioner."""
+    tensors = dict(energy.state_dict())
+    if _has_clusters(recipe):  # else the preconditioner is the base's own, or there is none
+        factor = getattr(kernel, "factor", None)
+        assert isinstance(factor, Cholesky)
+        tensors |= {_OWN + name: t for name, t in factor.state_dict().items()}
+    save_tensors(path, tensors, format="noneq")
+
+
+def load_model(
+    path: Path, recipe: Recipe, shape: Sequence[int], device: torch.device | str = "cpu"
+) -> tuple[nn.Module, Kernel]:
+    """What `save_model` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, or the parameters of another model.
+    """
+    tensors, family = load_tensors(path), family_of(recipe.kind)
+    own = {name[len(_OWN) :]: t for name, t in tensors.items() if name.startswith(_OWN)}
+    rest = {name: t for name, t in tensors.items() if not name.startswith(_OWN)}
+    energy = family.empty(recipe, shape, rest)
+    try:
+        energy.load_state_dict(rest)
+        factor: Factor = getattr(energy.base, "factor", None) or Identity()
+        if _has_clusters(recipe):
+            pooled = Cholesky(torch.eye(len(own["root"])))
+            pooled.load_state_dict(own)
+            factor = pooled.to(device)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path}: the parameters of another model ({reason})") from error
+    return energy.to(device), family.kernel(recipe, factor)
+
+
+def _has_clusters(recipe: Recipe) -> bool:
+    """Whether the preconditioner is a pooled covariance of clusters, not the base's."""
+    return (getattr(recipe.model, "clusters", None) or 0) > 1

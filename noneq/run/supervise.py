@@ -1,0 +1,112 @@
+"""Training in a run's folder: checkpoints, metrics, and the way back of a run that diverges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from noneq.run import checkpoint
+from noneq.run.folder import Run
+from noneq.run.metrics import line
+from noneq.run.session import Session
+from noneq.run.staging import disk_error
+
+__all__ = ["DivergedError", "RolledBack", "supervise"]
+
+TRIES = 3
+GOOD = 100  # iterations between the states that a run may go back to
+
+
+class DivergedError(RuntimeError):
+    """A run diverged again and again, with ever smaller tau."""
+
+
+class RolledBack(NamedTuple):
+    """A run diverged and went back to its last good state, with a smaller tau."""
+
+    iteration: int
+    """where it goes on"""
+    backoff: float
+    """what tau is multiplied by from now on"""
+    reason: str
+
+
+def supervise(
+    run: Run,
+    session: Session,
+    *,
+    stop: Callable[[], object] = lambda: False,
+    every: float = 30.0,
+) -> Iterator[Any]:
+    """Train until the budget is spent or ``stop()``, with checkpoints, metrics and rollback.
+
+    Arguments:
+        run: its folder, locked.
+        session: new, or restored by `Run.restore`.
+        stop: asked after every iteration; when true all is saved and the iteration ends.
+        every: seconds between checkpoints.
+
+    Returns:
+        An iterator over the session's records, and a `RolledBack` wherever it went back.
+
+    Raises:
+        DivergedError: after three rollbacks.
+        BusyError: the folder has become another run's.
+        OSError: the disk is full, or the folder is not writable any more; the last checkpoint is
+            intact.
+    """
+    try:
+        checkpoint.sweep(run.folder)
+        run.metrics.trim(session.iteration, session.backoff)
+        while True:
+            try:
+                yield from _go_on(run, session, stop, every)
+                break
+            except FloatingPointError as error:
+                yield _roll_back(run, session, error)
+        run.save(session)
+    except OSError as error:
+        if not run.folder.is_dir():
+            raise
+        again = f", then `resume({run.folder})` goes on"
+        raise disk_error(error, "the last checkpoint is intact", again) from error
+
+
+def _go_on(run: Run, session: Session, stop: Callable[[], object], every: float) -> Iterator[Any]:
+    saved = time.monotonic()
+    for record in session:
+        renewal = getattr(record, "renewed", None) is not None
+        if record.iteration % 10 == 1 or renewal or session.progress >= 1:
+            run.metrics.add(line(record, session))
+        if record.iteration % GOOD == 0 and session.monitor.healthy:
+            run.check_own()
+            checkpoint.store(run.folder / "good", session.state_dict())
+        if time.monotonic() - saved >= every:
+            run.save(session)
+            saved = time.monotonic()
+        yield record
+        if stop():
+            return
+
+
+def _roll_back(run: Run, session: Session, error: FloatingPointError) -> RolledBack:
+    """Go back to the last good state with half the tau; give up after three times."""
+    iteration, before, spent = session.iteration, session.backoff, session.seconds
+    backoff = before / 2
+    last = backoff < 2.0**-TRIES
+    run.restore(session, "good")
+    session.backoff = before if last else backoff
+    session.seconds = spent  # the time is gone, whatever came of it
+    run.metrics.trim(session.iteration, before)
+    back = RolledBack(session.iteration, backoff, f"at iteration {iteration}: {error}")
+    if not last:
+        run.metrics.add({**back._asdict(), "rollback": True})
+    run.save(session)
+    if last:
+        raise DivergedError(
+            f"{run.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
+            f"with half the speed ({error}). The last good state is kept. Try "
+            f"{run.family.after_divergence(run.recipe)}"
+        ) from error
+    return back
