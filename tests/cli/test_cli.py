@@ -338,8 +338,8 @@ def test_an_unknown_option_names_the_nearest(capsys):
         with pytest.raises(SystemExit) as caught:  # every option that there is passes
             main([command, "--help"])
         assert caught.value.code == 0
-        for name in re.findall(r"(--[a-z][a-z-]+)", capsys.readouterr().out):
-            check_names([command, name], COMMANDS)
+        for name in re.findall(r"(--[a-z][a-z.-]+[a-z])", capsys.readouterr().out):
+        for name in re.findall(r"(--[a-z][a-z.-]+[a-z])", capsys.readouterr().out):
 
 
 @pytest.mark.parametrize(
