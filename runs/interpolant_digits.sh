@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # An energy of the digits by score matching, by maximum likelihood, and by both in turn.
-# Makes the table of digits of docs/interpolants.md. About an hour on one core.
+# Makes the table of digits of docs/results/interpolants.md. About an hour on one core.
 # A cell that is on record is run again and replaced.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -3,4 +3,7 @@
 # Makes the table of features of docs/results/rbm.md. A few minutes on one core.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-"${PYTHON:-python}" examples/rbm_digits.py | tee experiments/results/rbm_digits.txt
+for hidden in 256 100; do
+  echo "$hidden hidden units"
+  "${PYTHON:-python}" examples/rbm_digits.py "$hidden"
+done | tee experiments/results/rbm_digits.txt

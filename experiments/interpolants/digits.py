@@ -47,7 +47,7 @@ ANNEALING = 130  # iterations in the time that walkers take along U(., t)
 
 @dataclass(frozen=True)
 class Plan:
-    """How to spend the budget; every choice has its number in LOG.md.
+    """How to spend the budget; every choice is explained in docs/lab/interpolants.md.
 
     Attributes:
         way: score, likelihood or both.

@@ -1,7 +1,7 @@
 """The one home of defaults: from what the data are to every choice of a run.
 
 `choose` needs only the shape and the kind of the data, and nothing heavy is imported: the command
-line shows every choice as an option. Each figure has its reason in LOG.md.
+line shows every choice as an option. Each default has its reason in docs/lab/defaults.md.
 """
 
 from __future__ import annotations
