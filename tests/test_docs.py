@@ -10,7 +10,7 @@ from noneq.kernels import Stepped
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 TEXT = (DOCS / "kernels.md").read_text(encoding="utf-8")
 
 
