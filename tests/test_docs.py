@@ -1,5 +1,6 @@
 """The code of the documentation runs as it stands, and what it names exists."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -82,3 +83,10 @@ def test_every_result_has_a_script_and_a_record():
             assert re.search(r"runs/\w+\.sh", section), f"{page.name}, {title}: no script"
             records = re.findall(r"((?:experiments|benchmarks)/results/[\w.-]+\.\w+)", section)
             assert records, f"{page.name}, {title}: no record"
+
+
+@pytest.mark.parametrize("choices", [noneq.Recipe, noneq.Settings])
+def test_every_default_has_its_line(choices):
+    page = (DOCS / "lab" / "defaults.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(choices):
+        assert f"`{field.name}`" in page, field.name
