@@ -2,7 +2,7 @@
 # make test   environment, pinned install, linters, types, the whole suite
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows
-# make evidence   every recorded figure of experiments/results, from scratch (about two hours)
+# make evidence   every published table, by the scripts of runs/, one after the other (some hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,26 +54,10 @@ mutants: $(VENV)/.installed
 faults: $(VENV)/.installed
 	NONEQ_FAULTS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -v tests/faults
 
+# every published table, one script each; what needs a file of data asks for MNIST=... and DNA=...
 evidence: $(VENV)/.installed
-	$(BIN)/python -m experiments.digits table
-	$(BIN)/python -m experiments.digits ablate
-	$(BIN)/python -m experiments.digits rates
-	$(BIN)/python -m experiments.mixture
-	$(BIN)/python -m experiments.gradient
-	$(BIN)/python -m experiments.kernels.study
-	$(BIN)/python -m experiments.cd_bias.study
-	$(BIN)/python -m benchmarks.cost
-	$(BIN)/python -m benchmarks.annealing
-	$(BIN)/python -m experiments.interpolants.steps
-	$(BIN)/python -m benchmarks.interpolants
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit]'
-	$(BIN)/python -m experiments.audit
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[peers]'
-	$(BIN)/python -m experiments.log_z.smc_peers
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[rbm]'
-	$(BIN)/python -m benchmarks.rbm_sweep
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[flows]'
-	$(BIN)/python -m experiments.interpolants.peers
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit,peers,rbm,dna,flows]'
+	set -e; for script in runs/*.sh; do echo "== $$script"; PYTHON=$(BIN)/python bash $$script; done
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

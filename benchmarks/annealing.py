@@ -30,6 +30,7 @@ import tyro
 from torch import Tensor, nn
 
 import noneq
+from benchmarks import RESULTS
 from benchmarks.cost import problem
 from experiments.common import record, table
 
@@ -244,7 +245,7 @@ def main(walkers: int = 1024, temperatures: int = 100, blocks: int = 15, threads
         ["part", *parts],
         [[key, *(f"{part[key]:.0f}" for part in parts.values())] for key in PARTS],
     )
-    record("annealing", {"walkers": walkers, "ratios": found, "parts": parts})
+    record("annealing", {"walkers": walkers, "ratios": found, "parts": parts}, RESULTS)
 
 
 def _quartiles(ratios: list[float]) -> str:

@@ -24,6 +24,7 @@ import tyro
 from torch import Tensor, nn
 
 import noneq
+from benchmarks import RESULTS
 from experiments.common import record, table
 from noneq.data import digits
 from noneq.random import add_noise
@@ -301,7 +302,8 @@ def show(part: Part, title: str, header: str, lines: list[list[str]]) -> None:
     """Print and record."""
     columns = header.split(" | ")
     table(title, columns, lines)
-    record(f"cost_{part}", [dict(zip(columns, line, strict=True)) for line in lines])
+    found = [dict(zip(columns, line, strict=True)) for line in lines]
+    record(f"cost_{part}", found, RESULTS)
 
 
 def main(parts: tuple[Part, ...] = ("rows", "time", "memory"), threads: int = 1) -> None:

@@ -21,6 +21,7 @@ import tyro
 from torch import Tensor, nn
 
 import noneq
+from benchmarks import RESULTS
 from experiments.common import record, table
 from noneq.models.interpolants import (
     DriftedPath,
@@ -139,7 +140,7 @@ def main(turns: int = 11, n: int = 1024, threads: int = 1) -> None:
     title = f"{STEPS} steps of {n:,} walkers in {DIM} dimensions; ratios to the bare loop"
     table(title, ["network", "bare", "weighted", "resampled at every step"], rows)
     data = {"steps": STEPS, "walkers": n, "dim": DIM, "turns": turns, "found": found}
-    print(f"recorded in {record('interpolant_cost', data)}")
+    print(f"recorded in {record('interpolant_cost', data, RESULTS)}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.progress import track
 
 import noneq
-from experiments.common import RESULTS, record, table
+from benchmarks import RESULTS
+from experiments.common import record, table
 from noneq.numerics import ENGINES, product, use
 
 N, D, M = 1000, 784, 500
@@ -214,7 +215,7 @@ def main(
     print(shown.getvalue())
     if len(set(parts)) == 3:
         versions = {name: importlib.metadata.version(name) for name in ("scikit-learn", "rbms")}
-        record("rbm_sweep", {"threads": threads, "versions": versions, **found})
+        record("rbm_sweep", {"threads": threads, "versions": versions, **found}, RESULTS)
         (RESULTS / "rbm_sweep.txt").write_text(shown.getvalue())
 
 

@@ -10,7 +10,7 @@ resampled, a Gaussian base is fitted to them, and a network learns the velocity 
 What the network has learned need not be right: the weights are. Beside it plain annealing by as
 many evaluations of the energy, which needs no training.
 
-On the many-well the drift helps, on the lattice it does not: docs/interpolants.md.
+On the many-well the drift helps, on the lattice it does not: docs/results/interpolants.md.
 
     python examples/interpolant_known.py        under three minutes on one core
 """

@@ -15,7 +15,7 @@ with probability 0.05 (ebmkit), noneq's from the data; torchebm penalises square
 default, 0.001); the reference has 256 chains, weights, 128 held-out chains and renewals.
 
     pip install torchebm ebmkit       (what is not installed is left out)
-    python -m experiments.audit
+    python -m experiments audit
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every benchmark does: print a table, record its result with command, date and machine."""
+"""What every experiment does: print a table, record its result with command, date and machine."""
 
 from __future__ import annotations
 
@@ -55,15 +55,20 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def record(name: str, data: Any) -> Path:
-    """Write ``experiments/results/<name>.json``: data with command, commit, date and machine.
+def record(name: str, data: Any, results: Path | None = None) -> Path:
+    """Write ``<results>/<name>.json``: data with command, commit, date and machine.
 
     Arguments:
         name: of the file, without its suffix.
         data: anything JSON can hold; numbers that are not finite become null.
+        results: the folder of the record; None is ``experiments/results``.
+
+    Returns:
+        The file that was written.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder = RESULTS if results is None else results
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     found = {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
         "commit": COMMIT,

@@ -4,9 +4,9 @@ Scikit-learn's digits: 1,257 rows to train on, 180 to choose by, 360 read once; 
 plus Gaussian noise of sd 0.15, afresh in every batch. Likelihoods are means over 20 noise draws,
 the same for every model, so that differences are paired.
 
-    python -m experiments.digits table    three seeds and the baselines
-    python -m experiments.digits ablate   weights x trust region x start x renewal
-    python -m experiments.digits rates    the same trust region over learning rates 1e-4 to 1e-2
+    python -m experiments digits table    three seeds and the baselines
+    python -m experiments digits ablate   weights x trust region x start x renewal
+    python -m experiments digits rates    the same trust region over learning rates 1e-4 to 1e-2
 """
 
 from __future__ import annotations

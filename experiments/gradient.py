@@ -18,7 +18,7 @@ populations. The path is walked twice, so that only the walkers' lag differs:
 Bias^2 is the mean over pairs of populations r != s of ``(g_r - g) . (g_s - g)``: unbiased, hence
 sometimes negative; its standard error is the jackknife's. Variance is that of one population.
 
-    python -m experiments.gradient [--reduced]    about 20 minutes on one core
+    python -m experiments gradient [--reduced]    about 20 minutes on one core
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ base or at the data, MALA (8 moves, 8 + 1 evaluations an iteration) or stale ULA
 the paper, one evaluation). The four cells of a kernel share its learning-rate schedule, plain SGD
 and no trust region. Held-out walkers (8 islands) give log Z.
 
-    python -m experiments.mixture              10,000 walkers, five seeds: about half an hour
-    python -m experiments.mixture --reduced    2,000 walkers, two cells, one seed: seconds
+    python -m experiments mixture              10,000 walkers, five seeds: about half an hour
+    python -m experiments mixture --reduced    2,000 walkers, two cells, one seed: seconds
 """
 
 from __future__ import annotations

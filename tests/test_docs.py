@@ -1,12 +1,28 @@
-"""The code of the documentation runs as it stands, and what it says of the kernels is true."""
+"""The code of the documentation runs as it stands, and what it names exists."""
 
+import dataclasses
 import re
 from pathlib import Path
 
+import pytest
+
 import noneq
 from noneq.kernels import Stepped
+from noneq.run.recipe import (
+    Bracket,
+    Budget,
+    Interpolant,
+    Likelihood,
+    Machine,
+    Network,
+    Optimizer,
+    ScoreMatching,
+)
 
-TEXT = (Path(__file__).parent.parent / "docs" / "kernels.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+TEXT = (DOCS / "kernels.md").read_text(encoding="utf-8")
 
 
 def test_the_new_kernel_passes_its_test_and_the_wrong_one_is_told(capsys):
@@ -28,3 +44,73 @@ def test_every_kernel_is_in_the_table():
     ]
     for kind in {*kinds, noneq.kernels.Repeat, noneq.kernels.Chain} - {Stepped}:
         assert f"`{kind.__name__}(" in TEXT, kind
+
+
+def test_your_own_loop_runs(capsys):
+    page = (DOCS / "your_own_loop.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    exec(compile(code, "your_own_loop.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("log Z between")
+    assert "nats ±" in printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_what_a_page_names_exists(page):
+    text = page.read_text(encoding="utf-8")
+    # links
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    # files and folders of the repository, by their path
+    top = "noneq|tests|experiments|benchmarks|docs|examples|runs"
+    for name in re.findall(rf"(?<![\w/.])((?:{top})/[\w./*-]*[\w/])", text):
+        if name.startswith("runs/") and not name.endswith(".sh"):
+            continue  # the folder of somebody's run
+        found = sorted(ROOT.glob(name)) if "*" in name else [ROOT / name]
+        assert found, f"{page.name}: {name}"
+        assert all(path.exists() for path in found), f"{page.name}: {name}"
+    # names of the package, and what `python -m` runs
+    for name in re.findall(r"`(noneq(?:\.[A-Za-z_]\w*)+)", text):
+        value = noneq
+        for part in name.split(".")[1:]:
+            value = getattr(value, part, None)
+            assert value is not None, f"{page.name}: {name}"
+    for name in re.findall(r"-m experiments ([a-z_.]+)", text):
+        path = ROOT / "experiments" / f"{name.replace('.', '/')}.py"
+        assert path.exists(), f"{page.name}: {name}"
+
+
+def test_every_result_has_a_script_and_a_record():
+    for page in sorted((DOCS / "results").glob("*.md")):
+        if page.stem == "README":
+            continue
+        sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.M)
+        with_tables = [s for s in sections if re.search(r"^\|---", s, re.M)]
+        assert with_tables
+        for section in with_tables:
+            title = section.splitlines()[0]
+            assert re.search(r"runs/\w+\.sh", section), f"{page.name}, {title}: no script"
+            records = re.findall(r"((?:experiments|benchmarks)/results/[\w.-]+\.\w+)", section)
+            assert records, f"{page.name}, {title}: no record"
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        noneq.Settings,
+        Network,
+        Machine,
+        Interpolant,
+        Likelihood,
+        ScoreMatching,
+        Optimizer,
+        Bracket,
+        Budget,
+    ],
+)
+def test_every_default_has_its_line(choices):
+    page = (DOCS / "lab" / "defaults.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(choices):
+        name = f"bracket.{field.name}" if choices is Bracket else field.name
+        assert f"`{name}`" in page, name

@@ -10,10 +10,10 @@ remedy      renewals and exchanges where modes do not mix (experiments/cd_bias/r
 Each part is recorded in experiments/results/rbm_bias_PART.json; what was found is in
 docs/rbm_bias.md.
 
-    python -m experiments.cd_bias.study               all parts, then the tables and figures
-    python -m experiments.cd_bias.study gradient      one part
-    python -m experiments.cd_bias.study report        tables and figures from what is recorded
-    python -m experiments.cd_bias.study --quick       shorter, smaller; writes nothing
+    python -m experiments cd_bias.study               all parts, then the tables and figures
+    python -m experiments cd_bias.study gradient      one part
+    python -m experiments cd_bias.study report        tables and figures from what is recorded
+    python -m experiments cd_bias.study --quick       shorter, smaller; writes nothing
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ same processor time on one core:
 A budget is so many iterations of the one or so many steps of the other as take the same time of
 the processor (not of the clock: the machine may be busy): the same bits every time.
 
-    python -m experiments.interpolants.digits run --plan.way both --plan.seed 0
-    python -m experiments.interpolants.digits table    what has been recorded
+    python -m experiments interpolants.digits run --plan.way both --plan.seed 0
+    python -m experiments interpolants.digits table    what has been recorded
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ANNEALING = 130  # iterations in the time that walkers take along U(., t)
 
 @dataclass(frozen=True)
 class Plan:
-    """How to spend the budget; every choice has its number in LOG.md.
+    """How to spend the budget; every choice is explained in docs/lab/interpolants.md.
 
     Attributes:
         way: score, likelihood or both.

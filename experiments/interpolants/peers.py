@@ -20,8 +20,8 @@ the least that can be hoped for. Seconds are the process's; sides take turns, an
 changes with the seed. Ratios are to noneq without coupling.
 
     python -m pip install -c constraints.txt -e '.[flows]'
-    python -m experiments.interpolants.peers            a quarter of an hour on one core
-    python -m experiments.interpolants.peers --quick    100 iterations, one seed, no record
+    python -m experiments interpolants.peers            a quarter of an hour on one core
+    python -m experiments interpolants.peers --quick    100 iterations, one seed, no record
 """
 
 from __future__ import annotations

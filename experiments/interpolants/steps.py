@@ -6,8 +6,8 @@ short, or drift and score both are. Raw: all walkers alike, as diffusions are sa
 the mean of log w, which no sampler without weights has. Weighted: by the exact weights of the
 same walkers, who are not resampled. Truth: closed forms.
 
-    python -m experiments.interpolants.steps              100,000 walkers: half a minute
-    python -m experiments.interpolants.steps --reduced    10,000 walkers, no record: seconds
+    python -m experiments interpolants.steps              100,000 walkers: half a minute
+    python -m experiments interpolants.steps --reduced    10,000 walkers, no record: seconds
 """
 
 from __future__ import annotations

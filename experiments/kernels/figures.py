@@ -1,6 +1,6 @@
 """The figures of docs/kernel_study.md, drawn from the record.
 
-python -m experiments.kernels.figures    draws them again from
+python -m experiments kernels.figures    draws them again from
 experiments/results/kernel_study.json
 """
 

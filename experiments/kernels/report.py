@@ -1,6 +1,6 @@
 """What the kernel study found: as values, as tables and for a file.
 
-python -m experiments.kernels.report    prints the tables of experiments/results/kernel_study.json
+python -m experiments kernels.report    prints the tables of experiments/results/kernel_study.json
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Which kernel, when, at what step: every kernel along the same recorded training paths.
 
-Three paths (experiments/kernels/paths.py), every kernel at equal evaluations (study_walks.py) on
-one grid of step sizes, walked twice: without resampling (effective sample size, dissipated work,
-and the gradient without weights) and resampled below half (log Z, the gradient with weights). Then
-the noise that unadjusted kernels have at fixed parameters (study_noise.py), resampling thresholds
-and schemes, and preconditioners. What it found is in docs/kernel_study.md.
+Three paths (experiments/kernels/paths.py), every kernel at equal evaluations
+(experiments/kernels/walks.py) on one grid of step sizes, walked twice: without resampling
+(effective sample size, dissipated work, and the gradient without weights) and resampled below half
+(log Z, the gradient with weights). Then the noise that unadjusted kernels have at fixed parameters
+(experiments/kernels/noise.py), resampling thresholds and schemes, and preconditioners. What it
+found is in docs/kernel_study.md.
 
-    python -m experiments.kernels.study            about twelve minutes on one core
-    python -m experiments.kernels.study --quick    shorter paths, fewer walkers; writes nothing
+    python -m experiments kernels.study            about twelve minutes on one core
+    python -m experiments kernels.study --quick    shorter paths, fewer walkers; writes nothing
 """
 
 from __future__ import annotations

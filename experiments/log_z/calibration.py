@@ -4,8 +4,8 @@ z = (estimate - truth) / its own standard error, of the forward side, the backwa
 value that is quoted (the larger). A standard deviation of 200 values is known to about 0.05. The
 pilot is run afresh with every seed. Seeds: 0 to 199.
 
-    python -m experiments.log_z.calibration            about ten minutes on one core
-    python -m experiments.log_z.calibration --seeds 4  a look, no record
+    python -m experiments log_z.calibration            about ten minutes on one core
+    python -m experiments log_z.calibration --seeds 4  a look, no record
 """
 
 from __future__ import annotations

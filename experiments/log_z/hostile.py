@@ -1,6 +1,6 @@
 """Is log Z right, or does an alarm ring? The hostile suite (tests/hostile) at log_z's defaults.
 
-    python -m experiments.log_z.hostile [--seeds 3] [--first 0] [--only WORD ...] [--name NAME]
+    python -m experiments log_z.hostile [--seeds 3] [--first 0] [--only WORD ...] [--name NAME]
 
 A run is silently wrong where no alarm rings and the value is off by more than
 ``max(0.2 nat, 4 standard errors)``, or Z is infinite. Of benign cases an alarm is false. An error

@@ -28,9 +28,9 @@ particles (random walk, waste-free, adaptive, float64 numpy: its defaults) meets
 the targets of up to 32 dimensions. Its 0.3 is the last that allows numpy 2.
 
     python -m pip install -c constraints.txt -e '.[peers]'
-    python -m experiments.log_z.smc_peers                about a quarter of an hour
-    python -m experiments.log_z.smc_peers --quick        four seeds, no record
-    python -m experiments.log_z.smc_peers --references   the networks' log Z, for targets.py
+    python -m experiments log_z.smc_peers                about a quarter of an hour
+    python -m experiments log_z.smc_peers --quick        four seeds, no record
+    python -m experiments log_z.smc_peers --references   the networks' log Z, for targets.py
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ network     d   two layers of 256 SiLU units, random weights, added to the base'
 
 log Z is a closed form but for the networks. Theirs is what noneq finds from both sides with 2,048
 walkers, 250 temperatures and 8 leaps; 5 runs of blackjax with as many found 80.393 ± 0.013 and
-67.623 ± 0.014 (``python -m experiments.log_z.smc_peers --references``).
+67.623 ± 0.014 (``python -m experiments log_z.smc_peers --references``).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ test rows, one a seed. The likelihood is the same for both: exact with 16 hidden
 `noneq.log_z` from both sides of the same numbers (W, b, c), the larger side counts.
 
     apt-get install r-cran-mlbench && pip install -c constraints.txt -e .[dna]
-    python -m experiments.rbm.dna --data /usr/lib/R/site-library/mlbench/data/DNA.rda
+    python -m experiments rbm.dna --data /usr/lib/R/site-library/mlbench/data/DNA.rda
 """
 
 from __future__ import annotations

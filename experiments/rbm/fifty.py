@@ -16,8 +16,8 @@ weighted    walkers with weights from the base, trust region
 PCD         the same number of walkers, sweeps and updates without weights, from the data
 =========== ==================================================================================
 
-    python -m experiments.rbm.fifty              three seeds of each: a quarter of an hour
-    python -m experiments.rbm.fifty --reduced    one seed of the first set, without the choices
+    python -m experiments rbm.fifty              three seeds of each: a quarter of an hour
+    python -m experiments rbm.fifty --reduced    one seed of the first set, without the choices
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The split and the machine of `experiments.rbm.mnist`; 512 walkers, one move an u
 rollbacks. The moving average's machine is judged by the validation rows after 500, 1,000 and 2,000
 updates.
 
-    python -m experiments.rbm.memory --data mnist10k.npz     half an hour a seed
+    python -m experiments rbm.memory --data mnist10k.npz     half an hour a seed
 
 A record grows by one score at a time, and a course that it has is not run again.
 """

@@ -19,8 +19,8 @@ trained them, the numbers (W, b, c) are scored alike: `noneq.log_z` from both si
 along the path of machines from the pixels' means; the larger side counts.
 
     pip install -c constraints.txt -e .[rbm]
-    python -m experiments.rbm.mnist --data mnist10k.npz          five hours
-    python -m experiments.rbm.mnist --data mnist10k.npz --seconds 20   a look, no record
+    python -m experiments rbm.mnist --data mnist10k.npz          five hours
+    python -m experiments rbm.mnist --data mnist10k.npz --seconds 20   a look, no record
 
 A record grows by one score at a time, and what it has is not run again: contenders and seeds need
 not be of one day, and with all of them on record the table comes at once.

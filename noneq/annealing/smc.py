@@ -57,8 +57,8 @@ def anneal(
 
     They are resampled early, and lined up by what their next weights depend on: by ``dU/dbeta``
     on a geometric path, else by their energy. Where they mix, log Z has 1.2 to 1.9 times less
-    variance than with resampling at one half in any order (LOG.md). The noise of a stale move is
-    partly undone by the next one: before such moves they are resampled late
+    variance than with resampling at one half in any order (docs/lab/annealing.md). The noise
+    of a stale move is partly undone by the next one: before such moves they are resampled late
     (docs/kernel_study.md).
 
     Arguments:

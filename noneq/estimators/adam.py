@@ -11,7 +11,7 @@ from noneq.models import BernoulliRBM, GaussianRBM
 
 __all__ = ["PriorAdam", "groups", "strengths"]
 
-DECAY = 1e-3  # of the weights, at least: chosen on the 50 bits and the digits of LOG.md
+DECAY = 1e-3  # of the weights, at least: see docs/lab/rbm.md, 50 bits
 SPREAD = 3.0
 
 

@@ -41,7 +41,7 @@ def with_momentum(kernel: Kernel) -> Kernel:
 
     Under energies that change a little from move to move, walkers that keep their direction
     follow better: at one evaluation a temperature a third more founders survive on digits, and
-    log Z has about half the variance (LOG.md).
+    log Z has about half the variance (docs/lab/annealing.md).
     """
     if isinstance(kernel, MALA):
         return HMC(kernel.h, kernel.factor, leaps=1, friction=1.0, goal=0.8, rate=kernel.rate)

@@ -1,4 +1,7 @@
-"""How to train: the settings of `noneq.train`, with their ranges."""
+"""How to train: the settings of `noneq.train`, with their ranges.
+
+Each default has its reason in docs/lab/defaults.md.
+"""
 
 from __future__ import annotations
 

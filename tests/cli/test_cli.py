@@ -339,7 +339,7 @@ def test_an_unknown_option_names_the_nearest(capsys):
             main([command, "--help"])
         assert caught.value.code == 0
         for name in re.findall(r"(--[a-z][a-z.-]+[a-z])", capsys.readouterr().out):
-        for name in re.findall(r"(--[a-z][a-z.-]+[a-z])", capsys.readouterr().out):
+            check_names([command, name], COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ class RewardPath(DriftedPath):
         reward: r, ``(B, *shape) -> (B,)``, e.g. a classifier's log-probability.
         whole: guide the drift, too, by what follows from that score (`DriftedPath.answer`), as
             guidance without weights usually does; else b stays as it was. With weights either is
-            exact, and b as it was keeps as much effective sample size, or more (LOG.md).
+            exact, and b as it was keeps as much effective sample size, or more
+            (docs/lab/interpolants.md).
 
     Raises:
         ValueError: a drift to be guided that does not follow from the score.
