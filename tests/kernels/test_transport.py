@@ -58,7 +58,7 @@ class Bent(DriftedPath):
         bend = self.by * torch.stack([x[:, 1].sin(), 0.3 * x[:, 0]], 1)
         return u, {"b": 0.8 * cache["b"] + bend, "s": -1.2 * cache["g"] + 0.5 * bend}
 
-    def gradient(self, x, t):
+    def energy_gradient(self, x, t):
         return self.exact.fields(x, t)[1]["g"]
 
     def drift(self, x, t):
@@ -341,12 +341,12 @@ def test_nobody_is_resampled_by_energies_that_are_not_there():
 
 def test_the_way_back_leads_down_the_steps_that_led_up():
     schedule = Schedule.along((0.0, 0.25, 0.75, 1.0), lambda t: EulerMaruyama(0.1 + t))
-    there = [(model.t, kernel.eps) for model, kernel in schedule.forward(path())]
+    there = [(model.beta, kernel.eps) for model, kernel in schedule.forward(path())]
     *back, (model, last) = schedule.backward(path())
     starts = [0.0] + [t for t, _ in there[:-1]]
     eps = [eps for _, eps in there]
     assert [(m.t, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
-    assert (model.t, last, schedule.turns) == (0.0, None, 4)
+    assert (model.beta, last, schedule.turns) == (0.0, None, 4)
 
 
 def test_a_flow_has_no_way_back():
