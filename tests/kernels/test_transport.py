@@ -303,8 +303,8 @@ def test_log_z_is_bracketed_along_a_drift(corrected):
     schedule = Schedule.uniform(20, Chain((leads, MALA(0.2))) if corrected else leads)
     rest = 300 if corrected else 0
     found = log_z(End(), data=data, n=512, temperatures=schedule, equilibrate=rest)
-    assert abs(found.lower.value) < 4 * found.lower.stderr
-    assert abs(found.upper.value) < 4 * found.upper.stderr
+    assert abs(found.forward.value) < 4 * found.forward.stderr
+    assert abs(found.backward.value) < 4 * found.backward.stderr
 
 
 def test_what_only_leads_cannot_equilibrate():
@@ -345,7 +345,7 @@ def test_the_way_back_leads_down_the_steps_that_led_up():
     *back, (model, last) = schedule.backward(path())
     starts = [0.0] + [t for t, _ in there[:-1]]
     eps = [eps for _, eps in there]
-    assert [(m.t, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
+    assert [(m.beta, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
     assert (model.beta, last, schedule.turns) == (0.0, None, 4)
 
 
