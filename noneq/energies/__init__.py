@@ -1,9 +1,9 @@
 """Energies ``U(x)``: solvable ones, energies made of energies, and paths between them."""
 
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, slope
-from noneq.energies.checks import check_energy
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.energies.determinism import check_energy
 from noneq.energies.fingerprint import fingerprint
 from noneq.energies.gaussian import Gaussian, GaussianMixture, local_covariance
 from noneq.energies.independent import Bernoulli, Categorical, Uniform

@@ -10,7 +10,8 @@ import noneq
 from noneq import MLP, Gaussian, GaussianMixture, Tilted, Walkers
 from noneq.cli.logz import _without_training
 from noneq.energies import Cholesky, LowRank, fingerprint
-from noneq.energies.checks import resolution, unsteady
+from noneq.energies.checks import resolution
+from noneq.energies.determinism import unsteady
 from noneq.likelihood.score import grouped_stderr
 
 
