@@ -88,8 +88,8 @@ def log_z(
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
         temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
         equilibrate: moves under the model before the backward side starts; default: as many as
-            temperatures. Data are no samples of the model: where it has learned them by heart they
-            sit in modes of their own, and the sides cross.
+            temperatures. Data are not samples of the model: where it has memorised them they sit
+            in modes of their own, and the sides cross.
         noise: standard deviation of Gaussian noise that the model's data had added.
         kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
         rng: source of randomness on the base's device; default seed 0.
@@ -101,10 +101,13 @@ def log_z(
             quarters of the temperatures: half as many evaluations again. Without them modes that
             are rare in the data and heavy in the model go unseen.
 
+    Returns both sides with their errors, and alarms: log Z is *bracketed* where there are none.
+
     Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.energies.check_energy`);
-            walkers that an infinite Z (`noneq.likelihood.integrability`) carries away for good.
-            Where they stay, an infinite Z is the first alarm.
+        ValueError: there are neither base nor data; the energy is not a deterministic function of
+            each row (`noneq.energies.check_energy`); or Z is infinite
+            (`noneq.likelihood.integrability`) and walkers are carried away for good. Where they
+            stay, an infinite Z is the first alarm.
         TooFarError: the pilot does not arrive at the model.
         FloatingPointError: the energy is NaN or -inf where walkers are.
 
@@ -142,6 +145,7 @@ def log_z(
 
 
 def _check_size(n: int, temperatures: int | Schedule) -> None:
+    """Raise ValueError for walkers in no equal halves, and for a schedule without a way back."""
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
     if isinstance(temperatures, Schedule):
@@ -217,6 +221,7 @@ def _say_how_long(energy: Energy, rows: Tensor, plan: Plan) -> None:
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
+    """The base that is given, else the energy's own, else one that is fitted to the data."""
     own = getattr(energy, "base", None)
     if base is None and isinstance(own, Solvable):  # other libraries' may be anything
         base = own
