@@ -45,7 +45,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "proposal, increment": ("noneq.kernels.langevin._propose",),
     "acceptance, selection": ("noneq.kernels.MALA.__call__",),
-    "path": ("noneq.energies.paths._OnPath.evaluate", "noneq.energies.GeometricPath.ends"),
+    "path": ("noneq.energies.paths.PathEnergy.evaluate", "noneq.energies.GeometricPath.ends"),
     "evaluate": ("noneq.energies.evaluate", "noneq.kernels.langevin.evaluate"),
     "reweight": ("noneq.walkers.Walkers.reweight", "noneq.walkers.walkers.evaluate"),
     "resample": ("noneq.walkers.Walkers.resample",),

@@ -235,7 +235,7 @@ def main(iterations: int = 4_000) -> None:
     compare(wells, f"{wells.log_z():.3f}", rng, iterations)
     led, rows = compare(lattice, "below", rng, iterations)
     found = noneq.log_z(lattice, data=turned(rows, rng), n=512, temperatures=200, rng=rng)
-    print(f"Lattice, bracket of noneq.log_z: {found.lower} to {found.upper}, {found.alarms}")
+    print(f"Lattice, bracket of noneq.log_z: {found.forward} to {found.backward}, {found.alarms}")
     print(f"{'':32} {'M^2 / V':>9}           {'|M| / V':>9}")
     moments("Lattice, weighted", *weighted(led.x, led.p))
     moments("Lattice, raw", *weighted(led.x, torch.full_like(led.p, 1 / len(led))))

@@ -73,8 +73,8 @@ class Audit(NamedTuple):
     samples: float = math.nan
     seconds: float = math.nan
     """of the audit"""
-    lower: float = math.nan
-    upper: float = math.nan
+    forward: float = math.nan
+    backward: float = math.nan
     nll: float = math.nan
     stderr: tuple[float, float] = (math.nan, math.nan)
     away: tuple[float, float] = (math.nan, math.nan)
@@ -238,9 +238,9 @@ def audit(name: str, trial: tuple[float, float], seed: int, model: Fitted | str)
         return found._replace(failed=str(error))
     assert z.mass_away is not None
     return found._replace(
-        seconds=time.perf_counter() - start, lower=z.lower.value, upper=z.upper.value,
-        nll=nll.value, stderr=(nll.stderr_z, nll.stderr_data), away=z.mass_away[:2],
-        alarms=z.alarms,
+        seconds=time.perf_counter() - start, forward=z.forward.value,
+        backward=z.backward.value, nll=nll.value, stderr=(nll.stderr_z, nll.stderr_data),
+        away=z.mass_away[:2], alarms=z.alarms,
     )  # fmt: skip
 
 
@@ -252,9 +252,9 @@ def row(audits: list[Audit]) -> list[str]:
         a.model,
         ", ".join(value for value in (step, lr) if value != "nan"),
         f"{a.samples:.2f}",
-        "none" if math.isnan(a.lower) else f"{a.lower:.2f} to {a.upper:.2f}",
+        "none" if math.isnan(a.forward) else f"{a.forward:.2f} to {a.backward:.2f}",
         "no: alarms" if a.alarms or a.failed else f"{a.nll:.1f} ± {math.hypot(*a.stderr):.1f}",
-        "" if math.isnan(a.lower) else f"{a.away[0]:.2f} ± {a.away[1]:.2f}",
+        "" if math.isnan(a.forward) else f"{a.away[0]:.2f} ± {a.away[1]:.2f}",
         (a.failed or next(iter(a.alarms), "none")).split(":")[0],
     ]
 

@@ -82,8 +82,8 @@ class Result:
     iterations: int
     seconds: float
     redone: float
-    lower: float
-    upper: float
+    forward: float
+    backward: float
     stderr: float
     alarms: tuple[str, ...]
     train: float
@@ -127,8 +127,8 @@ def judge(cell: Cell) -> Result:
         last.iteration,
         session.seconds,
         trust.redone / trust.steps if trust else 0.0,
-        z.lower.value,
-        z.upper.value,
+        z.forward.value,
+        z.backward.value,
         z.stderr,
         z.alarms,
         float(score(noisy(data.train)).mean()),
@@ -162,7 +162,7 @@ def _row(name: str, rows: list[float], than: list[float], *more: str) -> list[st
 
 def _bracket_cell(r: Result) -> str:
     sure = "no alarm" if not r.alarms else f"{len(r.alarms)} ALARMS"
-    return f"{r.lower:.2f} .. {r.upper:.2f} ± {r.stderr:.2f}, {sure}"
+    return f"{r.forward:.2f} .. {r.backward:.2f} ± {r.stderr:.2f}, {sure}"
 
 
 COLUMNS = ["model", "test NLL", "against the mixture, paired", "log Z", "validation", "train"]

@@ -135,8 +135,8 @@ class Result:
     plan: Plan
     seconds: float
     """of the processor"""
-    lower: float
-    upper: float
+    forward: float
+    backward: float
     stderr: float
     founders: float
     away: float
@@ -191,8 +191,8 @@ def judge(plan: Plan, temperatures: int, walkers: int, *, test: bool) -> Result:
     return Result(
         plan,
         seconds,
-        z.lower.value,
-        z.upper.value,
+        z.forward.value,
+        z.backward.value,
         z.stderr,
         z.survivors,
         z.mass_away.value,
@@ -230,7 +230,7 @@ def tell() -> None:
                 f"{way}, {iterations} iterations' time, seed {seed}",
                 "{:.2f} ± {:.2f}".format(*mean_error(cell["test"])),
                 "{:+.2f} ± {:.2f}".format(*mean_error(differences)) if differences else "",
-                f"{cell['lower']:.2f} .. {cell['upper']:.2f} ± {cell['stderr']:.2f}, "
+                f"{cell['forward']:.2f} .. {cell['backward']:.2f} ± {cell['stderr']:.2f}, "
                 f"{len(cell['alarms'])} alarms",
                 f"{cell['validation']:.2f}",
                 f"{cell['train']:.2f}",
@@ -246,7 +246,11 @@ def tell() -> None:
 def _recorded() -> dict[str, Any]:
     path = RESULTS / f"{NAME}.json"
     found: dict[str, Any] = json.loads(path.read_text())["data"] if path.exists() else {}
-    return found
+    new = {"lower": "forward", "upper": "backward"}  # keys of older records
+    return {
+        name: {new.get(key, key): value for key, value in cell.items()}
+        for name, cell in found.items()
+    }
 
 
 if __name__ == "__main__":

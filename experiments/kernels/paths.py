@@ -253,7 +253,7 @@ def _annealed(path: Path, bracket: Callable[..., noneq.likelihood.Estimate]) -> 
     gradient = each.sum(0)
     off = each - share[:, None].double() * gradient
     spread = float(off.square().sum()) * r / (r - 1)
-    value, stderr = (z.lower.value + z.upper.value) / 2, max(z.lower.stderr, z.upper.stderr)
+    value = (z.forward.value + z.backward.value) / 2
     x = ends.equal(4096, rng)
-    stderr = max(stderr, abs(z.gap) / 2)
+    stderr = max(z.forward.stderr, z.backward.stderr, abs(z.gap) / 2)
     return Truth(value, stderr, gradient, spread, path.floor(x), x, z.alarms)

@@ -44,7 +44,7 @@ def calibration(name: str, seeds: int) -> Calibration:
     for seed in range(seeds):
         rng = torch.Generator().manual_seed(seed)
         found = noneq.log_z(path.end, path.start, n=512, temperatures=200, rng=rng)
-        sides = (found.lower, found.upper)
+        sides = (found.forward, found.backward)
         values.append([side.value - t.log_z for side in sides])
         z.append([(side.value - t.log_z) / side.stderr for side in sides])
         rang += bool(found.alarms)

@@ -64,8 +64,8 @@ def bracketed(case: hostile.Case, seed: int, options: Mapping[str, Any]) -> dict
         found = {
             "value": z.value,
             "stderr": z.stderr,
-            "lower": z.lower.value,
-            "upper": z.upper.value,
+            "forward": z.forward.value,
+            "backward": z.backward.value,
             "alarms": list(z.alarms),
         }
     except (ValueError, RuntimeError, FloatingPointError) as error:

@@ -170,10 +170,11 @@ def find_references() -> None:
         t, check = target(name), Setting(2048, 100, 4, leaps=4)
         kernel = Setting(2048, 250, 1, leaps=8).kernel(t.base).kernel
         z = noneq.log_z(t.path().end, n=2048, temperatures=250, kernel=kernel, equilibrate=50)
-        weights = [side.stderr**-2 for side in (z.lower, z.upper)]
-        value = np.average([z.lower.value, z.upper.value], weights=weights)
+        weights = [side.stderr**-2 for side in (z.forward, z.backward)]
+        value = np.average([z.forward.value, z.backward.value], weights=weights)
         print(
-            f"{name}: {value:.3f} ± {sum(weights) ** -0.5:.3f}; {z.lower}, {z.upper}, {z.alarms}"
+            f"{name}: {value:.3f} ± {sum(weights) ** -0.5:.3f}; {z.forward}, {z.backward}, "
+            f"{z.alarms}"
         )
         run = blackjaxs(t, check, schedule_of(t, check))
         other = np.array([run(seed) for seed in range(5)])

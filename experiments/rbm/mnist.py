@@ -234,7 +234,7 @@ def scored(
         float(nll.mean()),
         float(nll.std()) / math.sqrt(len(nll)),
         z.stderr,
-        z.upper.value - z.lower.value,
+        z.gap,
         z.alarms,
         made.updates,
         made.seconds,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noneq.annealing.schedule import Schedule
 from noneq.annealing.smc import TooFarError, Track, _start, anneal, untracked
-from noneq.energies import GeometricPath, Path
+from noneq.energies import Path, d_beta
 from noneq.kernels import Kernel, transports
 from noneq.kernels.preconditioner import Learned, Precondition
 from noneq.walkers import Walkers, weights
@@ -47,11 +47,11 @@ def pilot(
     """Find temperatures, step sizes and preconditioners on n walkers that are then thrown away.
 
     Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
-    step size follows the kernel's own adaptation. On a geometric path the bisection works on the
-    energies at hand. On any other the walkers are evaluated at each trial, about six times a
-    temperature (on a machine's path that is no matrix product); a transport
-    (`noneq.kernels.EulerMaruyama`) is tried with one noise at several lengths. A preconditioner
-    follows the walkers' covariance (`noneq.kernels.preconditioner`).
+    step size follows the kernel's own adaptation. On a path that is linear in beta, as the
+    geometric one, the bisection works on the energies at hand. On any other the walkers are
+    evaluated at each trial, about six times a temperature (on a machine's path that is no matrix
+    product); a transport (`noneq.kernels.EulerMaruyama`) is tried with one noise at several
+    lengths. A preconditioner follows the walkers' covariance (`noneq.kernels.preconditioner`).
 
     Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
     are not, and the schedule is frozen when it is returned.
@@ -154,8 +154,11 @@ def _next_beta(
     rng: torch.Generator,
 ) -> float:
     beta, noise = betas[-1], rng.get_state()
-    if isinstance(path, GeometricPath):
-        change = -walkers.state.cache["du"].double()
+    slope = None
+    if getattr(path, "linear", False):  # one derivative tells the weights of every other beta
+        slope = d_beta(path.at(beta), walkers.x, walkers.state.cache)
+    if slope is not None:
+        change = -slope.double()
         return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
 
     def left(to: float) -> float:

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from noneq.energies import Energy, Path, Solvable
+from noneq.energies import Energy, Path, Solvable, d_beta
 from noneq.kernels import Kernel, transports
 from noneq.walkers import Walkers
 
@@ -56,10 +56,10 @@ def anneal(
     """Carry the walkers through the models.
 
     They are resampled early, and lined up by what their next weights depend on: by ``dU/dbeta``
-    on a geometric path, else by their energy. Where they mix, log Z has 1.2 to 1.9 times less
-    variance than with resampling at one half in any order (docs/lab/annealing.md). The noise
-    of a stale move is partly undone by the next one: before such moves they are resampled late
-    (docs/kernel_study.md).
+    where the path tells it at no cost (`noneq.energies.d_beta`), else by their energy. Where they
+    mix, log Z has 1.2 to 1.9 times less variance than with resampling at one half in any order
+    (docs/lab/annealing.md). The noise of a stale move is partly undone by the next one: before
+    such moves they are resampled late (docs/kernel_study.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`;
@@ -72,9 +72,9 @@ def anneal(
     for model, kernel in models:
         if kernel is None or not transports(kernel):  # which goes there itself
             walkers = walkers.reweight(model)
-        ahead = walkers.state.cache.get("du", walkers.state.u)
+        ahead = d_beta(model, walkers.x, walkers.state.cache)
         least = (0.9 if kernel is None or kernel.fresh else 0.5) if ess_min is None else ess_min
-        walkers = walkers.resample(least, rng, order=ahead)
+        walkers = walkers.resample(least, rng, order=walkers.state.u if ahead is None else ahead)
         if kernel is not None:
             walkers = walkers.move(kernel, model, rng)
     return walkers

@@ -77,7 +77,7 @@ def say_damage(run: Run) -> None:
 
 def _likelihoods(verdict: Verdict) -> None:
     model = "model" if verdict.bracketed else "model (NOT bracketed)"
-    between = f"between {verdict.lower} and {verdict.upper}"
+    between = "between {} and {}".format(*verdict.interval)
     say("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
     show_table(
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",

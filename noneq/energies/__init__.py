@@ -1,14 +1,23 @@
 """Energies ``U(x)``: solvable ones, energies made of energies, and paths between them."""
 
-from noneq.energies.base import Cache, Conditional, Energy, Solvable, evaluate, slope
-from noneq.energies.checks import check_energy
+from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, slope
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.energies.determinism import check_energy
 from noneq.energies.fingerprint import fingerprint
 from noneq.energies.gaussian import Gaussian, GaussianMixture, local_covariance
 from noneq.energies.independent import Bernoulli, Categorical, Uniform
 from noneq.energies.mixture import Mixture
-from noneq.energies.paths import GeometricPath, ParameterPath, Path, Through, path_to
+from noneq.energies.paths import (
+    GeometricPath,
+    ParameterPath,
+    Path,
+    PathEnergy,
+    SnapshotPath,
+    Through,
+    d_beta,
+    path_to,
+)
 
 __all__ = [
     "Bernoulli",
@@ -18,6 +27,7 @@ __all__ = [
     "Cholesky",
     "Conditional",
     "Diagonal",
+    "Drifted",
     "Energy",
     "Factor",
     "Gaussian",
@@ -28,12 +38,15 @@ __all__ = [
     "Mixture",
     "ParameterPath",
     "Path",
+    "PathEnergy",
+    "SnapshotPath",
     "Solvable",
     "Tempered",
     "Through",
     "Tilted",
     "Uniform",
     "check_energy",
+    "d_beta",
     "evaluate",
     "fingerprint",
     "local_covariance",

@@ -27,6 +27,7 @@ from noneq.numerics import parts, without_autocast
 __all__ = [
     "Cache",
     "Conditional",
+    "Drifted",
     "Energy",
     "Solvable",
     "check_beta",
@@ -182,3 +183,16 @@ class Conditional(Protocol):
         layers is, where one of them is summed out, and one over many blocks that goes there and
         back.
         """
+
+
+@runtime_checkable
+class Drifted(Protocol):
+    """An energy at time ``beta`` of a path that carries walkers along: transports lead there."""
+
+    beta: float
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Energies (B,)."""
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """The path's velocity b(x, t), (B, *shape), at any time t in [0, 1]."""

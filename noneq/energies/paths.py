@@ -1,11 +1,25 @@
-"""Paths of energies, ``start`` and ``at(beta)``, and the one that leads to an energy."""
+r"""Paths of energies, ``start`` and ``at(beta)``, and the one that leads to an energy.
+
+`Path` is the protocol that annealing needs; any object with ``start`` and ``at(beta)`` is one. A
+`SnapshotPath` states its formulas once, with beta as an argument, and each of its energies is a
+`PathEnergy`, which fixes beta:
+
+    >>> from noneq.energies import Gaussian, GeometricPath, Identity
+    >>> wide, narrow = (Gaussian(torch.zeros(1), Identity(s)) for s in (2.0, 1.0))
+    >>> halfway = GeometricPath(wide, narrow).at(0.5)
+    >>> x = torch.ones(1, 1)
+    >>> bool(torch.isclose(halfway(x), (wide(x) + narrow(x)) / 2))
+    True
+"""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,8 +28,18 @@ from torch import Tensor, nn
 from noneq.energies.base import Cache, Energy, Solvable, check_beta, evaluate
 from noneq.energies.composite import Tilted, _both, _common_space, _plus
 from noneq.energies.fingerprint import new_mark
+from noneq.spaces import Space
 
-__all__ = ["GeometricPath", "ParameterPath", "Path", "Through", "path_to"]
+__all__ = [
+    "GeometricPath",
+    "ParameterPath",
+    "Path",
+    "PathEnergy",
+    "SnapshotPath",
+    "Through",
+    "d_beta",
+    "path_to",
+]
 
 
 @runtime_checkable
@@ -23,7 +47,7 @@ class Path(Protocol):
     """Energies from a start to an end, by any way between.
 
     ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
-    many temperatures are alive at a time.
+    many temperatures are alive at a time. An energy may offer ``d_beta(x, cache)``, see `d_beta`.
     """
 
     @property
@@ -42,6 +66,113 @@ def path_to(energy: Energy, base: Solvable) -> Path:
     own = getattr(energy, "path_from", None)
     path: Path | None = None if own is None else own(base)
     return GeometricPath(base, energy) if path is None else path
+
+
+def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
+    """``dU_beta/dbeta`` (B,) at x, along the path that the energy is a part of.
+
+    Annealing orders walkers by it: it is what their next weights depend on.
+
+    Arguments:
+        energy: U_beta; its own ``d_beta(x, cache)`` is asked, see `PathEnergy.d_beta`.
+        x: positions (B, *shape).
+        cache: of x, made by an energy of the same path.
+
+    Returns None for an energy that is on no path, and where the answer would cost evaluations.
+    """
+    own = getattr(energy, "d_beta", None)
+    found: Tensor | None = None if own is None else own(x, cache)
+    return found
+
+
+class SnapshotPath(ABC):
+    """A path that states its formulas with beta as an argument; its energies are `PathEnergy`.
+
+    It is a snapshot: make a new one after the parameters of either end have changed. A subclass
+    has a ``start`` and a ``space``, calls ``super().__init__()`` and defines `evaluate`. It may
+    define, for its energies to offer, ``gradient(x, cache, *, beta)``, ``dU_beta/dx`` where the
+    cache has none (`noneq.energies.slope`); ``gibbs(x, cache, rng, *, beta)``, one sweep of block
+    Gibbs (`noneq.energies.Conditional`); and ``drift(x, t)``, the velocity that carries walkers
+    along (`noneq.energies.Drifted`).
+
+    Attributes:
+        space: where all energies of the path live.
+        linear: whether U_beta is linear in beta, so that `d_beta` at one beta tells all others.
+        mark: the fingerprint of its energies; no two paths of a process have the same.
+    """
+
+    space: Space
+    linear: bool = False
+
+    def __init__(self) -> None:
+        self.mark = new_mark()
+
+    def at(self, beta: float) -> PathEnergy:
+        """The energy at beta in [0, 1]; ValueError for any other beta."""
+        check_beta(beta)
+        return PathEnergy(self, beta)
+
+    @abstractmethod
+    def evaluate(
+        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
+    ) -> tuple[Tensor, Cache]:
+        """Energies U_beta (B,) and their cache, as `noneq.energies.evaluate` returns them.
+
+        Arguments:
+            x: positions (B, *shape).
+            was: a cache of the same x, made by another energy of this path, or None.
+            beta: in [0, 1].
+        """
+
+    def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
+        """``dU_beta/dbeta`` (B,) from what is in the cache; None where that would cost more."""
+        return None
+
+
+class PathEnergy:
+    """The energy at one place of a path: the path's formulas at one beta.
+
+    Arguments:
+        path: has the formulas.
+        beta: in [0, 1].
+
+    It has no parameters of its own: ``evaluate(graph=True)`` raises ValueError.
+    """
+
+    # bound only where the path has the formula, since kernels ask what an energy offers
+    gradient: Callable[[Tensor, Cache], Tensor | None]
+    gibbs: Callable[[Tensor, Cache, torch.Generator], Tensor]
+    drift: Callable[[Tensor, float], Tensor]
+
+    def __init__(self, path: SnapshotPath, beta: float) -> None:
+        self.path = path
+        self.beta = beta
+        self.space = path.space
+        for name in ("gradient", "gibbs"):
+            if hasattr(path, name):
+                setattr(self, name, partial(getattr(path, name), beta=beta))
+        if hasattr(path, "drift"):  # at any time: a map asks for it at both ends of a step
+            self.drift = path.drift
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Energies (B,)."""
+        return self.evaluate(x)[0]
+
+    def fingerprint(self) -> Tensor:
+        """The path's mark: with the object it tells one beta from another."""
+        return self.path.mark
+
+    def evaluate(
+        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+    ) -> tuple[Tensor, Cache]:
+        """Energies and their cache; a cache of another beta saves what does not depend on it."""
+        if graph:
+            raise ValueError("an energy on a path has no parameters to differentiate")
+        return self.path.evaluate(x, was, beta=self.beta)
+
+    def d_beta(self, x: Tensor, cache: Cache) -> Tensor | None:
+        """``dU_beta/dbeta`` (B,) from the cache of x; None where that would cost evaluations."""
+        return self.path.d_beta(x, cache, beta=self.beta)
 
 
 class ParameterPath:
@@ -107,19 +238,21 @@ class Through:
         return self.legs[leg].at(along - leg)
 
 
-class GeometricPath:
+class GeometricPath(SnapshotPath):
     r"""``U_beta = (1 - beta) U_0 + beta U_1``: the path of `noneq.annealing.anneal`.
 
     ``path.at(beta)`` is an energy. A walker that stays where it is and only sees beta change costs
-    nothing: the cache holds both ends. A path is a snapshot: make a new one after the parameters
-    of either end have changed.
+    nothing: the cache holds both ends.
 
     Arguments:
         start: U_0, usually solvable.
         end: U_1.
     """
 
+    linear = True
+
     def __init__(self, start: Energy, end: Energy) -> None:
+        super().__init__()
         self.start = start
         self.end = end
         self.space = _common_space(start, end)
@@ -127,12 +260,6 @@ class GeometricPath:
         self.tilt: Energy | None = (
             end.net if isinstance(end, Tilted) and end.base is start else None
         )
-        self.mark = new_mark()
-
-    def at(self, beta: float) -> _OnPath:
-        """The energy at inverse temperature beta in [0, 1]."""
-        check_beta(beta)
-        return _OnPath(self, beta)
 
     def ends(self, x: Tensor) -> Cache:
         """Energies and gradients of both ends at x: u0, g0, du = U_1 - U_0 and its gradient dg."""
@@ -148,28 +275,16 @@ class GeometricPath:
             ends |= {"g0": g0, "dg": g1 if self.tilt is not None else g1 - g0}
         return ends
 
-
-class _OnPath:
-    """One energy of a geometric path."""
-
-    def __init__(self, path: GeometricPath, beta: float) -> None:
-        self.path = path
-        self.beta = beta
-        self.space = path.space
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.evaluate(x)[0]
-
-    def fingerprint(self) -> Tensor:
-        return self.path.mark
-
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        if graph:
-            raise ValueError("an annealed energy has no parameters to differentiate")
-        ends = dict(was) if was is not None and "du" in was else self.path.ends(x)
-        u = _plus(ends["u0"], self.beta, ends["du"])
+        """``U_0 + beta (U_1 - U_0)``, and its gradient where both ends have one."""
+        ends = dict(was) if was is not None and "du" in was else self.ends(x)
+        u = _plus(ends["u0"], beta, ends["du"])
         if "g0" not in ends:
             return u, ends
-        return u, {**ends, "g": _plus(ends["g0"], self.beta, ends["dg"])}
+        return u, {**ends, "g": _plus(ends["g0"], beta, ends["dg"])}
+
+    def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
+        """``U_1 - U_0``, the same at every beta."""
+        return cache.get("du")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from noneq.energies import Energy, Factor, Identity, evaluate
+from noneq.energies import Drifted, Energy, Factor, Identity, evaluate
 from noneq.kernels.base import Info, State, Stepped
 from noneq.random import normal_like
 from noneq.spaces import Real, require
@@ -66,7 +66,8 @@ class EulerMaruyama(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step, from the state's time to the model's."""
         require(model, self, Real)
-        h = _step(self, model, state).view(-1, *[1] * (state.x.dim() - 1))
+        h = _place(self, model, state).beta - state.cache["t"]
+        h = h.view(-1, *[1] * (state.x.dim() - 1))
         turn, root = h.sign(), (2 * self.eps * h.abs()).sqrt()
         e = turn * root / (2 * self.eps)  # with the sign of time
         a = self._drift(state.cache, turn)
@@ -131,22 +132,21 @@ class Flow(Stepped):
     ) -> tuple[State, Tensor, Info]:
         """One step, from the state's time to the model's."""
         require(model, self, Real)
-        _step(self, model, state)
+        place = _place(self, model, state)
         with torch.enable_grad():
             x = state.x.detach().requires_grad_(True)
-            y = self._map(model, x, _time(state))
+            y = self._map(place, x, _time(state))
             log_det = self._estimate(x, y, rng) if self.probes else _log_det(x, y)
         y = y.detach()
         u, cache = evaluate(model, y, lean=True)
         return State(y, u, cache, state.aux), _supported(state.u - u + log_det, u), {}
 
-    def _map(self, model: Energy, x: Tensor, t: float) -> Tensor:
-        end: float = model.t  # type: ignore[attr-defined]
-        drift = model.drift  # type: ignore[attr-defined]
-        b: Tensor = drift(x, t)
+    def _map(self, place: Drifted, x: Tensor, t: float) -> Tensor:
+        end = place.beta
+        b = place.drift(x, t)
         if not self.heun:
             return x + (end - t) * b
-        again: Tensor = drift(x + (end - t) * b, end)
+        again = place.drift(x + (end - t) * b, end)
         return x + (end - t) * (b + again) / 2
 
     def _estimate(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
@@ -170,18 +170,18 @@ def _log_det(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(sign > 0, log_det, math.nan)
 
 
-def _step(kernel: object, model: Energy, state: State) -> Tensor:
-    """``h = t' - t`` (N,), or a ValueError for what is no path with a drift."""
-    t = getattr(model, "t", None)
-    if t is None or "t" not in state.cache:
-        what = model if t is None else "energy that the walkers last saw"
-        name = f"the {what}" if isinstance(what, str) else f"a {type(what).__name__}"
-        raise ValueError(
-            f"{type(kernel).__name__} carries walkers along a path with a drift "
-            f"(noneq.models.interpolants), and {name} is not on one"
-        )
-    h: Tensor = t - state.cache["t"]
-    return h
+def _place(kernel: object, model: Energy, state: State) -> Drifted:
+    """The model, a place on a path with a drift, or a ValueError where it or the state is none."""
+    if isinstance(model, Drifted) and "t" in state.cache:
+        return model
+    if isinstance(model, Drifted):
+        name = "the energy that the walkers last saw"
+    else:
+        name = f"a {type(model).__name__}"
+    raise ValueError(
+        f"{type(kernel).__name__} carries walkers along a path with a drift "
+        f"(noneq.models.interpolants), and {name} is not on one"
+    )
 
 
 def _time(state: State) -> float:

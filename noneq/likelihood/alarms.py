@@ -23,24 +23,38 @@ def alarms(
     equilibrium: Tensor,
     sides: tuple[LogZ, LogZ],
     *,
-    halves: bool,
+    split_starts: bool,
     remedy: str,
 ) -> Iterator[str]:
-    """What speaks against a bracket.
+    """What speaks against a bracket, a sentence each.
 
     Arguments:
         forward: walkers annealed from the base to the model.
         backward: walkers annealed from the model to the base.
         equilibrium: (N,) energies of the backward walkers when they started.
-        sides: log Z by either.
-        halves: the backward walkers' first half started from data, the other from the base.
+        sides: log Z by either, forward first.
+        split_starts: whether the backward walkers' first half started from data, the other half
+            from the base.
         remedy: with what a model is trained again that has grown a mode of its own.
     """
-    lower, upper = sides
-    gap, stderr = upper.value - lower.value, math.hypot(lower.stderr, upper.stderr)
-    if not math.isfinite(gap + stderr):
+    if not all(math.isfinite(number) for side in sides for number in side):
         yield "a side is not finite: the energy is +inf or NaN on the path; check the model"
         return
+    yield from _of_the_sides(*sides)
+    if split_starts:
+        yield from _of_the_starts(backward, equilibrium, remedy)
+    yield from _of_the_islands(forward, "forward")
+    yield from _of_the_islands(backward, "backward")
+    if forward.survivors < 2 * forward.islands:
+        yield (
+            f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
+            "founders: use more temperatures or walkers"
+        )
+
+
+def _of_the_sides(forward: LogZ, backward: LogZ) -> Iterator[str]:
+    """Sides that are apart, that cross by more than their errors, or whose errors are large."""
+    gap, stderr = backward.value - forward.value, math.hypot(forward.stderr, backward.stderr)
     if gap > max(0.1, min(3 * stderr, 0.3)):
         yield (
             f"the sides differ by {gap:.2f} nat: the truth is between them; "
@@ -57,33 +71,34 @@ def alarms(
             f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
             "use more walkers or temperatures"
         )
-    if halves:
-        u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)
-        difference, error = _compare(u[0], u[1])
-        if abs(difference) > max(0.1, 4 * error):
-            yield (
-                f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
-                "chains from the base: they do not mix, or the model has a mode without data "
-                f"(spurious); equilibrate longer, or train again with {remedy}"
-            )
-        z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
-        difference, error = _compare(z[0], z[1])
-        if abs(difference) > max(0.1, 4 * error):
-            yield (
-                f"log Z from the data's chains is {-difference:+.2f} ± {error:.2f} against the "
-                "base's chains: they start in different modes; equilibrate longer"
-            )
-    for walkers, name in ((forward, "forward"), (backward, "backward")):
-        spread = float(log_mean_exp(walkers.log_w.view(walkers.islands, -1)).std())
-        if spread > 1:
-            yield (
-                f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "
-                "is not to be believed; use more walkers or temperatures"
-            )
-    if forward.survivors < 2 * forward.islands:
+
+
+def _of_the_starts(backward: Walkers, equilibrium: Tensor, remedy: str) -> Iterator[str]:
+    """Chains that still tell whether they started from the data or from the base."""
+    u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)
+    difference, error = _compare(u[0], u[1])
+    if abs(difference) > max(0.1, 4 * error):
         yield (
-            f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
-            "founders: use more temperatures or walkers"
+            f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
+            "chains from the base: they do not mix, or the model has a mode without data "
+            f"(spurious); equilibrate longer, or train again with {remedy}"
+        )
+    z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
+    difference, error = _compare(z[0], z[1])
+    if abs(difference) > max(0.1, 4 * error):
+        yield (
+            f"log Z from the data's chains is {-difference:+.2f} ± {error:.2f} against the "
+            "base's chains: they start in different modes; equilibrate longer"
+        )
+
+
+def _of_the_islands(walkers: Walkers, name: str) -> Iterator[str]:
+    """Islands that do not agree on log Z."""
+    spread = float(log_mean_exp(walkers.log_w.view(walkers.islands, -1)).std())
+    if spread > 1:
+        yield (
+            f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "
+            "is not to be believed; use more walkers or temperatures"
         )
 
 

@@ -1,4 +1,4 @@
-"""Chains equilibrated under the model, and annealed down to where the forward side started."""
+"""The backward side of a bracket: chains of the model, annealed down to the forward start."""
 
 from __future__ import annotations
 
@@ -26,20 +26,43 @@ from noneq.walkers import LogZ, Walkers
 __all__ = ["backward_side", "equilibrated"]
 
 
-def equilibrated(forward: Forward, data: Tensor | None, how: Plan) -> Walkers:
-    """Chains that have moved under the model, from data and from forward walkers."""
-    resting, end = _resting(forward.schedule, how.moves), forward.path.at(1.0)
-    starts = _starts(forward.walkers, data, how.rng)
+def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
+    """Chains that have moved under the model, as an approximate sample of it.
+
+    Arguments:
+        forward: walkers that have arrived at the model; chains start from a resample of them.
+        data: rows (M, *shape) that half of the chains start from, or None.
+        plan: how many moves, and what all phases share.
+
+    Returns chains of equal weight in the forward walkers' islands: those of the first half started
+    from data.
+
+    Raises ValueError for moves by a schedule whose kernels only lead from model to model.
+    """
+    resting, end = _resting(forward.schedule, plan.moves), forward.path.at(1.0)
+    starts = _starts(forward.walkers, data, plan.rng)
     chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
-    for _ in how.track(range(how.moves), "equilibrating"):
-        chains = chains.move(resting, end, how.rng)
+    for _ in plan.track(range(plan.moves), "equilibrating"):
+        chains = chains.move(resting, end, plan.rng)
     return chains
 
 
 def backward_side(
-    energy: Energy, forward: Forward, chains: Walkers, how: Plan
+    energy: Energy, forward: Forward, chains: Walkers, plan: Plan
 ) -> tuple[Walkers, LogZ]:
-    """Walkers annealed from chains of the model down to where the others start; log Z by them."""
+    """Chains of the model, annealed down to where the forward walkers started; log Z by them.
+
+    Where the forward side started at a fitted mixture, its masses are first set to those that the
+    forward walkers give them (`noneq.likelihood.starts.reweighted`).
+
+    Arguments:
+        energy: the model.
+        forward: the side whose path and schedule are followed back.
+        chains: a sample of the model, see `equilibrated`.
+        plan: what all phases share.
+
+    Returns the walkers at the start, and the model's log Z, on average over runs too high.
+    """
     schedule, path, start = forward.schedule, forward.path, forward.path.start
     assert isinstance(start, Solvable)
     uncertain = 0.0
@@ -47,10 +70,10 @@ def backward_side(
         assert isinstance(start, GaussianMixture | Mixture)
         start, uncertain = reweighted(start, forward.walkers, chains.x)
         path = path_to(energy, start)
-    models = with_progress(how.track, "backward", schedule.turns, schedule.backward(path))
-    walkers = anneal(models, chains, how.rng)
+    models = with_progress(plan.track, "backward", schedule.turns, schedule.backward(path))
+    walkers = anneal(models, chains, plan.rng)
     ratio = walkers.log_z  # of the start's Z to the model's
-    reach = _reach(energy, start, len(chains), how.rng)
+    reach = _reach(energy, start, len(chains), plan.rng)
     value = start.log_z() + reach.value - ratio.value
     return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
 

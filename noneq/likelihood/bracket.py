@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,18 +36,20 @@ from noneq.energies import (
     fingerprint,
     path_to,
 )
-from noneq.energies.checks import check_states, resolution, unsteady
+from noneq.energies.checks import check_states, resolution
+from noneq.energies.determinism import unsteady
 from noneq.kernels import Kernel
 from noneq.likelihood.alarms import alarms, stranded
 from noneq.likelihood.backward import backward_side, equilibrated
 from noneq.likelihood.estimate import Estimate
 from noneq.likelihood.forward import Forward, Plan, best_of, more_sides
 from noneq.likelihood.integrability import Tails, tails
-from noneq.likelihood.score import energy_of, known_log_z
+from noneq.likelihood.score import known_log_z
 from noneq.likelihood.support import mass_away
 from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.spaces import ONE_HOT, Discrete, space_of
+from noneq.walkers import Walkers
 
 __all__ = ["log_z"]
 
@@ -85,8 +88,8 @@ def log_z(
         n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
         temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
         equilibrate: moves under the model before the backward side starts; default: as many as
-            temperatures. Data are no samples of the model: where it has learned them by heart they
-            sit in modes of their own, and the sides cross.
+            temperatures. Data are not samples of the model: where it has memorised them they sit
+            in modes of their own, and the sides cross.
         noise: standard deviation of Gaussian noise that the model's data had added.
         kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
         rng: source of randomness on the base's device; default seed 0.
@@ -98,10 +101,13 @@ def log_z(
             quarters of the temperatures: half as many evaluations again. Without them modes that
             are rare in the data and heavy in the model go unseen.
 
+    Returns both sides with their errors, and alarms: log Z is *bracketed* where there are none.
+
     Raises:
-        ValueError: neither base nor data; an energy that is none (`noneq.energies.check_energy`);
-            walkers that an infinite Z (`noneq.likelihood.integrability`) carries away for good.
-            Where they stay, an infinite Z is the first alarm.
+        ValueError: there are neither base nor data; the energy is not a deterministic function of
+            each row (`noneq.energies.check_energy`); or Z is infinite
+            (`noneq.likelihood.integrability`) and walkers are carried away for good. Where they
+            stay, an infinite Z is the first alarm.
         TooFarError: the pilot does not arrive at the model.
         FloatingPointError: the energy is NaN or -inf where walkers are.
 
@@ -128,10 +134,10 @@ def log_z(
     far = tails(energy, rows[:512])
     if far.alarm:
         logger.warning(far.alarm)  # at once: what follows may take long
-    how = Plan(n, temperatures, equilibrate, extra_starts, kernel, rng, track)
-    _say_how_long(energy, rows, how)
+    plan = Plan(n, temperatures, equilibrate, extra_starts, kernel, rng, track)
+    _say_how_long(energy, rows, plan)
     try:
-        return _bracket(energy, base, data, far, how)
+        return _bracket(energy, base, data, far, plan)
     except (FloatingPointError, TooFarError) as error:
         if far.alarm is None:
             raise
@@ -139,6 +145,7 @@ def log_z(
 
 
 def _check_size(n: int, temperatures: int | Schedule) -> None:
+    """Raise ValueError for walkers in no equal halves, and for a schedule without a way back."""
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
     if isinstance(temperatures, Schedule):
@@ -148,61 +155,73 @@ def _check_size(n: int, temperatures: int | Schedule) -> None:
 
 
 def _bracket(
-    energy: Energy,
-    base: Solvable,
-    data: Tensor | None,
-    far: Tails,
-    how: Plan,
+    energy: Energy, base: Solvable, data: Tensor | None, far: Tails, plan: Plan
 ) -> Estimate:
-    first = Forward.along(path_to(energy, base), how.temperatures, how)
-    chains = equilibrated(first, data, how)
-    sides = [first, *(more_sides(energy, base, chains.x, how) if how.extra_starts else ())]
+    """Both sides and their alarms, as described at the top."""
+    first = Forward.along(path_to(energy, base), plan.temperatures, plan)
+    chains = equilibrated(first, data, plan)
+    others = more_sides(energy, base, chains.x, plan) if plan.extra_starts else []
+    sides = [first, *others]
     forward = best_of(sides)
-    backward, upper = backward_side(energy, forward, chains, how)
-    lower = forward.log_z
-    rang = list(
-        alarms(
-            forward.walkers,
-            backward,
-            chains.state.u,
-            (lower, upper),
-            halves=data is not None,
-            remedy=getattr(energy, "remedy", "smaller tau"),
-        )
+    backward, backward_log_z = backward_side(energy, forward, chains, plan)
+    found = alarms(
+        forward.walkers,
+        backward,
+        chains.state.u,
+        (forward.log_z, backward_log_z),
+        split_starts=data is not None,
+        remedy=getattr(energy, "remedy", "smaller tau"),
     )
-    arrived = [side.walkers for side in sides]
-    for start in (side.path.start for side in sides if side.fitted):
-        assert isinstance(start, GaussianMixture | Mixture)
-        rang += stranded(start, chains, arrived)
-    # asked again once it has been asked often, where the walkers are
-    x, u = forward.walkers.x, energy_of(energy, forward.walkers.x).to(chains.state.u.dtype)
-    first_of_all = (far.alarm, unsteady(energy, x, u, calls=OFTEN), resolution(u))
     return Estimate(
-        lower,
-        upper,
-        (*(alarm for alarm in first_of_all if alarm), *rang),
+        forward.log_z,
+        backward_log_z,
+        (*_of_the_energy(energy, far, forward.walkers), *found, *_of_the_chains(chains, sides)),
         forward.walkers.ess,
         forward.walkers.survivors,
         first.schedule,
         forward.walkers,
         fingerprint(energy),
-        None if data is None else mass_away(forward.walkers, data, how.rng),
+        None if data is None else mass_away(forward.walkers, data, plan.rng),
     )
 
 
-def _say_how_long(energy: Energy, rows: Tensor, how: Plan) -> None:
+def _of_the_energy(energy: Energy, far: Tails, walkers: Walkers) -> Iterator[str]:
+    """Alarms of an energy without an integral, without a fixed value, or without precision."""
+    if far.alarm:
+        yield far.alarm
+    # asked again once it has been asked often, where the walkers have arrived
+    alarm = unsteady(energy, walkers.x, walkers.state.u, calls=OFTEN)
+    if alarm:
+        yield alarm
+    alarm = resolution(walkers.state.u)
+    if alarm:
+        yield alarm
+
+
+def _of_the_chains(chains: Walkers, sides: Sequence[Forward]) -> Iterator[str]:
+    """Alarms of equilibrated chains where the walkers of no side have arrived."""
+    arrived = [side.walkers for side in sides]
+    for side in sides:
+        if side.fitted:
+            start = side.path.start
+            assert isinstance(start, GaussianMixture | Mixture)
+            yield from stranded(start, chains, arrived)
+
+
+def _say_how_long(energy: Energy, rows: Tensor, plan: Plan) -> None:
     """Log an estimate by the time that an evaluation takes."""
-    calls = 2 * how.steps + how.moves + 2 * how.more_steps
-    x = rows[torch.arange(how.n, device=rows.device) % len(rows)]
+    calls = 2 * plan.steps + plan.moves + 2 * plan.more_steps
+    x = rows[torch.arange(plan.n, device=rows.device) % len(rows)]
     evaluate(energy, x)
     start = time.perf_counter()
     evaluate(energy, x)
     seconds = calls * (time.perf_counter() - start + OVERHEAD)
     text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", how.n, calls, text)
+    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", plan.n, calls, text)
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
+    """The base that is given, else the energy's own, else one that is fitted to the data."""
     own = getattr(energy, "base", None)
     if base is None and isinstance(own, Solvable):  # other libraries' may be anything
         base = own

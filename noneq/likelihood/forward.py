@@ -1,4 +1,8 @@
-"""Walkers annealed from a start to the model, for a bracket; which of several to take."""
+"""The forward side of a bracket: walkers annealed from a start to the model.
+
+Annealing may start at several energies (`noneq.likelihood.starts`); `best_of` chooses among the
+walkers that arrive.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,18 @@ MORE = 0.75  # of the temperatures, for annealing from another start
 
 @dataclass(frozen=True)
 class Plan:
-    """What all phases of a bracket share: arguments of `log_z`."""
+    """What all phases of a bracket share: the arguments of `noneq.log_z` that have these names.
+
+    Attributes:
+        n: walkers of each side.
+        temperatures: steps of the first annealing, or the schedule that it follows.
+        equilibrate: moves under the model before the backward side starts; None: as many as
+            temperatures.
+        extra_starts: whether to anneal from other starts, too.
+        kernel: one move, or None for the default.
+        rng: source of randomness.
+        track: shows progress.
+    """
 
     n: int
     temperatures: int | Schedule
@@ -41,18 +56,18 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Of the first way."""
+        """How many temperatures the first annealing has."""
         own = self.temperatures
         return len(own) if isinstance(own, Schedule) else own
 
     @property
     def more_steps(self) -> int:
-        """Of the ways from other starts."""
+        """How many temperatures an annealing from another start has; 0 if there is none."""
         return max(1, round(MORE * self.steps)) if self.extra_starts else 0
 
     @property
     def moves(self) -> int:
-        """Under the model, before the way back."""
+        """How many moves equilibrate the chains before the backward side starts."""
         return self.steps if self.equilibrate is None else self.equilibrate
 
 
@@ -60,40 +75,65 @@ class Forward(NamedTuple):
     """Walkers annealed from a start to the model, and what they followed."""
 
     walkers: Walkers
+    """a weighted sample of the model"""
     schedule: Schedule
+    """their temperatures and kernels, frozen before they started"""
     path: Path
+    """the energies from their start to the model"""
     fitted: bool
-    """whether it started at a mixture fitted to the model's own chains"""
+    """whether they started at a mixture fitted to the model's own chains"""
 
     @classmethod
     def along(
         cls,
         path: Path,
         temperatures: int | Schedule,
-        how: Plan,
+        plan: Plan,
         name: str = "forward",
         *,
         fitted: bool = False,
     ) -> Forward:
-        """Anneal walkers along a path."""
+        """Anneal walkers along a path.
+
+        Arguments:
+            path: from a solvable energy to the model.
+            temperatures: steps, shaped by a pilot run, or a schedule used as it is.
+            plan: what all phases share.
+            name: what the progress is called.
+            fitted: whether the path starts at a mixture fitted to the model's own chains.
+
+        Raises:
+            TooFarError: the pilot does not arrive.
+            FloatingPointError: the energy is NaN or -inf where the walkers are.
+        """
         walkers, schedule = population(
-            path, how.n, temperatures, rng=how.rng, kernel=how.kernel, track=how.track, name=name
+            path,
+            plan.n,
+            temperatures,
+            rng=plan.rng,
+            kernel=plan.kernel,
+            track=plan.track,
+            name=name,
         )
         return cls(walkers, schedule, path, fitted)
 
     @property
     def log_z(self) -> LogZ:
-        """A lower bound on average."""
+        """log Z of the model by these walkers: on average over runs a lower bound."""
         return self.walkers.log_z
 
 
 def best_of(sides: Sequence[Forward]) -> Forward:
-    """The side that is not behind another by 0.1 nat and two errors of the difference.
+    """The one of several forward sides whose log Z is to be believed.
 
-    Each is a lower bound on average, so that the highest is the best; a lead within the errors
-    would only add their noise. Of those that nobody leads the first, if it is the most precise;
-    else the one that is fitted to the chains, if it is as precise as a bracket must be, since its
-    way back fits them; else the most precise.
+    Each is a lower bound on average, so that the highest is the best. A side leads another if its
+    log Z is larger by 0.1 nat and by two standard errors of the difference: a smaller lead may be
+    noise. Of those that no other leads it is the first, if that is the most precise; else the one
+    that is fitted to the chains, if it is as precise as a bracket must be, since its way back fits
+    them; else the most precise.
+
+    Arguments:
+        sides: one or more, the one from the base first.
     """
 
     def leads(a: LogZ, b: LogZ) -> bool:
@@ -105,18 +145,26 @@ def best_of(sides: Sequence[Forward]) -> Forward:
     return sharpest if sharpest is sides[0] or not fitted else fitted[0]
 
 
-def more_sides(energy: Energy, base: Solvable, chains: Tensor, how: Plan) -> list[Forward]:
-    """Annealing from the chains' clusters and from a wider base, where they arrive."""
+def more_sides(energy: Energy, base: Solvable, chains: Tensor, plan: Plan) -> list[Forward]:
+    """Forward sides that start at the chains' clusters and at a wider base.
+
+    A start from which walkers do not arrive says nothing, and is left out.
+
+    Arguments:
+        energy: the model.
+        base: where the first side started.
+        chains: positions (N, *shape) of chains that have equilibrated under the model.
+        plan: what all phases share.
+    """
     found = []
-    starts = {"the clusters": fitted_mixture(energy, chains), "far out": wider(base, how.rng)}
+    starts = {"the clusters": fitted_mixture(energy, chains), "far out": wider(base, plan.rng)}
     for name, start in starts.items():
         if start is None:
             continue
-        # one that does not arrive says nothing
         with suppress(TooFarError, FloatingPointError):
             path, fitted = path_to(energy, start), name == "the clusters"
             name = f"forward from {name}"
-            side = Forward.along(path, how.more_steps, how, name, fitted=fitted)
+            side = Forward.along(path, plan.more_steps, plan, name, fitted=fitted)
             if math.isfinite(side.log_z.value):
                 found.append(side)
     return found

@@ -21,7 +21,7 @@ from noneq.likelihood.rays import Field, Rays, rays_of
 from noneq.likelihood.regions import NO, POSSIBLE, PROVEN, Ray, rise, rounding
 from noneq.spaces import Box, Discrete, space_of
 
-__all__ = ["Tails", "falling", "tails"]
+__all__ = ["Tails", "tails"]
 
 NEAR = (10, 12, 14, 16, 18, 20)  # octaves of the data's radius
 FAR = (26, 28, 30)  # where an energy that is bounded far above the data's is seen to be
@@ -62,11 +62,6 @@ def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
     if doubt.certainty < PROVEN:
         doubt = max(doubt, near.doubt(field, found, far), key=lambda d: d.certainty)
     return Tails(doubt.text, doubt.certainty == PROVEN, bool(near.slow().any()))
-
-
-def falling(energy: Energy, x: Tensor) -> str | None:
-    """`Tails.alarm` alone."""
-    return tails(energy, x).alarm
 
 
 class _Doubt(NamedTuple):

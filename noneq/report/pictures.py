@@ -83,7 +83,7 @@ def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Ten
 def _bracket_of(verdict: Verdict) -> dict[str, Any]:
     """The verdict as the figures want it."""
     plain: dict[str, Any] = {"alarms": verdict.alarms}
-    for name, side in (("lower", verdict.lower), ("upper", verdict.upper)):
+    for name, side in (("forward", verdict.forward), ("backward", verdict.backward)):
         plain |= {name: side.value, f"{name}_stderr": side.stderr}
     means = {**verdict.nll, "base": verdict.base["test"]}
     plain["nll"] = {

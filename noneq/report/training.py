@@ -54,9 +54,9 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
             since the last renewal), ``step_size``, ``tau`` (the cost allowed to the step) and
             ``rollback``; of score matching ``loss`` and ``rate``. What is missing, null or not
             finite is a gap.
-        estimate: of the trained model: ``lower``, ``lower_stderr``, ``upper``, ``upper_stderr``,
-            ``alarms``, and ``nll``: for each of train, validation, test and base a dict of
-            ``value``, ``stderr_z`` and ``stderr_data``, or None.
+        estimate: of the trained model: ``forward``, ``forward_stderr``, ``backward``,
+            ``backward_stderr``, ``alarms``, and ``nll``: for each of train, validation, test and
+            base a dict of ``value``, ``stderr_z`` and ``stderr_data``, or None.
 
     Raises:
         ValueError: no metrics.
@@ -144,7 +144,7 @@ def _log_z(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
     _renewals(ax, run, told=False)  # the panel of the effective sample size tells
     sides = {
         side: (_number(estimate.get(side)), _number(estimate.get(f"{side}_stderr")))
-        for side in ("lower", "upper")
+        for side in ("forward", "backward")
     }
     _ends(ax, "AIS", sides, estimate)
     _fit(ax, run["log_z"], held, also=_reach(sides))

@@ -54,11 +54,13 @@ class Verdict:
     """What is stored in likelihood.json.
 
     Attributes:
-        mark: fingerprint of the parameters that all of it belongs to. log_z: the larger side, from
-        which the likelihoods are computed. stderr: its standard error. lower, upper: log Z from
-        forward and backward annealing, each with its standard error. alarms: why the bracket may
-        be wrong; empty if nothing rang. mass_away: share of the model's mass where there are no
-        data, see `noneq.likelihood.support`.
+        mark: fingerprint of the parameters that all of it belongs to.
+        log_z: the larger side, from which the likelihoods are computed.
+        stderr: its standard error.
+        forward, backward: log Z from forward and backward annealing, with their standard errors.
+        alarms: why the bracket may be wrong; empty if none was raised.
+        mass_away: share of the model's mass where there are no data, see
+            `noneq.likelihood.support`.
         nll: mean negative log-likelihood of the train, validation and test rows.
         base: of the base, whose log Z is exact, on the same rows with the same noise.
         gain: base minus model on the test rows, paired.
@@ -70,8 +72,8 @@ class Verdict:
     mark: int
     log_z: float
     stderr: float
-    lower: Mean
-    upper: Mean
+    forward: Mean
+    backward: Mean
     alarms: tuple[str, ...]
     mass_away: Share | None
     nll: Mapping[str, Mean]
@@ -87,10 +89,16 @@ class Verdict:
         return not self.alarms
 
     @property
+    def interval(self) -> tuple[Mean, Mean]:
+        """The interval of log Z that the two sides span: the smaller, then the larger."""
+        ends = self.forward, self.backward
+        return ends if self.backward.value > self.forward.value else ends[::-1]
+
+    @property
     def within(self) -> float:
         """How far apart the sides are, their errors included, in nats."""
-        gap = abs(self.upper.value - self.lower.value)
-        return gap + math.hypot(self.lower.stderr, self.upper.stderr)
+        gap = abs(self.backward.value - self.forward.value)
+        return gap + math.hypot(self.forward.stderr, self.backward.stderr)
 
     @property
     def exact(self) -> bool:
@@ -153,8 +161,9 @@ class Verdict:
         first = "Its likelihood is NOT bracketed; the NLLs of the model are not to be quoted:"
         said = [first, *(f"  alarm: {alarm}" for alarm in self.alarms)]
         # by the side of log Z that is kinder to it
-        gain = self.gain.value + self.log_z - min(self.lower.value, self.upper.value)
-        if gain < -3 * math.hypot(self.gain.stderr, self.lower.stderr, self.upper.stderr):
+        gain = self.gain.value + self.log_z - min(self.forward.value, self.backward.value)
+        error = math.hypot(self.gain.stderr, self.forward.stderr, self.backward.stderr)
+        if gain < -3 * error:
             said.append(
                 f"By either side it is {-gain:.4g} nats a row WORSE than its {self.origin}. {LOST}"
             )
@@ -238,8 +247,8 @@ def _verdict(
         mark=_mark(energy),
         log_z=z.value,
         stderr=z.stderr,
-        lower=Mean(*z.lower),
-        upper=Mean(*z.upper),
+        forward=Mean(*z.forward),
+        backward=Mean(*z.backward),
         alarms=z.alarms,
         mass_away=z.mass_away,
         nll={name: Mean.of(values, splits[name]) for name, values in ours.items()},
@@ -293,7 +302,7 @@ def _means(found: Mapping[str, Any]) -> dict[str, Any]:
     many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
     away = found["mass_away"]
     share = None if away is None else Share(*numbers(away, *Share._fields))
-    means = {key: mean(found[key]) for key in ("lower", "upper", "gain")}
+    means = {key: mean(found[key]) for key in ("forward", "backward", "gain")}
     return {**means, **many, "mass_away": share}
 
 

@@ -172,7 +172,7 @@ def test_the_verdict_of_a_known_interpolant(tmp_path):
     run.save(session)
     log_z = known.exact(session.energy, TILT)[2]
     verdict = judge(run, data)
-    for side in (verdict.lower, verdict.upper):
+    for side in (verdict.forward, verdict.backward):
         assert abs(side.value - log_z) < 4 * side.stderr
         assert side.stderr < 0.1
 
@@ -298,7 +298,7 @@ def test_a_line_of_score_matching_says_what_there_is(tmp_path):
 
 def test_the_picture_of_score_matching_is_its_loss_and_what_it_came_to():
     rows = [{"iteration": i, "loss": 2.0 / i, "rate": 1e-3 / i} for i in range(1, 30)]
-    figure = training_figure(rows, {"lower": 1.0, "upper": 1.1})
+    figure = training_figure(rows, {"forward": 1.0, "backward": 1.1})
     assert [ax.get_title(loc="left") for ax in figure.axes[:3]] == [
         "score matching: the loss falls, and levels off", "NLL, nats a row", "log Z: sides agree",
     ]  # fmt: skip

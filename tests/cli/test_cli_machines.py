@@ -47,7 +47,7 @@ def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     assert isinstance(energy, noneq.BernoulliRBM)
     assert isinstance(kernel, noneq.kernels.BlockGibbs)
     found = json.loads((run / "likelihood.json").read_text())
-    for side in ("lower", "upper"):
+    for side in ("forward", "backward"):
         assert found[side] == {"value": pytest.approx(energy.log_z(), abs=1e-5), "stderr": 0}
     assert f"log Z {energy.log_z():.2f}, exact" in capsys.readouterr().out
     for source in ("ais", "chains"):
@@ -74,7 +74,7 @@ def test_a_machine_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, caps
     assert main([*map(str, args), "--iterations", "12"]) == 0
     assert "log Z between" in capsys.readouterr().out
     found, exact = json.loads((run / "likelihood.json").read_text()), Run(run).model()[0].log_z()
-    for side in ("lower", "upper"):
+    for side in ("forward", "backward"):
         assert found[side]["stderr"] > 0
         assert abs(found[side]["value"] - exact) < 4 * found[side]["stderr"] + 0.02
 

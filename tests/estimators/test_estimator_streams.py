@@ -110,18 +110,18 @@ def test_a_log_probability_above_0_is_cut_or_rings():
     exact = model._z
     assert model.alarms_ == ()
     slightly = LogZ(exact.value + right.max() - 0.02, 0.01)  # too low by less than its error
-    model._z = replace(exact, lower=slightly, upper=slightly)
+    model._z = replace(exact, forward=slightly, backward=slightly)
     one = rows[[right.argmax()]]
     assert model.score_samples(one) == 0
     assert model.alarms_ == ()
     low = LogZ(exact.value - 7, 0.01)
-    model._z = replace(exact, lower=low, upper=low)
+    model._z = replace(exact, forward=low, backward=low)
     assert np.allclose(model.score_samples(rows), right + 7)
     (alarm,) = model.alarms_
     assert "times the mass of all states: log Z is too low" in alarm
     # each below 0, and all of them together above
     model.alarms_, high = (), LogZ(exact.value - 1.5, 0.01)
-    model._z = replace(exact, lower=high, upper=high)
+    model._z = replace(exact, forward=high, backward=high)
     assert right.max() + 1.5 < 0
     model.score_samples(rows)
     assert len(model.alarms_) == 1

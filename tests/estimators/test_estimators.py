@@ -165,7 +165,9 @@ def test_a_machine_that_is_worse_than_independent_units_rings():
 def test_the_larger_side_of_log_z_counts_and_its_alarms_are_told(of_bits, monkeypatch):
     def bracketed(*args, **kwargs):
         low, high = LogZ(1.0, 0.1), LogZ(2.0, 0.2)
-        return replace(exact_log_z(*args[:1], rng=seeded(0)), lower=low, upper=high, alarms=("x",))
+        return replace(
+            exact_log_z(*args[:1], rng=seeded(0)), forward=low, backward=high, alarms=("x",)
+        )
 
     other = pickle.loads(pickle.dumps(of_bits))
     other._z = None

@@ -58,7 +58,7 @@ class Bent(DriftedPath):
         bend = self.by * torch.stack([x[:, 1].sin(), 0.3 * x[:, 0]], 1)
         return u, {"b": 0.8 * cache["b"] + bend, "s": -1.2 * cache["g"] + 0.5 * bend}
 
-    def gradient(self, x, t):
+    def energy_gradient(self, x, t):
         return self.exact.fields(x, t)[1]["g"]
 
     def drift(self, x, t):
@@ -303,8 +303,8 @@ def test_log_z_is_bracketed_along_a_drift(corrected):
     schedule = Schedule.uniform(20, Chain((leads, MALA(0.2))) if corrected else leads)
     rest = 300 if corrected else 0
     found = log_z(End(), data=data, n=512, temperatures=schedule, equilibrate=rest)
-    assert abs(found.lower.value) < 4 * found.lower.stderr
-    assert abs(found.upper.value) < 4 * found.upper.stderr
+    assert abs(found.forward.value) < 4 * found.forward.stderr
+    assert abs(found.backward.value) < 4 * found.backward.stderr
 
 
 def test_what_only_leads_cannot_equilibrate():
@@ -341,12 +341,12 @@ def test_nobody_is_resampled_by_energies_that_are_not_there():
 
 def test_the_way_back_leads_down_the_steps_that_led_up():
     schedule = Schedule.along((0.0, 0.25, 0.75, 1.0), lambda t: EulerMaruyama(0.1 + t))
-    there = [(model.t, kernel.eps) for model, kernel in schedule.forward(path())]
+    there = [(model.beta, kernel.eps) for model, kernel in schedule.forward(path())]
     *back, (model, last) = schedule.backward(path())
     starts = [0.0] + [t for t, _ in there[:-1]]
     eps = [eps for _, eps in there]
-    assert [(m.t, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
-    assert (model.t, last, schedule.turns) == (0.0, None, 4)
+    assert [(m.beta, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
+    assert (model.beta, last, schedule.turns) == (0.0, None, 4)
 
 
 def test_a_flow_has_no_way_back():

@@ -10,7 +10,10 @@ import noneq
 from noneq import MLP, Gaussian, GaussianMixture, Tilted, Walkers
 from noneq.cli.logz import _without_training
 from noneq.energies import Cholesky, LowRank, fingerprint
-from noneq.energies.checks import resolution, unsteady
+from noneq.energies.checks import resolution
+from noneq.energies.determinism import unsteady
+from noneq.likelihood.bracket import OFTEN, _of_the_energy
+from noneq.likelihood.integrability import Tails
 from noneq.likelihood.score import grouped_stderr
 
 
@@ -260,6 +263,21 @@ def test_a_walker_whose_energy_is_none_is_shown():
     assert "learning rate" not in said
     assert "use float64" in said
     assert _without_training("anything else") == "anything else"
+
+
+def test_walkers_that_have_arrived_are_evaluated_once_more_and_often_by_twos():
+    calls = []
+
+    def energy(x):
+        calls.append(len(x))
+        return x.square().sum(1) / 2
+
+    walkers = Walkers.at(torch.linspace(-1, 1, 32)[:, None], energy, islands=1)
+    calls.clear()
+    assert list(_of_the_energy(energy, Tails("far out"), walkers)) == ["far out"]
+    assert calls == [32, *[2] * OFTEN]
+    (alarm,) = _of_the_energy(lambda x: energy(x) + 1, Tails(), walkers)
+    assert "another number when asked again" in alarm
 
 
 def test_the_resolution_of_large_energies_is_told():

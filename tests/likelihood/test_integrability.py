@@ -8,7 +8,7 @@ import torch
 import noneq
 from noneq import MLP, Gaussian, GaussianMixture, GaussianRBM, Tilted
 from noneq.energies import Boxed, Diagonal
-from noneq.likelihood.integrability import falling, tails
+from noneq.likelihood.integrability import tails
 from noneq.likelihood.rays import Field, Rays
 from noneq.likelihood.regions import NO, Ray
 
@@ -67,12 +67,12 @@ PROPER = {
 def test_a_ray_tells_an_energy_without_a_finite_integral(shape, scale):
     x = 0.5 + torch.randn(16, *shape, generator=seeded(2))
     for name, energy in IMPROPER.items():
-        found = falling(lambda x, energy=energy: energy(x / scale), scale * x)
+        found = tails(lambda x, energy=energy: energy(x / scale), scale * x).alarm
         assert found is not None, name
         assert "no finite integral" in found
         assert "noneq.Tilted(base, net)" in found
     for name, energy in PROPER.items():
-        assert falling(lambda x, energy=energy: energy(x / scale), scale * x) is None, name
+        assert tails(lambda x, energy=energy: energy(x / scale), scale * x).alarm is None, name
 
 
 def relu_network(d, seed=1):
@@ -164,7 +164,7 @@ def test_products_of_powers_have_an_integral_where_every_factor_has(a, d):
     for last in (a, 3.0):
         energy = powers([a, *[last] * (d - 1)])
         assert tails(energy, x) == (
-            (falling(energy, x), True, True) if a <= 1 else (None, False, True)
+            (tails(energy, x).alarm, True, True) if a <= 1 else (None, False, True)
         ), last
 
 
@@ -263,14 +263,14 @@ def test_solvable_models_and_tilted_ones_are_proper():
         p.data = torch.randn(p.shape, generator=seeded(3))
     mixture = GaussianMixture(torch.eye(2), 0.1 * torch.eye(2).expand(2, 2, 2), torch.ones(2) / 2)
     x = base.sample(16, seeded(4))
-    assert falling(tilted.net, x) is not None
+    assert tails(tilted.net, x).alarm is not None
     for model in (base, tilted, mixture):
-        assert falling(model, x) is None
+        assert tails(model, x).alarm is None
 
 
 def test_one_point_has_a_scale_of_its_own():
-    assert falling(lambda x: x.square().sum(1), torch.zeros(1, 3)) is None
-    assert falling(lambda x: x.sum(1), torch.zeros(1, 3)) is not None
+    assert tails(lambda x: x.square().sum(1), torch.zeros(1, 3)).alarm is None
+    assert tails(lambda x: x.sum(1), torch.zeros(1, 3)).alarm is not None
 
 
 # -- as part of an audit ------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_benign_targets_ring_no_alarm_and_are_bracketed(name):
     for seed in (0, 1):
         z = bracket(target, seed)
         assert right(z, target[3])
-        for side in (z.lower, z.upper):
+        for side in (z.forward, z.backward):
             assert abs(side.value - target[3]) <= max(0.05, 4 * side.stderr)
         assert z.bracketed
         assert z.alarms == ()
@@ -258,8 +258,8 @@ def test_forward_is_low_and_backward_high_on_average_and_z_is_unbiased():
             rng=seeded(seed),
             extra_starts=False,
         )
-        low.append(z.lower.value - energy.log_z())
-        high.append(z.upper.value - energy.log_z())
+        low.append(z.forward.value - energy.log_z())
+        high.append(z.backward.value - energy.log_z())
     low, high = torch.tensor(low), torch.tensor(high)
 
     def stderr(t):
@@ -277,7 +277,7 @@ def test_standard_errors_are_the_spread_over_seeds():
     path = GeometricPath(target[1], target[0])
     schedule = noneq.pilot(path, MALA(0.8), seeded(50)).resized(40)
     found = [bracket(target, s, n=64, temperatures=schedule, equilibrate=40) for s in range(24)]
-    for side in ("lower", "upper"):
+    for side in ("forward", "backward"):
         values = torch.tensor([getattr(z, side).value for z in found])
         stated = torch.tensor([getattr(z, side).stderr for z in found]).square().mean().sqrt()
         assert 0.5 < float(values.std() / stated) < 2.0
@@ -285,10 +285,12 @@ def test_standard_errors_are_the_spread_over_seeds():
 
 def test_the_value_is_the_larger_side_with_its_own_error():
     z = bracket(narrow(4, 1.5), 0)
-    for lower, upper in ((LogZ(1.0, 0.1), LogZ(2.0, 0.2)), (LogZ(2.0, 0.2), LogZ(1.0, 0.1))):
-        sided = dataclasses.replace(z, lower=lower, upper=upper)
+    for forward, backward in ((LogZ(1.0, 0.1), LogZ(2.0, 0.2)), (LogZ(2.0, 0.2), LogZ(1.0, 0.1))):
+        sided = dataclasses.replace(z, forward=forward, backward=backward)
         assert (sided.value, sided.stderr) == (2.0, 0.2)
-        assert sided.gap == upper.value - lower.value
+        assert sided.gap == backward.value - forward.value
+        assert sided.interval == (LogZ(1.0, 0.1), LogZ(2.0, 0.2))
+        assert str(sided).startswith("log Z between 1.00 ± 0.10 and 2.00 ± 0.20")
 
 
 def test_an_estimate_holds_a_weighted_sample_of_the_model_and_a_schedule_to_use_again():
@@ -315,12 +317,12 @@ def test_the_same_seed_gives_the_same_bits_and_seed_zero_is_the_default():
     one, two = bracket(target, 0, n=64, temperatures=30), bracket(target, 0, n=64, temperatures=30)
     other = bracket(target, 1, n=64, temperatures=30)
     default = noneq.log_z(energy, base, data, n=64, temperatures=30, equilibrate=100)
-    assert one.lower == two.lower == default.lower
-    assert one.upper == two.upper == default.upper
+    assert one.forward == two.forward == default.forward
+    assert one.backward == two.backward == default.backward
     assert torch.equal(one.walkers.x, two.walkers.x)
     assert torch.equal(one.walkers.log_w, two.walkers.log_w)
     assert one.schedule.betas == two.schedule.betas
-    assert one.lower != other.lower
+    assert one.forward != other.forward
 
 
 def test_the_energy_may_be_any_callable_and_the_base_any_solvable_energy():
@@ -346,7 +348,7 @@ def test_the_energys_own_base_or_a_fitted_gaussian_are_the_default():
     energy, _, data, exact = tilted(6)
     own = noneq.log_z(energy, n=64, temperatures=50, equilibrate=20)
     given = noneq.log_z(energy, energy.base, n=64, temperatures=50, equilibrate=20)
-    assert own.lower == given.lower
+    assert own.forward == given.forward
     fitted = noneq.log_z(lambda x: energy(x), data=data, n=256, temperatures=100, equilibrate=50)
     assert right(own, exact)
     assert right(fitted, exact)
@@ -360,7 +362,7 @@ def test_the_fitted_base_has_the_datas_noise():
     options["extra_starts"] = False
     z = noneq.log_z(lambda x: model(x), data=data, **options)
     base = Gaussian.fit(data, noise=0.5)
-    assert z.lower == noneq.log_z(Veiled(model), base, data, **options).lower
+    assert z.forward == noneq.log_z(Veiled(model), base, data, **options).forward
     assert z.bracketed
     assert right(z, model.log_z())
 
@@ -397,9 +399,9 @@ def test_progress_is_shown_by_any_wrapper_of_iterables_and_changes_nothing():
         **pilots, **steps, "equilibrating": (3, 3),
     }  # fmt: skip
     assert seen["backward"] in ((8, 8), (6, 6))  # the way of the best of the three
-    assert (quiet.lower, quiet.upper) == (shown.lower, shown.upper)
+    assert (quiet.forward, quiet.backward) == (shown.forward, shown.backward)
     bar = functools.partial(rich.progress.track, disable=True)
-    assert noneq.log_z(energy, base, data, **options, track=bar).lower == quiet.lower
+    assert noneq.log_z(energy, base, data, **options, track=bar).forward == quiet.forward
 
 
 def test_the_forward_walkers_are_a_population():
@@ -437,7 +439,7 @@ def test_alarm_sides_differ():
     exact, z = too_few_temperatures()
     (alarm,) = ringing(z, "the sides differ by")
     assert "double the temperatures" in alarm
-    assert z.lower.value < exact < z.upper.value  # as the alarm says
+    assert z.forward.value < exact < z.backward.value  # as the alarm says
 
 
 def test_alarm_islands_and_founders():
@@ -511,7 +513,7 @@ def test_an_energy_that_is_inf_behind_a_wall_is_none():
     # behind the wall, whose mass is therefore told apart.
     target = wall()
     z = bracket(target, 0, n=512)
-    for side in (z.lower, z.upper):
+    for side in (z.forward, z.backward):
         assert abs(side.value - target[3]) < 4 * side.stderr
         assert side.stderr < 0.1  # 69 percent of the base are behind the wall: 1.2 nats
     assert not ringing(z, "the sides")
@@ -534,7 +536,7 @@ def known(z_value=0.0, alarms=(), stderr=0.01):
     """An estimate of `gaussian_pair`'s model with these sides."""
     z = exact_log_z(gaussian_pair()[0], n=16, rng=seeded(0))
     side = LogZ(z_value, stderr)
-    return dataclasses.replace(z, lower=side, upper=side, alarms=alarms, mark=None)
+    return dataclasses.replace(z, forward=side, backward=side, alarms=alarms, mark=None)
 
 
 def gaussian_pair():
@@ -658,7 +660,7 @@ def test_an_energy_that_knows_its_log_z_needs_no_bracket():
     z = exact_log_z(machine, data, n=64, rng=seeded(1))
     states = (torch.arange(64)[:, None] >> torch.arange(6) & 1).float()
     exact = float((-machine(states)).detach().logsumexp(0))
-    assert z.lower == z.upper == (pytest.approx(exact, abs=1e-5), 0.0)
+    assert z.forward == z.backward == (pytest.approx(exact, abs=1e-5), 0.0)
     assert str(z).startswith(f"log Z {exact:.2f}, exact")
     assert z.bracketed
     assert z.schedule is None
@@ -697,7 +699,7 @@ def solvable():
 @pytest.mark.parametrize("energy", solvable(), ids=lambda energy: type(energy).__name__)
 def test_a_known_log_z_is_used_wherever_there_is_one(energy):
     z = known_log_z(energy, n=64, rng=seeded(0))
-    assert z.lower == z.upper == (energy.log_z(), 0.0)
+    assert z.forward == z.backward == (energy.log_z(), 0.0)
     assert z.bracketed
     assert len(z.walkers) == 64
     if isinstance(energy, noneq.BernoulliRBM):

@@ -178,5 +178,5 @@ def test_the_sides_do_not_depend_on_it(monkeypatch):
     one = noneq.log_z(Veiled(SKEWED), data=data, n=16, temperatures=5, rng=seeded(2))
     monkeypatch.setattr("noneq.likelihood.bracket.mass_away", lambda *_: None)
     two = noneq.log_z(Veiled(SKEWED), data=data, n=16, temperatures=5, rng=seeded(2))
-    assert (one.lower, one.upper) == (two.lower, two.upper)
+    assert (one.forward, one.backward) == (two.forward, two.backward)
     assert two.mass_away is None

@@ -52,6 +52,7 @@ MODULES = {
     "dataset": "data/dataset.py",
     "default": "kernels/default.py",
     "density": "estimators/density.py",
+    "determinism": "energies/determinism.py",
     "discrete": "kernels/discrete.py",
     "distributions": "report/distributions.py",
     "divergence": "run/divergence.py",

@@ -55,7 +55,7 @@ ESTIMATORS = (
     ("estimator: a rare bit's variance by the samples alone", "misfit:_against_walkers",
      "torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())", "x.var(0)", RARE),
     ("estimator: the smaller side of log Z", "rbm:RBM._log_z", "self._z.value, self._z.stderr",
-     "self._z.lower.value, self._z.stderr", LARGER),
+     "self._z.interval[0].value, self._z.stderr", LARGER),
     ("estimator: memory left out", "rbm:RBM._settings", "memory=self.memory,", "memory=1.0,",
      FADE),
     ("estimator: units: the Jacobian's sign", "rbm:RBM.score_samples",

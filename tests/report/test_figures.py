@@ -66,9 +66,9 @@ def nll(value):
 
 
 ESTIMATE = {
-    "lower": 1.0,
+    "forward": 1.0,
     "lower_stderr": 0.05,
-    "upper": 1.1,
+    "backward": 1.1,
     "upper_stderr": 0.04,
     "alarms": [],
     "nll": {"train": nll(5.0), "validation": nll(5.5), "test": nll(5.6), "base": nll(9.0)},
@@ -254,7 +254,12 @@ def test_runs_of_any_length(n):
 
 def test_what_was_not_recorded_is_said():
     bare = [{"iteration": i, "data_energy": 1.0, "walker_energy": 1.0} for i in range(1, 9)]
-    nothing = {"lower": None, "upper": math.nan, "alarms": ["a side is not finite"], "nll": None}
+    nothing = {
+        "forward": None,
+        "backward": math.nan,
+        "alarms": ["a side is not finite"],
+        "nll": None,
+    }
     for estimate in (None, nothing, {**nothing, "nll": {"base": nll(3.0), "test": None}}):
         figure = training_figure(bare, estimate)
         shown(figure)

@@ -63,8 +63,9 @@ def test_the_report_shows_walkers_by_weight_and_the_verdicts_numbers(judged, mon
     assert float(seen["energies"].p[HEAVY]) == pytest.approx(1)
     assert seen["words"].splitlines() == found.words()
     estimate = seen["estimate"]
-    assert (estimate["lower"], estimate["upper"]) == (found.lower.value, found.upper.value)
-    assert estimate["upper_stderr"] == found.upper.stderr
+    sides = (found.forward.value, found.backward.value)
+    assert (estimate["forward"], estimate["backward"]) == sides
+    assert estimate["backward_stderr"] == found.backward.stderr
     assert estimate["nll"]["test"]["value"] == found.nll["test"].value
     assert estimate["nll"]["test"]["stderr_z"] == found.stderr
     assert estimate["nll"]["base"]["value"] == found.base["test"].value

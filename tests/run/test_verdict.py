@@ -18,8 +18,8 @@ SAID = Verdict(
     mark=7,
     log_z=2.5,
     stderr=0.03,
-    lower=Mean(2.4, 0.03),
-    upper=Mean(2.5, 0.04),
+    forward=Mean(2.4, 0.03),
+    backward=Mean(2.5, 0.04),
     alarms=(),
     mass_away=Share(0.02, 0.01, 0.01),
     nll={"train": Mean(5.0, 0.1), "validation": Mean(5.1, 0.2), "test": Mean(5.2, 0.2)},
@@ -55,9 +55,10 @@ def test_a_gain_is_as_uncertain_as_log_z():
 
 
 def test_what_is_bracketed_and_within_what():
-    assert replace(SAID, lower=Mean(2.5, 0.03), upper=Mean(2.4, 0.04)).within == pytest.approx(
-        0.15
-    )
+    crossed = replace(SAID, forward=Mean(2.5, 0.03), backward=Mean(2.4, 0.04))
+    assert crossed.within == pytest.approx(0.15)
+    assert crossed.interval == (Mean(2.4, 0.04), Mean(2.5, 0.03))
+    assert SAID.interval == (SAID.forward, SAID.backward)
     assert SAID.bracketed
     assert "is bracketed: log Z is known within 0.15 nat" in words()[1]
     assert len(words()) == 2
@@ -78,7 +79,7 @@ def test_a_model_that_is_worse_than_its_base_went_wrong():
     assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
     assert lost not in " ".join(words())
     # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
-    doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "upper": Mean(5.5, 0.04)}
+    doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "backward": Mean(5.5, 0.04)}
     said = words(gain=Mean(-9.0, 0.2), **doubtful)
     assert said[2] == f"By either side it is 5.9 nats a row WORSE than its Gaussian base. {lost}"
     assert lost not in " ".join(words(gain=Mean(-3.2, 0.2), **doubtful))
@@ -86,7 +87,7 @@ def test_a_model_that_is_worse_than_its_base_went_wrong():
 
 def test_what_is_exact():
     side = Mean(2.5, 0.0)
-    said = words(lower=side, upper=side, stderr=0.0)
+    said = words(forward=side, backward=side, stderr=0.0)
     assert said[1] == "Its likelihood is exact: log Z is known without error."
 
 
@@ -166,7 +167,7 @@ def test_a_verdict_comes_back_from_its_file(begun, changes):
 
 @pytest.mark.parametrize(
     "text",
-    ["", '{"mark": 7', "[]", "7", "{}", '{"lower": 1}', "\x00"],
+    ["", '{"mark": 7', "[]", "7", "{}", '{"forward": 1}', "\x00"],
 )
 def test_a_damaged_file(begun, text):
     run, _, session = begun
@@ -175,7 +176,7 @@ def test_a_damaged_file(begun, text):
         read_verdict(run, session.average)
 
 
-@pytest.mark.parametrize("name", ["nll", "lower", "alarms", "mass_away", "gain", "how"])
+@pytest.mark.parametrize("name", ["nll", "forward", "alarms", "mass_away", "gain", "how"])
 def test_a_file_with_something_else_in_it(begun, name):
     run, _, session = begun
     plain = replace(SAID, mark=_mark(session.average)).plain()
@@ -211,8 +212,8 @@ def test_an_untrained_run_is_its_base(begun):
     run, data, session = begun
     found = judge(run, data)
     exact = session.energy.base.log_z()
-    assert found.lower.value == pytest.approx(exact, abs=1e-5)
-    assert found.upper.value == pytest.approx(exact, abs=1e-5)
+    assert found.forward.value == pytest.approx(exact, abs=1e-5)
+    assert found.backward.value == pytest.approx(exact, abs=1e-5)
     assert found.bracketed
     for name in ("train", "validation", "test"):
         assert found.nll[name].value == pytest.approx(found.base[name].value, abs=1e-5)
@@ -226,7 +227,7 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     mean, cov, exact = known.exact(session.average, [0.7, -0.4])
     found = judge(run, data, how={"walkers": 256, "temperatures": 40, "seed": 1})
     assert found.how == {"walkers": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
-    for side in (found.lower, found.upper):
+    for side in (found.forward, found.backward):
         assert side.stderr < 0.05
         assert abs(side.value - exact) < 4 * side.stderr
     # likelihoods: of every split, with the larger side; the base's are exact
@@ -277,17 +278,17 @@ def test_the_larger_side_and_the_training_rows(begun, monkeypatch):
     def lopsided(energy, **how):
         seen.update(how)
         z = real(energy, **how)
-        return replace(z, lower=LogZ(1.0, 0.1), upper=LogZ(3.0, 0.2))
+        return replace(z, forward=LogZ(1.0, 0.1), backward=LogZ(3.0, 0.2))
 
     real = verdict.log_z
     monkeypatch.setattr(verdict, "log_z", lopsided)
     found = judge(run, data)
     assert torch.equal(seen["data"], data.train)
     assert (found.log_z, found.stderr) == (3.0, 0.2)
-    assert (found.lower, found.upper) == (Mean(1.0, 0.1), Mean(3.0, 0.2))
+    assert (found.forward, found.backward) == (Mean(1.0, 0.1), Mean(3.0, 0.2))
     base = session.energy.base
     for name in ("train", "validation", "test"):
         gap = found.nll[name].value - found.base[name].value
         assert gap == pytest.approx(3.0 - base.log_z(), abs=1e-5)
     assert found.gain.value == pytest.approx(base.log_z() - 3.0, abs=1e-5)
-    assert json.loads((run.folder / "likelihood.json").read_text())["upper"]["value"] == 3.0
+    assert json.loads((run.folder / "likelihood.json").read_text())["backward"]["value"] == 3.0

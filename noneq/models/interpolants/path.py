@@ -10,21 +10,20 @@ The fields are any b(x, t) and s(x, t): weights are exact whatever they are, and
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Solvable
+from noneq.energies import Cache, Energy, PathEnergy, SnapshotPath, Solvable
 from noneq.energies.base import check_beta, shape_message
-from noneq.energies.fingerprint import new_mark
 from noneq.spaces import REAL, Space
 
-__all__ = ["AtTime", "DriftedPath", "checked_fields", "slope_with_graph"]
+__all__ = ["DriftedPath", "checked_fields", "slope_with_graph"]
 
 
-class DriftedPath(ABC):
+class DriftedPath(SnapshotPath):
     """Energies and fields at every t in [0, 1]; a snapshot, like all paths.
 
     Attributes:
@@ -36,8 +35,8 @@ class DriftedPath(ABC):
     space: Space = REAL
 
     def __init__(self, base: Solvable) -> None:
+        super().__init__()
         self.base = base
-        self.mark = new_mark()
 
     @abstractmethod
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
@@ -50,7 +49,7 @@ class DriftedPath(ABC):
     def drift(self, x: Tensor, t: float) -> Tensor:
         """``b(x, t)`` with its graph to x."""
 
-    def gradient(self, x: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
+    def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
         """``dU/dx`` where the cache has none: for kernels that follow it."""
         return None
 
@@ -64,59 +63,41 @@ class DriftedPath(ABC):
     @property
     def start(self) -> Solvable:
         """The energy at t = 0, whose samples and log Z are the base's."""
-        return _Start(self, 0.0)
+        return _Start(self)
 
-    def at(self, t: float) -> AtTime:
+    def at(self, t: float) -> PathEnergy:
         """The energy at time t in [0, 1]."""
         check_beta(t, "a time")
-        return AtTime(self, t)
-
-
-class AtTime:
-    """One energy of a path with a drift: what a transport moves walkers to."""
-
-    def __init__(self, path: DriftedPath, t: float) -> None:
-        self.path = path
-        self.t = t
-        self.space = path.space
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
-        return self.evaluate(x)[0]
-
-    def fingerprint(self) -> Tensor:
-        """The path's mark: with the object it tells one time from another."""
-        return self.path.mark
+        return PathEnergy(self, t)
 
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
-        graph: bool = False,
+        was: Mapping[str, Tensor] | None,  # noqa: ARG002
+        *,
+        beta: float,
     ) -> tuple[Tensor, Cache]:
-        """Energies, fields and the time of every row."""
-        if graph:
-            raise ValueError("an energy on the way has no parameters to differentiate")
-        u, cache = checked_fields(self.path, x, self.t)
-        return u, {**cache, "t": x.new_full((len(x),), self.t)}
+        """Energies, fields and the time of every row, ``t``, which is beta."""
+        u, cache = checked_fields(self, x, beta)
+        return u, {**cache, "t": x.new_full((len(x),), beta)}
 
-    def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:  # noqa: ARG002
-        """``dU/dx`` where the cache has none."""
-        return self.path.gradient(x, self.t)
-
-    def drift(self, x: Tensor, t: float) -> Tensor:
-        """The path's drift, at any time."""
-        return self.path.drift(x, t)
+    def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
+        """`energy_gradient` at the time beta."""
+        return self.energy_gradient(x, beta)
 
 
-class _Start(AtTime):
+class _Start(PathEnergy):
     """The energy at t = 0, where walkers can be drawn."""
 
+    def __init__(self, path: DriftedPath) -> None:
+        super().__init__(path, 0.0)
+        self._base = path.base
+
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.path.base.sample(n, rng)
+        return self._base.sample(n, rng)
 
     def log_z(self) -> float:
-        return self.path.base.log_z()
+        return self._base.log_z()
 
 
 def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cache]:

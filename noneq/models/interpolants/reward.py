@@ -62,9 +62,9 @@ class RewardPath(DriftedPath):
         assert y is not None  # or `fields` has refused it
         return b + self._answer(y, t)
 
-    def gradient(self, x: Tensor, t: float) -> Tensor | None:
+    def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
         """The path's less the reward's."""
-        g, (_, slope) = self.path.gradient(x, t), evaluate(self.reward, x)
+        g, (_, slope) = self.path.energy_gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
 
     def _refuse_walls(self, r: Tensor) -> None:

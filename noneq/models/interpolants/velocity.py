@@ -97,7 +97,7 @@ class VelocityPath(DriftedPath):
         s = self._score(x, t, v, c) if g is None else -g
         return v - c.gamma_d_gamma * s
 
-    def gradient(self, x: Tensor, t: float) -> Tensor | None:
+    def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
         """Of the geometric mean; at either end of that energy alone, whatever the other is."""
         if t in (0.0, 1.0):
             return self._energy(x, t)[1]

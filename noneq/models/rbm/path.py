@@ -20,9 +20,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Mixture, Solvable
-from noneq.energies.base import check_beta
-from noneq.energies.fingerprint import new_mark
+from noneq.energies import Cache, Mixture, SnapshotPath, Solvable
 from noneq.models.rbm.algebra import Machine, log_sum
 from noneq.models.rbm.layers import Layer
 from noneq.numerics import product
@@ -31,10 +29,10 @@ from noneq.spaces import space_of
 __all__ = ["MachinePath"]
 
 
-class MachinePath:
+class MachinePath(SnapshotPath):
     """From a base to a machine, as described above (Salakhutdinov and Murray 2008, K = 1).
 
-    A snapshot: make a new one after the parameters have changed.
+    The caches of its energies hold what does not depend on beta.
 
     Arguments:
         base: where walkers start: one set of units, or a `noneq.energies.Mixture` of them.
@@ -43,11 +41,11 @@ class MachinePath:
     """
 
     def __init__(self, base: Solvable, start: Sequence[Layer], end: Machine) -> None:
+        super().__init__()
         self.start = base
         self.units = tuple(start)
         self.end = end._replace(w=end.w.detach().clone(), c=end.c.detach())
         self.space = space_of(base)
-        self.mark = new_mark()
         # one set of units keeps its own constant; a mixture is normalised
         self.log_norms = self.log_masses = self.end.c.new_zeros(1)
         if isinstance(base, Mixture):
@@ -55,67 +53,47 @@ class MachinePath:
                 t.to(self.end.c) for t in (base.log_norms, base.log_masses)
             )
 
-    def at(self, beta: float) -> _OnPath:
-        """The machine at beta in [0, 1]."""
-        check_beta(beta)
-        return _OnPath(self, beta)
-
-
-class _OnPath:
-    """One energy of a path; its cache holds what does not depend on beta."""
-
-    def __init__(self, path: MachinePath, beta: float) -> None:
-        self.path = path
-        self.beta = beta
-        self.space = path.space
-        end = path.end
-        self.machines = tuple(
-            Machine(units.mixed(end.layer, beta), end.w, beta * end.c, beta)
-            for units in path.units
-        )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.evaluate(x)[0]
-
-    def fingerprint(self) -> Tensor:
-        return self.path.mark
-
     @torch.no_grad()
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        if graph:
-            raise ValueError("a machine on a path has no parameters to differentiate")
+        """``U_beta``; without a cache at the cost of one matrix product."""
         if was is not None and "start" in was:
             cache = {key: was[key] for key in ("start", "a", "pre")}
         else:
-            v, end = x.flatten(1), self.path.end
-            start = torch.stack([units.energy(v) for units in self.path.units], 1)
-            start = start + self.path.log_norms
+            v, end = x.flatten(1), self.end
+            start = torch.stack([units.energy(v) for units in self.units], 1)
+            start = start + self.log_norms
             cache = {"start": start, "a": end.layer.energy(v), "pre": end.pre(v)}
-        a = self.beta * cache["a"] - self._log_shares(cache).logsumexp(1)
-        hidden = (1 - self.beta) * len(self.path.end.c) * math.log(2)
-        return a + hidden - log_sum(self.beta * cache["pre"]), cache
-
-    def _log_shares(self, cache: Cache) -> Tensor:
-        """``log pi_k - (1 - beta) [A_k + log Z_k]`` (B, K)."""
-        return self.path.log_masses - (1 - self.beta) * cache["start"]
+        a = beta * cache["a"] - self._log_shares(cache, beta).logsumexp(1)
+        hidden = (1 - beta) * len(self.end.c) * math.log(2)
+        return a + hidden - log_sum(beta * cache["pre"]), cache
 
     @torch.no_grad()
-    def gradient(self, x: Tensor, cache: Cache) -> Tensor:
-        v, pre = x.flatten(1), self.beta * cache["pre"]
-        shares = self._log_shares(cache).softmax(1)
-        slopes = [machine.layer.slope(v) for machine in self.machines]
+    def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor:
+        """``dU_beta/dv``, a matrix product that `gibbs` does without."""
+        v, pre = x.flatten(1), beta * cache["pre"]
+        shares = self._log_shares(cache, beta).softmax(1)
+        slopes = [layer.slope(v) for layer in self._layers(beta)]
         mean = (torch.stack(slopes, 2) * shares[:, None]).sum(2)
-        return product(pre.sigmoid(), self.path.end.w.T, mean, scale=-self.beta).view_as(x)
+        return product(pre.sigmoid(), self.end.w.T, mean, scale=-beta).view_as(x)
 
     @torch.no_grad()
-    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        pre = self.beta * cache["pre"]
-        machine = self.machines[0]
-        if len(self.machines) > 1:
-            shares = self._log_shares(cache).softmax(1)
+    def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator, *, beta: float) -> Tensor:
+        """One sweep: the component and the hidden units given v, then v given both."""
+        layers = self._layers(beta)
+        layer = layers[0]
+        if len(layers) > 1:
+            shares = self._log_shares(cache, beta).softmax(1)
             k = torch.multinomial(shares, 1, generator=rng)[:, 0]
-            layers = [machine.layer for machine in self.machines]
-            machine = machine._replace(layer=layers[0].chosen(layers, k))
-        return machine.sweep(pre, rng).view_as(x)
+            layer = layer.chosen(layers, k)
+        machine = Machine(layer, self.end.w, beta * self.end.c, beta)
+        return machine.sweep(beta * cache["pre"], rng).view_as(x)
+
+    def _layers(self, beta: float) -> list[Layer]:
+        """The visible units of every component at beta."""
+        return [units.mixed(self.end.layer, beta) for units in self.units]
+
+    def _log_shares(self, cache: Cache, beta: float) -> Tensor:
+        """``log pi_k - (1 - beta) [A_k + log Z_k]`` (B, K)."""
+        return self.log_masses - (1 - beta) * cache["start"]
