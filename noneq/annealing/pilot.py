@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
 
 from noneq.annealing.schedule import Schedule
 from noneq.annealing.smc import TooFarError, Track, _start, anneal, untracked
 from noneq.energies import GeometricPath, Path
 from noneq.kernels import Kernel, transports
 from noneq.kernels.preconditioner import Learned, Precondition
-from noneq.walkers import Walkers, weights
+from noneq.walkers import Walkers
 
 __all__ = ["pilot", "tuned"]
 
@@ -156,7 +155,8 @@ def _next_beta(
     beta, noise = betas[-1], rng.get_state()
     if isinstance(path, GeometricPath):
         change = -walkers.state.cache["du"].double()
-        return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
+        cess_at = walkers.weights.conditional_ess
+        return _bisect(beta, lambda to: cess_at((to - beta) * change), cess)
 
     def left(to: float) -> float:
         if transports(kernel):  # it is the move that costs
@@ -164,15 +164,11 @@ def _next_beta(
             tried = walkers.move(kernel, path.at(to), rng)
         else:
             tried = walkers.reweight(path.at(to))
-        return _left(walkers, tried.log_w - walkers.log_w)
+        return walkers.weights.conditional_ess(tried.log_w - walkers.log_w)
 
     # not from 1 downwards: where a path turns back its end may be near, and yet not be next
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
     return _bisect(beta, left, cess, reach=reach, halvings=5)
-
-
-def _left(walkers: Walkers, increment: Tensor) -> float:
-    return float(weights.conditional_ess(walkers.log_w, increment))
 
 
 def _bisect(

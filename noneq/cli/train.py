@@ -163,5 +163,5 @@ def _line(record: Event, renewals: int) -> str:
     if trust is not None:
         parts.append(f"tau {record.cost:.3f} of {trust.tau:.3f}")
     parts += [f"renewals {renewals}"] if renewals else []
-    parts.append(f"resampled {walkers.resampled}")
+    parts.append(f"resampled {walkers.weights.resampled}")
     return ", ".join(parts)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from types import FunctionType
 
 import torch
 from torch import Tensor, nn
 
+from noneq.energies.base import Energy
 from noneq.numerics import CACHED
 
-__all__ = ["fingerprint", "new_mark"]
+__all__ = ["Snapshot", "fingerprint", "new_mark"]
 
 _paths = itertools.count()
 _INTERNAL = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
@@ -44,6 +46,41 @@ def fingerprint(model: object) -> Tensor | None:
         bits = bits if bits.element_size() >= 4 else bits.int()
         total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
     return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An energy at one moment: the model, and the `fingerprint` of its parameters then.
+
+    Attributes:
+        model: the energy.
+        fingerprint: of its parameters; None where nothing can be known about them.
+    """
+
+    model: Energy
+    fingerprint: Tensor | None
+
+    @classmethod
+    def of(cls, energy: Energy | Snapshot) -> Snapshot:
+        """The energy as it is now; a snapshot is returned as it is."""
+        return energy if isinstance(energy, Snapshot) else cls(energy, fingerprint(energy))
+
+    @cached_property
+    def _number(self) -> int:
+        assert self.fingerprint is not None
+        return int(self.fingerprint)  # read from the device once, however often it is compared
+
+    def same_parameters(self, other: Snapshot | None) -> bool:
+        """Whether two snapshots show the same parameters; False where that cannot be known."""
+        if self is other:
+            return True
+        if other is None or self.fingerprint is None or other.fingerprint is None:
+            return False
+        return self.fingerprint is other.fingerprint or self._number == other._number
+
+    def same(self, other: Snapshot | None) -> bool:
+        """Whether two snapshots are of one and the same model with the same parameters."""
+        return other is not None and self.model is other.model and self.same_parameters(other)
 
 
 def _held(value: object, known: set[int]) -> Iterator[Tensor | float]:

@@ -35,6 +35,7 @@ __all__ = [
     "gradient",
     "metropolis",
     "name",
+    "put",
     "transports",
     "walls",
     "where",
@@ -82,6 +83,20 @@ def where(accept: Tensor, new: State, old: State) -> State:
     # a gradient that only one of them has can be asked for again
     shared = {key: value for key, value in new.cache.items() if key in old.cache}
     return each(pick, new._replace(cache=shared), old)
+
+
+def put(whole: State, index: Tensor, part: State) -> State:
+    """``whole`` with the walkers at ``index`` (1-d) replaced by ``part``.
+
+    What only one of the two has in its cache or in ``aux`` is dropped.
+    """
+
+    def both(a: Cache, b: Cache) -> Cache:
+        return {key: a[key] for key in b if key in a}
+
+    cache, aux = both(whole.cache, part.cache), both(whole.aux, part.aux)
+    shared = State(whole.x, whole.u, cache, aux)
+    return each(lambda a, b: a.index_copy(0, index, b), shared, part)
 
 
 class Kernel(Protocol):

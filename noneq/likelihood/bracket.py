@@ -182,7 +182,7 @@ def _bracket(
         upper,
         (*(alarm for alarm in first_of_all if alarm), *rang),
         forward.walkers.ess,
-        forward.walkers.survivors,
+        forward.walkers.effective_ancestors,
         first.schedule,
         forward.walkers,
         fingerprint(energy),

@@ -22,7 +22,7 @@ class Estimate:
         lower: from forward annealing, too low on average. upper: from backward annealing, too high
         on average. alarms: why the bracket may be wrong, each with what to do; empty if nothing
         rang. ess: effective sample size of the forward walkers, a fraction. survivors: effective
-        number of forward founders that still have descendants. schedule: the temperatures used,
+        number of forward ancestors that still have descendants. schedule: the temperatures used,
         e.g. to use again; None where log Z is exact, without any. walkers: the forward walkers, a
         weighted sample of the model. mark: fingerprint of the parameters it belongs to; None for a
         plain function. mass_away: share of the model's mass where there are no data

@@ -20,7 +20,7 @@ from noneq.run.checkpoint import moved
 from noneq.run.models import Model, Move, at_step
 from noneq.run.recipe import Recipe
 from noneq.spaces import Discrete, space_of
-from noneq.training import Matched, Record, Trained, TrustRegion, match, train
+from noneq.training import Matched, Record, TrainState, TrustRegion, match, train
 from noneq.walkers import Walkers
 
 __all__ = ["Event", "Learner", "Likelihood", "Matching", "Task", "learner"]
@@ -45,7 +45,7 @@ class Learner(Protocol):
     """A way to learn.
 
     Attributes:
-        trained: where it stands, a `Trained` or a `Matched`; None before the first iteration.
+        trained: where it stands, a `TrainState` or a `Matched`; None before the first iteration.
     """
 
     trained: Any
@@ -74,7 +74,7 @@ class Likelihood:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.trained: Trained | None = None
+        self.trained: TrainState | None = None
         self.fall = 1.0  # of the speed
 
     def limits(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Likelihood:
         if saved["trust"] is not None:
             trust = TrustRegion()
             trust.load_state_dict(saved["trust"])
-        self.trained = Trained(
+        self.trained = TrainState(
             saved["iteration"],
             Walkers.from_state_dict(saved["walkers"], energy),
             None if held is None else Walkers.from_state_dict(held, energy),

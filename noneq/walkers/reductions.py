@@ -1,0 +1,76 @@
+"""Reductions of log-weights: mean weight, normalisation, effective sample size.
+
+Every function takes ``log_w`` (or normalised weights ``p``) of shape ``(..., n)``; leading
+dimensions are independent populations ("islands"). All arithmetic is float64. ``-inf`` is a legal
+log-weight (weight zero); a population in which every walker has weight zero is an error.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["conditional_ess", "ess", "jackknife", "log_mean_exp", "normalise"]
+
+
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    r"""Logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``, shape (...).
+
+    >>> log_mean_exp(torch.tensor([0.0, math.log(3.0)])).exp()
+    tensor(2.0000, dtype=torch.float64)
+    """
+    return log_w.double().logsumexp(-1) - math.log(log_w.shape[-1])
+
+
+def jackknife(log_w: Tensor) -> Tensor:
+    r"""Standard error of ``log_mean_exp`` of n independent log-weights, shape (...).
+
+    The square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, t_i the logarithm of the mean weight
+    without the i-th; NaN for n = 1. It is the relative standard error of the mean weight where
+    that is small and larger where one weight dominates. Source: Quenouille 1956, Tukey 1958.
+
+    >>> jackknife(torch.tensor([0.0, math.log(3.0)]))  # half of log 3: either may be left out
+    tensor(0.5493, dtype=torch.float64)
+    """
+    log_w, n = log_w.double(), log_w.shape[-1]
+    none = torch.full_like(log_w[..., :1], -math.inf)
+    before = torch.cat([none, log_w[..., :-1]], -1).logcumsumexp(-1)
+    after = torch.cat([log_w[..., 1:], none], -1).flip(-1).logcumsumexp(-1).flip(-1)
+    t = torch.logaddexp(before, after)
+    spread = (t - t.mean(-1, keepdim=True)).square().sum(-1).sqrt()
+    return spread * math.sqrt((n - 1) / n) if n > 1 else torch.full_like(spread, math.nan)
+
+
+def normalise(log_w: Tensor) -> Tensor:
+    r"""Normalised weights ``p_i = w_i / sum_j w_j`` in float64, shape (..., n).
+
+    >>> normalise(torch.tensor([0.0, math.log(3.0), -math.inf]))
+    tensor([0.2500, 0.7500, 0.0000], dtype=torch.float64)
+    """
+    return log_w.double().softmax(-1)
+
+
+def ess(log_w: Tensor) -> Tensor:
+    r"""Effective sample size as a fraction, ``1 / (n sum_i p_i^2)``, in [1/n, 1], shape (...).
+
+    Source: Kong, Liu, Wong 1994.
+
+    >>> ess(torch.zeros(4))
+    tensor(1., dtype=torch.float64)
+    """
+    return (log_w.shape[-1] * normalise(log_w).square().sum(-1)).reciprocal()
+
+
+def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
+    r"""What an increment ``d`` of the log-weights leaves of the effective sample size.
+
+    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1],
+    and 1 where ``d`` is the same wherever ``p > 0``. Unlike a ratio of two ``ess`` it does not
+    reward an increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv
+    1303.3123).
+    """
+    log_p = log_w.double().log_softmax(-1)
+    d = torch.where(log_p == -math.inf, 0.0, increment.double())
+    return (2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()
