@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, Snapshot, evaluate, slope
+from noneq.kernels import Info, Kernel, State
+from noneq.kernels.base import apply_in_parts
 from noneq.spaces import space_of
 from noneq.walkers.weights import Weights
 
-__all__ = ["WithGraph", "lacks_gradient", "without_zero"]
+__all__ = ["WithGraph", "apply", "lacks_gradient", "without_zero"]
 
 
 class WithGraph:
@@ -41,6 +43,15 @@ class WithGraph:
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
         """The gradient to x, where the energy offers it apart."""
         return slope(self.energy, x, cache)
+
+
+def apply(
+    kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
+) -> tuple[State, Tensor, Info]:
+    """What the kernel returns; with ``graph`` u keeps its graph, else parts are taken in turn."""
+    if graph:
+        return kernel(WithGraph(energy), state, rng)
+    return apply_in_parts(kernel, energy, state, rng)
 
 
 def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tensor:

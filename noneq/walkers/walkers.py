@@ -24,24 +24,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Snapshot, Solvable, evaluate
+from noneq.energies import Energy, Snapshot, Solvable, evaluate
 from noneq.kernels import Info, Kernel, State, transports
-from noneq.kernels.base import apply_in_parts, each, put
-from noneq.walkers.faults import (
-    LastMove,
-    check_graph,
-    check_inside,
-    check_space,
-    check_start,
-    explain,
-)
-from noneq.walkers.graph import WithGraph, lacks_gradient, without_zero
+from noneq.kernels.base import each, put
+from noneq.walkers import faults
+from noneq.walkers.graph import apply, lacks_gradient, without_zero
 from noneq.walkers.resampling import Resampler, systematic
 from noneq.walkers.weights import InvalidWeightsError, LogZ, Weights
 
@@ -58,8 +50,8 @@ class Walkers:
     Make them with `sample` (from a model whose log Z is known: log_z is then known for ever after)
     or `at` (from given positions: equal weights, log_z unknown).
 
-    Where an event takes an energy it also takes a `noneq.energies.Snapshot` of one, by which the
-    caller says that the parameters have not changed since: no fingerprint is then computed.
+    An event also takes a `noneq.energies.Snapshot` for an energy: the caller then says that the
+    parameters have not changed since, and no fingerprint is computed.
 
     Attributes:
         state: positions, energies last seen and their cache, see `noneq.kernels.State`.
@@ -74,7 +66,7 @@ class Walkers:
     weights: Weights
     info: Info = field(default_factory=dict)
     under: Snapshot | None = field(default=None, repr=False)
-    last_move: LastMove | None = field(default=None, repr=False)
+    last_move: faults.LastMove | None = field(default=None, repr=False)
 
     # -- making them
 
@@ -84,7 +76,7 @@ class Walkers:
 
         Raises ValueError if n < 2 or n is not a multiple of the number of islands.
         """
-        return cls._new(base, base.sample(n, rng), base.log_z(), islands)
+        return cls.at(base.sample(n, rng), base, log_z=base.log_z(), islands=islands)
 
     @classmethod
     def at(
@@ -94,14 +86,11 @@ class Walkers:
 
         ``log_z`` is that energy's, if known; 0 makes `log_z` the change from there.
         """
-        return cls._new(energy, x.detach().clone(), log_z, islands)
-
-    @classmethod
-    def _new(cls, energy: Energy, x: Tensor, log_z: float, islands: int) -> Walkers:
+        x = x.detach().clone()
         weights = Weights.equal(len(x), log_z, islands, device=x.device)
-        check_inside(x, energy)
+        faults.check_inside(x, energy)
         u, cache = evaluate(energy, x, lean=True)
-        check_start(u)
+        faults.check_start(u)
         weights = weights.add(torch.zeros_like(u), zero=u.isposinf())
         return cls(State(x, u, cache, {}), weights, under=Snapshot.of(energy))
 
@@ -126,24 +115,20 @@ class Walkers:
         next read (`p`, `ess`, `log_z`, `mean`, `resample`). So does a move.
         """
         now = Snapshot.of(energy)
-        check_space(self.x, now.model, self.under)
+        faults.check_space(self.x, now.model, self.under)
         current = now.same(self.under)
         if current and not graph:
             return self
         known = self.state.cache if not graph and now.same_parameters(self.under) else None
         u, cache = evaluate(now.model, self.state.x, known, graph=graph, lean=True)
-        walkers = self if current else self._reweighted(now, u.detach(), cache)
-        return (
-            (walkers, without_zero(now.model, u, walkers.x, walkers.weights)) if graph else walkers
-        )
-
-    def _reweighted(self, now: Snapshot, u: Tensor, cache: Cache) -> Walkers:
-        return replace(
-            self,
-            state=self.state._replace(u=u, cache=cache),
-            weights=self.weights.add(self.state.u, minus=u, zero=u.isposinf()),
-            under=now,
-        )
+        walkers, new = self, u.detach()
+        if not current:
+            weights = self.weights.add(self.state.u, minus=new, zero=new.isposinf())
+            state = self.state._replace(u=new, cache=cache)
+            walkers = replace(self, state=state, weights=weights, under=now)
+        if not graph:
+            return walkers
+        return walkers, without_zero(now.model, u, walkers.x, walkers.weights)
 
     @overload
     def move(self, kernel: Kernel, energy: Target, rng: torch.Generator) -> Walkers: ...
@@ -168,28 +153,25 @@ class Walkers:
         """
         path = transports(kernel)  # from the energy last seen, so that it must not be replaced
         if graph:
-            check_graph(kernel)
+            faults.check_graph(kernel)
         now = Snapshot.of(energy)
-        check_space(self.x, now.model, self.under)
+        faults.check_space(self.x, now.model, self.under)
         aims = kernel.fresh or lacks_gradient(self.state.cache, now, self.under)
         walkers = self.reweight(now) if aims and not path else self
-        target: Energy = WithGraph(now.model) if graph else now.model
-        apply = kernel if graph else partial(apply_in_parts, kernel)
-        state, increment, info = apply(target, walkers.state, rng)
+        state, increment, info = apply(kernel, now.model, walkers.state, rng, graph=graph)
         u, end, increment = state.u, state.u.detach(), increment.detach()
-        # where a transport has led a walker to an infinite energy, that is a fault
-        zero = None if path else end.isposinf()
+        zero = None if path else end.isposinf()  # that a transport led there is a fault
         walkers = replace(
             walkers,
             state=state._replace(u=end),
             weights=walkers.weights.add(increment, zero=zero),
             info={key: value.detach() for key, value in info.items()},
             under=walkers.under if kernel.fresh else now,
-            last_move=LastMove(kernel, increment, walkers.state.u, end),
+            last_move=faults.LastMove(kernel, increment, walkers.state.u, end),
         )
-        return (
-            (walkers, without_zero(now.model, u, walkers.x, walkers.weights)) if graph else walkers
-        )
+        if not graph:
+            return walkers
+        return walkers, without_zero(now.model, u, walkers.x, walkers.weights)
 
     def resample(
         self,
@@ -202,12 +184,8 @@ class Walkers:
         """Resample every island whose effective sample size is below ``ess_min`` (a fraction).
 
         Everything a walker owns is copied with it; the island's weights become its mean weight, so
-        log Z is what it was. ``ess_min=1`` resamples always, 0 never.
-
-        ``order`` (N,) lines the walkers of an island up before the draw. No order biases, but
-        with systematic or stratified draws any stretch of the line keeps its mass to within one
-        walker or two (Gerber, Chopin, Whiteley 2019, study sorted particles): take a quantity that
-        later weights depend on.
+        log Z is what it was. ``ess_min=1`` resamples always, 0 never. ``order`` (N,) lines the
+        walkers of an island up before the draw, see `noneq.walkers.resampling.resample_islands`.
 
         Raises ValueError if ess_min is outside [0, 1], FloatingPointError as `p` does.
         """
@@ -217,10 +195,9 @@ class Walkers:
         return replace(self, state=each(lambda t: t[index], self.state), weights=weights)
 
     def decay(self, memory: float) -> Walkers:
-        """The same positions, log-weights times ``memory``, log Z unknown: the past is forgotten.
+        """The same with log-weights times the forgetting factor ``memory``, log Z unknown.
 
-        1 keeps all; 0 leaves weights of 1, what contrastive divergence uses; weights of zero stay
-        zero. What `noneq.training.Settings.memory` is for. Raises ValueError outside [0, 1].
+        1 keeps all; 0 leaves weights of 1, what contrastive divergence uses, and zero stays zero.
         """
         return self if memory == 1 else replace(self, weights=self.weights.decay(memory))
 
@@ -238,13 +215,8 @@ class Walkers:
         when they are next reweighted. Choose ``index`` independently of positions and weights.
         What only one of the two has in ``state.aux`` is dropped: momenta are then drawn afresh.
         """
-        return Walkers(
-            put(self.state, index, part.state),
-            self.weights.put(index, part.weights),
-            info=part.info,
-            under=None,
-            last_move=part.last_move,
-        )
+        state, weights = put(self.state, index, part.state), self.weights.put(index, part.weights)
+        return Walkers(state, weights, info=part.info, last_move=part.last_move)
 
     def state_dict(self, energy: Energy) -> dict[str, Any]:
         """All that they are, as tensors and numbers, and whether they belong to ``energy``."""
@@ -257,12 +229,9 @@ class Walkers:
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
-        """The walkers that a `state_dict` was made of.
+        """The walkers that a `state_dict` was made of, under the same energy.
 
-        Arguments:
-            saved: the dictionary.
-            energy: the same, with the same parameters; or another, to which the walkers are then
-                reweighted at the next event (after ``saved["current"] = False``).
+        Under another, after ``saved["current"] = False``, the next event reweights them.
         """
         state, weights = State(**saved["state"]), Weights(**saved["weights"])
         under = Snapshot.of(energy) if saved["current"] else None
@@ -275,7 +244,7 @@ class Walkers:
         try:
             return what(self.weights)
         except InvalidWeightsError as error:
-            why = explain(self.x, self.weights.invalid, self.last_move)
+            why = faults.explain(self.x, self.weights.invalid, self.last_move)
             raise FloatingPointError(why) from error
 
     def __len__(self) -> int:
@@ -298,11 +267,7 @@ class Walkers:
 
     @property
     def p(self) -> Tensor:
-        """Normalised weights (N,), float64.
-
-        Raises FloatingPointError if an energy was NaN or -inf, a kernel's increment NaN or +inf,
-        or every walker of an island has weight zero.
-        """
+        """Normalised weights (N,), float64; FloatingPointError where one is invalid."""
         return self._read(lambda w: w.p)
 
     @property
@@ -321,10 +286,7 @@ class Walkers:
         return self._read(lambda w: w.effective_ancestors)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Weighted mean ``sum_i p_i f_i`` of values (N, ...) at the walkers; keeps f's graph.
-
-        Walkers of weight zero are left out, whatever f is there.
-        """
+        """Weighted mean ``sum_i p_i f_i`` of values (N, ...), see `Weights.mean`; keeps f's graph."""
         return self._read(lambda w: w.mean(f))
 
     def equal(self, n: int, rng: torch.Generator) -> Tensor:

@@ -3,8 +3,8 @@ r"""Log-weights of walkers: the only file that writes ``log_w``, and every reduc
 ``log Z = log Z_start + log mean_i w_i`` at any time: resampling gives every walker of an island
 the island's mean weight, so that log Z needs no second accumulator.
 
-A reduction over walkers is a number that depends on all of them. They stand here and nowhere else,
-since walkers that are spread over several processes need a collective operation for each:
+A reduction over walkers depends on all of them. Each stands here and nowhere else, since walkers
+that are spread over several processes need a collective operation for it:
 
 ============================ ====================================================================
 reduction                    what it is
@@ -23,8 +23,6 @@ reduction                    what it is
 `Weights.conditional_ess`    the share of the effective sample size that an increment leaves
 `Weights.resample`           the effective sample size of each island, and the draw within it
 ============================ ====================================================================
-
-Means that a kernel observes (its ``info``) are taken by the kernel.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ import torch
 from torch import Tensor
 
 from noneq.walkers import reductions
-from noneq.walkers.resampling import Resampler, systematic
+from noneq.walkers.resampling import Resampler, resample_islands, systematic
 
 __all__ = ["InvalidWeightsError", "LogZ", "Summary", "Weights"]
 
@@ -153,25 +151,11 @@ class Weights:
         self.check()
         log_w = self.by_island
         low = ~(reductions.ess(log_w) >= least)
-        n = log_w.shape[1]
-        p = reductions.normalise(log_w)
-        if order is None:
-            drawn = scheme(p, rng)
-        else:
-            line = order.view_as(log_w).argsort(-1)
-            drawn = line.gather(-1, scheme(p.gather(-1, line), rng))
-        own = torch.arange(n, device=log_w.device).expand_as(log_w)
-        chosen = torch.where(low[:, None], drawn, own)
-        offset = torch.arange(self.islands, device=log_w.device)[:, None] * n
-        index = (chosen + offset).flatten()
+        index = resample_islands(reductions.normalise(log_w), low, scheme, rng, order)
         mean = reductions.log_mean_exp(log_w)
-        weights = replace(
-            self,
-            log_w=torch.where(low[:, None], mean[:, None], log_w).flatten(),
-            ancestors=self.ancestors[index],
-            resampled=self.resampled + 1,
-        )
-        return weights, index
+        new = torch.where(low[:, None], mean[:, None], log_w).flatten()
+        ancestors, times = self.ancestors[index], self.resampled + 1
+        return replace(self, log_w=new, ancestors=ancestors, resampled=times), index
 
     def decay(self, memory: float) -> Weights:
         """``memory log_w``, log Z unknown: the past is forgotten; weights of zero stay zero.
