@@ -73,11 +73,13 @@ def renew(
     new = fresh(walkers)
     if not weighted:
         new = new.resample(1.0, rng)
-    elif not new.effective_ancestors > walkers.effective_ancestors or _lost(
-        new, held_out or walkers
-    ):
+    elif not _more_ancestors(new, walkers) or _lost(new, held_out or walkers):
         return False, (walkers, held_out)
     return True, (new, None if held_out is None else fresh(held_out))
+
+
+def _more_ancestors(new: Walkers, old: Walkers) -> bool:
+    return new.effective_ancestors > old.effective_ancestors
 
 
 def _lost(new: Walkers, old: Walkers) -> bool:

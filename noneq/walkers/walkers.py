@@ -286,7 +286,7 @@ class Walkers:
         return self._read(lambda w: w.effective_ancestors)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Weighted mean ``sum_i p_i f_i`` of values (N, ...), see `Weights.mean`; keeps f's graph."""
+        """Weighted mean of values (N, ...) at the walkers, with their graph (`Weights.mean`)."""
         return self._read(lambda w: w.mean(f))
 
     def equal(self, n: int, rng: torch.Generator) -> Tensor:

@@ -297,6 +297,23 @@ def test_step_is_the_own_loop():
         assert torch.equal(a, b)
 
 
+def test_parameters_changed_between_two_steps_are_seen():
+    # u then belongs to other parameters, though its graph could still be used
+    energy, x = bent(2), DATA[:32]
+    walkers, u = Walkers.sample(BASE, 64, seeded(1)).reweight(energy, graph=True)
+    for p in energy.parameters():
+        p.data = p.data + 0.1
+    optimizer = optim.SGD(energy.parameters(), lr=0.0)
+    done = noneq.training.step(
+        energy, x, walkers, u, kernel=None, optimizer=optimizer, rng=seeded(2), ess_min=0.0
+    )
+    expected = walkers.reweight(energy)
+    torch.testing.assert_close(done.walkers.log_w, expected.log_w)
+    mean = expected.mean(energy(walkers.x).detach())
+    torch.testing.assert_close(done.walker_energy, mean)
+    assert done.u is None  # nothing was evaluated after the step
+
+
 def test_step_returns_energies_before_the_step():
     energy = bent(2)
     old = copy.deepcopy(energy)

@@ -13,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq import HMC, MALA, MLP, ULA, Gaussian, Tilted, TrustRegion, Walkers
 from noneq.energies import GeometricPath, Identity, Tempered
 from noneq.kernels import Chain, Repeat, State
 from noneq.run import checkpoint
-from noneq.walkers import reductions
+from noneq.walkers import Weights, reductions
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 
 SCHEMES = (systematic, stratified, residual, multinomial)
@@ -310,6 +311,48 @@ def test_log_z_is_the_mean_of_the_islands_not_of_their_logs():
     assert stderr == pytest.approx(math.sqrt(2) * float(reductions.jackknife(z.log())))
     assert math.isnan(walkers[torch.arange(6)].log_z.stderr)
     assert math.isnan(weighing(walkers[torch.arange(6)], islands=3).log_z.stderr)
+
+
+def test_what_weights_say_of_several_islands():
+    log_w = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, 3.0]).double()
+    weights = replace(Weights.equal(6, 0.7, 3), log_w=log_w)
+    p, w = log_w.softmax(0), log_w.exp().view(3, 2)
+    assert weights.ess == pytest.approx(1 / float(6 * p.square().sum()))
+    assert weights.summary.lowest == pytest.approx(
+        float((w.sum(1) ** 2 / 2 / (w**2).sum(1)).min())
+    )
+    close(weights.mass_by_island, p.view(3, 2).sum(1))
+    close(weights.log_mean_by_island, w.mean(1).log())
+    d = torch.tensor([0.3, -0.2, 0.1, 0.0, 1.0, -1.0]).double()
+    left = (p * d.exp()).sum() ** 2 / (p * (2 * d).exp()).sum()
+    assert weights.conditional_ess(d) == pytest.approx(float(left))
+    zero = replace(weights, log_w=torch.tensor([-math.inf, -math.inf, 1.0, 2.0, 0.0, -math.inf]))
+    assert zero.summary[:3] == (0, 3, 1)
+    invalid = replace(weights, log_w=torch.tensor([math.nan, math.inf, 1.0, 2.0, 0.0, -math.inf]))
+    assert invalid.summary[:3] == (2, 1, 0)
+    with pytest.raises(FloatingPointError, match="2 of 6 log-weights are NaN"):
+        invalid.check()
+
+
+def test_weights_are_read_from_the_device_once():
+    # a transfer from a GPU waits for all that was asked of it before
+    class Reads(TorchDispatchMode):
+        names = ("_local_scalar_dense", "equal", "nonzero")
+
+        def __init__(self):
+            super().__init__()
+            self.count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.count += any(name in str(func) for name in self.names)
+            return func(*args, **(kwargs or {}))
+
+    walkers = Walkers.sample(normal(), 32, seeded(0)).reweight(Skew(1))
+    with Reads() as reads:
+        walkers.resample(0.0, seeded(1))
+        _ = walkers.p, walkers.ess, walkers.log_z, walkers.mean(walkers.x)
+        _ = walkers.weights.mass_by_island, walkers.weights.log_mean_by_island
+    assert reads.count == 0  # the one read is a whole tensor's
 
 
 def test_equal_draws_by_weight():
