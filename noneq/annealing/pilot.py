@@ -155,8 +155,11 @@ def _next_beta(
     beta, noise = betas[-1], rng.get_state()
     if isinstance(path, GeometricPath):
         change = -walkers.state.cache["du"].double()
-        cess_at = walkers.weights.conditional_ess
-        return _bisect(beta, lambda to: cess_at((to - beta) * change), cess)
+
+        def to_there(to: float) -> float:
+            return float(walkers.weights.conditional_ess((to - beta) * change))
+
+        return _bisect(beta, to_there, cess)
 
     def left(to: float) -> float:
         if transports(kernel):  # it is the move that costs
@@ -164,7 +167,7 @@ def _next_beta(
             tried = walkers.move(kernel, path.at(to), rng)
         else:
             tried = walkers.reweight(path.at(to))
-        return walkers.weights.conditional_ess(tried.log_w - walkers.log_w)
+        return float(walkers.weights.conditional_ess(tried.log_w - walkers.log_w))
 
     # not from 1 downwards: where a path turns back its end may be near, and yet not be next
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64

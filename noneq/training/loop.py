@@ -33,7 +33,7 @@ from noneq.energies import Conditional, Snapshot, Solvable, check_energy
 from noneq.energies.checks import check_fit, check_states
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.random import add_noise
-from noneq.training.records import Record, TrainState, _log_z, _record, observe
+from noneq.training.records import Record, TrainState, _log_z, _record, read_scalars
 from noneq.training.renewal import renewals, renewed_by
 from noneq.training.settings import Settings
 from noneq.training.trust import Advance, TrustRegion
@@ -90,7 +90,9 @@ def step(
         memory: forgetting factor of the log-weights, see `Settings`.
     """
     now = Snapshot.of(energy)
-    if u is None or not now.same(walkers.under):
+    if u is not None and walkers.under is not None and now.same(walkers.under):
+        now = walkers.under  # and need not be compared again
+    else:
         walkers, u = walkers.reweight(now, graph=True)
     if not weighted:
         walkers = walkers.decay(0.0)
@@ -184,7 +186,10 @@ def train(
         # the energy changes in the optimiser's step alone: one fingerprint serves what follows
         now = Snapshot.of(energy if u is None or walkers.under is None else walkers.under)
         held = _advance_held_out(state.held_out, state.kernel, now, rng, settings)
-        observed = observe(done.data_energy, done.walker_energy, walkers.info)
+        weights = walkers.weights if held is None else held.weights
+        observed = read_scalars(
+            done.data_energy, done.walker_energy, walkers.info, weights=weights
+        )
         iteration = state.iteration + 1
         tuned = state.kernel.tune(observed.info)
         renewed = None
@@ -284,6 +289,7 @@ def _advance_held_out(
     if held is None:
         return None
     if kernel.fresh:
-        held = held.reweight(now)
+        # the parameters have just changed: there is nothing to compare with
+        held = replace(held, under=None).reweight(now)
     moves = Repeat(kernel, settings.moves)
     return held.resample(settings.ess_min, rng).move(moves, now, rng)

@@ -7,15 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from noneq.kernels import Info, Kernel
 from noneq.training.settings import Settings
 from noneq.training.trust import TrustRegion
-from noneq.walkers import LogZ, Walkers
+from noneq.walkers import LogZ, Walkers, Weights
 
-__all__ = ["Observed", "Record", "TrainState", "observe"]
+__all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
 
 @dataclass(frozen=True)
@@ -86,26 +85,28 @@ def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
     return state.walkers.log_z if current else unknown, held.log_z if held else unknown
 
 
-class Observed(NamedTuple):
-    """What an iteration has seen, on the host."""
+class Scalars(NamedTuple):
+    """What an iteration has seen, as numbers of the host."""
 
     data_energy: float
     loss: float
-    info: Info
-    """of the walkers' moves, as tensors of the host"""
+    info: dict[str, float]
+    """of the walkers' moves"""
 
 
-def observe(data_energy: Tensor, walker_energy: Tensor, info: Info) -> Observed:
-    """Read the scalars of an iteration from the device, all at once."""
-    scalars = [data_energy, data_energy - walker_energy, *info.values()]
-    energy, loss, *others = torch.stack([one.double() for one in scalars]).tolist()
-    return Observed(energy, loss, dict(zip(info, map(torch.tensor, others), strict=True)))
+def read_scalars(
+    data_energy: Tensor, walker_energy: Tensor, info: Info, *, weights: Weights
+) -> Scalars:
+    """Read the scalars of an iteration from the device, with the weights' summary, all at once."""
+    scalars = (data_energy, data_energy - walker_energy, *info.values())
+    energy, loss, *others = weights.read_with(*scalars)
+    return Scalars(energy, loss, dict(zip(info, others, strict=True)))
 
 
 def _record(
     state: TrainState,
     settings: Settings,
-    observed: Observed,
+    observed: Scalars,
     before: tuple[LogZ, LogZ],
     renewed: bool | None,
     start: float,
@@ -120,8 +121,8 @@ def _record(
         data_energy=observed.data_energy,
         nll=observed.data_energy + known,
         ess=math.nan if settings.active else walkers.ess,
-        acceptance=float(observed.info.get("accept", math.nan)),
-        faults=float(observed.info.get("fault", 0.0)),
+        acceptance=observed.info.get("accept", math.nan),
+        faults=observed.info.get("fault", 0.0),
         log_z=log_z,
         log_z_held_out=log_z_held_out,
         scale=1.0 if trust is None else trust.scale,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import torch
@@ -103,7 +104,8 @@ class TrustRegion:
             walkers = walkers.reweight(energy)
 
             def advance(w: Walkers) -> tuple[Walkers, Tensor]:
-                return w.reweight(model, graph=True)
+                # the parameters have just changed: there is nothing to compare with
+                return replace(w, under=None).reweight(model, graph=True)
 
         lr = self._rate(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -115,11 +117,14 @@ class TrustRegion:
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
-        scale = min(guess, self._limit(old, full))
-        for _ in range(20):
-            _place(parameters, old, full, scale)
+        limit, scale = self._limit(old, full), math.nan
+        for attempt in range(20):
+            # at first the limit is known on the device alone, and read together with the cost
+            _place(parameters, old, full, scale if attempt else limit.clamp(max=guess))
             moved, u = advance(walkers)
-            left = walkers.weights.conditional_ess(moved.log_w - walkers.log_w)
+            cess = walkers.weights.conditional_ess(moved.log_w - walkers.log_w)
+            left, longest = torch.stack([cess, limit]).tolist()
+            scale = scale if attempt else min(guess, longest)
             cost = -math.log(max(left, 1e-300))
             if math.isfinite(cost) and cost <= 2 * tau:
                 break
@@ -147,10 +152,10 @@ class TrustRegion:
         self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
         return lr
 
-    def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
-        """The largest scale."""
+    def _limit(self, old: list[Tensor], full: list[Tensor]) -> Tensor:
+        """The largest scale, a 0-d tensor."""
         theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
-        return float(self.longest * theta.clamp(min=1.0) / step)
+        return (self.longest * theta.clamp(min=1.0) / step).double()
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
         length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
@@ -184,7 +189,7 @@ def _too_expensive(tau: float, cost: float) -> str:
 
 @torch.no_grad()
 def _place(
-    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float
+    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float | Tensor
 ) -> None:
     for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
         p.copy_(o if full is None else o + scale * full[i])

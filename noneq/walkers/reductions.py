@@ -8,11 +8,45 @@ log-weight (weight zero); a population in which every walker has weight zero is 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["conditional_ess", "ess", "jackknife", "log_mean_exp", "normalise"]
+__all__ = [
+    "Summary",
+    "conditional_ess",
+    "ess",
+    "jackknife",
+    "log_mean_exp",
+    "normalise",
+    "summarise",
+]
+
+
+class Summary(NamedTuple):
+    """What decisions about weights depend on and what records tell, as numbers of the host."""
+
+    invalid: int
+    """log-weights that are NaN or +inf"""
+    zero: int
+    """log-weights that are -inf"""
+    empty: int
+    """islands in which every walker has weight zero"""
+    lowest: float
+    """effective sample size, a fraction, of the island where it is least"""
+    ess: float
+    """effective sample size of all walkers, a fraction"""
+    log_mean: float
+    """logarithm of the mean weight"""
+    log_mean_stderr: float
+    """its standard error by the jackknife over islands"""
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> Summary:
+        """The numbers of `summarise`, named."""
+        invalid, zero, empty, *others = numbers
+        return cls(int(invalid), int(zero), int(empty), *others)
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:
@@ -74,3 +108,23 @@ def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
     log_p = log_w.double().log_softmax(-1)
     d = torch.where(log_p == -math.inf, 0.0, increment.double())
     return (2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()
+
+
+def summarise(log_w: Tensor, p: Tensor) -> Tensor:
+    """The numbers of a `Summary`, as one tensor of the device.
+
+    Arguments:
+        log_w: log-weights (islands, n).
+        p: weights of all (islands n,), normalised.
+    """
+    zero, log_mean = log_w.isneginf(), log_mean_exp(log_w)
+    found = (
+        (~(log_w < math.inf)).sum(),
+        zero.sum(),
+        zero.all(1).sum(),
+        ess(log_w).min(),
+        1.0 / (len(p) * p.square().sum()),
+        log_mean_exp(log_mean),
+        jackknife(log_mean),
+    )
+    return torch.stack([one.double() for one in found])

@@ -36,9 +36,10 @@ import torch
 from torch import Tensor
 
 from noneq.walkers import reductions
+from noneq.walkers.reductions import Summary
 from noneq.walkers.resampling import Resampler, resample_islands, systematic
 
-__all__ = ["InvalidWeightsError", "LogZ", "Summary", "Weights"]
+__all__ = ["InvalidWeightsError", "LogZ", "Weights"]
 
 
 class LogZ(NamedTuple):
@@ -46,25 +47,6 @@ class LogZ(NamedTuple):
 
     value: float
     stderr: float
-
-
-class Summary(NamedTuple):
-    """What decisions about weights depend on and what records tell, as numbers of the host."""
-
-    invalid: int
-    """log-weights that are NaN or +inf"""
-    zero: int
-    """log-weights that are -inf"""
-    empty: int
-    """islands in which every walker has weight zero"""
-    lowest: float
-    """effective sample size, a fraction, of the island where it is least"""
-    ess: float
-    """effective sample size of all walkers, a fraction"""
-    log_mean: float
-    """logarithm of the mean weight"""
-    log_mean_stderr: float
-    """its standard error by the jackknife over islands"""
 
 
 class InvalidWeightsError(FloatingPointError):
@@ -205,19 +187,17 @@ class Weights:
     @cached_property
     def summary(self) -> Summary:
         """All numbers of these weights, in one transfer from the device."""
-        islands = self.by_island
-        zero, log_mean = islands.isneginf(), reductions.log_mean_exp(islands)
-        found = (
-            self.invalid.sum(),
-            zero.sum(),
-            zero.all(1).sum(),
-            reductions.ess(islands).min(),
-            1.0 / (len(self) * self._p.square().sum()),
-            reductions.log_mean_exp(log_mean),
-            reductions.jackknife(log_mean),
-        )
-        invalid, zero, empty, *others = torch.stack([one.double() for one in found]).tolist()
-        return Summary(int(invalid), int(zero), int(empty), *others)
+        return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
+
+    def read_with(self, *scalars: Tensor) -> list[float]:
+        """Values of 0-d tensors, read from the device in the same transfer as the summary."""
+        numbers = [one.double() for one in scalars]
+        if "summary" in vars(self):
+            return list(torch.stack(numbers).tolist())
+        own = reductions.summarise(self.by_island, self._p)
+        found: list[float] = torch.cat([own, torch.stack(numbers)]).tolist()
+        vars(self)["summary"] = Summary.of(found[: len(own)])
+        return found[len(own) :]
 
     def check(self) -> None:
         """Raise a FloatingPointError unless every weight is a number and every island has some."""
@@ -290,9 +270,9 @@ class Weights:
         """n indices of walkers, drawn by weight, with replacement."""
         return torch.multinomial(self.p, n, replacement=True, generator=rng)
 
-    def conditional_ess(self, increment: Tensor) -> float:
-        """What an increment (N,) of the log-weights leaves of the effective sample size.
+    def conditional_ess(self, increment: Tensor) -> Tensor:
+        """What an increment (N,) leaves of the effective sample size, in (0, 1], a 0-d tensor.
 
         See `noneq.walkers.reductions.conditional_ess`.
         """
-        return float(reductions.conditional_ess(self.log_w, increment))
+        return reductions.conditional_ess(self.log_w, increment)

@@ -47,10 +47,10 @@ DECAYED = ("test_memory.py::test_the_gradient_has_the_whole_weights_and_later_on
 CORE = (
     # -- the walkers
     ("step: a graph of other parameters", "loop:step",
-     "if u is None or not now.same(walkers.under):", "if u is None:",
+     "walkers.under is not None and now.same(walkers.under):", "walkers.under is not None:",
      ("test_training.py::test_parameters_changed_between_two_steps_are_seen",)),
     ("step: the graph thrown away", "loop:step",
-     "if u is None or not now.same(walkers.under):", "if True:", LETTER),
+     "if u is not None and walkers.under is not None", "if False", LETTER),
     ("reweight: a graph changes the weights", "walkers:Walkers.reweight", "if not current:",
      "if True:", ("test_walkers.py::test_nothing_is_evaluated_twice",)),
     ("reweight: sign", "walkers:Walkers.reweight", "add(self.state.u, minus=new,",

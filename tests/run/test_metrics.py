@@ -116,7 +116,7 @@ def test_what_came_after_a_checkpoint_is_forgotten(metrics, at, kept):
 
 
 def test_a_line_of_a_run_without_trust_region_or_log_z():
-    walkers = SimpleNamespace(survivors=3.0, resampled=2)
+    walkers = SimpleNamespace(effective_ancestors=3.0, weights=SimpleNamespace(resampled=2))
     state = TrainState(4, walkers, None, SimpleNamespace(), None)
     unknown = LogZ(math.nan, math.nan)
     record = Record(
