@@ -121,11 +121,11 @@ def _hash(tensors: Sequence[Tensor]) -> Tensor:
     total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
     small: dict[tuple[torch.dtype, torch.device], list[tuple[int, Tensor]]] = {}
     for k, tensor in enumerate(tensors, start=1):
-        bits = tensor.reshape(-1).view(_BITS[tensor.element_size()])
-        bits = bits if bits.element_size() >= 4 else bits.int()
-        if len(bits) <= SMALL:
-            small.setdefault((bits.dtype, bits.device), []).append((k, bits))
+        flat = tensor if tensor.dim() == 1 else tensor.reshape(-1)
+        if len(flat) <= SMALL and not flat.is_complex():
+            small.setdefault((flat.dtype, flat.device), []).append((k, flat))
         else:
+            bits = _bits(flat.contiguous())
             total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
     for members in small.values():
         numbers, together = zip(*members, strict=True)
@@ -133,9 +133,15 @@ def _hash(tensors: Sequence[Tensor]) -> Tensor:
     return total
 
 
+def _bits(flat: Tensor) -> Tensor:
+    """The bit patterns of a 1-d tensor, as integers of 32 or 64 bits."""
+    bits = flat.view(_BITS[flat.element_size()])
+    return bits if bits.element_size() >= 4 else bits.int()
+
+
 def _hash_at_once(numbers: tuple[int, ...], each: tuple[Tensor, ...]) -> Tensor:
-    """The sum of ``numbers[i] _mixed(each[i], ...)``, in few operations."""
-    together = torch.cat(each)
+    """The sum of ``numbers[i] _mixed(bits of each[i], ...)``, in few operations."""
+    together = _bits(torch.cat(each))
     sizes, kind = tuple(map(len, each)), (together.dtype, together.device)
     places, owner, factor = _layout(numbers, sizes, *kind)
     hashes = together.new_zeros(len(sizes)).index_add_(0, owner, _mix(together, places))

@@ -274,7 +274,8 @@ def _iterate(
         return done._replace(u=None)
     if done.u is not None:
         return done
-    walkers, u = done.walkers.reweight(energy, graph=True)  # the next iteration's, made now
+    # the next iteration's, made now; of parameters that have just changed nothing is compared
+    walkers, u = replace(done.walkers, under=None).reweight(energy, graph=True)
     return done._replace(walkers=walkers, u=u)
 
 

@@ -69,12 +69,14 @@ def jackknife(log_w: Tensor) -> Tensor:
     tensor(0.5493, dtype=torch.float64)
     """
     log_w, n = log_w.double(), log_w.shape[-1]
+    if n == 1:
+        return log_w.new_full(log_w.shape[:-1], math.nan)
     none = torch.full_like(log_w[..., :1], -math.inf)
     before = torch.cat([none, log_w[..., :-1]], -1).logcumsumexp(-1)
     after = torch.cat([log_w[..., 1:], none], -1).flip(-1).logcumsumexp(-1).flip(-1)
     t = torch.logaddexp(before, after)
     spread = (t - t.mean(-1, keepdim=True)).square().sum(-1).sqrt()
-    return spread * math.sqrt((n - 1) / n) if n > 1 else torch.full_like(spread, math.nan)
+    return spread * math.sqrt((n - 1) / n)
 
 
 def normalise(log_w: Tensor) -> Tensor:
