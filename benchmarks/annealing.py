@@ -86,7 +86,7 @@ class Sides:
         u, g, f, df = self._look(x)
         for last, beta in zip(self.schedule.betas, self.schedule.betas[1:], strict=False):
             log_w = log_w - (beta - last) * f.double()
-            if not bool((noneq.walkers.weights.ess(log_w.view(8, -1)) > 0).all()):
+            if not bool((noneq.walkers.reductions.ess(log_w.view(8, -1)) > 0).all()):
                 raise FloatingPointError("an energy is not finite")
             a = factor.t_mul(torch.add(g, df, alpha=beta))
             e = torch.empty_like(x).normal_(0, math.sqrt(2 * h), generator=self.rng)

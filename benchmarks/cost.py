@@ -97,22 +97,25 @@ def own(
     optimizer = torch.optim.Adam(energy.net.parameters(), lr=FAST if tau else LR)
     trust = noneq.TrustRegion(tau) if tau else None
     walkers = noneq.Walkers.sample(energy.base, n, rng)
+    u: Tensor | None = None
 
     def iterate() -> None:
-        nonlocal walkers
-        walkers, u = walkers.reweight(energy, graph=True)
+        nonlocal walkers, u
+        if u is None:
+            walkers, u = walkers.reweight(energy, graph=True)
         loss = energy(batch(data, n, rng)).mean() - walkers.mean(u)
         optimizer.zero_grad()
         loss.backward()
         walkers = walkers.resample(0.5, rng)
         if trust is not None:
-            walkers = trust.step(optimizer, energy, walkers.move(kernel, energy, rng))
-        elif kernel.fresh:
             walkers = walkers.move(kernel, energy, rng)
+            walkers, u = trust.step(optimizer, energy, walkers)
+        elif kernel.fresh:
+            walkers, u = walkers.move(kernel, energy, rng), None
             optimizer.step()
         else:  # Algorithm 1: the move meets the new parameters, its graph serves the next loss
             optimizer.step()
-            walkers, _ = walkers.move(kernel, energy, rng, graph=True)
+            walkers, u = walkers.move(kernel, energy, rng, graph=True)
 
     return Loop(iterate, trust)
 
@@ -276,14 +279,15 @@ def _peak(n: int, energy: noneq.Tilted, kernel: noneq.kernels.Repeat, ess_min: f
     optimizer = torch.optim.SGD(energy.net.parameters(), lr=1e-3)
     trust = noneq.TrustRegion() if kernel.fresh else None
     before = _resident("VmRSS")
-    walkers = noneq.Walkers.sample(energy.base, n, rng)
+    walkers, u = noneq.Walkers.sample(energy.base, n, rng), None
     for iteration in range(3):
         if iteration == 1:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        walkers, _, _ = noneq.training.step(
+        walkers, u, *_ = noneq.training.step(
             energy,
             data,
             walkers,
+            u,
             kernel=kernel,
             optimizer=optimizer,
             rng=rng,

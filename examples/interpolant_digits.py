@@ -24,7 +24,7 @@ from noneq.data import digits
 from noneq.data.digits import raw_digits
 from noneq.energies import local_covariance
 from noneq.models.interpolants import EnergyPath, TimedEnergy
-from noneq.training import Trained, moving_average
+from noneq.training import TrainState, moving_average
 
 NOISE = 0.15
 
@@ -64,14 +64,14 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
         z = walkers.log_z
         print(
             f"{k} steps: log Z {z.value:.2f} ± {z.stderr:.2f}, ESS {walkers.ess:.2f}, "
-            f"{walkers.survivors:.0f} founders of 512",
+            f"{walkers.effective_ancestors:.0f} founders of 512",
             flush=True,
         )
 
     model = noneq.Tilted(energy.base, energy.net.frozen(1.0))
     tell("score matching", model, data.train, data.validation, local)
     held, _ = noneq.population(path, 256, schedule, rng=rng)
-    start = Trained(
+    start = TrainState(
         0,
         walkers.reweight(model),
         held.reweight(model),

@@ -71,7 +71,7 @@ def tilted(
     for whole in (True, False):
         way = RewardPath(path, reward, whole=whole)
         start = noneq.Walkers.sample(way.start, n, rng, islands=32)
-        bare.append(noneq.anneal(schedule.forward(way), start, rng, ess_min=0).faded(0.0))
+        bare.append(noneq.anneal(schedule.forward(way), start, rng, ess_min=0).decay(0.0))
     return Sides(weighted, *bare)
 
 

@@ -168,7 +168,7 @@ def persistent(setup: Setup, way: Pass, rng: torch.Generator, start: Tensor) -> 
 
     def visit() -> Found:
         nonlocal walkers
-        walkers = walkers.move(kernel, setup.energy, rng).faded(0.0)
+        walkers = walkers.move(kernel, setup.energy, rng).decay(0.0)
         return walkers.x, walkers.log_w
 
     return visit
@@ -211,7 +211,7 @@ def walk(setup: Setup, path: Tensor, way: Pass, every: int) -> dict[str, list[Er
 def judge(setup: Setup, x: Tensor, log_w: Tensor, truth: Tensor) -> Error:
     """Compare the populations' gradients with the exact one."""
     r = setup.populations
-    p = noneq.walkers.weights.normalise(log_w.view(r, -1))
+    p = noneq.walkers.reductions.normalise(log_w.view(r, -1))
     each = [setup.gradient(*one) for one in zip(x.view(r, -1, 2), p, strict=True)]
     off = (torch.stack(each) - truth).double()
     pairs = (off @ off.T).fill_diagonal_(0.0)
@@ -219,7 +219,7 @@ def judge(setup: Setup, x: Tensor, log_w: Tensor, truth: Tensor) -> Error:
     without = (pairs.sum() - 2 * pairs.sum(1)) / ((r - 1) * (r - 2))
     stderr = math.sqrt((r - 1) / r * float((without - without.mean()).square().sum()))
     return Error(
-        bias2, stderr, float(off.var(0).sum()), float(noneq.walkers.weights.ess(p.log()).mean())
+        bias2, stderr, float(off.var(0).sum()), float(noneq.walkers.reductions.ess(p.log()).mean())
     )
 
 

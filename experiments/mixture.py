@@ -156,13 +156,15 @@ def run(cell: Cell) -> Result:
         walkers = noneq.Walkers.at(data[rows], energy)
     held = noneq.Walkers.sample(energy, cell.held_out, rng) if cell.weighted else None
 
+    u = None
     for iteration in range(pace.iterations):
         optimizer.param_groups[0]["lr"] = pace.rate(iteration)
         x = data[torch.randint(ROWS, (BATCH,), generator=rng)]
-        walkers, _, _ = noneq.training.step(
+        walkers, u, *_ = noneq.training.step(
             energy,
             x,
             walkers,
+            u,
             kernel=kernel,
             optimizer=optimizer,
             rng=rng,
@@ -183,7 +185,7 @@ def run(cell: Cell) -> Result:
         left,
         right,
         walkers.ess,
-        walkers.survivors if cell.weighted else nan,
+        walkers.effective_ancestors if cell.weighted else nan,
         held.log_z.value - exact if held is not None else nan,
         held.log_z.stderr if held is not None else nan,
         walkers.log_z.value - exact if cell.weighted else nan,

@@ -279,5 +279,5 @@ def assert_exact(walkers, grid, label, features=features):
     rows = (w[..., None] * off.view(*w.shape, -1)).mean(1)
     vary = rows.std(0) > 0  # one-hot states exclude some products
     assert_within(rows[:, vary], 0.0, f"{label}: means")
-    if not math.isnan(walkers.log_z_start):
-        assert_within(w.mean(1), math.exp(grid.log_z - walkers.log_z_start), f"{label}: Z")
+    if not math.isnan(walkers.weights.log_z_start):
+        assert_within(w.mean(1), math.exp(grid.log_z - walkers.weights.log_z_start), f"{label}: Z")

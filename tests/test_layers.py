@@ -98,9 +98,9 @@ def test_the_check_itself() -> None:
 
 
 def test_log_w_is_written_in_one_file() -> None:
-    # everyone else goes through the verbs of Walkers
+    # everyone else goes through the verbs of Weights
     for path, module in zip(FILES, MODULES, strict=True):
-        if module == "walkers.walkers":
+        if module == "walkers.weights":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):

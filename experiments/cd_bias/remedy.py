@@ -122,7 +122,7 @@ def _renewing(
         target = noneq.energies.Through(rbm.base, trail) if cell.renew == "through" else rbm
         old = state.walkers
         if cell.renew == "founders":  # whose log Z is not known says nothing against a renewal
-            old = replace(old, log_z_start=math.nan)
+            old = replace(old, weights=replace(old.weights, log_z_start=math.nan))
         renewed, (walkers, held) = renew(target, old, state.held_out, state.kernel, rng, RENEW)
         if renewed:
             state = replace(state, walkers=walkers, held_out=held)

@@ -21,7 +21,7 @@ from noneq.models.rbm.algebra import Machine
 from noneq.models.rbm.layers import Bits
 from noneq.models.rbm.path import MachinePath
 from noneq.training import renew
-from noneq.walkers import weights
+from noneq.walkers import reductions
 
 __all__ = ["SAMPLERS", "Judged", "Sampler", "exchanged", "judge", "ladder", "swap", "walk"]
 
@@ -103,7 +103,7 @@ def walk(course: Course, who: Sampler, populations: int, rows: int, seed: int = 
     found = []
     for t, v, log_w in steps(course, who, populations, rows, rng):
         if t in course.truths:
-            p = weights.normalise(log_w.view(populations, -1))
+            p = reductions.normalise(log_w.view(populations, -1))
             m = moments(course.place(t), v.view(*p.shape, -1), p)
             found.append(judge(m, course.truths[t], rows))
     return found

@@ -38,7 +38,7 @@ from noneq.likelihood.score import energy_of
 from noneq.models.interpolants import EnergyPath, TimedEnergy
 from noneq.run import choose
 from noneq.run.choosing import with_changes
-from noneq.training import Trained, moving_average
+from noneq.training import TrainState, moving_average
 
 Way = Literal["score", "likelihood", "both"]
 NAME = "interpolant_digits"
@@ -118,7 +118,7 @@ def go_on(
         return walkers.reweight(session.energy)  # the same energy in another's words: nothing
 
     settings = recipe.train
-    session.trained = Trained(
+    session.trained = TrainState(
         0,
         arrived(settings.walkers, 1),
         arrived(settings.held_out, 8),

@@ -19,7 +19,7 @@ import noneq
 from experiments.kernels.paths import Path, Truth
 from noneq.energies import Factor
 from noneq.kernels import Kernel
-from noneq.walkers import Resampler, systematic, weights
+from noneq.walkers import Resampler, reductions, systematic
 
 BUDGET = 8  # evaluations for moves, besides one
 POINTS = 24  # of the curve of the effective sample size
@@ -210,10 +210,10 @@ def _walk(path: Path, who: Contender, kernel: Kernel, sizes: Sizes, outcome: Out
             for weighted in (True, False):
                 found[weighted].append(islands_off(path, path.truths[k], walkers, weighted))
     truth = path.truths[len(path)]
-    each = walkers.log_z_start + weights.log_mean_exp(walkers.log_w.view(sizes.islands, -1))
+    each = walkers.weights.log_z_start + walkers.weights.log_mean_by_island
     biased = sum(t.spread * sizes.n / t.floor for t in path.truths.values()) / len(path.truths)
-    moved = walkers.resampled == 0
-    work = truth.log_z - walkers.log_z_start - float(walkers.log_w.mean())
+    moved = walkers.weights.resampled == 0
+    work = truth.log_z - walkers.weights.log_z_start - float(walkers.log_w.mean())
     return replace(
         outcome,
         work=work if moved else math.nan,
@@ -223,14 +223,14 @@ def _walk(path: Path, who: Contender, kernel: Kernel, sizes: Sizes, outcome: Out
         weighted=judge(torch.cat(found[True], 1), biased),
         unweighted=judge(torch.cat(found[False], 1), biased) if moved else None,
         accept=sum(accepts) / len(accepts),
-        resampled=walkers.resampled,
+        resampled=walkers.weights.resampled,
     )
 
 
 def islands_off(path: Path, truth: Truth, walkers: noneq.Walkers, weighted: bool) -> Tensor:
     """Errors of the islands' gradients (R, P), scaled to their unit and the number of updates."""
     log_w = walkers.log_w.view(walkers.islands, -1)
-    p = weights.normalise(log_w if weighted else torch.zeros_like(log_w))
+    p = reductions.normalise(log_w if weighted else torch.zeros_like(log_w))
     x = walkers.x.unflatten(0, p.shape)
     unit = truth.floor / p.shape[1] * len(path.truths)
     return (path.gradients(x, p) - truth.gradient) / math.sqrt(unit)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
 
 from noneq.annealing.schedule import Schedule
 from noneq.annealing.smc import TooFarError, Track, _start, anneal, untracked
 from noneq.energies import Path, d_beta
 from noneq.kernels import Kernel, transports
 from noneq.kernels.preconditioner import Learned, Precondition
-from noneq.walkers import Walkers, weights
+from noneq.walkers import Walkers
 
 __all__ = ["pilot", "tuned"]
 
@@ -159,7 +158,11 @@ def _next_beta(
         slope = d_beta(path.at(beta), walkers.x, walkers.state.cache)
     if slope is not None:
         change = -slope.double()
-        return _bisect(beta, lambda to: _left(walkers, (to - beta) * change), cess)
+
+        def to_there(to: float) -> float:
+            return float(walkers.weights.conditional_ess((to - beta) * change))
+
+        return _bisect(beta, to_there, cess)
 
     def left(to: float) -> float:
         if transports(kernel):  # it is the move that costs
@@ -167,15 +170,11 @@ def _next_beta(
             tried = walkers.move(kernel, path.at(to), rng)
         else:
             tried = walkers.reweight(path.at(to))
-        return _left(walkers, tried.log_w - walkers.log_w)
+        return float(walkers.weights.conditional_ess(tried.log_w - walkers.log_w))
 
     # not from 1 downwards: where a path turns back its end may be near, and yet not be next
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
     return _bisect(beta, left, cess, reach=reach, halvings=5)
-
-
-def _left(walkers: Walkers, increment: Tensor) -> float:
-    return float(weights.conditional_ess(walkers.log_w, increment))
 
 
 def _bisect(

@@ -42,5 +42,5 @@ def sample(
     say(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
     say(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
-        f"{walkers.survivors:.0f} of them"
+        f"{walkers.effective_ancestors:.0f} of them"
     )

@@ -4,7 +4,7 @@ from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, e
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
 from noneq.energies.determinism import check_energy
-from noneq.energies.fingerprint import fingerprint
+from noneq.energies.fingerprint import Snapshot, fingerprint
 from noneq.energies.gaussian import Gaussian, GaussianMixture, local_covariance
 from noneq.energies.independent import Bernoulli, Categorical, Uniform
 from noneq.energies.mixture import Mixture
@@ -39,6 +39,7 @@ __all__ = [
     "ParameterPath",
     "Path",
     "PathEnergy",
+    "Snapshot",
     "SnapshotPath",
     "Solvable",
     "Tempered",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from types import FunctionType
 
 import torch
 from torch import Tensor, nn
 
+from noneq.energies.base import Energy
 from noneq.numerics import CACHED
 
-__all__ = ["fingerprint", "new_mark"]
+__all__ = ["Snapshot", "fingerprint", "new_mark"]
 
+SMALL = 2**14  # numbers: tensors that are no larger are hashed at once
 _paths = itertools.count()
 _INTERNAL = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
@@ -38,12 +41,37 @@ def fingerprint(model: object) -> Tensor | None:
     held = list(_held(model, set()))
     tensors = [value for value in held if isinstance(value, Tensor)]
     floats = [value for value in held if isinstance(value, float)]
-    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
-    for k, tensor in enumerate(tensors, start=1):
-        bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
-        bits = bits if bits.element_size() >= 4 else bits.int()
-        total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
-    return total + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+    return _hash(tensors) + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An energy at one moment: the model, and the `fingerprint` of its parameters then.
+
+    Attributes:
+        model: the energy.
+        fingerprint: of its parameters; None where nothing can be known about them.
+    """
+
+    model: Energy
+    fingerprint: Tensor | None
+
+    @classmethod
+    def of(cls, energy: Energy | Snapshot) -> Snapshot:
+        """The energy as it is now; a snapshot is returned as it is."""
+        return energy if isinstance(energy, Snapshot) else cls(energy, fingerprint(energy))
+
+    def same_parameters(self, other: Snapshot | None) -> bool:
+        """Whether two snapshots show the same parameters; False where that cannot be known."""
+        if self is other:
+            return True
+        if other is None or self.fingerprint is None or other.fingerprint is None:
+            return False
+        return self.fingerprint is other.fingerprint or bool(self.fingerprint == other.fingerprint)
+
+    def same(self, other: Snapshot | None) -> bool:
+        """Whether two snapshots are of one and the same model with the same parameters."""
+        return other is not None and self.model is other.model and self.same_parameters(other)
 
 
 def _held(value: object, known: set[int]) -> Iterator[Tensor | float]:
@@ -87,15 +115,62 @@ def new_mark() -> Tensor:
     return torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
 
 
+@torch.no_grad()
+def _hash(tensors: Sequence[Tensor]) -> Tensor:
+    """Hashes of all tensors, each times its number, added up; small ones are hashed at once."""
+    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
+    small: dict[tuple[torch.dtype, torch.device], list[tuple[int, Tensor]]] = {}
+    for k, tensor in enumerate(tensors, start=1):
+        flat = tensor if tensor.dim() == 1 else tensor.reshape(-1)
+        if len(flat) <= SMALL and not flat.is_complex():
+            small.setdefault((flat.dtype, flat.device), []).append((k, flat))
+        else:
+            bits = _bits(flat.contiguous())
+            total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
+    for members in small.values():
+        numbers, together = zip(*members, strict=True)
+        total = total + _hash_at_once(numbers, together).to(total)
+    return total
+
+
+def _bits(flat: Tensor) -> Tensor:
+    """The bit patterns of a 1-d tensor, as integers of 32 or 64 bits."""
+    bits = flat.view(_BITS[flat.element_size()])
+    return bits if bits.element_size() >= 4 else bits.int()
+
+
+def _hash_at_once(numbers: tuple[int, ...], each: tuple[Tensor, ...]) -> Tensor:
+    """The sum of ``numbers[i] _mixed(bits of each[i], ...)``, in few operations."""
+    together = _bits(torch.cat(each))
+    sizes, kind = tuple(map(len, each)), (together.dtype, together.device)
+    places, owner, factor = _layout(numbers, sizes, *kind)
+    hashes = together.new_zeros(len(sizes)).index_add_(0, owner, _mix(together, places))
+    return (factor * hashes).sum()
+
+
+@lru_cache(maxsize=64)
+def _layout(
+    numbers: tuple[int, ...], sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of tensors laid end to end: places, the tensor that each number is of, their numbers."""
+    places = torch.cat([_places(n, dtype, device) for n in sizes])
+    owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    return places, owner, torch.tensor(numbers, device=device)
+
+
 def _mixed(bits: Tensor, places: Tensor) -> Tensor:
     """A hash of integers and where they are, of their type."""
     if bits.device.type == "cpu" and len(bits) > CACHED:
         both = zip(torch.split(bits, CACHED), torch.split(places, CACHED), strict=True)
         return torch.stack([_mixed(*part) for part in both]).sum(dtype=bits.dtype)
-    # not linear, so that no two changes cancel by design
+    return _mix(bits, places).sum(dtype=bits.dtype)
+
+
+def _mix(bits: Tensor, places: Tensor) -> Tensor:
+    """Hashes of integers one by one; not linear, so that no two changes cancel by design."""
     mixed = bits * places
     mixed.bitwise_xor_(mixed >> 15).mul_(739982445)
-    return mixed.bitwise_xor_(mixed >> 12).sum(dtype=bits.dtype)
+    return mixed.bitwise_xor_(mixed >> 12)
 
 
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -17,7 +17,7 @@ from noneq.estimators.adam import PriorAdam, groups, strengths
 from noneq.estimators.batches import Passes
 from noneq.estimators.history import History
 from noneq.models import BernoulliRBM, GaussianRBM
-from noneq.training import Record, Settings, Trained, moving_average, train
+from noneq.training import Record, Settings, TrainState, moving_average, train
 
 __all__ = ["Learning", "Machine"]
 
@@ -42,7 +42,7 @@ class Learning:
     optimizer: PriorAdam
     rng: torch.Generator
     history: History
-    state: Trained | None = None
+    state: TrainState | None = None
 
     @classmethod
     def begin(cls, visible: str, hidden: int, history: History, rng: torch.Generator) -> Learning:

@@ -111,7 +111,7 @@ def _against_walkers(z: Estimate, evidence: Evidence, rng: torch.Generator) -> I
     means = torch.stack([x.mean(0), p @ walkers.x])
     # a bit that is rare may be on in nobody's sample: the larger variance
     spread = torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())
-    errors = ((1 / walkers.survivors + 1 / len(x)) * spread).sqrt()
+    errors = ((1 / walkers.effective_ancestors + 1 / len(x)) * spread).sqrt()
     away = (means[1] - means[0]).abs() / errors.clamp(min=1 / len(x))
     if float(away.max()) > APART:
         k = int(away.argmax())

@@ -12,7 +12,7 @@ the state must have been evaluated under that model: such kernels say ``fresh = 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -28,6 +28,7 @@ __all__ = [
     "Adjustable",
     "Info",
     "Kernel",
+    "Observed",
     "State",
     "Stepped",
     "apply_in_parts",
@@ -35,6 +36,7 @@ __all__ = [
     "gradient",
     "metropolis",
     "name",
+    "put",
     "transports",
     "walls",
     "where",
@@ -43,6 +45,8 @@ __all__ = [
 
 #: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
 Info = dict[str, Tensor]
+#: the same, as it is or read from the device
+Observed = Mapping[str, Tensor | float]
 
 
 class State(NamedTuple):
@@ -84,6 +88,20 @@ def where(accept: Tensor, new: State, old: State) -> State:
     return each(pick, new._replace(cache=shared), old)
 
 
+def put(whole: State, index: Tensor, part: State) -> State:
+    """``whole`` with the walkers at ``index`` (1-d) replaced by ``part``.
+
+    What only one of the two has in its cache or in ``aux`` is dropped.
+    """
+
+    def both(a: Cache, b: Cache) -> Cache:
+        return {key: a[key] for key in b if key in a}
+
+    cache, aux = both(whole.cache, part.cache), both(whole.aux, part.aux)
+    shared = State(whole.x, whole.u, cache, aux)
+    return each(lambda a, b: a.index_copy(0, index, b), shared, part)
+
+
 class Kernel(Protocol):
     """A transition kernel; kernels are immutable and know nothing of the model."""
 
@@ -96,7 +114,7 @@ class Kernel(Protocol):
     ) -> tuple[State, Tensor, Info]:
         """One transition: the new state, the log-weight increment (N,), what was observed."""
 
-    def tune(self, info: Info, /) -> Self:
+    def tune(self, info: Observed, /) -> Self:
         """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
 
     def scaled(self, by: float, /) -> Self:
@@ -156,7 +174,7 @@ class Stepped:
         if not (math.isfinite(h) and h > 0):
             raise ValueError(f"the step size h must be positive and finite, got {h}")
 
-    def tune(self, info: Info) -> Self:
+    def tune(self, info: Observed) -> Self:
         """``h <- h exp(rate (accept - goal))``; itself, if no acceptance was observed."""
         if "accept" not in info or not self._has("h", "goal", "rate"):
             return self
@@ -190,7 +208,7 @@ class Adjustable(Stepped):
         """Stale states are welcome unless proposals are rejected."""
         return self.adjusted
 
-    def tune(self, info: Info) -> Self:
+    def tune(self, info: Observed) -> Self:
         """Follow the acceptance to the goal; itself, if none was observed or there is none."""
         return super().tune(info) if self.adjusted else self
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Energy, Factor
-from noneq.kernels.base import Info, Kernel, State, transports
+from noneq.kernels.base import Info, Kernel, Observed, State, transports
 
 __all__ = ["Chain", "Repeat"]
 
@@ -46,7 +46,7 @@ class Repeat:
         """Apply the kernel; increments add, observations are averaged."""
         return _compose([self.kernel] * self.times, model, state, rng)
 
-    def tune(self, info: Info) -> Repeat:
+    def tune(self, info: Observed) -> Repeat:
         """Tune the repeated kernel."""
         return Repeat(self.kernel.tune(info), self.times)
 
@@ -90,10 +90,10 @@ class Chain:
         """Apply all; increments add, observations are averaged, ``"0:accept"`` is the first's."""
         return _compose(list(self.kernels), model, state, rng, own=True)
 
-    def tune(self, info: Info) -> Chain:
+    def tune(self, info: Observed) -> Chain:
         """Tune every kernel by what it observed itself."""
 
-        def own(i: int) -> Info:
+        def own(i: int) -> Observed:
             mine = {k.removeprefix(f"{i}:"): v for k, v in info.items() if k.startswith(f"{i}:")}
             return {**info, **mine}
 

@@ -40,7 +40,7 @@ def with_momentum(kernel: Kernel) -> Kernel:
     """For annealing: MALA becomes one that keeps a part of its momentum; others stay themselves.
 
     Under energies that change a little from move to move, walkers that keep their direction
-    follow better: at one evaluation a temperature a third more founders survive on digits, and
+    follow better: at one evaluation a temperature a third more ancestors are left on digits, and
     log Z has about half the variance (docs/lab/annealing.md).
     """
     if isinstance(kernel, MALA):

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from noneq.energies import GaussianMixture, Mixture
 from noneq.walkers import LogZ, Walkers
-from noneq.walkers.weights import log_mean_exp
 
 __all__ = ["alarms", "stranded"]
 
@@ -45,10 +44,11 @@ def alarms(
         yield from _of_the_starts(backward, equilibrium, remedy)
     yield from _of_the_islands(forward, "forward")
     yield from _of_the_islands(backward, "backward")
-    if forward.survivors < 2 * forward.islands:
+    ancestors = forward.effective_ancestors
+    if ancestors < 2 * forward.islands:
         yield (
-            f"the forward walkers descend from {forward.survivors:.0f} of {len(forward)} "
-            "founders: use more temperatures or walkers"
+            f"the forward walkers descend from {ancestors:.0f} of {len(forward)} "
+            "ancestors: use more temperatures or walkers"
         )
 
 
@@ -83,7 +83,7 @@ def _of_the_starts(backward: Walkers, equilibrium: Tensor, remedy: str) -> Itera
             "chains from the base: they do not mix, or the model has a mode without data "
             f"(spurious); equilibrate longer, or train again with {remedy}"
         )
-    z = log_mean_exp(backward.log_w.view(backward.islands, -1)).chunk(2)
+    z = backward.weights.log_mean_by_island.chunk(2)
     difference, error = _compare(z[0], z[1])
     if abs(difference) > max(0.1, 4 * error):
         yield (
@@ -94,7 +94,7 @@ def _of_the_starts(backward: Walkers, equilibrium: Tensor, remedy: str) -> Itera
 
 def _of_the_islands(walkers: Walkers, name: str) -> Iterator[str]:
     """Islands that do not agree on log Z."""
-    spread = float(log_mean_exp(walkers.log_w.view(walkers.islands, -1)).std())
+    spread = float(walkers.weights.log_mean_by_island.std())
     if spread > 1:
         yield (
             f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "

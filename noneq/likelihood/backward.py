@@ -105,7 +105,8 @@ def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tens
     """Half data, half forward walkers by weight: islands of either kind."""
     n = len(forward)
     # as one island: a mode that one of them found counts for what it weighs; their order stays
-    arrived = replace(forward, islands=1).resample(1.0, rng).x
+    together = replace(forward, weights=replace(forward.weights, islands=1))
+    arrived = together.resample(1.0, rng).x
     if data is None:
         return arrived
     half = arrived[::2]

@@ -1,4 +1,4 @@
-r"""log Z from the work of walkers: their log-weights, forward and backward, and their founders.
+r"""log Z from the work of walkers: their log-weights, forward and backward, and their ancestors.
 
 The work done on a walker on its way from one energy to another is ``W = -log w``, with w the
 weight that it gathers. Crooks' relation (1999) says how the work forward and the work backward
@@ -16,12 +16,12 @@ import math
 import torch
 from torch import Tensor
 
-from noneq.walkers import LogZ, Walkers, weights
+from noneq.walkers import LogZ, Walkers, reductions
 
 __all__ = ["bennett", "lineages"]
 
 # measured: docs/mathematics.md, section 3
-FOUNDERS = 20  # effective ones of an island; with fewer, what is missing does not show
+ANCESTORS = 20  # effective ones of an island; with fewer, what is missing does not show
 OVERLAP = 5  # effective walkers
 
 
@@ -44,13 +44,14 @@ def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
         backward: walkers annealed by ``schedule.backward(path)`` with ``ess_min=0`` from exact,
             independent samples of the end, or their log-weights (n_B,).
 
-    Of log-weights the value is ``log(Z_1 / Z_0)``; of walkers ``forward.log_z_start`` is added.
+    Of log-weights the value is ``log(Z_1 / Z_0)``; of walkers log Z of their start is
+    added.
 
     Raises:
         ValueError: resampled walkers, whose weights are not their own work.
         FloatingPointError: a log-weight of NaN or +inf, or a side without any of weight.
     """
-    start = forward.log_z_start if isinstance(forward, Walkers) else 0.0
+    start = forward.weights.log_z_start if isinstance(forward, Walkers) else 0.0
     a, b = _log_weights(forward, "forward"), -_log_weights(backward, "backward")
     m = math.log(len(a) / len(b))
     ends = torch.cat([a, b])
@@ -61,7 +62,7 @@ def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
         c = (low + high) / 2
         left, right = _log_acceptance(a - c - m), _log_acceptance(c + m - b)
         low, high = (c, high) if left.logsumexp(0) > right.logsumexp(0) else (low, c)
-    shares = (weights.ess(left) * len(a), weights.ess(right) * len(b))
+    shares = (reductions.ess(left) * len(a), reductions.ess(right) * len(b))
     variance = sum(1 / share - 1 / len(side) for share, side in zip(shares, (a, b), strict=True))
     overlap = min(float(share) for share in shares)
     return LogZ(start + c, math.sqrt(float(variance)) if overlap >= OVERLAP else math.nan)
@@ -73,10 +74,10 @@ def _log_acceptance(t: Tensor) -> Tensor:
 
 def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
     if isinstance(side, Walkers):
-        if side.resampled:
+        if side.weights.resampled:
             raise ValueError(
-                f"the {name} walkers were resampled {side.resampled} times, so that their weights "
-                "are not their own work: anneal them with ess_min=0"
+                f"the {name} walkers were resampled {side.weights.resampled} times, so that their "
+                "weights are not their own work: anneal them with ess_min=0"
             )
         side = side.log_w
     log_w = side.detach().double()
@@ -94,12 +95,12 @@ def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
 
 
 def lineages(walkers: Walkers) -> LogZ:
-    r"""log Z with a standard error from the founders of one population; islands are not needed.
+    r"""log Z with a standard error from the ancestors of one population; islands are not needed.
 
     The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the mass that descends from
-    founder a, P_r that of island r, n the walkers of an island; without resampling it is that of a
-    mean. It misses what happens once all descend from the same: NaN with fewer than twenty
-    effective founders an island. A mode that all walkers missed is missed by it, too: a finite
+    ancestor a, P_r that of island r, n the walkers of an island; without resampling it is that of
+    a mean. It misses what happens once all descend from the same: NaN with fewer than twenty
+    effective ancestors an island. A mode that all walkers missed is missed by it, too: a finite
     error is no proof. Under multinomial resampling it is too large by about ``1/n`` a
     time, which the estimator of Lee and Whiteley 2018 (arXiv 1509.00394) takes away; systematic
     resampling costs less, and that estimator turns negative.
@@ -108,8 +109,7 @@ def lineages(walkers: Walkers) -> LogZ:
         FloatingPointError: as `Walkers.log_z`.
     """
     n = len(walkers) // walkers.islands
-    p = walkers.p
-    islands = p.view(walkers.islands, -1).sum(1).square().sum()
-    spread = float(n / (n - 1) * (1 / walkers.survivors - islands / n))
-    known = walkers.survivors >= FOUNDERS * walkers.islands
+    ancestors, islands = walkers.effective_ancestors, walkers.weights.mass_by_island
+    spread = float(n / (n - 1) * (1 / ancestors - islands.square().sum() / n))
+    known = ancestors >= ANCESTORS * walkers.islands
     return LogZ(walkers.log_z.value, math.sqrt(max(0.0, spread)) if known else math.nan)

@@ -177,7 +177,7 @@ def _bracket(
         backward_log_z,
         (*_of_the_energy(energy, far, forward.walkers), *found, *_of_the_chains(chains, sides)),
         forward.walkers.ess,
-        forward.walkers.survivors,
+        forward.walkers.effective_ancestors,
         first.schedule,
         forward.walkers,
         fingerprint(energy),

@@ -23,7 +23,7 @@ class Estimate:
         backward: from backward annealing, too high on average.
         alarms: why the bracket may be wrong, each with what to do; empty if none was raised.
         ess: effective sample size of the forward walkers, a fraction.
-        survivors: effective number of forward founders that still have descendants.
+        survivors: effective number of forward ancestors that still have descendants.
         schedule: the temperatures used, e.g. to use again; None where log Z is exact.
         walkers: the forward walkers, a weighted sample of the model.
         mark: fingerprint of the parameters that it belongs to; None for a plain function.

@@ -72,11 +72,11 @@ def mass_away(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | N
 
 def _weighted(walkers: Walkers, away: Tensor) -> tuple[float, float]:
     """The share and its variance by the spread of the islands, as of a ratio of means."""
-    p = walkers.p.view(walkers.islands, -1)
+    p, mass = walkers.p.view(walkers.islands, -1), walkers.weights.mass_by_island
     away = (p * away.view_as(p)).sum(1)
     value = min(1.0, float(away.sum()))
     factor = walkers.islands / (walkers.islands - 1) if walkers.islands > 1 else math.nan
-    return value, factor * float((away - value * p.sum(1)).square().sum())
+    return value, factor * float((away - value * mass).square().sum())
 
 
 def nearest(x: Tensor, rows: Tensor) -> Tensor:

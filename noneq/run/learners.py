@@ -21,7 +21,7 @@ from noneq.models.interpolants import TimedEnergy
 from noneq.run.checkpoint import moved
 from noneq.run.recipe import Recipe
 from noneq.spaces import Discrete, space_of
-from noneq.training import Matched, Record, Trained, TrustRegion, match, train
+from noneq.training import Matched, Record, TrainState, TrustRegion, match, train
 from noneq.walkers import Walkers
 
 __all__ = [
@@ -49,7 +49,7 @@ class Learner(Protocol):
     """A way to train.
 
     Attributes:
-        trained: where it stands, a `Trained` or a `Matched`; None before the first iteration.
+        trained: where it stands, a `TrainState` or a `Matched`; None before the first iteration.
     """
 
     trained: Any
@@ -92,7 +92,7 @@ class LikelihoodLearner:
 
     def __init__(self, context: TrainingContext) -> None:
         self.context = context
-        self.trained: Trained | None = None
+        self.trained: TrainState | None = None
         self.speed = 1.0  # what tau is multiplied by
         self.renewals = 0
 
@@ -151,8 +151,8 @@ class LikelihoodLearner:
             "walker_energy": record.data_energy - record.loss,
             "nll": record.nll,
             "ess": record.ess,
-            "survivors": state.walkers.survivors,
-            "resampled": state.walkers.resampled,
+            "survivors": state.walkers.effective_ancestors,
+            "resampled": state.walkers.weights.resampled,
             "acceptance": record.acceptance,
             "step_size": getattr(state.kernel, "h", math.nan),
             "faults": record.faults,
@@ -179,7 +179,7 @@ class LikelihoodLearner:
         if trust is not None:
             parts.append(f"step cost {record.cost:.3f} (bound {2 * trust.tau:.3f})")
         parts += [f"renewals {self.renewals}"] if self.renewals else []
-        parts.append(f"resampled {walkers.resampled}")
+        parts.append(f"resampled {walkers.weights.resampled}")
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -205,7 +205,7 @@ class LikelihoodLearner:
         if saved["trust"] is not None:
             trust = TrustRegion()
             trust.load_state_dict(saved["trust"])
-        self.trained = Trained(
+        self.trained = TrainState(
             saved["iteration"],
             Walkers.from_state_dict(saved["walkers"], energy),
             None if held is None else Walkers.from_state_dict(held, energy),

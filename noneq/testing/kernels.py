@@ -232,7 +232,7 @@ def _check_weight(kernel: Kernel, target: Oracle, seed: int) -> None:
 def _wrong_means(target: Oracle, walkers: Walkers) -> str | None:
     """Weighted sums by island against the exact ones."""
     log_z, exact = target.log_z_and_means()
-    w = (walkers.log_w - (log_z - walkers.log_z_start)).exp().view(ISLANDS, EACH)
+    w = (walkers.log_w - (log_z - walkers.weights.log_z_start)).exp().view(ISLANDS, EACH)
     off = (w[..., None] * (features(walkers.x) - exact).view(ISLANDS, EACH, -1)).mean(1)
     rows = torch.cat([w.mean(1, keepdim=True) - 1, off], 1)
     found, error = rows.mean(0), rows.std(0) / math.sqrt(ISLANDS)

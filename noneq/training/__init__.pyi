@@ -1,8 +1,9 @@
 from .average import moving_average as moving_average
+from .loop import Step as Step
 from .loop import step as step
 from .loop import train as train
 from .records import Record as Record
-from .records import Trained as Trained
+from .records import TrainState as TrainState
 from .renewal import renew as renew
 from .score_matching import Matched as Matched
 from .score_matching import match as match

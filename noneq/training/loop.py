@@ -4,7 +4,7 @@ The gradient of the cross-entropy, ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, has
 taken over weighted walkers, so it stays right although they lag behind the moving model. One
 iteration, for a kernel that needs a fresh state:
 
-1. walkers: reweight to the new parameters, the graph kept (done by the last trusted step);
+1. walkers: reweight to the new parameters, u with its graph (returned by the last trusted step);
 2. loss ``mean U(data) - sum_i p_i U(x_i)``, its gradient;
 3. resample where the effective sample size is low; K moves at fixed energy;
 4. optimiser step under the trust region.
@@ -20,31 +20,46 @@ Contrastive divergence is a setting: `Settings.pcd`, `Settings.cd`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from noneq.data import Frame, read
-from noneq.energies import Conditional, Solvable, check_energy
+from noneq.energies import Conditional, Snapshot, Solvable, check_energy
 from noneq.energies.checks import check_fit, check_states
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.random import add_noise
-from noneq.training.records import Record, Trained, _log_z, _record
-from noneq.training.renewal import renew
+from noneq.training.records import Record, TrainState, _log_z, _record, read_scalars
+from noneq.training.renewal import renewals, renewed_by
 from noneq.training.settings import Settings
-from noneq.training.trust import TrustRegion
+from noneq.training.trust import Advance, TrustRegion
 from noneq.walkers import Walkers
 
-__all__ = ["step", "train"]
+__all__ = ["Step", "step", "train"]
+
+
+class Step(NamedTuple):
+    """What one iteration returns."""
+
+    walkers: Walkers
+    u: Tensor | None
+    """(N,): their energies under the new parameters, with their graph, for the next step; None
+    where nothing was evaluated after the optimiser's step"""
+    data_energy: Tensor
+    """``mean U(x)`` before the step"""
+    walker_energy: Tensor
+    """the weighted mean of U at the walkers before the step"""
 
 
 def step(
     energy: nn.Module,
     x: Tensor,
     walkers: Walkers,
+    u: Tensor | None = None,
     *,
     kernel: Kernel | None,
     optimizer: torch.optim.Optimizer,
@@ -53,58 +68,70 @@ def step(
     ess_min: float = 0.5,
     weighted: bool = True,
     memory: float = 1.0,
-) -> tuple[Walkers, Tensor, Tensor]:
+) -> Step:
     """One iteration: gradient, resampling, moves, optimiser step.
 
-    Returns the walkers, ``mean U(x)`` and the weighted mean of U at
-    the walkers (both before the step); the loss is their difference. ``kernel=None`` does not
-    move; ``weighted=False`` ignores the weights (contrastive divergence), ``memory`` below 1 lets
-    them fade (`Settings`). With a kernel that takes stale states this is Algorithm 1 of arXiv
-    2305.19414.
+    ``walkers, u, data_energy, walker_energy = step(energy, x, walkers, u, ...)``; the loss is the
+    difference of the two energies. With a kernel that takes stale states this is Algorithm 1 of
+    arXiv 2305.19414.
+
+    Arguments:
+        energy: the model.
+        x: a batch of data (B, *shape).
+        walkers: as the last step returned them.
+        u: as the last step returned it, which saves an evaluation of the walkers; a graph serves
+            one backward. Not used where the parameters have changed since.
+        kernel: moves the walkers; None does not.
+        optimizer: of the energy's parameters.
+        rng: source of randomness.
+        trust: scales the optimiser's step; None leaves it as it is.
+        ess_min: resample below this effective sample size.
+        weighted: False ignores the weights (contrastive divergence).
+        memory: forgetting factor of the log-weights, see `Settings`.
     """
-    walkers, data_energy, walker_energy = _gradient(energy, x, walkers, optimizer, weighted)
-    walkers = walkers.faded(memory).resample(ess_min, rng)
-    advance = None
+    now = Snapshot.of(energy)
+    if u is not None and walkers.under is not None and now.same(walkers.under):
+        now = walkers.under  # and need not be compared again
+    else:
+        walkers, u = walkers.reweight(now, graph=True)
+    if not weighted:
+        walkers = walkers.decay(0.0)
+    data_energy, walker_energy = _gradient(energy, x, walkers, u, optimizer)
+    walkers = walkers.decay(memory).resample(ess_min, rng)
+    u, advance = None, None
     if kernel is not None and kernel.fresh:
-        walkers = walkers.move(kernel, energy, rng)
+        walkers = walkers.move(kernel, now, rng)
     elif kernel is not None:
         advance = _stale_move(kernel, energy, rng)
     if trust is not None:
-        walkers = trust.step(optimizer, energy, walkers, advance)
+        walkers, u = trust.step(optimizer, now, walkers, advance)
     else:
         optimizer.step()
-        walkers = advance(walkers) if advance else walkers
-    return walkers, data_energy, walker_energy
+        if advance:
+            walkers, u = advance(walkers)
+    return Step(walkers, u, data_energy, walker_energy)
 
 
-def _stale_move(
-    kernel: Kernel, energy: nn.Module, rng: torch.Generator
-) -> Callable[[Walkers], Walkers]:
+def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Advance:
     """A move to new parameters; one that is redone, the step shortened, has the same noise."""
     noise = rng.get_state()
 
-    def advance(walkers: Walkers) -> Walkers:
+    def advance(walkers: Walkers) -> tuple[Walkers, Tensor]:
         rng.set_state(noise)
-        return walkers.move(kernel, energy, rng, graph=True)[0]
+        return walkers.move(kernel, energy, rng, graph=True)
 
     return advance
 
 
 def _gradient(
-    energy: nn.Module,
-    x: Tensor,
-    walkers: Walkers,
-    optimizer: torch.optim.Optimizer,
-    weighted: bool,
-) -> tuple[Walkers, Tensor, Tensor]:
-    walkers, u = walkers.reweight(energy, graph=True)
-    if not weighted:
-        walkers = walkers.faded(0.0)
+    energy: nn.Module, x: Tensor, walkers: Walkers, u: Tensor, optimizer: torch.optim.Optimizer
+) -> tuple[Tensor, Tensor]:
+    """Backward of the loss; its two parts, without their graph."""
     with torch.autocast(x.device.type, enabled=False):
         data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
     optimizer.zero_grad(set_to_none=True)
     (data_energy - walker_energy).backward()
-    return walkers, data_energy.detach(), walker_energy.detach()
+    return data_energy.detach(), walker_energy.detach()
 
 
 def train(
@@ -115,7 +142,7 @@ def train(
     optimizer: torch.optim.Optimizer | None = None,
     kernel: Kernel | None = None,
     rng: torch.Generator | None = None,
-    resume: Trained | None = None,
+    resume: TrainState | None = None,
 ) -> Iterator[Record]:
     """Train for as long as the caller iterates; yields a record after each iteration.
 
@@ -147,55 +174,30 @@ def train(
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
     if resume is not None and kernel is not None:
         raise ValueError("a run that is resumed goes on with its own kernel: leave kernel out")
-    state = resume or _begin(energy, data, settings, kernel, rng)
-    start, every = time.perf_counter(), _renewals(energy, settings)
+    # the graph of u lives here, from one iteration to the next, and never in a record
+    state, u = (resume, None) if resume else _begin(energy, data, settings, kernel, rng)
+    start, every = time.perf_counter(), renewals(energy, settings)
     while True:
         x = _batch(data, settings, rng)
         before = _log_z(state, settings)
         state = replace(state, trust=copy(state.trust))  # the last record keeps its own
-        walkers, data_energy, walker_energy = _iterate(energy, x, state, settings, optimizer, rng)
-        moves = Repeat(state.kernel, settings.moves)
-        held = _follow(state.held_out, moves, energy, rng, settings)
+        done = _iterate(energy, x, state, u, settings, optimizer, rng)
+        walkers, u = done.walkers, done.u
+        # the energy changes in the optimiser's step alone: one fingerprint serves what follows
+        now = Snapshot.of(energy if u is None or walkers.under is None else walkers.under)
+        held = _advance_held_out(state.held_out, state.kernel, now, rng, settings)
+        weights = walkers.weights if held is None else held.weights
+        observed = read_scalars(
+            done.data_energy, done.walker_energy, walkers.info, weights=weights
+        )
         iteration = state.iteration + 1
-        tuned = state.kernel.tune(walkers.info)
+        tuned = state.kernel.tune(observed.info)
         renewed = None
         if every and iteration % every == 0:
-            renewed, (walkers, held) = _renewed(energy, walkers, held, tuned, rng, settings)
+            renewed, (walkers, held) = renewed_by(energy, walkers, held, tuned, rng, settings)
+            u = u if walkers is done.walkers else None
         state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=tuned)
-        yield _record(state, settings, data_energy, walker_energy, before, renewed, start)
-
-
-def _renewals(energy: nn.Module, settings: Settings) -> int:
-    """Iterations between renewals; 0 where there is nobody to renew."""
-    if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
-        return 0
-    return settings.renew or 0
-
-
-def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
-    """Whether walkers that feed the gradient are never renewed, only those that tell log Z.
-
-    Annealed from independent units a machine's may miss a mode (docs/rbm_bias.md); and walkers
-    whose weights fade keep so many founders that no renewal would beat them.
-    """
-    return isinstance(energy, Conditional) or (settings.weighted and settings.memory < 1)
-
-
-def _renewed(
-    energy: nn.Module,
-    walkers: Walkers,
-    held: Walkers | None,
-    kernel: Kernel,
-    rng: torch.Generator,
-    settings: Settings,
-) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
-    """`renew`, of all of them or of those held out."""
-    steps = settings.temperatures
-    if held is None or not _held_out_alone(energy, settings):
-        weighted = settings.weighted
-        return renew(energy, walkers, held, kernel, rng, steps, weighted=weighted)
-    renewed, (held, _) = renew(energy, held, None, kernel, rng, steps)
-    return renewed, (walkers, held)
+        yield _record(state, settings, observed, before, renewed, start)
 
 
 def _begin(
@@ -204,16 +206,16 @@ def _begin(
     settings: Settings,
     kernel: Kernel | None,
     rng: torch.Generator,
-) -> Trained:
+) -> tuple[TrainState, Tensor | None]:
     base = getattr(energy, "base", None)
-    wanted = settings.weighted and (_renewals(energy, settings) or settings.held_out)
+    wanted = settings.weighted and (renewals(energy, settings) or settings.held_out)
     if not isinstance(base, Solvable) and (settings.start == "base" or wanted):
         raise ValueError(
             "the walkers start at a solvable base: use Tilted(Gaussian.fit(data), net), give the "
             "energy one as its attribute base (noneq.energies.Bernoulli.fit(data) for bits), or "
             "take Settings(start='data', renew=None, held_out=None), which leaves log Z unknown"
         )
-    n, held = settings.walkers, None
+    n, held, u = settings.walkers, None, None
     if kernel is None and (isinstance(base, Solvable) or isinstance(energy, Conditional)):
         kernel = default_kernel(base, data, energy)
     if isinstance(base, Solvable) and settings.held_out:
@@ -223,9 +225,9 @@ def _begin(
     else:
         walkers = Walkers.at(_batch(data, settings, rng, n), energy)
     if settings.active is None:
-        walkers = walkers.prepared(energy)  # whose graph serves the first loss
+        walkers, u = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
     trust = None if settings.tau is None else TrustRegion(settings.tau, longest=settings.longest)
-    return Trained(0, walkers, held, kernel or MALA(0.01), trust)
+    return TrainState(0, walkers, held, kernel or MALA(0.01), trust), u
 
 
 def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None) -> Tensor:
@@ -237,11 +239,12 @@ def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None
 def _iterate(
     energy: nn.Module,
     x: Tensor,
-    state: Trained,
+    state: TrainState,
+    u: Tensor | None,
     settings: Settings,
     optimizer: torch.optim.Optimizer,
     rng: torch.Generator,
-) -> tuple[Walkers, Tensor, Tensor]:
+) -> Step:
     """`step` on all walkers, on some of them, without weights, or from the data."""
     walkers, kernel = state.walkers, Repeat(state.kernel, settings.moves)
     index = None
@@ -252,10 +255,11 @@ def _iterate(
         part = Walkers.at(x, energy).move(kernel, energy, rng)
     else:
         part = walkers if index is None else walkers[index]
-    part, data_energy, walker_energy = step(
+    done = step(
         energy,
         x,
         part,
+        None if index is not None or settings.restart else u,
         kernel=None if settings.restart else kernel,
         optimizer=optimizer,
         rng=rng,
@@ -265,24 +269,28 @@ def _iterate(
         memory=settings.memory,
     )
     if index is not None:
-        walkers = walkers.put(index, part)
-    elif settings.restart:
-        walkers = part
-    else:
-        walkers = part.prepared(energy)  # the next iteration's, made now
-    return walkers, data_energy, walker_energy
+        return done._replace(walkers=walkers.put(index, done.walkers), u=None)
+    if settings.restart:
+        return done._replace(u=None)
+    if done.u is not None:
+        return done
+    # the next iteration's, made now; of parameters that have just changed nothing is compared
+    walkers, u = replace(done.walkers, under=None).reweight(energy, graph=True)
+    return done._replace(walkers=walkers, u=u)
 
 
-def _follow(
+def _advance_held_out(
     held: Walkers | None,
-    moves: Kernel,
-    energy: nn.Module,
+    kernel: Kernel,
+    now: Snapshot,
     rng: torch.Generator,
     settings: Settings,
 ) -> Walkers | None:
     """Held-out walkers on the same path."""
     if held is None:
         return None
-    if moves.fresh:
-        held = held.reweight(energy)
-    return held.resample(settings.ess_min, rng).move(moves, energy, rng)
+    if kernel.fresh:
+        # the parameters have just changed: there is nothing to compare with
+        held = replace(held, under=None).reweight(now)
+    moves = Repeat(kernel, settings.moves)
+    return held.resample(settings.ess_min, rng).move(moves, now, rng)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
-from noneq.kernels import Kernel
+from noneq.kernels import Info, Kernel
 from noneq.training.settings import Settings
 from noneq.training.trust import TrustRegion
-from noneq.walkers import LogZ, Walkers
+from noneq.walkers import LogZ, Walkers, Weights
 
-__all__ = ["Record", "Trained"]
+__all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainState:
     """Where a run stands, besides parameters, optimiser and generator: enough to go on.
 
     Attributes:
@@ -52,7 +53,7 @@ class Record:
         acceptance: of the moves; NaN for unadjusted kernels.
         faults: share of the moves rejected because the energy was NaN or -inf there; not 0: look
             at the energy where its walkers go.
-        log_z: from the gradient walkers: biased low as they train; NaN where their weights fade.
+        log_z: from the gradient walkers: biased low as they train; NaN where their weights decay.
         log_z_held_out: from the held-out walkers; NaN without.
         scale: of the optimiser step (trust region).
         cost: ``-log`` of the effective sample size the step left.
@@ -73,10 +74,10 @@ class Record:
     scale: float
     cost: float
     renewed: bool | None
-    state: Trained
+    state: TrainState
 
 
-def _log_z(state: Trained, settings: Settings) -> tuple[LogZ, LogZ]:
+def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
     """Of the gradient walkers and the held-out ones, under the present parameters."""
     unknown = LogZ(math.nan, math.nan)
     current = settings.weighted and settings.active is None and not settings.restart
@@ -84,11 +85,28 @@ def _log_z(state: Trained, settings: Settings) -> tuple[LogZ, LogZ]:
     return state.walkers.log_z if current else unknown, held.log_z if held else unknown
 
 
+class Scalars(NamedTuple):
+    """What an iteration has seen, as numbers of the host."""
+
+    data_energy: float
+    loss: float
+    info: dict[str, float]
+    """of the walkers' moves"""
+
+
+def read_scalars(
+    data_energy: Tensor, walker_energy: Tensor, info: Info, *, weights: Weights
+) -> Scalars:
+    """Read the scalars of an iteration from the device, with the weights' summary, all at once."""
+    scalars = (data_energy, data_energy - walker_energy, *info.values())
+    energy, loss, *others = weights.read_with(*scalars)
+    return Scalars(energy, loss, dict(zip(info, others, strict=True)))
+
+
 def _record(
-    state: Trained,
+    state: TrainState,
     settings: Settings,
-    data_energy: Tensor,
-    walker_energy: Tensor,
+    observed: Scalars,
     before: tuple[LogZ, LogZ],
     renewed: bool | None,
     start: float,
@@ -99,16 +117,16 @@ def _record(
     return Record(
         iteration=state.iteration,
         seconds=time.perf_counter() - start,
-        loss=float(data_energy - walker_energy),
-        data_energy=float(data_energy),
-        nll=float(data_energy) + known,
+        loss=observed.loss,
+        data_energy=observed.data_energy,
+        nll=observed.data_energy + known,
         ess=math.nan if settings.active else walkers.ess,
-        acceptance=float(walkers.info.get("accept", math.nan)),
-        faults=float(walkers.info.get("fault", 0.0)),
+        acceptance=observed.info.get("accept", math.nan),
+        faults=observed.info.get("fault", 0.0),
         log_z=log_z,
         log_z_held_out=log_z_held_out,
         scale=1.0 if trust is None else trust.scale,
         cost=math.nan if trust is None else trust.cost,
         renewed=renewed,
-        state=replace(state, walkers=walkers.detach()),
+        state=state,
     )

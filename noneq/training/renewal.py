@@ -1,9 +1,9 @@
 r"""Renewal: all walkers replaced by a newly annealed population.
 
 Walkers that feed the gradient have a log Z that is biased low, since the energy rises exactly
-where they stand, and every resampling costs them founders. A population annealed from the base
-along a path frozen beforehand knows nothing of that. It takes over if more of its founders
-survived, weighted by mass: annealing in too few steps leaves a handful, and near-copies of them
+where they stand, and every resampling costs them ancestors. A population annealed from the base
+along a path frozen beforehand knows nothing of that. It takes over if more of its ancestors
+are left, weighted by mass: annealing in too few steps leaves a handful, and near-copies of them
 would be worse than what they replace. Many survive, too, where a mode was missed by all; then its
 mass is missing in log Z. So one that finds less than what it replaces is refused.
 """
@@ -13,13 +13,15 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 
 from noneq.annealing import TooFarError, pilot, population
-from noneq.energies import Energy, Path, Solvable, path_to
+from noneq.energies import Conditional, Energy, Path, Solvable, path_to
 from noneq.kernels import BlockGibbs, Kernel, default_kernel, with_momentum
+from noneq.training.settings import Settings
 from noneq.walkers import Walkers
 
-__all__ = ["renew"]
+__all__ = ["renew", "renewals", "renewed_by"]
 
 LOST = 0.1  # nats of log Z, a tenth of the mass: as much is put down to noise
 Populations = tuple[Walkers, Walkers | None]
@@ -49,8 +51,8 @@ def renew(
         temperatures: steps of the annealing, each one evaluation of every walker.
         weighted: False for walkers without weights: the new ones, resampled, always take over.
 
-    Returns whether they were renewed, and the populations, new or old: False where fewer founders
-    would survive, mass would be lost or the annealing does not arrive, None where the energy has
+    Returns whether they were renewed, and the populations, new or old: False where fewer ancestors
+    would be left, mass would be lost or the annealing does not arrive, None where the energy has
     no such base.
     """
     base = energy.start if isinstance(energy, Path) else getattr(energy, "base", None)
@@ -71,9 +73,13 @@ def renew(
     new = fresh(walkers)
     if not weighted:
         new = new.resample(1.0, rng)
-    elif not new.survivors > walkers.survivors or _lost(new, held_out or walkers):
+    elif not _more_ancestors(new, walkers) or _lost(new, held_out or walkers):
         return False, (walkers, held_out)
     return True, (new, None if held_out is None else fresh(held_out))
+
+
+def _more_ancestors(new: Walkers, old: Walkers) -> bool:
+    return new.effective_ancestors > old.effective_ancestors
 
 
 def _lost(new: Walkers, old: Walkers) -> bool:
@@ -82,3 +88,36 @@ def _lost(new: Walkers, old: Walkers) -> bool:
     value, stderr = old.log_z
     noise = LOST if math.isnan(stderr) else max(LOST, 2 * stderr)
     return new.log_z.value < value - noise
+
+
+def renewals(energy: nn.Module, settings: Settings) -> int:
+    """Iterations between renewals; 0 where there is nobody to renew."""
+    if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
+        return 0
+    return settings.renew or 0
+
+
+def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
+    """Whether walkers that feed the gradient are never renewed, only those that tell log Z.
+
+    Annealed from independent units a machine's may miss a mode (docs/rbm_bias.md); and walkers
+    whose weights decay keep so many ancestors that no renewal would beat them.
+    """
+    return isinstance(energy, Conditional) or (settings.weighted and settings.memory < 1)
+
+
+def renewed_by(
+    energy: nn.Module,
+    walkers: Walkers,
+    held: Walkers | None,
+    kernel: Kernel,
+    rng: torch.Generator,
+    settings: Settings,
+) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
+    """`renew`, of all walkers or of those held out, as the settings have it."""
+    steps = settings.temperatures
+    if held is None or not _held_out_alone(energy, settings):
+        weighted = settings.weighted
+        return renew(energy, walkers, held, kernel, rng, steps, weighted=weighted)
+    renewed, (held, _) = renew(energy, held, None, kernel, rng, steps)
+    return renewed, (walkers, held)

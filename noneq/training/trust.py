@@ -13,14 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from noneq.energies import Energy
-from noneq.walkers import Walkers, weights
+from noneq.energies import Energy, Snapshot
+from noneq.walkers import Walkers
 
-__all__ = ["TrustRegion"]
+__all__ = ["Advance", "TrustRegion"]
+
+#: brings walkers to the energy as it is after a step; also returns u with its graph
+Advance: TypeAlias = Callable[[Walkers], tuple[Walkers, Tensor]]
 
 #: optimisers whose next step depends on where the last one ended, not only on its gradient
 _REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
@@ -72,41 +77,37 @@ class TrustRegion:
     def step(
         self,
         optimizer: torch.optim.Optimizer,
-        energy: Energy,
+        energy: Energy | Snapshot,
         walkers: Walkers,
-        advance: Callable[[Walkers], Walkers] | None = None,
-    ) -> Walkers:
-        """``optimizer.step()``, shortened or lengthened; returns the walkers under the new energy.
+        advance: Advance | None = None,
+    ) -> tuple[Walkers, Tensor]:
+        """``optimizer.step()``, shortened or lengthened.
 
-        The walkers come back reweighted with their graph, so that the next
-        ``walkers.reweight(energy, graph=True)`` costs nothing.
+        Returns the walkers under the new energy, and their energies with the graph to the new
+        parameters, for the next loss: ``walkers, u = trust.step(...)``.
 
         Arguments:
             optimizer: its gradients have been computed.
-            energy: the model it trains.
+            energy: the model it trains, or a snapshot of it as it is before the step.
             walkers: those that the step is judged by. Where they lag behind the energy as it is
                 before the step they are reweighted first.
-            advance: what brings the walkers to the new energy, instead of a reweight: a stale
-                unadjusted move.
+            advance: what brings the walkers to the new energy, instead of
+                ``reweight(energy, graph=True)``: a stale unadjusted move.
 
         Raises:
             ValueError: an optimiser whose steps cannot be scaled.
             FloatingPointError: no step, however short, leaves the walkers finite.
         """
-        name = type(optimizer).__name__
-        if any(refused in name for refused in _REFUSED):
-            raise ValueError(
-                f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
-            )
+        _check_optimizer(optimizer)
         if advance is None:
+            model = energy.model if isinstance(energy, Snapshot) else energy
             walkers = walkers.reweight(energy)
 
-            def advance(w: Walkers) -> Walkers:
-                return w.prepared(energy)
+            def advance(w: Walkers) -> tuple[Walkers, Tensor]:
+                # the parameters have just changed: there is nothing to compare with
+                return replace(w, under=None).reweight(model, graph=True)
 
-        rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
-        lr = max(float(now) for now, _ in rates)
-        self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
+        lr = self._rate(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         old = [p.detach().clone() for p in parameters]
         optimizer.step()
@@ -116,16 +117,15 @@ class TrustRegion:
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
-        scale = min(guess, self._limit(old, full))
-        for _ in range(20):
-            _place(parameters, old, full, scale)
-            moved = advance(walkers)
-            cost = -math.log(
-                max(
-                    float(weights.conditional_ess(walkers.log_w, moved.log_w - walkers.log_w)),
-                    1e-300,
-                )
-            )
+        limit, scale = self._limit(old, full), math.nan
+        for attempt in range(20):
+            # at first the limit is known on the device alone, and read together with the cost
+            _place(parameters, old, full, scale if attempt else limit.clamp(max=guess))
+            moved, u = advance(walkers)
+            cess = walkers.weights.conditional_ess(moved.log_w - walkers.log_w)
+            left, longest = torch.stack([cess, limit]).tolist()
+            scale = scale if attempt else min(guess, longest)
+            cost = -math.log(max(left, 1e-300))
             if math.isfinite(cost) and cost <= 2 * tau:
                 break
             self.redone += 1
@@ -133,15 +133,9 @@ class TrustRegion:
             scale *= max(0.1, 0.9 * shrink)
         else:
             _place(parameters, old, None, 0.0)
-            raise FloatingPointError(
-                "no step of the model along its gradient, however short, costs less than 2 tau = "
-                f"{2 * tau:.2g} (the last: {cost:.2g}); its parameters are as they were before. "
-                "If that is NaN the model has diverged: lower tau, or go back to a checkpoint. If "
-                "the walkers move by an unadjusted kernel it may be that kernel's own noise: take "
-                "a smaller step size h"
-            )
+            raise FloatingPointError(_too_expensive(tau, cost))
         self._learn(scale, cost, lr)
-        return moved
+        return moved, u
 
     def state_dict(self) -> dict[str, float | int | None]:
         """All that it is, for a checkpoint."""
@@ -151,10 +145,17 @@ class TrustRegion:
         """Be what a `state_dict` was made of."""
         vars(self).update(saved)
 
-    def _limit(self, old: list[Tensor], full: list[Tensor]) -> float:
-        """The largest scale."""
+    def _rate(self, optimizer: torch.optim.Optimizer) -> float:
+        """The largest learning rate of the parameter groups; the largest so far is kept."""
+        rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
+        lr = max(float(now) for now, _ in rates)
+        self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
+        return lr
+
+    def _limit(self, old: list[Tensor], full: list[Tensor]) -> Tensor:
+        """The largest scale, a 0-d tensor."""
         theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
-        return float(self.longest * theta.clamp(min=1.0) / step)
+        return (self.longest * theta.clamp(min=1.0) / step).double()
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
         length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
@@ -166,9 +167,29 @@ class TrustRegion:
         self.steps += 1
 
 
+def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError for one whose steps cannot be scaled."""
+    name = type(optimizer).__name__
+    if any(refused in name for refused in _REFUSED):
+        raise ValueError(
+            f"a trust region scales steps, which {name} does not allow; use SGD, Adam or kin"
+        )
+
+
+def _too_expensive(tau: float, cost: float) -> str:
+    """What to say where no step is allowed."""
+    return (
+        "no step of the model along its gradient, however short, costs less than 2 tau = "
+        f"{2 * tau:.2g} (the last: {cost:.2g}); its parameters are as they were before. "
+        "If that is NaN the model has diverged: lower tau, or go back to a checkpoint. If "
+        "the walkers move by an unadjusted kernel it may be that kernel's own noise: take "
+        "a smaller step size h"
+    )
+
+
 @torch.no_grad()
 def _place(
-    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float
+    parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float | Tensor
 ) -> None:
     for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
         p.copy_(o if full is None else o + scale * full[i])

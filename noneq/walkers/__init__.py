@@ -1,6 +1,16 @@
 """Walkers: positions with log-weights, and the three things that happen to them."""
 
 from noneq.walkers.resampling import Resampler, multinomial, residual, stratified, systematic
-from noneq.walkers.walkers import LogZ, Walkers
+from noneq.walkers.walkers import Walkers
+from noneq.walkers.weights import LogZ, Weights
 
-__all__ = ["LogZ", "Resampler", "Walkers", "multinomial", "residual", "stratified", "systematic"]
+__all__ = [
+    "LogZ",
+    "Resampler",
+    "Walkers",
+    "Weights",
+    "multinomial",
+    "residual",
+    "stratified",
+    "systematic",
+]

@@ -12,7 +12,7 @@ from torch import nn
 
 from noneq import MALA, ULA, Gaussian, Walkers, anneal, pilot
 from noneq.energies import GeometricPath, Identity
-from noneq.walkers import weights
+from noneq.walkers import reductions
 
 
 def seeded(seed):
@@ -94,7 +94,7 @@ def test_any_path_gives_an_unbiased_normalising_constant(path, kernel):
     assert len(schedule) >= 3
     walkers = Walkers.sample(path.start, 320_000, seeded(42), islands=20_000)
     walkers = anneal(schedule.forward(path), walkers, seeded(43))
-    z = (walkers.log_w + walkers.log_z_start - path.log_z).exp().view(20_000, 16).mean(1)
+    z = (walkers.log_w + walkers.weights.log_z_start - path.log_z).exp().view(20_000, 16).mean(1)
     error = float(z.std()) / math.sqrt(20_000)
     assert error < 0.03, "an error bar that would hide anything"
     assert abs(float(z.mean()) - 1) < 4 * error
@@ -126,7 +126,7 @@ def test_the_pilot_leaves_about_cess_on_any_path(path, cess):
     walkers, rng, left = Walkers.sample(path.start, 20_000, seeded(2)), seeded(3), []
     for model, kernel in schedule.forward(path):
         before, walkers = walkers, walkers.reweight(model)
-        left.append(float(weights.conditional_ess(before.log_w, walkers.log_w - before.log_w)))
+        left.append(float(reductions.conditional_ess(before.log_w, walkers.log_w - before.log_w)))
         walkers = walkers.resample(0.5, rng).move(kernel, model, rng)
     assert all(cess - 0.02 < one < cess**0.8 + 0.02 for one in left[:-1])
     assert left[-1] > cess - 0.02

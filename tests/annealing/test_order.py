@@ -26,11 +26,11 @@ def test_no_order_biases(scheme):
     many = Walkers.at(w.x.repeat(4000, 1), lambda x: 0 * x[:, 0], islands=4000)
     many = many.reweight(lambda x: -w.log_w.repeat(4000) + 0 * x[:, 0])
     drawn = many.resample(1.0, seeded(81), scheme, order=order.repeat(4000))
-    counts = (drawn.founders % 6).view(4000, 6)
+    counts = (drawn.weights.ancestors % 6).view(4000, 6)
     counts = torch.nn.functional.one_hot(counts, 6).sum(1).double()
     error = counts.std(0) / math.sqrt(4000)
     assert bool(((counts.mean(0) - 6 * p).abs() < 4 * error + 1e-12).all())
-    assert torch.equal(drawn.founders // 6, torch.arange(4000).repeat_interleave(6))
+    assert torch.equal(drawn.weights.ancestors // 6, torch.arange(4000).repeat_interleave(6))
 
 
 @pytest.mark.parametrize(("scheme", "most"), [(systematic, 1.0), (stratified, 2.0)])
@@ -43,7 +43,7 @@ def test_a_stretch_of_the_line_keeps_its_mass(scheme, most):
         after = walkers.resample(1.0, seeded(seed), scheme, order=key)
         for value in torch.linspace(-1, 1, 41):
             below = (key < value).view(4, 50)
-            offspring = (key[after.founders] < value).view(4, 50).sum(1)
+            offspring = (key[after.weights.ancestors] < value).view(4, 50).sum(1)
             expected = 50 * (mass * below).sum(1)
             assert bool(((offspring - expected).abs() < most + 1e-9).all())
 
@@ -81,5 +81,5 @@ def test_annealing_resamples_late_where_moves_take_stale_states():
     walkers = Walkers.sample(base, 200, seeded(0), islands=1).reweight(model)
     assert 0.5 < walkers.ess < 0.9
     for kernel, times in ((MALA(0.1), 1), (ULA(0.1), 0), (None, 1)):
-        assert anneal([(model, kernel)], walkers, seeded(84)).resampled == times
-    assert anneal([(model, MALA(0.1))], walkers, seeded(84), ess_min=0.0).resampled == 0
+        assert anneal([(model, kernel)], walkers, seeded(84)).weights.resampled == times
+    assert anneal([(model, MALA(0.1))], walkers, seeded(84), ess_min=0.0).weights.resampled == 0

@@ -27,7 +27,7 @@ from noneq.annealing import tuned
 from noneq.energies import Cholesky, GeometricPath, Identity
 from noneq.kernels import Chain, RandomWalk, Repeat, with_momentum
 from noneq.likelihood import backward
-from noneq.walkers import weights
+from noneq.walkers import reductions
 
 
 def seeded(seed):
@@ -138,7 +138,7 @@ def test_pilot_leaves_about_cess_at_every_step(cess):
     walkers = Walkers.sample(base(), 20_000, rng, islands=1)
     for model, kernel in schedule.forward(path):
         before, walkers = walkers, walkers.reweight(model)
-        left.append(float(weights.conditional_ess(before.log_w, walkers.log_w - before.log_w)))
+        left.append(float(reductions.conditional_ess(before.log_w, walkers.log_w - before.log_w)))
         walkers = walkers.resample(0.5, rng).move(kernel, model, rng)
     assert left[:-1] == pytest.approx([cess] * (len(left) - 1), abs=0.03)
     assert left[-1] > cess - 0.03
@@ -199,13 +199,13 @@ def test_annealing_gives_an_unbiased_normalising_constant(name, ess_min):
     rng = seeded(31)
     walkers = Walkers.sample(base(), 320_000, rng, islands=20_000)
     walkers = anneal(schedule.forward(GeometricPath(base(), modes)), walkers, rng, ess_min=ess_min)
-    w = (walkers.log_w + walkers.log_z_start - log_z).exp().view(20_000, 16)
+    w = (walkers.log_w + walkers.weights.log_z_start - log_z).exp().view(20_000, 16)
     x = walkers.x.view(20_000, 16)
     for runs, truth in ((w.mean(1), 1.0), ((w * x).mean(1), float(p @ axis[:, 0]))):
         error = float(runs.std()) / math.sqrt(20_000)
         assert error < 0.03, "an error bar that would hide anything"
         assert abs(float(runs.mean()) - truth) < 4 * error
-    resampled = not torch.equal(walkers.founders, torch.arange(320_000))
+    resampled = not torch.equal(walkers.weights.ancestors, torch.arange(320_000))
     assert resampled == (ess_min > 0)
 
 

@@ -151,7 +151,7 @@ def test_samples_and_log_z_are_those_of_the_model(tmp_path, source, corrections)
     gathered = gather(run, 2000, source, weighted=True, seed=3, **more)
     walkers = gathered.walkers
     assert 0.3 < walkers.ess < 0.999
-    assert walkers.resampled == 0  # they are independent, and so their errors are known
+    assert walkers.weights.resampled == 0  # they are independent, and so their errors are known
     found = lineages(walkers)
     assert abs(found.value - log_z) < 4 * found.stderr
     x, log_w = taken(gathered, 2000, weighted=True)

@@ -16,7 +16,7 @@ from noneq import HMC, MALA, ULA, Gaussian, Walkers, anneal, pilot, population
 from noneq.energies import Cholesky, Diagonal, GeometricPath, Identity
 from noneq.kernels import Chain, Repeat
 from noneq.kernels.preconditioner import Learned
-from noneq.walkers import weights
+from noneq.walkers import reductions
 
 
 def seeded(seed):
@@ -151,7 +151,7 @@ def test_a_learned_shape_makes_log_z_precise_and_not_wrong(end, how):
         schedule = pilot(path, MALA(0.3), seeded(6), cess=0.95, precondition=precondition)
         walkers = Walkers.sample(start, 4000, seeded(7), islands=40)
         walkers = anneal(schedule.resized(40).forward(path), walkers, seeded(8))
-        spread[precondition] = float(weights.log_mean_exp(walkers.log_w.view(40, -1)).std())
+        spread[precondition] = float(reductions.log_mean_exp(walkers.log_w.view(40, -1)).std())
     assert walkers.log_z.value == pytest.approx(TURNED_LOG_Z, abs=4 * walkers.log_z.stderr)
     assert walkers.log_z.stderr < 0.1
     assert spread[how] < 0.4 * spread["keep"]
@@ -176,7 +176,7 @@ def test_a_schedule_frozen_beforehand_does_not_bias(precondition):
     path = GeometricPath(wide(), skewed)
     schedule = pilot(path, MALA(0.5), seeded(10), n=8, cess=0.9, precondition=precondition)
     walkers, _ = population(path, 32_000, schedule, rng=seeded(11), islands=4000)
-    z = (weights.log_mean_exp(walkers.log_w.view(4000, 8)) + wide().log_z() - LOG_Z).exp()
+    z = (reductions.log_mean_exp(walkers.log_w.view(4000, 8)) + wide().log_z() - LOG_Z).exp()
     error = float(z.std()) / math.sqrt(4000)
     assert error < 0.02
     assert abs(float(z.mean()) - 1) < 4 * error
@@ -193,7 +193,7 @@ def test_adapting_to_the_walkers_that_are_weighed_biases():
         for _ in range(15):
             middle = (low + high) / 2
             log_w, step = walkers.log_w.view(4000, n), (middle - beta)[:, None]
-            fine = weights.conditional_ess(log_w, step * change) >= 0.95
+            fine = reductions.conditional_ess(log_w, step * change) >= 0.95
             low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
         beta = low.clamp(max=1.0)
         each = beta.repeat_interleave(n)
@@ -207,7 +207,7 @@ def test_adapting_to_the_walkers_that_are_weighed_biases():
         walkers = walkers.move(kernel, model, rng)
         accepted = (walkers.x != before).view(4000, n).double().mean(1)
         h = h * (2 * (accepted - 0.6)).exp()
-    z = (weights.log_mean_exp(walkers.log_w.view(4000, n)) + start.log_z() - LOG_Z).exp()
+    z = (reductions.log_mean_exp(walkers.log_w.view(4000, n)) + start.log_z() - LOG_Z).exp()
     error = float(z.std()) / math.sqrt(4000)
     assert abs(float(z.mean()) - 1) > 6 * error
     assert float(z.mean()) == pytest.approx(1.08, abs=0.04)

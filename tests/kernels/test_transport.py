@@ -35,7 +35,7 @@ from noneq.models.interpolants import (
     Trigonometric,
     VelocityPath,
 )
-from noneq.walkers.weights import conditional_ess
+from noneq.walkers.reductions import conditional_ess
 
 D = torch.float64
 FACTOR = Cholesky(torch.tensor([[1.2, 0.5], [0.5, 0.7]], dtype=D), D)
@@ -333,7 +333,7 @@ def test_nobody_is_resampled_by_energies_that_are_not_there():
 
     way = VelocityPath(Linear(), base(), mixture(), velocity, between=False)
     walkers, _ = population(way, 256, Schedule.uniform(6, EulerMaruyama(0.5)), rng=seeded(0))
-    assert walkers.resampled == 0
+    assert walkers.weights.resampled == 0
     corrected = Schedule.uniform(6, Chain((EulerMaruyama(0.5), MALA(0.1))))
     with pytest.raises(ValueError, match="no energy to move by"):
         population(way, 64, corrected, rng=seeded(0))

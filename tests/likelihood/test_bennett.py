@@ -14,7 +14,7 @@ from torch import nn
 from noneq import HMC, MALA, ULA, Gaussian, Schedule, Walkers, anneal
 from noneq.energies import GeometricPath, Identity
 from noneq.likelihood import bennett, lineages
-from noneq.walkers import weights
+from noneq.walkers import reductions
 
 INF = math.inf
 
@@ -69,8 +69,8 @@ def test_bennett_is_right_calibrated_and_better_than_either_side():
         c, stderr = bennett(f, b)
         z.append((c + 3.0) / stderr)
         errors["both"].append(c + 3.0)
-        errors["forward"].append(float(weights.log_mean_exp(f)) + 3.0)
-        errors["backward"].append(-float(weights.log_mean_exp(b)) + 3.0)
+        errors["forward"].append(float(reductions.log_mean_exp(f)) + 3.0)
+        errors["backward"].append(-float(reductions.log_mean_exp(b)) + 3.0)
     z = torch.tensor(z)
     assert abs(float(z.mean())) < 4 / math.sqrt(200)
     assert 0.8 < float(z.std()) < 1.25

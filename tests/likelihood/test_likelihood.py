@@ -447,7 +447,7 @@ def test_alarm_islands_and_founders():
     for side in ("forward", "backward"):
         (alarm,) = ringing(z, f"over the {side} islands")
         assert "use more walkers or temperatures" in alarm
-    (alarm,) = ringing(z, "founders")
+    (alarm,) = ringing(z, "ancestors")
     assert "use more temperatures or walkers" in alarm
     assert z.survivors < 16
 

@@ -106,7 +106,9 @@ def test_dead_walkers_and_islands_without_mass_count_for_nothing():
     log_w = walkers.log_w.clone()
     log_w[:32] = -1e4  # exp underflows
     share = mass_away(
-        dataclasses.replace(walkers, log_w=log_w), two_modes(0.0).sample(600, rng), rng
+        dataclasses.replace(walkers, weights=dataclasses.replace(walkers.weights, log_w=log_w)),
+        two_modes(0.0).sample(600, rng),
+        rng,
     )
     assert abs(share.value - share.expected) < 4 * share.stderr
 

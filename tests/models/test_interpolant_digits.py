@@ -14,7 +14,7 @@ from noneq import MALA, GaussianMixture, Schedule, Settings, Tilted, TrustRegion
 from noneq.kernels import EulerMaruyama
 from noneq.models import TimedMLP
 from noneq.models.interpolants import EnergyPath, TimedEnergy
-from noneq.training import Trained
+from noneq.training import TrainState
 
 D = torch.float64
 NOISE = 0.3
@@ -109,7 +109,7 @@ def test_training_goes_on_from_there_with_the_right_log_z():
         mixture().sample(2000, seeded(1)),
         Settings(noise=NOISE, renew=None, moves=4),
         rng=seeded(9),
-        resume=Trained(0, walkers, held, kernel, TrustRegion(0.05)),
+        resume=TrainState(0, walkers, held, kernel, TrustRegion(0.05)),
     )
     for _, record in zip(range(40), records):
         pass

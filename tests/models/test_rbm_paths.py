@@ -424,5 +424,5 @@ def test_renewal_that_misses_a_mode_is_refused_although_more_founders_survive():
     assert renewed, "nothing is known against it"
     held = Walkers.at(model.sample(64, rng), model, log_z=model.log_z(), islands=8)
     assert renew(model, unknown, held, BlockGibbs(), rng, 60)[0] is False
-    assert new.survivors > 60
+    assert new.effective_ancestors > 60
     assert new.log_z.value < model.log_z() - 0.2

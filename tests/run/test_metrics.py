@@ -8,7 +8,7 @@ import pytest
 
 from noneq.run.learners import LikelihoodLearner
 from noneq.run.metrics import Metrics, finite, line
-from noneq.training import Record, Trained
+from noneq.training import Record, TrainState
 from noneq.walkers import LogZ
 
 
@@ -117,8 +117,8 @@ def test_what_came_after_a_checkpoint_is_forgotten(metrics, at, kept):
 
 
 def test_a_line_of_a_run_without_trust_region_or_log_z():
-    walkers = SimpleNamespace(survivors=3.0, resampled=2)
-    state = Trained(4, walkers, None, SimpleNamespace(), None)
+    walkers = SimpleNamespace(effective_ancestors=3.0, weights=SimpleNamespace(resampled=2))
+    state = TrainState(4, walkers, None, SimpleNamespace(), None)
     unknown = LogZ(math.nan, math.nan)
     record = Record(
         iteration=4, seconds=9.0, loss=0.5, data_energy=3.0, nll=math.nan, ess=1.0,

@@ -12,7 +12,7 @@ import torch
 from noneq import MALA, Gaussian, Walkers
 from noneq.energies import Diagonal, Identity
 from noneq.run.samples import Gathered, draw, taken
-from noneq.training import Trained
+from noneq.training import TrainState
 
 LAST, KEPT = [0.9, -0.3], [-0.4, 0.5]  # tilts of the last parameters and of their average
 
@@ -49,7 +49,7 @@ def trained(tmp_path, n=2048, **changes):
     known.tilt(session.average, KEPT)
     walkers = Walkers.sample(energy.base, n, rng, islands=1).reweight(energy)
     assert walkers.ess < 0.9
-    session.trained = Trained(1, walkers, None, MALA(0.4, session.kernel.factor), None)
+    session.trained = TrainState(1, walkers, None, MALA(0.4, session.kernel.factor), None)
     run.save(session)
     return run, session
 

@@ -52,7 +52,7 @@ def whole():
     session = Session(RECIPE, X, seed=1)
     last = run(session)
     # all that resuming may forget has happened
-    assert last.state.walkers.resampled > 0
+    assert last.state.walkers.weights.resampled > 0
     assert last.state.trust.redone > 0
     assert last.state.kernel.h != RECIPE.model.step_size
     return session

@@ -75,13 +75,13 @@ def test_algorithm_1_to_the_letter(optimizer, moves):
     x = torch.randn(n, 2, generator=replay, dtype=torch.float64)
     a = x.square().sum(1) / 2 - energy(x).detach()
     rows.clear()
-    moved = 0.0
+    moved, graphed = 0.0, None
     for k, data in enumerate(batches(iterations, seed=2)):
         before = copy.deepcopy(energy)
         before.net._forward_hooks.clear()
         rows.clear()
-        walkers, at_data, at_walkers = noneq.training.step(
-            energy, data, walkers, kernel=kernel, optimizer=opt, rng=rng, ess_min=0.0
+        walkers, graphed, at_data, at_walkers = noneq.training.step(
+            energy, data, walkers, graphed, kernel=kernel, optimizer=opt, rng=rng, ess_min=0.0
         )
         # one evaluation of each walker a move; the first iteration also has the start to see
         assert sum(rows) == len(data) + n * moves + (n if k == 0 else 0)
@@ -189,14 +189,15 @@ def test_a_trust_region_keeps_algorithm_1_exact():
     # the step is redone at other lengths: the weight must be that of the step at last taken
     h, n, energy, rng = 0.05, 200, model(3), seeded(5)
     walkers = Walkers.sample(energy.base, n, rng, islands=1)
-    walkers = walkers.reweight(energy, graph=True)[0]
+    walkers, graphed = walkers.reweight(energy, graph=True)
     trust = TrustRegion(0.01)
     opt = torch.optim.SGD(energy.net.parameters(), lr=1.0)
     for data in batches(6, seed=3):
         before, old = copy.deepcopy(energy), walkers
-        walkers, _, _ = noneq.training.step(
-            energy, data, walkers, kernel=ULA(h), optimizer=opt, rng=rng, trust=trust, ess_min=0.0
-        )
+        walkers, graphed, *_ = noneq.training.step(
+            energy, data, walkers, graphed, kernel=ULA(h), optimizer=opt, rng=rng, trust=trust,
+            ess_min=0.0,
+        )  # fmt: skip
         u, g = energy_and_gradient(before, old.x)
         u_new, g_new = energy_and_gradient(energy, walkers.x)
         change = alpha(u, g, old.x, walkers.x, h) - alpha(u_new, g_new, walkers.x, old.x, h)

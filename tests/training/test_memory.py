@@ -52,7 +52,7 @@ def test_weights_that_fade_leave_the_share_of_the_lag_that_theory_says(memory, r
     x = torch.randn(40_000, 1, generator=rng, dtype=torch.float64)
     walkers, m = Walkers.at(x, Moving(0.0)), 0.0
     for _ in range(60):
-        walkers = walkers.faded(memory).move(Autoregression(r), Moving(m), rng)
+        walkers = walkers.decay(memory).move(Autoregression(r), Moving(m), rng)
         m += SPEED
         walkers = walkers.reweight(Moving(m))
     plain = float(walkers.x.mean()) - m
@@ -76,9 +76,10 @@ def machine():
 def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
     model, rows = machine()
     walkers = Walkers.sample(model.base, 64, seeded(0), islands=1).reweight(model)
-    walkers = replace(walkers, log_w=torch.linspace(-2, 1, 64, dtype=torch.float64))
+    log_w = torch.linspace(-2, 1, 64, dtype=torch.float64)
+    walkers = replace(walkers, weights=replace(walkers.weights, log_w=log_w))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    after, _, mean = step(
+    after, _, _, mean = step(
         model,
         rows[:32],
         walkers,

@@ -32,7 +32,7 @@ from noneq.annealing import TooFarError
 from noneq.energies import Identity
 from noneq.kernels import Repeat
 from noneq.likelihood.score import energy_of as energies
-from noneq.training import Trained
+from noneq.training import TrainState
 
 TRUTH = GaussianMixture(
     torch.tensor([[-1.3, -0.3], [1.0, 0.6]]),
@@ -236,14 +236,14 @@ def test_the_own_loop():
     rows = counting(energy)
     start = nll(energy)
     rows.clear()
+    walkers, u = walkers.reweight(energy, graph=True)
     for _ in range(150):
         x = DATA[torch.randint(len(DATA), (256,), generator=rng)]
-        walkers, u = walkers.reweight(energy, graph=True)
         loss = energy(x).mean() - walkers.mean(u)
         optimizer.zero_grad()
         loss.backward()
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
-        walkers = trust.step(optimizer, energy, walkers)
+        walkers, u = trust.step(optimizer, energy, walkers)
     # K + 1 evaluations of each walker, one more at the start, and those redone
     assert sum(rows) == 150 * 256 + 512 * (150 * 5 + 1 + trust.redone)
     assert nll(energy) < start - 0.25
@@ -275,19 +275,19 @@ def test_step_is_the_own_loop():
         optimizer = optim.Adam(energy.parameters(), lr=1e-3)
         kernel = Repeat(MALA(0.2), 2)
         walkers = Walkers.sample(BASE, 64, rng, islands=1)
+        walkers, u = walkers.reweight(energy, graph=True)
         for _ in range(5):
             x = DATA[torch.randint(len(DATA), (32,), generator=rng)]
             if own:
-                walkers, u = walkers.reweight(energy, graph=True)
                 loss = energy(x).mean() - walkers.mean(u)
                 optimizer.zero_grad()
                 loss.backward()
                 walkers = walkers.resample(0.9, rng).move(kernel, energy, rng)
-                walkers = trust.step(optimizer, energy, walkers)
+                walkers, u = trust.step(optimizer, energy, walkers)
             else:
-                walkers, at_data, at_walkers = noneq.training.step(
-                    energy, x, walkers, kernel=kernel, optimizer=optimizer, rng=rng, trust=trust,
-                    ess_min=0.9,
+                walkers, u, at_data, at_walkers = noneq.training.step(
+                    energy, x, walkers, u, kernel=kernel, optimizer=optimizer, rng=rng,
+                    trust=trust, ess_min=0.9,
                 )  # fmt: skip
                 assert not at_data.requires_grad
                 assert not at_walkers.requires_grad
@@ -297,13 +297,30 @@ def test_step_is_the_own_loop():
         assert torch.equal(a, b)
 
 
+def test_parameters_changed_between_two_steps_are_seen():
+    # u then belongs to other parameters, though its graph could still be used
+    energy, x = bent(2), DATA[:32]
+    walkers, u = Walkers.sample(BASE, 64, seeded(1)).reweight(energy, graph=True)
+    for p in energy.parameters():
+        p.data = p.data + 0.1
+    optimizer = optim.SGD(energy.parameters(), lr=0.0)
+    done = noneq.training.step(
+        energy, x, walkers, u, kernel=None, optimizer=optimizer, rng=seeded(2), ess_min=0.0
+    )
+    expected = walkers.reweight(energy)
+    torch.testing.assert_close(done.walkers.log_w, expected.log_w)
+    mean = expected.mean(energy(walkers.x).detach())
+    torch.testing.assert_close(done.walker_energy, mean)
+    assert done.u is None  # nothing was evaluated after the step
+
+
 def test_step_returns_energies_before_the_step():
     energy = bent(2)
     old = copy.deepcopy(energy)
     walkers = Walkers.sample(BASE, 64, seeded(1)).reweight(energy)
     optimizer = optim.SGD(energy.parameters(), lr=0.5)
     x = DATA[:32]
-    _, at_data, at_walkers = noneq.training.step(
+    _, _, at_data, at_walkers = noneq.training.step(
         energy, x, walkers, kernel=None, optimizer=optimizer, rng=seeded(2)
     )
     assert not torch.equal(parameters(energy), parameters(old))
@@ -323,7 +340,7 @@ def test_train_is_step_with_a_schedule_of_batches():
     walkers = Walkers.sample(twin.base, 64, rng, islands=1)
     for _ in range(4):
         x = DATA[torch.randint(len(DATA), (32,), generator=rng)]
-        walkers, at_data, at_walkers = noneq.training.step(
+        walkers, _, at_data, at_walkers = noneq.training.step(
             twin, x, walkers, kernel=Repeat(kernel, 2), optimizer=optimizer, rng=rng
         )
         kernel = kernel.tune(walkers.info)
@@ -579,10 +596,10 @@ def test_renewal_replaces_all_walkers_and_their_founders():
     before, after = records[38].state, records[39].state
     assert records[39].renewed is True
     for old, new in ((before.walkers, after.walkers), (before.held_out, after.held_out)):
-        assert new.survivors > old.survivors
+        assert new.effective_ancestors > old.effective_ancestors
         assert (len(new), new.islands) == (len(old), old.islands)
-        assert new.log_z_start == BASE.log_z()
-        assert int(new.founders.max()) < len(new)
+        assert new.weights.log_z_start == BASE.log_z()
+        assert int(new.weights.ancestors.max()) < len(new)
         assert not torch.equal(new.x, old.x)
     held = after.held_out.log_z
     assert abs(held.value - log_z(energy)) < max(0.1, 4 * held.stderr)
@@ -590,7 +607,7 @@ def test_renewal_replaces_all_walkers_and_their_founders():
     p = (-energies(energy, GRID.float())).softmax(0)
     exact, spread = p @ GRID, (p @ GRID.square() - (p @ GRID).square()).sqrt()
     difference = (walkers.mean(walkers.x) - exact).abs()
-    assert bool((difference < 4 * spread / walkers.survivors**0.5).all())
+    assert bool((difference < 4 * spread / walkers.effective_ancestors**0.5).all())
 
 
 def test_renewal_is_refused_where_fewer_founders_survive():
@@ -607,9 +624,10 @@ def test_renewal_is_refused_where_fewer_founders_survive():
     again = train(energy, DATA, settings, optimizer=frozen, rng=seeded(6), resume=state)
     record = next(again)
     assert record.renewed is False
-    assert record.state.walkers.survivors == 64
-    assert torch.equal(record.state.walkers.founders, torch.arange(64))
-    assert torch.equal(record.state.held_out.founders, first.state.held_out.founders)
+    assert record.state.walkers.effective_ancestors == 64
+    assert torch.equal(record.state.walkers.weights.ancestors, torch.arange(64))
+    held, before = record.state.held_out.weights, first.state.held_out.weights
+    assert torch.equal(held.ancestors, before.ancestors)
 
 
 def test_renewal_that_fails_is_refused(monkeypatch):
@@ -643,7 +661,7 @@ def test_held_out_walkers_never_touch_the_parameters():
         energy, rng = bent(10), seeded(1)
         walkers = Walkers.sample(BASE, 64, rng, islands=1)
         aside = Walkers.at(BASE.sample(16, rng) + shift, BASE, log_z=BASE.log_z(), islands=8)
-        state = Trained(0, walkers, aside, MALA(0.2), TrustRegion(0.05))
+        state = TrainState(0, walkers, aside, MALA(0.2), TrustRegion(0.05))
         settings = replace(QUICK, ess_min=0.0)  # resampling draws numbers only where it happens
         optimizer = optim.Adam(energy.parameters(), lr=1e-3)
         run = train(energy, DATA, settings, optimizer=optimizer, rng=rng, resume=state)
@@ -713,7 +731,7 @@ def test_active_walkers_train_and_their_weights_are_exact():
     assert math.isnan(record.log_z.value)  # not known until all are reweighted
     assert nll(energy) < start - 0.2
     walkers = record.state.walkers.reweight(energy)
-    n = walkers.survivors
+    n = walkers.effective_ancestors
     assert abs(walkers.log_z.value - log_z(energy)) < 4 * math.sqrt(1 / n - 1 / 2048) + 0.02
     p = (-energies(energy, GRID.float())).softmax(0)
     for f in (lambda x: x[:, 0], lambda x: x[:, 1], lambda x: (x[:, 0] > 0).double()):

@@ -13,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from noneq import HMC, MALA, MLP, ULA, Gaussian, Tilted, TrustRegion, Walkers
 from noneq.energies import GeometricPath, Identity, Tempered
 from noneq.kernels import Chain, Repeat, State
 from noneq.run import checkpoint
-from noneq.walkers import weights
+from noneq.walkers import Weights, reductions
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 
 SCHEMES = (systematic, stratified, residual, multinomial)
@@ -59,6 +60,11 @@ def quadrature(energy):
     log_p = -energy(axis)
     log_z = float(log_p.logsumexp(0)) + math.log(40 / 20_000)
     return float(log_p.softmax(0) @ axis[:, 0]), log_z
+
+
+def weighing(walkers, **changes):
+    """The same walkers with other weights."""
+    return replace(walkers, weights=replace(walkers.weights, **changes))
 
 
 def close(a, b, tolerance=1e-10):
@@ -111,7 +117,7 @@ def test_after_any_events_every_detour_leaves_the_weights(events, detours, seed)
     for name, k in events:
         before, walkers = walkers, event(name, walkers, models[k], rng)
         if name == "resample":
-            means = [weights.log_mean_exp(w.log_w.view(3, 4)) for w in (before, walkers)]
+            means = [reductions.log_mean_exp(w.log_w.view(3, 4)) for w in (before, walkers)]
             close(*means)
         elif name != "move some":
             last = k
@@ -121,7 +127,7 @@ def test_after_any_events_every_detour_leaves_the_weights(events, detours, seed)
         there = there.reweight(models[k])
         close(there.log_w - walkers.log_w, walkers.state.u - there.state.u)
     close(there.log_w, walkers.log_w)
-    assert torch.equal(there.founders, walkers.founders)
+    assert torch.equal(there.weights.ancestors, walkers.weights.ancestors)
     assert there.log_z.value == pytest.approx(walkers.log_z.value)
 
 
@@ -132,7 +138,7 @@ def test_reweight_adds_old_minus_new_energy():
     after = walkers.reweight(b)
     close(after.log_w - walkers.log_w, energies(a, walkers.x) - energies(b, walkers.x))
     close(after.state.u, energies(b, after.x))
-    assert torch.equal(after.founders, torch.arange(64))
+    assert torch.equal(after.weights.ancestors, torch.arange(64))
 
 
 def test_any_sequence_of_events_is_the_ratio_of_path_densities():
@@ -199,7 +205,7 @@ def weighted(n=60, islands=4, seed=0):
 def test_resampling_keeps_every_islands_mean_weight(scheme, islands):
     walkers = weighted(islands=islands)
     after = walkers.resample(1.0, seeded(3), scheme)
-    mean = weights.log_mean_exp(walkers.log_w.view(islands, -1))
+    mean = reductions.log_mean_exp(walkers.log_w.view(islands, -1))
     close(after.log_w, mean.repeat_interleave(60 // islands), 1e-12)
     assert after.log_z.value == pytest.approx(walkers.log_z.value, abs=1e-12)
     if islands > 1:
@@ -214,7 +220,7 @@ def test_resampling_permutes_everything_a_walker_owns(scheme):
     after = walkers.resample(1.0, seeded(3), scheme)
     index = after.state.aux["label"]
     assert not torch.equal(index, torch.arange(60))
-    assert torch.equal(after.founders, index)
+    assert torch.equal(after.weights.ancestors, index)
     before = walkers.state
     assert torch.equal(after.x, before.x[index])
     assert torch.equal(after.state.u, before.u[index])
@@ -232,7 +238,7 @@ def test_resampling_permutes_everything_a_walker_owns(scheme):
         close(change(after).log_w - after.log_w, change(chosen).log_w - chosen.log_w)
     # founders of founders
     again = after.reweight(Skew(5)).resample(1.0, seeded(7), scheme)
-    assert torch.equal(again.founders, again.state.aux["label"])
+    assert torch.equal(again.weights.ancestors, again.state.aux["label"])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -241,18 +247,18 @@ def test_islands_never_exchange_members(scheme):
     for k in range(5):
         walkers = walkers.reweight(Skew(k)).resample(1.0, seeded(k), scheme)
         home = torch.arange(60) // 5
-        assert torch.equal(walkers.founders // 5, home)
+        assert torch.equal(walkers.weights.ancestors // 5, home)
         assert torch.equal(walkers.state.aux["label"] // 5, home)
 
 
 def test_only_islands_below_the_threshold_are_resampled():
     walkers = weighted(islands=4)
-    ess = weights.ess(walkers.log_w.view(4, -1))
+    ess = reductions.ess(walkers.log_w.view(4, -1))
     threshold = float(ess.sort().values[1:3].mean())
     after = walkers.resample(threshold, seeded(0))
     for r in range(4):
         part = slice(15 * r, 15 * r + 15)
-        kept = torch.equal(after.founders[part], walkers.founders[part])
+        kept = torch.equal(after.weights.ancestors[part], walkers.weights.ancestors[part])
         assert kept == (float(ess[r]) >= threshold)
         assert kept == torch.equal(after.log_w[part], walkers.log_w[part])
     assert walkers.resample(0.0, seeded(0)) is walkers
@@ -260,18 +266,18 @@ def test_only_islands_below_the_threshold_are_resampled():
     assert equal.resample(1.0, seeded(1)) is equal, "equal weights gain nothing"
 
 
-def test_survivors_counts_founders_by_mass():
+def test_effective_ancestors_are_counted_by_mass():
     walkers = weighted(islands=1)
-    assert walkers.survivors == pytest.approx(60 * walkers.ess)
+    assert walkers.effective_ancestors == pytest.approx(60 * walkers.ess)
     after = walkers.resample(1.0, seeded(0))
-    counts = torch.bincount(after.founders).double() / 60
-    assert after.survivors == pytest.approx(1 / float(counts.square().sum()))
+    counts = torch.bincount(after.weights.ancestors).double() / 60
+    assert after.effective_ancestors == pytest.approx(1 / float(counts.square().sum()))
 
 
-def test_a_part_of_the_walkers_counts_its_own_founders():
+def test_a_part_of_the_walkers_counts_its_own_ancestors():
     walkers = weighted()[torch.tensor([57, 40, 57, 3])]
     p = walkers.p
-    assert walkers.survivors == pytest.approx(
+    assert walkers.effective_ancestors == pytest.approx(
         float(1 / ((p[0] + p[2]) ** 2 + p[1] ** 2 + p[3] ** 2))
     )
 
@@ -297,14 +303,56 @@ def test_the_standard_error_of_log_z_is_calibrated(ess_min):
 
 def test_log_z_is_the_mean_of_the_islands_not_of_their_logs():
     log_w = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, 3.0, 0.3, -0.7, 1.1, 0.2])
-    walkers = replace(Walkers.sample(normal(), 10, seeded(0), islands=5), log_w=log_w.double())
+    walkers = weighing(Walkers.sample(normal(), 10, seeded(0), islands=5), log_w=log_w.double())
     z = log_w.double().exp().view(5, 2).mean(1)
     value, stderr = walkers.log_z
     assert value == pytest.approx(normal().log_z() + math.log(float(z.mean())))
     # Student's t of four degrees of freedom has variance 4 / (4 - 2)
-    assert stderr == pytest.approx(math.sqrt(2) * float(weights.jackknife(z.log())))
+    assert stderr == pytest.approx(math.sqrt(2) * float(reductions.jackknife(z.log())))
     assert math.isnan(walkers[torch.arange(6)].log_z.stderr)
-    assert math.isnan(replace(walkers[torch.arange(6)], islands=3).log_z.stderr)
+    assert math.isnan(weighing(walkers[torch.arange(6)], islands=3).log_z.stderr)
+
+
+def test_what_weights_say_of_several_islands():
+    log_w = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, 3.0]).double()
+    weights = replace(Weights.equal(6, 0.7, 3), log_w=log_w)
+    p, w = log_w.softmax(0), log_w.exp().view(3, 2)
+    assert weights.ess == pytest.approx(1 / float(6 * p.square().sum()))
+    assert weights.summary.lowest == pytest.approx(
+        float((w.sum(1) ** 2 / 2 / (w**2).sum(1)).min())
+    )
+    close(weights.mass_by_island, p.view(3, 2).sum(1))
+    close(weights.log_mean_by_island, w.mean(1).log())
+    d = torch.tensor([0.3, -0.2, 0.1, 0.0, 1.0, -1.0]).double()
+    left = (p * d.exp()).sum() ** 2 / (p * (2 * d).exp()).sum()
+    assert weights.conditional_ess(d) == pytest.approx(float(left))
+    zero = replace(weights, log_w=torch.tensor([-math.inf, -math.inf, 1.0, 2.0, 0.0, -math.inf]))
+    assert zero.summary[:3] == (0, 3, 1)
+    invalid = replace(weights, log_w=torch.tensor([math.nan, math.inf, 1.0, 2.0, 0.0, -math.inf]))
+    assert invalid.summary[:3] == (2, 1, 0)
+    with pytest.raises(FloatingPointError, match="2 of 6 log-weights are NaN"):
+        invalid.check()
+
+
+def test_weights_are_read_from_the_device_once():
+    # a transfer from a GPU waits for all that was asked of it before
+    class Reads(TorchDispatchMode):
+        names = ("_local_scalar_dense", "equal", "nonzero")
+
+        def __init__(self):
+            super().__init__()
+            self.count = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.count += any(name in str(func) for name in self.names)
+            return func(*args, **(kwargs or {}))
+
+    walkers = Walkers.sample(normal(), 32, seeded(0)).reweight(Skew(1))
+    with Reads() as reads:
+        walkers.resample(0.0, seeded(1))
+        _ = walkers.p, walkers.ess, walkers.log_z, walkers.mean(walkers.x)
+        _ = walkers.weights.mass_by_island, walkers.weights.log_mean_by_island
+    assert reads.count == 0  # the one read is a whole tensor's
 
 
 def test_equal_draws_by_weight():
@@ -355,7 +403,8 @@ def test_untouched_walkers_telescope():
     assert len(part) == 3
     assert part.islands == 1
     for now, new, old in ((after.log_w, part.log_w, walkers.log_w), (after.x, part.x, walkers.x),
-                          (after.founders, part.founders, walkers.founders),
+                          (after.weights.ancestors, part.weights.ancestors,
+                           walkers.weights.ancestors),
                           (after.state.u, part.state.u, walkers.state.u),
                           (after.state.cache["g"], part.state.cache["g"],
                            walkers.state.cache["g"])):  # fmt: skip
@@ -390,21 +439,21 @@ def test_her_own_loop_costs_k_plus_1_rows(moves):
     optimizer = torch.optim.Adam(energy.parameters(), lr=1e-2)
     trust = TrustRegion(0.05)
     kernel, counts, redone = Repeat(MALA(0.1), moves), [], 0
+    walkers, u = walkers.reweight(energy, graph=True)
+    assert energy.rows == [n]
     for k in range(12):
         x = torch.randn(40, 2, generator=seeded(k), dtype=torch.float64) + 1.0
         energy.rows.clear()
-        walkers, u = walkers.reweight(energy, graph=True)
         loss = energy(x).mean() - walkers.mean(u)
         optimizer.zero_grad()
         loss.backward()
         walkers = walkers.resample(0.5, rng).move(kernel, energy, rng)
-        walkers = trust.step(optimizer, energy, walkers)
+        walkers, u = trust.step(optimizer, energy, walkers)
         counts.append((sum(energy.rows) - len(x)) / n - (trust.redone - redone))
         redone = trust.redone
         # and the weights are right, whatever was reused
         close(walkers.state.u, energies(energy, walkers.x))
-    assert counts[0] == moves + 2, "the first iteration also sees the start"
-    assert counts[1:] == [moves + 1] * 11
+    assert counts == [moves + 1] * 12
     assert redone < 6
 
 
@@ -441,20 +490,21 @@ def test_nothing_is_evaluated_twice():
     assert walkers.reweight(net) is walkers
     part = walkers[torch.arange(8)].move(MALA(0.1), net, seeded(3))
     assert net.rows == [32, 8], "resampling and taking a part keep the mark"
-    graphed, _ = walkers.reweight(net, graph=True)
+    same, _ = walkers.reweight(net, graph=True)
+    assert same is walkers, "a graph of the energy that they are under changes nothing"
     assert net.rows == [32, 8, 32]
-    ready = graphed.prepared(net)
-    assert ready.prepared(net) is ready
-    ready.reweight(net, graph=True)
-    assert net.rows == [32, 8, 32, 32], "a graph that was made is handed out, a new one is made"
+    now = walkers.under
+    assert now.model is net
+    perturb(net, 0)
+    assert walkers.reweight(now) is walkers, "a snapshot says that the parameters are the same"
+    perturb(net, 0, -0.05)
     walkers.put(torch.arange(8), part).reweight(net)
-    assert net.rows == [32, 8, 32, 32, 32], "after put nothing is known"
+    assert net.rows == [32, 8, 32, 32], "after put nothing is known"
 
 
 def test_a_graph_belongs_to_its_positions():
-    # energies with a graph are handed out again only where nothing has changed
     net = Skew(1)
-    walkers = Walkers.sample(normal(), 32, seeded(0)).prepared(net)
+    walkers = Walkers.sample(normal(), 32, seeded(0)).reweight(net)
     part = walkers[torch.arange(16)].move(MALA(0.1), net, seeded(1))
     for other in (
         walkers.resample(1.0, seeded(1)),
@@ -472,7 +522,7 @@ def test_a_graph_belongs_to_its_positions():
 def test_gradients_can_be_accumulated():
     # two batches, two backwards, one step; or a step that is left out
     net = Skew(1)
-    walkers = Walkers.sample(normal(), 32, seeded(0)).prepared(net)
+    walkers = Walkers.sample(normal(), 32, seeded(0))
     for _ in range(2):
         walkers, u = walkers.reweight(net, graph=True)
         (-walkers.mean(u) / 2).backward()
@@ -567,7 +617,7 @@ def test_a_change_between_reweight_and_move_never_gives_a_wrong_weight(wrap, cha
         return factor * u + (energies(normal(), x) if wrap is tilted else 0.0)
 
     plain = Walkers.sample(normal(), 32, seeded(0)).reweight(energy)
-    graphed = plain.prepared(energy)
+    graphed, _ = plain.reweight(energy, graph=True)
     x, old = plain.x, now(plain.x)
     change(net)
     assert float((old - now(x)).abs().max()) > 0
@@ -625,7 +675,7 @@ def test_an_infinite_energy_is_weight_zero_for_ever():
         assert math.isfinite(after.log_z.value)
         assert math.isfinite(after.ess)
     resampled = walkers.resample(1.0, seeded(0))
-    assert bool(torch.isin(resampled.founders, alive).all()), "the dead have no offspring"
+    assert bool(torch.isin(resampled.weights.ancestors, alive).all()), "the dead have no offspring"
     assert float(walkers.mean(torch.where(dead, math.nan, 1.0))) == pytest.approx(1.0)
 
 
@@ -673,7 +723,7 @@ READERS = {
     "ess": lambda w: w.ess,
     "log_z": lambda w: w.log_z,
     "mean": lambda w: w.mean(w.x),
-    "survivors": lambda w: w.survivors,
+    "effective_ancestors": lambda w: w.effective_ancestors,
     "resample": lambda w: w.resample(0.5, seeded(0)),
     "equal": lambda w: w.equal(3, seeded(0)),
 }
@@ -737,7 +787,7 @@ class Faulty:
         (Chain((MALA(0.1), Repeat(Faulty(math.inf), 2))), r"Chain\(MALA, Repeat\(Faulty\)\)"),
     ],
 )
-def test_a_kernel_that_returns_a_weight_that_is_none_is_named(kernel, said):
+def test_a_kernel_that_returns_an_invalid_weight_is_named(kernel, said):
     start = Walkers.sample(normal(), 16, seeded(0), islands=2).reweight(Skew(1))
     moved = start.move(kernel, Skew(1), seeded(1))
     index = torch.tensor([1, 3, 8])
@@ -814,30 +864,30 @@ def test_walkers_do_not_follow_the_callers_tensor():
     assert Walkers.at(x, lambda y: y.square().sum(1), log_z=2.0).log_z.value == 2.0
 
 
-def test_faded_walkers_forget_weights_and_log_z():
+def test_decayed_walkers_forget_weights_and_log_z():
     walkers = weighted()
-    plain = walkers.faded(0.0)
+    plain = walkers.decay(0.0)
     assert plain.ess == 1.0
     assert math.isnan(plain.log_z.value)
     assert torch.equal(plain.x, walkers.x)
     change = walkers.state.u - energies(Skew(4), walkers.x)
     close(plain.reweight(Skew(4)).log_w, change)
-    close(walkers.faded(0.3).reweight(Skew(4)).log_w, 0.3 * walkers.log_w + change)
-    assert walkers.faded(1.0) is walkers
+    close(walkers.decay(0.3).reweight(Skew(4)).log_w, 0.3 * walkers.log_w + change)
+    assert walkers.decay(1.0) is walkers
     index = torch.arange(4)
     assert math.isnan(walkers.put(index, plain[index]).log_z.value)
     for memory in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match=r"memory is a fraction .* in \[0, 1\]"):
-            walkers.faded(memory)
+            walkers.decay(memory)
 
 
-def test_faded_walkers_stay_dead():
+def test_decayed_weights_of_zero_stay_zero():
     walkers = weighted()
-    dead = replace(
+    dead = weighing(
         walkers, log_w=walkers.log_w.clone().index_fill_(0, torch.tensor([2]), -math.inf)
     )
     for memory in (0.0, 0.5):
-        assert dead.faded(memory).log_w.isneginf().nonzero().flatten().tolist() == [2]
+        assert dead.decay(memory).log_w.isneginf().nonzero().flatten().tolist() == [2]
 
 
 def test_a_network_in_float32_trains_in_her_loop():
@@ -873,20 +923,20 @@ def stored(walkers, energy, tmp_path):
 
 def test_resamplings_are_counted():
     walkers = weighted()
-    assert walkers.resampled == 0
-    assert walkers.resample(0.0, seeded(0)).resampled == 0  # nobody was low
+    assert walkers.weights.resampled == 0
+    assert walkers.resample(0.0, seeded(0)).weights.resampled == 0  # nobody was low
     once = walkers.resample(1.0, seeded(0))
-    assert once.resampled == 1  # events, not islands
-    assert once.resample(1.0, seeded(0)).resampled == 1  # equal weights gain nothing
+    assert once.weights.resampled == 1  # events, not islands
+    assert once.resample(1.0, seeded(0)).weights.resampled == 1  # equal weights gain nothing
     lowered = once.reweight(Skew(7))
-    assert lowered.resampled == 1
-    assert lowered.resample(1.0, seeded(0)).resampled == 2
+    assert lowered.weights.resampled == 1
+    assert lowered.resample(1.0, seeded(0)).weights.resampled == 2
     index = torch.arange(4)
     part = lowered[index].resample(1.0, seeded(0))
-    assert lowered.put(index, part).resampled == 2
-    assert lowered.faded(0.0).resampled == 1
+    assert lowered.put(index, part).weights.resampled == 2
+    assert lowered.decay(0.0).weights.resampled == 1
     # an untouched part does not make the others' weights their own work again
-    assert lowered.put(index, walkers[index].reweight(Skew(7))).resampled == 1
+    assert lowered.put(index, walkers[index].reweight(Skew(7))).weights.resampled == 1
 
 
 def test_a_part_with_a_momentum_or_without_goes_back_to_the_others():
@@ -912,11 +962,11 @@ def test_current_walkers_come_back_and_nothing_is_evaluated_again(tmp_path, resa
     saved = stored(walkers, energy, tmp_path)
     assert saved["current"]
     again = Walkers.from_state_dict(saved, energy)
-    for name in ("log_w", "founders"):
-        assert torch.equal(getattr(again, name), getattr(walkers, name))
+    for name in ("log_w", "ancestors"):
+        assert torch.equal(getattr(again.weights, name), getattr(walkers.weights, name))
     for name in ("islands", "log_z_start", "resampled", "log_z"):
-        assert getattr(again, name) == getattr(walkers, name)
-    assert again.resampled == int(resampled)
+        assert getattr(again.weights, name) == getattr(walkers.weights, name)
+    assert again.weights.resampled == int(resampled)
     assert torch.equal(again.info["accept"], walkers.info["accept"])
     energy.rows.clear()
     assert again.reweight(energy) is again
@@ -970,9 +1020,9 @@ def test_momenta_and_infinite_energies_come_back(tmp_path):
     state = walkers.state._replace(u=u, aux={"v": torch.arange(len(u)).double()})
     log_w = walkers.log_w.clone()
     log_w[3] = -math.inf
-    walkers = replace(walkers, state=state, log_w=log_w, log_z_start=math.nan)
+    walkers = weighing(replace(walkers, state=state), log_w=log_w, log_z_start=math.nan)
     again = Walkers.from_state_dict(stored(walkers, energy, tmp_path), energy)
     assert torch.equal(again.state.u, u)
     assert torch.equal(again.state.aux["v"], state.aux["v"])
     assert torch.equal(again.log_w, log_w)
-    assert math.isnan(again.log_z_start)
+    assert math.isnan(again.weights.log_z_start)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noneq.walkers import resampling, weights
+from noneq.walkers import reductions, resampling
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 
 SCHEMES = [systematic, stratified, residual, multinomial]
@@ -38,14 +38,14 @@ def counts(index: torch.Tensor, n: int) -> torch.Tensor:
 def test_log_mean_exp() -> None:
     values = torch.tensor([[0.0, math.log(3.0), -INF, math.log(4.0)], [-INF] * 3 + [math.log(8)]])
     expected = torch.tensor([2.0, 2.0], dtype=torch.float64).log()
-    torch.testing.assert_close(weights.log_mean_exp(values), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(reductions.log_mean_exp(values), expected, rtol=1e-6, atol=1e-7)
     # no overflow, no underflow, float64 whatever comes in
     for shift in (1e4, -1e4, 1e300, -1e300):
-        shifted = weights.log_mean_exp(torch.full((5,), shift, dtype=torch.float64))
+        shifted = reductions.log_mean_exp(torch.full((5,), shift, dtype=torch.float64))
         assert float(shifted) == shift
-    assert float(weights.log_mean_exp(torch.full((3,), -INF))) == -INF
+    assert float(reductions.log_mean_exp(torch.full((3,), -INF))) == -INF
     for dtype in (torch.float32, torch.float64):
-        found = weights.log_mean_exp(torch.zeros(3, dtype=dtype))
+        found = reductions.log_mean_exp(torch.zeros(3, dtype=dtype))
         assert found.dtype == torch.float64
         assert abs(float(found)) < 1e-15  # log 3 in float32 is wrong by 2e-8
 
@@ -54,12 +54,12 @@ def test_log_mean_exp_keeps_small_changes_of_large_weights() -> None:
     # float32 would lose these: 2^24 is 1.7e7
     log_w = torch.tensor([1e8, 1e8 + 1], dtype=torch.float64)
     expected = 1e8 + math.log((1 + math.e) / 2)
-    assert abs(float(weights.log_mean_exp(log_w)) - expected) < 1e-7
+    assert abs(float(reductions.log_mean_exp(log_w)) - expected) < 1e-7
 
 
 def test_normalise() -> None:
     log_w = torch.tensor([[0.0, math.log(3.0), -INF], [1e4, -1e4, 1e4]])
-    p = weights.normalise(log_w)
+    p = reductions.normalise(log_w)
     expected = torch.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5]], dtype=torch.float64)
     torch.testing.assert_close(p, expected, rtol=0, atol=1e-7)
     assert p.dtype == torch.float64
@@ -68,17 +68,17 @@ def test_normalise() -> None:
 
 def test_jackknife_leaves_out_one_at_a_time() -> None:
     log_w = torch.tensor([[0.0, 1.0, -2.0, 3.0, 0.5], [700.0, 0.0, -700.0, 1.0, 2.0]])
-    for row, found in zip(log_w.double(), weights.jackknife(log_w), strict=True):
-        t = [float(weights.log_mean_exp(row[torch.arange(5) != i])) for i in range(5)]
+    for row, found in zip(log_w.double(), reductions.jackknife(log_w), strict=True):
+        t = [float(reductions.log_mean_exp(row[torch.arange(5) != i])) for i in range(5)]
         expected = math.sqrt(4 / 5 * sum((one - sum(t) / 5) ** 2 for one in t))
         assert float(found) == pytest.approx(expected, rel=1e-12)
     near = 1e-3 * torch.randn(50, generator=generator(0), dtype=torch.float64)
     w = (near + 1e4).sub(1e4).exp()  # of small errors it is the relative standard error
     relative = float(w.std() / w.mean()) / math.sqrt(50)
-    assert float(weights.jackknife(near + 1e4)) == pytest.approx(relative, rel=1e-2)
-    assert bool(weights.jackknife(near[:1]).isnan())
+    assert float(reductions.jackknife(near + 1e4)) == pytest.approx(relative, rel=1e-2)
+    assert bool(reductions.jackknife(near[:1]).isnan())
     one_dead = torch.tensor([0.0, -INF, 0.0])
-    assert float(weights.jackknife(one_dead)) == pytest.approx(2 / 3 * math.log(2))
+    assert float(reductions.jackknife(one_dead)) == pytest.approx(2 / 3 * math.log(2))
 
 
 def test_ess() -> None:
@@ -92,9 +92,9 @@ def test_ess() -> None:
     for w, expected in cases.items():
         for shift in (0.0, 700.0, -1e6):
             log_w = torch.tensor(w, dtype=torch.float64).log() + shift
-            assert float(weights.ess(log_w)) == pytest.approx(expected, rel=1e-9)
+            assert float(reductions.ess(log_w)) == pytest.approx(expected, rel=1e-9)
     islands = torch.tensor([[1.0, 1.0], [3.0, 1.0]], dtype=torch.float64).log()
-    assert weights.ess(islands).tolist() == pytest.approx([1.0, 0.8])
+    assert reductions.ess(islands).tolist() == pytest.approx([1.0, 0.8])
 
 
 def test_conditional_ess_of_a_gaussian_increment() -> None:
@@ -102,28 +102,28 @@ def test_conditional_ess_of_a_gaussian_increment() -> None:
     nodes, mass = map(torch.from_numpy, np.polynomial.hermite_e.hermegauss(60))
     for s in (0.1, 0.5, 1.0, 2.0):
         for shift in (0.0, 1e3, -1e3):
-            cess = weights.conditional_ess(mass.log() + shift, s * nodes - 5 * shift)
+            cess = reductions.conditional_ess(mass.log() + shift, s * nodes - 5 * shift)
             assert float(cess) == pytest.approx(math.exp(-(s**2)), rel=1e-8)
 
 
 def test_conditional_ess() -> None:
     log_w = torch.tensor([0.3, -1.2, 2.0, -INF], dtype=torch.float64)
     for constant in (0.0, 1e4, -1e4):
-        cess = weights.conditional_ess(log_w, torch.full((4,), constant))
+        cess = reductions.conditional_ess(log_w, torch.full((4,), constant))
         assert float(cess) == pytest.approx(1.0)
     # whatever happens to the dead does not matter, NaN included
     for of_dead in (math.nan, INF, -INF, 1e9):
         increment = torch.tensor([0.5, 0.5, 0.5, of_dead], dtype=torch.float64)
-        assert float(weights.conditional_ess(log_w, increment)) == pytest.approx(1.0)
+        assert float(reductions.conditional_ess(log_w, increment)) == pytest.approx(1.0)
     # walkers of total weight 1 - q die: q^2 / q = q is left
     p = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
     died = torch.tensor([0.0, -INF, 0.0], dtype=torch.float64)
-    assert float(weights.conditional_ess(p.log(), died)) == pytest.approx(0.5)
+    assert float(reductions.conditional_ess(p.log(), died)) == pytest.approx(0.5)
     # an increment that undoes the weights: ESS 1 afterwards, but the step was not free
-    undone = weights.conditional_ess(p.log(), -p.log())
-    assert float(weights.ess(p.log() - p.log())) == pytest.approx(1.0)
+    undone = reductions.conditional_ess(p.log(), -p.log())
+    assert float(reductions.ess(p.log() - p.log())) == pytest.approx(1.0)
     assert float(undone) == pytest.approx(9 / float((1 / p).sum()))  # (sum 1)^2 / sum 1/p
-    islands = weights.conditional_ess(torch.stack([p, p]).log(), torch.stack([died, p * 0]))
+    islands = reductions.conditional_ess(torch.stack([p, p]).log(), torch.stack([died, p * 0]))
     assert islands.tolist() == pytest.approx([0.5, 1.0])
 
 
@@ -133,14 +133,14 @@ def test_weights_know_no_order_and_no_scale(log_w, shift, random) -> None:
     n = len(log_w)
     order = list(range(n))
     random.shuffle(order)
-    p, other = weights.normalise(log_w), weights.normalise(log_w[order] + shift)
+    p, other = reductions.normalise(log_w), reductions.normalise(log_w[order] + shift)
     torch.testing.assert_close(p[order], other, rtol=1e-9, atol=1e-300)
     assert float(p.sum()) == pytest.approx(1.0, abs=1e-12)
-    ess = float(weights.ess(log_w))
+    ess = float(reductions.ess(log_w))
     assert 1 / n - 1e-12 <= ess <= 1 + 1e-12
-    assert float(weights.ess(log_w[order] + shift)) == pytest.approx(ess, rel=1e-9)
-    mean = float(weights.log_mean_exp(log_w))
-    assert float(weights.log_mean_exp(log_w[order] + shift)) == pytest.approx(mean + shift)
+    assert float(reductions.ess(log_w[order] + shift)) == pytest.approx(ess, rel=1e-9)
+    mean = float(reductions.log_mean_exp(log_w))
+    assert float(reductions.log_mean_exp(log_w[order] + shift)) == pytest.approx(mean + shift)
     assert float(log_w.min()) - 1e-9 <= mean <= float(log_w.max()) + 1e-9
 
 
@@ -148,9 +148,9 @@ def test_weights_know_no_order_and_no_scale(log_w, shift, random) -> None:
 @given(log_weights, st.integers(0, 1000))
 def test_conditional_ess_is_a_fraction(log_w, seed) -> None:
     d = 5 * torch.randn(len(log_w), generator=generator(seed), dtype=torch.float64)
-    p = weights.normalise(log_w)
+    p = reductions.normalise(log_w)
     expected = (p * d.exp()).sum() ** 2 / (p * (2 * d).exp()).sum()
-    cess = weights.conditional_ess(log_w, d)
+    cess = reductions.conditional_ess(log_w, d)
     assert float(cess) == pytest.approx(float(expected), rel=1e-9)
     assert 0 < float(cess) <= 1 + 1e-12
 
@@ -236,7 +236,7 @@ def test_islands_are_independent_populations(scheme) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_weights_come_in_any_layout_and_precision(scheme) -> None:
-    p = weights.normalise(torch.randn(7, 4, generator=generator(4)))
+    p = reductions.normalise(torch.randn(7, 4, generator=generator(4)))
     reference = scheme(p.T.contiguous(), generator(5))
     assert torch.equal(scheme(p.T, generator(5)), reference)  # a view: no copy, no warning
     assert scheme(p.float(), generator(5)).shape == p.shape
@@ -276,7 +276,7 @@ def test_the_dead_are_never_chosen(scheme, n) -> None:
             log_w = 10 * torch.randn(n, generator=rng, dtype=torch.float64)
             mask = dead(pattern, n)
             log_w[mask] = -INF
-            index = scheme(weights.normalise(log_w), rng)
+            index = scheme(reductions.normalise(log_w), rng)
             assert int(index.min()) >= 0
             assert int(index.max()) < n
             assert not bool(mask[index].any()), pattern
@@ -295,7 +295,7 @@ def test_the_ends_of_the_unit_interval(scheme, value, monkeypatch) -> None:
             log_w = torch.randn(n, generator=generator(9), dtype=torch.float64)
             mask = dead(pattern, n)
             log_w[mask] = -INF
-            p = weights.normalise(log_w)
+            p = reductions.normalise(log_w)
             index = scheme(p, generator(9))
             assert int(index.min()) >= 0
             assert int(index.max()) < n
@@ -309,7 +309,7 @@ def test_equal_weights_reproduce_everyone(scheme) -> None:
     # seed 10; n * (1/n) is not 1 in floating point for n = 49, 98, 103, ...: nobody is lost
     for n in (1, 2, 3, 7, 10, 49, 64, 98, 103, 1000, 4096):
         for log_w in (torch.zeros(n), torch.full((n,), -1234.5)):
-            index = scheme(weights.normalise(log_w), generator(10))
+            index = scheme(reductions.normalise(log_w), generator(10))
             assert torch.equal(index.sort().values, torch.arange(n)), n
 
 
@@ -337,7 +337,7 @@ def test_whole_numbers_of_offspring_are_exact(scheme, copies, seed) -> None:
 @property_test
 @given(log_w=log_weights, seed=st.integers(0, 2**20))
 def test_systematic_gives_floor_or_ceiling(log_w, seed) -> None:
-    p, n = weights.normalise(log_w), len(log_w)
+    p, n = reductions.normalise(log_w), len(log_w)
     found = counts(systematic(p, generator(seed)), n)
     assert (found >= (n * p - 1e-9).floor()).all()
     assert (found <= (n * p + 1e-9).ceil()).all()
@@ -346,7 +346,7 @@ def test_systematic_gives_floor_or_ceiling(log_w, seed) -> None:
 @property_test
 @given(log_w=log_weights, seed=st.integers(0, 2**20))
 def test_residual_gives_the_floor_at_least(log_w, seed) -> None:
-    p, n = weights.normalise(log_w), len(log_w)
+    p, n = reductions.normalise(log_w), len(log_w)
     found = counts(residual(p, generator(seed)), n)
     assert (found >= (n * p - 1e-9).floor()).all()
 
@@ -355,14 +355,14 @@ def test_residual_gives_the_floor_at_least(log_w, seed) -> None:
 @given(log_w=log_weights, seed=st.integers(0, 2**20))
 def test_stratified_is_within_two_of_the_expected(log_w, seed) -> None:
     # a walker owns at most two broken strata
-    p, n = weights.normalise(log_w), len(log_w)
+    p, n = reductions.normalise(log_w), len(log_w)
     found = counts(stratified(p, generator(seed)), n)
     assert ((found - n * p).abs() < 2).all()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_same_seed_gives_the_same_indices(scheme) -> None:
-    p = weights.normalise(torch.randn(5, 100, generator=generator(11)))
+    p = reductions.normalise(torch.randn(5, 100, generator=generator(11)))
     before = torch.get_rng_state()
     first, second = scheme(p, generator(12)), scheme(p, generator(12))
     assert torch.equal(first, second)

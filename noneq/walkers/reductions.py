@@ -1,0 +1,132 @@
+"""Reductions of log-weights: mean weight, normalisation, effective sample size.
+
+Every function takes ``log_w`` (or normalised weights ``p``) of shape ``(..., n)``; leading
+dimensions are independent populations ("islands"). All arithmetic is float64. ``-inf`` is a legal
+log-weight (weight zero); a population in which every walker has weight zero is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Summary",
+    "conditional_ess",
+    "ess",
+    "jackknife",
+    "log_mean_exp",
+    "normalise",
+    "summarise",
+]
+
+
+class Summary(NamedTuple):
+    """What decisions about weights depend on and what records tell, as numbers of the host."""
+
+    invalid: int
+    """log-weights that are NaN or +inf"""
+    zero: int
+    """log-weights that are -inf"""
+    empty: int
+    """islands in which every walker has weight zero"""
+    lowest: float
+    """effective sample size, a fraction, of the island where it is least"""
+    ess: float
+    """effective sample size of all walkers, a fraction"""
+    log_mean: float
+    """logarithm of the mean weight"""
+    log_mean_stderr: float
+    """its standard error by the jackknife over islands"""
+
+    @classmethod
+    def of(cls, numbers: list[float]) -> Summary:
+        """The numbers of `summarise`, named."""
+        invalid, zero, empty, *others = numbers
+        return cls(int(invalid), int(zero), int(empty), *others)
+
+
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    r"""Logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``, shape (...).
+
+    >>> log_mean_exp(torch.tensor([0.0, math.log(3.0)])).exp()
+    tensor(2.0000, dtype=torch.float64)
+    """
+    return log_w.double().logsumexp(-1) - math.log(log_w.shape[-1])
+
+
+def jackknife(log_w: Tensor) -> Tensor:
+    r"""Standard error of ``log_mean_exp`` of n independent log-weights, shape (...).
+
+    The square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, t_i the logarithm of the mean weight
+    without the i-th; NaN for n = 1. It is the relative standard error of the mean weight where
+    that is small and larger where one weight dominates. Source: Quenouille 1956, Tukey 1958.
+
+    >>> jackknife(torch.tensor([0.0, math.log(3.0)]))  # half of log 3: either may be left out
+    tensor(0.5493, dtype=torch.float64)
+    """
+    log_w, n = log_w.double(), log_w.shape[-1]
+    if n == 1:
+        return log_w.new_full(log_w.shape[:-1], math.nan)
+    none = torch.full_like(log_w[..., :1], -math.inf)
+    before = torch.cat([none, log_w[..., :-1]], -1).logcumsumexp(-1)
+    after = torch.cat([log_w[..., 1:], none], -1).flip(-1).logcumsumexp(-1).flip(-1)
+    t = torch.logaddexp(before, after)
+    spread = (t - t.mean(-1, keepdim=True)).square().sum(-1).sqrt()
+    return spread * math.sqrt((n - 1) / n)
+
+
+def normalise(log_w: Tensor) -> Tensor:
+    r"""Normalised weights ``p_i = w_i / sum_j w_j`` in float64, shape (..., n).
+
+    >>> normalise(torch.tensor([0.0, math.log(3.0), -math.inf]))
+    tensor([0.2500, 0.7500, 0.0000], dtype=torch.float64)
+    """
+    return log_w.double().softmax(-1)
+
+
+def ess(log_w: Tensor) -> Tensor:
+    r"""Effective sample size as a fraction, ``1 / (n sum_i p_i^2)``, in [1/n, 1], shape (...).
+
+    Source: Kong, Liu, Wong 1994.
+
+    >>> ess(torch.zeros(4))
+    tensor(1., dtype=torch.float64)
+    """
+    return (log_w.shape[-1] * normalise(log_w).square().sum(-1)).reciprocal()
+
+
+def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
+    r"""What an increment ``d`` of the log-weights leaves of the effective sample size.
+
+    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1],
+    and 1 where ``d`` is the same wherever ``p > 0``. Unlike a ratio of two ``ess`` it does not
+    reward an increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv
+    1303.3123).
+    """
+    log_p = log_w.double().log_softmax(-1)
+    d = torch.where(log_p == -math.inf, 0.0, increment.double())
+    return (2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()
+
+
+def summarise(log_w: Tensor, p: Tensor) -> Tensor:
+    """The numbers of a `Summary`, as one tensor of the device.
+
+    Arguments:
+        log_w: log-weights (islands, n).
+        p: weights of all (islands n,), normalised.
+    """
+    zero, log_mean = log_w.isneginf(), log_mean_exp(log_w)
+    found = (
+        (~(log_w < math.inf)).sum(),
+        zero.sum(),
+        zero.all(1).sum(),
+        ess(log_w).min(),
+        1.0 / (len(p) * p.square().sum()),
+        log_mean_exp(log_mean),
+        jackknife(log_mean),
+    )
+    return torch.stack([one.double() for one in found])
