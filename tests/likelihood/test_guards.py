@@ -214,10 +214,10 @@ def test_labels_bound_to_places_are_refused():
 def test_an_energy_that_writes_into_its_rows_is_refused():
     def energy(x):
         u = x.square().sum(1)
-        x.data.mul_(1 + 1e-9).clamp_(-1, 1)
+        x.data.neg_()  # of which the energies tell nothing
         return u
 
-    refused(energy, "changes x in place|another energy")
+    refused(energy, "changes x in place")
 
 
 def test_an_energy_that_counts_its_calls_is_refused():
