@@ -7,7 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from noneq.data import check_rows
 from noneq.energies import Energy, Solvable, fingerprint
 from noneq.energies.checks import check_states
 from noneq.likelihood.estimate import NLL, Estimate
@@ -154,7 +153,6 @@ def mean_energy(
     The same draws for every energy, unless ``rng`` says otherwise: differences are paired. By
     default `noise_draws` of them.
     """
-    check_rows(data)
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = (draws or noise_draws(len(data))) if noise > 0 else 1
