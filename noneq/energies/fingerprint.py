@@ -38,7 +38,7 @@ def fingerprint(model: object) -> Tensor | None:
     held = list(_held(model, set()))
     tensors = [value for value in held if isinstance(value, Tensor)]
     floats = [value for value in held if isinstance(value, float)]
-    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
+    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else "cpu")
     for k, tensor in enumerate(tensors, start=1):
         bits = tensor.detach().contiguous().flatten().view(_BITS[tensor.element_size()])
         bits = bits if bits.element_size() >= 4 else bits.int()
@@ -84,7 +84,7 @@ def _cells(function: FunctionType) -> Iterator[object]:
 
 def new_mark() -> Tensor:
     """A mark like a `fingerprint`, for what never changes: no two are alike in a process."""
-    return torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
+    return torch.tensor(-1 - next(_paths), device="cpu")  # no sum of bits is likely to be that
 
 
 def _mixed(bits: Tensor, places: Tensor) -> Tensor:

@@ -105,7 +105,7 @@ def groups(energy: Model, decay: float) -> list[dict[str, Any]]:
 
 def network(recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
     """The recipe's network for rows of that shape; torch's global generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits on any device
         torch.default_generator.manual_seed(seed)  # of the cpu alone
         if recipe.model == "interpolant":
             return TimedMLP(shape, recipe.width, recipe.depth)
@@ -201,12 +201,13 @@ def load_model(
     tensors = load_tensors(path)
     own = {name[len(_OWN) :]: t for name, t in tensors.items() if name.startswith(_OWN)}
     rest = {name: t for name, t in tensors.items() if not name.startswith(_OWN)}
-    energy = _empty(recipe, shape, rest)
+    with torch.device("cpu"):
+        energy = _empty(recipe, shape, rest)
     try:
         energy.load_state_dict(rest)
         factor: Factor = getattr(energy.base, "factor", None) or Identity()
         if recipe.clusters > 1:
-            pooled = Cholesky(torch.eye(len(own["root"])))
+            pooled = Cholesky(torch.eye(len(own["root"]), device="cpu"))
             pooled.load_state_dict(own)
             factor = pooled.to(device)
     except (RuntimeError, KeyError) as error:
