@@ -55,15 +55,16 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def record(name: str, data: Any) -> Path:
-    """Write ``experiments/results/<name>.json``: data with command, commit, date and machine.
+def record(name: str, data: Any, *, folder: Path = RESULTS) -> Path:
+    """Write ``<folder>/<name>.json``: data with command, commit, date and machine.
 
     Arguments:
         name: of the file, without its suffix.
         data: anything JSON can hold; numbers that are not finite become null.
+        folder: default: ``experiments/results``.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     found = {
         "command": " ".join(["python", *sys.orig_argv[1:]]),
         "commit": COMMIT,
