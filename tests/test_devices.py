@@ -101,6 +101,8 @@ def optimisers_count_on_the_processor():
     yield
     for hook in hooks:
         hook.remove()
+    while inside:  # of a step that failed
+        after()
 
 
 def tensors_in(value, depth=0):

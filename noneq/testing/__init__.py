@@ -19,7 +19,6 @@ from noneq.testing.geometry import chambers, plateau, ring, wall
 from noneq.testing.kernels import check_kernel
 from noneq.testing.targets import (
     Target,
-    Unsolved,
     banana,
     correlated,
     funnel,
@@ -31,6 +30,7 @@ from noneq.testing.targets import (
     student,
     two_modes,
 )
+from noneq.testing.unsolved import Unsolved
 
 __all__ = [
     "CONTINUOUS",
