@@ -55,7 +55,7 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def record(name: str, data: Any, *, folder: Path = RESULTS) -> Path:
+def record(name: str, data: Any, *, folder: Path | None = None) -> Path:
     """Write ``<folder>/<name>.json``: data with command, commit, date and machine.
 
     Arguments:
@@ -63,6 +63,7 @@ def record(name: str, data: Any, *, folder: Path = RESULTS) -> Path:
         data: anything JSON can hold; numbers that are not finite become null.
         folder: default: ``experiments/results``.
     """
+    folder = RESULTS if folder is None else folder
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
     found = {

@@ -54,17 +54,18 @@ class Grid:
         return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)))
 
     @classmethod
-    def over(cls, energy: Energy, x: Tensor) -> Grid:
-        """Sum over states.
+    def over(cls, energy: Energy, x: Tensor, log_cell: float = 0.0) -> Grid:
+        """Sum over states, or over equal cells.
 
         Arguments:
-            energy: of discrete sites.
-            x: all its states (S, *shape), e.g. `all_bits`.
+            energy: of the states.
+            x: all of them (S, *shape), e.g. `all_bits`; or the centres of cells.
+            log_cell: logarithm of a cell's volume.
 
         Returns the grid, its probabilities in float64.
         """
         log_p = -energy(x).detach().double()
-        return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)))
+        return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)) + log_cell)
 
     def mean(self, f: Tensor) -> Tensor:
         """Return the mean of f, whose values (S, ...) at the points are given."""
