@@ -66,7 +66,8 @@ class _Seeds(ISeedSequence):
         self.rng = rng
 
     def generate_state(self, n_words: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
-        words = torch.empty(n_words, dtype=torch.int64).random_(-(2**63), None, generator=self.rng)
+        words = torch.empty(n_words, dtype=torch.int64, device="cpu")
+        words = words.random_(-(2**63), None, generator=self.rng)
         return words.numpy().view(np.uint64).astype(dtype)
 
 

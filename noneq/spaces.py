@@ -101,7 +101,7 @@ class Box:
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         # numbers keep their precision: walkers in float64 have the walls that were written
         self.low, self.high = (
-            w if isinstance(w, Tensor) else torch.tensor(w, dtype=torch.float64)
+            w if isinstance(w, Tensor) else torch.tensor(w, dtype=torch.float64, device="cpu")
             for w in (low, high)
         )
         self._at: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}

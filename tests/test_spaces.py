@@ -43,8 +43,7 @@ def walled(low, high, dim=2):
     span = high.clamp(max=5.0) - low.clamp(min=-6.0)
     x = torch.cartesian_prod(axis, axis) * span + low.clamp(min=-6.0)
     energy = Boxed(correlated, low.double(), high.double())
-    grid = Grid.over(energy, x)
-    grid.log_z += float((span / 400).double().log().sum())
+    grid = Grid.over(energy, x, float((span / 400).double().log().sum()))
     return energy, grid, span.double() / 400
 
 

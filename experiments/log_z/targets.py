@@ -1,7 +1,8 @@
 r"""Targets whose log Z is known, each written once for torch, jax.numpy and numpy.
 
 A formula takes the array library, prepares its constants and returns ``U: (..., d) -> (...)``. It
-uses only what the three libraries call by the same name, so none of them computes another target.
+uses only what the three libraries call by the same name, so none of them computes another target;
+where noneq.testing has the same density, its log Z is taken from there.
 The network has the same weights in all of them.
 
 =========== === ================================================================== =============
@@ -33,6 +34,7 @@ import torch
 from torch import nn
 
 import noneq
+from noneq import testing
 
 __all__ = ["TARGETS", "Formula", "Target", "target"]
 
@@ -186,15 +188,17 @@ def _closed(name: str, dim: int, scale: float, formula: Formula, log_z: float) -
     return Target(name, scale * np.eye(dim), formula, log_z)
 
 
-FUNNEL = math.log(1.5) + 5 * math.log(2 * math.pi)
+FUNNEL = testing.neal(10, 1.5, 0.5).log_z
 TARGETS: dict[str, Callable[[], Target]] = {
-    "banana": lambda: _closed("banana 2", 2, 2.0, banana, math.log(2 * math.pi * 0.3)),
+    "banana": lambda: _closed("banana 2", 2, 2.0, banana, testing.parabola(0.3).log_z),
     "funnel": lambda: _closed("funnel 10", 10, 2.0, funnel, FUNNEL),
     "modes": lambda: _closed("modes 32", 32, 2.0, modes, 0.0),
     "stiff": lambda: _closed(
         "stiff 64", 64, 1.0, stiff, 32 * math.log(2 * math.pi) + float(np.log(STIFF).sum()) / 2
     ),
-    "skewed": lambda: _closed("skewed 64", 64, 2.0, skewed, -float(np.log(SKEWS).sum())),
+    "skewed": lambda: _closed(
+        "skewed 64", 64, 2.0, skewed, testing.logistic(SKEWS.tolist()).log_z
+    ),
     "network 32": lambda: network(32, 6.0, 3, (80.368, 0.012)),
     "network 64": lambda: network(64, 6.0, 4, (67.632, 0.016)),
 }

@@ -78,7 +78,8 @@ def choose(
     chosen = [np.empty(0, dtype=np.int64)]
     for c, number in counts.items():
         rows = np.flatnonzero(labels == c)
-        chosen.append(rows[torch.randperm(len(rows), generator=rng).numpy()[:number]])
+        order = torch.randperm(len(rows), generator=rng, device="cpu").numpy()
+        chosen.append(rows[order[:number]])
     return np.sort(np.concatenate(chosen))
 
 

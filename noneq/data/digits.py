@@ -39,5 +39,6 @@ def raw_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    order = torch.randperm(len(found.data), generator=torch.Generator().manual_seed(0)).numpy()
+    rng = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(found.data), generator=rng, device="cpu").numpy()
     return found.data[order], found.target[order].astype(np.int64)

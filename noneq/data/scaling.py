@@ -71,7 +71,7 @@ class Scaling:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
         """The scaling that `plain` was made of, bit for bit."""
-        shift, scale = (torch.tensor(plain[k], dtype=torch.float64) for k in ("shift", "scale"))
+        shift, scale = (_number(plain[k]) for k in ("shift", "scale"))
         return cls(shift, scale, plain["threshold"])
 
     def __str__(self) -> str:
@@ -89,13 +89,14 @@ class Scaling:
         return f"x = (value - {shift:.4g}) / {scale:.4g}"
 
 
+def _number(value: float | list[float]) -> Tensor:
+    """A constant of the scaling, kept on the processor."""
+    return torch.tensor(value, dtype=torch.float64, device="cpu")
+
+
 def scalar(shift: float, scale: float, threshold: float | None = None) -> Scaling:
     """One shift and one scale for all values."""
-    return Scaling(
-        torch.tensor(shift, dtype=torch.float64),
-        torch.tensor(scale, dtype=torch.float64),
-        threshold,
-    )
+    return Scaling(_number(shift), _number(scale), threshold)
 
 
 def for_images(train: NDArray[Any]) -> Scaling:

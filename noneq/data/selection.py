@@ -86,7 +86,7 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
     n = len(raw.values)
     held = max(1, round(n / 10)), max(1, round(n / 5))
     train = max(0, n - sum(held))
-    order = torch.randperm(n, generator=choice.rng).numpy()
+    order = torch.randperm(n, generator=choice.rng, device="cpu").numpy()
     rows = parted(raw.values, order, (train, *held))
     first, second, third = (raw.values[some] for some in rows)
     return Parts(first, second, third, raw.columns)
@@ -104,7 +104,7 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
                 f"rows of shape {rest.values.shape[1:]}, but those of {path.name} have "
                 f"{raw.values.shape[1:]}"
             )
-    order = torch.randperm(len(raw.values), generator=choice.rng).numpy()
+    order = torch.randperm(len(raw.values), generator=choice.rng, device="cpu").numpy()
     n, held = len(order), max(1, len(order) // 8)
     first, second = (raw.values[some] for some in parted(raw.values, order, (n - held, held)))
     return Parts(first, second, rest.values)

@@ -56,7 +56,7 @@ class Identity(nn.Module):
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
-        _positive(torch.tensor(scale), "scale")
+        _positive(torch.tensor(scale, device="cpu"), "scale")
         self.scale = scale
 
     def mul(self, v: Tensor) -> Tensor:

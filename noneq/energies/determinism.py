@@ -223,9 +223,9 @@ def _slope(model: Energy, x: Tensor, rows: slice) -> Tensor:
         u = model(x)[rows]
         total = u[torch.isfinite(u)].sum()
     if not wanted or not total.requires_grad:
-        return torch.zeros(0)
+        return u.new_zeros(0)
     found = torch.autograd.grad(total, wanted, allow_unused=True)
-    return torch.cat([g.flatten() for g in found if g is not None] or [torch.zeros(0)])
+    return torch.cat([g.flatten() for g in found if g is not None] or [u.new_zeros(0)])
 
 
 def _check_own_evaluation(model: Energy, x: Tensor, u: Tensor, cache: Cache) -> None:

@@ -112,13 +112,13 @@ def _cells(function: FunctionType) -> Iterator[object]:
 
 def new_mark() -> Tensor:
     """A mark like a `fingerprint`, for what never changes: no two are alike in a process."""
-    return torch.tensor(-1 - next(_paths))  # no sum of bits is likely to be that
+    return torch.tensor(-1 - next(_paths), device="cpu")  # no sum of bits is likely to be that
 
 
 @torch.no_grad()
 def _hash(tensors: Sequence[Tensor]) -> Tensor:
     """Hashes of all tensors, each times its number, added up; small ones are hashed at once."""
-    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else None)
+    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else "cpu")
     small: dict[tuple[torch.dtype, torch.device], list[tuple[int, Tensor]]] = {}
     for k, tensor in enumerate(tensors, start=1):
         flat = tensor if tensor.dim() == 1 else tensor.reshape(-1)

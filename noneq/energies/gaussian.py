@@ -121,7 +121,8 @@ class Gaussian(nn.Module):
     def covariance(self) -> Tensor:
         """``C = L L^T`` as a matrix (d, d), float64."""
         d = self.mean.numel()
-        rows = self.factor.mul(torch.eye(d).to(self.mean).view(d, *self.mean.shape))  # L^T
+        eye = torch.eye(d, dtype=self.mean.dtype, device=self.mean.device)
+        rows = self.factor.mul(eye.view(d, *self.mean.shape))  # L^T
         rows = rows.flatten(1).double()
         return rows.T @ rows
 
@@ -157,7 +158,7 @@ class GaussianMixture(nn.Module):
             )
         factors = [Cholesky(c, means.dtype) for c in covariances]
         d = means[0].numel()
-        norms = torch.tensor([d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors])
+        norms = [d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors]
         self.register_buffer("means", means.detach().clone())
         self.register_buffer("roots", torch.stack([f.root for f in factors]))
         # all K inverse roots side by side: (d, K d), and the means seen through them
@@ -167,7 +168,7 @@ class GaussianMixture(nn.Module):
         centred = (means.flatten(1) - self.middle)[..., None].to(inverses)
         offset = -(inverses @ centred).flatten()
         self.register_buffer("offset", offset)
-        self.register_buffer("log_norms", norms.to(means.dtype))
+        self.register_buffer("log_norms", torch.tensor(norms, device=means.device))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
         pi = (masses / masses.sum()).to(covariances)
         self.factor = Cholesky(
@@ -276,7 +277,7 @@ def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int 
     residuals = flat - found.cluster_centers_[found.labels_]
     c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
     dtype = x.dtype if x.is_floating_point() else torch.float32
-    return Cholesky(c + noise**2 * torch.eye(len(c)), dtype).to(x.device)
+    return Cholesky(c + noise**2 * torch.eye(len(c), device=c.device), dtype).to(x.device)
 
 
 def _units(flat: Tensor, noise: float, floor: float) -> tuple[Tensor, Tensor]:

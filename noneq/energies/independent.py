@@ -32,7 +32,10 @@ class Uniform(nn.Module):
 
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         super().__init__()
-        low, high = (torch.as_tensor(wall) for wall in (low, high))
+        low, high = (
+            wall if isinstance(wall, Tensor) else torch.tensor(wall, device="cpu")
+            for wall in (low, high)
+        )
         low, high = low + 0 * high, high + 0 * low
         if not (low.dim() and low.is_floating_point()):
             raise ValueError(

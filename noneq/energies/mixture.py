@@ -6,6 +6,7 @@ some tens of dimensions `noneq.GaussianMixture` is the same, and faster.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -42,7 +43,10 @@ class Mixture(nn.Module):
         super().__init__()
         if not components:
             raise ValueError("a mixture has one component or more, got none")
-        masses = torch.ones(len(components)) if masses is None else masses
+        self.parts = nn.ModuleList(c for c in components if isinstance(c, nn.Module))
+        if masses is None:
+            held = itertools.chain(self.parts.buffers(), self.parts.parameters())
+            masses = torch.ones(len(components), device=next((t.device for t in held), "cpu"))
         if masses.shape != (len(components),) or not bool((masses > 0).all()):
             raise ValueError(
                 f"{len(components)} components need as many positive masses, got {masses.tolist()}"
@@ -51,7 +55,6 @@ class Mixture(nn.Module):
         if len(spaces) > 1:
             raise ValueError(f"components live on one space, got {' and '.join(sorted(spaces))}")
         self.components = tuple(components)
-        self.parts = nn.ModuleList(c for c in components if isinstance(c, nn.Module))
         self.space: Space = space_of(components[0])
         self.factor: Factor | None = getattr(components[0], "factor", None)
         norms = [one.log_z() for one in components]

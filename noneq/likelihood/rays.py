@@ -100,7 +100,9 @@ def _axes(field: Field) -> Tensor:
     d = centred.shape[1]
     outlying = centred.abs().amax(0) / centred.abs().mean(0).clamp(min=1e-300)
     few = d if d <= AXES else AXES // 4
-    return torch.eye(d).to(centred)[outlying.argsort(descending=True)[:few]]
+    return torch.eye(d, dtype=centred.dtype, device=centred.device)[
+        outlying.argsort(descending=True)[:few]
+    ]
 
 
 def _principal(field: Field) -> Tensor:

@@ -68,7 +68,7 @@ class Ray(NamedTuple):
     def finding(self) -> Finding:
         """Whether a cone or a tube around it is carried outwards without losing mass."""
         across, found = _across(self.ray.v[0]), Finding(NO)
-        one = torch.ones(len(across)).to(across)
+        one = across.new_ones(len(across))
         for share in CONES if len(across) else CONES[:1]:
             width = share * self.radii[0]
             excess, noise = self._excess(across, width * one, one)
@@ -112,7 +112,8 @@ class Ray(NamedTuple):
         Also returns what rounding of U and x may make of a zero.
         """
         rng = torch.Generator(across.device).manual_seed(0)
-        a = torch.randn(PROBES, len(across), generator=rng, dtype=torch.float64).to(across)
+        size, where = (PROBES, len(across)), across.device
+        a = torch.randn(size, generator=rng, dtype=torch.float64, device=where).to(across)
         a = torch.cat([0 * a[:1], a / (2 * a.norm(dim=1, keepdim=True))])
         widths = widths * (self.radii / self.radii[0])[:, None] ** gamma
         z = self.ray.at(self.radii) + (a[:, None] * widths) @ across
@@ -177,5 +178,6 @@ def _across(v: Tensor) -> Tensor:
     axis = torch.zeros_like(v)
     axis[j] = 1.0 if v[j] < 0 else -1.0  # to v or -v, whichever loses no digits
     w = v - axis
-    reflection = torch.eye(len(v)).to(v) - 2 * w[:, None] * w / w.square().sum()
+    eye = torch.eye(len(v), dtype=v.dtype, device=v.device)
+    reflection = eye - 2 * w[:, None] * w / w.square().sum()
     return torch.cat([reflection[:j], reflection[j + 1 :]])

@@ -105,7 +105,7 @@ def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
     fitted = [Gaussian.fit(group) for group in groups]
     covariances = torch.stack([one.covariance() for one in fitted])
     means = torch.stack([one.mean for one in fitted])
-    return GaussianMixture(means, covariances, torch.ones(len(fitted)).to(means))
+    return GaussianMixture(means, covariances, means.new_ones(len(fitted)))
 
 
 @torch.no_grad()

@@ -112,7 +112,7 @@ class TimedMLP(nn.Module):
             raise ValueError("a field returns vectors: only a network of field=False is an energy")
         linear = [layer for layer in self.net if isinstance(layer, nn.Linear)]
         first, width, dim = linear[0], linear[0].out_features, math.prod(self.shape)
-        with torch.random.fork_rng(devices=[]):  # whose draws are overwritten
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # draws are overwritten
             mlp = MLP(self.shape, width, len(linear) - 1).to(first.weight)
         mlp.load_state_dict(self.state_dict() | {"net.0.weight": first.weight[:, :dim]})
         time = self._features(first.weight.new_tensor([t]))[0]

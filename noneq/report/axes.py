@@ -55,7 +55,7 @@ SIDE = 8  # images along a side of a grid
 # -- arithmetic
 def array(x: Rows) -> Array:
     """Rows as float64 on the CPU; ValueError if there are none."""
-    values: Array = torch.as_tensor(x).detach().to("cpu", torch.float64).numpy()
+    values: Array = torch.as_tensor(x, device="cpu").detach().double().numpy()
     if not values.size:
         raise ValueError(f"a picture needs rows, got none (shape {values.shape})")
     return values

@@ -126,7 +126,7 @@ def taken(gathered: Gathered, n: int, *, weighted: bool = False) -> tuple[Tensor
     """
     walkers, rng = gathered
     if not weighted:
-        return walkers.equal(n, rng), torch.full((n,), -math.log(n), dtype=torch.float64)
+        return walkers.equal(n, rng), walkers.log_w.new_full((n,), -math.log(n))
     # resampling lines walkers up by their energy: the first of them would be the lowest
     chosen = torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]
     log_w = walkers.log_w[chosen]

@@ -41,12 +41,13 @@ def load_model(
     tensors, family = load_tensors(path), family_of(recipe.kind)
     own = {name[len(_OWN) :]: t for name, t in tensors.items() if name.startswith(_OWN)}
     rest = {name: t for name, t in tensors.items() if not name.startswith(_OWN)}
-    energy = family.empty(recipe, shape, rest)
+    with torch.device("cpu"):
+        energy = family.empty(recipe, shape, rest)
     try:
         energy.load_state_dict(rest)
         factor: Factor = getattr(energy.base, "factor", None) or Identity()
         if _has_clusters(recipe):
-            pooled = Cholesky(torch.eye(len(own["root"])))
+            pooled = Cholesky(torch.eye(len(own["root"]), device="cpu"))
             pooled.load_state_dict(own)
             factor = pooled.to(device)
     except (RuntimeError, KeyError) as error:

@@ -2,9 +2,6 @@ r"""Small targets of which everything is known, none symmetric: of each space, a
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,7 +21,9 @@ from noneq.energies import (
 )
 from noneq.models import BernoulliRBM
 from noneq.models.interpolants import Linear, MixturePath
-from noneq.spaces import ONE_HOT, Space, space_of
+from noneq.spaces import Space, space_of
+from noneq.testing.discrete import Potts
+from noneq.testing.exact import all_bits, all_one_hot, cells
 
 __all__ = ["Oracle", "features", "oracles"]
 
@@ -62,28 +61,51 @@ def features(x: Tensor) -> Tensor:
     return torch.cat([x, x.square(), x * x.roll(1, 1)], 1)
 
 
-def oracles(dtype: torch.dtype) -> Iterator[Oracle]:
-    """One of each space, and one whose path has a drift."""
-    start = Gaussian(torch.tensor([-0.3, 0.6], dtype=dtype), Identity(1.5))
-    yield Oracle(GeometricPath(start, _bent), start, *_grid([-7.0, -6.0], [7.0, 8.0]))
+def oracles(dtype: torch.dtype) -> tuple[Oracle, ...]:
+    """One of each space, and one whose path has a drift, on the processor."""
+    with torch.device("cpu"):
+        return _plane(dtype), _drifted(dtype), _box(dtype), _bits(dtype), _sites(dtype)
+
+
+def _start(dtype: torch.dtype) -> Gaussian:
+    return Gaussian(torch.tensor([-0.3, 0.6], dtype=dtype), Identity(1.5))
+
+
+def _plane(dtype: torch.dtype) -> Oracle:
+    start = _start(dtype)
+    return Oracle(GeometricPath(start, _bent), start, *cells([-7.0, -6.0], [7.0, 8.0]))
+
+
+def _drifted(dtype: torch.dtype) -> Oracle:
     masses = torch.tensor([0.6, 0.4], dtype=dtype)
     middles = torch.tensor([[1.2, 0.4], [-0.9, -0.5]], dtype=dtype)
     modes = torch.tensor([[[0.5, 0.2], [0.2, 0.6]], [[0.7, -0.1], [-0.1, 0.4]]], dtype=dtype)
-    mixture = GaussianMixture(middles, modes, masses)
-    way = MixturePath(Linear(), start, mixture)
-    yield Oracle(way, way.start, *_grid([-7.0, -6.0], [7.0, 8.0]))
+    way = MixturePath(Linear(), _start(dtype), GaussianMixture(middles, modes, masses))
+    return Oracle(way, way.start, *cells([-7.0, -6.0], [7.0, 8.0]))
+
+
+def _box(dtype: torch.dtype) -> Oracle:
     low, high = torch.tensor([-1.0, 0.2], dtype=dtype), torch.tensor([1.4, 1.7], dtype=dtype)
-    box = Uniform(low, high)
-    inside = Boxed(_bent, low, high)
-    yield Oracle(GeometricPath(box, inside), box, *_grid(low.tolist(), high.tolist()))
-    numbers = torch.sin(1.0 + 2.3 * torch.arange(19, dtype=dtype))
+    start, inside = Uniform(low, high), Boxed(_bent, low, high)
+    return Oracle(GeometricPath(start, inside), start, *cells(low.tolist(), high.tolist()))
+
+
+def _numbers(dtype: torch.dtype) -> Tensor:
+    return torch.sin(1.0 + 2.3 * torch.arange(19, dtype=dtype))
+
+
+def _bits(dtype: torch.dtype) -> Oracle:
+    numbers = _numbers(dtype)
     machine = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
-    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=dtype)
-    yield Oracle(path_to(machine, machine.base), machine.base, bits, 0.0)
-    places = torch.tensor(list(itertools.product(range(3), repeat=2)))
-    sites = Categorical(numbers[:6].view(2, 3) / 2)
-    path = GeometricPath(sites, _Pair(numbers[6:15].view(3, 3)))
-    yield Oracle(path, sites, nn.functional.one_hot(places, 3).to(dtype), 0.0)
+    return Oracle(path_to(machine, machine.base), machine.base, all_bits(4).to(dtype), 0.0)
+
+
+def _sites(dtype: torch.dtype) -> Oracle:
+    numbers = _numbers(dtype)
+    start = Categorical(numbers[:6].view(2, 3) / 2)
+    fields = torch.tensor([[0.0, -1.0, 0.0], [0.0, 0.0, 0.5]], dtype=dtype)
+    path = GeometricPath(start, Potts(fields, numbers[6:15].view(3, 3)))
+    return Oracle(path, start, all_one_hot(2, 3).to(dtype), 0.0)
 
 
 def _bent(x: Tensor) -> Tensor:
@@ -91,24 +113,3 @@ def _bent(x: Tensor) -> Tensor:
     ridge = (1 + x[:, 0].square()).sqrt()
     bent = (x[:, 1] - 0.8 * ridge).square() / (2 * 0.7**2)
     return (x[:, 0] - 0.5).square() / 2 + nn.functional.softplus(2 * x[:, 0]) + bent
-
-
-class _Pair:
-    """Two coupled sites of three states; not linear in x."""
-
-    space = ONE_HOT
-
-    def __init__(self, couplings: Tensor) -> None:
-        self.couplings = couplings
-
-    def __call__(self, x: Tensor) -> Tensor:
-        pair = ((x[:, 0] @ self.couplings.to(x)) * x[:, 1]).sum(1)
-        return pair.exp() / 2 - x[:, 0, 1] + 0.5 * x[:, 1, 2]
-
-
-def _grid(low: list[float], high: list[float], points: int = 400) -> tuple[Tensor, float]:
-    """The middles of equal cells between two corners, and the log of a cell's area."""
-    middles = (torch.arange(points, dtype=torch.float64) + 0.5) / points
-    axes = [a + (b - a) * middles for a, b in zip(low, high, strict=True)]
-    area = math.prod((b - a) / points for a, b in zip(low, high, strict=True))
-    return torch.cartesian_prod(*axes), math.log(area)

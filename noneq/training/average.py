@@ -23,7 +23,8 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
         decay: in [0, 1].
     """
     # not a function of its own scope: an estimator that holds it can be pickled
-    return AveragedModel(model, multi_avg_fn=partial(_follow, decay))
+    with torch.device("cpu"):  # the counter, which is read at each update
+        return AveragedModel(model, multi_avg_fn=partial(_follow, decay))
 
 
 def _follow(

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from noneq import BernoulliRBM, GaussianRBM
-from noneq.spaces import BINARY, ONE_HOT
+from noneq.spaces import BINARY
+from noneq.testing import Ising, Lattice
 
 from .targets import Case, Veiled, seeded
 
@@ -27,50 +28,10 @@ def thinned(x: Tensor, phase: Tensor, shares: list[float], rows: int = ROWS) -> 
     return torch.cat([x[phase == k][: round(rows * s)] for k, s in enumerate(shares)])
 
 
-class Lattice:
-    """Sites of q states on a torus: equal neighbours gain ``coupling``, states have ``field``."""
-
-    def __init__(self, side: int, coupling: float, field: list[float]) -> None:
-        self.side, self.coupling, self.q = side, coupling, len(field)
-        self.field = torch.tensor(field)
-        self.space = BINARY if self.q == 2 else ONE_HOT
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.q == 2:
-            x = torch.stack([1 - x, x], -1)
-        s = x.view(len(x), self.side, self.side, self.q)
-        equal = (s * s.roll(1, 1)).sum((1, 2, 3)) + (s * s.roll(1, 2)).sum((1, 2, 3))
-        return -self.coupling * equal - (s.sum((1, 2)) * self.field.to(s)).sum(1)
-
-    def rows_of(self, index: Tensor) -> Tensor:
-        """States (B, L, L) of numbers 0 ... q - 1 as rows."""
-        if self.q == 2:
-            return index.flatten(1).float()
-        return one_hot(index.flatten(1), self.q).float()
-
-
 @lru_cache
 def lattice_sums(side: int, coupling: float, field: tuple[float, ...], n: int, seed: int):
-    """log Z and n exact samples (n, L, L), by powers of the transfer matrix of whole lines."""
-    q = len(field)
-    lines = torch.cartesian_prod(*[torch.arange(q)] * side).view(-1, side)
-    own = coupling * (lines == lines.roll(1, 1)).sum(1).double()
-    own = own + torch.tensor(field, dtype=torch.float64)[lines].sum(1)
-    hot = one_hot(lines, q).flatten(1).double()
-    transfer = own[:, None] / 2 + own / 2 + coupling * (hot @ hot.T)
-    shift = float(transfer.max())
-    transfer = (transfer - shift).exp()
-    powers = [torch.eye(len(lines), dtype=torch.float64)]
-    for _ in range(side):
-        powers.append(powers[-1] @ transfer)
-    log_z = float(powers[-1].diagonal().sum().log()) + side * shift
-    rng = seeded(seed)
-    first = torch.multinomial(powers[-1].diagonal(), n, replacement=True, generator=rng)
-    states = [first]
-    for left in range(side - 1, 0, -1):
-        p = transfer[states[-1]] * powers[left][:, first].T
-        states.append(torch.multinomial(p, 1, generator=rng)[:, 0])
-    return log_z, lines[torch.stack(states, 1)]
+    """log Z and n exact samples (n, L, L)."""
+    return Lattice(side, coupling, field).exact(n, seeded(seed))
 
 
 def lattice(side, coupling, field, shares, seed):
@@ -78,7 +39,7 @@ def lattice(side, coupling, field, shares, seed):
     log_z, states = lattice_sums(side, coupling, tuple(field), 20 * ROWS, 200 + seed)
     model = Lattice(side, coupling, field)
     counts = torch.stack([(states == k).sum((1, 2)) for k in range(model.q)], 1)
-    return Case(model, None, thinned(model.rows_of(states), counts.argmax(1), shares), log_z)
+    return Case(model, None, thinned(model.rows(states), counts.argmax(1), shares), log_z)
 
 
 def ising(side, beta, field, rare, seed):
@@ -96,19 +57,6 @@ def ising(side, beta, field, rare, seed):
     return case._replace(energy=Shifted(), log_z=case.log_z - bonds)
 
 
-class Quadratic:
-    """``U(x) = -s.J s / 2 - field.s`` with spins ``s = 2 x - 1``."""
-
-    space = BINARY
-
-    def __init__(self, couplings: Tensor, field: Tensor) -> None:
-        self.couplings, self.field = couplings, field
-
-    def __call__(self, x: Tensor) -> Tensor:
-        s = 2 * x - 1
-        return -((s @ self.couplings.to(s)) * s).sum(1) / 2 - s @ self.field.to(s)
-
-
 def all_bits(n: int) -> Tensor:
     return (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).float()
 
@@ -118,7 +66,7 @@ def spin_glass(seed, n=20, beta=3.0):
     couplings = torch.randn(n, n, generator=seeded(1)) / math.sqrt(n)
     couplings = beta * (couplings + couplings.T) / math.sqrt(2)
     couplings.fill_diagonal_(0.0)
-    model = Quadratic(couplings, 0.15 * torch.randn(n, generator=seeded(2)))
+    model = Ising(couplings / 2, 0.15 * torch.randn(n, generator=seeded(2)))
     x = all_bits(n)
     log_p = -model(x).double()
     ground = x[log_p.argmax()]
@@ -134,7 +82,7 @@ def hopfield(seed, n=18, beta=1.6):
     strength = torch.tensor([1.0, 1.04, 1.08])
     couplings = beta * torch.einsum("k,ki,kj->ij", strength, patterns, patterns) / n
     couplings.fill_diagonal_(0.0)
-    model = Quadratic(couplings, 0.25 * patterns.mean(0))
+    model = Ising(couplings / 2, 0.25 * patterns.mean(0))
     x = all_bits(n)
     log_p = -model(x).double()
     overlap = (2 * x - 1) @ patterns.T

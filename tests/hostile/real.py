@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import noneq
-from noneq import MLP, Gaussian, Tilted
+from noneq import MLP, Gaussian, Tilted, testing
 from noneq.data import digits
 from noneq.energies import Cholesky, Diagonal
 from noneq.likelihood.score import energy_of
@@ -100,15 +100,10 @@ def one_sided_rows(seed):
 def funnel(dim, width, base=None, seed=0):
     """Neal's funnel: ``v ~ N(0, width^2)``, the others ``N(0, e^v)``; unnormalised."""
 
-    def energy(x: Tensor) -> Tensor:
-        v = x[:, 0]
-        rest = x[:, 1:].square().sum(1)
-        return v.square() / (2 * width**2) + rest * torch.exp(-v) / 2 + (dim - 1) / 2 * v
-
     v = width * torch.randn(600, 1, generator=seeded(7 + seed))
     rest = torch.randn(600, dim - 1, generator=seeded(80 + seed)) * (v / 2).exp()
-    log_z = dim / 2 * math.log(2 * math.pi) + math.log(width)
-    return Case(energy, base, torch.cat([v, rest], 1), log_z)
+    target = testing.neal(dim, width)
+    return Case(target.energy, base, torch.cat([v, rest], 1), target.log_z)
 
 
 def narrow_base(dim, scale, seed=0):
@@ -128,17 +123,13 @@ def correlated(dim, rho, seed=0, base_scale=1.5):
 def student(dim, freedom, seed=0, base=None):
     """``(nu + d)/2 log(1 + |x|^2 / nu)``: heavier tails than any Gaussian base has."""
 
-    def energy(x: Tensor) -> Tensor:
-        return (freedom + dim) / 2 * torch.log1p(x.square().sum(1) / freedom)
-
     z = torch.randn(600, dim, generator=seeded(10 + seed))
     gamma = torch.distributions.Gamma(freedom / 2, 0.5)
     with torch.random.fork_rng():
         torch.manual_seed(11 + seed)
         chi = gamma.sample((600, 1))
-    log_z = math.lgamma(freedom / 2) - math.lgamma((freedom + dim) / 2)
-    log_z += dim / 2 * math.log(freedom * math.pi)
-    return Case(energy, base, z / (chi / freedom).sqrt(), log_z)
+    target = testing.student(dim, freedom)
+    return Case(target.energy, base, z / (chi / freedom).sqrt(), target.log_z)
 
 
 def on_ring(radius, angles, dim, width, rng):
@@ -151,69 +142,39 @@ def on_ring(radius, angles, dim, width, rng):
 def ring(dim, bias, share, seed=0):
     """A ring whose density is ``exp(-bias cos angle)`` along it; most rows are at angle 0."""
     radius, width = 8.0, 0.25
-
-    def energy(x: Tensor) -> Tensor:
-        r = x[:, :2].square().sum(1).add(1e-12).sqrt()
-        along = bias * x[:, 0] / r
-        return (r - radius).square() / (2 * width**2) + along + x[:, 2:].square().sum(1) / 2
-
-    # integral r dr about the ring: radius width sqrt(2 pi), but for exp(-512)
-    log_z = math.log(radius * width * math.sqrt(2 * math.pi)) + math.log(2 * math.pi)
-    log_z += math.log(float(torch.special.i0(torch.tensor(bias, dtype=torch.float64))))
-    log_z += (dim - 2) / 2 * math.log(2 * math.pi)
+    target = testing.ring(dim, bias, radius, width)
     rng = seeded(20 + seed)
     angles = 0.4 * torch.randn(ROWS, generator=rng)
     far = round(ROWS * share)
     angles[:far] = math.pi + 0.4 * torch.randn(far, generator=rng)
-    return Case(energy, None, on_ring(radius, angles, dim, width, rng), log_z)
+    return Case(target.energy, None, on_ring(radius, angles, dim, width, rng), target.log_z)
 
 
 def wall(seed=0):
     """A hard wall: +inf where ``x_0 < 1/2``."""
 
-    def energy(x: Tensor) -> Tensor:
-        return torch.where(x[:, 0] > 0.5, x.square().sum(1) / 2, math.inf)
-
-    x = torch.randn(2000, 2, generator=seeded(12 + seed))
-    log_z = math.log(2 * math.pi) + math.log(math.erfc(0.5 / math.sqrt(2)) / 2)
-    return Case(energy, isotropic(2, 0.0, 1.0), x[x[:, 0] > 0.5], log_z)
+    x, target = torch.randn(2000, 2, generator=seeded(12 + seed)), testing.wall()
+    return Case(target.energy, isotropic(2, 0.0, 1.0), x[x[:, 0] > 0.5], target.log_z)
 
 
 def chambers(seed=0):
     """Two half-spaces, 4 apart, with nothing between; the right one has 70 % of the mass."""
-    drop = math.log(0.7 / 0.3)
-
-    def energy(x: Tensor) -> Tensor:
-        side = torch.where(x[:, 0] > 0, x[:, 0] - 2, -x[:, 0] - 2)
-        u = 2 * side + x[:, 1:].square().sum(1) / 2 - drop * (x[:, 0] > 0)
-        return torch.where(side > 0, u, math.inf)
-
-    log_z = math.log(0.5) + math.log1p(math.exp(drop)) + math.log(2 * math.pi)
+    target = testing.chambers(3)
     rng = seeded(30 + seed)
     first = 2 - torch.rand(ROWS, 1, generator=rng).log() / 2
     first[20:] *= -1  # 2 % of the rows are on the right
-    return Case(energy, None, torch.cat([first, torch.randn(ROWS, 2, generator=rng)], 1), log_z)
+    rest = torch.randn(ROWS, 2, generator=rng)
+    return Case(target.energy, None, torch.cat([first, rest], 1), target.log_z)
 
 
 def plateau(dim, share, seed=0, radius=6.0, core=0.3, mass=0.5):
     """A sharp core on a wide plateau with soft edges that holds half of the mass."""
-    edge = 0.2
-    log_core = dim / 2 * math.log(2 * math.pi) + dim * math.log(core)
-    log_box = dim * math.log(2 * radius)  # of sigmoid((x + r)/e) sigmoid((r - x)/e), coth r/e = 1
-    lift = log_box - log_core - math.log(mass / (1 - mass))
-
-    def energy(x: Tensor) -> Tensor:
-        soft = torch.nn.functional.logsigmoid
-        box = (soft((x + radius) / edge) + soft((radius - x) / edge)).sum(1)
-        sharp = lift - x.square().sum(1) / (2 * core**2)
-        return -torch.logaddexp(box, sharp)
-
-    log_z = log_box - math.log(mass)
+    target = testing.plateau(dim, radius, core, mass)
     rng = seeded(40 + seed)
     data = core * torch.randn(ROWS, dim, generator=rng)
     wide = round(ROWS * share)
     data[:wide] = radius * (2 * torch.rand(wide, dim, generator=rng) - 1)
-    return Case(energy, None, data, log_z)
+    return Case(target.energy, None, data, target.log_z)
 
 
 def quadrature(energy, side=8.0, points=401):
@@ -238,32 +199,13 @@ def network(net_seed, strength=0.6, seed=0):
 def double_well_chain(sites, share, seed=0, tilt=0.05, barrier=3.0, spring=1.0):
     """A ring of coupled double wells; log Z by powers of its transfer matrix, rows exact."""
 
-    def well(y: Tensor) -> Tensor:
-        return barrier * (y.square() - 1).square() - tilt * y
-
-    def energy(x: Tensor) -> Tensor:
-        return well(x).sum(1) + spring * (x - x.roll(1, 1)).square().sum(1) / 2
-
-    axis = torch.linspace(-2.6, 2.6, 261, dtype=torch.float64)
-    half = -well(axis) / 2
-    step = half[:, None] + half - spring * (axis[:, None] - axis).square() / 2
-    transfer = step.exp() * (axis[1] - axis[0])
-    powers = [torch.eye(len(axis), dtype=torch.float64)]
-    for _ in range(sites):
-        powers.append(powers[-1] @ transfer)
-    log_z = float(powers[-1].diagonal().sum().log())
-    rng = seeded(50 + seed)
-    first = torch.multinomial(powers[-1].diagonal(), 4 * ROWS, replacement=True, generator=rng)
-    states = [first]
-    for left in range(sites - 1, 0, -1):
-        p = transfer[states[-1]] * powers[left][:, first].T
-        states.append(torch.multinomial(p, 1, generator=rng)[:, 0])
-    x = axis[torch.stack(states, 1)].float()
+    target, rng = testing.double_wells(sites, tilt, barrier, spring), seeded(50 + seed)
+    x = target.sample(4 * ROWS, rng).float()
     up = x.mean(1) > 0
     few = round(ROWS * share)
     data = torch.cat([x[up][:few], x[~up][: ROWS - few]])
     data = data + 0.01 * torch.randn(data.shape, generator=rng)  # off the grid
-    return Case(energy, None, data, log_z)
+    return Case(target.energy, None, data, target.log_z)
 
 
 CASES = {

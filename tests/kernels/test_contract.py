@@ -13,7 +13,7 @@ from roster import (
     every_kernel,
     factors,
 )
-from targets import Counted, Net, Potts, bits, one_hots, rbm, seeded, seen, start, tensors
+from targets import Counted, Net, bits, one_hots, potts, rbm, seeded, seen, start, tensors
 
 from noneq import HMC, MALA, ULA, Walkers
 from noneq.energies import Identity, evaluate
@@ -119,8 +119,8 @@ def test_a_stale_state_is_reweighted_first_exactly_where_the_kernel_needs_it(nam
 def test_contract_on_discrete_sites(name, dtype):
     kernel, n = DISCRETE_KERNELS[name](0.4), 9
     moves = {"Chain": 2, "Repeat unadjusted": 2}.get(name, 1)
-    for make, states in ((rbm, bits(4)), (Potts, one_hots(2, 3))):
-        if make is Potts and name == "BlockGibbs":
+    for make, states in ((rbm, bits(4)), (potts, one_hots(2, 3))):
+        if make is potts and name == "BlockGibbs":
             continue
         model, old = Counted(make(seed=2).to(dtype)), Counted(make(seed=3).to(dtype))
         x = states[torch.arange(n) % len(states)].to(dtype)

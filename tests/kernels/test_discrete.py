@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from targets import Potts, bits, on, one_hots, rbm, seeded, seen, triangle
+from targets import bits, on, one_hots, potts, rbm, seeded, seen, triangle
 
 from noneq import Walkers
 from noneq.energies import Categorical, evaluate
@@ -19,14 +19,14 @@ def square(model):
 
 
 def one_site(seed):
-    model = Potts(seed)
+    model = potts(seed)
     return lambda x: model(torch.stack([x, x.roll(1, -1)], 1))
 
 
 SITES = {  # name: (seed -> energy), its states
     "bits": (lambda seed: rbm(seed=seed), bits(4)),
     "2 x 2 bits": (lambda seed: square(rbm(seed=seed)), bits(4).view(-1, 2, 2)),
-    "one-hot": (lambda seed: Potts(seed), one_hots(2, 3)),
+    "one-hot": (lambda seed: potts(seed), one_hots(2, 3)),
     "one site": (lambda seed: on(ONE_HOT, one_site(seed)), one_hots(1, 3)[:, 0]),
 }
 every_kind_of_site = pytest.mark.parametrize("kind", SITES)

@@ -18,6 +18,7 @@ from mutants.faults import FAULTS
 from mutants.guards import GUARDS
 from mutants.interpolants import INTERPOLANTS
 from mutants.kernels import KERNELS
+from mutants.testing import TESTING
 
 __all__ = ["MODULES", "MUTANTS", "ROOT", "Mutant", "mutate", "source_of", "test_file"]
 
@@ -41,6 +42,7 @@ MODULES = {
     "batches": "estimators/batches.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
+    "chains": "testing/chains.py",
     "checkpoint": "run/checkpoint.py",
     "checksums": "run/checksums.py",
     "columns": "data/columns.py",
@@ -62,6 +64,7 @@ MODULES = {
     "energy": "models/interpolants/energy.py",
     "estimate": "likelihood/estimate.py",
     "faults": "walkers/faults.py",
+    "exact": "testing/exact.py",
     "files": "data/files.py",
     "filters": "report/filters.py",
     "fingerprint": "energies/fingerprint.py",
@@ -69,6 +72,7 @@ MODULES = {
     "forward": "likelihood/forward.py",
     "frames": "data/frames.py",
     "gaussian": "energies/gaussian.py",
+    "geometry": "testing/geometry.py",
     "gibbs": "kernels/gibbs.py",
     "given": "estimators/given.py",
     "graph": "walkers/graph.py",
@@ -133,6 +137,7 @@ MODULES = {
     "staging": "run/staging.py",
     "starts": "likelihood/starts.py",
     "support": "likelihood/support.py",
+    "targets": "testing/targets.py",
     "train": "cli/train.py",
     "transport": "kernels/transport.py",
     "trust": "training/trust.py",
@@ -155,7 +160,7 @@ class Mutant(NamedTuple):
     """``file.py`` or ``file.py::function``; fast ones first"""
 
 
-LISTS = (KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE)
+LISTS = (KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE, TESTING)
 MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
 
 

@@ -748,7 +748,7 @@ CORE = (
      "+ self.shift.to(x.device)", "- self.shift.to(x.device)",
      ("test_dataset.py::test_the_jacobian_is_that_of_a_change_of_variables",)),
     ("data: the split is not seeded", "selection:from_source",
-     "torch.randperm(n, generator=choice.rng)", "torch.randperm(n)",
+     'torch.randperm(n, generator=choice.rng, device="cpu")', 'torch.randperm(n, device="cpu")',
      ("test_dataset.py::test_the_seed_draws_the_split_and_nothing_else_does",)),
     ("data: validation rows are trained on", "selection:from_source",
      "return Parts(first, second, third, raw.columns)",

@@ -432,7 +432,7 @@ KERNELS = (
      "space_of(base) if space_of(net) == REAL else _common_space(base, net)", "space_of(base)",
      ("test_spaces.py::test_a_tilt_with_walls_has_them",)),
     ("space: numbers for walls in float32", "spaces:Box.__init__",
-     "torch.tensor(w, dtype=torch.float64)", "torch.tensor(w)", WALLS),
+     'torch.tensor(w, dtype=torch.float64, device="cpu")', 'torch.tensor(w, device="cpu")', WALLS),
     ("space: walls compared in their own precisions", "spaces:Box.holds",
      "[wall.detach().cpu().float() for", "[wall.detach().cpu().double() for", WALLS),
     ("space: a path from a box to everywhere", "composite:_common_space",

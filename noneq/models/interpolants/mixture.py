@@ -83,7 +83,7 @@ class MixturePath(DriftedPath):
 def _mixture(gaussian: Gaussian) -> GaussianMixture:
     """The same, normalised."""
     mean = gaussian.mean[None]
-    return GaussianMixture(mean, gaussian.covariance()[None], torch.ones(1).to(mean))
+    return GaussianMixture(mean, gaussian.covariance()[None], mean.new_ones(1))
 
 
 def _covariances(mixture: GaussianMixture) -> Tensor:

@@ -112,7 +112,7 @@ class Interpolant(ABC):
     def at(self, t: Tensor | float) -> Coefficients:
         """The coefficients at times t in [0, 1], of the shape of t; of one number in float64."""
         if not isinstance(t, Tensor):
-            t = torch.tensor(t, dtype=torch.float64)  # 0-d: of no device
+            t = torch.tensor(t, dtype=torch.float64, device="cpu")  # 0-d: goes with any device
         alpha, beta, d_alpha, d_beta, product = self._ends(t)
         gamma = self.noise * (t * (1 - t)).clamp(min=0.0).sqrt()
         change = self.noise**2 * (1 - 2 * t) / 2

@@ -176,5 +176,6 @@ class GaussianRBM(RBM):
     def _units(self, base: Solvable) -> Layer | None:
         if not (isinstance(base, Gaussian) and isinstance(base.factor, Diagonal | Identity)):
             return None
-        scale = torch.as_tensor(base.factor.scale).to(base.mean).expand_as(base.mean).flatten()
+        scale = torch.as_tensor(base.factor.scale, device=base.mean.device).to(base.mean)
+        scale = scale.expand_as(base.mean).flatten()
         return Normals(base.mean.flatten() * scale**-2, scale**-2)

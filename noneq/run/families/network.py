@@ -33,7 +33,7 @@ class OnGaussian(Family):
 
     def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
         """The recipe's network for rows of that shape; torch's generator stays as it was."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
             torch.default_generator.manual_seed(seed)  # of the cpu alone
             return self._network(recipe, shape)
 

@@ -1,0 +1,64 @@
+"""All targets by name, each with a function that makes it: for tests that hold for all of them.
+
+>>> import noneq
+>>> for name, make in noneq.testing.CONTINUOUS.items():
+...     target = make()
+...     assert target.mean.dim() == 1, name
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from noneq.testing.chains import double_wells
+from noneq.testing.discrete import (
+    bernoulli_rbm,
+    enumerated,
+    frustrated,
+    ising,
+    potts,
+    potts_rbm,
+)
+from noneq.testing.exact import all_bits, all_one_hot
+from noneq.testing.geometry import chambers, plateau, ring, wall
+from noneq.testing.targets import (
+    Target,
+    banana,
+    correlated,
+    funnel,
+    logistic,
+    neal,
+    parabola,
+    skewed,
+    student,
+    two_modes,
+)
+
+__all__ = ["CONTINUOUS", "DISCRETE"]
+
+#: densities of numbers
+CONTINUOUS: Mapping[str, Callable[[], Target]] = {
+    "two modes": two_modes,
+    "skewed": skewed,
+    "correlated": correlated,
+    "banana": banana,
+    "funnel": funnel,
+    "Neal's funnel": neal,
+    "parabola": parabola,
+    "logistic": logistic,
+    "Student's t": student,
+    "ring": ring,
+    "wall": wall,
+    "chambers": chambers,
+    "plateau": plateau,
+    "double wells": double_wells,
+}
+
+#: models of bits and of sites of several states
+DISCRETE: Mapping[str, Callable[[], Target]] = {
+    "Ising": lambda: enumerated(ising(), all_bits(9)),
+    "frustrated": lambda: enumerated(frustrated(), all_bits(3)),
+    "RBM": lambda: enumerated(bernoulli_rbm(), all_bits(4)),
+    "Potts": lambda: enumerated(potts(), all_one_hot(2, 3)),
+    "Potts RBM": lambda: enumerated(potts_rbm(), all_one_hot(2, 3)),
+}

@@ -1,0 +1,124 @@
+r"""Sums that are exact: quadrature on a grid, and enumeration of all states of discrete sites.
+
+>>> import torch
+>>> from noneq.testing import Grid
+>>> grid = Grid.of(lambda x: (x[:, 0] - 1).square() / 2, 1)
+>>> round(grid.log_z, 6), round(float(grid.mean(grid.x)), 6)  # log sqrt(2 pi), and 1
+(0.918939, 1.0)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Energy
+
+__all__ = ["Grid", "all_bits", "all_one_hot", "cells"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points of a sum, with the probability of each under an energy's density.
+
+    Attributes:
+        x: points (S, *shape).
+        p: their probabilities (S,), float64.
+        log_z: log of the integral, or the sum, of ``exp(-U)``.
+    """
+
+    x: Tensor
+    p: Tensor
+    log_z: float
+
+    @classmethod
+    def of(cls, energy: Energy, dim: int) -> Grid:
+        """Integrate over numbers: 8,001 points of [-20, 20], or 501^2 of [-8, 9]^2.
+
+        Arguments:
+            energy: negligible density outside, smooth on the scale of the spacing.
+            dim: of x, 1 or 2.
+
+        Returns the grid, in float64.
+        """
+        axis = torch.linspace(-20, 20, 8001, dtype=torch.float64)
+        x = axis[:, None]
+        if dim == 2:
+            axis = torch.linspace(-8, 9, 501, dtype=torch.float64)
+            x = torch.cartesian_prod(axis, axis)
+        log_p = -energy(x) + dim * math.log(float(axis[1] - axis[0]))
+        return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)))
+
+    @classmethod
+    def over(cls, energy: Energy, x: Tensor, log_cell: float = 0.0) -> Grid:
+        """Sum over states, or over equal cells.
+
+        Arguments:
+            energy: of the states.
+            x: all of them (S, *shape), e.g. `all_bits`; or the centres of cells.
+            log_cell: logarithm of a cell's volume.
+
+        Returns the grid, its probabilities in float64.
+        """
+        log_p = -energy(x).detach().double()
+        return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)) + log_cell)
+
+    def mean(self, f: Tensor) -> Tensor:
+        """Return the mean of f, whose values (S, ...) at the points are given."""
+        mean: Tensor = torch.tensordot(self.p, f.to(self.p), 1)
+        return mean
+
+    def sample(self, n: int, rng: torch.Generator) -> Tensor:
+        """Return n points (n, d), uniform inside of cells that are drawn by their probability."""
+        i = torch.searchsorted(self.p.cumsum(0), torch.rand(n, generator=rng, dtype=self.p.dtype))
+        cell = (self.x.max() - self.x.min()) / (round(len(self.x) ** (1 / self.x.shape[1])) - 1)
+        jitter = torch.rand(n, self.x.shape[1], generator=rng, dtype=self.p.dtype) - 0.5
+        x: Tensor = self.x[i.clamp(max=len(self.x) - 1)] + jitter * cell
+        return x
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """Return n exact samples (n, *shape) of the states."""
+        x: Tensor = self.x[torch.multinomial(self.p, n, replacement=True, generator=rng)]
+        return x
+
+
+def all_bits(n: int) -> Tensor:
+    """Return all states (2^n, n) of n bits, float64, the last bit changing first.
+
+    >>> all_bits(2).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    """
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)), dtype=torch.float64)
+
+
+def all_one_hot(sites: int, q: int) -> Tensor:
+    """Return all states (q^sites, sites, q) of sites with q states each, one-hot, float64.
+
+    >>> all_one_hot(1, 3).tolist()
+    [[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]
+    """
+    places = torch.tensor(list(itertools.product(range(q), repeat=sites)))
+    return nn.functional.one_hot(places, q).double()
+
+
+def cells(low: list[float], high: list[float], points: int = 400) -> tuple[Tensor, float]:
+    """Cut the box between two corners in equal cells.
+
+    Arguments:
+        low: one corner.
+        high: the other, above it in each coordinate.
+        points: cells along each axis.
+
+    Returns their centres (points^d, d), float64, and the logarithm of a cell's volume.
+
+    >>> cells([0.0, 0.0], [2.0, 4.0], points=2)[0].tolist()
+    [[0.5, 1.0], [0.5, 3.0], [1.5, 1.0], [1.5, 3.0]]
+    """
+    centres = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    axes = [a + (b - a) * centres for a, b in zip(low, high, strict=True)]
+    volume = math.prod((b - a) / points for a, b in zip(low, high, strict=True))
+    return torch.cartesian_prod(*axes).view(-1, len(axes)), math.log(volume)

@@ -1,0 +1,152 @@
+r"""Densities of hard shape: a thin ring, walls, a gap, a plateau; log Z and samples are known.
+
+Each function returns a `noneq.testing.Target`.
+
+>>> import torch, noneq
+>>> target = noneq.testing.chambers()
+>>> target.mean.tolist()  # 70 percent are right of the gap
+[1.0, 0.0]
+>>> bool(target.energy(torch.zeros(1, 2)).isposinf())
+True
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from noneq.testing.targets import LOG_2_PI, Target, _normal, _uniform, _vector
+
+__all__ = ["chambers", "plateau", "ring", "wall"]
+
+
+def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.25) -> Target:
+    r"""Return a ring in the first two coordinates, the others standard normal.
+
+    ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, and with the Bessel
+    function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` but for
+    ``exp(-radius^2 / (2 width^2))``.
+
+    Arguments:
+        dim: 2 or more.
+        bias: the density along the ring is ``exp(-bias cos(angle))``.
+        radius: of the ring.
+        width: standard deviation across it, a small part of the radius.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        r = x[:, :2].square().sum(1).add(1e-12).sqrt()
+        along = bias * x[:, 0] / r
+        return (r - radius).square() / (2 * width**2) + along + x[:, 2:].square().sum(1) / 2
+
+    angle = torch.linspace(-math.pi, math.pi, 20_001, dtype=torch.float64)
+    reach = radius + width * torch.linspace(-9, 9, 20_001, dtype=torch.float64)
+    along, across = -bias * angle.cos(), reach.log() - ((reach - radius) / width).square() / 2
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        a, r = _inverted(angle, along, n, rng), _inverted(reach, across, n, rng)
+        return torch.cat([torch.stack([r * a.cos(), r * a.sin()], 1), _normal(rng, n, dim - 2)], 1)
+
+    i0, i1 = (float(f(_vector(bias))) for f in (torch.special.i0, torch.special.i1))
+    log_z = math.log(radius * width * math.sqrt(2 * math.pi)) + LOG_2_PI
+    log_z += math.log(i0)
+    log_z += (dim - 2) / 2 * LOG_2_PI
+    mean = -(radius**2 + width**2) / radius * i1 / i0
+    return Target(energy, log_z, _vector(mean, *[0.0] * (dim - 1)), sample)
+
+
+def _inverted(at: Tensor, log_p: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Return n draws of a density given at equally spaced points, linear between them."""
+    p = log_p.softmax(0).numpy()
+    mass = np.concatenate([[0.0], np.cumsum((p[1:] + p[:-1]) / 2)])
+    u = _uniform(rng, n).numpy() * mass[-1]
+    return torch.from_numpy(np.interp(u, mass, at.numpy()))
+
+
+def wall(dim: int = 2, place: float = 0.5) -> Target:
+    r"""Return a standard normal on ``x_0 > place``, with an energy of +inf elsewhere.
+
+    ``Z = (2 pi)^(dim / 2) erfc(place / sqrt 2) / 2``.
+
+    Arguments:
+        dim: of x.
+        place: of the wall.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        return torch.where(x[:, 0] > place, x.square().sum(1) / 2, math.inf)
+
+    right = math.erfc(place / math.sqrt(2)) / 2
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        first = -torch.special.ndtri(right * _uniform(rng, n, 1))
+        return torch.cat([first, _normal(rng, n, dim - 1)], 1)
+
+    first = math.exp(-(place**2) / 2) / math.sqrt(2 * math.pi) / right
+    log_z = dim / 2 * LOG_2_PI + math.log(right)
+    return Target(energy, log_z, _vector(first, *[0.0] * (dim - 1)), sample)
+
+
+def chambers(dim: int = 2, right: float = 0.7) -> Target:
+    r"""Return two half-spaces 4 apart, ``|x_0| > 2``, with an energy of +inf between them.
+
+    ``|x_0| - 2`` has the density ``2 e^{-2 y}``, the other coordinates are standard normal;
+    ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
+
+    Arguments:
+        dim: of x.
+        right: mass of the right half-space, in (0, 1).
+    """
+    drop = math.log(right / (1 - right))
+
+    def energy(x: Tensor) -> Tensor:
+        side = torch.where(x[:, 0] > 0, x[:, 0] - 2, -x[:, 0] - 2)
+        u = 2 * side + x[:, 1:].square().sum(1) / 2 - drop * (x[:, 0] > 0)
+        return torch.where(side > 0, u, math.inf)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        first = 2 - _uniform(rng, n, 1).log() / 2
+        first = torch.where(_uniform(rng, n, 1) < right, first, -first)
+        return torch.cat([first, _normal(rng, n, dim - 1)], 1)
+
+    log_z = math.log(0.5) + math.log1p(math.exp(drop)) + (dim - 1) / 2 * LOG_2_PI
+    mean = _vector(2.5 * (2 * right - 1), *[0.0] * (dim - 1)).round(decimals=12)
+    return Target(energy, log_z, mean, sample)
+
+
+def plateau(
+    dim: int = 2, radius: float = 6.0, core: float = 0.3, mass: float = 0.5, edge: float = 0.2
+) -> Target:
+    r"""Return a sharp core in the middle of a wide plateau with soft edges.
+
+    The core is ``N(0, core^2)``. The plateau is ``prod_i s((x_i + radius) / edge) s((radius - x_i)
+    / edge)``, s the logistic function: the density of a uniform and a logistic number added. Its
+    integral is ``(2 radius)^dim`` but for ``exp(-2 radius / edge)``, and ``Z = (2 radius)^dim /
+    mass``.
+
+    Arguments:
+        dim: of x.
+        radius: half the side of the plateau, many times ``edge``.
+        core: standard deviation of the core.
+        mass: of the plateau, in (0, 1).
+        edge: width of the plateau's edges.
+    """
+    log_core = dim / 2 * LOG_2_PI + dim * math.log(core)
+    log_box = dim * math.log(2 * radius)
+    lift = log_box - log_core - math.log(mass / (1 - mass))
+
+    def energy(x: Tensor) -> Tensor:
+        box = (logsigmoid((x + radius) / edge) + logsigmoid((radius - x) / edge)).sum(1)
+        sharp = lift - x.square().sum(1) / (2 * core**2)
+        return -torch.logaddexp(box, sharp)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        flat = radius * (2 * _uniform(rng, n, dim) - 1) + edge * _uniform(rng, n, dim).logit()
+        wide = _uniform(rng, n, 1) < mass
+        return torch.where(wide, flat, core * _normal(rng, n, dim))
+
+    return Target(energy, log_box - math.log(mass), _vector(*[0.0] * dim), sample)

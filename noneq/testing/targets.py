@@ -1,0 +1,284 @@
+r"""Smooth densities on R^d of which log Z, the mean and exact samples are known.
+
+A sampler, a kernel or an estimate of log Z is judged by what is known. Few of these densities are
+symmetric, since a symmetric one hides a wrong sign; each is hard in one way of its own.
+
+============ ================================================================== ==================
+function     what is hard                                                       log Z
+============ ================================================================== ==================
+`two_modes`  two modes of unequal mass and width                                ``log sqrt(2 pi)``
+`skewed`     tails of unequal slope                                             ``-log 3``
+`correlated` a correlation of 0.8                                               closed form
+`banana`     a bent ridge, its slope bounded                                    closed form
+`funnel`     a width that varies elevenfold over four standard deviations       ``log 2 pi``
+`neal`       the same in any dimension and of any depth                         closed form
+`parabola`   a thin parabola                                                    closed form
+`logistic`   coordinates skewed to either side                                  ``-sum log a_i``
+`student`    tails that fall as a power of x                                    closed form
+============ ================================================================== ==================
+
+Densities with walls and thin shapes are in `noneq.testing.geometry`, chains in
+`noneq.testing.chains`, discrete sites in `noneq.testing.discrete`. The energy of a target knows
+neither its log Z nor its samples, so that `noneq.log_z` has to find them:
+
+>>> import torch, noneq
+>>> target = noneq.testing.banana()
+>>> base = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity(1.6))
+>>> found = noneq.log_z(target.energy, base, n=512, temperatures=100)
+>>> abs(found.value - target.log_z) < 0.2
+True
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Energy, GaussianMixture
+
+__all__ = [
+    "Target",
+    "banana",
+    "correlated",
+    "funnel",
+    "logistic",
+    "mixture",
+    "neal",
+    "parabola",
+    "skewed",
+    "student",
+    "two_modes",
+]
+
+LOG_2_PI = math.log(2 * math.pi)
+Sampler = Callable[[int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An energy of which everything is known.
+
+    Attributes:
+        energy: U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.
+        log_z: log of the integral (of discrete sites: the sum) of ``exp(-U)``.
+        mean: of the density (*shape), float64.
+        sample: ``(n, rng) -> (n, *shape)``, exact independent samples in float64.
+    """
+
+    energy: Energy
+    log_z: float
+    mean: Tensor
+    sample: Sampler
+
+
+def _normal(rng: torch.Generator, *size: int) -> Tensor:
+    return torch.randn(*size, generator=rng, dtype=torch.float64)
+
+
+def _uniform(rng: torch.Generator, *size: int) -> Tensor:
+    """Uniform numbers in (0, 1), neither end included."""
+    return torch.rand(*size, generator=rng, dtype=torch.float64).clamp(1e-15, 1 - 1e-15)
+
+
+def _vector(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def two_modes(left: float = 0.7) -> Target:
+    r"""Return ``p = left N(-1.2, 0.6^2) + (1 - left) N(1.5, 0.5^2)`` on R, less its factor.
+
+    Arguments:
+        left: mass of the left mode, in (0, 1).
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        a = math.log(left / 0.6) - ((x[:, 0] + 1.2) / 0.6).square() / 2
+        b = math.log((1 - left) / 0.5) - ((x[:, 0] - 1.5) / 0.5).square() / 2
+        return -torch.logaddexp(a, b)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z, side = _normal(rng, n, 1), _uniform(rng, n, 1) < left
+        return torch.where(side, 0.6 * z - 1.2, 0.5 * z + 1.5)
+
+    return Target(energy, LOG_2_PI / 2, _vector(1.5 - 2.7 * left), sample)
+
+
+def skewed() -> Target:
+    r"""Return ``U = 4 log(1 + e^x) - x`` on R: its slope is -1 far left and 3 far right.
+
+    ``Z = B(1, 3) = 1/3``, and ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        return 4 * nn.functional.softplus(x[:, 0]) - x[:, 0]
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        return (1 - _uniform(rng, n, 1) ** (1 / 3)).logit()
+
+    return Target(energy, -math.log(3.0), _vector(-1.5), sample)
+
+
+def correlated() -> Target:
+    """Return a Gaussian on R^2: mean (0.7, -0.4), deviations 1 and 0.6, correlation 0.8."""
+
+    def energy(x: Tensor) -> Tensor:
+        a, b = x[:, 0] - 0.7, (x[:, 1] + 0.4) / 0.6
+        return (a.square() - 1.6 * a * b + b.square()) / (2 * (1 - 0.8**2))
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z, mean = _normal(rng, n, 2), _vector(0.7, -0.4)
+        return mean + torch.stack([z[:, 0], 0.6 * (0.8 * z[:, 0] + 0.6 * z[:, 1])], 1)
+
+    return Target(energy, LOG_2_PI + math.log(0.6 * 0.6), _vector(0.7, -0.4), sample)
+
+
+def _ridge(a: Tensor) -> Tensor:
+    return 1.3 * (1 + a.square()).sqrt() - 1.5
+
+
+def banana() -> Target:
+    r"""Return ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r = 1.3 sqrt(1 + a^2) - 1.5``.
+
+    On R^2; the ridge is bent, and its slope is bounded, so that the gradient grows as x.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        return (x[:, 0] - 0.5).square() / 2 + (x[:, 1] - _ridge(x[:, 0])).square() / (2 * 0.8**2)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z = _normal(rng, n, 2)
+        return torch.stack([z[:, 0] + 0.5, _ridge(z[:, 0] + 0.5) + 0.8 * z[:, 1]], 1)
+
+    at, weight = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(150))
+    height = float((weight * _ridge(at + 0.5)).sum() / weight.sum())
+    return Target(energy, LOG_2_PI + math.log(0.8), _vector(0.5, height), sample)
+
+
+def funnel() -> Target:
+    """Return ``v = a`` of N(0.4, 1) and b of N(0.5, e^{1.2 v}), on R^2: a mild funnel."""
+
+    def energy(x: Tensor) -> Tensor:
+        neck = 0.6 * x[:, 0]  # log of the width
+        return ((x[:, 0] - 0.4).square() / 2 + neck) + (
+            (x[:, 1] - 0.5).square() * (-2 * neck).exp() / 2
+        )
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z = _normal(rng, n, 2)
+        v = z[:, 0] + 0.4
+        return torch.stack([v, 0.5 + (0.6 * v).exp() * z[:, 1]], 1)
+
+    return Target(energy, LOG_2_PI, _vector(0.4, 0.5), sample)
+
+
+def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
+    r"""Return Neal's funnel (2003): v of N(centre, width^2), the other numbers of N(0, e^v).
+
+    ``U = (v - centre)^2 / (2 width^2) + |x|^2 e^-v / 2 + (dim - 1) v / 2`` and
+    ``Z = (2 pi)^(dim / 2) width``.
+
+    Arguments:
+        dim: numbers, v the first of them.
+        width: standard deviation of v.
+        centre: mean of v.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        v = x[:, 0]
+        rest = x[:, 1:].square().sum(1)
+        return (
+            (v - centre).square() / (2 * width**2) + rest * torch.exp(-v) / 2 + (dim - 1) / 2 * v
+        )
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z = _normal(rng, n, dim)
+        v = centre + width * z[:, :1]
+        return torch.cat([v, (v / 2).exp() * z[:, 1:]], 1)
+
+    mean = _vector(centre, *[0.0] * (dim - 1))
+    return Target(energy, dim / 2 * LOG_2_PI + math.log(width), mean, sample)
+
+
+def parabola(thickness: float = 0.3) -> Target:
+    """Return ``U = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)`` on R^2."""
+
+    def energy(x: Tensor) -> Tensor:
+        a, b = x[:, 0], x[:, 1]
+        return (a - 1) ** 2 / 2 + (b - a * a / 2) ** 2 / (2 * thickness**2)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        z = _normal(rng, n, 2)
+        a = z[:, 0] + 1
+        return torch.stack([a, a * a / 2 + thickness * z[:, 1]], 1)
+
+    return Target(energy, LOG_2_PI + math.log(thickness), _vector(1.0, 1.0), sample)
+
+
+def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
+    r"""Return independent numbers of generalised logistic distributions.
+
+    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``; the distribution
+    function is ``(1 + e^-x)^-a``, the mean ``psi(a) - psi(1)``.
+
+    Arguments:
+        shapes: a_i > 0; above 1 the right tail is the longer one, below 1 the left.
+    """
+    a = _vector(*shapes)
+
+    def energy(x: Tensor) -> Tensor:
+        return (x + (a + 1).to(x) * nn.functional.softplus(-x)).sum(-1)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        return -torch.expm1(-_uniform(rng, n, len(a)).log() / a).log()
+
+    mean = torch.digamma(a) - torch.digamma(torch.ones_like(a))
+    return Target(energy, -float(a.log().sum()), mean, sample)
+
+
+def student(dim: int = 2, freedom: float = 5.0) -> Target:
+    r"""Return Student's t on R^dim, ``U = (nu + d) / 2 log(1 + |x|^2 / nu)``.
+
+    ``Z = (nu pi)^(d / 2) Gamma(nu / 2) / Gamma((nu + d) / 2)``; the mean is 0, NaN for nu <= 1.
+
+    Arguments:
+        dim: d.
+        freedom: nu > 0; the tails are heavier than any Gaussian's.
+    """
+
+    def energy(x: Tensor) -> Tensor:
+        return (freedom + dim) / 2 * torch.log1p(x.square().sum(1) / freedom)
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**62, (1,), generator=rng))
+        chi = torch.from_numpy(np.random.default_rng(seed).chisquare(freedom, (n, 1)))
+        return _normal(rng, n, dim) / (chi / freedom).sqrt()
+
+    log_z = math.lgamma(freedom / 2) - math.lgamma((freedom + dim) / 2)
+    log_z += dim / 2 * math.log(freedom * math.pi)
+    return Target(energy, log_z, _vector(*[0.0 if freedom > 1 else math.nan] * dim), sample)
+
+
+def mixture(
+    means: Sequence[Sequence[float]], scales: Sequence[Any], masses: Sequence[float]
+) -> GaussianMixture:
+    """Return a Gaussian mixture, normalised, whose components have diagonal covariances.
+
+    Arguments:
+        means: of the K components, d numbers each.
+        scales: K standard deviations, each a number or d of them.
+        masses: K positive numbers.
+
+    >>> two = mixture([[0.0, 0.0], [5.0, 5.0]], [1.0, [0.1, 2.0]], [0.3, 0.7])
+    >>> two.log_z(), tuple(two.sample(3, torch.Generator()).shape)
+    (0.0, (3, 2))
+    """
+    centres = torch.tensor(means, dtype=torch.float32)
+    roots = [torch.as_tensor(s, dtype=torch.float32).expand(centres.shape[1]) for s in scales]
+    covariances = torch.stack([root.square().diag() for root in roots])
+    return GaussianMixture(centres, covariances, torch.tensor(masses, dtype=torch.float32))

@@ -1,0 +1,30 @@
+"""Mistakes in targets with known answers, and tensors made on the wrong device."""
+
+__all__ = ["TESTING"]
+
+SUMS = ("test_targets.py::test_log_z_mean_and_samples_agree_with_a_sum",)
+LATTICES = ("test_targets.py::test_a_lattices_sums_are_those_of_all_states",)
+DEVICES = ("test_devices.py::test_the_rest",)
+
+TESTING = (
+    ("target: the other mode's mass", "targets:two_modes",
+     "_uniform(rng, n, 1) < left", "_uniform(rng, n, 1) > left", SUMS),
+    ("target: a correlation that the samples lack", "targets:correlated",
+     "0.8 * z[:, 0] + 0.6 * z[:, 1]", "0.6 * z[:, 0] + 0.8 * z[:, 1]", SUMS),
+    ("target: tails swapped", "targets:logistic",
+     "return -torch.expm1", "return torch.expm1", SUMS),
+    ("target: a ring as dense at the other side", "geometry:ring",
+     "along, across = -bias", "along, across = bias", SUMS),
+    ("target: a ring's radii without their Jacobian", "geometry:ring",
+     "reach.log() - ", "0 * reach - ", SUMS),
+    ("target: a walk that does not come back", "chains:_walks",
+     "range(len(powers) - 2, 0, -1)", "range(len(powers) - 1, 1, -1)", LATTICES),
+    ("target: an exact mean without its weights", "exact:Grid.mean",
+     "torch.tensordot(self.p, f.to(self.p), 1)", "f.to(self.p).mean(0)", LATTICES),
+    ("device: an identity on the default device", "gaussian:Gaussian.covariance",
+     ", device=self.mean.device", "", DEVICES),
+    ("device: a time on the default device", "schedules:Interpolant.at",
+     ', device="cpu"', "", DEVICES),
+    ("device: a network on the default device", "families_network:OnGaussian.network",
+     ', torch.device("cpu")', "", ("test_devices.py::test_sessions_and_their_checkpoints",)),
+)  # fmt: skip
