@@ -6,23 +6,23 @@ the island's mean weight, so that log Z needs no second accumulator.
 A reduction over walkers depends on all of them. Each stands here and nowhere else, since walkers
 that are spread over several processes need a collective operation for it:
 
-============================ ====================================================================
-reduction                    what it is
-============================ ====================================================================
-`Weights.summary`            counts of invalid and zero weights, effective sample sizes, log Z:
-                             all that decisions and records need, read from the device at once
-`Weights.check`              raises where a weight is invalid or an island has no weight
-`Weights.p`                  weights divided by their sum
-`Weights.ess`                effective sample size of all walkers
-`Weights.log_z`              log of the mean weight, its standard error over islands
-`Weights.log_mean_by_island` log of each island's mean weight
-`Weights.mass_by_island`     each island's share of the weight
+============================= ====================================================================
+reduction                     what it is
+============================= ====================================================================
+`Weights.summary`             counts of invalid and zero weights, effective sample sizes, log Z:
+                              all that decisions and records need, read from the device at once
+`Weights.check`               raises where a weight is invalid or an island has no weight
+`Weights.p`                   weights divided by their sum
+`Weights.ess`                 effective sample size of all walkers
+`Weights.log_z`               log of the mean weight, its standard error over islands
+`Weights.log_mean_by_island`  log of each island's mean weight
+`Weights.mass_by_island`      each island's share of the weight
 `Weights.effective_ancestors` number of ancestors, by the weight that descends from them
-`Weights.mean`               weighted mean of values at the walkers
-`Weights.draw`               indices drawn by weight
-`Weights.conditional_ess`    the share of the effective sample size that an increment leaves
-`Weights.resample`           the effective sample size of each island, and the draw within it
-============================ ====================================================================
+`Weights.mean`                weighted mean of values at the walkers
+`Weights.draw`                indices drawn by weight
+`Weights.conditional_ess`     the share of the effective sample size that an increment leaves
+`Weights.resample`            the effective sample size of each island, and the draw within it
+============================= ====================================================================
 """
 
 from __future__ import annotations
