@@ -210,7 +210,8 @@ CORE = (
       "test_walkers.py::test_the_dead_do_not_poison_the_gradients_of_algorithm_1")),
     ("graph: those who died earlier in the gradient", "graph:without_zero",
      "torch.isfinite(u.detach()) & (weights.log_w != -math.inf)", "torch.isfinite(u.detach())",
-     ("test_walkers.py::test_the_dead_do_not_poison_gradients",)),
+     ("test_walkers.py::"
+     "test_the_dead_do_not_poison_gradients_where_their_energy_is_finite_again",)),
     ("move: weights of zero in the gradient of Algorithm 1", "walkers:Walkers.move",
      "return walkers, without_zero(now.model, u, walkers.x, walkers.weights)",
      "return walkers, u",

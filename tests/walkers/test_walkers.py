@@ -709,6 +709,18 @@ def test_the_dead_do_not_poison_gradients():
     assert float(wall.theta.grad) == pytest.approx(truth, abs=1e-12)
 
 
+def test_the_dead_do_not_poison_gradients_where_their_energy_is_finite_again():
+    class Kink(Wall):  # finite at x = 1000, where its gradient to theta is 0 x inf
+        def forward(self, x):
+            return x.square().sum(1) / 2 + (self.theta * (x[:, 0] < 100)).sqrt()
+
+    kink, (walkers, _) = Kink(), half_dead()
+    walkers, u = walkers.reweight(Wall()).reweight(kink, graph=True)
+    assert bool(torch.isfinite(u).all())
+    walkers.mean(u).backward()
+    assert float(kink.theta.grad) == pytest.approx(0.5)  # d sqrt(theta) at theta = 1
+
+
 def test_the_dead_do_not_poison_the_gradients_of_algorithm_1():
     wall, (walkers, alive) = Wall(), half_dead()
     walkers = walkers.reweight(wall)
