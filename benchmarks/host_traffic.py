@@ -24,7 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -175,12 +175,14 @@ def bare(
         walkers: how many chains.
     """
     energy, data, recipe, rng = session.energy, session.data, session.recipe, session.rng
-    kernel = Repeat(session.kernel, recipe.moves)
+    kernel = Repeat(session.kernel, recipe.train.moves)
     x = data[torch.randint(len(data), (walkers,), generator=rng, device=data.device)]
     while True:
-        rows = data[torch.randint(len(data), (recipe.batch,), generator=rng, device=data.device)]
+        rows = data[
+            torch.randint(len(data), (recipe.train.batch,), generator=rng, device=data.device)
+        ]
         u, cache = evaluate(energy, x, graph=True, lean=True)
-        loss = energy(add_noise(rows, recipe.noise, rng)).mean() - u.mean()
+        loss = energy(add_noise(rows, recipe.train.noise, rng)).mean() - u.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         cache = {name: value.detach() for name, value in cache.items()}
@@ -197,8 +199,10 @@ def library(session: Session) -> Iterator[object]:
 
 def _network(**changes: Any) -> Session:
     data = digits().train.view(-1, 1, 8, 8)
-    recipe = choose((1, 8, 8), len(data), "image", discrete=True, **_short(changes))
-    return Session(replace(recipe, moves=8), data)
+    recipe = choose(
+        (1, 8, 8), len(data), "image", discrete=True, **_short({"moves": 8, **changes})
+    )
+    return Session(recipe, data)
 
 
 def _machine(**changes: Any) -> Session:
@@ -208,15 +212,15 @@ def _machine(**changes: Any) -> Session:
 
 
 def _short(changes: dict[str, Any]) -> dict[str, Any]:
-    return {"iterations": 10**6, "renew": 0, **changes}
+    return {"iterations": 10**6, "renew": None, **changes}
 
 
 #: name: the session to be counted, of a recipe with changes
 CASES: dict[str, Callable[..., Session]] = {
     "network": _network,
-    "network, no held-out": partial(_network, held_out=0),
+    "network, no held-out": partial(_network, held_out=None),
     "rbm": _machine,
-    "rbm, no held-out": partial(_machine, held_out=0),
+    "rbm, no held-out": partial(_machine, held_out=None),
 }
 
 
@@ -262,7 +266,7 @@ def counted(name: str, **changes: Any) -> dict[str, dict[Part, Count]]:
     optimizer = type(plain.optimizer)(plain.optimizer.param_groups)
     return {
         "library": per_iteration(library(session), session.optimizer),
-        "bare": per_iteration(bare(plain, optimizer, plain.recipe.walkers), optimizer),
+        "bare": per_iteration(bare(plain, optimizer, plain.recipe.train.walkers), optimizer),
     }
 
 

@@ -59,7 +59,7 @@ from noneq.models.interpolants import (
     VelocityPath,
     couple,
 )
-from noneq.run import checkpoint, choose, samples
+from noneq.run import checkpoint, choose, samples, supervise
 from noneq.run.scores import score
 from noneq.run.verdict import judge
 from noneq.training import match, step
@@ -239,7 +239,7 @@ def drifted_path(kind):
     return path
 
 
-SMALL = {"walkers": 32, "held_out": 16, "moves": 2, "batch": 20, "renew": 0, "temperatures": 12}
+SMALL = {"walkers": 32, "held_out": 16, "moves": 2, "batch": 20, "renew": None, "temperatures": 12}
 SETTINGS = {
     "weighted": Settings(**SMALL),
     "renewed": Settings(**{**SMALL, "renew": 2}),
@@ -318,13 +318,13 @@ def test_one_step(kernel, trust):
 
 RECIPES = {
     "network": {"width": 8, "clusters": 2},
-    "network, momentum": {"width": 8, "leaps": 2, "clusters": 0, "base": "low-rank"},
-    "network, plain steps": {"width": 8, "tau": 0.0, "base": "diagonal", "clusters": 0},
+    "network, momentum": {"width": 8, "leaps": 2, "clusters": None, "base": "low-rank"},
+    "network, plain steps": {"width": 8, "tau": 0.0, "base": "diagonal", "clusters": None},
     "rbm": {"model": "rbm", "hidden": 4},
     "gaussian-rbm": {"model": "gaussian-rbm", "hidden": 4},
     "interpolant": {"model": "interpolant", "width": 8, "noise": 0.1, "steps": 6},
 }
-BUDGET = {"iterations": 3, "z_walkers": 32, "z_temperatures": 12, "z_equilibrate": 4}
+BUDGET = {"iterations": 3, "bracket": {"walkers": 32, "temperatures": 12, "equilibrate": 4}}
 WALKING = {"walkers": 32, "held_out": 16, "moves": 2, "renew": 2, "temperatures": 12, "batch": 20}
 
 
@@ -365,7 +365,7 @@ def test_run_folders(name, tmp_path):
             session = Session(recipe_of(name, found.train), found.train)
             about = {"classes": None, "subset": None, "binary": False}
             run = Run.create(tmp_path / "run", found, session, **about)
-            list(run.train(session))
+            list(supervise(run, session))
             again = Session(run.recipe, run.data().train)
             run.restore(again)
             judge(run, found)

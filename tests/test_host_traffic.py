@@ -21,8 +21,8 @@ LIMITS = {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_an_iteration_stays_within_its_bounds(name):
-    held_out = {"held_out": 0} if "no held-out" in name else {"held_out": 16}
-    size = {"hidden": 16} if "rbm" in name else {"width": 16, "clusters": 0}
+    held_out = {"held_out": None} if "no held-out" in name else {"held_out": 16}
+    size = {"hidden": 16} if "rbm" in name else {"width": 16, "clusters": None}
     found = counted(name, **{"walkers": 64, "batch": 64, **size, **held_out})
     ours, bare = found["library"]["rest"], found["bare"]["rest"]
     waits, times = LIMITS[name]

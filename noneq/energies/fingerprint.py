@@ -154,7 +154,8 @@ def _layout(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of tensors laid end to end: places, the tensor that each number is of, their numbers."""
     places = torch.cat([_places(n, dtype, device) for n in sizes])
-    owner = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    index = torch.arange(len(sizes), device="cpu")
+    owner = index.repeat_interleave(torch.tensor(sizes, device="cpu")).to(device)
     return places, owner, torch.tensor(numbers, device=device)
 
 

@@ -41,7 +41,7 @@ __all__ = [
     "write",
 ]
 
-FORMAT = 2
+FORMAT = 3
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:
