@@ -181,7 +181,7 @@ def bare(
         rows = data[
             torch.randint(len(data), (recipe.train.batch,), generator=rng, device=data.device)
         ]
-        u, cache = evaluate(energy, x, graph=True, lean=True)
+        u, cache = evaluate(energy, x, graph=True, skip_gradient=True)
         loss = energy(add_noise(rows, recipe.train.noise, rng)).mean() - u.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

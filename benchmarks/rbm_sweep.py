@@ -31,7 +31,7 @@ from rich.progress import track
 import noneq
 from benchmarks import RESULTS
 from experiments.common import record, table
-from noneq.numerics import ENGINES, product, use
+from noneq.numerics import MATMUL_BACKENDS, product, set_matmul_backend
 
 N, D, M = 1000, 784, 500
 RATE = 1e-3  # of every update
@@ -77,14 +77,14 @@ def engines() -> Candidates:
 
     def by(engine: str, *operands: torch.Tensor) -> Callable[[], None]:
         def multiply() -> None:
-            use(engine)
+            set_matmul_backend(engine)
             product(*operands)
-            use("torch")
+            set_matmul_backend("torch")
 
         return multiply
 
-    up = {f"up, {engine}": by(engine, v, w, c) for engine in ENGINES}
-    return up | {f"down, {engine}": by(engine, h, w.T, b) for engine in ENGINES}
+    up = {f"up, {engine}": by(engine, v, w, c) for engine in MATMUL_BACKENDS}
+    return up | {f"down, {engine}": by(engine, h, w.T, b) for engine in MATMUL_BACKENDS}
 
 
 def sweeps() -> Candidates:

@@ -172,11 +172,11 @@ def reference(
 ) -> tuple[Tensor, Tensor]:
     """Means of the observables by long Hamiltonian chains, and their errors over the chains."""
     walkers, total = noneq.Walkers.at(rows, energy), torch.zeros(len(rows), 2)
-    kernel = noneq.HMC(0.03, leaps=8)
+    kernel = noneq.HMC(0.03, leapfrog_steps=8)
     for move in range(moves + moves // 4):
         walkers = walkers.move(kernel, energy, rng)
         if move < moves // 4:  # on the way to equilibrium
-            kernel = kernel.tune(walkers.info)
+            kernel = kernel.adapt(walkers.info)
         else:
             total += observables(walkers.x) / moves
     return total.mean(0), total.std(0) / math.sqrt(len(rows))

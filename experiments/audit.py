@@ -236,11 +236,11 @@ def audit(name: str, trial: tuple[float, float], seed: int, model: Fitted | str)
         nll = noneq.nll(model.energy, DATA.test, z, noise=NOISE)
     except (ValueError, RuntimeError, FloatingPointError) as error:
         return found._replace(failed=str(error))
-    assert z.mass_away is not None
+    assert z.off_support_mass is not None
     return found._replace(
         seconds=time.perf_counter() - start, forward=z.forward.value,
         backward=z.backward.value, nll=nll.value, stderr=(nll.stderr_z, nll.stderr_data),
-        away=z.mass_away[:2], alarms=z.alarms,
+        away=z.off_support_mass[:2], alarms=z.alarms,
     )  # fmt: skip
 
 

@@ -219,7 +219,7 @@ def ablate(iterations: int = 400, seeds: int = 3) -> None:
         seeds: of each cell.
     """
     mixture = baselines()["Gaussian mixture, chosen"]
-    tuned = tune(Cell(iterations=iterations, renew=iterations // 5))
+    tuned = adapt(Cell(iterations=iterations, renew=iterations // 5))
     cells = [
         replace(cell, start=start, renewed=renewed, seed=s)
         for cell in tuned
@@ -230,7 +230,7 @@ def ablate(iterations: int = 400, seeds: int = 3) -> None:
     record("digits_ablation", [_plain(r, mixture) for r in results])
 
 
-def tune(short: Cell) -> list[Cell]:
+def adapt(short: Cell) -> list[Cell]:
     """Four trials for each of weights x trust, on a seed of its own, by validation NLL."""
     chosen = []
     for weighted, trusted in itertools.product((True, False), (True, False)):

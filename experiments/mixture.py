@@ -170,7 +170,7 @@ def run(cell: Cell) -> Result:
             rng=rng,
             weighted=cell.weighted,
         )
-        kernel = kernel.tune(walkers.info)
+        kernel = kernel.adapt(walkers.info)
         if held is not None:
             held = held.reweight(energy) if kernel.fresh else held  # Algorithm 1 moves it stale
             held = held.resample(0.5, rng).move(kernel, energy, rng)

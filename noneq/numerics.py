@@ -9,8 +9,8 @@ engine      what multiplies the matrices of a restricted Boltzmann machine
 =========== ===================================================================================
 
 Engines differ in rounding, so that none is chosen by a stopwatch behind one's back: ``python -m
-benchmarks.rbm_sweep --parts engines`` tells which is the fastest here, and `use`, or the
-environment variable NONEQ_PRODUCTS, chooses it. A product that needs a graph, is not on the
+benchmarks.rbm_sweep --parts engines`` tells which is the fastest here, and `set_matmul_backend`,
+or the environment variable NONEQ_PRODUCTS, chooses it. A product that needs a graph, is not on the
 processor or is in a precision that the engine lacks is torch's. Threads: torch's and oneDNN's are
 set by ``torch.set_num_threads``, OpenBLAS's by OPENBLAS_NUM_THREADS before the process starts.
 """
@@ -27,14 +27,14 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "ENGINES",
+    "MATMUL_BACKENDS",
     "check_fits",
     "full_precision",
     "memory",
     "parts",
     "product",
-    "usable",
-    "use",
+    "resolve_device",
+    "set_matmul_backend",
     "without_autocast",
 ]
 
@@ -49,7 +49,7 @@ def _openblas(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
 
 
 def _onednn(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
-    linear = torch.ops.mkldnn._linear_pointwise  # not every build has it: `use` has looked
+    linear = torch.ops.mkldnn._linear_pointwise  # not every build has it: it has been looked for
     xw: Tensor = linear(x.detach(), w.detach().T, None, "none", [], "")
     return (xw if scale == 1 else xw.mul_(scale)).add_(bias)
 
@@ -60,20 +60,22 @@ _KNOWN: dict[str, tuple[Engine, tuple[torch.dtype, ...]]] = {
     "openblas": (_openblas, (torch.float32, torch.float64)),
     "onednn": (_onednn, (torch.float32,)),
 }
-ENGINES = tuple(_KNOWN)
+MATMUL_BACKENDS = tuple(_KNOWN)
 
 
-def use(engine: str) -> None:
+def set_matmul_backend(engine: str) -> None:
     """Choose what multiplies from now on, in the whole process.
 
     Arguments:
-        engine: one of `ENGINES`.
+        engine: one of `MATMUL_BACKENDS`.
 
     Raises ValueError for an unknown engine, RuntimeError for one that this torch is built without.
     """
     global _engine, _dtypes
     if engine not in _KNOWN:
-        raise ValueError(f"{engine!r} multiplies no matrices: take one of {', '.join(ENGINES)}")
+        raise ValueError(
+            f"{engine!r} multiplies no matrices: take one of {', '.join(MATMUL_BACKENDS)}"
+        )
     if engine == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         raise RuntimeError("this torch is built without oneDNN: take torch or openblas")
     _engine, _dtypes = _KNOWN[engine]
@@ -94,11 +96,11 @@ def product(x: Tensor, w: Tensor, bias: Tensor, *, scale: float = 1.0) -> Tensor
 
 
 _engine, _dtypes = _KNOWN["torch"]
-use(os.environ.get("NONEQ_PRODUCTS", "torch"))
+set_matmul_backend(os.environ.get("NONEQ_PRODUCTS", "torch"))
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def usable(name: str = "") -> str:
+def resolve_device(name: str = "") -> str:
     """The device of that name; by default cuda where there is one, else cpu.
 
     Raises ValueError where it cannot be used, or lacks float64, which log-weights need.

@@ -90,9 +90,9 @@ class Counted:
     def __call__(self, x):
         return self.evaluate(x)[0]
 
-    def evaluate(self, x, was=None, graph=False):
+    def evaluate(self, x, previous_cache=None, graph=False):
         self.rows.append(len(x))
-        return evaluate(self.energy, x, was, graph=graph)
+        return evaluate(self.energy, x, previous_cache, graph=graph)
 
 
 def start(model, n, shape, dtype, seed=1):

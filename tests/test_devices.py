@@ -48,7 +48,7 @@ from noneq import (
 from noneq.annealing import Schedule
 from noneq.estimators import RBM
 from noneq.kernels import EulerMaruyama, Flow, GibbsWithGradients, RandomWalk
-from noneq.likelihood import bennett, exact_log_z, lineages
+from noneq.likelihood import bennett, exact_log_z, genealogy
 from noneq.models import ConvNet, ResNet, TimedMLP
 from noneq.models.interpolants import (
     Linear,
@@ -61,7 +61,7 @@ from noneq.models.interpolants import (
 )
 from noneq.run import checkpoint, choose, samples, supervise
 from noneq.run.scores import score
-from noneq.run.verdict import judge
+from noneq.run.verdict import evaluate_run
 from noneq.training import match, step
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 
@@ -160,11 +160,11 @@ def every_verb(kernel, path, start, rng):
     walkers = Walkers.sample(start, 32, rng, islands=4)
     model = path.at(0.5)
     walkers = walkers.reweight(model).move(kernel, model, rng).resample(1.0, rng)
-    kernel = kernel.tune(walkers.info)
+    kernel = kernel.adapt(walkers.info)
     walkers = walkers.move(kernel, path.at(1.0), rng)
     f = walkers.x.flatten(1)
     known = walkers.ess, walkers.log_z, walkers.survivors, walkers.mean(f), walkers.p
-    return walkers, known, walkers.equal(8, rng), lineages(walkers)
+    return walkers, known, walkers.equal(8, rng), genealogy(walkers)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -247,7 +247,7 @@ SETTINGS = {
     "pcd": Settings.pcd(walkers=32, moves=2, batch=20),
     "cd": Settings.cd(walkers=32, moves=2, batch=20),
     "active": Settings(**{**SMALL, "active": 10}),
-    "memory": Settings(**{**SMALL, "memory": 0.9}),
+    "memory": Settings(**{**SMALL, "forgetting_factor": 0.9}),
     "plain steps": Settings(**{**SMALL, "tau": None}),
     "noise": Settings(**{**SMALL, "noise": 0.1}),
 }
@@ -275,7 +275,7 @@ TRAINED = {
     "default generator": {},
     "ULA": {"kernel": ULA(0.1)},
     "ULA, fresh": {"kernel": ULA(0.1, refresh=True)},
-    "HMC": {"kernel": HMC(0.1, leaps=2)},
+    "HMC": {"kernel": HMC(0.1, leapfrog_steps=2)},
     "random walk": {"kernel": RandomWalk(0.3)},
 }
 
@@ -318,7 +318,7 @@ def test_one_step(kernel, trust):
 
 RECIPES = {
     "network": {"width": 8, "clusters": 2},
-    "network, momentum": {"width": 8, "leaps": 2, "clusters": None, "base": "low-rank"},
+    "network, momentum": {"width": 8, "leapfrog_steps": 2, "clusters": None, "base": "low-rank"},
     "network, plain steps": {"width": 8, "tau": 0.0, "base": "diagonal", "clusters": None},
     "rbm": {"model": "rbm", "hidden": 4},
     "gaussian-rbm": {"model": "gaussian-rbm", "hidden": 4},
@@ -368,7 +368,7 @@ def test_run_folders(name, tmp_path):
             list(supervise(run, session))
             again = Session(run.recipe, run.data().train)
             run.restore(again)
-            judge(run, found)
+            evaluate_run(run, found)
             drawn = [samples.draw(run, 4, weighted=w) for w in (False, True)]
             if name != "interpolant":
                 drawn.append(samples.draw(run, 4, "chains", moves=2))
@@ -584,7 +584,7 @@ def _():
 @case("paths through models")
 def _():
     models, rng = [network() for _ in range(3)], seeded(0)
-    through = energies.Through(models[0].base, models)
+    through = energies.ModelsPath(models[0].base, models)
     between = energies.ParameterPath(models[0], models[1])
 
     def use():

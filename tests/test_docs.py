@@ -11,11 +11,11 @@ from noneq.kernels import Stepped
 from noneq.run.recipe import (
     Bracket,
     Budget,
-    Interpolant,
+    InterpolantModel,
     Likelihood,
-    Machine,
-    Network,
+    NetworkModel,
     Optimizer,
+    RBMModel,
     ScoreMatching,
 )
 
@@ -99,9 +99,9 @@ def test_every_result_has_a_script_and_a_record():
     "choices",
     [
         noneq.Settings,
-        Network,
-        Machine,
-        Interpolant,
+        NetworkModel,
+        RBMModel,
+        InterpolantModel,
         Likelihood,
         ScoreMatching,
         Optimizer,

@@ -100,10 +100,10 @@ def test_reflection_is_continuous_and_its_sign_is_its_slope():
 
 IN_BOXES = {
     "MALA": MALA(0.15, Cholesky(torch.tensor([[1.0, 0.5], [0.5, 0.6]]), torch.float64)),
-    "HMC rejecting": HMC(0.05, leaps=3),
+    "HMC rejecting": HMC(0.05, leapfrog_steps=3),
     "HMC reflecting": HMC(0.1, Diagonal(torch.tensor([1.0, 0.6]), torch.float64), 3, reflect=True),
     "HMC unadjusted": HMC(0.03, Identity(0.9), 3, adjusted=False, reflect=True),
-    "GHMC reflecting": HMC(0.2, leaps=1, friction=0.3, reflect=True),
+    "GHMC reflecting": HMC(0.2, leapfrog_steps=1, friction=0.3, reflect=True),
     "OBABO reflecting": HMC.obabo(0.05, friction=0.3, reflect=True),
     "random walk": RandomWalk(0.1),
     "random walk reflecting": RandomWalk(0.3, Diagonal(torch.tensor([1.0, 0.6])), reflect=True),
@@ -132,7 +132,7 @@ def test_a_reflecting_unadjusted_kernel_at_a_large_step_is_biased_without_weight
     rng = seeded(42)
     x = draw(grid, cell, 100_000, rng)
     walkers = Walkers.at(x, energy, log_z=grid.log_z, islands=100)
-    walkers = walkers.move(HMC(0.06, leaps=3, adjusted=False, reflect=True), energy, rng)
+    walkers = walkers.move(HMC(0.06, leapfrog_steps=3, adjusted=False, reflect=True), energy, rng)
     assert_exact(walkers, grid, "weights")
     plain = (walkers.x - grid.mean(grid.x)).view(100, 1000, 2).mean(1)
     assert float((plain.mean(0) / plain.std(0) * 10).abs().max()) > 10
@@ -145,7 +145,7 @@ def test_annealing_from_the_uniform_density_gives_log_z_of_a_box():
     path, rng = GeometricPath(Uniform(low, high), energy), seeded(43)
     walkers = Walkers.sample(path.start, 50_000, rng, islands=100)
     for beta in (0.25, 0.5, 0.75, 1.0):
-        walkers = walkers.move(HMC(0.1, leaps=2, reflect=True), path.at(beta), rng)
+        walkers = walkers.move(HMC(0.1, leapfrog_steps=2, reflect=True), path.at(beta), rng)
     assert_exact(walkers, grid, "uniform")
 
 
@@ -326,7 +326,7 @@ def test_a_reflecting_trajectory_has_mean_weight_one_even_where_samples_cannot_s
     (energy, grid, _), rng = walled(low, high), seeded(46)
     x = Uniform(low, high).sample(n, rng)
     v = wide * torch.randn(n, 2, generator=rng, dtype=torch.float64)
-    kernel = HMC(h, leaps=3, friction=1e-300, adjusted=False, reflect=True)
+    kernel = HMC(h, leapfrog_steps=3, friction=1e-300, adjusted=False, reflect=True)
     new, _, _ = kernel(energy, seen(energy, x, {"v": v}), rng)
     after = new.u + new.aux["v"].square().sum(1) / 2
     log_q = -(v / wide).square().sum(1) / 2 - 2 * math.log(wide) - Uniform(low, high).log_z()

@@ -2,8 +2,8 @@ r"""What helps where modes do not mix: renewals and exchanges through the run's 
 
 The same machines, chains and updates as in `experiments.cd_bias.training`. Checkpoints are kept as
 the run goes. *Renewal through them* replaces the walkers by others annealed from the base through
-the checkpoints (`noneq.energies.Through`); *exchange through them* keeps chains at eight of them,
-from the first model to the present one, and swaps neighbours (parallel trajectory tempering:
+the checkpoints (`noneq.energies.ModelsPath`); *exchange through them* keeps chains at eight of
+them, from the first model to the present one, and swaps neighbours (parallel trajectory tempering:
 Bereux, Decelle, Furtlehner, Rosset, Seoane 2024, arXiv 2405.15376). Exchanges have either the same
 rows in all, an eighth at the model, or the same rows at the model and eight times the sweeps.
 
@@ -119,7 +119,7 @@ def _renewing(
         assert state is not None
         if state.iteration == cell.updates:
             return
-        target = noneq.energies.Through(rbm.base, trail) if cell.renew == "through" else rbm
+        target = noneq.energies.ModelsPath(rbm.base, trail) if cell.renew == "through" else rbm
         old = state.walkers
         if cell.renew == "founders":  # whose log Z is not known says nothing against a renewal
             old = replace(old, weights=replace(old.weights, log_z_start=math.nan))

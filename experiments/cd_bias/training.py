@@ -75,7 +75,7 @@ class Cell:
             moves=self.restart or MOVES,
             tau=trial if self.trust else None,
             ess_min=self.ess_min,
-            memory=self.memory,
+            forgetting_factor=self.memory,
             renew=None,
             batch=BATCH,
             weighted=self.weighted,

@@ -16,10 +16,10 @@ from torch import Tensor
 
 import noneq
 from experiments.cd_bias.course import Course, Truth, moments
-from noneq.energies import Through
+from noneq.energies import ModelsPath
 from noneq.models.rbm.algebra import Machine
 from noneq.models.rbm.layers import Bits
-from noneq.models.rbm.path import MachinePath
+from noneq.models.rbm.path import RBMPath
 from noneq.training import renew
 from noneq.walkers import reductions
 
@@ -130,7 +130,7 @@ def _chains(
             walkers = walkers.resample(0.5, rng)
         walkers = walkers.move(kernel, rbm, rng)
         if who.renew and t % who.renew == 0:
-            target = Through(rbm.base, _models(course, t)) if who.through else rbm
+            target = ModelsPath(rbm.base, _models(course, t)) if who.through else rbm
             _, (walkers, _) = renew(
                 target, walkers, None, noneq.kernels.BlockGibbs(), rng, who.renew
             )
@@ -153,7 +153,7 @@ def ladder(course: Course, who: Sampler, t: int) -> list[Machine]:
         return [course.machine(round(t * s)) for s in steps]
     base = course.rbm.base
     assert isinstance(base, noneq.energies.Bernoulli)
-    path = MachinePath(base, (Bits(base.logits),), course.machine(t))
+    path = RBMPath(base, (Bits(base.logits),), course.machine(t))
     return [path.at(s).machines[0] for s in steps]
 
 

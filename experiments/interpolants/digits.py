@@ -187,7 +187,7 @@ def judge(plan: Plan, temperatures: int, walkers: int, *, test: bool) -> Result:
     def score(x: Tensor) -> Tensor:
         return energy_of(model, x) + z.value
 
-    assert z.mass_away is not None
+    assert z.off_support_mass is not None
     return Result(
         plan,
         seconds,
@@ -195,7 +195,7 @@ def judge(plan: Plan, temperatures: int, walkers: int, *, test: bool) -> Result:
         z.backward.value,
         z.stderr,
         z.survivors,
-        z.mass_away.value,
+        z.off_support_mass.value,
         z.alarms,
         float(score(noisy(data.train)).mean()),
         float(score(noisy(data.validation)).mean()),

@@ -8,7 +8,7 @@ telescope: after n moves
 
 however many moves there were. From ``x_0 ~ N(0, 1)`` the pair of every coordinate is Gaussian
 with covariance ``S = [[1, a], [a, a^2 + s^2]]``, ``a = cos(L phi)^n``, ``cos phi = 1 - h``,
-``s^2 = (1 - a^2) / (1 - h/2)`` for n moves of L leaps with momenta drawn afresh. So ``E w^2 =
+``s^2 = (1 - a^2) / (1 - h/2)`` for n moves of L leapfrog steps with momenta drawn afresh. So ``E w^2 =
 det(1 + S D)^{-d/2}``, ``D = h diag(-1, 1)``; as n grows ``CV^2 = d h^2 / 4 + O(h^3)``.
 
 **Anything else.** Increments are of order ``h^{3/2}`` and do not cancel: the variance grows as
@@ -31,9 +31,9 @@ from noneq.kernels import Kernel
 DIM = 50
 
 
-def gaussian_cv2(h: float, dim: int, moves: int, leaps: int = 1) -> float:
+def gaussian_cv2(h: float, dim: int, moves: int, leapfrog_steps: int = 1) -> float:
     """Exact ``Var w / (E w)^2`` on a whitened Gaussian; inf where it does not exist."""
-    a = math.cos(leaps * math.acos(1 - h)) ** moves
+    a = math.cos(leapfrog_steps * math.acos(1 - h)) ** moves
     s = torch.tensor([[1.0, a], [a, a**2 + (1 - a**2) / (1 - h / 2)]], dtype=torch.float64)
     d = h * torch.tensor([-1.0, 1.0], dtype=torch.float64).diag()
     # E exp(-z.D z / 2) exists where S^-1 + D is positive definite
@@ -84,14 +84,14 @@ def measure(
     """Move from samples x of the energy; weights are looked at after each of ``counts`` moves."""
     rng, found, done = torch.Generator().manual_seed(3), [], 0  # not that of x
     walkers = noneq.Walkers.at(x, energy, log_z=0.0)
-    leaps = getattr(kernel, "leaps", 1)
+    leapfrog_steps = getattr(kernel, "leapfrog_steps", 1)
     for count in counts:
         for _ in range(count - done):
             walkers = walkers.move(kernel, energy, rng)
         done = count
         log_w = walkers.log_w - walkers.log_w.mean()
         cv2, stderr = squared_variation(log_w.exp())
-        found.append(Noise(name, h, count * leaps, cv2, stderr, float(log_w.var())))
+        found.append(Noise(name, h, count * leapfrog_steps, cv2, stderr, float(log_w.var())))
     return found
 
 
@@ -127,12 +127,12 @@ def on_known(steps: list[float], n: int, *, moves: tuple[int, int] = (16, 64)) -
         for name, make in UNADJUSTED.items():
             for h in steps:
                 kernel = make(h, identity)
-                leaps = getattr(kernel, "leaps", 1)
-                counts = tuple(m // leaps for m in moves)
+                leapfrog_steps = getattr(kernel, "leapfrog_steps", 1)
+                counts = tuple(m // leapfrog_steps for m in moves)
                 rows = measure(name, kernel, model, x, counts, h=h)
                 for row, count in zip(rows, counts, strict=True):
                     fresh = energy is None and name != "OBABO"
-                    theory = gaussian_cv2(h, DIM, count, leaps) if fresh else math.nan
+                    theory = gaussian_cv2(h, DIM, count, leapfrog_steps) if fresh else math.nan
                     found[target].append(Noise(**{**vars(row), "theory": theory}))
     return found
 
@@ -166,7 +166,7 @@ def on_path(path: Path, steps: list[float], moves: tuple[int, ...] = (8, 64)) ->
     for name, make in UNADJUSTED.items():
         for h in steps:
             kernel = make(h, factor)
-            leaps = getattr(kernel, "leaps", 1)
-            counts = tuple(m // leaps for m in moves)
+            leapfrog_steps = getattr(kernel, "leapfrog_steps", 1)
+            counts = tuple(m // leapfrog_steps for m in moves)
             rows += measure(name, kernel, path.energy, x, counts, h=h)
     return rows

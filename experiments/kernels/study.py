@@ -125,7 +125,7 @@ def budgets(path: Path, found: dict[str, list[Outcome]], quick: bool) -> list[Bu
     rows = []
     for name, budget in itertools.product(names, (4, 16) if quick else (1, 2, 4, 8, 16)):
         who = named(name)
-        if budget < who.leaps:
+        if budget < who.leapfrog_steps:
             continue
         sizes = replace(SIZES[path.name], ess_min=0.5, budget=budget, seed=6)
         o = walk(path, who, best(found[path.name], name).h, sizes)

@@ -40,7 +40,7 @@ class Contender:
 
     name: str
     make: Callable[[float, Factor], Kernel]
-    leaps: int = 1
+    leapfrog_steps: int = 1
     splits: int = 1
     steps: bool = True
     everywhere: bool = True
@@ -49,12 +49,17 @@ class Contender:
         """All moves of one (part of an) update."""
         one = self.make(h, factor)
         total = budget + 1 - self.splits if one.fresh else budget + 1
-        return noneq.kernels.Repeat(one, max(1, total // (self.leaps * self.splits)))
+        return noneq.kernels.Repeat(one, max(1, total // (self.leapfrog_steps * self.splits)))
 
 
-def _hmc(leaps: int) -> Contender:
-    name = f"HMC, {leaps} leaps"
-    return Contender(name, lambda h, f: noneq.HMC(h, f, leaps), leaps, everywhere=leaps > 2)
+def _hmc(leapfrog_steps: int) -> Contender:
+    name = f"HMC, {leapfrog_steps} leaps"
+    return Contender(
+        name,
+        lambda h, f: noneq.HMC(h, f, leapfrog_steps),
+        leapfrog_steps,
+        everywhere=leapfrog_steps > 2,
+    )
 
 
 CONTINUOUS = (

@@ -44,10 +44,10 @@ class Counted(Veiled):
         self.rows += len(x)
         return super().__call__(x)
 
-    def evaluate(self, x, was=None, graph=False):
+    def evaluate(self, x, previous_cache=None, graph=False):
         """Energies and their cache."""
         self.rows += len(x)
-        return super().evaluate(x, was, graph)
+        return super().evaluate(x, previous_cache, graph)
 
 
 def counted(energy: Any) -> Any:

@@ -37,7 +37,7 @@ Run = Callable[[int], float]  # a seed -> log Z
 
 @dataclass(frozen=True)
 class Setting:
-    """What both libraries are told; ``leaps`` 0 is MALA, ``ess`` 0 the frozen schedule.
+    """What both libraries are told; ``leapfrog_steps`` 0 is MALA, ``ess`` 0 the frozen schedule.
 
     A finite ``friction`` keeps a part of the momentum from move to move: generalised HMC.
     """
@@ -45,29 +45,35 @@ class Setting:
     n: int
     temperatures: int
     moves: int
-    leaps: int = 0
+    leapfrog_steps: int = 0
     ess: float = 0.0
     friction: float = math.inf
 
     @property
     def name(self) -> str:
         """For people."""
-        kernel = f"HMC {self.leaps}" if self.leaps else "MALA"
-        kernel = kernel if math.isinf(self.friction) else f"GHMC {self.leaps}"
+        kernel = f"HMC {self.leapfrog_steps}" if self.leapfrog_steps else "MALA"
+        kernel = kernel if math.isinf(self.friction) else f"GHMC {self.leapfrog_steps}"
         steps = f"ESS {self.ess}" if self.ess else f"{self.temperatures}"
         return f"{self.n} x {steps} x {self.moves} {kernel}"
 
     @property
-    def goal(self) -> float:
+    def target_accept(self) -> float:
         """Acceptance to steer to: noneq's defaults."""
-        return 0.8 if math.isfinite(self.friction) else 0.65 if self.leaps else 0.6
+        return 0.8 if math.isfinite(self.friction) else 0.65 if self.leapfrog_steps else 0.6
 
     def kernel(self, base: noneq.Gaussian) -> noneq.kernels.Repeat:
         """At first."""
         h = 1.3 * len(base.mean) ** (-1 / 3)
         move: noneq.MALA | noneq.HMC = noneq.MALA(h, base.factor)
-        if self.leaps:
-            move = noneq.HMC(h / 2, base.factor, self.leaps, self.friction, goal=self.goal)
+        if self.leapfrog_steps:
+            move = noneq.HMC(
+                h / 2,
+                base.factor,
+                self.leapfrog_steps,
+                self.friction,
+                target_accept=self.target_accept,
+            )
         return noneq.kernels.Repeat(move, self.moves)
 
 
@@ -97,11 +103,11 @@ def ours(
 def blackjaxs(t: Target, setting: Setting, schedule: noneq.Schedule | None) -> Run:
     """blackjax, one compiled program a run."""
     tilt, d, offset = t.tilt(jnp), t.dim, t.base.log_z()
-    algorithm = blackjax.hmc if setting.leaps else blackjax.mala
+    algorithm = blackjax.hmc if setting.leapfrog_steps else blackjax.mala
     step = algorithm.build_kernel()
-    if setting.leaps:
+    if setting.leapfrog_steps:
         one = jnp.ones(d)
-        step = partial(step, inverse_mass_matrix=one, num_integration_steps=setting.leaps)
+        step = partial(step, inverse_mass_matrix=one, num_integration_steps=setting.leapfrog_steps)
     parts = (
         lambda z: -(z * z).sum() / 2,
         lambda z: -tilt(z),
@@ -111,7 +117,7 @@ def blackjaxs(t: Target, setting: Setting, schedule: noneq.Schedule | None) -> R
     )
 
     def size(h: Any) -> dict[str, Any]:
-        return {"step_size": (jnp.sqrt(2 * h) if setting.leaps else h)[None]}
+        return {"step_size": (jnp.sqrt(2 * h) if setting.leapfrog_steps else h)[None]}
 
     def start(key: Any) -> Any:
         state = blackjax.tempered_smc.init(jax.random.normal(key, (setting.n, d)))
@@ -137,11 +143,11 @@ def blackjaxs(t: Target, setting: Setting, schedule: noneq.Schedule | None) -> R
             key, own = jax.random.split(key)
             state, info = kernel(own, state, setting.moves, size(h))
             accept = info.update_info.acceptance_rate.mean()
-            h = h * jnp.exp((accept - setting.goal) / 2)
+            h = h * jnp.exp((accept - setting.target_accept) / 2)
             return state, key, h, log_z + info.log_likelihood_increment
 
         first, key = jax.random.split(key)
-        h = jnp.float32(1.3 * d ** (-1 / 3) / (2 if setting.leaps else 1))
+        h = jnp.float32(1.3 * d ** (-1 / 3) / (2 if setting.leapfrog_steps else 1))
         at = (start(first), key, h, jnp.float32(0))
         return jax.lax.while_loop(lambda at: at[0].tempering_param < 1, body, at)[3]
 

@@ -54,12 +54,12 @@ from experiments.log_z.targets import TARGETS, Target, target
 SETTINGS = (
     Setting(512, 100, 1),
     Setting(256, 50, 4),
-    Setting(256, 50, 1, leaps=4),
-    Setting(128, 25, 4, leaps=4),
-    Setting(256, 200, 1, leaps=1, friction=1.0),
-    Setting(256, 100, 1, leaps=2, friction=1.0),
+    Setting(256, 50, 1, leapfrog_steps=4),
+    Setting(128, 25, 4, leapfrog_steps=4),
+    Setting(256, 200, 1, leapfrog_steps=1, friction=1.0),
+    Setting(256, 100, 1, leapfrog_steps=2, friction=1.0),
     Setting(256, 0, 4, ess=0.9),
-    Setting(256, 0, 2, leaps=4, ess=0.9),
+    Setting(256, 0, 2, leapfrog_steps=4, ess=0.9),
 )
 
 
@@ -167,8 +167,8 @@ def compared(name: str, settings: Sequence[Setting], seeds: int) -> Iterator[Cel
 def find_references() -> None:
     """log Z of the networks: noneq from both sides, and five runs of blackjax to check it."""
     for name in ("network 32", "network 64"):
-        t, check = target(name), Setting(2048, 100, 4, leaps=4)
-        kernel = Setting(2048, 250, 1, leaps=8).kernel(t.base).kernel
+        t, check = target(name), Setting(2048, 100, 4, leapfrog_steps=4)
+        kernel = Setting(2048, 250, 1, leapfrog_steps=8).kernel(t.base).kernel
         z = noneq.log_z(t.path().end, n=2048, temperatures=250, kernel=kernel, equilibrate=50)
         weights = [side.stderr**-2 for side in (z.forward, z.backward)]
         value = np.average([z.forward.value, z.backward.value], weights=weights)

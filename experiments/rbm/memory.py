@@ -27,11 +27,11 @@ FILE = "rbm_memory"
 UPDATES = (500, 1_000, 2_000)
 TRUST: Options = {"tau": 0.05}
 CELLS: dict[str, Options] = {
-    "memory 1": {**TRUST, "memory": 1.0},
-    "memory 0.97": {**TRUST, "memory": 0.97},
-    "memory 0.9": {**TRUST, "memory": 0.9},
-    "memory 0.7": {**TRUST, "memory": 0.7},
-    "memory 0": {**TRUST, "memory": 0.0},
+    "memory 1": {**TRUST, "forgetting_factor": 1.0},
+    "memory 0.97": {**TRUST, "forgetting_factor": 0.97},
+    "memory 0.9": {**TRUST, "forgetting_factor": 0.9},
+    "memory 0.7": {**TRUST, "forgetting_factor": 0.7},
+    "memory 0": {**TRUST, "forgetting_factor": 0.0},
     "no weights, trust region": {**TRUST, "weighted": False, "held_out": None},
     "PCD": {"tau": None, "lr": 1e-3, "weighted": False, "held_out": None, "start": "data"},
 }

@@ -5,7 +5,7 @@ to report on once. 500 hidden units, 10 minutes of the processor for each traini
 
 ================ ============================================================================
 noneq, weighted  walkers with weights from the base, trust region (`noneq.Session`)
-noneq, fading    the same with weights that fade (`noneq.Settings.memory`)
+noneq, fading    the same with weights that fade (`noneq.Settings.forgetting_factor`)
 noneq, PCD       the same numbers of walkers, sweeps and rows, without weights, from the data
 scikit-learn     its BernoulliRBM: PCD-1, as many chains as rows of a batch
 rbms             PCD of the package of that name, its own update; it divides the gradient by
@@ -190,7 +190,7 @@ Contender = Callable[[Tensor, float, int, Options], Trained]
 CONTENDERS: dict[str, tuple[Contender, list[Options]]] = {
     "noneq, fading": (
         weighted,
-        [{"tau": tau, "moves": 1, "memory": 0.9} for tau in (0.02, 0.05)],
+        [{"tau": tau, "moves": 1, "forgetting_factor": 0.9} for tau in (0.02, 0.05)],
     ),
     "noneq, weighted": (
         weighted,

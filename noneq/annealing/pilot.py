@@ -16,7 +16,7 @@ from noneq.kernels import Kernel, transports
 from noneq.kernels.preconditioner import Learned, Precondition
 from noneq.walkers import Walkers
 
-__all__ = ["pilot", "tuned"]
+__all__ = ["adapt_steps", "pilot"]
 
 PILOT = 200  # temperatures from which on the pilot is of its full size
 
@@ -57,7 +57,7 @@ def pilot(
 
     Arguments:
         path: starts at a solvable energy.
-        kernel: moves the walkers; ``kernel.tune`` adapts it.
+        kernel: moves the walkers; ``kernel.adapt`` adapts it.
         rng: source of randomness.
         n: walkers.
         cess: conditional effective sample size of one step, in (0, 1).
@@ -78,7 +78,7 @@ def pilot(
     kernel = shape.given(kernel, walkers)
     for _ in range(warmup):
         walkers = walkers.move(kernel, base, rng)
-        kernel = shape.given(kernel.tune(walkers.info), walkers)
+        kernel = shape.given(kernel.adapt(walkers.info), walkers)
     walkers = walkers.reweight(path.at(0.0))
     betas, kernels = [0.0], [kernel]
     progress = iter(track(range(100), f"{name}: pilot"))
@@ -91,7 +91,7 @@ def pilot(
             )
         betas.append(_next_beta(path, walkers, betas, cess, kernel, rng))
         walkers = anneal([(path.at(betas[-1]), kernel)], walkers, rng, ess_min=0.5)
-        kernel = shape.given(kernel.tune(walkers.info), walkers)
+        kernel = shape.given(kernel.adapt(walkers.info), walkers)
         kernels.append(kernel)
         ahead = int(101 * betas[-1] ** 0.25)  # the first steps are the shortest
         for _ in zip(range(ahead - shown), progress, strict=False):
@@ -99,7 +99,7 @@ def pilot(
     return Schedule(tuple(betas), tuple(kernels))
 
 
-def tuned(
+def adapt_steps(
     path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
 ) -> Schedule:
     """The same betas, the last kernel's step adapted on n walkers that are then thrown away.
@@ -116,7 +116,7 @@ def tuned(
     kernels = []
     for model in [models[0]] * warmup + models:
         walkers = anneal([(model, kernel)], walkers, rng, ess_min=0.5)
-        kernel = kernel.tune(walkers.info)
+        kernel = kernel.adapt(walkers.info)
         kernels.append(kernel)
     return Schedule(schedule.betas, tuple(kernels[warmup:]))
 

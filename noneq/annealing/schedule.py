@@ -118,12 +118,12 @@ class Schedule:
         yield model, None
 
     @property
-    def resting(self) -> Kernel | None:
+    def equilibration_kernel(self) -> Kernel | None:
         """What moves under the model at beta = 1; None where kernels only lead there."""
         return _parted(self.kernels[-1])[1]
 
     @property
-    def turns(self) -> int:
+    def n_backward_steps(self) -> int:
         """How many pairs `backward` yields; ValueError where there is no way back."""
         return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from noneq.cli.advice import flags
 from noneq.data.plaintext import visible
 
-__all__ = ["columns", "listening", "say", "show_table", "tracked", "training_bar"]
+__all__ = ["columns", "echo", "listening", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def columns() -> int:
     return console.width if console.is_terminal else 100
 
 
-def say(text: str = "", style: str = "") -> None:
+def echo(text: str = "", style: str = "") -> None:
     """Print lines as they are, in a style of rich's."""
     console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))
 
@@ -87,7 +87,7 @@ class _Saying(logging.Handler):
     """Prints what the library has to tell, such as how long a bracket will take."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
+        echo(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
     """A sequence, with a progress bar; in a log, a line when it begins."""
     if not console.is_terminal:
-        say(f"{what}: {len(steps)} steps", "dim")
+        echo(f"{what}: {len(steps)} steps", "dim")
         return steps
     return track(steps, what, console=console, transient=True)
 
@@ -151,7 +151,7 @@ def _lines() -> Callable[[float, float, str], None]:
         nonlocal shown, last
         if int(share * 10) > shown or time.monotonic() - last > 60:
             shown, last = int(share * 10), time.monotonic()
-            say(f"{min(share, 1.0):4.0%}  {_left(share, seconds):>12}  {text}")
+            echo(f"{min(share, 1.0):4.0%}  {_left(share, seconds):>12}  {text}")
 
     return show
 

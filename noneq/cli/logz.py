@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from noneq.cli.console import listening, say, tracked
-from noneq.cli.summary import close
+from noneq.cli.console import echo, listening, tracked
+from noneq.cli.summary import summarise
 from noneq.data import read
 from noneq.energies import Energy
 from noneq.likelihood import log_z, nll
-from noneq.numerics import usable
+from noneq.numerics import resolve_device
 from noneq.run import Run
 from noneq.run.checkpoint import load_tensors
 from noneq.run.memory import check_walkers
@@ -32,7 +32,7 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
     if opened.recipe.budget.threads:
         torch.set_num_threads(opened.recipe.budget.threads)
     with opened.locked():
-        return close(opened, data, how)
+        return summarise(opened, data, how)
 
 
 def audit(
@@ -58,7 +58,7 @@ def audit(
     """
     if data is None:
         raise ValueError("an audit needs --data: rows that the model was trained on")
-    where = torch.device(usable(device))
+    where = torch.device(resolve_device(device))
     energy = _built(name, weights, how["seed"])
     dtype = torch.float32
     if isinstance(energy, torch.nn.Module):
@@ -78,8 +78,8 @@ def audit(
             z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
     except FloatingPointError as error:
         raise ValueError(f"{name}: {_without_training(str(error))}") from error
-    say(str(z))
-    say(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
+    echo(str(z))
+    echo(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
 
 
 def _without_training(text: str) -> str:
@@ -110,7 +110,7 @@ def _built(name: str, weights: Path | None, seed: int) -> Energy:
         ) from error
     if weights is None:
         if isinstance(energy, torch.nn.Module) and list(energy.parameters()):
-            say(f"no --weights: the parameters are as {name} left them", "bold")
+            echo(f"no --weights: the parameters are as {name} left them", "bold")
         return energy
     if not isinstance(energy, torch.nn.Module):
         raise ValueError(

@@ -17,11 +17,11 @@ from tyro.conf import arg
 from noneq.run.recipe import (
     Bracket,
     Budget,
-    Interpolant,
+    InterpolantModel,
     Likelihood,
-    Machine,
-    Network,
+    NetworkModel,
     Optimizer,
+    RBMModel,
     Recipe,
     ScoreMatching,
 )
@@ -55,7 +55,12 @@ File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 
 #: the kinds of models, and the sections of a recipe whose choices are options
-KINDS = {"network": Network, "rbm": Machine, "gaussian-rbm": Machine, "interpolant": Interpolant}
+KINDS = {
+    "network": NetworkModel,
+    "rbm": RBMModel,
+    "gaussian-rbm": RBMModel,
+    "interpolant": InterpolantModel,
+}
 SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
 _ELSEWHERE = {
     "seconds",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from noneq.cli.console import say
-from noneq.cli.summary import say_damage
+from noneq.cli.console import echo
+from noneq.cli.summary import echo_damage
 from noneq.run import Run
 
 __all__ = ["report"]
@@ -19,6 +19,6 @@ def report(run: Path, out: Path | None, device: str) -> None:
     if path.suffix != ".png":
         raise ValueError(f"{path}: a report is a .png file")
     opened = Run(run, device)
-    say_damage(opened)
+    echo_damage(opened)
     draw_report(opened, path)
-    say(f"{path}: training, log Z, weights, energies and samples on one page")
+    echo(f"{path}: training, log Z, weights, energies and samples on one page")

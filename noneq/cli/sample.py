@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from noneq.cli.console import say, tracked
+from noneq.cli.console import echo, tracked
 from noneq.run import Run
 from noneq.run.checkpoint import save_arrays
 from noneq.run.memory import check_walkers
-from noneq.run.samples import denoised, gather, taken
+from noneq.run.samples import denoised, draw_walkers, take_samples
 
 __all__ = ["sample"]
 
@@ -28,9 +28,9 @@ def sample(
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     check_walkers(f"-n {n}", n, opened.shape, opened.device)
-    gathered = gather(opened, n, weighted=weighted, track=tracked, **how)
+    gathered = draw_walkers(opened, n, weighted=weighted, track=tracked, **how)
     walkers = gathered.walkers
-    x, log_w = taken(gathered, n, weighted=weighted)
+    x, log_w = take_samples(gathered, n, weighted=weighted)
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
@@ -39,8 +39,8 @@ def sample(
         arrays["log_w"] = log_w.cpu().numpy()
     save_arrays(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
-    say(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
-    say(
+    echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
+    echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noneq.cli.console import say
+from noneq.cli.console import echo
 from noneq.data import rows_like
 from noneq.run import Run
 from noneq.run.checkpoint import save_arrays
@@ -24,18 +24,18 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
     found = log_density(opened, x)
     verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""
-    say(
+    echo(
         f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "
         f"± {verdict.stderr:.2f} of log Z"
     )
     if abs(found.unlike) > 3:
-        say(
+        echo(
             f"  these rows are unlike the training rows (by {found.unlike:+.1f} standard "
             f"deviations of the base's NLL): other units? {opened.scaling}",
             "bold",
         )
     for alarm in verdict.alarms:
-        say(f"  alarm: {alarm}", "bold")
+        echo(f"  alarm: {alarm}", "bold")
     if out is not None:
         arrays = {
             "log_density": found.log_density.cpu().numpy(),
@@ -47,4 +47,4 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
         if opened.scaling.threshold is None:
             arrays["log_jacobian"] = np.array(opened.scaling.log_jacobian(x[0].numel()))
         save_arrays(out, arrays)
-        say(f"{out}: {', '.join(arrays)}")
+        echo(f"{out}: {', '.join(arrays)}")

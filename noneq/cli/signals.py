@@ -36,7 +36,7 @@ class StoppedError(KeyboardInterrupt):
 
 
 @contextmanager
-def interrupts(say: Callable[[], None]) -> Iterator[Callable[[], int]]:
+def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
     """Note a signal that stops instead of dying of it, so that the run can be saved.
 
     Yields a function that tells the number of the signal that came, 0 if none did; ``say`` is
@@ -49,7 +49,7 @@ def interrupts(say: Callable[[], None]) -> Iterator[Callable[[], int]]:
             raise StoppedError(number)
         seen.append(number)
         with suppress(OSError, RuntimeError):  # the terminal is gone, or in the middle of a line
-            say()
+            echo()
 
     with _handled(note):
         yield lambda: seen[0] if seen else 0

@@ -6,35 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from noneq.annealing import TooFarError
-from noneq.cli.console import listening, say, show_table, tracked
+from noneq.cli.console import echo, listening, show_table, tracked
 from noneq.data import DataSet
 from noneq.run import Run
 from noneq.run.staging import disk_error
-from noneq.run.verdict import Verdict, judge
+from noneq.run.verdict import Verdict, evaluate_run
 
-__all__ = ["close", "say_damage"]
+__all__ = ["echo_damage", "summarise"]
 
 
-def close(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
+def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     """Bracket log Z, draw samples.png, and say it all; returns the exit code.
 
     Arguments:
         run: that has been trained, and is locked.
         data: what it was trained on, on its device.
-        how: see `noneq.run.verdict.judge`.
+        how: see `noneq.run.verdict.evaluate_run`.
     """
     again = f"noneq logz {run.folder}"
     try:
         return _close(run, data, how)
     except (FloatingPointError, TooFarError) as error:
-        say(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
-        say(
+        echo(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
+        echo(
             f"The model is kept in {run.folder}. Train again with {run.family.calmer}; or "
             f"try {again} --bracket.temperatures {4 * run.recipe.bracket.temperatures}"
         )
         return 1
     except KeyboardInterrupt:
-        say(f"interrupted; the model is kept. Bracket its likelihood: {again}")
+        echo(f"interrupted; the model is kept. Bracket its likelihood: {again}")
         raise
     except OSError as error:
         then = f", then {again} brackets it"
@@ -46,16 +46,16 @@ def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
 
     again = f"noneq logz {run.folder}"
     with listening():
-        verdict = judge(run, data, how=how, track=tracked)
+        verdict = evaluate_run(run, data, how=how, track=tracked)
     draw_samples(run, data, run.folder / "samples.png")
     _likelihoods(verdict)
-    for sentence in verdict.words():
-        say(sentence, "" if verdict.bracketed else "bold")
-    say(f"samples: {run.folder / 'samples.png'}")
-    say("next:")
+    for sentence in verdict.summary():
+        echo(sentence, "" if verdict.bracketed else "bold")
+    echo(f"samples: {run.folder / 'samples.png'}")
+    echo("next:")
     if not verdict.bracketed:
         more = 2 * verdict.how["walkers"]
-        say(
+        echo(
             f"  {again} --bracket.walkers {more}      # a bracket twice as sharp in variance",
             "cyan",
         )
@@ -64,21 +64,21 @@ def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
         f"noneq sample {run.folder} -n 64 --out samples.npz",
         f"noneq score {run.folder} data.npy --out scores.npz",
     ):
-        say(f"  {command}", "cyan")
+        echo(f"  {command}", "cyan")
     return 0
 
 
-def say_damage(run: Run) -> None:
+def echo_damage(run: Run) -> None:
     """Say which lines of metrics.jsonl are damaged, if any."""
     damage = run.metrics.damage()
     if damage:
-        say(damage, "bold")
+        echo(damage, "bold")
 
 
 def _likelihoods(verdict: Verdict) -> None:
     model = "model" if verdict.bracketed else "model (NOT bracketed)"
     between = "between {} and {}".format(*verdict.interval)
-    say("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
+    echo("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
     show_table(
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
         ["", *verdict.nll],

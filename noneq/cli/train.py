@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import torch
 
-from noneq.cli.console import columns, say, training_bar
+from noneq.cli.console import columns, echo, training_bar
 from noneq.cli.signals import interrupts
-from noneq.cli.summary import close, say_damage
+from noneq.cli.summary import echo_damage, summarise
 from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
-from noneq.numerics import usable
+from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.choosing import applicable, with_changes
 from noneq.run.families import family_of
@@ -67,7 +67,7 @@ def train(
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = family_of(changes.get("model", "network")).binary
-        data = load(source, **chosen, bits=bits).to(usable(device))
+        data = load(source, **chosen, bits=bits).to(resolve_device(device))
         recipe = _recipe(data, **changes)
         usual = _recipe(data, model=recipe.kind)
         check_recipe(recipe, usual, data.shape, data.train.device)
@@ -89,11 +89,11 @@ def train(
             run.restore(session, start)
             if start == "good":
                 run.save(session)  # which replaces a damaged one
-            say(f"going on at iteration {session.iteration}")
-            say_damage(run)
+            echo(f"going on at iteration {session.iteration}")
+            echo_damage(run)
         _introduce(run, data)
         stopped = _train(run, session, every)
-        return 128 + stopped if stopped else close(run, data)
+        return 128 + stopped if stopped else summarise(run, data)
 
 
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
@@ -108,36 +108,36 @@ def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
 
 def _introduce(run: Run, data: DataSet) -> None:
     """Every choice, before anything happens."""
-    say(f"{data.source}: {data.summary()}")
-    say(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
+    echo(f"{data.source}: {data.summary()}")
+    echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in applicable(run.recipe).items()
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
-        say(f"  {line}", style="dim")
+        echo(f"  {line}", style="dim")
     if notes := run.family.notes(run.recipe):
-        say(notes)
+        echo(notes)
 
 
 def _train(run: Run, session: Session, every: float) -> int:
     """Train to the end of the budget; returns the signal that came in between, or 0."""
 
     def noted() -> None:
-        say("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
+        echo("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
 
     with interrupts(noted) as interrupted, training_bar() as show:
         for event in supervise(run, session, stop=interrupted, every=every):
             if isinstance(event, RolledBack):
-                say(f"DIVERGED {event.reason}", style="bold red")
-                say(
+                echo(f"DIVERGED {event.reason}", style="bold red")
+                echo(
                     f"  back at iteration {event.iteration}, speed multiplied by {event.backoff:g}"
                 )
             else:
                 show(session.progress, session.seconds, session.learner.progress_line(event))
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
-        say(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
+        echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
-    say(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
+    echo(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
     return 0

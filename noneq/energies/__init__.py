@@ -1,6 +1,6 @@
 """Energies ``U(x)``: solvable ones, energies made of energies, and paths between them."""
 
-from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, slope
+from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
 from noneq.energies.determinism import check_energy
@@ -10,11 +10,11 @@ from noneq.energies.independent import Bernoulli, Categorical, Uniform
 from noneq.energies.mixture import Mixture
 from noneq.energies.paths import (
     GeometricPath,
+    ModelsPath,
     ParameterPath,
     Path,
     PathEnergy,
     SnapshotPath,
-    Through,
     d_beta,
     path_to,
 )
@@ -36,6 +36,7 @@ __all__ = [
     "Identity",
     "LowRank",
     "Mixture",
+    "ModelsPath",
     "ParameterPath",
     "Path",
     "PathEnergy",
@@ -43,14 +44,13 @@ __all__ = [
     "SnapshotPath",
     "Solvable",
     "Tempered",
-    "Through",
     "Tilted",
     "Uniform",
     "check_energy",
     "d_beta",
     "evaluate",
     "fingerprint",
+    "gradient",
     "local_covariance",
     "path_to",
-    "slope",
 ]

@@ -2,8 +2,8 @@ r"""Energies: ``U: (B, *shape) -> (B,)`` defines the model ``rho = exp(-U) / Z``
 
 Any callable of that signature is an energy; nothing has to be subclassed. What an energy may offer
 besides: ``sample(n, rng)`` and ``log_z()`` where both are exact (such a model can start walkers),
-and its own ``evaluate(x, was, graph)`` where the energy and its gradient come cheaper than by
-automatic differentiation.
+and its own ``evaluate(x, previous_cache, graph)`` where the energy and its gradient come cheaper
+than by automatic differentiation.
 
 `evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u``
 the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), ``g = dU/dx``
@@ -32,9 +32,9 @@ __all__ = [
     "Solvable",
     "check_beta",
     "evaluate",
-    "faulty",
+    "gradient",
+    "is_invalid",
     "shape_message",
-    "slope",
 ]
 
 Cache = dict[str, Tensor]
@@ -64,21 +64,21 @@ class Solvable(Protocol):
 def evaluate(
     model: Energy,
     x: Tensor,
-    was: Mapping[str, Tensor] | None = None,
+    previous_cache: Mapping[str, Tensor] | None = None,
     *,
     graph: bool = False,
-    lean: bool = False,
+    skip_gradient: bool = False,
 ) -> tuple[Tensor, Cache]:
     """Energies and their cache ``{"g": dU/dx, ...}`` at the rows of x.
 
     Arguments:
-        model: the energy; its own ``evaluate(x, was, graph)`` is used where it has one.
+        model: the energy; its own ``evaluate(x, previous_cache, graph)`` is used where it has one.
         x: positions (B, *shape).
-        was: the cache of the same x under the same end models, or None; an annealed energy that
-            only changed its temperature then evaluates nothing.
+        previous_cache: the cache of the same x under the same end models, or None; an annealed
+            energy that only changed its temperature then evaluates nothing.
         graph: keep the graph from the parameters to ``u``, so that a loss of u can be
             differentiated. Without it everything returned is detached.
-        lean: leave out ``g`` where the energy offers it apart (`slope`).
+        skip_gradient: leave out ``g`` where the energy offers it apart (`gradient`).
 
     Automatic mixed precision is switched off inside: weights are differences of energies. Without
     a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
@@ -87,13 +87,13 @@ def evaluate(
         _keep_buffers()
     if torch.is_autocast_enabled(x.device.type):
         with without_autocast(x):
-            return evaluate(model, x, was, graph=graph, lean=lean)
+            return evaluate(model, x, previous_cache, graph=graph, skip_gradient=skip_gradient)
     if not graph and len(parts(x)) > 1:
-        return _in_parts(model, x, was, lean)
+        return _in_parts(model, x, previous_cache, skip_gradient)
     own = getattr(model, "evaluate", None)
     if own is not None:
-        u, cache = own(x, was, graph)
-        g = None if lean else slope(model, x, cache)
+        u, cache = own(x, previous_cache, graph)
+        g = None if skip_gradient else gradient(model, x, cache)
         return u, cache if g is None else {**cache, "g": g}
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(True)
@@ -119,7 +119,7 @@ def _keep_buffers() -> None:
     config.donated_buffer = False
 
 
-def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
+def gradient(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
     """``dU/dx`` at x, whose cache this model made: from there, or by its own ``gradient``.
 
     None where there is none. The cache must be of the model's present parameters.
@@ -133,12 +133,16 @@ def slope(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
 
 
 def _in_parts(
-    model: Energy, x: Tensor, was: Mapping[str, Tensor] | None, lean: bool
+    model: Energy, x: Tensor, previous_cache: Mapping[str, Tensor] | None, skip_gradient: bool
 ) -> tuple[Tensor, Cache]:
     whole: Cache = {}
     for at in parts(x):
-        old = None if was is None else {key: value[at] for key, value in was.items()}
-        u, cache = evaluate(model, x[at], old, lean=lean)
+        old = (
+            None
+            if previous_cache is None
+            else {key: value[at] for key, value in previous_cache.items()}
+        )
+        u, cache = evaluate(model, x[at], old, skip_gradient=skip_gradient)
         for key, value in {"": u, **cache}.items():
             if key not in whole:
                 whole[key] = value.new_empty(len(x), *value.shape[1:])
@@ -146,7 +150,7 @@ def _in_parts(
     return whole.pop(""), whole
 
 
-def faulty(u: Tensor) -> Tensor:
+def is_invalid(u: Tensor) -> Tensor:
     """Where u is NaN or -inf, which no energy is; +inf is one: of a place that is forbidden."""
     return ~(u > -math.inf)
 

@@ -42,7 +42,7 @@ class Tilted(nn.Module):
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
         """Energies and gradient, the base's share by its own evaluation."""
@@ -77,10 +77,10 @@ class Tempered(nn.Module):
         return None if own is None else own + hash(self.beta)
 
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
         """``beta`` times the energy's own evaluation."""
-        u, cache = evaluate(self.energy, x, was, graph=graph)
+        u, cache = evaluate(self.energy, x, previous_cache, graph=graph)
         return _times(self.beta, u), {k: _times(self.beta, cache[k]) for k in _both(cache, cache)}
 
 
@@ -138,10 +138,10 @@ class Boxed(nn.Module):
         return self._walled(x, self.energy(self._box.nearest(x)))
 
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
         """Energies, and gradients that mean nothing outside."""
-        u, cache = evaluate(self.energy, self._box.nearest(x), was, graph=graph)
+        u, cache = evaluate(self.energy, self._box.nearest(x), previous_cache, graph=graph)
         return self._walled(x, u), cache
 
     @property

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from noneq.energies.base import Cache, Energy, evaluate, faulty, shape_message
+from noneq.energies.base import Cache, Energy, evaluate, is_invalid, shape_message
 from noneq.spaces import Discrete, space_of
 
 __all__ = ["check_energy", "unsteady"]
@@ -154,7 +154,7 @@ def _check_values(model: Energy, x: Tensor, asked: _Asked) -> None:
 
 def _check_finite(name: str, u: Tensor) -> None:
     """No NaN and no -inf; +inf is the energy of what is forbidden."""
-    bad = faulty(u)
+    bad = is_invalid(u)
     if bool(bad.any()):
         raise ValueError(
             f"{name} returned {'NaN' if bool(u.isnan().any()) else '-inf'} "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from noneq.energies.base import Energy
 from noneq.numerics import CACHED
 
-__all__ = ["Snapshot", "fingerprint", "new_mark"]
+__all__ = ["Snapshot", "fingerprint", "unique_mark"]
 
 SMALL = 2**14  # numbers: tensors that are no larger are hashed at once
 _paths = itertools.count()
@@ -110,7 +110,7 @@ def _cells(function: FunctionType) -> Iterator[object]:
             yield cell.cell_contents
 
 
-def new_mark() -> Tensor:
+def unique_mark() -> Tensor:
     """A mark like a `fingerprint`, for what never changes: no two are alike in a process."""
     return torch.tensor(-1 - next(_paths), device="cpu")  # no sum of bits is likely to be that
 

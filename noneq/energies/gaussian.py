@@ -100,7 +100,7 @@ class Gaussian(nn.Module):
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         """Energies and gradient ``C^-1 (x - m)`` in closed form."""
@@ -222,7 +222,7 @@ class GaussianMixture(nn.Module):
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         """Energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""

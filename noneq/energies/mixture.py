@@ -72,7 +72,7 @@ class Mixture(nn.Module):
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         """Energies and gradient ``sum_k r_k dU_k/dx``, r the responsibilities."""

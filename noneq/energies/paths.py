@@ -27,16 +27,16 @@ from torch import Tensor, nn
 
 from noneq.energies.base import Cache, Energy, Solvable, check_beta, evaluate
 from noneq.energies.composite import Tilted, _both, _common_space, _plus
-from noneq.energies.fingerprint import new_mark
+from noneq.energies.fingerprint import unique_mark
 from noneq.spaces import Space
 
 __all__ = [
     "GeometricPath",
+    "ModelsPath",
     "ParameterPath",
     "Path",
     "PathEnergy",
     "SnapshotPath",
-    "Through",
     "d_beta",
     "path_to",
 ]
@@ -105,7 +105,7 @@ class SnapshotPath(ABC):
     linear: bool = False
 
     def __init__(self) -> None:
-        self.mark = new_mark()
+        self.mark = unique_mark()
 
     def at(self, beta: float) -> PathEnergy:
         """The energy at beta in [0, 1]; ValueError for any other beta."""
@@ -114,13 +114,13 @@ class SnapshotPath(ABC):
 
     @abstractmethod
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
         """Energies U_beta (B,) and their cache, as `noneq.energies.evaluate` returns them.
 
         Arguments:
             x: positions (B, *shape).
-            was: a cache of the same x, made by another energy of this path, or None.
+            previous_cache: a cache of the same x, made by another energy of this path, or None.
             beta: in [0, 1].
         """
 
@@ -163,12 +163,12 @@ class PathEnergy:
         return self.path.mark
 
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None = None, graph: bool = False
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
         """Energies and their cache; a cache of another beta saves what does not depend on it."""
         if graph:
             raise ValueError("an energy on a path has no parameters to differentiate")
-        return self.path.evaluate(x, was, beta=self.beta)
+        return self.path.evaluate(x, previous_cache, beta=self.beta)
 
     def d_beta(self, x: Tensor, cache: Cache) -> Tensor | None:
         """``dU_beta/dbeta`` (B,) from the cache of x; None where that would cost evaluations."""
@@ -207,7 +207,7 @@ class ParameterPath:
         return model
 
 
-class Through:
+class ModelsPath:
     r"""From a base through models on the way, e.g. those that a training left behind.
 
     The first leg leads from the base to the first model (`path_to`), the others mix the parameters
@@ -276,10 +276,14 @@ class GeometricPath(SnapshotPath):
         return ends
 
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
         """``U_0 + beta (U_1 - U_0)``, and its gradient where both ends have one."""
-        ends = dict(was) if was is not None and "du" in was else self.ends(x)
+        ends = (
+            dict(previous_cache)
+            if previous_cache is not None and "du" in previous_cache
+            else self.ends(x)
+        )
         u = _plus(ends["u0"], beta, ends["du"])
         if "g0" not in ends:
             return u, ends

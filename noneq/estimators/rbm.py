@@ -30,7 +30,7 @@ from noneq.estimators.history import History
 from noneq.estimators.learning import Learning, Machine
 from noneq.estimators.misfit import Evidence, misfit
 from noneq.likelihood import Estimate
-from noneq.numerics import usable
+from noneq.numerics import resolve_device
 from noneq.random import draw_bits
 from noneq.training import Settings
 
@@ -172,7 +172,7 @@ class RBM(
             for name in (*_FOUND, "_training"):  # what was learned before has other units
                 self.__dict__.pop(name, None)
             seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
-            device = usable(self.device)
+            device = resolve_device(self.device)
             rng, self._stream = (torch.Generator(device).manual_seed(int(s)) for s in seeds[:2])
             kind = visible_kind(x, self.visible)
             history = History(self.validation_fraction, int(seeds[2]))
@@ -250,7 +250,7 @@ class RBM(
             tau=self.tau,
             renew=None,
             batch=batch,
-            memory=self.memory,
+            forgetting_factor=self.memory,
         )
 
     # -- what it says of rows
@@ -384,7 +384,7 @@ class RBM(
     def _tensor(self, x: Floats, dtype: torch.dtype = torch.float32) -> Tensor:
         """Rows in the model's units."""
         scaled = (x.astype(np.float64) - self.mean_) / self.scale_
-        return torch.from_numpy(scaled).to(device=usable(self.device), dtype=dtype)
+        return torch.from_numpy(scaled).to(device=resolve_device(self.device), dtype=dtype)
 
     def _array(self, x: Tensor, like: Rows) -> Floats:
         found: Floats = x.detach().cpu().numpy().astype(like.dtype)

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Diagonal, Energy, Factor, Identity, slope
-from noneq.energies.base import faulty
+from noneq.energies import Cache, Diagonal, Energy, Factor, Identity, gradient
+from noneq.energies.base import is_invalid
 from noneq.numerics import parts
 from noneq.spaces import Box, Space, model_name
 
@@ -114,7 +114,7 @@ class Kernel(Protocol):
     ) -> tuple[State, Tensor, Info]:
         """One transition: the new state, the log-weight increment (N,), what was observed."""
 
-    def tune(self, info: Observed, /) -> Self:
+    def adapt(self, info: Observed, /) -> Self:
         """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
 
     def scaled(self, by: float, /) -> Self:
@@ -166,7 +166,8 @@ class Stepped:
     """What kernels have in common: a step size ``h``, a ``factor``, an acceptance to follow.
 
     A frozen dataclass that derives from it has those it names as fields; the others' methods
-    return the kernel itself. ``goal`` and ``rate`` are fields of kernels that accept and reject.
+    return the kernel itself. ``target_accept`` and ``rate`` are fields of kernels that accept and
+    reject.
     """
 
     def __post_init__(self) -> None:
@@ -174,12 +175,12 @@ class Stepped:
         if not (math.isfinite(h) and h > 0):
             raise ValueError(f"the step size h must be positive and finite, got {h}")
 
-    def tune(self, info: Observed) -> Self:
-        """``h <- h exp(rate (accept - goal))``; itself, if no acceptance was observed."""
-        if "accept" not in info or not self._has("h", "goal", "rate"):
+    def adapt(self, info: Observed) -> Self:
+        """``h <- h exp(rate (accept - target_accept))``; itself, if no acceptance was observed."""
+        if "accept" not in info or not self._has("h", "target_accept", "rate"):
             return self
         own: Any = self
-        return self.scaled(math.exp(own.rate * (float(info["accept"]) - own.goal)))
+        return self.scaled(math.exp(own.rate * (float(info["accept"]) - own.target_accept)))
 
     def scaled(self, by: float) -> Self:
         """Step size ``by h``."""
@@ -208,9 +209,9 @@ class Adjustable(Stepped):
         """Stale states are welcome unless proposals are rejected."""
         return self.adjusted
 
-    def tune(self, info: Observed) -> Self:
+    def adapt(self, info: Observed) -> Self:
         """Follow the acceptance to the goal; itself, if none was observed or there is none."""
-        return super().tune(info) if self.adjusted else self
+        return super().adapt(info) if self.adjusted else self
 
 
 def metropolis(
@@ -232,7 +233,7 @@ def metropolis(
         log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
     )
     # the ratio is NaN or -inf where the energy is NaN or +inf; -inf is a fault, not a mode
-    fault = faulty(new.u)
+    fault = is_invalid(new.u)
     accept = (uniform.log_() < log_ratio) & ~fault
     info = {"accept": _share(accept), "fault": _share(fault)}
     return where(accept, new, old), torch.zeros_like(log_ratio), info
@@ -260,9 +261,9 @@ def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
     return space
 
 
-def gradient(model: Energy, state: State) -> Tensor:
+def required_gradient(model: Energy, state: State) -> Tensor:
     """``g = dU/dx``, the state's own or the model's; ValueError where there is none."""
-    g = slope(model, state.x, state.cache)
+    g = gradient(model, state.x, state.cache)
     if g is None:
         raise ValueError(
             f"this kernel follows dU/dx, which the energy, a {model_name(model)}, does not "
@@ -274,4 +275,4 @@ def gradient(model: Energy, state: State) -> Tensor:
 
 def with_gradient(model: Energy, state: State) -> State:
     """The state with its `gradient` in the cache, for whatever comes next."""
-    return state._replace(cache={**state.cache, "g": gradient(model, state)})
+    return state._replace(cache={**state.cache, "g": required_gradient(model, state)})

@@ -46,9 +46,9 @@ class Repeat:
         """Apply the kernel; increments add, observations are averaged."""
         return _compose([self.kernel] * self.times, model, state, rng)
 
-    def tune(self, info: Observed) -> Repeat:
+    def adapt(self, info: Observed) -> Repeat:
         """Tune the repeated kernel."""
-        return Repeat(self.kernel.tune(info), self.times)
+        return Repeat(self.kernel.adapt(info), self.times)
 
     def scaled(self, by: float) -> Repeat:
         """Scale the repeated kernel."""
@@ -90,14 +90,14 @@ class Chain:
         """Apply all; increments add, observations are averaged, ``"0:accept"`` is the first's."""
         return _compose(list(self.kernels), model, state, rng, own=True)
 
-    def tune(self, info: Observed) -> Chain:
+    def adapt(self, info: Observed) -> Chain:
         """Tune every kernel by what it observed itself."""
 
         def own(i: int) -> Observed:
             mine = {k.removeprefix(f"{i}:"): v for k, v in info.items() if k.startswith(f"{i}:")}
             return {**info, **mine}
 
-        return Chain(tuple(kernel.tune(own(i)) for i, kernel in enumerate(self.kernels)))
+        return Chain(tuple(kernel.adapt(own(i)) for i, kernel in enumerate(self.kernels)))
 
     def scaled(self, by: float) -> Chain:
         """Scale every kernel."""

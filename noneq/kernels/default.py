@@ -44,5 +44,12 @@ def with_momentum(kernel: Kernel) -> Kernel:
     log Z has about half the variance (docs/lab/annealing.md).
     """
     if isinstance(kernel, MALA):
-        return HMC(kernel.h, kernel.factor, leaps=1, friction=1.0, goal=0.8, rate=kernel.rate)
+        return HMC(
+            kernel.h,
+            kernel.factor,
+            leapfrog_steps=1,
+            friction=1.0,
+            target_accept=0.8,
+            rate=kernel.rate,
+        )
     return kernel

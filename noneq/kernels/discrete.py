@@ -19,8 +19,8 @@ from noneq.kernels.base import (
     Info,
     State,
     Stepped,
-    gradient,
     metropolis,
+    required_gradient,
     with_gradient,
 )
 from noneq.random import draw_state
@@ -116,7 +116,7 @@ class GibbsWithGradients(Stepped):
         y, undo = sites.change(x, which)
         u, cache = evaluate(model, y)
         new = State(y, u, cache, state.aux)
-        back = sites.gains(y, gradient(model, new)).flatten(1).log_softmax(1)
+        back = sites.gains(y, required_gradient(model, new)).flatten(1).log_softmax(1)
         ratio = (back.gather(1, undo) - there.gather(1, which)).squeeze(1)
         return metropolis(state, new, state.u - u + ratio, rng)
 
@@ -143,13 +143,13 @@ class DiscreteLangevin(Adjustable):
     Arguments:
         h: step size > 0; ``1/(4 h)`` is what a change of a site costs.
         adjusted: accept or reject; False: the increment is the weight.
-        goal: acceptance that `tune` steers to.
-        rate: how fast: ``h <- h exp(rate (accept - goal))``.
+        goal: acceptance that `adapt` steers to.
+        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """
 
     h: float
     adjusted: bool = True
-    goal: float = 0.6
+    target_accept: float = 0.6
     rate: float = 0.5
 
     def __call__(
@@ -163,7 +163,7 @@ class DiscreteLangevin(Adjustable):
         y = sites.draw(x, logits, rng)
         u, cache = evaluate(model, y)
         new = State(y, u, cache, state.aux)
-        slope = gradient(model, new)
+        slope = required_gradient(model, new)
         log_ratio = (state.u - u).detach() + ((y - x) * (g + slope)).flatten(1).sum(1) / 2
         log_ratio += sites.log_norm(logits) - sites.log_norm(sites.logits(y, slope, self.h))
         if self.adjusted:

@@ -39,5 +39,5 @@ class BlockGibbs(Stepped):
             )
         with without_autocast(state.x):  # or it would draw from logits of 8 bits
             y = model.gibbs(state.x, state.cache, rng)
-        u, cache = evaluate(model, y, lean=True)
+        u, cache = evaluate(model, y, skip_gradient=True)
         return State(y, u, cache, state.aux), torch.zeros_like(u), {}

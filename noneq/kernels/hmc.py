@@ -20,7 +20,15 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, Factor, Identity, evaluate
-from noneq.kernels.base import Adjustable, Info, State, gradient, metropolis, walls, with_gradient
+from noneq.kernels.base import (
+    Adjustable,
+    Info,
+    State,
+    metropolis,
+    required_gradient,
+    walls,
+    with_gradient,
+)
 from noneq.random import normal_like
 from noneq.spaces import Box, Real, require
 
@@ -32,7 +40,7 @@ class HMC(Adjustable):
     r"""Hamiltonian Monte Carlo, exact by rejection or, unadjusted, by its weight.
 
     With ``M = L L^T``, a standard normal v (the momentum, whitened) and ``e = sqrt(2 h)``,
-    ``leaps`` times
+    ``leapfrog_steps`` times
 
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
@@ -46,9 +54,9 @@ class HMC(Adjustable):
     underdamped Langevin scheme OBABO. The momentum is kept in ``state.aux["v"]``; it changes sign
     where a proposal is rejected.
 
-    A move costs ``leaps`` evaluations, and goes as far as ``leaps^2`` moves of a random walk.
-    Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal 2011
-    (arXiv 1206.1901); weights derived in docs/mathematics.md.
+    A move costs ``leapfrog_steps`` evaluations, and goes as far as ``leapfrog_steps^2`` moves of a
+    random walk. Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal
+    2011 (arXiv 1206.1901); weights derived in docs/mathematics.md.
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``, as of `MALA`.
@@ -58,24 +66,24 @@ class HMC(Adjustable):
         adjusted: accept or reject; False: the increment is the weight.
         reflect: bounce off the walls of the model's box, with a diagonal factor. Without it a
             proposal outside is rejected, and an unadjusted kernel refuses a box.
-        goal: acceptance that `tune` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
+        goal: acceptance that `adapt` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
             arXiv 1001.4460).
-        rate: how fast: ``h <- h exp(rate (accept - goal))``.
+        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """
 
     h: float
     factor: Factor = field(default_factory=Identity)
-    leaps: int = 4
+    leapfrog_steps: int = 4
     friction: float = math.inf
     adjusted: bool = True
     reflect: bool = False
-    goal: float = 0.65
+    target_accept: float = 0.65
     rate: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.leaps < 1:
-            raise ValueError(f"a move has 1 leap or more, got {self.leaps}")
+        if self.leapfrog_steps < 1:
+            raise ValueError(f"a move has 1 leap or more, got {self.leapfrog_steps}")
         if not self.friction > 0:
             raise ValueError(f"friction must be positive, got {self.friction}")
 
@@ -134,15 +142,15 @@ class HMC(Adjustable):
         self, model: Energy, state: State, v: Tensor, box: Box | None
     ) -> tuple[State, Tensor]:
         e, x, u, cache = math.sqrt(2 * self.h), state.x, state.u, state.cache
-        v = v - (e / 2) * self.factor.t_mul(gradient(model, state))
-        for leap in range(self.leaps):
+        v = v - (e / 2) * self.factor.t_mul(required_gradient(model, state))
+        for leap in range(self.leapfrog_steps):
             x = x + e * self.factor.mul(v)
             if box is not None:
                 x, sign = box.fold(x)
                 v = v.mul_(sign)
             u, cache = evaluate(model, x)
             # the half kicks of two leaps are one
-            kick = e if leap + 1 < self.leaps else e / 2
+            kick = e if leap + 1 < self.leapfrog_steps else e / 2
             v = v.sub_(self.factor.t_mul(cache["g"]), alpha=kick)
         return State(x, u, cache, self._kept(state, v)), v
 

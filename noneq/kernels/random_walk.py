@@ -30,14 +30,14 @@ class RandomWalk(Stepped):
         factor: root L of the covariance of the steps.
         reflect: bounce off the walls of the model's box, with a diagonal factor; without it a
             proposal outside is rejected.
-        goal: acceptance that `tune` steers to; 0.234 is optimal as d grows.
-        rate: how fast: ``h <- h exp(rate (accept - goal))``.
+        goal: acceptance that `adapt` steers to; 0.234 is optimal as d grows.
+        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """
 
     h: float
     factor: Factor = field(default_factory=Identity)
     reflect: bool = False
-    goal: float = 0.25
+    target_accept: float = 0.25
     rate: float = 0.5
 
     fresh = True
@@ -50,5 +50,5 @@ class RandomWalk(Stepped):
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
         if box is not None:
             y, _ = box.fold(y)
-        u, cache = evaluate(model, y, lean=True)
+        u, cache = evaluate(model, y, skip_gradient=True)
         return metropolis(state, State(y, u, cache, state.aux), state.u - u, rng)

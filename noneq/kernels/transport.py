@@ -73,7 +73,7 @@ class EulerMaruyama(Stepped):
         a = self._drift(state.cache, turn)
         xi = normal_like(state.x, rng)
         y = self.factor.mul((h * a).addcmul_(root, xi)).add_(state.x)
-        u, cache = evaluate(model, y, lean=True)
+        u, cache = evaluate(model, y, skip_gradient=True)
         difference = a.sub_(self._drift(cache, -turn))  # L^-1 (a - c)
         # |xi|^2 / 2 - |xi + e D|^2 / 2, of the noise and of that which leads back
         middle = xi.addcmul_(e, difference, value=0.5)
@@ -138,7 +138,7 @@ class Flow(Stepped):
             y = self._map(place, x, _time(state))
             log_det = self._estimate(x, y, rng) if self.probes else _log_det(x, y)
         y = y.detach()
-        u, cache = evaluate(model, y, lean=True)
+        u, cache = evaluate(model, y, skip_gradient=True)
         return State(y, u, cache, state.aux), _supported(state.u - u + log_det, u), {}
 
     def _map(self, place: Drifted, x: Tensor, t: float) -> Tensor:

@@ -39,11 +39,11 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
 
     Raises ValueError for moves by a schedule whose kernels only lead from model to model.
     """
-    resting, end = _resting(forward.schedule, plan.moves), forward.path.at(1.0)
+    equilibration_kernel, end = _resting(forward.schedule, plan.moves), forward.path.at(1.0)
     starts = _starts(forward.walkers, data, plan.rng)
     chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
     for _ in plan.track(range(plan.moves), "equilibrating"):
-        chains = chains.move(resting, end, plan.rng)
+        chains = chains.move(equilibration_kernel, end, plan.rng)
     return chains
 
 
@@ -70,7 +70,9 @@ def backward_side(
         assert isinstance(start, GaussianMixture | Mixture)
         start, uncertain = reweighted(start, forward.walkers, chains.x)
         path = path_to(energy, start)
-    models = with_progress(plan.track, "backward", schedule.turns, schedule.backward(path))
+    models = with_progress(
+        plan.track, "backward", schedule.n_backward_steps, schedule.backward(path)
+    )
     walkers = anneal(models, chains, plan.rng)
     ratio = walkers.log_z  # of the start's Z to the model's
     reach = _reach(energy, start, len(chains), plan.rng)
@@ -80,14 +82,14 @@ def backward_side(
 
 def _resting(schedule: Schedule, moves: int) -> Kernel:
     """What moves under the model; ValueError where moves are asked for and nothing does."""
-    resting = schedule.resting
-    if resting is None and moves:
+    equilibration_kernel = schedule.equilibration_kernel
+    if equilibration_kernel is None and moves:
         raise ValueError(
             "the schedule's kernels only lead from time to time, so that nothing equilibrates the "
             "backward side: give noneq.kernels.Chain((kernel, noneq.MALA(h))) a move at each "
             "time, or, if the data are exact samples of the model, equilibrate=0"
         )
-    return resting or schedule.kernels[-1]
+    return equilibration_kernel or schedule.kernels[-1]
 
 
 def _reach(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from noneq.walkers import LogZ, Walkers, reductions
 
-__all__ = ["bennett", "lineages"]
+__all__ = ["bennett", "genealogy"]
 
 # measured: docs/mathematics.md, section 3
 ANCESTORS = 20  # effective ones of an island; with fewer, what is missing does not show
@@ -94,7 +94,7 @@ def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
     return log_w
 
 
-def lineages(walkers: Walkers) -> LogZ:
+def genealogy(walkers: Walkers) -> LogZ:
     r"""log Z with a standard error from the ancestors of one population; islands are not needed.
 
     The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the mass that descends from

@@ -45,7 +45,7 @@ from noneq.likelihood.estimate import Estimate
 from noneq.likelihood.forward import Forward, Plan, best_of, more_sides
 from noneq.likelihood.integrability import Tails, tails
 from noneq.likelihood.score import known_log_z
-from noneq.likelihood.support import mass_away
+from noneq.likelihood.support import off_support_mass
 from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.spaces import ONE_HOT, Discrete, space_of
@@ -149,7 +149,7 @@ def _check_size(n: int, temperatures: int | Schedule) -> None:
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
     if isinstance(temperatures, Schedule):
-        _ = temperatures.turns  # which refuses a schedule that has no way back
+        _ = temperatures.n_backward_steps  # which refuses a schedule that has no way back
     elif temperatures < 1:
         raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
 
@@ -181,7 +181,7 @@ def _bracket(
         first.schedule,
         forward.walkers,
         fingerprint(energy),
-        None if data is None else mass_away(forward.walkers, data, plan.rng),
+        None if data is None else off_support_mass(forward.walkers, data, plan.rng),
     )
 
 

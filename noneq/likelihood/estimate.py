@@ -48,7 +48,7 @@ class Estimate:
     schedule: Schedule | None
     walkers: Walkers
     mark: Tensor | None = None
-    mass_away: Share | None = None
+    off_support_mass: Share | None = None
 
     @property
     def interval(self) -> tuple[LogZ, LogZ]:
@@ -105,9 +105,9 @@ class Estimate:
         else:
             known = f"{text}: NOT bracketed; known is {self.known}"
             text = "\n".join([known, *(f"  alarm: {a}" for a in self.alarms)])
-        if self.mass_away is None:
+        if self.off_support_mass is None:
             return text
-        value, stderr, expected = self.mass_away
+        value, stderr, expected = self.off_support_mass
         return (
             f"{text}\nmass where there are no data: {value:.2f} ± {stderr:.2f} "
             f"({expected:.2f} of a perfect model)"

@@ -47,7 +47,7 @@ class Field:
 
     def energies(self, z: Tensor) -> Tensor:
         """U (...) at the points z (..., d)."""
-        u, _ = evaluate(self.energy, self._rows(z), lean=True)
+        u, _ = evaluate(self.energy, self._rows(z), skip_gradient=True)
         return u.double().view(z.shape[:-1])
 
     def slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:

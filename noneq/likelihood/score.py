@@ -10,7 +10,7 @@ from torch import Tensor
 from noneq.energies import Energy, Solvable, fingerprint
 from noneq.energies.checks import check_states
 from noneq.likelihood.estimate import NLL, Estimate
-from noneq.likelihood.support import mass_away
+from noneq.likelihood.support import off_support_mass
 from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.walkers import LogZ, Walkers
@@ -44,7 +44,7 @@ def exact_log_z(
     side = LogZ(energy.log_z(), 0.0)
     islands = 8 if n % 8 == 0 else 1  # for the error of what is asked of them
     walkers = Walkers.at(energy.sample(n, rng), energy, log_z=side.value, islands=islands)
-    away = None if data is None else mass_away(walkers, data, rng)
+    away = None if data is None else off_support_mass(walkers, data, rng)
     mark = fingerprint(energy)
     return Estimate(side, side, (), 1.0, float(n), None, walkers, mark, away)
 

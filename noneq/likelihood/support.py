@@ -30,7 +30,7 @@ from torch import Tensor
 from noneq.numerics import PART
 from noneq.walkers import Walkers
 
-__all__ = ["Share", "mass_away", "nearest"]
+__all__ = ["Share", "nearest", "off_support_mass"]
 
 ALPHA = 0.99
 MOST = 4096  # rows of either half: distances to more cost time and tell little
@@ -46,7 +46,7 @@ class Share(NamedTuple):
     """the share if the model were the data's distribution"""
 
 
-def mass_away(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | None:
+def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | None:
     """Share of the model's mass that is farther from the data than the data are from themselves.
 
     Arguments:

@@ -37,7 +37,7 @@ def draw_report(run: Run, path: Path) -> None:
     if run.bracketed:
         data, (energy, _), walkers = run.data(), run.model(), _population(run)
         verdict = read_verdict(run, energy)
-        words = "\n".join(verdict.words())
+        words = "\n".join(verdict.summary())
         parts = {
             "estimate": _bracket_of(verdict),
             "energies": _energies(run, data, energy, walkers),

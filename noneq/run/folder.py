@@ -30,7 +30,7 @@ from torch import nn
 
 from noneq.data import DataSet, Scaling, load
 from noneq.kernels import Kernel
-from noneq.numerics import usable
+from noneq.numerics import resolve_device
 from noneq.run import checkpoint
 from noneq.run.choosing import read_recipe, with_changes
 from noneq.run.families import family_of
@@ -78,7 +78,7 @@ class Run:
             self.seed, begun_on = int(self.config["seed"]), str(self.config["device"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: of another version of noneq ({error!r})") from error
-        self.device = torch.device(usable(device or begun_on))
+        self.device = torch.device(resolve_device(device or begun_on))
 
     @classmethod
     def create(

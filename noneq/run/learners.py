@@ -21,7 +21,7 @@ from noneq.models.interpolants import TimedEnergy
 from noneq.run.checkpoint import moved
 from noneq.run.recipe import Recipe
 from noneq.spaces import Discrete, space_of
-from noneq.training import Matched, Record, TrainState, TrustRegion, match, train
+from noneq.training import Record, ScoreMatchingRecord, TrainState, TrustRegion, match, train
 from noneq.walkers import Walkers
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "at_step",
 ]  # fmt: skip
 
-Observed: TypeAlias = Record | Matched
+Observed: TypeAlias = Record | ScoreMatchingRecord
 """What an iteration yields."""
 
 
@@ -49,7 +49,8 @@ class Learner(Protocol):
     """A way to train.
 
     Attributes:
-        trained: where it stands, a `TrainState` or a `Matched`; None before the first iteration.
+        trained: where it stands, a `TrainState` or a `ScoreMatchingRecord`; None before the first
+            iteration.
     """
 
     trained: Any
@@ -220,7 +221,7 @@ class ScoreMatchingLearner:
     def __init__(self, context: TrainingContext) -> None:
         assert isinstance(context.energy, TimedEnergy)
         self.context, self.energy = context, context.energy
-        self.trained: Matched | None = None
+        self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
         """The base's loss, and what a batch's may stray; no score at all has a loss of 1."""
@@ -232,7 +233,7 @@ class ScoreMatchingLearner:
         stray = 5 * float(losses.std())
         return {"base": float(losses.mean()), "margin": 1.0 + stray, "kind": "loss"}
 
-    def iterate(self) -> Iterator[Matched]:
+    def iterate(self) -> Iterator[ScoreMatchingRecord]:
         """Records of `match`, ``trained`` the last."""
         context = self.context
         for record in match(
@@ -257,12 +258,12 @@ class ScoreMatchingLearner:
 
     def metrics(self, record: Observed) -> dict[str, Any]:
         """The learning rate; the loss every learner tells."""
-        assert isinstance(record, Matched)
+        assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
     def progress_line(self, record: Observed) -> str:
         """Loss and learning rate."""
-        assert isinstance(record, Matched)
+        assert isinstance(record, ScoreMatchingRecord)
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -273,7 +274,7 @@ class ScoreMatchingLearner:
         """There is nothing else to restore."""
         self.trained = None
         if saved is not None:
-            self.trained = Matched(saved["iteration"], 0.0, math.nan, math.nan)
+            self.trained = ScoreMatchingRecord(saved["iteration"], 0.0, math.nan, math.nan)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

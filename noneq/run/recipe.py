@@ -15,7 +15,14 @@ from typing import Any, Literal, TypeAlias
 from noneq.training.settings import Settings
 
 __all__ = [
-    "Bracket", "Budget", "Interpolant", "Likelihood", "Machine", "Network", "Optimizer", "Recipe",
+    "Bracket",
+    "Budget",
+    "InterpolantModel",
+    "Likelihood",
+    "NetworkModel",
+    "Optimizer",
+    "RBMModel",
+    "Recipe",
     "ScoreMatching",
 ]  # fmt: skip
 
@@ -49,7 +56,7 @@ def _least(section: object, *names: str) -> None:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkModel:
     """A Gaussian base and an energy network on top of it.
 
     Attributes:
@@ -77,7 +84,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Machine:
+class RBMModel:
     """A restricted Boltzmann machine.
 
     Attributes:
@@ -91,7 +98,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Interpolant:
+class InterpolantModel:
     """An energy of all times from a Gaussian to the data, learned by denoising score matching.
 
     Attributes:
@@ -140,10 +147,11 @@ class Likelihood(Settings):
         super().__post_init__()
         _fraction(self, "tau_end")
         _finite(self, "longest")
-        if self.weighted and self.memory < 1 and not self.held_out:
+        if self.weighted and self.forgetting_factor < 1 and not self.held_out:
             raise ValueError(
-                f"`memory` {self.memory:g} leaves log Z, which tells a run that diverges, to "
-                "held-out walkers: take `held_out` 8 or more, or `memory` 1"
+                f"`forgetting_factor` {self.forgetting_factor:g} leaves log Z, which tells a run "
+                "that diverges, to held-out walkers: take `held_out` 8 or more, or "
+                "`forgetting_factor` 1"
             )
 
     def speed(self, progress: float) -> float:
@@ -250,7 +258,7 @@ class Recipe:
 
     Attributes:
         kind: of model, one of `noneq.run.families.FAMILIES`.
-        model: its own choices, e.g. a `Network` or a `Machine`.
+        model: its own choices, e.g. a `NetworkModel` or a `RBMModel`.
         train: how it trains: `Likelihood` or `ScoreMatching`.
         optimizer: the optimiser and the moving average.
         bracket: how log Z is bracketed at the end.
@@ -263,7 +271,7 @@ class Recipe:
     """
 
     kind: str = "network"
-    model: Any = field(default_factory=Network)
+    model: Any = field(default_factory=NetworkModel)
     train: Any = field(default_factory=Likelihood)
     optimizer: Optimizer = field(default_factory=Optimizer)
     bracket: Bracket = field(default_factory=Bracket)

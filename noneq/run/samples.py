@@ -18,7 +18,7 @@ from noneq.run.folder import Run
 from noneq.run.learners import at_step
 from noneq.walkers import Walkers
 
-__all__ = ["Gathered", "Source", "denoised", "draw", "gather", "taken"]
+__all__ = ["DrawnWalkers", "Source", "denoised", "draw", "draw_walkers", "take_samples"]
 
 Source: TypeAlias = Literal["steps", "ais", "chains"]
 
@@ -37,10 +37,12 @@ def draw(
 
     Raises ValueError for fewer than one sample, or more than there are chains.
     """
-    return taken(gather(run, n, source, weighted=weighted, **how), n, weighted=weighted)
+    return take_samples(
+        draw_walkers(run, n, source, weighted=weighted, **how), n, weighted=weighted
+    )
 
 
-class Gathered(NamedTuple):
+class DrawnWalkers(NamedTuple):
     """Weighted walkers of a run's model, and the generator that they were drawn by."""
 
     walkers: Walkers
@@ -48,7 +50,7 @@ class Gathered(NamedTuple):
 
 
 @full_precision()
-def gather(
+def draw_walkers(
     run: Run,
     n: int,
     source: Source | None = None,
@@ -58,7 +60,7 @@ def gather(
     steps: int | None = None,
     seed: int = 0,
     track: Track = untracked,
-) -> Gathered:
+) -> DrawnWalkers:
     """Weighted walkers, enough for n samples.
 
     Arguments:
@@ -85,7 +87,7 @@ def gather(
             raise ValueError(
                 f"{run.folder}: has {len(walkers)} chains, not {n}; take `source` ais"
             )
-        return Gathered(walkers, rng)
+        return DrawnWalkers(walkers, rng)
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
     path, many = path_to(energy, base_of(energy)), 8 * -(-least // 8)
@@ -96,7 +98,7 @@ def gather(
     else:
         schedule = run.family.annealing_schedule(run.recipe, energy, carrier, rng)
     walkers, _ = population(path, many, schedule, rng=rng, kernel=carrier, track=track)
-    return Gathered(walkers, rng)
+    return DrawnWalkers(walkers, rng)
 
 
 def _source(run: Run, source: Source | None, steps: int | None) -> Source:
@@ -119,7 +121,9 @@ def _source(run: Run, source: Source | None, steps: int | None) -> Source:
     return source or ("steps" if carried else "ais")
 
 
-def taken(gathered: Gathered, n: int, *, weighted: bool = False) -> tuple[Tensor, Tensor]:
+def take_samples(
+    gathered: DrawnWalkers, n: int, *, weighted: bool = False
+) -> tuple[Tensor, Tensor]:
     """n samples (n, *shape) of what was gathered and their log-weights (n,), normalised.
 
     In no order: any part of them is a sample, too.

@@ -21,7 +21,7 @@ from noneq.run.divergence import DivergenceMonitor
 from noneq.run.families import family_of
 from noneq.run.learners import Observed, TrainingContext
 from noneq.run.recipe import Recipe
-from noneq.training import Matched, TrainState, moving_average
+from noneq.training import ScoreMatchingRecord, TrainState, moving_average
 
 __all__ = ["Session"]
 
@@ -81,13 +81,13 @@ class Session:
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
-    def trained(self) -> TrainState | Matched | None:
+    def trained(self) -> TrainState | ScoreMatchingRecord | None:
         """Where the learner stands; None before the first iteration. Set it to go on elsewhere."""
-        trained: TrainState | Matched | None = self.learner.trained
+        trained: TrainState | ScoreMatchingRecord | None = self.learner.trained
         return trained
 
     @trained.setter
-    def trained(self, state: TrainState | Matched | None) -> None:
+    def trained(self, state: TrainState | ScoreMatchingRecord | None) -> None:
         self.learner.trained = state
 
     def __iter__(self) -> Iterator[Observed]:

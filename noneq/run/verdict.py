@@ -25,7 +25,7 @@ from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.metrics import finite
 
-__all__ = ["Mean", "Verdict", "judge", "read_verdict"]
+__all__ = ["Mean", "Verdict", "evaluate_run", "read_verdict"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Verdict:
     forward: Mean
     backward: Mean
     alarms: tuple[str, ...]
-    mass_away: Share | None
+    off_support_mass: Share | None
     nll: Mapping[str, Mean]
     base: Mapping[str, Mean]
     gain: Mean
@@ -114,7 +114,7 @@ class Verdict:
         far = gap.value > 0.1 * abs(self.gain.value) and gap.value > 3 * error
         return gap if far else None
 
-    def words(self) -> list[str]:
+    def summary(self) -> list[str]:
         """The verdict in words, a sentence or two each."""
         said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.memorised
@@ -124,7 +124,7 @@ class Verdict:
                 "validation rows. More rows, more weight decay (`weight_decay`), fewer "
                 f"iterations (`iterations`) or {self.regularisers} would help it generalise."
             )
-        away = self.mass_away
+        away = self.off_support_mass
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
             said.append(
                 f"{away.value:.0%} of its mass lies farther from the data than the data from "
@@ -171,13 +171,13 @@ class Verdict:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        away = self.mass_away
-        own = {**asdict(self), "mass_away": None if away is None else away._asdict()}
+        away = self.off_support_mass
+        own = {**asdict(self), "off_support_mass": None if away is None else away._asdict()}
         plain: dict[str, Any] = _finite(own)
         return plain
 
 
-def judge(
+def evaluate_run(
     run: Run,
     data: DataSet,
     *,
@@ -250,7 +250,7 @@ def _verdict(
         forward=Mean(*z.forward),
         backward=Mean(*z.backward),
         alarms=z.alarms,
-        mass_away=z.mass_away,
+        off_support_mass=z.off_support_mass,
         nll={name: Mean.of(values, splits[name]) for name, values in ours.items()},
         base={name: Mean.of(values, splits[name]) for name, values in theirs.items()},
         gain=Mean.of(theirs["test"] - ours["test"], splits["test"]),
@@ -300,10 +300,10 @@ def _means(found: Mapping[str, Any]) -> dict[str, Any]:
         return Mean(*numbers(plain, "value", "stderr"))
 
     many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
-    away = found["mass_away"]
+    away = found["off_support_mass"]
     share = None if away is None else Share(*numbers(away, *Share._fields))
     means = {key: mean(found[key]) for key in ("forward", "backward", "gain")}
-    return {**means, **many, "mass_away": share}
+    return {**means, **many, "off_support_mass": share}
 
 
 def _finite(plain: Any) -> Any:

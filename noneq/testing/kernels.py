@@ -48,7 +48,7 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
             leaves the model's space, returns a state that is not the model's, draws from another
             source than ``rng``, remembers, does not move, has a wrong weight, refuses everything.
     """
-    for name in ("fresh", "tune", "scaled", "preconditioned"):
+    for name in ("fresh", "adapt", "scaled", "preconditioned"):
         if not hasattr(kernel, name):
             raise ValueError(
                 f"{type(kernel).__name__} has no {name}: derive it from noneq.kernels.Stepped, "
@@ -119,7 +119,7 @@ def _wrong_rng(kernel: Kernel, model: Energy, state: State, elsewhere: Tensor) -
 def _wrong_variants(kernel: Kernel, model: Energy, state: State, info: Info) -> str | None:
     """Whether the kernels made of it are kernels, and it is what it was."""
     kept = copy.deepcopy(kernel)
-    for other in (kernel.tune(info), kernel.scaled(0.5), kernel.preconditioned(Identity(0.5))):
+    for other in (kernel.adapt(info), kernel.scaled(0.5), kernel.preconditioned(Identity(0.5))):
         if other.fresh != kernel.fresh:
             return "is fresh or not depending on how it is tuned"
     if not _same(kernel, kept, model, state):
@@ -180,7 +180,7 @@ def _wrong_state(model: Energy, new: State) -> str | None:
             "moves walkers out of the space: reject them, or refuse it, by "
             "noneq.spaces.require(model, self, Real), say"
         )
-    u, cache = evaluate(model, new.x, lean="g" not in new.cache)
+    u, cache = evaluate(model, new.x, skip_gradient="g" not in new.cache)
     same = new.cache.keys() == cache.keys() and all(
         torch.allclose(a, b, rtol=1e-4, atol=1e-4)
         for a, b in [(new.u, u), *((new.cache[k], cache[k]) for k in cache)]

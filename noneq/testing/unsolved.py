@@ -44,7 +44,7 @@ class Unsolved:
         return fingerprint(self.energy)
 
     def evaluate(
-        self, x: Tensor, was: Any = None, graph: bool = False
+        self, x: Tensor, previous_cache: Any = None, graph: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the wrapped energy's values and cache."""
-        return evaluate(self.energy, x, was, graph=graph, lean=True)
+        return evaluate(self.energy, x, previous_cache, graph=graph, skip_gradient=True)

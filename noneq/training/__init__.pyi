@@ -5,7 +5,7 @@ from .loop import train as train
 from .records import Record as Record
 from .records import TrainState as TrainState
 from .renewal import renew as renew
-from .score_matching import Matched as Matched
+from .score_matching import ScoreMatchingRecord as ScoreMatchingRecord
 from .score_matching import match as match
 from .settings import Settings as Settings
 from .trust import TrustRegion as TrustRegion

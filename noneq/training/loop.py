@@ -67,7 +67,7 @@ def step(
     trust: TrustRegion | None = None,
     ess_min: float = 0.5,
     weighted: bool = True,
-    memory: float = 1.0,
+    forgetting_factor: float = 1.0,
 ) -> Step:
     """One iteration: gradient, resampling, moves, optimiser step.
 
@@ -87,7 +87,7 @@ def step(
         trust: scales the optimiser's step; None leaves it as it is.
         ess_min: resample below this effective sample size.
         weighted: False ignores the weights (contrastive divergence).
-        memory: forgetting factor of the log-weights, see `Settings`.
+        forgetting_factor: forgetting factor of the log-weights, see `Settings`.
     """
     now = Snapshot.of(energy)
     if u is not None and walkers.under is not None and now.same(walkers.under):
@@ -97,7 +97,7 @@ def step(
     if not weighted:
         walkers = walkers.decay(0.0)
     data_energy, walker_energy = _gradient(energy, x, walkers, u, optimizer)
-    walkers = walkers.decay(memory).resample(ess_min, rng)
+    walkers = walkers.decay(forgetting_factor).resample(ess_min, rng)
     u, advance = None, None
     if kernel is not None and kernel.fresh:
         walkers = walkers.move(kernel, now, rng)
@@ -191,7 +191,7 @@ def train(
             done.data_energy, done.walker_energy, walkers.info, weights=weights
         )
         iteration = state.iteration + 1
-        tuned = state.kernel.tune(observed.info)
+        tuned = state.kernel.adapt(observed.info)
         renewed = None
         if every and iteration % every == 0:
             renewed, (walkers, held) = renewed_by(energy, walkers, held, tuned, rng, settings)
@@ -266,7 +266,7 @@ def _iterate(
         trust=state.trust,
         ess_min=settings.ess_min,
         weighted=settings.weighted,
-        memory=settings.memory,
+        forgetting_factor=settings.forgetting_factor,
     )
     if index is not None:
         return done._replace(walkers=walkers.put(index, done.walkers), u=None)

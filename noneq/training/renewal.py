@@ -41,7 +41,7 @@ def renew(
 
     Arguments:
         energy: the model, with a solvable ``base`` attribute; or a path to it from a solvable
-            start, e.g. `noneq.energies.Through` the models of its own training.
+            start, e.g. `noneq.energies.ModelsPath` the models of its own training.
         walkers: those that feed the gradient.
         held_out: those that do not, or None.
         kernel: one move, given a momentum if it is MALA; a pilot run adapts its steps.
@@ -103,7 +103,8 @@ def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
     Annealed from independent units a machine's may miss a mode (docs/rbm_bias.md); and walkers
     whose weights decay keep so many ancestors that no renewal would beat them.
     """
-    return isinstance(energy, Conditional) or (settings.weighted and settings.memory < 1)
+    forgetting = settings.weighted and settings.forgetting_factor < 1
+    return isinstance(energy, Conditional) or forgetting
 
 
 def renewed_by(

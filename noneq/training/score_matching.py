@@ -18,11 +18,11 @@ from noneq.energies import check_energy
 from noneq.energies.checks import check_fit, check_states
 from noneq.models.interpolants import TimedEnergy
 
-__all__ = ["Matched", "match"]
+__all__ = ["ScoreMatchingRecord", "match"]
 
 
 @dataclass(frozen=True)
-class Matched:
+class ScoreMatchingRecord:
     """What one iteration of score matching did.
 
     Attributes:
@@ -46,7 +46,7 @@ def match(
     optimizer: torch.optim.Optimizer | None = None,
     rng: torch.Generator | None = None,
     done: int = 0,
-) -> Iterator[Matched]:
+) -> Iterator[ScoreMatchingRecord]:
     """Minimise `TimedEnergy.score_loss` for as long as the caller iterates.
 
     Arguments:
@@ -80,4 +80,4 @@ def match(
             raise FloatingPointError(f"the loss of score matching is {value} at iteration {done}")
         optimizer.step()
         rate = float(optimizer.param_groups[0]["lr"])
-        yield Matched(done, time.perf_counter() - start, value, rate)
+        yield ScoreMatchingRecord(done, time.perf_counter() - start, value, rate)

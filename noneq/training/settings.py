@@ -31,19 +31,20 @@ class Settings:
         batch: data rows an iteration.
         noise: standard deviation of the Gaussian noise added to the data, in the units that they
             are trained in, afresh in every batch; what is learned is the density of noisy rows.
-        active: move only this many walkers an iteration, chosen at random; None: all.
-        weighted: False drops the weights (persistent contrastive divergence).
-        memory: what the log-weights are multiplied by after each gradient; 1: exact. Less than 1
+        active: move only this many walkers an iteration, chosen at random; None: all. weighted:
+        False drops the weights (persistent contrastive divergence). forgetting_factor: what the
+        log-weights are multiplied by after each gradient; 1: exact. Less than 1
             is better where many modes mix slowly, worse where few do not mix at all
             (docs/rbm_bias.md); log Z is then told by the held-out walkers only.
         start: where the walkers start, at the base or at the data. From the data averages are
             right only once the walkers have mixed.
         restart: restart the walkers at the batch in every iteration (contrastive divergence).
 
-    With ``memory`` below 1, of the lag behind a moving model, in a mode of the sampler whose
-    autocorrelation is r an iteration, the share ``r (1 - memory) / (1 - memory r)`` stays
-    uncorrected, as does that share of the bias of an unadjusted kernel; but weights no longer
-    spread without end, and walkers are hardly ever resampled. Derived in docs/mathematics.md.
+    With ``forgetting_factor`` below 1, of the lag behind a moving model, in a mode of the sampler
+    whose autocorrelation is r an iteration, the share ``r (1 - forgetting_factor) / (1 -
+    forgetting_factor r)`` stays uncorrected, as does that share of the bias of an unadjusted
+    kernel; but weights no longer spread without end, and walkers are hardly ever resampled.
+    Derived in docs/mathematics.md.
 
     >>> Settings(walkers=64, tau=None).walkers
     64
@@ -61,7 +62,7 @@ class Settings:
     noise: float = 0.0
     active: int | None = None
     weighted: bool = True
-    memory: float = 1.0
+    forgetting_factor: float = 1.0
     start: Literal["base", "data"] = "base"
     restart: bool = False
 
@@ -97,13 +98,13 @@ class Settings:
                 "walkers that restart at the data have neither weights nor renewals: "
                 "Settings.cd() is contrastive divergence"
             )
-        for name in ("ess_min", "memory"):
+        for name in ("ess_min", "forgetting_factor"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(self, name)}")
-        if self.memory < 1 and self.weighted and self.active is not None:
+        if self.forgetting_factor < 1 and self.weighted and self.active is not None:
             raise ValueError(
-                "weights fade all at once, and active walkers are touched in turn: take memory=1, "
-                "or active=None"
+                "weights are forgotten all at once, and active walkers are touched in turn: take "
+                "forgetting_factor=1, or active=None"
             )
         if self.held_out and self.held_out % 8:
             raise ValueError(

@@ -44,7 +44,7 @@ class TrustRegion:
             ``|step| <= longest max(|theta|, 1)``, whatever its cost: walkers cannot see what a
             step does to the energy where they are not, and longer ones may grow a spurious mode
             there. ``inf``: no limit.
-        memory: how much of the prediction is kept from step to step, in [0, 1).
+        smoothing: how much of the prediction is kept from step to step, in [0, 1).
 
     Attributes:
         scale: of the last step taken.
@@ -57,16 +57,16 @@ class TrustRegion:
     which torch's schedules know where they began) included.
     """
 
-    def __init__(self, tau: float = 0.1, *, longest: float = 0.02, memory: float = 0.8) -> None:
+    def __init__(self, tau: float = 0.1, *, longest: float = 0.02, smoothing: float = 0.8) -> None:
         if not tau > 0:
             raise ValueError(f"tau must be positive, got {tau}")
-        if not longest > 0 or not 0 <= memory < 1:
+        if not longest > 0 or not 0 <= smoothing < 1:
             raise ValueError(
-                f"longest > 0 and 0 <= memory < 1 are needed, got {longest}, {memory}"
+                f"longest > 0 and 0 <= smoothing < 1 are needed, got {longest}, {smoothing}"
             )
         self.tau = tau
         self.longest = longest
-        self.memory = memory
+        self.smoothing = smoothing
         self.scale = 1.0
         self.cost = 0.0
         self.redone = 0
@@ -162,7 +162,7 @@ class TrustRegion:
         if self._length is None or length > self._length:
             self._length = length  # at once when steps become longer, slowly when shorter
         else:
-            self._length = self.memory * self._length + (1 - self.memory) * length
+            self._length = self.smoothing * self._length + (1 - self.smoothing) * length
         self.scale, self.cost = scale, cost
         self.steps += 1
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Energy, Snapshot
-from noneq.energies.base import faulty
+from noneq.energies.base import is_invalid
 from noneq.kernels import Kernel, transports
 from noneq.kernels.base import name
 from noneq.spaces import Discrete, space_of
@@ -86,7 +86,7 @@ def check_inside(x: Tensor, energy: Energy) -> None:
 
 def check_start(u: Tensor) -> None:
     """Raise FloatingPointError for energies (N,) that no walker can start from."""
-    bad = faulty(u)
+    bad = is_invalid(u)
     if bool(bad.any()):
         raise FloatingPointError(
             f"the energy is NaN or -inf at {int(bad.sum())} of {len(u)} walkers at the start: "

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Snapshot, evaluate, slope
+from noneq.energies import Cache, Energy, Snapshot, evaluate, gradient
 from noneq.kernels import Info, Kernel, State
 from noneq.kernels.base import apply_in_parts
 from noneq.spaces import space_of
@@ -34,15 +34,15 @@ class WithGraph:
     def evaluate(
         self,
         x: Tensor,
-        was: Cache | None = None,
+        previous_cache: Cache | None = None,
         graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
         """Energies with their graph, and the cache."""
-        return evaluate(self.energy, x, was, graph=True)
+        return evaluate(self.energy, x, previous_cache, graph=True)
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
         """The gradient to x, where the energy offers it apart."""
-        return slope(self.energy, x, cache)
+        return gradient(self.energy, x, cache)
 
 
 def apply(
@@ -59,7 +59,7 @@ def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tens
     if not weights.summary.zero and not weights.summary.invalid:
         return u
     some = torch.isfinite(u.detach()) & (weights.log_w != -math.inf)
-    kept, _ = evaluate(energy, x[some], graph=True, lean=True)
+    kept, _ = evaluate(energy, x[some], graph=True, skip_gradient=True)
     return u.detach().masked_scatter(some, kept)
 
 

@@ -89,7 +89,7 @@ class Walkers:
         x = x.detach().clone()
         weights = Weights.equal(len(x), log_z, islands, device=x.device)
         faults.check_inside(x, energy)
-        u, cache = evaluate(energy, x, lean=True)
+        u, cache = evaluate(energy, x, skip_gradient=True)
         faults.check_start(u)
         weights = weights.add(torch.zeros_like(u), zero=u.isposinf())
         return cls(State(x, u, cache, {}), weights, under=Snapshot.of(energy))
@@ -120,7 +120,7 @@ class Walkers:
         if current and not graph:
             return self
         known = self.state.cache if not graph and now.same_parameters(self.under) else None
-        u, cache = evaluate(now.model, self.state.x, known, graph=graph, lean=True)
+        u, cache = evaluate(now.model, self.state.x, known, graph=graph, skip_gradient=True)
         walkers, new = self, u.detach()
         if not current:
             weights = self.weights.add(self.state.u, minus=new, zero=new.isposinf())
@@ -194,12 +194,16 @@ class Walkers:
             return self
         return replace(self, state=each(lambda t: t[index], self.state), weights=weights)
 
-    def decay(self, memory: float) -> Walkers:
-        """The same with log-weights times the forgetting factor ``memory``, log Z unknown.
+    def decay(self, forgetting_factor: float) -> Walkers:
+        """The same with log-weights times the forgetting factor, and log Z unknown.
 
         1 keeps all; 0 leaves weights of 1, what contrastive divergence uses, and zero stays zero.
         """
-        return self if memory == 1 else replace(self, weights=self.weights.decay(memory))
+        return (
+            self
+            if forgetting_factor == 1
+            else replace(self, weights=self.weights.decay(forgetting_factor))
+        )
 
     # -- parts of them
 

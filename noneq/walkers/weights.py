@@ -139,16 +139,19 @@ class Weights:
         ancestors, times = self.ancestors[index], self.resampled + 1
         return replace(self, log_w=new, ancestors=ancestors, resampled=times), index
 
-    def decay(self, memory: float) -> Weights:
-        """``memory log_w``, log Z unknown: the past is forgotten; weights of zero stay zero.
+    def decay(self, forgetting_factor: float) -> Weights:
+        """Log-weights times a forgetting factor, and log Z unknown; weights of zero stay zero.
 
-        Raises ValueError if the forgetting factor ``memory`` is outside [0, 1].
+        Raises ValueError if the forgetting factor ``forgetting_factor`` is outside [0, 1].
         """
-        if not 0 <= memory <= 1:
-            raise ValueError(f"memory is a fraction of the log-weights in [0, 1], got {memory}")
-        if memory == 1:
+        if not 0 <= forgetting_factor <= 1:
+            raise ValueError(
+                f"forgetting_factor is a fraction of the log-weights in [0, 1], got "
+                f"{forgetting_factor}"
+            )
+        if forgetting_factor == 1:
             return self
-        log_w = (memory * self.log_w).masked_fill_(self.log_w.isneginf(), -math.inf)
+        log_w = (forgetting_factor * self.log_w).masked_fill_(self.log_w.isneginf(), -math.inf)
         return replace(self, log_w=log_w, log_z_start=math.nan)
 
     def __getitem__(self, index: Tensor) -> Weights:

@@ -23,7 +23,7 @@ from noneq import (
     pilot,
     population,
 )
-from noneq.annealing import tuned
+from noneq.annealing import adapt_steps
 from noneq.energies import Cholesky, GeometricPath, Identity
 from noneq.kernels import Chain, RandomWalk, Repeat, with_momentum
 from noneq.likelihood import backward
@@ -162,7 +162,7 @@ def test_steps_are_tuned_where_they_are_used():
     wide, narrow = (Gaussian(torch.zeros(3), Cholesky(torch.eye(3) * v)) for v in (1.0, 0.03))
     betas = tuple((i / 30) ** 2 for i in range(31))
     schedule = Schedule(betas, (MALA(0.2),) * 31)
-    found = tuned(GeometricPath(wide, narrow), schedule, seeded(0))
+    found = adapt_steps(GeometricPath(wide, narrow), schedule, seeded(0))
     assert found.betas == betas
     for kernel, energy in ((found.kernels[0], wide), (found.kernels[-1], narrow)):
         walkers = Walkers.at(energy.sample(4000, seeded(1)), energy).move(
@@ -328,7 +328,7 @@ def test_annealing_without_a_kernel_keeps_momenta() -> None:
     )
     walkers, schedule = population(path, 16, 5, rng=seeded(0))
     assert walkers.state.aux["v"].shape == (16, 3)
-    assert all(k.leaps == 1 and k.friction == 1.0 for k in schedule.kernels)
+    assert all(k.leapfrog_steps == 1 and k.friction == 1.0 for k in schedule.kernels)
 
 
 @pytest.mark.parametrize(("n", "temperatures"), [(16, 10), (64, 50), (1024, 200)])

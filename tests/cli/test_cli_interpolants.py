@@ -19,16 +19,16 @@ from known import bits, build, differences
 
 from noneq import Run, Session
 from noneq.cli.main import main
-from noneq.likelihood import lineages
+from noneq.likelihood import genealogy
 from noneq.models.interpolants import TimedEnergy
 from noneq.report import training_figure
 from noneq.run import DivergedError, RolledBack, checkpoint, choose, supervise
 from noneq.run.families import FAMILIES
 from noneq.run.metrics import line
-from noneq.run.samples import gather, taken
+from noneq.run.samples import draw_walkers, take_samples
 from noneq.run.storing import load_model, save_model
-from noneq.run.verdict import judge
-from noneq.training import Matched, match
+from noneq.run.verdict import evaluate_run
+from noneq.training import ScoreMatchingRecord, match
 
 QUICK = [
     *("--model", "interpolant", "--width", "16", "--batch", "64", "--steps", "6"),
@@ -148,13 +148,13 @@ def test_samples_and_log_z_are_those_of_the_model(tmp_path, source, corrections)
     run.save(session)
     mean, cov, log_z = known.exact(session.energy, TILT)
     more = {"steps": 12} if source == "steps" else {}
-    gathered = gather(run, 2000, source, weighted=True, seed=3, **more)
+    gathered = draw_walkers(run, 2000, source, weighted=True, seed=3, **more)
     walkers = gathered.walkers
     assert 0.3 < walkers.ess < 0.999
     assert walkers.weights.resampled == 0  # they are independent, and so their errors are known
-    found = lineages(walkers)
+    found = genealogy(walkers)
     assert abs(found.value - log_z) < 4 * found.stderr
-    x, log_w = taken(gathered, 2000, weighted=True)
+    x, log_w = take_samples(gathered, 2000, weighted=True)
     p, y = log_w.exp(), x.double() - mean
     found = torch.stack([y[:, 0], y[:, 1], y[:, 0] * y[:, 1], y[:, 0] ** 2], 1)
     exact = torch.stack([0 * cov[0, 0], 0 * cov[0, 0], cov[0, 1], cov[0, 0]])
@@ -171,7 +171,7 @@ def test_the_verdict_of_a_known_interpolant(tmp_path):
         tilt(energy, TILT)
     run.save(session)
     log_z = known.exact(session.energy, TILT)[2]
-    verdict = judge(run, data)
+    verdict = evaluate_run(run, data)
     for side in (verdict.forward, verdict.backward):
         assert abs(side.value - log_z) < 4 * side.stderr
         assert side.stderr < 0.1
@@ -292,7 +292,7 @@ def test_a_model_comes_back_from_its_file(tmp_path):
 def test_a_line_of_score_matching_says_what_there_is(tmp_path):
     _, _, session = begun(tmp_path)
     event = next(iter(session))
-    assert isinstance(event, Matched)
+    assert isinstance(event, ScoreMatchingRecord)
     assert set(line(event, session)) == {"iteration", "seconds", "loss", "rate"}
 
 

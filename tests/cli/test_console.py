@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from noneq.cli import console
-from noneq.cli.console import say, show_table, training_bar
+from noneq.cli.console import echo, show_table, training_bar
 
 LONG = (
     "iteration 123456, NLL ~ 1234.56, ESS 0.65, accept 0.60, tau 0.123 of 0.200, renewals 123, "
@@ -85,19 +85,19 @@ def test_an_output_that_is_lost_is_told_once_and_stops_nothing(monkeypatch, caps
     out = Broken(error, 1)
     monkeypatch.setattr(sys, "stdout", out)
     for i in range(4):
-        say(f"line {i}")
+        echo(f"line {i}")
     assert out.getvalue() == "line 0\n"
     told = capsys.readouterr().err
     assert told.count("noneq: the output is lost") == 1
     assert "kill -TERM" in told
     monkeypatch.setattr(sys, "stdout", io.StringIO())  # another is not lost
-    say("again")
+    echo("again")
     assert sys.stdout.getvalue() == "again\n"
 
 
 def test_a_program_without_an_output_goes_on(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
-    say("nobody hears it")
+    echo("nobody hears it")
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_a_program_without_an_output_goes_on(monkeypatch):
 def test_what_the_encoding_lacks_is_escaped(monkeypatch, encoding, told):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    say("1 ± 2 \udcff")  # as of a folder whose name is not UTF-8
+    echo("1 ± 2 \udcff")  # as of a folder whose name is not UTF-8
     assert raw.getvalue().decode(encoding) == told

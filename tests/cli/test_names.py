@@ -59,7 +59,7 @@ def test_a_terminal_gets_no_character_that_it_acts_on(monkeypatch):
     out = io.StringIO()
     shown = Console(file=out, force_terminal=True, color_system=None, width=200, soft_wrap=True)
     monkeypatch.setattr(console, "console", shown)
-    console.say("a \x1b[31m[bold]\x9b\udcff\nb")
+    console.echo("a \x1b[31m[bold]\x9b\udcff\nb")
     console.show_table("[bold]title\x1b", ["", "[x]"], [["\x1b[31m", "[/nothing]"]])
     told = out.getvalue()
     assert not set(told) & {"\x1b", "\x9b", "\udcff"}

@@ -510,9 +510,9 @@ def test_a_path_with_a_shared_base_evaluates_it_once() -> None:
     calls = []
     own = base.evaluate
 
-    def counted(x, was=None, graph=False):
+    def counted(x, previous_cache=None, graph=False):
         calls.append(len(x))
-        return own(x, was, graph)
+        return own(x, previous_cache, graph)
 
     base.evaluate = counted
     evaluate(GeometricPath(base, Tilted(base, network())).at(0.5), normal(30, 2))
@@ -1080,7 +1080,7 @@ def test_an_evaluation_of_its_own_that_differs_from_forward_is_refused(which: st
         def forward(self, x: Tensor) -> Tensor:
             return x.square().sum(1) / 2
 
-        def evaluate(self, x: Tensor, was: object = None, graph: bool = False):
+        def evaluate(self, x: Tensor, previous_cache: object = None, graph: bool = False):
             u, g = x.square().sum(1) / 2, x.clone()
             return (u + 0.1, {"g": g}) if which == "energy" else (u, {"g": 2 * g})
 

@@ -59,7 +59,7 @@ class Offering(SnapshotPath):
 
     space = REAL
 
-    def evaluate(self, x, was, *, beta):
+    def evaluate(self, x, previous_cache, *, beta):
         return (1 + beta) * x.square().sum(1) / 2, {}
 
 

@@ -183,7 +183,7 @@ def test_what_is_asked_for_reaches_training():
     found = asked.fit(two_clusters(300, 0))
     settings, training = found._settings(64), found._training
     assert (settings.walkers, settings.moves, settings.tau) == (24, 3, 0.02)
-    assert settings.memory == 0.7
+    assert settings.forgetting_factor == 0.7
     assert len(training.state.walkers) == 24
     first = training.optimizer.param_groups[0]
     assert first["params"] == [training.model.w]

@@ -199,7 +199,7 @@ def test_the_table_is_factorial_and_every_run_has_the_same_sweeps():
         settings = cell.settings(cell.trials[0])
         assert settings.moves * cell.updates == bias_training.SWEEPS
         assert (settings.weighted, settings.start) == (cell.weighted, cell.start)
-        assert settings.memory == cell.memory
+        assert settings.forgetting_factor == cell.memory
         assert (settings.tau is not None) == cell.trust
         assert len(cell.trials) == 4
 

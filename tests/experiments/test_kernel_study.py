@@ -136,14 +136,18 @@ def test_squared_bias_is_unbiased():
 
 
 @pytest.mark.parametrize("moves", [1, 3, 40])
-@pytest.mark.parametrize("leaps", [1, 4])
-def test_noise_on_a_gaussian_is_what_theory_says(moves, leaps):
+@pytest.mark.parametrize("leapfrog_steps", [1, 4])
+def test_noise_on_a_gaussian_is_what_theory_says(moves, leapfrog_steps):
     gaussian = noneq.Gaussian(torch.zeros(20), noneq.energies.Identity())
     h, x = 0.15, gaussian.sample(8000, torch.Generator().manual_seed(0))
-    kernel: Kernel = noneq.ULA(h) if leaps == 1 else noneq.HMC(h, leaps=leaps, adjusted=False)
+    kernel: Kernel = (
+        noneq.ULA(h)
+        if leapfrog_steps == 1
+        else noneq.HMC(h, leapfrog_steps=leapfrog_steps, adjusted=False)
+    )
     (found,) = measure("", kernel, gaussian, x, (moves,), h=h)
-    assert found.evaluations == moves * leaps
-    assert abs(found.cv2 - gaussian_cv2(h, 20, moves, leaps)) < 4 * found.stderr
+    assert found.evaluations == moves * leapfrog_steps
+    assert abs(found.cv2 - gaussian_cv2(h, 20, moves, leapfrog_steps)) < 4 * found.stderr
 
 
 def test_noise_on_a_gaussian_stops_growing_at_a_quarter_of_d_h_squared():

@@ -295,10 +295,10 @@ def slow_growth(seed):
 
 def tilting_network(seed):
     """Linear far out, and downwards in a cone."""
-    lean = torch.tensor([1.0, 0.4])
+    skip_gradient = torch.tensor([1.0, 0.4])
 
     def energy(x: Tensor) -> Tensor:
-        return x.norm(dim=1) - 1.3 * torch.relu(x @ lean - 4.0) + torch.relu(-x[:, 0])
+        return x.norm(dim=1) - 1.3 * torch.relu(x @ skip_gradient - 4.0) + torch.relu(-x[:, 0])
 
     return Case(energy, None, gaussian_rows(2, seed), math.inf)
 

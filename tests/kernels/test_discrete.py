@@ -161,11 +161,11 @@ def test_the_gumbel_trick_draws_from_the_softmax():
 def test_what_unadjusted_kernels_do_not_tune():
     unadjusted, adjusted = DiscreteLangevin(0.3, adjusted=False), DiscreteLangevin(0.3, rate=1.0)
     info = {"accept": torch.tensor(0.5)}
-    assert unadjusted.tune(info) is unadjusted
-    assert adjusted.tune(info).h == pytest.approx(0.3 * math.exp(0.5 - 0.6))
+    assert unadjusted.adapt(info) is unadjusted
+    assert adjusted.adapt(info).h == pytest.approx(0.3 * math.exp(0.5 - 0.6))
     assert adjusted.scaled(2.0).h == pytest.approx(0.6)
     assert GibbsWithGradients().scaled(2.0) == GibbsWithGradients()
-    assert GibbsWithGradients().tune(info) == GibbsWithGradients()
+    assert GibbsWithGradients().adapt(info) == GibbsWithGradients()
 
 
 def test_metropolis_accepts_with_the_probability_of_the_ratio():

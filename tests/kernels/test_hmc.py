@@ -32,7 +32,7 @@ def test_one_leap_is_mala(h):
     # the same noise, then the same proposals and the same decisions
     for factor in (Identity(), Cholesky(C, torch.float64)):
         state = start(skewed, 500)
-        one, _, seen = HMC(h, factor, leaps=1)(skewed, state, seeded(2))
+        one, _, seen = HMC(h, factor, leapfrog_steps=1)(skewed, state, seeded(2))
         two, _, also = MALA(h, factor)(skewed, state, seeded(2))
         torch.testing.assert_close(one.x, two.x)
         torch.testing.assert_close(one.u, two.u)
@@ -47,9 +47,9 @@ def test_the_trajectory_follows_hamiltons_equations():
     energy = Gaussian(torch.zeros(2), Cholesky(C)).double()
     state = start(energy, 50)
     errors = []
-    for leaps in (20, 40):
-        e = 1.0 / leaps
-        kernel = HMC(e**2 / 2, factor, leaps)
+    for leapfrog_steps in (20, 40):
+        e = 1.0 / leapfrog_steps
+        kernel = HMC(e**2 / 2, factor, leapfrog_steps)
         moved, _, info = kernel(energy, state, seeded(3))
         v = torch.randn(50, 2, generator=seeded(3), dtype=torch.float64)
         exact = math.cos(1.0) * state.x + math.sin(1.0) * factor.mul(v)
@@ -64,7 +64,7 @@ def test_a_long_move_goes_further_than_as_many_short_ones():
     energy = Gaussian(torch.zeros(2), Cholesky(torch.diag(torch.tensor([1.0, 400.0]))))
     rng = seeded(4)
     walkers = Walkers.sample(energy, 4000, rng, islands=1)
-    far = walkers.move(HMC(0.5, leaps=16), energy, rng).x - walkers.x
+    far = walkers.move(HMC(0.5, leapfrog_steps=16), energy, rng).x - walkers.x
     near = walkers
     for _ in range(16):
         near = near.move(MALA(0.5), energy, rng)
@@ -78,7 +78,7 @@ def test_what_is_not_finite_is_rejected_and_counted():
 
     x = torch.full((1000, 2), 0.4)
     u, cache = evaluate(walled, x)
-    new, _, info = HMC(0.05, leaps=3)(walled, State(x, u, cache, {}), seeded(5))
+    new, _, info = HMC(0.05, leapfrog_steps=3)(walled, State(x, u, cache, {}), seeded(5))
     assert bool(torch.isfinite(new.u).all())
     assert bool((new.x[:, 0] > 0).all())
     assert 0.2 < float(info["fault"]) < 0.9
@@ -87,13 +87,13 @@ def test_what_is_not_finite_is_rejected_and_counted():
 
 def test_a_move_has_a_leap():
     with pytest.raises(ValueError, match="1 leap or more, got 0"):
-        HMC(0.1, leaps=0)
+        HMC(0.1, leapfrog_steps=0)
 
 
 def test_scaled_and_tuned_change_the_step_only():
-    kernel = HMC(0.2, Identity(2.0), leaps=3, goal=0.7, rate=0.3)
+    kernel = HMC(0.2, Identity(2.0), leapfrog_steps=3, target_accept=0.7, rate=0.3)
     assert replace(kernel.scaled(0.5), h=0.2) == kernel
     assert kernel.scaled(0.5).h == pytest.approx(0.1)
-    tuned = kernel.tune({"accept": torch.tensor(0.5)})
+    tuned = kernel.adapt({"accept": torch.tensor(0.5)})
     assert tuned.h == pytest.approx(0.2 * math.exp(0.3 * -0.2))
-    assert kernel.tune({}).h == 0.2
+    assert kernel.adapt({}).h == 0.2

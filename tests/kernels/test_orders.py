@@ -7,6 +7,7 @@ variance is of order h^3. In a fixed time these do not add up: order e^2 in all,
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from noneq.kernels import DiscreteLangevin, Repeat
 
 UNADJUSTED = {
     "ULA": lambda h: ULA(h),
-    "HMC": lambda h: HMC(h, leaps=3, adjusted=False),
+    "HMC": lambda h: HMC(h, leapfrog_steps=3, adjusted=False),
     "OBABO": lambda h: HMC.obabo(h, friction=1.0),
 }
 
@@ -62,7 +63,7 @@ def test_the_unweighted_bias_is_of_first_order_in_h(name):
         rng = seeded(73)
         walkers = Walkers.at(grid.sample(200_000, rng), skewed, islands=100)
         moves = round(4.0 / h) if name == "ULA" else round(12.0 / math.sqrt(2 * h))
-        kernel = HMC(h, leaps=1, adjusted=False) if name == "HMC" else UNADJUSTED[name](h)
+        kernel = HMC(h, leapfrog_steps=1, adjusted=False) if name == "HMC" else UNADJUSTED[name](h)
         walkers = walkers.move(Repeat(kernel, moves), skewed, rng)
         rows = walkers.x.square().view(100, -1).mean(1) - float(grid.mean(grid.x.square()))
         biases.append((float(rows.mean()), float(rows.std()) / 10))
@@ -76,7 +77,7 @@ def test_one_leap_has_log_weights_of_third_order():
     # exact starts, the same noise at h, h/2, h/4; orders to 0.2 (standard errors below 0.03)
     grid = Grid.of(skewed, 1)
     x = grid.sample(200_000, seeded(74))
-    for kernel in (ULA, lambda h: HMC(h, leaps=3, adjusted=False), UNADJUSTED["OBABO"]):
+    for kernel in (ULA, lambda h: HMC(h, leapfrog_steps=3, adjusted=False), UNADJUSTED["OBABO"]):
         rows = variances(kernel, (0.02, 0.01, 0.005), skewed, x)
         error = float((rows.std(0) / rows.mean(0)).max()) / 10 / math.log(2)
         assert 4 * math.sqrt(2) * error < 0.15
@@ -88,9 +89,9 @@ def test_a_trajectory_of_fixed_length_has_log_weights_of_second_order():
     grid = Grid.of(skewed, 1)
     x = grid.sample(200_000, seeded(75))
     found = []
-    for leaps in (3, 6, 12):
-        e = 1.2 / leaps
-        kernel = lambda h, leaps=leaps: HMC(h, leaps=leaps, adjusted=False)  # noqa: E731
+    for leapfrog_steps in (3, 6, 12):
+        e = 1.2 / leapfrog_steps
+        kernel = partial(HMC, leapfrog_steps=leapfrog_steps, adjusted=False)
         found.append(variances(kernel, (e**2 / 2,), skewed, x))
     rows = torch.cat(found, 1)
     assert slopes(rows) == pytest.approx([4.0, 4.0], abs=0.3)

@@ -108,7 +108,8 @@ def test_many_walkers_give_their_covariance_whatever_their_shape():
 
 
 @pytest.mark.parametrize(
-    "kernel", [MALA(0.3), HMC(0.2, leaps=2), ULA(0.05), Repeat(Chain((MALA(0.3), ULA(0.05))), 2)],
+    "kernel",
+    [MALA(0.3), HMC(0.2, leapfrog_steps=2), ULA(0.05), Repeat(Chain((MALA(0.3), ULA(0.05))), 2)],
     ids=["MALA", "HMC", "ULA", "composed"],
 )  # fmt: skip
 def test_every_kernel_takes_a_preconditioner(kernel):

@@ -346,7 +346,7 @@ def test_the_way_back_leads_down_the_steps_that_led_up():
     starts = [0.0] + [t for t, _ in there[:-1]]
     eps = [eps for _, eps in there]
     assert [(m.beta, k.eps) for m, k in back] == list(zip(starts, eps, strict=True))[::-1]
-    assert (model.beta, last, schedule.turns) == (0.0, None, 4)
+    assert (model.beta, last, schedule.n_backward_steps) == (0.0, None, 4)
 
 
 def test_a_flow_has_no_way_back():

@@ -36,10 +36,10 @@ def slope(model, x):
     return torch.autograd.grad(model(leaf).sum(), leaf)[0]
 
 
-def by_the_book(model, old, x, p, *, e, m, leaps):
+def by_the_book(model, old, x, p, *, e, m, leapfrog_steps):
     """Leapfrog with the momentum p of mass ``m^-1``: kick, drift, kick, each by itself."""
     g = slope(old, x)
-    for _ in range(leaps):
+    for _ in range(leapfrog_steps):
         p = p - e / 2 * g
         x = x + e * (p.flatten(1) @ m).view_as(x)
         g = slope(model, x)
@@ -47,9 +47,9 @@ def by_the_book(model, old, x, p, *, e, m, leaps):
     return x, p
 
 
-@pytest.mark.parametrize("leaps", [1, 3])
+@pytest.mark.parametrize("leapfrog_steps", [1, 3])
 @pytest.mark.parametrize("stale", [False, True])
-def test_the_weight_is_the_change_of_the_hamiltonian(leaps, stale):
+def test_the_weight_is_the_change_of_the_hamiltonian(leapfrog_steps, stale):
     # p of covariance M^-1 = L^-T L^-1; kinetic energy p.M p / 2; H_old with the energy last seen
     for shape in ((3,), (1, 2, 3)):
         model = Net(shape, torch.float64, seed=3)
@@ -58,10 +58,14 @@ def test_the_weight_is_the_change_of_the_hamiltonian(leaps, stale):
         for factor in factors(shape).values():
             h, d = 0.1, math.prod(shape)
             root = factor.mul(torch.eye(d).double().view(d, *shape)).flatten(1).T
-            new, increment, info = HMC(h, factor, leaps, adjusted=False)(model, state, seeded(4))
+            new, increment, info = HMC(h, factor, leapfrog_steps, adjusted=False)(
+                model, state, seeded(4)
+            )
             p = factor.t_solve(normal(state.x, 4))
             m = root @ root.T
-            y, q = by_the_book(model, old, state.x, p, e=math.sqrt(2 * h), m=m, leaps=leaps)
+            y, q = by_the_book(
+                model, old, state.x, p, e=math.sqrt(2 * h), m=m, leapfrog_steps=leapfrog_steps
+            )
             torch.testing.assert_close(new.x, y)
             kinetic = [((v.flatten(1) @ m) * v.flatten(1)).sum(1) / 2 for v in (p, q)]
             expected = old(state.x) + kinetic[0] - model(y) - kinetic[1]
@@ -69,10 +73,15 @@ def test_the_weight_is_the_change_of_the_hamiltonian(leaps, stale):
             assert info == {}
 
 
-def flow(model, x, v, *, leaps=3, reflect=False):
+def flow(model, x, v, *, leapfrog_steps=3, reflect=False):
     """(x, v) at the end of a trajectory, no noise in it."""
     kernel = HMC(
-        0.15, Diagonal(torch.tensor([1.0, 0.6]), torch.float64), leaps, STILL, False, reflect
+        0.15,
+        Diagonal(torch.tensor([1.0, 0.6]), torch.float64),
+        leapfrog_steps,
+        STILL,
+        False,
+        reflect,
     )
     new, _, _ = kernel(model, seen(model, x, {"v": v}), seeded(0))
     return new.x, new.aux["v"]
@@ -134,7 +143,7 @@ def test_infinite_friction_is_hamiltonian_monte_carlo():
     model = Net((2,), torch.float64)
     state = start(model, 30, (2,), torch.float64)
     state = state._replace(aux={"v": torch.full_like(state.x, 100.0)})
-    plain = HMC(0.2, leaps=1, adjusted=False)(model, state, seeded(1))
+    plain = HMC(0.2, leapfrog_steps=1, adjusted=False)(model, state, seeded(1))
     for friction in (1e5, math.inf):
         damped = HMC.obabo(0.2, friction=friction)(model, state, seeded(1))
         assert torch.equal(damped[0].x, plain[0].x)
@@ -146,14 +155,14 @@ def test_a_momentum_turns_round_where_the_proposal_is_rejected():
     model = Net((2,), torch.float64)
     state = start(model, 500, (2,), torch.float64)
     state = state._replace(aux={"v": normal(state.x, 3)})
-    kernel = HMC(1.5, leaps=1, friction=STILL)
+    kernel = HMC(1.5, leapfrog_steps=1, friction=STILL)
     new, _, info = kernel(model, state, seeded(2))
     stayed = (new.x == state.x).all(1)
     assert 0.1 < float(info["accept"]) < 0.9
     assert torch.equal(new.aux["v"][stayed], -state.aux["v"][stayed])
     y, w = by_the_book(
         model, model, state.x, state.aux["v"],
-        e=math.sqrt(3.0), m=torch.eye(2).double(), leaps=1,
+        e=math.sqrt(3.0), m=torch.eye(2).double(), leapfrog_steps=1,
     )  # fmt: skip
     torch.testing.assert_close(new.x[~stayed], y[~stayed])
     torch.testing.assert_close(new.aux["v"][~stayed], w[~stayed])
@@ -188,7 +197,7 @@ def test_momenta_go_with_their_walkers_when_these_are_resampled(adjusted):
 
 
 @pytest.mark.parametrize(
-    "kernel", [HMC(0.5, leaps=2, adjusted=False), HMC.obabo(0.8)], ids=["HMC", "OBABO"]
+    "kernel", [HMC(0.5, leapfrog_steps=2, adjusted=False), HMC.obabo(0.8)], ids=["HMC", "OBABO"]
 )
 def test_a_large_unadjusted_step_is_exact_with_weights_and_biased_without(kernel):
     # seed 23; exact start, 4 moves
@@ -206,4 +215,4 @@ def test_errors():
         with pytest.raises(ValueError, match="friction must be positive"):
             HMC.obabo(0.1, friction=friction)
     unadjusted = HMC.obabo(0.1)
-    assert unadjusted.tune({"accept": torch.tensor(0.1)}) is unadjusted
+    assert unadjusted.adapt({"accept": torch.tensor(0.1)}) is unadjusted

@@ -13,7 +13,7 @@ from torch import nn
 
 from noneq import HMC, MALA, ULA, Gaussian, Schedule, Walkers, anneal
 from noneq.energies import GeometricPath, Identity
-from noneq.likelihood import bennett, lineages
+from noneq.likelihood import bennett, genealogy
 from noneq.walkers import reductions
 
 INF = math.inf
@@ -170,7 +170,7 @@ def runs(n, temperatures, ess_min, start, seed):
     walkers = Walkers.sample(path.start, 200 * n, seeded(seed), islands=200)
     schedule = Schedule.uniform(temperatures, MALA(0.1))
     walkers = anneal(schedule.forward(path), walkers, seeded(seed + 1), ess_min=ess_min)
-    return [lineages(walkers[torch.arange(i, i + n)]) for i in range(0, 200 * n, n)]
+    return [genealogy(walkers[torch.arange(i, i + n)]) for i in range(0, 200 * n, n)]
 
 
 @pytest.mark.parametrize("ess_min", [0.0, 0.5, 0.9])
@@ -186,7 +186,7 @@ def test_founders_tell_the_error_of_one_population(ess_min):
 def test_without_resampling_it_is_the_error_of_a_mean():
     walkers = Walkers.sample(base(), 400, seeded(0), islands=1).reweight(skewed)
     w = walkers.log_w.exp()
-    value, stderr = lineages(walkers)
+    value, stderr = genealogy(walkers)
     assert value == walkers.log_z.value
     assert stderr == pytest.approx(float(w.std() / w.mean()) / math.sqrt(400))
     # two islands: the errors of two means, of which log Z is the mean
@@ -194,14 +194,14 @@ def test_without_resampling_it_is_the_error_of_a_mean():
     parts = w.var(1) / 200
     walkers = Walkers.sample(base(), 400, seeded(0), islands=2).reweight(skewed)
     expected = math.sqrt(float(parts.sum()) / 4) / float(w.mean())
-    assert lineages(walkers).stderr == pytest.approx(expected)
+    assert genealogy(walkers).stderr == pytest.approx(expected)
 
 
 def test_founders_that_have_coalesced_tell_nothing():
     found = runs(40, 30, 1.0, 30.0, 63)
     assert sum(math.isnan(stderr) for _, stderr in found) > 190
     walkers = Walkers.sample(base(), 32, seeded(0), islands=1)
-    assert lineages(walkers).stderr == 0.0
-    assert math.isnan(lineages(walkers[torch.tensor([3] * 32)]).stderr)
+    assert genealogy(walkers).stderr == 0.0
+    assert math.isnan(genealogy(walkers[torch.tensor([3] * 32)]).stderr)
     walkers = Walkers.sample(base(), 32, seeded(0), islands=2)
-    assert math.isnan(lineages(walkers).stderr), "16 an island"
+    assert math.isnan(genealogy(walkers).stderr), "16 an island"

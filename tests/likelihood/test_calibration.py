@@ -25,7 +25,7 @@ CASES = {
     "HMC": (HMC(0.1, SHAPE, 3), "correlated"),
     "HMC in two modes": (HMC(0.05), "two modes"),
     "HMC in a funnel": (HMC(0.05), "funnel"),
-    "HMC unadjusted": (HMC(0.05, leaps=2, adjusted=False), "skewed"),
+    "HMC unadjusted": (HMC(0.05, leapfrog_steps=2, adjusted=False), "skewed"),
     "OBABO": (HMC.obabo(0.1, SHAPE), "banana"),
     "GHMC": (HMC.obabo(0.3, SHAPE, adjusted=True), "correlated"),
     "RandomWalk": (Repeat(RandomWalk(0.4, SHAPE), 3), "banana"),

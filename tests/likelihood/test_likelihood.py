@@ -731,7 +731,7 @@ def test_a_sum_over_too_many_states_is_not_begun(monkeypatch):
         raise AssertionError
 
     assert known_log_z(machine, n=16, rng=seeded(0), most=16) is not None
-    monkeypatch.setattr("noneq.models.rbm.algebra.Machine.log_z", never)
+    monkeypatch.setattr("noneq.models.rbm.algebra.Algebra.log_z", never)
     for energy in (large, noneq.BernoulliRBM(torch.zeros(30, 21), *map(torch.zeros, (30, 21)))):
         assert known_log_z(energy, n=16, rng=seeded(0)) is None
     for energy in (machine, potts, gaussian):
@@ -822,15 +822,15 @@ def test_an_energy_that_is_rarely_infinite_is_an_alarm():
         return u + math.inf if float(torch.rand(1, generator=draws)) < 0.01 else u
 
     base = Gaussian(torch.zeros(2), Identity(1.2))
-    rang = 0
+    raised = 0
     for seed in range(8):
         try:
             z = noneq.log_z(energy, base, n=64, temperatures=30, rng=seeded(seed))
         except (ValueError, FloatingPointError):
-            rang += 1
+            raised += 1
         else:
-            rang += bool(z.alarms)
-    assert rang == 8
+            raised += bool(z.alarms)
+    assert raised == 8
 
 
 def test_energies_too_large_for_their_precision_ask_for_float64():

@@ -114,7 +114,7 @@ def test_a_machines_path_leads_from_a_mixture_by_machines_all_along(kind):
     machine, units = list(machines())[kind]
     base = Mixture(units, torch.tensor([0.3, 0.7], dtype=torch.float64))
     path = path_to(machine, base)
-    assert type(path).__name__ == "MachinePath"
+    assert type(path).__name__ == "RBMPath"
     x = base.sample(64, seeded(2))
     for beta, end in ((0.0, base), (1.0, machine)):
         torch.testing.assert_close(path.at(beta)(x), end(x).detach())

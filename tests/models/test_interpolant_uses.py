@@ -14,7 +14,7 @@ from targets import seeded
 from experiments.interpolants.steps import FACTORS, STEPS, run
 from noneq import Gaussian
 from noneq.energies import Cholesky
-from noneq.likelihood import lineages
+from noneq.likelihood import genealogy
 from noneq.models.interpolants import Trigonometric, VelocityPath
 
 
@@ -90,7 +90,7 @@ def test_weights_find_the_susceptibility_of_a_small_lattice(known, monkeypatch):
     velocity = known.learn(rows, base, rng, iterations=60, symmetry=known.turned, width=32)
     path = VelocityPath(Trigonometric(), base, lattice, velocity)
     walkers = known.along(path, 4_096, rng, eps=0.1, steps=40)
-    z = lineages(walkers)
+    z = genealogy(walkers)
     assert abs(z.value - log_z) < 4 * z.stderr
     mean, stderr = known.weighted(walkers.x, walkers.p)
     assert abs(mean[0] - exact) < 4 * stderr[0]

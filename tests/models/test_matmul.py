@@ -16,7 +16,7 @@ from noneq.energies import evaluate
 @pytest.fixture(autouse=True)
 def plain():
     yield
-    numerics.use("torch")
+    numerics.set_matmul_backend("torch")
 
 
 def operands(dtype=torch.float32, n=70, k=33, m=41):
@@ -26,10 +26,10 @@ def operands(dtype=torch.float32, n=70, k=33, m=41):
     return x, w, torch.randn(m, generator=rng, dtype=dtype), torch.randn(n, m, generator=rng).to(w)
 
 
-@pytest.mark.parametrize("engine", numerics.ENGINES)
+@pytest.mark.parametrize("engine", numerics.MATMUL_BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_every_engine_is_right_to_rounding(engine, dtype):
-    numerics.use(engine)
+    numerics.set_matmul_backend(engine)
     x, w, row, rows = operands(dtype)
     turned = w.T.contiguous().T
     for bias in (row, rows):
@@ -44,17 +44,17 @@ def test_every_engine_is_right_to_rounding(engine, dtype):
             assert all(map(torch.equal, kept, (x, w, row, rows))), "the operands are kept"
 
 
-@pytest.mark.parametrize("engine", numerics.ENGINES)
+@pytest.mark.parametrize("engine", numerics.MATMUL_BACKENDS)
 def test_every_engine_gives_the_same_bits_again(engine):
-    numerics.use(engine)
+    numerics.set_matmul_backend(engine)
     x, w, row, _ = operands(n=300, k=200, m=150)
     first = numerics.product(x, w, row)
     assert all(torch.equal(first, numerics.product(x, w, row)) for _ in range(5))
 
 
-@pytest.mark.parametrize("engine", numerics.ENGINES)
+@pytest.mark.parametrize("engine", numerics.MATMUL_BACKENDS)
 def test_where_a_graph_is_asked_for_there_is_one(engine):
-    numerics.use(engine)
+    numerics.set_matmul_backend(engine)
     x, w, row, _ = operands(torch.float32)
     for which in range(3):
         leaves = [t.clone().requires_grad_(i == which) for i, t in enumerate((x, w, row))]
@@ -64,14 +64,14 @@ def test_where_a_graph_is_asked_for_there_is_one(engine):
         torch.testing.assert_close(leaves[which].grad, expected)
 
 
-@pytest.mark.parametrize("engine", numerics.ENGINES)
+@pytest.mark.parametrize("engine", numerics.MATMUL_BACKENDS)
 def test_a_machine_is_the_same_by_every_engine(engine):
     rng = seeded(6)
     w, b, c = (torch.randn(s, generator=rng) for s in ((9, 6), (9,), (6,)))
     v = (torch.rand(50, 9, generator=rng) < 0.5).float()
     model = BernoulliRBM(w, b, c)
     u, _ = evaluate(model, v)
-    numerics.use(engine)
+    numerics.set_matmul_backend(engine)
     again, cache = evaluate(model, v)
     torch.testing.assert_close(again, u)
     model.zero_grad()
@@ -81,13 +81,13 @@ def test_a_machine_is_the_same_by_every_engine(engine):
 
 def test_an_unknown_engine_is_refused():
     with pytest.raises(ValueError, match="'mkl' multiplies no matrices: take one of torch, open"):
-        numerics.use("mkl")
+        numerics.set_matmul_backend("mkl")
 
 
 def test_an_engine_that_the_build_lacks_is_refused(monkeypatch):
     monkeypatch.setattr(torch.ops, "mkldnn", object())
     with pytest.raises(RuntimeError, match="built without oneDNN: take torch or openblas"):
-        numerics.use("onednn")
+        numerics.set_matmul_backend("onednn")
 
 
 def test_the_environment_chooses_an_engine():

@@ -131,8 +131,8 @@ def test_its_own_evaluation_is_that_of_its_formula(name):
     torch.testing.assert_close(cache["pre"].sigmoid(), p)
     torch.testing.assert_close(model.features(v), p)
     assert not u.requires_grad
-    graph, lean = evaluate(model, v, graph=True, lean=True)
-    assert set(lean) == {"pre"}
+    graph, skip_gradient = evaluate(model, v, graph=True, skip_gradient=True)
+    assert set(skip_gradient) == {"pre"}
     parameters = list(model.parameters())
     own, other = (torch.autograd.grad(x.sum(), parameters) for x in (graph, model(v)))
     for a, b in zip(own, other, strict=True):
@@ -510,8 +510,8 @@ def test_conditionals_without_held_out_walkers_need_no_base():
         def forward(self, v):
             return self.inner(v)
 
-        def evaluate(self, v, was=None, graph=False):
-            return self.inner.evaluate(v, was, graph)
+        def evaluate(self, v, previous_cache=None, graph=False):
+            return self.inner.evaluate(v, previous_cache, graph)
 
     rows = draw_bits(torch.zeros(200, 4), seeded(0))
     settings = Settings(walkers=16, held_out=None, moves=1, batch=16, start="data")

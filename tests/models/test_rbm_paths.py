@@ -36,8 +36,8 @@ from noneq.energies import (
     Cholesky,
     Diagonal,
     GeometricPath,
+    ModelsPath,
     ParameterPath,
-    Through,
     evaluate,
     path_to,
 )
@@ -208,7 +208,7 @@ def test_kernels_that_accept_ask_for_the_gradient_once(kernel):
     assert Counted.asked == 0
     for _ in range(3):
         walkers = walkers.move(kernel, model, seeded(3))
-    assert Counted.asked == 1 + 3 * getattr(kernel, "leaps", 1)
+    assert Counted.asked == 1 + 3 * getattr(kernel, "leapfrog_steps", 1)
 
 
 # -- training
@@ -290,8 +290,8 @@ def test_a_model_whose_path_has_no_conditionals_is_renewed_by_another_kernel():
         def forward(self, v):
             return self.machine(v)
 
-        def evaluate(self, v, was=None, graph=False):
-            return self.machine.evaluate(v, was, graph)
+        def evaluate(self, v, previous_cache=None, graph=False):
+            return self.machine.evaluate(v, previous_cache, graph)
 
         def gibbs(self, v, cache, rng):
             return self.machine.gibbs(v, cache, rng)
@@ -354,7 +354,7 @@ def trail():
 
 def test_a_path_through_models_meets_each_of_them():
     base, models = trail()
-    path, v = Through(base, models), bits(4)
+    path, v = ModelsPath(base, models), bits(4)
     assert path.start is base
     torch.testing.assert_close(path.at(0.0)(v), base(v))
     for k, model in enumerate(models, 1):
@@ -366,7 +366,7 @@ def test_a_path_through_models_meets_each_of_them():
     torch.testing.assert_close(path.at(0.4)(v), second.at(0.2)(v))
     assert not torch.allclose(path.at(0.5)(v), second.at(0.4)(v))
     with pytest.raises(ValueError, match="one or more of them, got none"):
-        Through(base, [])
+        ModelsPath(base, [])
     with pytest.raises(ValueError, match=r"beta is in \[0, 1\], got -0.1"):
         path.at(-0.1)
 
@@ -374,7 +374,7 @@ def test_a_path_through_models_meets_each_of_them():
 def test_walkers_annealed_through_models_are_exact():
     # seed 56; 100 islands of 200, weighted by four steps on three legs
     base, models = trail()
-    path, rng = Through(base, models), seeded(56)
+    path, rng = ModelsPath(base, models), seeded(56)
     walkers = Walkers.sample(base, 20_000, rng, islands=100)
     for beta in (0.2, 0.45, 0.7, 1.0):
         walkers = walkers.move(BlockGibbs(), path.at(beta), rng)
@@ -396,7 +396,7 @@ def test_renewal_through_its_own_models_keeps_a_mode_that_the_straight_path_lose
     model.base = Bernoulli(torch.full((24,), -1.4))
     exact = 1 / (1 + math.exp(1.0))
     found = {}
-    for name, target in (("straight", model), ("through", Through(model.base, trained))):
+    for name, target in (("straight", model), ("through", ModelsPath(model.base, trained))):
         masses = []
         for seed in range(5):
             rng = seeded(seed)

@@ -100,7 +100,7 @@ GUARDS = (
      "if not all(callable(getattr(energy, name)) for", "if not all(True for", UNKNOWN),
     ("known log Z: any sum", "likelihood_score:known_log_z", "> most * (1 + 1e-9)", "> math.inf",
      TOO_MANY),
-    ("states: of the hidden layer", "algebra:Machine.states",
+    ("states: of the hidden layer", "algebra:Algebra.states",
      "min(len(self.c) * math.log(2), self.layer.log_states)", "len(self.c) * math.log(2)",
      TOO_MANY),
     # -- units, owners, copies, files
@@ -127,8 +127,8 @@ GUARDS = (
     ("compiled: buffers given away", "energies_base:_keep_buffers",
      "config.donated_buffer = False", "pass", COMPILED),
     # -- energies that are none
-    ("check: half inside", "determinism:_check_values", "if asked.half is not None:",
-     "if False:", HALF),
+    ("check: half inside", "determinism:_check_values", "if asked.half is not None:", "if False:",
+     HALF),
     ("check: places", "determinism:_check_same_energies",
      '(asked.turned.flip(0), 1e-4, "in another order of the rows"),', "", PLACES),
     ("check: places that f = 0 hides", "determinism:_check_same_gradients",

@@ -7,7 +7,7 @@ import torch
 from noneq.report import pictures
 from noneq.run import checkpoint
 from noneq.run.samples import denoised
-from noneq.run.verdict import judge
+from noneq.run.verdict import evaluate_run
 
 HEAVY, NOISE = 5, 0.5
 
@@ -22,7 +22,7 @@ def judged(tmp_path, monkeypatch):
     """A finished run whose walkers were replaced by ones of which one has all the weight."""
     run, data, session = known.begun(tmp_path, noise=NOISE)
     run.save(session)
-    found = judge(run, data)
+    found = evaluate_run(run, data)
     path = run.folder / "population.safetensors"
     x = checkpoint.load_tensors(path)["x"]
     log_w = torch.full((len(x),), -100.0, dtype=torch.float64)
@@ -61,7 +61,7 @@ def test_the_report_shows_walkers_by_weight_and_the_verdicts_numbers(judged, mon
     assert (run.folder / "report.png").read_bytes() == b"drawn"
     assert bool((seen["samples"].samples == heavy).all())
     assert float(seen["energies"].p[HEAVY]) == pytest.approx(1)
-    assert seen["words"].splitlines() == found.words()
+    assert seen["words"].splitlines() == found.summary()
     estimate = seen["estimate"]
     sides = (found.forward.value, found.backward.value)
     assert (estimate["forward"], estimate["backward"]) == sides

@@ -24,7 +24,7 @@ from noneq.run.families import FAMILIES, Family, Size
 from noneq.run.recipe import Bracket, Budget, Likelihood
 from noneq.run.samples import draw
 from noneq.run.scores import score
-from noneq.run.verdict import judge
+from noneq.run.verdict import evaluate_run
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def test_it_is_trained_resumed_sampled_and_scored(run):
     energy, kernel = Run(made.folder).model()
     assert isinstance(kernel, HMC)
     assert float(energy.net.a.detach().abs().max()) > 0
-    verdict = judge(made, data)
+    verdict = evaluate_run(made, data)
     assert verdict.origin == "round base"
     x, _ = draw(made, 10)
     assert x.shape == (10, 2)

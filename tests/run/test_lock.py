@@ -82,10 +82,10 @@ def test_a_signal_that_is_ignored_stays_ignored(number):
 
 @pytest.mark.parametrize("error", [BrokenPipeError, RuntimeError("reentrant call")])
 def test_a_signal_is_noted_though_nothing_can_be_said(error):
-    def say():
+    def echo():
         raise error
 
-    with interrupts(say) as interrupted:
+    with interrupts(echo) as interrupted:
         send(signal.SIGHUP)
         assert interrupted() == signal.SIGHUP
 

@@ -67,7 +67,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
         "cycled": False,
         "tau_end": 0.5,
         "ess_min": 0.7,
-        "memory": 0.7,
+        "forgetting_factor": 0.7,
         "ema": 0.5,
         "held_out": 64,
         "active": 16,
@@ -85,8 +85,11 @@ def test_every_choice_can_be_made_otherwise(section, name):
 def test_a_machine_has_choices_of_its_own():
     bits = choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=7)
     assert (bits.kind, bits.model.hidden, bits.train.noise) == ("rbm", 7, 0.0)
-    assert (bits.train.memory, bits.train.moves) == (0.9, 1)  # many modes that mix, slowly
-    assert choose((64,), 1257, "table", discrete=True, model="rbm").train.memory == 1
+    assert (bits.train.forgetting_factor, bits.train.moves) == (
+        0.9,
+        1,
+    )  # many modes that mix, slowly
+    assert choose((64,), 1257, "table", discrete=True, model="rbm").train.forgetting_factor == 1
     assert choose((5,), 4000, "table", discrete=True, model="gaussian-rbm").train.noise > 0
     assert "hidden" in applicable(bits)
     assert not {"width", "noise", "bracket.cycled"} & applicable(bits).keys()

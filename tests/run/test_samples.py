@@ -11,7 +11,7 @@ import torch
 
 from noneq import MALA, Gaussian, Walkers
 from noneq.energies import Diagonal, Identity
-from noneq.run.samples import Gathered, draw, taken
+from noneq.run.samples import DrawnWalkers, draw, take_samples
 from noneq.training import TrainState
 
 LAST, KEPT = [0.9, -0.3], [-0.4, 0.5]  # tilts of the last parameters and of their average
@@ -128,7 +128,9 @@ def test_any_part_of_the_weighted_walkers_is_a_sample():
     walkers = walkers.reweight(end)
     walkers = walkers.resample(1.0, seeded(1), order=walkers.state.u)
     rng, n = seeded(2), 400
-    u = torch.stack([end(taken(Gathered(walkers, rng), 16, weighted=True)[0]) for _ in range(n)])
+    u = torch.stack(
+        [end(take_samples(DrawnWalkers(walkers, rng), 16, weighted=True)[0]) for _ in range(n)]
+    )
     for part in (u, u[:, :4]):
         off = part.mean(1) - walkers.state.u.mean()
         assert abs(float(off.mean())) < 4 * float(off.std()) / math.sqrt(n)
@@ -138,7 +140,7 @@ def test_any_part_of_the_weighted_walkers_is_a_sample():
 def test_a_part_of_the_walkers_keeps_their_weights():
     base = Gaussian(torch.tensor([0.3, -0.2]), Identity(1.3))
     walkers = Walkers.sample(base, 64, seeded(0)).reweight(Gaussian(base.mean, Identity(0.9)))
-    x, log_w = taken(Gathered(walkers, seeded(1)), 16, weighted=True)
+    x, log_w = take_samples(DrawnWalkers(walkers, seeded(1)), 16, weighted=True)
     (rows, which) = (x[:, None] == walkers.x).all(2).nonzero(as_tuple=True)
     assert rows.tolist() == list(range(16))
     assert len(which.unique()) == 16

@@ -11,7 +11,7 @@ import torch
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint, verdict
 from noneq.run.scores import score
-from noneq.run.verdict import Mean, Verdict, _mark, judge, read_verdict
+from noneq.run.verdict import Mean, Verdict, _mark, evaluate_run, read_verdict
 from noneq.walkers import LogZ
 
 SAID = Verdict(
@@ -21,7 +21,7 @@ SAID = Verdict(
     forward=Mean(2.4, 0.03),
     backward=Mean(2.5, 0.04),
     alarms=(),
-    mass_away=Share(0.02, 0.01, 0.01),
+    off_support_mass=Share(0.02, 0.01, 0.01),
     nll={"train": Mean(5.0, 0.1), "validation": Mean(5.1, 0.2), "test": Mean(5.2, 0.2)},
     base={"train": Mean(8.0, 0.1), "validation": Mean(8.1, 0.2), "test": Mean(8.2, 0.2)},
     gain=Mean(3.0, 0.2),
@@ -29,18 +29,18 @@ SAID = Verdict(
 )
 
 
-def words(**changes):
-    return replace(SAID, **changes).words()
+def summary(**changes):
+    return replace(SAID, **changes).summary()
 
 
 # -- words
 
 
 def test_better_worse_and_neither():
-    assert "better than its Gaussian base by 3.00 ± 0.20" in words()[0]
-    assert "WORSE than its Gaussian base by 3.00 ± 0.20" in words(gain=Mean(-3.0, 0.2))[0]
+    assert "better than its Gaussian base by 3.00 ± 0.20" in summary()[0]
+    assert "WORSE than its Gaussian base by 3.00 ± 0.20" in summary(gain=Mean(-3.0, 0.2))[0]
     for gain in (Mean(0.5, 0.2), Mean(-0.5, 0.2), Mean(3.0, math.nan), Mean(0.0, 0.0)):
-        (said, *_) = words(gain=gain)
+        (said, *_) = summary(gain=gain)
         assert "cannot be told from its Gaussian base" in said
         assert "better" not in said
         assert "WORSE" not in said
@@ -48,8 +48,8 @@ def test_better_worse_and_neither():
 
 def test_a_gain_is_as_uncertain_as_log_z():
     # the same error for every row: pairing does not remove it
-    assert "better" in words(gain=Mean(1.0, 0.1), stderr=0.1)[0]
-    (said, *_) = words(gain=Mean(1.0, 0.1), stderr=0.4)
+    assert "better" in summary(gain=Mean(1.0, 0.1), stderr=0.1)[0]
+    (said, *_) = summary(gain=Mean(1.0, 0.1), stderr=0.4)
     assert "cannot be told" in said
     assert f"1.00 ± {math.hypot(0.1, 0.4):.2f}" in said
 
@@ -60,14 +60,14 @@ def test_what_is_bracketed_and_within_what():
     assert crossed.interval == (Mean(2.4, 0.04), Mean(2.5, 0.03))
     assert SAID.interval == (SAID.forward, SAID.backward)
     assert SAID.bracketed
-    assert "is bracketed: log Z is known within 0.15 nat" in words()[1]
-    assert len(words()) == 2
+    assert "is bracketed: log Z is known within 0.15 nat" in summary()[1]
+    assert len(summary()) == 2
 
 
 def test_what_is_not_bracketed_and_why():
-    rang = ("the sides cross", "few founders")
-    assert not replace(SAID, alarms=rang).bracketed
-    said = words(alarms=rang)
+    raised = ("the sides cross", "few founders")
+    assert not replace(SAID, alarms=raised).bracketed
+    said = summary(alarms=raised)
     assert "NOT bracketed; the NLLs of the model are not to be quoted" in said[0]
     assert said[1:] == ["  alarm: the sides cross", "  alarm: few founders"]
     assert not any("better" in one for one in said)  # nobody knows
@@ -76,25 +76,25 @@ def test_what_is_not_bracketed_and_why():
 
 def test_a_model_that_is_worse_than_its_base_went_wrong():
     lost = "Training went wrong: take smaller steps (`lr`, `tau`)."
-    assert words(gain=Mean(-3.0, 0.2))[0].endswith(lost)
-    assert lost not in " ".join(words())
+    assert summary(gain=Mean(-3.0, 0.2))[0].endswith(lost)
+    assert lost not in " ".join(summary())
     # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
     doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "backward": Mean(5.5, 0.04)}
-    said = words(gain=Mean(-9.0, 0.2), **doubtful)
+    said = summary(gain=Mean(-9.0, 0.2), **doubtful)
     assert said[2] == f"By either side it is 5.9 nats a row WORSE than its Gaussian base. {lost}"
-    assert lost not in " ".join(words(gain=Mean(-3.2, 0.2), **doubtful))
+    assert lost not in " ".join(summary(gain=Mean(-3.2, 0.2), **doubtful))
 
 
 def test_what_is_exact():
     side = Mean(2.5, 0.0)
-    said = words(forward=side, backward=side, stderr=0.0)
+    said = summary(forward=side, backward=side, stderr=0.0)
     assert said[1] == "Its likelihood is exact: log Z is known without error."
 
 
 def test_the_gap_of_overfitting():
     def gap(validation, stderr=0.1, gain=3.0):
         nll = {**SAID.nll, "validation": Mean(validation, stderr)}
-        return [s for s in words(nll=nll, gain=Mean(gain, 0.2)) if "training rows" in s]
+        return [s for s in summary(nll=nll, gain=Mean(gain, 0.2)) if "training rows" in s]
 
     (said,) = gap(6.0)
     assert "memorised training rows: it knows them 1.00 ± 0.14 nats better than the valid" in said
@@ -110,14 +110,14 @@ def test_the_gap_of_overfitting():
 
 def test_mass_where_there_are_no_data():
     def away(*share):
-        return [s for s in words(mass_away=Share(*share)) if "spurious" in s]
+        return [s for s in summary(off_support_mass=Share(*share)) if "spurious" in s]
 
     (said,) = away(0.3, 0.05, 0.01)
     assert "30% of its mass lies farther from the data" in said
     assert "(1% of a perfect model's)" in said
     assert not away(0.04, 0.001, 0.01)  # too little to matter
     assert not away(0.3, 0.1, 0.01)  # may be chance
-    assert len(words(mass_away=None)) == 2
+    assert len(summary(off_support_mass=None)) == 2
 
 
 def test_the_mean_of_one_row_has_no_error():
@@ -150,9 +150,9 @@ def begun(tmp_path):
     "changes",
     [
         {},
-        {"alarms": ("one", "two"), "mass_away": None},
+        {"alarms": ("one", "two"), "off_support_mass": None},
         {"gain": Mean(1.0, math.nan), "nll": {**SAID.nll, "test": Mean(math.inf, math.nan)}},
-        {"mass_away": Share(0.1, math.nan, 0.0)},
+        {"off_support_mass": Share(0.1, math.nan, 0.0)},
     ],
 )
 def test_a_verdict_comes_back_from_its_file(begun, changes):
@@ -162,7 +162,7 @@ def test_a_verdict_comes_back_from_its_file(begun, changes):
     found = read_verdict(run, session.average)
     # JSON lacks infinity as well: what is not finite comes back as "not known"
     assert repr(found) == repr(written).replace("inf", "nan")
-    assert found.words() == written.words()
+    assert found.summary() == written.summary()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_damaged_file(begun, text):
         read_verdict(run, session.average)
 
 
-@pytest.mark.parametrize("name", ["nll", "forward", "alarms", "mass_away", "gain", "how"])
+@pytest.mark.parametrize("name", ["nll", "forward", "alarms", "off_support_mass", "gain", "how"])
 def test_a_file_with_something_else_in_it(begun, name):
     run, _, session = begun
     plain = replace(SAID, mark=_mark(session.average)).plain()
@@ -195,7 +195,7 @@ def test_no_file_yet(begun):
 
 def test_other_parameters_are_refused(begun):
     run, data, session = begun
-    judge(run, data)
+    evaluate_run(run, data)
     assert read_verdict(run, run.model()[0]).mark == _mark(session.average)
     known.tilt(session.average, [0.1, 0.0])
     with pytest.raises(ValueError, match="belongs to other parameters than model"):
@@ -210,14 +210,14 @@ def test_other_parameters_are_refused(begun):
 
 def test_an_untrained_run_is_its_base(begun):
     run, data, session = begun
-    found = judge(run, data)
+    found = evaluate_run(run, data)
     exact = session.energy.base.log_z()
     assert found.forward.value == pytest.approx(exact, abs=1e-5)
     assert found.backward.value == pytest.approx(exact, abs=1e-5)
     assert found.bracketed
     for name in ("train", "validation", "test"):
         assert found.nll[name].value == pytest.approx(found.base[name].value, abs=1e-5)
-    assert "cannot be told" in found.words()[0]
+    assert "cannot be told" in found.summary()[0]
 
 
 def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
@@ -225,7 +225,7 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     known.tilt(session.average, [0.7, -0.4])
     run.save(session)
     mean, cov, exact = known.exact(session.average, [0.7, -0.4])
-    found = judge(run, data, how={"walkers": 256, "temperatures": 40, "seed": 1})
+    found = evaluate_run(run, data, how={"walkers": 256, "temperatures": 40, "seed": 1})
     assert found.how == {"walkers": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
     for side in (found.forward, found.backward):
         assert side.stderr < 0.05
@@ -258,7 +258,7 @@ def test_the_population_that_is_kept_is_a_weighted_sample(begun):
     known.tilt(session.average, [0.27, -0.09])
     run.save(session)
     mean, _, _ = known.exact(session.average, [0.27, -0.09])
-    judge(run, data, how={"walkers": 65_536, "temperatures": 1, "seed": 2})
+    evaluate_run(run, data, how={"walkers": 65_536, "temperatures": 1, "seed": 2})
     kept = checkpoint.load_tensors(run.folder / "population.safetensors")
     off = kept["x"].double() - mean
 
@@ -282,7 +282,7 @@ def test_the_larger_side_and_the_training_rows(begun, monkeypatch):
 
     real = verdict.log_z
     monkeypatch.setattr(verdict, "log_z", lopsided)
-    found = judge(run, data)
+    found = evaluate_run(run, data)
     assert torch.equal(seen["data"], data.train)
     assert (found.log_z, found.stderr) == (3.0, 0.2)
     assert (found.forward, found.backward) == (Mean(1.0, 0.1), Mean(3.0, 0.2))

@@ -150,7 +150,7 @@ def clipped(kernel, model, state, rng):
         def __call__(self, x):
             return model(x)
 
-        def evaluate(self, x, was=None, graph=False):
+        def evaluate(self, x, previous_cache=None, graph=False):
             return evaluate(model, x)
 
     space = require(model, kernel, Real, Box)
@@ -216,7 +216,7 @@ def test_a_kernel_with_a_memory_is_told():
             return new._replace(aux=state.aux), increment, info
 
     with pytest.raises(ValueError, match=r"a momentum belongs in state.aux"):
-        check_kernel(Remembers(0.2, leaps=1, friction=0.3))
+        check_kernel(Remembers(0.2, leapfrog_steps=1, friction=0.3))
 
 
 def test_a_momentum_that_does_not_turn_round_is_told():
@@ -240,15 +240,15 @@ def test_a_momentum_left_where_it_was_is_told():
             self.momenta.append(new.aux["v"])
             return new, increment, info
 
-    kernel = Left(0.1, leaps=1, friction=0.02, adjusted=False)
-    check_kernel(HMC(0.1, leaps=1, friction=0.02, adjusted=False))
+    kernel = Left(0.1, leapfrog_steps=1, friction=0.02, adjusted=False)
+    check_kernel(HMC(0.1, leapfrog_steps=1, friction=0.02, adjusted=False))
     with pytest.raises(ValueError, match=r"does not sample the model|has a wrong weight"):
         check_kernel(kernel)
 
 
 def test_a_kernel_that_changes_when_it_is_tuned_is_told():
     class Tuned(Walk):
-        def tune(self, info):
+        def adapt(self, info):
             object.__setattr__(self, "h", self.h * 2)
             return self
 

@@ -343,7 +343,7 @@ def test_train_is_step_with_a_schedule_of_batches():
         walkers, _, at_data, at_walkers = noneq.training.step(
             twin, x, walkers, kernel=Repeat(kernel, 2), optimizer=optimizer, rng=rng
         )
-        kernel = kernel.tune(walkers.info)
+        kernel = kernel.adapt(walkers.info)
     assert torch.equal(parameters(energy), parameters(twin))
     assert torch.equal(record.state.walkers.x, walkers.x)
     assert record.loss == float(at_data - at_walkers)
@@ -420,7 +420,7 @@ def by_hand(energy, settings, optimizer, rng, steps, *, restart):
 
     def moved(x):
         walkers = Walkers.at(x, energy).move(Repeat(kernel, settings.moves), energy, rng)
-        return walkers.x, kernel.tune(walkers.info)
+        return walkers.x, kernel.adapt(walkers.info)
 
     chains = batch(settings.walkers)
     for _ in range(steps):
@@ -701,7 +701,7 @@ class Still:
     def __call__(self, model, state, rng):
         return state, torch.zeros_like(state.u), {}
 
-    def tune(self, info):
+    def adapt(self, info):
         return self
 
     def scaled(self, by):

@@ -532,12 +532,12 @@ def test_tau_is_positive(tau):
         {"longest": 0.0},
         {"longest": -1.0},
         {"longest": math.nan},
-        {"memory": 1.0},
-        {"memory": -0.1},
+        {"smoothing": 1.0},
+        {"smoothing": -0.1},
     ],
 )
 def test_longest_and_memory_have_ranges(bad):
-    with pytest.raises(ValueError, match="longest > 0 and 0 <= memory < 1 are needed"):
+    with pytest.raises(ValueError, match="longest > 0 and 0 <= smoothing < 1 are needed"):
         TrustRegion(0.1, **bad)
 
 
@@ -612,7 +612,7 @@ def test_a_trust_region_comes_back_from_a_checkpoint(tmp_path):
         pass
     trust.tau = 0.07  # by a schedule
     checkpoint.store(tmp_path, trust.state_dict())
-    restored = TrustRegion(0.5, memory=0.1)
+    restored = TrustRegion(0.5, smoothing=0.1)
     restored.load_state_dict(checkpoint.load(tmp_path))
     assert vars(restored) == vars(trust)
     assert restored._length is not None

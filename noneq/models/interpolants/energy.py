@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Cache, Gaussian, Solvable, evaluate
-from noneq.models.interpolants.path import DriftedPath, slope_with_graph
+from noneq.models.interpolants.path import DriftedPath, gradient_with_graph
 from noneq.models.interpolants.schedules import Coefficients, Interpolant, Trigonometric
 
 __all__ = ["EnergyPath", "TimedEnergy"]
@@ -145,7 +145,7 @@ class EnergyPath(DriftedPath):
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """``b(x, t)``."""
-        df = slope_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
+        df = gradient_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
         assert df is not None
         return self._drift(df, self.energy.interpolant.at(t), x)
 

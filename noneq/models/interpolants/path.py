@@ -20,7 +20,7 @@ from noneq.energies import Cache, Energy, PathEnergy, SnapshotPath, Solvable
 from noneq.energies.base import check_beta, shape_message
 from noneq.spaces import REAL, Space
 
-__all__ = ["DriftedPath", "checked_fields", "slope_with_graph"]
+__all__ = ["DriftedPath", "checked_fields", "gradient_with_graph"]
 
 
 class DriftedPath(SnapshotPath):
@@ -73,7 +73,7 @@ class DriftedPath(SnapshotPath):
     def evaluate(
         self,
         x: Tensor,
-        was: Mapping[str, Tensor] | None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None,  # noqa: ARG002
         *,
         beta: float,
     ) -> tuple[Tensor, Cache]:
@@ -119,7 +119,7 @@ def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cach
     return u, cache
 
 
-def slope_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
+def gradient_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
     """``dU/dx`` with its graph to x; None where there is none."""
     with torch.enable_grad():
         leaf = x if x.requires_grad else x.detach().requires_grad_(True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Energy, evaluate
-from noneq.models.interpolants.path import DriftedPath, checked_fields, slope_with_graph
+from noneq.models.interpolants.path import DriftedPath, checked_fields, gradient_with_graph
 
 __all__ = ["RewardPath"]
 
@@ -58,7 +58,7 @@ class RewardPath(DriftedPath):
         b = self.path.drift(x, t)
         if not self.whole:
             return b
-        y = slope_with_graph(self.reward, x)
+        y = gradient_with_graph(self.reward, x)
         assert y is not None  # or `fields` has refused it
         return b + self._answer(y, t)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noneq.energies import Cache, Energy, Gaussian, Solvable, evaluate
 from noneq.energies.base import shape_message
-from noneq.models.interpolants.path import DriftedPath, slope_with_graph
+from noneq.models.interpolants.path import DriftedPath, gradient_with_graph
 from noneq.models.interpolants.schedules import Coefficients, Interpolant
 from noneq.spaces import space_of
 
@@ -93,7 +93,7 @@ class VelocityPath(DriftedPath):
             return v
         c, g = self.interpolant.at(t), None
         if t in (0.0, 1.0):  # with its own slope: a map's determinant asks for it
-            g = slope_with_graph(self.end if t else self.base, x)
+            g = gradient_with_graph(self.end if t else self.base, x)
         s = self._score(x, t, v, c) if g is None else -g
         return v - c.gamma_d_gamma * s
 

@@ -22,7 +22,7 @@ from noneq.models.rbm.layers import Layer, bits
 from noneq.numerics import CACHED, product
 from noneq.random import draw_bits
 
-__all__ = ["MOST", "Machine", "log_sum"]
+__all__ = ["MOST", "Algebra", "log_sum"]
 
 MOST = 20  # units, of two states each, that can be summed over
 AT_ONCE = 2**18  # units of states
@@ -42,7 +42,7 @@ def log_sum(pre: Tensor) -> Tensor:
     return found
 
 
-class Machine(NamedTuple):
+class Algebra(NamedTuple):
     """Numbers that define a machine, as they act; rows v are flat, (B, d).
 
     Attributes:
@@ -65,9 +65,9 @@ class Machine(NamedTuple):
         """U (B,)."""
         return self.layer.energy(v) - log_sum(pre)
 
-    def slope(self, v: Tensor, pre: Tensor) -> Tensor:
+    def gradient(self, v: Tensor, pre: Tensor) -> Tensor:
         """dU/dv (B, d): ``dA/dv - strength W sigmoid(pre)``."""
-        return product(pre.sigmoid(), self.w.T, self.layer.slope(v), scale=-self.strength)
+        return product(pre.sigmoid(), self.w.T, self.layer.gradient(v), scale=-self.strength)
 
     def fields(self, h: Tensor) -> Tensor:
         """Of the visible units given h (B, m): (B, d)."""
@@ -104,7 +104,7 @@ class Machine(NamedTuple):
 
     def _log_p(self) -> tuple[Tensor, bool]:
         """log of the unnormalised mass of each state of a layer; whether it is the hidden one."""
-        exact = Machine(self.layer.double(), self.w.double(), self.c.double(), self.strength)
+        exact = Algebra(self.layer.double(), self.w.double(), self.c.double(), self.strength)
         units, hidden = len(self.c), len(self.c) * math.log(2) <= self.layer.log_states
         count = units if hidden else self.layer.log_states / math.log(2)
         if count > MOST + 1e-9:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Cache, Mixture, Solvable
-from noneq.models.rbm.algebra import Machine
+from noneq.models.rbm.algebra import Algebra
 from noneq.models.rbm.layers import Layer
-from noneq.models.rbm.path import MachinePath
+from noneq.models.rbm.path import RBMPath
 from noneq.spaces import Space
 
 __all__ = ["RBM"]
@@ -156,14 +156,14 @@ class RBM(nn.Module):
         scale, v = self._scale(), v.flatten()
         return self.w.T @ (v if scale is None else v * scale)
 
-    def machine(self) -> Machine:
+    def machine(self) -> Algebra:
         """The numbers as they act, with their graph."""
         return self._machine(self.hidden_bias)
 
-    def _machine(self, c: Tensor) -> Machine:
+    def _machine(self, c: Tensor) -> Algebra:
         scale = self._scale()
         w = self.w if scale is None else self.w * scale[:, None]
-        return Machine(self._layer(self.visible_bias), w, c)
+        return Algebra(self._layer(self.visible_bias), w, c)
 
     def forward(self, v: Tensor) -> Tensor:
         """Free energies (B,)."""
@@ -173,7 +173,7 @@ class RBM(nn.Module):
     def evaluate(
         self,
         v: Tensor,
-        was: Mapping[str, Tensor] | None = None,  # noqa: ARG002
+        previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
         """Free energies, and the hidden units' logits ``pre`` for `gradient` and `gibbs`."""
@@ -185,7 +185,7 @@ class RBM(nn.Module):
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
         """``dU/dv``, a matrix product that `gibbs` does without."""
-        return self._machine(self.c).slope(v.flatten(1), cache["pre"]).view_as(v)
+        return self._machine(self.c).gradient(v.flatten(1), cache["pre"]).view_as(v)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
@@ -216,11 +216,11 @@ class RBM(nn.Module):
         return self.machine().sample(n, rng).view(n, *self.b.shape)
 
     @torch.no_grad()
-    def path_from(self, base: Solvable) -> MachinePath | None:
+    def path_from(self, base: Solvable) -> RBMPath | None:
         """A path of machines from independent units of the same kind, or a mixture of such.
 
         None for another base.
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]
-        return MachinePath(base, units, self.machine()) if len(units) == len(sets) else None
+        return RBMPath(base, units, self.machine()) if len(units) == len(sets) else None

@@ -46,7 +46,7 @@ class Layer:
         """A (B,)."""
         return -(v @ self.field)
 
-    def slope(self, v: Tensor) -> Tensor:
+    def gradient(self, v: Tensor) -> Tensor:
         """dA/dv (B, d)."""
         return -self.field.expand_as(v)
 
@@ -141,7 +141,7 @@ class Normals(Layer):
         """A (B,)."""
         return (v - self.centre).square() @ self.precision / 2
 
-    def slope(self, v: Tensor) -> Tensor:
+    def gradient(self, v: Tensor) -> Tensor:
         """``precision (v - m)``."""
         return (v - self.centre) * self.precision
 

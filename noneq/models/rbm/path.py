@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Cache, Mixture, SnapshotPath, Solvable
-from noneq.models.rbm.algebra import Machine, log_sum
+from noneq.models.rbm.algebra import Algebra, log_sum
 from noneq.models.rbm.layers import Layer
 from noneq.numerics import product
 from noneq.spaces import space_of
 
-__all__ = ["MachinePath"]
+__all__ = ["RBMPath"]
 
 
-class MachinePath(SnapshotPath):
+class RBMPath(SnapshotPath):
     """From a base to a machine, as described above (Salakhutdinov and Murray 2008, K = 1).
 
     The caches of its energies hold what does not depend on beta.
@@ -40,7 +40,7 @@ class MachinePath(SnapshotPath):
         end: the machine.
     """
 
-    def __init__(self, base: Solvable, start: Sequence[Layer], end: Machine) -> None:
+    def __init__(self, base: Solvable, start: Sequence[Layer], end: Algebra) -> None:
         super().__init__()
         self.start = base
         self.units = tuple(start)
@@ -55,11 +55,11 @@ class MachinePath(SnapshotPath):
 
     @torch.no_grad()
     def evaluate(
-        self, x: Tensor, was: Mapping[str, Tensor] | None, *, beta: float
+        self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
         """``U_beta``; without a cache at the cost of one matrix product."""
-        if was is not None and "start" in was:
-            cache = {key: was[key] for key in ("start", "a", "pre")}
+        if previous_cache is not None and "start" in previous_cache:
+            cache = {key: previous_cache[key] for key in ("start", "a", "pre")}
         else:
             v, end = x.flatten(1), self.end
             start = torch.stack([units.energy(v) for units in self.units], 1)
@@ -74,7 +74,7 @@ class MachinePath(SnapshotPath):
         """``dU_beta/dv``, a matrix product that `gibbs` does without."""
         v, pre = x.flatten(1), beta * cache["pre"]
         shares = self._log_shares(cache, beta).softmax(1)
-        slopes = [layer.slope(v) for layer in self._layers(beta)]
+        slopes = [layer.gradient(v) for layer in self._layers(beta)]
         mean = (torch.stack(slopes, 2) * shares[:, None]).sum(2)
         return product(pre.sigmoid(), self.end.w.T, mean, scale=-beta).view_as(x)
 
@@ -87,7 +87,7 @@ class MachinePath(SnapshotPath):
             shares = self._log_shares(cache, beta).softmax(1)
             k = torch.multinomial(shares, 1, generator=rng)[:, 0]
             layer = layer.chosen(layers, k)
-        machine = Machine(layer, self.end.w, beta * self.end.c, beta)
+        machine = Algebra(layer, self.end.w, beta * self.end.c, beta)
         return machine.sweep(beta * cache["pre"], rng).view_as(x)
 
     def _layers(self, beta: float) -> list[Layer]:

@@ -1,15 +1,15 @@
 """The kinds of models that a run can train, by name."""
 
 from noneq.run.families.base import About, Family, Size
-from noneq.run.families.interpolant import TimedGaussian
-from noneq.run.families.network import TiltedGaussian
-from noneq.run.families.rbm import BinaryMachine, GaussianMachine
+from noneq.run.families.interpolant import InterpolantFamily
+from noneq.run.families.network import NetworkFamily
+from noneq.run.families.rbm import BernoulliRBMFamily, GaussianRBMFamily
 
 __all__ = ["FAMILIES", "About", "Family", "Size", "family_of"]
 
 FAMILIES: dict[str, Family] = {
     family.kind: family
-    for family in (TiltedGaussian(), BinaryMachine(), GaussianMachine(), TimedGaussian())
+    for family in (NetworkFamily(), BernoulliRBMFamily(), GaussianRBMFamily(), InterpolantFamily())
 }
 
 

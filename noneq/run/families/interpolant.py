@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from noneq.annealing import Schedule, tuned
+from noneq.annealing import Schedule, adapt_steps
 from noneq.energies import Gaussian, path_to
 from noneq.kernels import Chain, EulerMaruyama, Kernel, Repeat
 from noneq.models import TimedMLP
@@ -16,16 +16,16 @@ from noneq.models.interpolants import TimedEnergy
 from noneq.run.families.base import About
 from noneq.run.families.network import FULL, OnGaussian
 from noneq.run.learners import Learner, ScoreMatchingLearner, TrainingContext
-from noneq.run.recipe import Bracket, Interpolant, Optimizer, Recipe, ScoreMatching
+from noneq.run.recipe import Bracket, InterpolantModel, Optimizer, Recipe, ScoreMatching
 
-__all__ = ["TimedGaussian"]
+__all__ = ["InterpolantFamily"]
 
 
-class TimedGaussian(OnGaussian):
+class InterpolantFamily(OnGaussian):
     """Kind ``interpolant``."""
 
     kind = "interpolant"
-    model = Interpolant
+    model = InterpolantModel
     train = ScoreMatching
     carried = True
     chains = False
@@ -36,7 +36,7 @@ class TimedGaussian(OnGaussian):
         small, noisy = math.prod(data.shape) <= FULL, 0.15 if data.kind == "image" else 0.1
         return Recipe(
             self.kind,
-            Interpolant(
+            InterpolantModel(
                 base="full" if small else "low-rank",
                 clusters=(min(15, data.rows // 80) or None) if small else None,
             ),
@@ -101,4 +101,4 @@ class TimedGaussian(OnGaussian):
         if not own.corrections:
             return Schedule.uniform(steps, carry)
         corrected = Chain((carry, Repeat(kernel, own.corrections)))
-        return tuned(path_to(energy, energy.base), Schedule.uniform(steps, corrected), rng)
+        return adapt_steps(path_to(energy, energy.base), Schedule.uniform(steps, corrected), rng)

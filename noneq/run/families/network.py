@@ -21,9 +21,9 @@ from noneq.energies import (
 from noneq.kernels import HMC, MALA, Kernel
 from noneq.models import MLP, ConvNet, ResNet
 from noneq.run.families.base import About, Family, Size
-from noneq.run.recipe import Bracket, Budget, Likelihood, Network, Optimizer, Recipe
+from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
 
-__all__ = ["OnGaussian", "TiltedGaussian"]
+__all__ = ["NetworkFamily", "OnGaussian"]
 
 FULL = 2048  # dimensions up to which a covariance is kept whole
 
@@ -85,11 +85,11 @@ class OnGaussian(Family):
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
 
-class TiltedGaussian(OnGaussian):
+class NetworkFamily(OnGaussian):
     """Kind ``network``: a base plus an energy network."""
 
     kind = "network"
-    model = Network
+    model = NetworkModel
 
     def defaults(self, data: About) -> Recipe:
         """Perceptrons; of images of 16 x 16 pixels and more convolutions, on fewer walkers."""
@@ -104,7 +104,7 @@ class TiltedGaussian(OnGaussian):
         if data.kind == "image":
             train["longest"] = 0.1
         if data.kind == "table" or min(data.shape[1:]) < 16:
-            return Recipe(self.kind, Network(**own), Likelihood(**{**_TRAIN, **train}))
+            return Recipe(self.kind, NetworkModel(**own), Likelihood(**{**_TRAIN, **train}))
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
@@ -112,7 +112,7 @@ class TiltedGaussian(OnGaussian):
         }  # fmt: skip
         return Recipe(
             self.kind,
-            Network(**own),
+            NetworkModel(**own),
             Likelihood(**{**_TRAIN, **train}),
             Optimizer(),
             Bracket(walkers=320, temperatures=800, equilibrate=500, cycled=False),

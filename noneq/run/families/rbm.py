@@ -15,15 +15,15 @@ from noneq.models import BernoulliRBM, GaussianRBM
 from noneq.models.rbm import RBM
 from noneq.random import add_noise
 from noneq.run.families.base import About, Family, Size
-from noneq.run.recipe import Bracket, Likelihood, Machine, Optimizer, Recipe
+from noneq.run.recipe import Bracket, Likelihood, Optimizer, RBMModel, Recipe
 
-__all__ = ["BinaryMachine", "GaussianMachine"]
+__all__ = ["BernoulliRBMFamily", "GaussianRBMFamily"]
 
 
-class _Machines(Family):
+class _RBMFamily(Family):
     """What machines have in common."""
 
-    model = Machine
+    model = RBMModel
     not_applicable = frozenset({"bracket.cycled"})
     origin = "independent base"
     regularisers = "fewer hidden units (`hidden`)"
@@ -36,7 +36,7 @@ class _Machines(Family):
         }  # fmt: skip
         return Recipe(
             self.kind,
-            Machine(hidden=max(8, min(500, 2 * math.prod(data.shape), data.rows // 10))),
+            RBMModel(hidden=max(8, min(500, 2 * math.prod(data.shape), data.rows // 10))),
             Likelihood(**{**train, **self._train(data)}),
             Optimizer(lr=1e-2, weight_decay=0.1),
             Bracket(walkers=512, temperatures=5000, equilibrate=1000, cycled=False),
@@ -74,7 +74,7 @@ class _Machines(Family):
         return energy.w
 
 
-class BinaryMachine(_Machines):
+class BernoulliRBMFamily(_RBMFamily):
     """Kind ``rbm``: visible units of 0 and 1."""
 
     kind = "rbm"
@@ -83,7 +83,7 @@ class BinaryMachine(_Machines):
 
     def _train(self, data: About) -> Mapping[str, Any]:
         # images have many modes, which mix, slowly
-        return {"moves": 1, "memory": 0.9} if data.kind == "image" else {}
+        return {"moves": 1, "forgetting_factor": 0.9} if data.kind == "image" else {}
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
         """With the visible biases of the rows."""
@@ -105,7 +105,7 @@ class BinaryMachine(_Machines):
         return 2 * rows - 1
 
 
-class GaussianMachine(_Machines):
+class GaussianRBMFamily(_RBMFamily):
     """Kind ``gaussian-rbm``: visible units that are numbers."""
 
     kind = "gaussian-rbm"

@@ -45,24 +45,30 @@ class Autoregression:
         return State(y, model(y), {}, {}), torch.zeros_like(state.u).double(), {}
 
 
-@pytest.mark.parametrize(("memory", "r"), [(0.0, 0.8), (0.6, 0.8), (0.9, 0.8), (0.8, 0.5)])
-def test_weights_that_fade_leave_the_share_of_the_lag_that_theory_says(memory, r):
+@pytest.mark.parametrize(
+    ("forgetting_factor", "r"), [(0.0, 0.8), (0.6, 0.8), (0.9, 0.8), (0.8, 0.5)]
+)
+def test_weights_that_fade_leave_the_share_of_the_lag_that_theory_says(forgetting_factor, r):
     # seed 5, 40,000 walkers, 60 updates: r^60 = 1e-6 of the start is left; no resampling
     rng = seeded(5)
     x = torch.randn(40_000, 1, generator=rng, dtype=torch.float64)
     walkers, m = Walkers.at(x, Moving(0.0)), 0.0
     for _ in range(60):
-        walkers = walkers.decay(memory).move(Autoregression(r), Moving(m), rng)
+        walkers = walkers.decay(forgetting_factor).move(Autoregression(r), Moving(m), rng)
         m += SPEED
         walkers = walkers.reweight(Moving(m))
     plain = float(walkers.x.mean()) - m
     assert plain == pytest.approx(-SPEED / (1 - r), abs=4 / math.sqrt(len(x)))
-    share = r * (1 - memory) / (1 - memory * r)
+    share = r * (1 - forgetting_factor) / (1 - forgetting_factor * r)
     found = float(walkers.mean(walkers.x[:, 0])) - m
     stderr = 1 / math.sqrt(walkers.ess * len(x))
     assert stderr < 0.1 * SPEED
     assert found == pytest.approx(-share * SPEED / (1 - r), abs=4 * stderr)
-    spread = SPEED**2 * (1 + memory * r) / ((1 - memory**2) * (1 - memory * r))
+    spread = (
+        SPEED**2
+        * (1 + forgetting_factor * r)
+        / ((1 - forgetting_factor**2) * (1 - forgetting_factor * r))
+    )
     close = 4 * spread * math.sqrt(2 / len(x))
     assert float(walkers.log_w.var()) == pytest.approx(spread, abs=close)
 
@@ -87,7 +93,7 @@ def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
         optimizer=optimizer,
         rng=seeded(1),
         ess_min=0.0,
-        memory=0.25,
+        forgetting_factor=0.25,
     )
     expected = walkers.mean(energy_of(model, walkers.x))
     assert float(mean) == pytest.approx(float(expected), rel=1e-5)
@@ -97,7 +103,14 @@ def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
 def test_training_with_no_memory_weighs_by_its_last_step_alone():
     model, rows = machine()
     settings = Settings(
-        walkers=32, held_out=8, moves=1, batch=16, memory=0.0, ess_min=0.0, renew=None, tau=0.05
+        walkers=32,
+        held_out=8,
+        moves=1,
+        batch=16,
+        forgetting_factor=0.0,
+        ess_min=0.0,
+        renew=None,
+        tau=0.05,
     )
     before = model
     for record in islice(train(model, rows, settings), 3):
@@ -120,7 +133,13 @@ def test_a_network_whose_weights_fade_has_its_held_out_walkers_renewed():
         torch.manual_seed(0)
         energy = Tilted(Gaussian.fit(data), MLP(2, 16))
     settings = Settings(
-        walkers=64, held_out=128, moves=2, batch=64, memory=0.5, renew=20, temperatures=80
+        walkers=64,
+        held_out=128,
+        moves=2,
+        batch=64,
+        forgetting_factor=0.5,
+        renew=20,
+        temperatures=80,
     )
     records = list(islice(train(energy, data, settings), 60))
     assert [r.renewed for r in records[19::20]] == [True] * 3
@@ -135,7 +154,13 @@ def test_a_network_whose_weights_fade_has_its_held_out_walkers_renewed():
 def test_a_machines_running_log_z_is_right_after_a_renewal():
     model, rows = machine()
     settings = Settings(
-        walkers=32, held_out=256, moves=1, batch=64, memory=0.8, renew=40, temperatures=100
+        walkers=32,
+        held_out=256,
+        moves=1,
+        batch=64,
+        forgetting_factor=0.8,
+        renew=40,
+        temperatures=100,
     )
     record = next(islice(train(model, rows, settings), 39, None))
     assert record.renewed
@@ -147,7 +172,9 @@ def test_training_with_a_memory_resumes_with_the_same_bits():
     def run(model, upto, resume=None, rng=None):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
         rng = rng or seeded(2)
-        settings = Settings(walkers=32, held_out=8, moves=1, batch=16, memory=0.6, renew=6)
+        settings = Settings(
+            walkers=32, held_out=8, moves=1, batch=16, forgetting_factor=0.6, renew=6
+        )
         records = train(model, rows, settings, optimizer=optimizer, rng=rng, resume=resume)
         done = resume.iteration if resume else 0
         return next(islice(records, upto - done - 1, None)).state, rng
@@ -162,11 +189,11 @@ def test_training_with_a_memory_resumes_with_the_same_bits():
 
 
 def test_what_a_memory_cannot_be_is_refused():
-    for memory in (-0.1, 1.5, math.nan):
-        with pytest.raises(ValueError, match=r"memory is a fraction in \[0, 1\]"):
-            Settings(memory=memory)
+    for forgetting_factor in (-0.1, 1.5, math.nan):
+        with pytest.raises(ValueError, match=r"forgetting_factor is a fraction in \[0, 1\]"):
+            Settings(forgetting_factor=forgetting_factor)
     with pytest.raises(ValueError, match="weights fade all at once"):
-        Settings(memory=0.5, active=8)
-    Settings(memory=0.5, active=8, weighted=False)
-    with pytest.raises(ValueError, match="--held-out 8 or more, or --memory 1"):
+        Settings(forgetting_factor=0.5, active=8)
+    Settings(forgetting_factor=0.5, active=8, weighted=False)
+    with pytest.raises(ValueError, match="`held_out` 8 or more, or `forgetting_factor` 1"):
         choose((1, 8, 8), 1000, "image", discrete=True, model="rbm", held_out=None)
