@@ -8,7 +8,7 @@ telescope: after n moves
 
 however many moves there were. From ``x_0 ~ N(0, 1)`` the pair of every coordinate is Gaussian
 with covariance ``S = [[1, a], [a, a^2 + s^2]]``, ``a = cos(L phi)^n``, ``cos phi = 1 - h``,
-``s^2 = (1 - a^2) / (1 - h/2)`` for n moves of L leapfrog steps with momenta drawn afresh. So ``E w^2 =
+``s^2 = (1 - a^2) / (1 - h/2)`` for n moves of L leapfrog steps with fresh momenta. So ``E w^2 =
 det(1 + S D)^{-d/2}``, ``D = h diag(-1, 1)``; as n grows ``CV^2 = d h^2 / 4 + O(h^3)``.
 
 **Anything else.** Increments are of order ``h^{3/2}`` and do not cancel: the variance grows as

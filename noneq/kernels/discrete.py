@@ -143,7 +143,7 @@ class DiscreteLangevin(Adjustable):
     Arguments:
         h: step size > 0; ``1/(4 h)`` is what a change of a site costs.
         adjusted: accept or reject; False: the increment is the weight.
-        goal: acceptance that `adapt` steers to.
+        target_accept: acceptance that `adapt` steers to.
         rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """
 

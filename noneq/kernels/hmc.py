@@ -61,12 +61,12 @@ class HMC(Adjustable):
     Arguments:
         h: step size > 0, in units of squared length over ``M``, as of `MALA`.
         factor: root L of the preconditioner M, the inverse of the mass matrix.
-        leaps: leapfrog steps of a move, 1 or more.
+        leapfrog_steps: leapfrog steps of a move, 1 or more.
         friction: gamma > 0 in inverse units of e; infinite: a fresh momentum every time.
         adjusted: accept or reject; False: the increment is the weight.
         reflect: bounce off the walls of the model's box, with a diagonal factor. Without it a
             proposal outside is rejected, and an unadjusted kernel refuses a box.
-        goal: acceptance that `adapt` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
+        target_accept: acceptance that `adapt` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
             arXiv 1001.4460).
         rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """

@@ -101,7 +101,7 @@ class MALA(Stepped):
     Arguments:
         h: step size > 0. On a whitened Gaussian of dimension d about ``1.3 d^(-1/3)``.
         factor: root L of the preconditioner M, best near the model's covariance.
-        goal: acceptance that `adapt` steers to; 0.574 is optimal as d grows (Roberts and
+        target_accept: acceptance that `adapt` steers to; 0.574 is optimal as d grows (Roberts and
             Rosenthal 1998).
         rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """

@@ -30,7 +30,7 @@ class RandomWalk(Stepped):
         factor: root L of the covariance of the steps.
         reflect: bounce off the walls of the model's box, with a diagonal factor; without it a
             proposal outside is rejected.
-        goal: acceptance that `adapt` steers to; 0.234 is optimal as d grows.
+        target_accept: acceptance that `adapt` steers to; 0.234 is optimal as d grows.
         rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
     """
 

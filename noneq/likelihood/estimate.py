@@ -27,7 +27,7 @@ class Estimate:
         schedule: the temperatures used, e.g. to use again; None where log Z is exact.
         walkers: the forward walkers, a weighted sample of the model.
         mark: fingerprint of the parameters that it belongs to; None for a plain function.
-        mass_away: share of the model's mass where there are no data, with its standard error and
+        off_support_mass: share of the model's mass where there are no data, with its standard error and
             what a perfect model has (`noneq.likelihood.support`); None without data.
 
     >>> import noneq, torch

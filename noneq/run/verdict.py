@@ -59,7 +59,7 @@ class Verdict:
         stderr: its standard error.
         forward, backward: log Z from forward and backward annealing, with their standard errors.
         alarms: why the bracket may be wrong; empty if none was raised.
-        mass_away: share of the model's mass where there are no data, see
+        off_support_mass: share of the model's mass where there are no data, see
             `noneq.likelihood.support`.
         nll: mean negative log-likelihood of the train, validation and test rows.
         base: of the base, whose log Z is exact, on the same rows with the same noise.

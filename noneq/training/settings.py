@@ -31,19 +31,18 @@ class Settings:
         batch: data rows an iteration.
         noise: standard deviation of the Gaussian noise added to the data, in the units that they
             are trained in, afresh in every batch; what is learned is the density of noisy rows.
-        active: move only this many walkers an iteration, chosen at random; None: all. weighted:
-        False drops the weights (persistent contrastive divergence). forgetting_factor: what the
-        log-weights are multiplied by after each gradient; 1: exact. Less than 1
-            is better where many modes mix slowly, worse where few do not mix at all
+        active: move only this many walkers an iteration, chosen at random; None: all.
+        weighted: False drops the weights (persistent contrastive divergence).
+        forgetting_factor: what the log-weights are multiplied by after each gradient; 1: exact.
+            Less than 1 is better where many modes mix slowly, worse where few do not mix at all
             (docs/rbm_bias.md); log Z is then told by the held-out walkers only.
         start: where the walkers start, at the base or at the data. From the data averages are
             right only once the walkers have mixed.
         restart: restart the walkers at the batch in every iteration (contrastive divergence).
 
-    With ``forgetting_factor`` below 1, of the lag behind a moving model, in a mode of the sampler
-    whose autocorrelation is r an iteration, the share ``r (1 - forgetting_factor) / (1 -
-    forgetting_factor r)`` stays uncorrected, as does that share of the bias of an unadjusted
-    kernel; but weights no longer spread without end, and walkers are hardly ever resampled.
+    With a forgetting factor g below 1, of the lag behind a moving model, in a mode of the sampler
+    whose autocorrelation is r an iteration, the share ``r (1 - g) / (1 - g r)`` stays
+    uncorrected, as does that share of the bias of an unadjusted kernel; but weights no longer spread without end, and walkers are hardly ever resampled.
     Derived in docs/mathematics.md.
 
     >>> Settings(walkers=64, tau=None).walkers
