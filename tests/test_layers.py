@@ -4,6 +4,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,43 @@ def test_every_module_lists_its_names(module) -> None:
     assert loaded.__doc__
     for name in loaded.__all__:
         assert hasattr(loaded, name), name
+
+
+def definitions() -> Iterator[tuple[Path, ast.FunctionDef | ast.ClassDef]]:
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                yield path, node
+
+
+def length(node: ast.FunctionDef | ast.ClassDef, *, documented: bool) -> int:
+    """Lines of a definition, its docstring counted or not."""
+    lines = (node.end_lineno or 0) - node.lineno + 1
+    first = node.body[0]
+    if documented or not ast.get_docstring(node) or first.end_lineno is None:
+        return lines
+    return lines - (first.end_lineno - first.lineno + 1)
+
+
+def test_nothing_is_longer_than_can_be_read_at_once() -> None:
+    long = [path.name for path in FILES if len(path.read_text().splitlines()) > 300]
+    for path, node in definitions():
+        whole = isinstance(node, ast.ClassDef)
+        if length(node, documented=whole) > (250 if whole else 50):
+            long.append(f"{path.name}: {node.name}")
+    assert not long
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_function_says_what_it_returns(module) -> None:
+    loaded = importlib.import_module(f"noneq.{module}".removesuffix(".__init__"))
+    for name in getattr(loaded, "__all__", ()):
+        value = getattr(loaded, name)
+        if inspect.isfunction(value) and value.__annotations__.get("return") not in ("None", None):
+            text = value.__doc__ or ""
+            assert "Returns" in text or "Yields" in text, name
+
+
+@pytest.mark.parametrize("name", names("noneq"))
+def test_every_name_at_the_top_has_an_example(name) -> None:
+    assert ">>>" in getattr(noneq, name).__doc__

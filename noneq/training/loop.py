@@ -109,6 +109,7 @@ def step(
         optimizer.step()
         if advance:
             walkers, u = advance(walkers)
+            u = walkers.without_zero(u)
     return Step(walkers, u, data_energy, walker_energy)
 
 
@@ -118,7 +119,7 @@ def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Adva
 
     def advance(walkers: Walkers) -> tuple[Walkers, Tensor]:
         rng.set_state(noise)
-        return walkers.move(kernel, energy, rng, graph=True)
+        return walkers.move(kernel, energy, rng, graph=True, raw=True)
 
     return advance
 

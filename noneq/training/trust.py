@@ -105,25 +105,26 @@ class TrustRegion:
 
             def advance(w: Walkers) -> tuple[Walkers, Tensor]:
                 # the parameters have just changed: there is nothing to compare with
-                return replace(w, under=None).reweight(model, graph=True)
+                return replace(w, under=None).reweight(model, graph=True, raw=True)
 
         lr = self._rate(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         old = [p.detach().clone() for p in parameters]
         optimizer.step()
         if lr == 0:
-            return advance(walkers)
+            moved, u = advance(walkers)
+            return moved, moved.without_zero(u)
         tau = self.tau * (lr / self._top) ** 2
         with torch.no_grad():
             full = [p - o for p, o in zip(parameters, old, strict=True)]
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
         limit, scale = self._limit(old, full), math.nan
         for attempt in range(20):
-            # at first the limit is known on the device alone, and read together with the cost
+            # the limit and the cost are read together with the numbers of the new weights
             _place(parameters, old, full, scale if attempt else limit.clamp(max=guess))
             moved, u = advance(walkers)
             cess = walkers.weights.conditional_ess(moved.log_w - walkers.log_w)
-            left, longest = torch.stack([cess, limit]).tolist()
+            left, longest = moved.weights.read_with(cess, limit)
             scale = scale if attempt else min(guess, longest)
             cost = -math.log(max(left, 1e-300))
             if math.isfinite(cost) and cost <= 2 * tau:
@@ -135,7 +136,7 @@ class TrustRegion:
             _place(parameters, old, None, 0.0)
             raise FloatingPointError(_too_expensive(tau, cost))
         self._learn(scale, cost, lr)
-        return moved, u
+        return moved, moved.without_zero(u)
 
     def state_dict(self) -> dict[str, float | int | None]:
         """All that it is, for a checkpoint."""

@@ -99,8 +99,12 @@ class Walkers:
     @overload
     def reweight(self, energy: Target) -> Walkers: ...
     @overload
-    def reweight(self, energy: Target, *, graph: Literal[True]) -> tuple[Walkers, Tensor]: ...
-    def reweight(self, energy: Target, *, graph: bool = False) -> Walkers | tuple[Walkers, Tensor]:
+    def reweight(
+        self, energy: Target, *, graph: Literal[True], raw: bool = False
+    ) -> tuple[Walkers, Tensor]: ...
+    def reweight(
+        self, energy: Target, *, graph: bool = False, raw: bool = False
+    ) -> Walkers | tuple[Walkers, Tensor]:
         """Make the weights belong to ``energy``: ``log_w += U_old(x) - U_new(x)``; x stays.
 
         Costs one evaluation; none, without ``graph``, if the walkers already belong to that energy
@@ -110,6 +114,8 @@ class Walkers:
             energy: U_new.
             graph: also return the energies (N,) with their graph to the parameters, for a loss
                 ``energy(x).mean() - walkers.mean(u)``. A graph serves one backward.
+            raw: leave to the caller to call `without_zero` before the backward, which reads the
+                weights from the device.
 
         An energy of NaN or -inf makes a weight invalid: a FloatingPointError where the weights are
         next read (`p`, `ess`, `log_z`, `mean`, `resample`). So does a move.
@@ -128,16 +134,28 @@ class Walkers:
             walkers = replace(self, state=state, weights=weights, under=now)
         if not graph:
             return walkers
-        return walkers, without_zero(now.model, u, walkers.x, walkers.weights)
+        return walkers, u if raw else walkers.without_zero(u)
 
     @overload
     def move(self, kernel: Kernel, energy: Target, rng: torch.Generator) -> Walkers: ...
     @overload
     def move(
-        self, kernel: Kernel, energy: Target, rng: torch.Generator, *, graph: Literal[True]
+        self,
+        kernel: Kernel,
+        energy: Target,
+        rng: torch.Generator,
+        *,
+        graph: Literal[True],
+        raw: bool = False,
     ) -> tuple[Walkers, Tensor]: ...
     def move(
-        self, kernel: Kernel, energy: Target, rng: torch.Generator, *, graph: bool = False
+        self,
+        kernel: Kernel,
+        energy: Target,
+        rng: torch.Generator,
+        *,
+        graph: bool = False,
+        raw: bool = False,
     ) -> Walkers | tuple[Walkers, Tensor]:
         """Move by a kernel that targets ``energy``; the weights then belong to ``energy``.
 
@@ -150,6 +168,7 @@ class Walkers:
             rng: source of randomness, on the walkers' device.
             graph: also return the energies at the new positions with their graph; for unadjusted
                 kernels, whose evaluation then serves the next loss (Algorithm 1).
+            raw: as in `reweight`.
         """
         path = transports(kernel)  # from the energy last seen, so that it must not be replaced
         if graph:
@@ -171,7 +190,15 @@ class Walkers:
         )
         if not graph:
             return walkers
-        return walkers, without_zero(now.model, u, walkers.x, walkers.weights)
+        return walkers, u if raw else walkers.without_zero(u)
+
+    def without_zero(self, u: Tensor) -> Tensor:
+        """Energies u (N,) with a graph that walkers of weight zero have no part in.
+
+        The product of a weight of zero and an infinite derivative would be NaN.
+        """
+        assert self.under is not None
+        return without_zero(self.under.model, u, self.x, self.weights)
 
     def resample(
         self,
