@@ -12,10 +12,10 @@ from benchmarks.host_traffic import Traffic, counted
 
 #: waits outside of the optimiser's step, and operations there as multiples of the bare loop's
 LIMITS = {
-    "network": (40, 3.4),
-    "network, no held-out": (29, 2.1),
-    "rbm": (37, 5.8),
-    "rbm, no held-out": (26, 3.9),
+    "network": (4, 2.3),
+    "network, no held-out": (3, 1.3),
+    "rbm": (4, 2.9),
+    "rbm, no held-out": (3, 1.75),
 }
 
 
