@@ -8,12 +8,12 @@ backend     matrix product of a restricted Boltzmann machine (RBM)
 `onednn`    torch's oneDNN in float32, where the build has it: the same case
 =========== ===================================================================================
 
-Backends differ in rounding, so the library never chooses one by itself: ``python -m
-benchmarks.rbm_sweep --parts engines`` measures which is the fastest here, and `set_matmul_backend`
-or the environment variable NONEQ_PRODUCTS selects it. A product that needs a graph, is not on the
-CPU, or is in a precision that the backend lacks is always torch's. The number of threads of torch
-and of oneDNN is set by ``torch.set_num_threads``, that of OpenBLAS by the environment variable
-OPENBLAS_NUM_THREADS before the process starts.
+Backends differ in rounding, so the library never chooses one by itself:
+``python -m benchmarks.rbm_sweep --parts engines`` measures which is the fastest here, and
+`set_matmul_backend` or the environment variable NONEQ_PRODUCTS selects it. A product that needs a
+graph, is not on the CPU, or is in a precision that the backend lacks is always torch's. The number
+of threads of torch and of oneDNN is set by ``torch.set_num_threads``, that of OpenBLAS by the
+environment variable OPENBLAS_NUM_THREADS before the process starts.
 """
 
 from __future__ import annotations

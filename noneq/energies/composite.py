@@ -168,4 +168,5 @@ class Boxed(nn.Module):
         return self.space
 
     def _walled(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return u inside of the box and +inf outside."""
         return torch.where(self._box.contains(x), u, math.inf)

@@ -187,9 +187,11 @@ def _mix(bits: Tensor, places: Tensor) -> Tensor:
 
 
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return odd multipliers of n places, one for each."""
     return _odd(1 << n.bit_length(), dtype, device)[:n]
 
 
 @lru_cache(maxsize=64)
 def _odd(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the first n odd numbers."""
     return (2 * torch.arange(n, device=device) + 1).to(dtype)  # odd: no bit is shifted out

@@ -91,8 +91,8 @@ class SnapshotPath(ABC):
     """A snapshot path states its formulas with beta as an argument; its energies are `PathEnergy`.
 
     It is void once the parameters of an end have changed. A subclass sets ``start`` and ``space``,
-    calls ``super().__init__()`` and defines `evaluate`. It may also define ``gradient(x, cache, *,
-    beta)`` (`noneq.energies.gradient`), ``gibbs(x, cache, rng, *, beta)``
+    calls ``super().__init__()`` and defines `evaluate`. It may also define
+    ``gradient(x, cache, *, beta)`` (`noneq.energies.gradient`), ``gibbs(x, cache, rng, *, beta)``
     (`noneq.energies.Conditional`) and ``drift(x, t)`` (`noneq.energies.Drifted`), which its
     energies then offer.
 

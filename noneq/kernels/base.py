@@ -257,7 +257,6 @@ def metropolis(
 
 
 def _share(which: Tensor) -> Tensor:
-    """Return the share of walkers for which ``which`` (N,) is true."""
     return which.mean(dtype=torch.float32)
 
 

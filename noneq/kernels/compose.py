@@ -35,7 +35,7 @@ class Repeat:
         if self.times < 1:
             raise ValueError(f"a kernel is repeated 1 or more times, got {self.times}")
         if self.times > 1 and transports(self.kernel):
-            raise ValueError("a transport is there after one step: it is not repeated")
+            raise ValueError("a transport arrives after one step: it is not repeated")
 
     @property
     def fresh(self) -> bool:
@@ -86,7 +86,9 @@ class Chain:
         if not self.kernels:
             raise ValueError("a chain has one kernel or more")
         if any(transports(kernel) for kernel in self.kernels[1:]):
-            raise ValueError("a transport leads a chain: put it first, and what corrects it after")
+            raise ValueError(
+                "a transport leads a chain: put it first, and kernels that correct it after"
+            )
 
     @property
     def fresh(self) -> bool:

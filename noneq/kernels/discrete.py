@@ -103,8 +103,9 @@ class GibbsWithGradients(Stepped):
     """Proposes a change of one site, chosen by the gradient; the log-weight increment is 0.
 
     The proposal y, which differs from x in one site, is drawn from ``q(y | x)`` proportional to
-    ``exp(-(y - x).g(x) / 2)``, and accepted with probability ``min(1, exp(U(x) - U(y)) q(x | y) /
-    q(y | x))``. Source: Grathwohl, Swersky, Hashemi, Duvenaud, Maddison 2021 (arXiv 2102.04509).
+    ``exp(-(y - x).g(x) / 2)``, and accepted with probability
+    ``min(1, exp(U(x) - U(y)) q(x | y) / q(y | x))``. Source: Grathwohl, Swersky, Hashemi,
+    Duvenaud, Maddison 2021 (arXiv 2102.04509).
     """
 
     fresh = True
@@ -142,9 +143,9 @@ class DiscreteLangevin(Adjustable):
 
     If ``adjusted``, the step is accepted with the exponential of it as probability (at most 1),
     and there is no weight (DMALA). Otherwise it is the weight, on a fresh state or on a stale one
-    (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv 2206.09914), with step ``alpha = 2
-    h`` for bits, and ``4 h`` for one-hot vectors, two of which are twice as far apart. The weight
-    is derived in docs/mathematics.md.
+    (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv 2206.09914), with step
+    ``alpha = 2 h`` for bits, and ``4 h`` for one-hot vectors, two of which are twice as far apart.
+    The weight is derived in docs/mathematics.md.
 
     Arguments:
         h: step size > 0; a change of a site costs ``1/(4 h)``.

@@ -45,9 +45,10 @@ class HMC(Adjustable):
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
     from (x, v) to (y, v'), with ``H = U + |v|^2 / 2``; this is a bijection that preserves volume.
-    If ``adjusted``, it is accepted with probability ``min(1, e^r)``, ``r = H_old(x, v) - H_new(y,
-    v')``; with one leapfrog step this is `MALA` at the same h. Otherwise r is the log-weight
-    increment, on a fresh state or on a stale one, whose first half step uses the old gradient.
+    If ``adjusted``, it is accepted with probability ``min(1, e^r)``,
+    ``r = H_old(x, v) - H_new(y, v')``; with one leapfrog step this is `MALA` at the same h.
+    Otherwise r is the log-weight increment, on a fresh state or on a stale one, whose first half
+    step uses the old gradient.
 
     A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
     ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``. With one leapfrog step this is

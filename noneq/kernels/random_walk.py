@@ -25,8 +25,8 @@ class RandomWalk(Stepped):
     Roberts, Gelman, Gilks 1997.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M = L L^T``, as for `MALA`; about ``2.8
-            / d`` is best for a whitened Gaussian of dimension d.
+        h: step size > 0, in units of squared length over ``M = L L^T``, as for `MALA`; about
+            ``2.8 / d`` is best for a whitened Gaussian of dimension d.
         factor: root L of the preconditioner M, whose multiple is the covariance of the steps.
         reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor;
             without it a proposal outside is rejected.

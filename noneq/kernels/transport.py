@@ -28,7 +28,8 @@ __all__ = ["EulerMaruyama", "Flow"]
 class EulerMaruyama(Stepped):
     """Makes one step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW``, with its exact weight.
 
-    With ``h = t' - t``, ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
+    Here b is the velocity of the path and s its score. With ``h = t' - t``, ``M = L L^T``,
+    ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
 
         ``y = x + h a + sqrt(2 eps h) L xi``,
 
@@ -38,8 +39,8 @@ class EulerMaruyama(Stepped):
         ``D = L^-1 (a - c)``,
 
     which is right for any fields b and s and any eps > 0. Backward in time h is negative and s
-    changes its sign: the kernel is its own time reversal. The next step reuses the fields at (y,
-    t'), so that a step costs one evaluation. For an eps that depends on time, give a
+    changes its sign: the kernel is its own time reversal. The next step reuses the fields at
+    (y, t'), so that a step costs one evaluation. For an eps that depends on time, give a
     `noneq.Schedule` one kernel for each step.
 
     Arguments:
@@ -94,9 +95,10 @@ class EulerMaruyama(Stepped):
 class Flow(Stepped):
     """Makes one step of ``dX = b dt``, a deterministic map y = T(x), weighted by its Jacobian.
 
-    The increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h
-    b(x, t)`` or Heun's, ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The
-    determinant is that of the map itself: ``h div b`` would be wrong by ``h^2``.
+    With b the velocity of the path, the increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``,
+    for Euler's map ``T x = x + h b(x, t)`` or Heun's,
+    ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that of the
+    map itself: ``h div b`` would be wrong by ``h^2``.
 
     With ``probes = 0`` it is exact, at d backward passes a step and d^2 numbers a walker. With
     probes it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, with traces
