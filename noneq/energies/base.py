@@ -56,7 +56,12 @@ class Solvable(Protocol):
         """Return the energies (B,) of the rows of x (B, *shape)."""
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact, independent samples (n, *shape)."""
+        """Draw n exact, independent samples (n, *shape).
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+        """
 
     def log_z(self) -> float:
         """Return ``log Z``, the logarithm of the integral (or sum) of ``exp(-U)``."""
@@ -172,6 +177,9 @@ def is_invalid(u: Tensor) -> Tensor:
     """Mark the energies u that are NaN or -inf, which no energy may be.
 
     An energy of +inf is valid: it is that of a forbidden position.
+
+    Arguments:
+        u: energies of any shape.
 
     Returns:
         Booleans of the shape of u.

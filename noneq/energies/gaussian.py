@@ -55,9 +55,8 @@ class Gaussian(nn.Module):
     ) -> Gaussian:
         """Fit a Gaussian to rows by shrunk maximum likelihood, in units of the columns' spreads.
 
-        Every variance is raised by ``floor`` times itself (of a constant column: times the mean
-        variance), so that constant, collinear or too few rows still give a proper density, and by
-        ``noise^2``.
+        Every variance is raised by ``noise^2`` and by ``floor`` times itself (of a constant
+        column: the mean variance), so that collinear or too few rows still give a proper density.
 
         Arguments:
             x: rows (M, *shape), M >= 2.
@@ -156,6 +155,9 @@ class GaussianMixture(nn.Module):
         middle, whiten, offset: mean m (d,) of all m_k, all L_k^-T side by side (d, K d), and all
             ``L_k^-1 (m - m_k)`` (K d,), so that one product whitens for all components.
         factor: root of ``sum_k pi_k C_k``, the covariance within a component.
+
+    Raises:
+        ValueError: the numbers of components differ, or masses or covariances are not positive.
 
     >>> mixture = GaussianMixture(torch.tensor([[0.0], [5.0]]), torch.ones(2, 1, 1), torch.ones(2))
     >>> mixture.responsibilities(torch.tensor([[2.5]]))  # half way between the means

@@ -158,10 +158,10 @@ def apply_in_parts(
 
 
 def transports(kernel: Kernel) -> bool:
-    """Tell transports from kernels that move under one energy, after a reweighting to it.
+    """Return whether a kernel is a transport, which carries walkers from one energy to another.
 
     Returns:
-        Whether the kernel carries walkers from the energy last seen to the one that is given.
+        False for kernels that move under one energy, to which walkers are reweighted first.
     """
     return bool(getattr(kernel, "transports", False))
 
@@ -263,7 +263,7 @@ def _share(which: Tensor) -> Tensor:
 def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
     """Return the box at whose walls a kernel reflects; raise ValueError for a factor not diagonal.
 
-    A reflection turns a covariance M into S M S, S diagonal: a reversible step has a diagonal M.
+    A reflection turns the covariance M of steps into S M S: it is reversible for diagonal M only.
 
     Returns:
         The box, or None where there is none or the kernel does not reflect.

@@ -76,11 +76,11 @@ class ULA(Stepped):
         ValueError: the step size is not positive and finite.
 
     >>> import noneq
-    >>> start, target = (noneq.Gaussian(torch.full((2,), m), Identity()) for m in (0.0, 1.0))
+    >>> start, target = (noneq.Gaussian(torch.full((2,), m), Identity()) for m in (0.0, 0.5))
     >>> rng = torch.Generator().manual_seed(0)
     >>> walkers = noneq.Walkers.sample(start, 4000, rng).move(ULA(0.1), target, rng)
-    >>> walkers.mean(walkers.x)  # about the target's mean: the weights make up for the short step
-    tensor([...])
+    >>> bool((walkers.mean(walkers.x) - 0.5).abs().max() < 0.1)  # weighted: the target's mean
+    True
     """
 
     h: float
