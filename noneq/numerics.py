@@ -1,18 +1,19 @@
-"""How numbers are worked on: devices, memory, precision, and what multiplies matrices.
+"""Numerical resources: devices, memory, precision, and the libraries that multiply matrices.
 
 =========== ===================================================================================
-engine      what multiplies the matrices of a restricted Boltzmann machine
+backend     matrix product of a restricted Boltzmann machine (RBM)
 =========== ===================================================================================
 `torch`     ``torch.addmm``, the default: MKL in most builds, the fastest on Intel's processors
 `openblas`  numpy's BLAS on the same memory: where MKL is slow, as on other makers' processors
 `onednn`    torch's oneDNN in float32, where the build has it: the same case
 =========== ===================================================================================
 
-Engines differ in rounding, so that none is chosen by a stopwatch behind one's back: ``python -m
-benchmarks.rbm_sweep --parts engines`` tells which is the fastest here, and `set_matmul_backend`,
-or the environment variable NONEQ_PRODUCTS, chooses it. A product that needs a graph, is not on the
-processor or is in a precision that the engine lacks is torch's. Threads: torch's and oneDNN's are
-set by ``torch.set_num_threads``, OpenBLAS's by OPENBLAS_NUM_THREADS before the process starts.
+Backends differ in rounding, so the library never chooses one by itself:
+``python -m benchmarks.rbm_sweep --parts engines`` measures which is the fastest here, and
+`set_matmul_backend` or the environment variable NONEQ_PRODUCTS selects it. A product that needs a
+graph, is not on the CPU, or is in a precision that the backend lacks is always torch's. The number
+of threads of torch and of oneDNN is set by ``torch.set_num_threads``, that of OpenBLAS by the
+environment variable OPENBLAS_NUM_THREADS before the process starts.
 """
 
 from __future__ import annotations
@@ -40,16 +41,19 @@ __all__ = [
 
 
 def _torch(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Return ``bias + scale x w`` by torch."""
     return torch.addmm(bias, x, w, alpha=scale)
 
 
 def _openblas(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Return ``bias + scale x w`` by numpy's BLAS."""
     xw = torch.from_numpy(x.detach().numpy() @ w.detach().numpy())
     return (xw if scale == 1 else xw.mul_(scale)).add_(bias)
 
 
 def _onednn(x: Tensor, w: Tensor, bias: Tensor, scale: float) -> Tensor:
-    linear = torch.ops.mkldnn._linear_pointwise  # not every build has it: it has been looked for
+    """Return ``bias + scale x w`` by oneDNN."""
+    linear = torch.ops.mkldnn._linear_pointwise  # not in every build: checked when it is selected
     xw: Tensor = linear(x.detach(), w.detach().T, None, "none", [], "")
     return (xw if scale == 1 else xw.mul_(scale)).add_(bias)
 
@@ -60,16 +64,19 @@ _KNOWN: dict[str, tuple[Engine, tuple[torch.dtype, ...]]] = {
     "openblas": (_openblas, (torch.float32, torch.float64)),
     "onednn": (_onednn, (torch.float32,)),
 }
+#: names of the libraries that can multiply the matrices of RBMs
 MATMUL_BACKENDS = tuple(_KNOWN)
 
 
 def set_matmul_backend(engine: str) -> None:
-    """Choose what multiplies from now on, in the whole process.
+    """Select the library that multiplies the matrices of RBMs, for the whole process.
 
     Arguments:
-        engine: one of `MATMUL_BACKENDS`.
+        engine: name of the backend, one of `MATMUL_BACKENDS`.
 
-    Raises ValueError for an unknown engine, RuntimeError for one that this torch is built without.
+    Raises:
+        ValueError: the name is unknown.
+        RuntimeError: this build of torch lacks the backend.
     """
     global _engine, _dtypes
     if engine not in _KNOWN:
@@ -82,13 +89,16 @@ def set_matmul_backend(engine: str) -> None:
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor, *, scale: float = 1.0) -> Tensor:
-    """``bias + scale x w``, in new memory.
+    """Compute ``bias + scale x w`` by the selected backend.
 
     Arguments:
-        x: (B, n).
-        w: (n, m), of x's precision; a transposed view is as good as any.
-        bias: (m,) or (B, m).
-        scale: a number.
+        x: matrix (B, n).
+        w: matrix (n, m) of x's precision; a transposed view is fine.
+        bias: vector (m,) or matrix (B, m).
+        scale: factor of the product.
+
+    Returns:
+        A new matrix (B, m).
     """
     fits = x.dtype in _dtypes and x.dtype == w.dtype and x.device.type == "cpu"
     graph = torch.is_grad_enabled() and any(t.requires_grad for t in (x, w, bias))
@@ -101,9 +111,16 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def resolve_device(name: str = "") -> str:
-    """The device of that name; by default cuda where there is one, else cpu.
+    """Choose a device by name and check that it can be used.
 
-    Raises ValueError where it cannot be used, or lacks float64, which log-weights need.
+    Arguments:
+        name: device such as "cpu" or "cuda:0"; by default "cuda" where there is one, else "cpu".
+
+    Returns:
+        The name of the device.
+
+    Raises:
+        ValueError: the device cannot be used, or lacks float64, which log-weights need.
     """
     chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -115,17 +132,26 @@ def resolve_device(name: str = "") -> str:
 
 
 def memory(device: torch.device | str = "cpu") -> int:
-    """Bytes of memory that a device has to give; of the cpu at most what a container lets it."""
+    """Return how much memory a device offers.
+
+    For the CPU it is what is available, within the limit of a container.
+
+    Arguments:
+        device: device; by default the CPU.
+
+    Returns:
+        The memory in bytes.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     found = []
-    with suppress(AttributeError, ValueError, OSError):  # no such question on Windows
+    with suppress(AttributeError, ValueError, OSError):  # not available on Windows
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for path in _LIMITS:
         with suppress(OSError, ValueError):  # "max": no limit
             found.append(int(Path(path).read_text(encoding="ascii")))
-    with suppress(OSError, StopIteration):  # of Linux
+    with suppress(OSError, StopIteration):  # exists on Linux only
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free = next(line.split() for line in lines if line.startswith("MemAvailable:"))
         found.append(1024 * int(free[1]))
@@ -136,10 +162,13 @@ def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "
     """Raise ValueError where a device has less memory than is needed.
 
     Arguments:
-        need: bytes.
-        what: that needs them, with its verb.
-        remedy: what to do.
-        device: by default the processor.
+        need: bytes that are needed.
+        what: subject and verb of the error message, e.g. "the data need".
+        remedy: advice that ends the error message.
+        device: device; by default the CPU.
+
+    Raises:
+        ValueError: the device has less memory.
     """
     there = memory(device)
     if need > there:
@@ -151,15 +180,23 @@ def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "
 
 
 def _gigabytes(size: int) -> str:
+    """Return a size in bytes as text in GB."""
     found = size / 10**9
     return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
 
 
-PART = 2**22  # numbers: 16 MiB of float32
+PART = 2**22  # numbers that are worked on at a time: 16 MiB of float32
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """A context in which operations on x keep its precision."""
+    """Make a context in which operations on x keep its precision.
+
+    Arguments:
+        x: tensor on the device whose autocast is switched off.
+
+    Returns:
+        The context manager.
+    """
     if not torch.is_autocast_enabled(x.device.type):
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
@@ -167,9 +204,13 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """TensorFloat-32 off meanwhile: log Z is a sum of small differences of energies.
+    """Switch TensorFloat-32 off in a with block, since log Z sums small differences of energies.
 
-    Its ten bits are torch's default for convolutions on a GPU. The switches are the process's.
+    TensorFloat-32 has ten bits of mantissa and is torch's default for convolutions on a GPU. The
+    setting is that of the whole process.
+
+    Yields:
+        None.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     places: tuple[object, ...] = (matmul, cudnn)
@@ -188,9 +229,16 @@ def full_precision() -> Iterator[None]:
 
 
 def parts(x: Tensor) -> list[slice]:
-    """Slices of the rows of x that hold ``PART`` numbers each: what is worked on at a time."""
+    """Split the rows of x into parts of ``PART`` numbers each, which bounds working memory.
+
+    Arguments:
+        x: tensor (N, ...).
+
+    Returns:
+        Slices of the first dimension, in order.
+    """
     n, rows = len(x), max(1, PART // max(1, math.prod(x.shape[1:])))
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]
 
 
-CACHED = 2**16  # numbers at a time: a buffer that stays in a core's cache
+CACHED = 2**16  # numbers: a buffer of this size stays in a core's cache

@@ -1,4 +1,4 @@
-"""Random numbers, each drawn with an explicit generator: noise, bits and states of sites."""
+"""Random numbers drawn with an explicit generator: Gaussian noise, bits and states of sites."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ __all__ = ["add_noise", "draw_bits", "draw_state", "normal_like"]
 
 
 def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
-    """``x + noise xi``, xi standard normal; x itself where ``noise`` is 0.
+    """Add Gaussian noise: ``x + noise xi``, xi standard normal.
 
-    Raises ValueError unless ``noise >= 0``.
+    Arguments:
+        x: tensor of any shape.
+        noise: standard deviation >= 0.
+        rng: source of randomness.
+
+    Returns:
+        A new tensor, or x itself where ``noise`` is 0.
+
+    Raises:
+        ValueError: the standard deviation is negative or NaN.
     """
     if not noise >= 0:
         raise ValueError(f"noise is a standard deviation >= 0, got {noise}")
@@ -29,25 +38,40 @@ def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
 
 
 def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Standard normal noise of x's shape, dtype and device."""
+    """Draw standard normal noise.
+
+    Arguments:
+        x: tensor whose shape, dtype and device the noise has.
+        rng: source of randomness.
+
+    Returns:
+        The noise, of the shape of x.
+    """
     return torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
 
 
-MANY = 2**14  # uniform numbers that are worth a stream of their own
-UNIT = np.float32(2.0**-32 * (1 - 2.0**-24))  # of 32-bit numbers: they round to 2^32, not to 1
+MANY = 2**14  # number of bits from which on numpy's generator is faster
+UNIT = np.float32(2.0**-32 * (1 - 2.0**-24))  # keeps 32-bit integers, rounded to 2^32, below 1
 
 
 def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """Independent bits of the shape of ``logits``, 1 with probability ``sigmoid(logits)``.
+    """Draw independent bits that are 1 with probability ``sigmoid(logits)``.
 
-    Probabilities are right to 2^-24, and certain where the sigmoid is 0 or 1. Many bits in float32
-    on the processor come from a stream of numpy's, thrice as fast as torch's, that rng seeds.
+    Probabilities are accurate to 2^-24; where the sigmoid is 0 or 1, so is the bit. Large float32
+    tensors on the CPU use a numpy generator seeded by rng, three times as fast as torch's.
+
+    Arguments:
+        logits: log-odds, of any shape.
+        rng: source of randomness.
+
+    Returns:
+        Zeros and ones, of the shape of the log-odds.
     """
-    p = logits.detach().sigmoid().contiguous()  # rows by column, too, as of a data frame
+    p = logits.detach().sigmoid().contiguous()  # column-major tensors, such as a data frame's, too
     if p.numel() < MANY or p.device.type != "cpu" or p.dtype != torch.float32:
         u = torch.rand(p.shape, generator=rng, dtype=p.dtype, device=p.device)
-        return p.gt_(u)  # where it is: half the time of a new tensor
-    # numpy documents the protocol of _Seeds, its types do not
+        return p.gt_(u)  # in place: half the time of a new tensor
+    # numpy documents the protocol that _Seeds follows, but its type stubs do not
     stream = np.random.SFC64(_Seeds(rng))  # type: ignore[arg-type]
     buffer = np.empty(CACHED, dtype=np.float32)
     for part in torch.split(p.view(-1), CACHED):
@@ -60,18 +84,27 @@ def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
 
 
 class _Seeds(ISeedSequence):
-    """What a stream of numpy's begins with: 64-bit words drawn by torch's generator."""
+    """Seeds a numpy bit generator by 64-bit words that torch's generator draws."""
 
     def __init__(self, rng: torch.Generator) -> None:
         self.rng = rng
 
     def generate_state(self, n_words: int, dtype: DTypeLike = np.uint32) -> NDArray[Any]:
+        """Return n_words random words, as numpy asks for them."""
         words = torch.empty(n_words, dtype=torch.int64, device="cpu")
         words = words.random_(-(2**63), None, generator=self.rng)
         return words.numpy().view(np.uint64).astype(dtype)
 
 
 def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """The index of a state of each site, drawn from the softmax along the last dimension."""
-    # the largest with Gumbel noise added
+    """Draw a state of each site, from the softmax of the logits along the last dimension.
+
+    Arguments:
+        logits: unnormalised log-probabilities (..., q).
+        rng: source of randomness.
+
+    Returns:
+        The indices (...) of the states, in 0 .. q - 1.
+    """
+    # the largest logit after adding Gumbel noise
     return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)

@@ -1,4 +1,6 @@
-r"""Where positions live. An energy says so by an attribute ``space``; without one it is R^n.
+"""Spaces of positions, which decide what kernels can move walkers of an energy.
+
+An energy declares its space by an attribute ``space``; without one it is R^n.
 
 =========== ========================================= =============================
 space       positions                                 kernels
@@ -9,11 +11,11 @@ space       positions                                 kernels
 `ONE_HOT`   n sites of q states, (..., q), one is 1   the same
 =========== ========================================= =============================
 
-Walkers are never clipped to a box. A kernel that accepts and rejects needs nothing: outside the
-energy is +inf. One that reflects (`noneq.HMC` and `noneq.kernels.RandomWalk` with
+Walkers are never clipped to a box. A kernel that accepts and rejects needs no change, since the
+energy is +inf outside. One that reflects (`noneq.HMC` and `noneq.kernels.RandomWalk` with
 ``reflect=True``) moves by a bijection of the box. An unadjusted kernel that does not reflect is
-refused: a Gaussian move out of a hard support has no valid weight, because its backward kernel
-loses what lies outside.
+refused: a Gaussian move out of the support has no valid weight, because the backward kernel does
+not cover what lies outside.
 """
 
 from __future__ import annotations
@@ -41,22 +43,26 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Real:
-    """R^n."""
+    """Represents R^n, the space of unbounded continuous variables."""
 
     def __str__(self) -> str:
         return "R^n"
 
     def contains(self, x: Tensor) -> Tensor:
-        """Whether each row is inside, (B,)."""
+        """Return whether each row of x is in the space, (B,): always true."""
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
 
 @dataclass(frozen=True)
 class Discrete:
-    """Sites with finitely many states: {0, 1} each, or one-hot vectors along the last dimension.
+    """Represents sites with finitely many states: bits 0 and 1, or one-hot vectors.
 
-    Positions are floating point numbers, so that an energy has a gradient there: what gradient
-    kernels follow is that of the energy's formula, read between the states.
+    One-hot vectors lie along the last dimension. Positions are floating-point numbers, so that an
+    energy has a gradient there: gradient kernels use the gradient of the energy's formula,
+    extended to the numbers between the states.
+
+    Arguments:
+        one_hot: whether sites are one-hot vectors, instead of bits.
     """
 
     one_hot: bool
@@ -65,13 +71,21 @@ class Discrete:
         return "one-hot vectors" if self.one_hot else "{0, 1}^n"
 
     def contains(self, x: Tensor) -> Tensor:
-        """Whether each row is made of states, (B,)."""
+        """Return whether each row of x consists of states only, (B,)."""
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
         return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
 
 
 def check_inside(space: Space, x: Tensor) -> None:
-    """Raise ValueError unless every row of x (M, *shape) is in the space."""
+    """Check that every row lies in a space.
+
+    Arguments:
+        space: space.
+        x: rows (M, *shape).
+
+    Raises:
+        ValueError: a row is outside; the message has a remedy.
+    """
     outside = (~space.contains(x)).nonzero().flatten()
     if len(outside):
         if space == BINARY:
@@ -91,15 +105,23 @@ def check_inside(space: Space, x: Tensor) -> None:
 
 
 class Box:
-    """Between walls: ``low <= x <= high`` in every coordinate.
+    """Represents continuous variables between walls: ``low <= x <= high`` in every coordinate.
 
     Arguments:
-        low: a number or a tensor that broadcasts to one position; -inf for no wall.
-        high: the same, above low; +inf for no wall.
+        low: lower wall, a number or a tensor that broadcasts to one position; -inf for no wall.
+        high: upper wall, above the lower one; +inf for no wall.
+
+    Raises:
+        ValueError: the walls are not increasing in some coordinate.
+
+    >>> box = Box(0.0, 1.0)
+    >>> y, sign = box.fold(torch.tensor([[0.25, 1.25]]))
+    >>> y, sign
+    (tensor([[0.2500, 0.7500]]), tensor([[ 1., -1.]]))
     """
 
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
-        # numbers keep their precision: walkers in float64 have the walls that were written
+        # float64, so that walkers in float64 have exactly the walls that were given
         self.low, self.high = (
             w if isinstance(w, Tensor) else torch.tensor(w, dtype=torch.float64, device="cpu")
             for w in (low, high)
@@ -114,31 +136,36 @@ class Box:
         return f"[{float(self.low):.4g}, {float(self.high):.4g}]^n"
 
     def _walls(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # kept, since a copy to a GPU waits for it, and every move asks for them several times
+        # cached: a copy to a GPU waits for it, and every move needs the walls several times
+        """Return both walls on the device and in the precision of x."""
         key = (x.device, x.dtype)
         if key not in self._at:
             self._at[key] = (self.low.to(x), self.high.to(x))
         return self._at[key]
 
     def holds(self, other: Box) -> bool:
-        """Whether the other box lies within this one, as walls in float32 go."""
+        """Return whether another box lies within this one, both rounded to float32."""
         a, b = ([wall.detach().cpu().float() for wall in (o.low, o.high)] for o in (self, other))
         return bool((a[0] <= b[0]).all() and (b[1] <= a[1]).all())
 
     def contains(self, x: Tensor) -> Tensor:
-        """Whether each row is inside, (B,)."""
+        """Return whether each row of x is inside, (B,)."""
         low, high = self._walls(x)
         return ((x >= low) & (x <= high)).flatten(1).all(1)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """The nearest points of the box: for energies that are not defined outside."""
+        """Return the nearest points of the box, for energies that are undefined outside."""
         return x.clamp(*self._walls(x))
 
     def fold(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Reflect z at the walls until it is inside.
+        """Reflect points at the walls until they are inside.
 
-        Returns the point, and per coordinate the sign that a velocity there changes by: -1 after
-        an odd number of reflections.
+        Arguments:
+            z: points (N, *shape).
+
+        Returns:
+            The reflected points, and per coordinate the factor of a velocity there: -1 after an
+            odd number of reflections, else 1.
         """
         low, high = self._walls(z)
         one_sided = torch.isinf(low) | torch.isinf(high)
@@ -146,25 +173,43 @@ class Box:
         turns = torch.remainder(torch.where(one_sided, 0.0, (z - low) / width), 2.0)
         y = low + width * (1 - (1 - turns).abs())
         y = torch.where(one_sided, torch.where(z < low, 2 * low - z, 2 * high - z), y)
-        y = torch.where((z >= low) & (z <= high), z, y).clamp(low, high)  # of rounding
+        y = torch.where((z >= low) & (z <= high), z, y).clamp(low, high)  # against rounding
         odd = torch.where(one_sided, (z < low) | (z > high), turns > 1)
         return y, torch.where(odd, -1.0, 1.0).to(z)
 
 
+#: space of the positions of an energy
 Space: TypeAlias = Real | Box | Discrete
+#: R^n, bits, and one-hot sites
 REAL, BINARY, ONE_HOT = Real(), Discrete(one_hot=False), Discrete(one_hot=True)
 
 
 def space_of(model: object) -> Space:
-    """The space an energy declares, R^n if it does not."""
+    """Return the space that an energy declares.
+
+    Arguments:
+        model: energy.
+
+    Returns:
+        Its attribute ``space``, or R^n where it has none.
+    """
     space: Space = getattr(model, "space", REAL)
     return space
 
 
 def require(model: object, kernel: object, *kinds: type) -> Space:
-    """The model's space, if it is one of the kinds that the kernel can move in.
+    """Check that a kernel can move in the space of a model.
 
-    Raises ValueError otherwise.
+    Arguments:
+        model: energy.
+        kernel: kernel, or another object to name in the error message.
+        kinds: types of the spaces in which the kernel can move.
+
+    Returns:
+        The space of the model.
+
+    Raises:
+        ValueError: the space is of another type; the message names kernels that fit.
     """
     space = space_of(model)
     if isinstance(space, kinds):
@@ -190,5 +235,12 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
 
 
 def model_name(model: object) -> str:
-    """The type of a model, or of what it wraps for a while: what the user knows it by."""
+    """Return the name by which an error message calls a model.
+
+    Arguments:
+        model: energy, or a wrapper of one.
+
+    Returns:
+        The name of its type, or of the type of the model that it wraps.
+    """
     return type(getattr(model, "__wrapped__", model)).__name__

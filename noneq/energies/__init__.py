@@ -1,11 +1,22 @@
-"""Energies ``U(x)``: solvable ones, energies made of energies, and paths between them."""
+"""Energies ``U(x)``: exactly solvable ones, energies made of other energies, and annealing paths.
+
+The folder also holds the checks that a user's energy must pass (`check_energy`), the square roots
+of covariance matrices that kernels use as preconditioners, and fingerprints of parameters.
+"""
 
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
-from noneq.energies.covariance import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.energies.covariance import (
+    Cholesky,
+    Diagonal,
+    Factor,
+    Identity,
+    LowRank,
+    local_covariance,
+)
 from noneq.energies.determinism import check_energy
 from noneq.energies.fingerprint import Snapshot, fingerprint
-from noneq.energies.gaussian import Gaussian, GaussianMixture, local_covariance
+from noneq.energies.gaussian import Gaussian, GaussianMixture
 from noneq.energies.independent import Bernoulli, Categorical, Uniform
 from noneq.energies.mixture import Mixture
 from noneq.energies.paths import (

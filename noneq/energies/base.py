@@ -1,14 +1,14 @@
-r"""Energies: ``U: (B, *shape) -> (B,)`` defines the model ``rho = exp(-U) / Z``.
+"""Energies ``U: (B, *shape) -> (B,)``, which define the models ``rho(x) = exp(-U(x)) / Z``.
 
-Any callable of that signature is an energy; nothing has to be subclassed. What an energy may offer
-besides: ``sample(n, rng)`` and ``log_z()`` where both are exact (such a model can start walkers),
-and its own ``evaluate(x, previous_cache, graph)`` where the energy and its gradient come cheaper
-than by automatic differentiation.
+Any callable with that signature is an energy; no class has to be derived from. An energy may also
+offer ``sample(n, rng)`` and ``log_z()`` where both are exact (`Solvable`: walkers can start
+there), and its own ``evaluate(x, previous_cache, graph)`` where the energy and its gradient can be
+had for less than automatic differentiation costs.
 
-`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: ``u``
-the energies (B,), ``cache`` per-walker tensors that are functions of (energy, x), ``g = dU/dx``
-where it has one. An energy whose gradient costs extra leaves it out of its own cache and offers
-``gradient(x, cache)``: then only kernels that follow g pay for it (`slope`).
+`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: the
+energies ``u`` (B,), and per-walker tensors that depend on the energy and on x alone, among them
+``g = dU/dx`` where it exists. An energy whose gradient costs extra leaves ``g`` out of its cache
+and offers ``gradient(x, cache)``: then only kernels that use the gradient pay for it (`gradient`).
 """
 
 from __future__ import annotations
@@ -37,28 +37,34 @@ __all__ = [
     "shape_message",
 ]
 
+#: per-walker tensors, functions of (energy, x) alone, e.g. ``g = dU/dx``
 Cache = dict[str, Tensor]
 
 
 class Energy(Protocol):
-    """Any callable ``(B, *shape) -> (B,)``, lower where the data are."""
+    """An energy is any callable ``(B, *shape) -> (B,)``; it is low where the data are dense."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Energies (B,) of the rows of x."""
+        """Return the energies (B,) of the rows of x (B, *shape)."""
 
 
 @runtime_checkable
 class Solvable(Protocol):
-    """An energy whose normalising constant and samples are exact: walkers start here."""
+    """A solvable energy has an exact log Z and exact samples, so that walkers can start there."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x (B, *shape)."""
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact, independent samples (n, *shape)."""
+        """Draw n exact, independent samples (n, *shape).
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+        """
 
     def log_z(self) -> float:
-        """``log of the integral of exp(-U)``."""
+        """Return ``log Z``, the logarithm of the integral (or sum) of ``exp(-U)``."""
 
 
 def evaluate(
@@ -69,19 +75,28 @@ def evaluate(
     graph: bool = False,
     skip_gradient: bool = False,
 ) -> tuple[Tensor, Cache]:
-    """Energies and their cache ``{"g": dU/dx, ...}`` at the rows of x.
+    """Evaluate an energy and its gradient at the rows of x.
+
+    Automatic mixed precision is switched off inside, since weights are differences of energies.
+    Without a graph a large x is evaluated in parts of ``noneq.numerics.PART`` numbers, which
+    bounds the memory that activations take.
 
     Arguments:
-        model: the energy; its own ``evaluate(x, previous_cache, graph)`` is used where it has one.
+        model: energy; its own ``evaluate(x, previous_cache, graph)`` is used where it has one.
         x: positions (B, *shape).
-        previous_cache: the cache of the same x under the same end models, or None; an annealed
-            energy that only changed its temperature then evaluates nothing.
-        graph: keep the graph from the parameters to ``u``, so that a loss of u can be
-            differentiated. Without it everything returned is detached.
-        skip_gradient: leave out ``g`` where the energy offers it apart (`gradient`).
+        previous_cache: cache of the same x under the same pair of end models, or None. With it an
+            annealed energy of which only the temperature has changed needs no new evaluation.
+        graph: whether to keep the graph from the parameters to the energies, so that a loss of
+            them can be differentiated; without it everything returned is detached.
+        skip_gradient: whether to leave out ``g`` where the energy offers it separately
+            (`gradient`).
 
-    Automatic mixed precision is switched off inside: weights are differences of energies. Without
-    a graph a large x is taken in parts of ``PART`` numbers, to bound the memory of activations.
+    Returns:
+        The energies (B,) and their cache ``{"g": dU/dx, ...}``, which lacks ``g`` where the energy
+        has no gradient.
+
+    Raises:
+        ValueError: the energy does not return one number for each row.
     """
     if "torch._dynamo" in sys.modules:
         _keep_buffers()
@@ -103,16 +118,17 @@ def evaluate(
         g = None
         if u.requires_grad:
             (g,) = torch.autograd.grad(u.sum(), leaf, retain_graph=graph, allow_unused=True)
-        leaf.requires_grad_(False)  # or the loss's backward would fill leaf.grad for nobody
-    # without a gradient it is an energy all the same: kernels that follow one will say so
+        leaf.requires_grad_(False)  # else the loss's backward would fill leaf.grad, unused
+    # an energy without a gradient is valid: kernels that need the gradient raise an error
     return (u if graph else u.detach()), {} if g is None else {"g": g}
 
 
 @lru_cache(maxsize=1)
 def _keep_buffers() -> None:
-    """Let networks that torch.compile makes be differentiated twice: to x, then in a loss.
+    """Let networks compiled by torch.compile be differentiated twice: to x, then in a loss.
 
-    A switch of the process, without which a backward gives its graph's memory away.
+    This is a setting of the whole process, without which the first backward pass frees the buffers
+    that the second one needs.
     """
     from torch._functorch import config
 
@@ -120,14 +136,20 @@ def _keep_buffers() -> None:
 
 
 def gradient(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
-    """``dU/dx`` at x, whose cache this model made: from there, or by its own ``gradient``.
+    """Return ``dU/dx`` at x from the cache, or by the model's own ``gradient`` method.
 
-    None where there is none. The cache must be of the model's present parameters.
+    Arguments:
+        model: energy.
+        x: positions (B, *shape).
+        cache: cache of x, made by this model with its present parameters.
+
+    Returns:
+        The gradient (B, *shape), or None where the energy has none.
     """
     own = getattr(model, "gradient", None)
     if "g" in cache or own is None:
         return cache.get("g")
-    with without_autocast(x):  # a kernel asks outside of `evaluate`
+    with without_autocast(x):  # a kernel calls this outside of `evaluate`
         found: Tensor | None = own(x, cache)
     return found
 
@@ -135,6 +157,7 @@ def gradient(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
 def _in_parts(
     model: Energy, x: Tensor, previous_cache: Mapping[str, Tensor] | None, skip_gradient: bool
 ) -> tuple[Tensor, Cache]:
+    """Evaluate x in parts that fit into memory, and put the results together."""
     whole: Cache = {}
     for at in parts(x):
         old = (
@@ -151,18 +174,41 @@ def _in_parts(
 
 
 def is_invalid(u: Tensor) -> Tensor:
-    """Where u is NaN or -inf, which no energy is; +inf is one: of a place that is forbidden."""
+    """Mark the energies u that are NaN or -inf, which no energy may be.
+
+    An energy of +inf is valid: it is that of a forbidden position.
+
+    Arguments:
+        u: energies of any shape.
+
+    Returns:
+        Booleans of the shape of u.
+    """
     return ~(u > -math.inf)
 
 
 def check_beta(beta: float, name: str = "beta") -> None:
-    """Raise ValueError for what is no place on a path, from 0 at its start to 1 at its end."""
+    """Raise ValueError unless beta is a position on a path, between 0 (its start) and 1 (its end).
+
+    Arguments:
+        beta: position on the path.
+        name: name of the argument in the error message.
+    """
     if not 0 <= beta <= 1:
         raise ValueError(f"{name} is in [0, 1], got {beta}")
 
 
 def shape_message(model: object, u: object, x: Tensor) -> str:
-    """What to say to an energy that does not return one number a row."""
+    """Compose the error message for an energy that does not return one number for each row.
+
+    Arguments:
+        model: energy.
+        u: value that it returned.
+        x: positions (B, *shape) that it was given.
+
+    Returns:
+        The message, with a remedy.
+    """
     name = type(model).__name__
     if not isinstance(u, Tensor):
         return f"{name} returned {type(u).__name__}; expected a tensor of {len(x)} energies"
@@ -174,29 +220,38 @@ def shape_message(model: object, u: object, x: Tensor) -> str:
 
 @runtime_checkable
 class Conditional(Protocol):
-    """An energy that can draw from its own conditional distributions."""
+    """A conditional energy can sample its own conditional distributions, as an RBM can."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x (B, *shape)."""
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """One sweep from x, whose cache this energy made: new positions, x untouched.
+        """Make one Gibbs sweep from x, and return the new positions; x is left untouched.
 
-        It leaves the model invariant: each block is drawn given all others, in any fixed order.
-        For `noneq.likelihood.bennett` it must be its own mirror image besides: a sweep of two
-        layers is, where one of them is summed out, and one over many blocks that goes there and
-        back.
+        The sweep leaves the model invariant: each block of variables is drawn given all others, in
+        any fixed order. For `noneq.likelihood.bennett` it must be reversible besides. A sweep over
+        two layers is, where one of them is summed out, and so is a sweep over many blocks that
+        visits them forth and then back.
+
+        Arguments:
+            x: positions (B, *shape).
+            cache: cache of x, made by this energy.
+            rng: source of randomness.
         """
 
 
 @runtime_checkable
 class Drifted(Protocol):
-    """An energy at time ``beta`` of a path that carries walkers along: transports lead there."""
+    """A drifted energy stands at time ``beta`` of a path whose velocity carries walkers along.
+
+    Transports (`noneq.kernels.Flow`, `noneq.kernels.EulerMaruyama`) move walkers to such an
+    energy.
+    """
 
     beta: float
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x (B, *shape)."""
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """The path's velocity b(x, t), (B, *shape), at any time t in [0, 1]."""
+        """Return the path's velocity b(x, t), shape (B, *shape), at any time t in [0, 1]."""

@@ -1,4 +1,4 @@
-"""Are these rows ones that an energy can be fitted to, and are its numbers precise enough?"""
+"""Checks of data against an energy, and of the numerical precision of energies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from noneq.spaces import Discrete, check_inside, space_of
 
 __all__ = ["check_fit", "check_states", "resolution"]
 
-COARSE = 0.03  # nats: a float32 of half a million
+COARSE = 0.03  # nats: the spacing of float32 numbers near half a million
 
 
 def resolution(u: Tensor) -> str | None:
-    """What to say of energies u (B,) too large for their precision, a tenth of a nat or so."""
+    """Report energies that are too large for their floating-point precision.
+
+    Rounding of about a tenth of a nat spoils weights, which are differences of energies.
+
+    Arguments:
+        u: energies (B,).
+
+    Returns:
+        A message with a remedy, or None where the precision suffices.
+    """
     finite = u[torch.isfinite(u)]
     if not len(finite):
         return None
@@ -31,14 +40,19 @@ def resolution(u: Tensor) -> str | None:
 
 
 def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
-    """Raise unless the energy can be fitted to rows data (M, *shape).
+    """Check that an energy can be fitted to the rows of a data set.
 
-    On R^n and in boxes as `noneq.data.check_data` says. Discrete rows must be states of the model;
-    columns may be constant, since probabilities need no spread.
+    On R^n and in boxes the rows must pass `noneq.data.check_data`. Discrete rows must be states of
+    the model; their columns may be constant, since probabilities need no spread.
+
+    Arguments:
+        model: energy.
+        data: rows (M, *shape).
+        noise: standard deviation of Gaussian noise that will be added to the rows.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: anything else.
+        TypeError: data are not a floating-point tensor.
+        ValueError: the rows cannot be fitted for any other reason.
     """
     if not isinstance(space_of(model), Discrete):
         check_data(data, noise=noise)
@@ -48,13 +62,19 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
 
 
 def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
-    """Raise unless data are rows (M, *shape), and of a discrete model its states, without noise.
+    """Check that data are rows (M, *shape) and, for a discrete model, states of the model.
 
-    Its formula gives numbers between them, too, which belong to no probability.
+    The formula of a discrete energy also gives numbers between the states, but these are not the
+    logarithms of any probability.
+
+    Arguments:
+        model: energy.
+        data: rows (M, *shape).
+        noise: standard deviation of Gaussian noise that will be added; 0 for a discrete model.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: anything else.
+        TypeError: data are not a floating-point tensor.
+        ValueError: the rows are no states of the model, or noise would be added to states.
     """
     check_rows(data)
     space = space_of(model)

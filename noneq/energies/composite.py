@@ -1,4 +1,4 @@
-"""Energies made of energies: tilted by a network, at another temperature, in a box."""
+"""Energies made of other energies: tilted by a network, at another temperature, or in a box."""
 
 from __future__ import annotations
 
@@ -16,25 +16,32 @@ __all__ = ["Boxed", "Tempered", "Tilted"]
 
 
 class Tilted(nn.Module):
-    """``U(x) = U_base(x) + f(x)``: a solvable base tilted by a network.
+    """Tilts a solvable base by a network f: ``U(x) = U_base(x) + f(x)``.
 
-    With f = 0 at first (the networks of `noneq.models.networks` start so) log Z and exact samples
-    are known before the first update. The base is not trained.
+    Where f = 0 at first (as the networks of `noneq.models.networks` start), log Z and exact
+    samples are known before the first update. Only the network is trained, never the base.
 
     Arguments:
-        base: a solvable energy.
-        net: f, ``(B, *shape) -> (B,)``, any scalar network.
+        base: solvable energy.
+        net: scalar network f, ``(B, *shape) -> (B,)``.
+
+    >>> from noneq.energies import Gaussian, Identity
+    >>> base = Gaussian(torch.zeros(2), Identity())
+    >>> energy = Tilted(base, nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)))
+    >>> x = torch.randn(5, 2)
+    >>> torch.allclose(energy(x), base(x) + energy.net(x))
+    True
     """
 
     def __init__(self, base: Solvable, net: nn.Module) -> None:
         super().__init__()
         self.base = base
         self.net = net
-        # a network that declares nothing lives wherever its base does; one in a box has walls
+        # a network that declares no space takes that of the base; a boxed network keeps its walls
         self.space = space_of(base) if space_of(net) == REAL else _common_space(base, net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         base: Tensor = self.base(x)
         tilt: Tensor = self.net(x)
         return base + tilt
@@ -45,18 +52,21 @@ class Tilted(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
-        """Energies and gradient, the base's share by its own evaluation."""
+        """Return energies and gradient; the base is evaluated by itself, without a graph."""
         u0, base = evaluate(self.base, x)
         f, tilt = evaluate(self.net, x, graph=graph)
         return u0 + f, {k: base[k] + tilt[k] for k in _both(base, tilt)}
 
 
 class Tempered(nn.Module):
-    """``U(x) = beta U_1(x)``, beta the inverse temperature.
+    """Puts an energy U_1 at inverse temperature beta: ``U(x) = beta U_1(x)``.
 
     Arguments:
-        energy: U_1.
+        energy: energy U_1.
         beta: inverse temperature, >= 0.
+
+    Raises:
+        ValueError: beta is negative or NaN.
     """
 
     def __init__(self, energy: Energy, beta: float) -> None:
@@ -68,43 +78,47 @@ class Tempered(nn.Module):
         self.space = space_of(energy)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return _times(self.beta, self.energy(x))
 
     def fingerprint(self) -> Tensor | None:
-        """The energy's, and beta's."""
+        """Return the fingerprint of U_1 and beta together, or None where U_1 has none."""
         own = fingerprint(self.energy)
         return None if own is None else own + hash(self.beta)
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """``beta`` times the energy's own evaluation."""
+        """Return ``beta U_1(x)`` and its gradient, by the own `evaluate` of U_1."""
         u, cache = evaluate(self.energy, x, previous_cache, graph=graph)
         return _times(self.beta, u), {k: _times(self.beta, cache[k]) for k in _both(cache, cache)}
 
 
 def _both(a: Cache, b: Cache) -> set[str]:
-    """What of the gradient both have: {"g"} or nothing."""
+    """Return {"g"} where both caches hold a gradient, else the empty set."""
     return {"g"} & a.keys() & b.keys()
 
 
 def _times(beta: float, u: Tensor) -> Tensor:
-    """``beta u``; behind a hard wall, where u is +inf, still +inf, and 0 at beta = 0."""
+    """Return ``beta u``: +inf stays +inf behind a hard wall, and is 0 at beta = 0."""
     if beta > 0:
         return torch.where(u == math.inf, math.inf, beta * u)
     return 0.0 * u.nan_to_num(nan=0.0, posinf=0.0)
 
 
 def _plus(u: Tensor, beta: float, change: Tensor) -> Tensor:
-    """``u + beta change`` in one pass; a wall as in `_times`: beta > 0 never rounds to 0."""
+    """Return ``u + beta change``; +inf stays +inf at any beta > 0, which never rounds to 0."""
     if beta > 0:
         return torch.add(u, change, alpha=max(beta, torch.finfo(u.dtype).tiny))
     return u
 
 
 def _common_space(start: Energy, end: Energy) -> Space:
-    """Where a path between two energies lives: where it ends; it must start there, too."""
+    """Return the space of a path between two energies, that of its end.
+
+    Raises:
+        ValueError: the space of the start does not contain that of the end.
+    """
     a, b = space_of(start), space_of(end)
     within = isinstance(a, Real) and not isinstance(b, Discrete)
     if isinstance(a, Box) and isinstance(b, Box):
@@ -117,14 +131,18 @@ def _common_space(start: Energy, end: Energy) -> Space:
 
 
 class Boxed(nn.Module):
-    """``U(x)`` inside a box, +inf outside.
+    """Restricts an energy to a box: ``U(x)`` inside, and +inf outside of it.
 
-    Outside the energy is never asked: it is evaluated at the nearest point of the box instead and
-    the result thrown away.
+    U is never evaluated outside: there it is evaluated at the nearest point of the box, and the
+    result is discarded.
 
     Arguments:
-        energy: U, of continuous variables.
-        low, high: the walls, see `noneq.spaces.Box`.
+        energy: energy U of continuous variables.
+        low, high: walls of the box, see `noneq.spaces.Box`.
+
+    Raises:
+        ValueError: the energy is not one of unbounded continuous variables, or low >= high
+            somewhere.
     """
 
     def __init__(self, energy: Energy, low: float | Tensor, high: float | Tensor) -> None:
@@ -134,13 +152,13 @@ class Boxed(nn.Module):
         self.space: Space = Box(low, high)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x, +inf outside of the box."""
         return self._walled(x, self.energy(self._box.nearest(x)))
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Energies, and gradients that mean nothing outside."""
+        """Return energies and gradient; outside of the box the gradient has no meaning."""
         u, cache = evaluate(self.energy, self._box.nearest(x), previous_cache, graph=graph)
         return self._walled(x, u), cache
 
@@ -150,4 +168,5 @@ class Boxed(nn.Module):
         return self.space
 
     def _walled(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return u inside of the box and +inf outside."""
         return torch.where(self._box.contains(x), u, math.inf)

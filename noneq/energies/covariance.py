@@ -1,9 +1,8 @@
-r"""Square roots of covariance matrices: ``C = L L^T`` as an operator L.
+"""Square roots of covariance matrices: ``C = L L^T`` as an operator L.
 
-Roots are computed in float64 and kept in ``dtype``, that of the vectors they will meet.
-
-One object serves twice: as the covariance of a Gaussian and as the preconditioner of a Langevin
-kernel. Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d.
+One object serves as the covariance of a Gaussian and as the preconditioner of a Langevin kernel.
+Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d. Roots are
+computed in float64 and kept in ``dtype``, which should be that of the vectors.
 
 ========== =========================== ==================== =================
 factor     C                           storage              product L v
@@ -24,35 +23,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-__all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank"]
+__all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank", "local_covariance"]
 
 
 class Factor(Protocol):
-    """A square root L of a covariance ``C = L L^T``."""
+    """A factor is a square root L of a covariance ``C = L L^T``, as a linear operator."""
 
     def mul(self, v: Tensor) -> Tensor:
-        """``L v`` for every row of v."""
+        """Return ``L v`` for every row of v (N, *shape)."""
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """``L^T v`` for every row of v."""
+        """Return ``L^T v`` for every row of v (N, *shape)."""
 
     def solve(self, v: Tensor) -> Tensor:
-        """``L^-1 v`` for every row of v."""
+        """Return ``L^-1 v`` for every row of v (N, *shape)."""
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """``L^-T v`` for every row of v."""
+        """Return ``L^-T v`` for every row of v (N, *shape)."""
 
     def log_det(self, dim: int) -> float:
-        """``log |det L|`` in dimension ``dim``."""
+        """Return ``log |det L|`` in dimension ``dim``; raise ValueError for a wrong dimension."""
 
 
 def _positive(scale: Tensor, what: str) -> None:
+    """Raise ValueError unless all scales are positive and finite."""
     if not bool((torch.isfinite(scale) & (scale > 0)).all()):
         raise ValueError(f"{what} must be positive and finite, got {scale.min():.3g} at the least")
 
 
 class Identity(nn.Module):
-    """``C = s^2 I``, ``s = scale > 0``."""
+    """Represents the isotropic covariance ``C = s^2 I``, in any dimension.
+
+    Arguments:
+        scale: standard deviation s > 0.
+
+    Raises:
+        ValueError: s is not positive and finite.
+    """
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
@@ -60,24 +67,32 @@ class Identity(nn.Module):
         self.scale = scale
 
     def mul(self, v: Tensor) -> Tensor:
-        """``s v``."""
+        """Return ``L v = s v`` for every row of v."""
         return v if self.scale == 1.0 else v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """``v / s``."""
+        """Return ``L^-1 v = v / s`` for every row of v."""
         return v if self.scale == 1.0 else v / self.scale
 
     t_solve = solve
 
     def log_det(self, dim: int) -> float:
-        """``d log s``."""
+        """Return ``log det L = d log s``."""
         return dim * math.log(self.scale)
 
 
 class Diagonal(nn.Module):
-    """``C = diag(s^2)``, ``scale`` s of shape (*shape) with positive entries."""
+    """Represents the diagonal covariance ``C = diag(s^2)``.
+
+    Arguments:
+        scale: standard deviations s (*shape), positive.
+        dtype: precision of the vectors.
+
+    Raises:
+        ValueError: an entry of s is not positive and finite.
+    """
 
     scale: Tensor
 
@@ -87,28 +102,40 @@ class Diagonal(nn.Module):
         self.register_buffer("scale", scale.detach().clone().to(dtype))
 
     def mul(self, v: Tensor) -> Tensor:
-        """``s * v``."""
+        """Return ``L v = s * v`` for every row of v."""
         return v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """``v / s``."""
+        """Return ``L^-1 v = v / s`` for every row of v."""
         return v / self.scale
 
     t_solve = solve
 
     def log_det(self, dim: int) -> float:
-        """``sum_i log s_i``."""
+        """Return ``log det L = sum_i log s_i``."""
         _same_dim(dim, self.scale.numel())
         return float(self.scale.double().log().sum())
 
 
 class LowRank(nn.Module):
-    r"""``C = diag(s^2) + W W^T`` with W of shape (d, r), r << d.
+    """Represents the covariance ``C = diag(s^2) + W W^T`` with W of shape (d, r), r << d.
 
     With the thin SVD ``diag(1/s) W = Q S V^T`` the root is
     ``L = diag(s) (I + Q (sqrt(1 + S^2) - 1) Q^T)``; every product costs O(d r).
+
+    Arguments:
+        scale: standard deviations s of the diagonal part, d positive numbers.
+        loadings: matrix W (d, r).
+        dtype: precision of the vectors.
+
+    Attributes:
+        q: left singular vectors Q (d, r).
+        stretch: factors ``sqrt(1 + S^2)`` (r,).
+
+    Raises:
+        ValueError: an entry of s is not positive and finite, or W has another dimension than s.
     """
 
     scale: Tensor
@@ -129,38 +156,48 @@ class LowRank(nn.Module):
 
     @property
     def loadings(self) -> Tensor:
-        """W (d, r), but for a rotation."""
+        """The matrix W (d, r), up to a rotation of its columns."""
         return self.scale[:, None] * self.q * (self.stretch.square() - 1).clamp(min=0).sqrt()
 
     def _stretch(self, v: Tensor, by: Tensor) -> Tensor:
+        """Multiply the components of the rows of v (N, d) along Q by ``by`` (r,)."""
         return v + ((v @ self.q) * (by - 1)) @ self.q.T
 
     def mul(self, v: Tensor) -> Tensor:
-        """``L v``."""
+        """Return ``L v`` for every row of v."""
         return (self._stretch(v.flatten(1), self.stretch) * self.scale).view_as(v)
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """``L^T v``."""
+        """Return ``L^T v`` for every row of v."""
         return self._stretch(v.flatten(1) * self.scale, self.stretch).view_as(v)
 
     def solve(self, v: Tensor) -> Tensor:
-        """``L^-1 v``."""
+        """Return ``L^-1 v`` for every row of v."""
         return self._stretch(v.flatten(1) / self.scale, 1 / self.stretch).view_as(v)
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """``L^-T v``."""
+        """Return ``L^-T v`` for every row of v."""
         return (self._stretch(v.flatten(1), 1 / self.stretch) / self.scale).view_as(v)
 
     def log_det(self, dim: int) -> float:
-        """``sum log s + sum log sqrt(1 + S^2)``."""
+        """Return ``log det L = sum log s + sum log sqrt(1 + S^2)``."""
         _same_dim(dim, self.scale.numel())
         return float(self.scale.double().log().sum() + self.stretch.double().log().sum())
 
 
 class Cholesky(nn.Module):
-    """``C`` of shape (d, d) by its Cholesky factor and that factor's inverse.
+    """Represents any covariance C by its Cholesky factor and the inverse of that factor.
 
-    Raises ValueError if C is not symmetric positive definite.
+    Arguments:
+        covariance: matrix C (d, d), symmetric positive definite.
+        dtype: precision of the vectors.
+
+    Attributes:
+        root: lower triangular matrix L (d, d).
+        inverse: its inverse L^-1 (d, d).
+
+    Raises:
+        ValueError: C is not a finite, symmetric and positive definite matrix.
     """
 
     root: Tensor
@@ -185,32 +222,59 @@ class Cholesky(nn.Module):
                 f"the covariance is not positive definite (least eigenvalue {least:.3g}); "
                 "add a multiple of the identity, or use Gaussian.fit, which regularises"
             )
-        # LAPACK's are column by column, which safetensors does not store
+        # LAPACK returns column-major matrices, which safetensors cannot store
         self.register_buffer("root", root.to(dtype).contiguous())
         self.register_buffer("inverse", torch.linalg.inv(root).to(dtype).contiguous())
 
     def mul(self, v: Tensor) -> Tensor:
-        """``L v``."""
+        """Return ``L v`` for every row of v."""
         return linear(v.flatten(1), self.root).view_as(v)
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """``L^T v``."""
+        """Return ``L^T v`` for every row of v."""
         return (v.flatten(1) @ self.root).view_as(v)
 
     def solve(self, v: Tensor) -> Tensor:
-        """``L^-1 v``."""
+        """Return ``L^-1 v`` for every row of v."""
         return linear(v.flatten(1), self.inverse).view_as(v)
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """``L^-T v``."""
+        """Return ``L^-T v`` for every row of v."""
         return (v.flatten(1) @ self.inverse).view_as(v)
 
     def log_det(self, dim: int) -> float:
-        """``sum_i log L_ii``."""
+        """Return ``log det L = sum_i log L_ii``."""
         _same_dim(dim, self.root.shape[0])
         return float(self.root.diagonal().double().log().sum())
 
 
+def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
+    """Estimate the covariance within a mode: that of the rows about the centres of their clusters.
+
+    It is a preconditioner for moves within modes. The clusters are found by k-means, the pooled
+    covariance is estimated by Ledoit and Wolf (2004), and ``noise^2`` is added to its diagonal.
+
+    Arguments:
+        x: rows (M, *shape).
+        clusters: number of clusters, at most M.
+        noise: standard deviation of Gaussian noise that the data will have added.
+        seed: seed of k-means.
+
+    Returns:
+        The root of the covariance.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.covariance import ledoit_wolf
+
+    flat = x.detach().flatten(1).double().cpu().numpy()
+    found = KMeans(clusters, n_init=3, random_state=seed).fit(flat)
+    residuals = flat - found.cluster_centers_[found.labels_]
+    c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
+    dtype = x.dtype if x.is_floating_point() else torch.float32
+    return Cholesky(c + noise**2 * torch.eye(len(c), device=c.device), dtype).to(x.device)
+
+
 def _same_dim(dim: int, own: int) -> None:
+    """Raise ValueError unless the dimension of the vectors is that of the factor."""
     if dim != own:
         raise ValueError(f"the factor has dimension {own}, the vectors have {dim}")

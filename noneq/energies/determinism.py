@@ -1,4 +1,7 @@
-"""Is this an energy, a deterministic function of each row? One error for each way it is not."""
+"""Checks that an energy is a deterministic function of each row alone.
+
+Each way in which a model can fail has its own error, with a remedy.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,33 @@ from noneq.spaces import Discrete, space_of
 
 __all__ = ["check_energy", "unsteady"]
 
-OFTEN = 8  # more calls than two, at two rows
+OFTEN = 8  # further evaluations, of two rows each
 REMEDY = "use model.eval(), or a network without it"
 
 
 def check_energy(model: Energy, x: Tensor) -> None:
-    """Raise unless the model is a deterministic function of each row alone.
+    """Check that an energy is a deterministic, differentiable function of each row alone.
 
-    Weights are differences of energies, so ``U(x)`` must be the same number when asked twice, in
-    another batch and in another order. Batch normalisation in training mode, dropout, spectral
-    normalisation's power iteration, autocast and labels bound to places break that, each without a
-    sign in the loss. Where it happens rarely, `unsteady` asks more often.
+    Weights are differences of energies, so ``U(x)`` must be the same number when it is evaluated
+    twice, in another batch and in another order. Batch normalisation in training mode, dropout,
+    the power iteration of spectral normalisation, autocast and labels tied to row numbers break
+    this, and none of them shows in the loss. Randomness that is rare is found by `unsteady`.
+
+    Arguments:
+        model: energy.
+        x: rows (M, *shape), e.g. some data.
 
     Raises:
-        ValueError: wrong shape, not float32 or float64, there or inside, NaN or -inf, changes x,
-            changes when asked twice, in another batch or in another order, carries no gradient to
-            x, or has an ``evaluate`` of its own that differs from its forward.
+        ValueError: the model returns another shape than (M,), computes in less than float32,
+            returns NaN or -inf, changes x, depends on anything but the row, carries no gradient to
+            a continuous x, or has an ``evaluate`` that disagrees with its forward.
+
+    >>> x = torch.randn(8, 3)
+    >>> check_energy(nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), x)
+    >>> check_energy(nn.Sequential(nn.Dropout(), nn.Linear(3, 1), nn.Flatten(0)), x)
+    Traceback (most recent call last):
+        ...
+    ValueError: Sequential holds Dropout (0): dropout, ...
     """
     name, few, kept = type(model).__name__, min(8, (len(x) + 1) // 2), x.clone()
     layer = _unsteady_layer(model)
@@ -42,7 +56,7 @@ def check_energy(model: Energy, x: Tensor) -> None:
         )
     try:
         asked = _Asked.of(model, x, few)
-    except Exception as error:  # whatever it is, it came of these rows
+    except Exception as error:  # any error of a user's network on these rows
         rows = f"rows of shape {tuple(x.shape[1:])} and {x.dtype}"
         raise ValueError(f"{name} cannot take {rows}: {error}") from error
     _check_values(model, x, asked)
@@ -55,13 +69,17 @@ def check_energy(model: Energy, x: Tensor) -> None:
 
 
 def unsteady(model: Energy, x: Tensor, u: Tensor, *, calls: int = 256) -> str | None:
-    """What to say of an energy that is another number when it is asked again, later and often.
+    """Report an energy that gives another number when it is evaluated again, later and often.
 
     Arguments:
-        model: U.
-        x: rows (M, *shape), e.g. walkers that have arrived.
-        u: their energies (M,) as they were.
-        calls: of a few rows each: one in a hundred that goes wrong is seen in 92 of 100 cases.
+        model: energy.
+        x: rows (M, *shape), e.g. walkers at the end of an annealing.
+        u: energies (M,) of the rows as evaluated earlier.
+        calls: number of further evaluations, of two rows each; a fault in one evaluation of a
+            hundred is found with probability 0.92 by the default.
+
+    Returns:
+        A message with a remedy, or None for a steady energy.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         asked = [(u, model(x)), *((u[:2], model(x[:2])) for _ in range(calls))]
@@ -79,7 +97,7 @@ def unsteady(model: Energy, x: Tensor, u: Tensor, *, calls: int = 256) -> str | 
 
 
 class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes a precision below float32 that any operation returns."""
+    """Records a precision below float32 that any operation returns."""
 
     half: torch.dtype | None = None
 
@@ -92,7 +110,7 @@ class _Precision(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _eagerly() -> AbstractContextManager[Any]:
-    """Networks that torch.compile made run as they were written meanwhile."""
+    """Return a context in which compiled networks run as they were written."""
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         return nullcontext()
     stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
@@ -100,18 +118,18 @@ def _eagerly() -> AbstractContextManager[Any]:
 
 
 class _Asked(NamedTuple):
-    """Energies of the same rows, asked for in all the ways that must make no difference."""
+    """Holds energies of the same rows, evaluated in all the ways that must make no difference."""
 
     u: Tensor
     half: torch.dtype | None
-    """a precision below float32 that was met on the way"""
+    """precision below float32 that an operation returned, or None"""
     again: Tensor
     part: Tensor
-    """of the first rows in a batch of their own"""
+    """energies of the first rows in a smaller batch"""
     turned: Tensor
-    """in reverse order"""
+    """energies of the rows in reverse order"""
     often: list[Tensor]
-    """of two rows"""
+    """energies of the first two rows, several times"""
 
     @classmethod
     @torch.no_grad()
@@ -125,7 +143,7 @@ class _Asked(NamedTuple):
 
 
 def _unsteady_layer(model: Energy) -> str | None:
-    """A layer that makes U(x) another number at every call, though f = 0 may hide it now."""
+    """Return the name of a layer that changes U(x) at every call, even if f = 0 hides it now."""
     for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
         hooks = module._forward_pre_hooks.values()
         kinds = [type(module).__name__, *(type(hook).__name__ for hook in hooks)]
@@ -136,7 +154,7 @@ def _unsteady_layer(model: Energy) -> str | None:
 
 
 def _check_values(model: Energy, x: Tensor, asked: _Asked) -> None:
-    """One number for each row, of at least 32 bits, there and inside."""
+    """Check that there is one number for each row, computed in at least 32 bits."""
     name, u = type(model).__name__, asked.u
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
         raise ValueError(shape_message(model, u, x))
@@ -153,7 +171,7 @@ def _check_values(model: Energy, x: Tensor, asked: _Asked) -> None:
 
 
 def _check_finite(name: str, u: Tensor) -> None:
-    """No NaN and no -inf; +inf is the energy of what is forbidden."""
+    """Check that no energy is NaN or -inf; +inf is the energy of a forbidden position."""
     bad = is_invalid(u)
     if bool(bad.any()):
         raise ValueError(
@@ -163,7 +181,7 @@ def _check_finite(name: str, u: Tensor) -> None:
 
 
 def _check_same_energies(name: str, asked: _Asked) -> None:
-    """The same energies whenever, however often and with whatever else they are asked for."""
+    """Check that energies do not depend on the time, the batch or the order of calls."""
     u = asked.u
     finite = torch.isfinite(u)
     scale = 1 + float(u[finite].abs().max()) if bool(finite.any()) else 1.0
@@ -183,7 +201,7 @@ def _check_same_energies(name: str, asked: _Asked) -> None:
 
 
 def _check_same_gradients(model: Energy, x: Tensor, few: int) -> None:
-    """The same gradient of the first rows to the parameters, which f = 0 may hide as yet."""
+    """Check that gradients to the parameters do not depend on that either: f = 0 hides it in U."""
     first, last = slice(few), slice(len(x) - few, None)
     slope, again, part = (_slope(model, rows, first) for rows in (x, x, x[:few]))
     turned = _slope(model, x.flip(0), last)
@@ -201,7 +219,7 @@ def _check_same_gradients(model: Energy, x: Tensor, few: int) -> None:
 
 
 def _check_gradient(model: Energy, x: Tensor, u: Tensor) -> None:
-    """A finite gradient to x, unless states are discrete; its own ``evaluate`` agrees."""
+    """Check that the gradient to x is finite, and that an own ``evaluate`` agrees with it."""
     name = type(model).__name__
     evaluated, cache = evaluate(model, x)
     if "g" not in cache:
@@ -216,7 +234,7 @@ def _check_gradient(model: Energy, x: Tensor, u: Tensor) -> None:
 
 
 def _slope(model: Energy, x: Tensor, rows: slice) -> Tensor:
-    """Gradient of some rows' energies to the parameters: f = 0 hides what it will become."""
+    """Return the gradient of the total energy of some rows with respect to the parameters."""
     own = model.parameters() if isinstance(model, nn.Module) else ()
     wanted = [p for p in own if p.requires_grad]
     with torch.enable_grad():
@@ -229,7 +247,7 @@ def _slope(model: Energy, x: Tensor, rows: slice) -> Tensor:
 
 
 def _check_own_evaluation(model: Energy, x: Tensor, u: Tensor, cache: Cache) -> None:
-    """Data are given to the model's forward, walkers to its ``evaluate``: two energies?"""
+    """Check that forward, which is given data, and ``evaluate``, which is given walkers, agree."""
     if not hasattr(model, "evaluate"):
         return
     with torch.enable_grad():
@@ -249,5 +267,5 @@ def _check_own_evaluation(model: Energy, x: Tensor, u: Tensor, cache: Cache) -> 
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
-    """How far energies are from each other; 0 where both are infinite, else inf."""
+    """Return how far energies are apart: 0 where both are infinite, +inf where only one is."""
     return torch.where(a == b, 0.0, (b - a).abs()).nan_to_num(math.inf)

@@ -1,4 +1,4 @@
-"""A hash of a model's parameters: whether an energy that was seen is still the same."""
+"""Fingerprints: hashes of a model's parameters, which tell whether an energy has changed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from noneq.numerics import CACHED
 
 __all__ = ["Snapshot", "fingerprint", "unique_mark"]
 
-SMALL = 2**14  # numbers: tensors that are no larger are hashed at once
+SMALL = 2**14  # numbers: tensors up to this size are hashed together
 _paths = itertools.count()
 _INTERNAL = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 
 
 def fingerprint(model: object) -> Tensor | None:
-    """A number that changes when any parameter or buffer of the model changes by a single bit.
+    """Hash a model's parameters: the number changes when any single bit of them changes.
 
-    None for a callable without ``parameters()``: nothing can be known about it. The number is a
-    hash of the bit patterns and their places, so that neither fused optimisers nor ``.data`` nor a
-    change of signs or of order escape it; and of every tensor and float that is an attribute of a
-    module, such as a temperature, or in a list, a dictionary or a closure that is one. What other
-    objects hold is not seen.
+    The hash covers the bit patterns and the order of all parameters and buffers, so that in-place
+    writes by fused optimisers or through ``.data`` are seen. It also covers every tensor and float
+    that is an attribute of a module, such as a temperature, directly or in a list, a dictionary or
+    a closure. The contents of other objects are not covered.
+
+    Arguments:
+        model: energy; its own ``fingerprint()`` is used where it has one.
+
+    Returns:
+        A 0-d integer tensor, or None for a callable that is no module: its parameters are unknown.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -46,11 +51,11 @@ def fingerprint(model: object) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """An energy at one moment: the model, and the `fingerprint` of its parameters then.
+    """Records an energy at one moment: the model, and the `fingerprint` of its parameters then.
 
     Attributes:
-        model: the energy.
-        fingerprint: of its parameters; None where nothing can be known about them.
+        model: energy.
+        fingerprint: hash of the parameters, or None where they are unknown.
     """
 
     model: Energy
@@ -58,11 +63,11 @@ class Snapshot:
 
     @classmethod
     def of(cls, energy: Energy | Snapshot) -> Snapshot:
-        """The energy as it is now; a snapshot is returned as it is."""
+        """Return a snapshot of the energy as it is now; a snapshot is returned unchanged."""
         return energy if isinstance(energy, Snapshot) else cls(energy, fingerprint(energy))
 
     def same_parameters(self, other: Snapshot | None) -> bool:
-        """Whether two snapshots show the same parameters; False where that cannot be known."""
+        """Return whether two snapshots show equal parameters; False where that is unknown."""
         if self is other:
             return True
         if other is None or self.fingerprint is None or other.fingerprint is None:
@@ -70,12 +75,12 @@ class Snapshot:
         return self.fingerprint is other.fingerprint or bool(self.fingerprint == other.fingerprint)
 
     def same(self, other: Snapshot | None) -> bool:
-        """Whether two snapshots are of one and the same model with the same parameters."""
+        """Return whether two snapshots show one and the same model with equal parameters."""
         return other is not None and self.model is other.model and self.same_parameters(other)
 
 
 def _held(value: object, known: set[int]) -> Iterator[Tensor | float]:
-    """Tensors and floats that a module is made of, registered or not, each once."""
+    """Yield the tensors and floats that a module holds, registered or not, each once."""
     if type(value) is float:
         if value == value:
             yield value
@@ -90,7 +95,7 @@ def _held(value: object, known: set[int]) -> Iterator[Tensor | float]:
 
 
 def _parts_of(value: object) -> Iterable[object]:
-    """What may hold tensors in a module, a container or a closure; of anything else nothing."""
+    """Return what may hold tensors in a module, a container or a closure."""
     if isinstance(value, nn.Module):
         compiled = value._modules.get("_orig_mod")
         own = {key: part for key, part in vars(value).items() if key not in _INTERNAL}
@@ -105,19 +110,26 @@ def _parts_of(value: object) -> Iterable[object]:
 
 
 def _cells(function: FunctionType) -> Iterator[object]:
+    """Yield the values that a closure has captured."""
     for cell in function.__closure__ or ():
-        with suppress(ValueError):  # empty as yet
+        with suppress(ValueError):  # a cell may be empty
             yield cell.cell_contents
 
 
 def unique_mark() -> Tensor:
-    """A mark like a `fingerprint`, for what never changes: no two are alike in a process."""
+    """Make a fingerprint that no other object of this process has.
+
+    It is for objects that never change.
+
+    Returns:
+        A 0-d integer tensor.
+    """
     return torch.tensor(-1 - next(_paths), device="cpu")  # no sum of bits is likely to be that
 
 
 @torch.no_grad()
 def _hash(tensors: Sequence[Tensor]) -> Tensor:
-    """Hashes of all tensors, each times its number, added up; small ones are hashed at once."""
+    """Add up the hashes of all tensors, each times its number; small ones are hashed at once."""
     total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else "cpu")
     small: dict[tuple[torch.dtype, torch.device], list[tuple[int, Tensor]]] = {}
     for k, tensor in enumerate(tensors, start=1):
@@ -134,13 +146,13 @@ def _hash(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _bits(flat: Tensor) -> Tensor:
-    """The bit patterns of a 1-d tensor, as integers of 32 or 64 bits."""
+    """Return the bit patterns of a 1-d tensor as integers of 32 or 64 bits."""
     bits = flat.view(_BITS[flat.element_size()])
     return bits if bits.element_size() >= 4 else bits.int()
 
 
 def _hash_at_once(numbers: tuple[int, ...], each: tuple[Tensor, ...]) -> Tensor:
-    """The sum of ``numbers[i] _mixed(bits of each[i], ...)``, in few operations."""
+    """Sum ``numbers[i] _mixed(bits of each[i], ...)`` over i, in few operations."""
     together = _bits(torch.cat(each))
     sizes, kind = tuple(map(len, each)), (together.dtype, together.device)
     places, owner, factor = _layout(numbers, sizes, *kind)
@@ -152,7 +164,7 @@ def _hash_at_once(numbers: tuple[int, ...], each: tuple[Tensor, ...]) -> Tensor:
 def _layout(
     numbers: tuple[int, ...], sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of tensors laid end to end: places, the tensor that each number is of, their numbers."""
+    """Return the place and the tensor of each number, and the multiplier of each tensor."""
     places = torch.cat([_places(n, dtype, device) for n in sizes])
     index = torch.arange(len(sizes), device="cpu")
     owner = index.repeat_interleave(torch.tensor(sizes, device="cpu")).to(device)
@@ -160,7 +172,7 @@ def _layout(
 
 
 def _mixed(bits: Tensor, places: Tensor) -> Tensor:
-    """A hash of integers and where they are, of their type."""
+    """Hash a tensor of integers and their places to one integer of the same type."""
     if bits.device.type == "cpu" and len(bits) > CACHED:
         both = zip(torch.split(bits, CACHED), torch.split(places, CACHED), strict=True)
         return torch.stack([_mixed(*part) for part in both]).sum(dtype=bits.dtype)
@@ -168,16 +180,18 @@ def _mixed(bits: Tensor, places: Tensor) -> Tensor:
 
 
 def _mix(bits: Tensor, places: Tensor) -> Tensor:
-    """Hashes of integers one by one; not linear, so that no two changes cancel by design."""
+    """Hash integers one by one, not linearly, so that no two changes cancel by design."""
     mixed = bits * places
     mixed.bitwise_xor_(mixed >> 15).mul_(739982445)
     return mixed.bitwise_xor_(mixed >> 12)
 
 
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return odd multipliers of n places, one for each."""
     return _odd(1 << n.bit_length(), dtype, device)[:n]
 
 
 @lru_cache(maxsize=64)
 def _odd(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the first n odd numbers."""
     return (2 * torch.arange(n, device=device) + 1).to(dtype)  # odd: no bit is shifted out

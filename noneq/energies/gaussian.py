@@ -1,4 +1,4 @@
-r"""Solvable energies, where walkers start: Gaussians and their mixtures, fitted to data.
+"""Gaussians and Gaussian mixtures, fitted to data: solvable energies at which walkers start.
 
 Their log Z, samples and gradients are closed forms.
 """
@@ -18,17 +18,22 @@ from torch import Tensor, nn
 from noneq.energies.base import Cache
 from noneq.energies.covariance import Cholesky, Diagonal, Factor, LowRank
 
-__all__ = ["Gaussian", "GaussianMixture", "local_covariance"]
+__all__ = ["Gaussian", "GaussianMixture"]
 
 
 class Gaussian(nn.Module):
-    r"""``U(x) = |L^-1 (x - m)|^2 / 2`` with covariance ``C = L L^T``.
+    """Describes a Gaussian by ``U(x) = |L^-1 (x - m)|^2 / 2``, with covariance ``C = L L^T``.
 
-    ``log Z = (d/2) log 2 pi + log det L``; samples are ``m + L xi``.
+    ``log Z = (d/2) log 2 pi + log det L``; samples are ``m + L xi``, xi standard normal.
 
     Arguments:
-        mean: m of shape (*shape).
-        factor: the root L of the covariance, see `noneq.energies.covariance`.
+        mean: mean m (*shape).
+        factor: root L of the covariance, see `noneq.energies.covariance`.
+
+    >>> x = torch.randn(500, 3)
+    >>> base = Gaussian.fit(x)
+    >>> base(x).shape, base.sample(10, torch.Generator()).shape
+    (torch.Size([500]), torch.Size([10, 3]))
     """
 
     mean: Tensor
@@ -48,15 +53,20 @@ class Gaussian(nn.Module):
         noise: float = 0.0,
         floor: float = 1e-4,
     ) -> Gaussian:
-        """Fit to the rows of x by shrunk maximum likelihood.
+        """Fit a Gaussian to rows by shrunk maximum likelihood, in units of the columns' spreads.
 
-        ``full`` is the Ledoit-Wolf estimate (2004), ``diagonal`` the variances, ``low-rank``
-        factor analysis; all of standardised columns, so that units do not matter. Every variance
-        is raised by ``floor`` times itself (of a constant column: the mean variance), so
-        constant, collinear or too few rows still give a proper density; ``noise`` is the standard
-        deviation of Gaussian noise that the data will have added.
+        Every variance is raised by ``noise^2`` and by ``floor`` times itself (of a constant
+        column: the mean variance), so that collinear or too few rows still give a proper density.
 
-        Raises ValueError for fewer than two rows, non-finite values, or rows that are all equal.
+        Arguments:
+            x: rows (M, *shape), M >= 2.
+            kind: "full" (Ledoit and Wolf 2004), "diagonal", or "low-rank" (factor analysis).
+            rank: number of factors of "low-rank".
+            noise: standard deviation of Gaussian noise that the data will have added.
+            floor: relative increase of the variances.
+
+        Raises:
+            ValueError: fewer than two rows, a non-finite value, or rows that are all equal.
         """
         flat = x.detach().flatten(1).double()
         if len(flat) < 2 or not bool(torch.isfinite(flat).all()):
@@ -82,7 +92,7 @@ class Gaussian(nn.Module):
             from sklearn.exceptions import ConvergenceWarning
 
             r = min(rank, flat.shape[1] - 1, len(flat) - 1)
-            # constant or equal columns have an infinite likelihood, before the floor
+            # before the floor, constant or equal columns have an infinite likelihood
             with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 found = FactorAnalysis(r).fit(z.cpu().numpy())
@@ -94,7 +104,7 @@ class Gaussian(nn.Module):
         return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return self.factor.solve(x - self.mean).flatten(1).square().sum(1) / 2
 
     def evaluate(
@@ -103,23 +113,23 @@ class Gaussian(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Energies and gradient ``C^-1 (x - m)`` in closed form."""
+        """Return the energies and their gradient ``C^-1 (x - m)``, in closed form."""
         with torch.no_grad():
             z = self.factor.solve(x - self.mean)
             return z.flatten(1).square().sum(1) / 2, {"g": self.factor.t_solve(z)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape)."""
+        """Draw n exact samples (n, *shape)."""
         shape = (n, *self.mean.shape)
         xi = torch.randn(shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.factor.mul(xi)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw all of it anew."""
+        """Draw new positions for all rows of x, independent of x."""
         return self.sample(len(x), rng)
 
     def covariance(self) -> Tensor:
-        """``C = L L^T`` as a matrix (d, d), float64."""
+        """Return ``C = L L^T`` as a matrix (d, d) in float64."""
         d = self.mean.numel()
         eye = torch.eye(d, dtype=self.mean.dtype, device=self.mean.device)
         rows = self.factor.mul(eye.view(d, *self.mean.shape))  # L^T
@@ -127,18 +137,31 @@ class Gaussian(nn.Module):
         return rows.T @ rows
 
     def log_z(self) -> float:
-        """``(d/2) log 2 pi + log det L``."""
+        """Return ``log Z = (d/2) log 2 pi + log det L``."""
         d = self.mean.numel()
         return d / 2 * math.log(2 * math.pi) + self.factor.log_det(d)
 
 
 class GaussianMixture(nn.Module):
-    r"""``U(x) = -log sum_k pi_k N(x; m_k, C_k)``, normalised: ``log Z = 0``.
+    """Mixes Gaussians: ``U(x) = -log sum_k pi_k N(x; m_k, C_k)``, normalised, so ``log Z = 0``.
 
     Arguments:
-        means: (K, *shape).
-        covariances: (K, d, d), positive definite.
-        masses: pi, (K,), positive; normalised here.
+        means: means m_k (K, *shape).
+        covariances: covariances C_k (K, d, d), positive definite.
+        masses: probabilities pi (K,) of the components, positive; normalised here.
+
+    Attributes:
+        roots, log_norms, log_masses: roots L_k (K, d, d), ``log Z_k`` and ``log pi_k`` (K,).
+        middle, whiten, offset: mean m (d,) of all m_k, all L_k^-T side by side (d, K d), and all
+            ``L_k^-1 (m - m_k)`` (K d,), so that one product whitens for all components.
+        factor: root of ``sum_k pi_k C_k``, the covariance within a component.
+
+    Raises:
+        ValueError: the numbers of components differ, or masses or covariances are not positive.
+
+    >>> mixture = GaussianMixture(torch.tensor([[0.0], [5.0]]), torch.ones(2, 1, 1), torch.ones(2))
+    >>> mixture.responsibilities(torch.tensor([[2.5]]))  # half way between the means
+    tensor([[0.5000, 0.5000]])
     """
 
     means: Tensor
@@ -166,14 +189,11 @@ class GaussianMixture(nn.Module):
         inverses = torch.stack([f.inverse for f in factors])
         self.register_buffer("whiten", inverses.flatten(0, 1).T.contiguous())
         centred = (means.flatten(1) - self.middle)[..., None].to(inverses)
-        offset = -(inverses @ centred).flatten()
-        self.register_buffer("offset", offset)
+        self.register_buffer("offset", -(inverses @ centred).flatten())
         self.register_buffer("log_norms", torch.tensor(norms, device=means.device))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
         pi = (masses / masses.sum()).to(covariances)
-        self.factor = Cholesky(
-            torch.tensordot(pi, covariances, 1), means.dtype
-        )  # pooled: the local scale
+        self.factor = Cholesky(torch.tensordot(pi, covariances, 1), means.dtype)
         self.to(means.device, means.dtype)
 
     @classmethod
@@ -186,17 +206,23 @@ class GaussianMixture(nn.Module):
         floor: float = 1e-3,
         seed: int = 0,
     ) -> GaussianMixture:
-        """Fit by expectation maximisation with full covariances (scikit-learn).
+        """Fit a mixture with full covariances by expectation maximisation (scikit-learn).
 
-        Of standardised columns, so that units do not matter. Each variance is raised by ``floor``
-        times the column's own (of a constant column: the mean variance) and by ``noise^2``, of
-        Gaussian noise that the data will have added.
+        Columns are standardised first. Each variance is raised by ``floor`` times the column's own
+        (of a constant column: the mean variance) and by ``noise^2``.
+
+        Arguments:
+            x: rows (M, *shape).
+            components: number K of components.
+            noise: standard deviation of Gaussian noise that the data will have added.
+            floor: relative increase of the variances.
+            seed: seed of the initialisation.
         """
         from sklearn.mixture import GaussianMixture as SklearnMixture
 
         flat = x.detach().flatten(1).double()
         mean, (scale, least) = flat.mean(0), _units(flat, noise, floor)
-        # what all columns need at the least is there while it fits, the rest is added
+        # the least that all columns need is added during the fit, the rest afterwards
         common = float((least / scale.square()).min())
         fitted = SklearnMixture(components, reg_covar=common, random_state=seed)
         fitted.fit(((flat - mean) / scale).cpu().numpy())
@@ -210,13 +236,13 @@ class GaussianMixture(nn.Module):
         return cls((mean + scale * means).to(dtype).view(-1, *x.shape[1:]), covariances, masses)
 
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Whitened residuals (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K), one product."""
+        """Return ``L_k^-1 (x - m_k)`` (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K)."""
         k = len(self.means)
         z = torch.addmm(self.offset, x.flatten(1) - self.middle, self.whiten).view(len(x), k, -1)
         return z, self.log_masses - self.log_norms - z.square().sum(-1) / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return -self._whitened(x)[1].logsumexp(1)
 
     def evaluate(
@@ -225,7 +251,7 @@ class GaussianMixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""
+        """Return energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""
         with torch.no_grad():
             z, log_p = self._whitened(x)
             u = -log_p.logsumexp(1)
@@ -234,18 +260,18 @@ class GaussianMixture(nn.Module):
             return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """The probability (B, K) that each row is of each component."""
+        """Return the probability (B, K) that each row of x is of each component."""
         return self._whitened(x)[1].softmax(1)
 
     def with_masses(self, masses: Tensor) -> GaussianMixture:
-        """The same components with other masses (K,), positive, normalised here."""
+        """Return a mixture of the same components with other masses (K,), normalised here."""
         _positive_masses(masses, len(self.means))
         new = copy.deepcopy(self)
         new.log_masses = (masses / masses.sum()).log().to(self.log_masses)
         return new
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape)."""
+        """Draw n exact samples (n, *shape)."""
         k = torch.multinomial(self.log_masses.exp(), n, replacement=True, generator=rng)
         flat = self.means.flatten(1)[k]
         xi = torch.randn(flat.shape, generator=rng, dtype=flat.dtype, device=flat.device)
@@ -253,44 +279,22 @@ class GaussianMixture(nn.Module):
         return flat.view(n, *self.means.shape[1:])
 
     def log_z(self) -> float:
-        """0: the mixture is normalised."""
+        """Return 0, since the mixture is normalised."""
         return 0.0
 
 
-def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
-    """The pooled covariance of the rows about the centres of their clusters, plus ``noise^2``.
-
-    It is as wide as a mode is, not as the data are: a preconditioner for moves within modes.
-    Clusters by k-means, the covariance by Ledoit and Wolf (2004).
-
-    Arguments:
-        x: rows (M, *shape).
-        clusters: K, at most M.
-        noise: standard deviation of Gaussian noise that the data will have added.
-        seed: of k-means.
-    """
-    from sklearn.cluster import KMeans
-    from sklearn.covariance import ledoit_wolf
-
-    flat = x.detach().flatten(1).double().cpu().numpy()
-    found = KMeans(clusters, n_init=3, random_state=seed).fit(flat)
-    residuals = flat - found.cluster_centers_[found.labels_]
-    c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
-    dtype = x.dtype if x.is_floating_point() else torch.float32
-    return Cholesky(c + noise**2 * torch.eye(len(c), device=c.device), dtype).to(x.device)
-
-
 def _units(flat: Tensor, noise: float, floor: float) -> tuple[Tensor, Tensor]:
-    """Scales (d,) in which columns are described, and what is added to their variances (d,)."""
+    """Return the scales (d,) of standardised columns, and what is added to the variances (d,)."""
     variance = (flat - flat.mean(0)).square().mean(0)
     if not float(variance.mean()) + noise**2 > 0:
         raise ValueError("all rows are equal: no density has this covariance; add noise")
     constant = variance <= 1e-14 * flat.mean(0).square()
-    # in units of what is to be described: a column of tiny variance is noise above all
+    # noise included: a column of tiny variance consists mostly of it
     scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
     return scale, floor * (scale.square() - noise**2) + noise**2
 
 
 def _positive_masses(masses: Tensor, count: int) -> None:
+    """Raise ValueError unless masses are ``count`` positive numbers."""
     if masses.shape != (count,) or not bool((torch.isfinite(masses) & (masses > 0)).all()):
         raise ValueError(f"masses are K positive numbers, here {count}, got {masses.tolist()}")

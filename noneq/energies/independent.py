@@ -1,6 +1,6 @@
-r"""Solvable energies of independent coordinates: where walkers start in a box or on sites.
+"""Solvable energies of independent coordinates, at which walkers in a box or on sites start.
 
-Their log Z and samples are exact; annealing leads from them to anything on the same space.
+Their log Z and samples are exact, and annealing leads from them to any energy on the same space.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ __all__ = ["Bernoulli", "Categorical", "Uniform"]
 
 
 class Uniform(nn.Module):
-    """The uniform density on a bounded box: U = 0 inside, +inf outside; log Z its log volume.
+    """Describes the uniform density on a bounded box: U = 0 inside, +inf outside.
 
     Arguments:
         low, high: finite walls, tensors that broadcast to the shape (*shape) of one position.
 
-    Raises ValueError for walls that are infinite, not increasing, or of no position's shape.
+    Raises:
+        ValueError: walls are infinite, not increasing, or scalars, which have no position's shape.
     """
 
     low: Tensor
@@ -49,27 +50,30 @@ class Uniform(nn.Module):
         self.register_buffer("high", high.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x, 0 or +inf."""
         return torch.where(self.space.contains(x), x.flatten(1).sum(1) * 0, math.inf)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape)."""
+        """Draw n exact samples (n, *shape)."""
         shape = (n, *self.low.shape)
         u = torch.rand(shape, generator=rng, dtype=self.low.dtype, device=self.low.device)
         return torch.lerp(self.low, self.high, u)
 
     def log_z(self) -> float:
-        """Log of the volume."""
+        """Return the logarithm of the volume of the box."""
         return float((self.high - self.low).double().log().sum())
 
 
 class Bernoulli(nn.Module):
-    r"""Independent bits, ``U(x) = -sum_i theta_i x_i``, ``P(x_i = 1) = sigmoid(theta_i)``.
+    """Describes independent bits, 1 with probability ``sigmoid(theta_i)``.
 
-    ``log Z = sum_i log(1 + exp(theta_i))``.
+    ``U(x) = -sum_i theta_i x_i``, ``log Z = sum_i log(1 + exp(theta_i))``.
 
     Arguments:
-        logits: theta (*shape), finite.
+        logits: log-odds theta (*shape), finite.
+
+    Raises:
+        ValueError: a log-odd is infinite or NaN.
     """
 
     logits: Tensor
@@ -81,34 +85,41 @@ class Bernoulli(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` (Krichevsky and Trofimov 1981)."""
+        """Fit ``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` (Krichevsky and Trofimov 1981).
+
+        Arguments:
+            x: rows (N, *shape) of 0 and 1.
+        """
         p = (x.double().sum(0) + 0.5) / (len(x) + 1)
         return cls(p.logit().to(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return -(x * self.logits).flatten(1).sum(1)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape) of 0 and 1."""
+        """Draw n exact samples (n, *shape) of 0 and 1."""
         return draw_bits(self.logits.expand(n, *self.logits.shape), rng)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw every bit anew: they are independent."""
+        """Draw new bits for all rows of x: all bits are independent."""
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """``sum_i log(1 + exp(theta_i))``."""
+        """Return ``log Z = sum_i log(1 + exp(theta_i))``."""
         return float(nn.functional.softplus(self.logits.double()).sum())
 
 
 class Categorical(nn.Module):
-    r"""Independent sites of q states, one-hot: ``U(x) = -sum_ic theta_ic x_ic``.
+    """Describes independent one-hot sites of q states, drawn from ``softmax(theta_i)``.
 
-    ``log Z = sum_i log sum_c exp(theta_ic)``.
+    ``U(x) = -sum_ic theta_ic x_ic``, ``log Z = sum_i log sum_c exp(theta_ic)``.
 
     Arguments:
-        logits: theta (*sites, q), finite.
+        logits: unnormalised log-probabilities theta (*sites, q), finite.
+
+    Raises:
+        ValueError: a logit is infinite or NaN.
     """
 
     logits: Tensor
@@ -120,30 +131,35 @@ class Categorical(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Frequencies with half a count added to each state (Krichevsky and Trofimov 1981)."""
+        """Fit the frequencies of states, with half a count added (Krichevsky and Trofimov 1981).
+
+        Arguments:
+            x: one-hot rows (N, *sites, q).
+        """
         return cls((x.double().sum(0) + 0.5).log().to(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return -(x * self.logits).flatten(1).sum(1)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *sites, q), one-hot."""
+        """Draw n exact one-hot samples (n, *sites, q)."""
         q = self.logits.shape[-1]
         p = self.logits.softmax(-1).reshape(-1, q)
         drawn = torch.multinomial(p, n, replacement=True, generator=rng).T
         return nn.functional.one_hot(drawn, q).to(p).view(n, *self.logits.shape)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw every site anew: they are independent."""
+        """Draw new states for all rows of x: all sites are independent."""
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """``sum_i log sum_c exp(theta_ic)``."""
+        """Return ``log Z = sum_i log sum_c exp(theta_ic)``."""
         return float(self.logits.double().logsumexp(-1).sum())
 
 
 def _finite(logits: Tensor) -> Tensor:
+    """Return the logits; raise ValueError unless all are finite."""
     if not bool(torch.isfinite(logits).all()):
         raise ValueError("logits must be finite: a probability of 0 or 1 cannot be reweighted")
     return logits

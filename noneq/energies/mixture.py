@@ -1,7 +1,6 @@
-r"""A mixture of solvable energies of any kind: where walkers start that shall reach every cluster.
+"""A mixture of solvable energies of any kind, for walkers that must start in every cluster.
 
-``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, normalised, so that ``log Z = 0``. For Gaussians of
-some tens of dimensions `noneq.GaussianMixture` is the same, and faster.
+For Gaussians of some tens of dimensions `noneq.GaussianMixture` is the same, and faster.
 """
 
 from __future__ import annotations
@@ -20,13 +19,21 @@ __all__ = ["Mixture"]
 
 
 class Mixture(nn.Module):
-    """Solvable energies on one space, mixed.
+    """Mixes solvable energies to a normalised energy, with ``log Z = 0``.
+
+    ``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, with Z_k the normalising constants.
 
     Arguments:
         components: solvable energies of positions of one shape, on one space.
-        masses: pi (K,), positive, normalised here; default: equal ones.
+        masses: probabilities pi (K,) of the components, positive, normalised here; by default
+            equal.
 
-    Raises ValueError without components, for other numbers of masses, or for several spaces.
+    Attributes:
+        log_masses: logarithms of pi (K,).
+        log_norms: ``log Z_k`` of the components (K,).
+
+    Raises:
+        ValueError: no components, another number of masses, or components on several spaces.
 
     >>> from noneq.energies import Bernoulli
     >>> two = [Bernoulli(torch.tensor([2.0, -1.0])), Bernoulli(torch.zeros(2))]
@@ -62,11 +69,11 @@ class Mixture(nn.Module):
         self.register_buffer("log_norms", masses.new_tensor(norms))
 
     def _log_p(self, energies: Sequence[Tensor]) -> Tensor:
-        """``log pi_k exp(-U_k) / Z_k`` (B, K), of the components' energies (B,)."""
+        """Return ``log pi_k exp(-U_k) / Z_k`` (B, K) from the components' energies (B,)."""
         return (self.log_masses - self.log_norms).to(energies[0]) - torch.stack([*energies], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return -self._log_p([one(x) for one in self.components]).logsumexp(1)
 
     def evaluate(
@@ -75,7 +82,7 @@ class Mixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Energies and gradient ``sum_k r_k dU_k/dx``, r the responsibilities."""
+        """Return energies and gradient ``sum_k r_k dU_k/dx``, r the responsibilities."""
         each = [evaluate(one, x) for one in self.components]
         log_p = self._log_p([u for u, _ in each])
         u = -log_p.logsumexp(1)
@@ -84,24 +91,24 @@ class Mixture(nn.Module):
         return u, {"g": (r * g).sum(0)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape)."""
+        """Draw n exact samples (n, *shape)."""
         p = self.log_masses.exp()
         k = torch.multinomial(p, n, replacement=True, generator=rng)
         drawn = torch.stack([one.sample(n, rng) for one in self.components])
         return drawn[k, torch.arange(n, device=k.device)]
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """The probability (B, K) that each row is of each component."""
+        """Return the probability (B, K) that each row of x is of each component."""
         return self._log_p([one(x) for one in self.components]).softmax(1)
 
     def with_masses(self, masses: Tensor) -> Mixture:
-        """The same components with other masses (K,), positive, normalised here."""
+        """Return a mixture of the same components with other masses (K,), normalised here."""
         return Mixture(self.components, masses)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw all of it anew."""
+        """Draw new positions for all rows of x, independent of x."""
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """0: the mixture is normalised."""
+        """Return 0, since the mixture is normalised."""
         return 0.0

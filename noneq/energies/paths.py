@@ -1,8 +1,7 @@
-r"""Paths of energies, ``start`` and ``at(beta)``, and the one that leads to an energy.
+"""Annealing paths: families of energies from a solvable start (beta = 0) to an end (beta = 1).
 
-`Path` is the protocol that annealing needs; any object with ``start`` and ``at(beta)`` is one. A
-`SnapshotPath` states its formulas once, with beta as an argument, and each of its energies is a
-`PathEnergy`, which fixes beta:
+Any object with ``start`` and ``at(beta)`` is a `Path`. A `SnapshotPath` states its formulas once,
+with beta as an argument; its energies are `PathEnergy` objects, each of which fixes beta:
 
     >>> from noneq.energies import Gaussian, GeometricPath, Identity
     >>> wide, narrow = (Gaussian(torch.zeros(1), Identity(s)) for s in (2.0, 1.0))
@@ -44,10 +43,9 @@ __all__ = [
 
 @runtime_checkable
 class Path(Protocol):
-    """Energies from a start to an end, by any way between.
+    """A path joins two energies: ``at(0)`` is its start and ``at(1)`` its end.
 
-    ``at(0)`` is the start and ``at(1)`` the end. Each call makes an energy of its own: those of
-    many temperatures are alive at a time. An energy may offer ``d_beta(x, cache)``, see `d_beta`.
+    Each call of ``at`` makes a new energy, which may offer ``d_beta(x, cache)``, see `d_beta`.
     """
 
     @property
@@ -55,13 +53,18 @@ class Path(Protocol):
         """The energy at beta = 0, usually solvable."""
 
     def at(self, beta: float, /) -> Energy:
-        """The energy at beta in [0, 1]."""
+        """Return the energy at beta in [0, 1]."""
 
 
 def path_to(energy: Energy, base: Solvable) -> Path:
-    """The path from a base to an energy: its own ``path_from(base)``, else the geometric one.
+    """Choose a path to an energy: its own ``path_from(base)``, else the geometric path.
 
-    An energy whose ``path_from`` returns None leaves that base to the geometric path.
+    Arguments:
+        energy: end of the path; its ``path_from`` may return None for a base it has no path from.
+        base: start of the path.
+
+    Returns:
+        The path.
     """
     own = getattr(energy, "path_from", None)
     path: Path | None = None if own is None else own(base)
@@ -69,16 +72,15 @@ def path_to(energy: Energy, base: Solvable) -> Path:
 
 
 def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
-    """``dU_beta/dbeta`` (B,) at x, along the path that the energy is a part of.
-
-    Annealing orders walkers by it: it is what their next weights depend on.
+    """Return ``dU_beta/dbeta`` at x, along the path that the energy is a part of.
 
     Arguments:
-        energy: U_beta; its own ``d_beta(x, cache)`` is asked, see `PathEnergy.d_beta`.
+        energy: energy U_beta; its own ``d_beta(x, cache)`` is used, see `PathEnergy.d_beta`.
         x: positions (B, *shape).
-        cache: of x, made by an energy of the same path.
+        cache: cache of x, made by an energy of the same path.
 
-    Returns None for an energy that is on no path, and where the answer would cost evaluations.
+    Returns:
+        The derivative (B,), or None for an energy on no path or where it would cost evaluations.
     """
     own = getattr(energy, "d_beta", None)
     found: Tensor | None = None if own is None else own(x, cache)
@@ -86,19 +88,18 @@ def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
 
 
 class SnapshotPath(ABC):
-    """A path that states its formulas with beta as an argument; its energies are `PathEnergy`.
+    """A snapshot path states its formulas with beta as an argument; its energies are `PathEnergy`.
 
-    It is a snapshot: make a new one after the parameters of either end have changed. A subclass
-    has a ``start`` and a ``space``, calls ``super().__init__()`` and defines `evaluate`. It may
-    define, for its energies to offer, ``gradient(x, cache, *, beta)``, ``dU_beta/dx`` where the
-    cache has none (`noneq.energies.slope`); ``gibbs(x, cache, rng, *, beta)``, one sweep of block
-    Gibbs (`noneq.energies.Conditional`); and ``drift(x, t)``, the velocity that carries walkers
-    along (`noneq.energies.Drifted`).
+    It is void once the parameters of an end have changed. A subclass sets ``start`` and ``space``,
+    calls ``super().__init__()`` and defines `evaluate`. It may also define
+    ``gradient(x, cache, *, beta)`` (`noneq.energies.gradient`), ``gibbs(x, cache, rng, *, beta)``
+    (`noneq.energies.Conditional`) and ``drift(x, t)`` (`noneq.energies.Drifted`), which its
+    energies then offer.
 
     Attributes:
-        space: where all energies of the path live.
-        linear: whether U_beta is linear in beta, so that `d_beta` at one beta tells all others.
-        mark: the fingerprint of its energies; no two paths of a process have the same.
+        space: space of all energies of the path.
+        linear: whether U_beta is linear in beta, so that `d_beta` is the same at every beta.
+        mark: fingerprint of the energies; no two paths of a process have the same.
     """
 
     space: Space
@@ -108,7 +109,7 @@ class SnapshotPath(ABC):
         self.mark = unique_mark()
 
     def at(self, beta: float) -> PathEnergy:
-        """The energy at beta in [0, 1]; ValueError for any other beta."""
+        """Return the energy at beta in [0, 1]; raise ValueError for any other beta."""
         check_beta(beta)
         return PathEnergy(self, beta)
 
@@ -116,30 +117,31 @@ class SnapshotPath(ABC):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Energies U_beta (B,) and their cache, as `noneq.energies.evaluate` returns them.
+        """Return energies U_beta (B,) and their cache, as `noneq.energies.evaluate` does.
 
         Arguments:
             x: positions (B, *shape).
-            previous_cache: a cache of the same x, made by another energy of this path, or None.
-            beta: in [0, 1].
+            previous_cache: cache of the same x, made by another energy of this path, or None.
+            beta: position on the path, in [0, 1].
         """
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """``dU_beta/dbeta`` (B,) from what is in the cache; None where that would cost more."""
+        """Return ``dU_beta/dbeta`` (B,) from the cache; None where it costs evaluations."""
         return None
 
 
 class PathEnergy:
-    """The energy at one place of a path: the path's formulas at one beta.
+    """Evaluates the formulas of a path at one beta, as the energy at that position.
 
     Arguments:
-        path: has the formulas.
-        beta: in [0, 1].
+        path: path with the formulas.
+        beta: position on the path, in [0, 1].
 
-    It has no parameters of its own: ``evaluate(graph=True)`` raises ValueError.
+    Attributes:
+        gradient, gibbs, drift: methods of the path at this beta, where it has them.
     """
 
-    # bound only where the path has the formula, since kernels ask what an energy offers
+    # set only where the path has the formula, since kernels ask what an energy offers
     gradient: Callable[[Tensor, Cache], Tensor | None]
     gibbs: Callable[[Tensor, Cache, torch.Generator], Tensor]
     drift: Callable[[Tensor, float], Tensor]
@@ -151,39 +153,44 @@ class PathEnergy:
         for name in ("gradient", "gibbs"):
             if hasattr(path, name):
                 setattr(self, name, partial(getattr(path, name), beta=beta))
-        if hasattr(path, "drift"):  # at any time: a map asks for it at both ends of a step
+        if hasattr(
+            path, "drift"
+        ):  # at any time, not at beta: a map needs it at both ends of a step
             self.drift = path.drift
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Energies (B,)."""
+        """Return the energies (B,) of the rows of x."""
         return self.evaluate(x)[0]
 
     def fingerprint(self) -> Tensor:
-        """The path's mark: with the object it tells one beta from another."""
+        """Return the path's mark: each beta is another object, so the mark suffices."""
         return self.path.mark
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Energies and their cache; a cache of another beta saves what does not depend on it."""
+        """Return energies and their cache; raise ValueError where a graph is wanted."""
         if graph:
             raise ValueError("an energy on a path has no parameters to differentiate")
         return self.path.evaluate(x, previous_cache, beta=self.beta)
 
     def d_beta(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """``dU_beta/dbeta`` (B,) from the cache of x; None where that would cost evaluations."""
+        """Return ``dU_beta/dbeta`` (B,) at x from the cache; None where it costs evaluations."""
         return self.path.d_beta(x, cache, beta=self.beta)
 
 
 class ParameterPath:
-    r"""Two modules of a kind, mixed: ``theta_beta = (1 - beta) theta_0 + beta theta_1``.
+    """Mixes the parameters of two modules: ``theta_beta = (1 - beta) theta_0 + beta theta_1``.
 
-    Between two RBMs the models in between are RBMs, which a geometric path's are not: their
-    conditional distributions can be sampled (Salakhutdinov and Murray 2008).
+    Between two RBMs all models are RBMs, whose conditional distributions can be sampled; on a
+    geometric path they are not (Salakhutdinov and Murray 2008).
 
     Arguments:
-        start: at beta = 0, usually solvable.
-        end: at beta = 1, of the same type and shapes.
+        start: module at beta = 0, usually solvable.
+        end: module at beta = 1, of the same type and shapes.
+
+    Raises:
+        ValueError: the modules are not of the same type and shapes.
     """
 
     def __init__(self, start: nn.Module, end: nn.Module) -> None:
@@ -198,7 +205,7 @@ class ParameterPath:
 
     @torch.no_grad()
     def at(self, beta: float) -> nn.Module:
-        """The module at beta in [0, 1]."""
+        """Return a module with the parameters at beta in [0, 1]."""
         check_beta(beta)
         model, ends = copy.deepcopy(self.end), (self.start.state_dict(), self.end.state_dict())
         for key, value in model.state_dict().items():
@@ -208,19 +215,19 @@ class ParameterPath:
 
 
 class ModelsPath:
-    r"""From a base through models on the way, e.g. those that a training left behind.
+    """Leads from a base through several models, e.g. the checkpoints of one training.
 
     The first leg leads from the base to the first model (`path_to`), the others mix the parameters
-    of two neighbours (`ParameterPath`); each has an equal share of beta. On a straight path to a
-    model of several modes there may be a transition at which walkers all end in one of them; the
-    models of a training part them little by little. Exchanges in place of annealing: Bereux,
-    Decelle, Furtlehner, Rosset, Seoane 2024 (arXiv 2405.15376).
+    of two neighbours (`ParameterPath`); each has an equal share of beta. On a straight path
+    walkers may all end in one mode of several, which the models of a training separate gradually.
+    Source, with exchanges in place of annealing: Bereux et al. 2024 (arXiv 2405.15376).
 
     Arguments:
-        base: solvable.
-        models: one or more of a kind, the last the path's end: copies, if one still learns.
+        base: solvable start of the path.
+        models: one or more models of one type, the last the end; copies, if still in training.
 
-    Raises ValueError without models, or where two are not of the same type and shapes.
+    Raises:
+        ValueError: there are no models, or two are not of the same type and shapes.
     """
 
     def __init__(self, base: Solvable, models: Sequence[nn.Module]) -> None:
@@ -231,7 +238,7 @@ class ModelsPath:
         self.legs: tuple[Path, ...] = (path_to(models[0], base), *between)
 
     def at(self, beta: float) -> Energy:
-        """The energy at beta in [0, 1]."""
+        """Return the energy at beta in [0, 1]."""
         check_beta(beta)
         along = beta * len(self.legs)
         leg = min(int(along), len(self.legs) - 1)
@@ -239,14 +246,13 @@ class ModelsPath:
 
 
 class GeometricPath(SnapshotPath):
-    r"""``U_beta = (1 - beta) U_0 + beta U_1``: the path of `noneq.annealing.anneal`.
+    """Interpolates two energies, ``U_beta = (1 - beta) U_0 + beta U_1``: the geometric path.
 
-    ``path.at(beta)`` is an energy. A walker that stays where it is and only sees beta change costs
-    nothing: the cache holds both ends.
+    The cache holds both ends, so that a change of beta at fixed positions costs no evaluation.
 
     Arguments:
-        start: U_0, usually solvable.
-        end: U_1.
+        start: energy U_0, usually solvable; its space must contain that of U_1 (ValueError).
+        end: energy U_1.
     """
 
     linear = True
@@ -262,7 +268,7 @@ class GeometricPath(SnapshotPath):
         )
 
     def ends(self, x: Tensor) -> Cache:
-        """Energies and gradients of both ends at x: u0, g0, du = U_1 - U_0 and its gradient dg."""
+        """Return U_0 and its gradient at x, u0 and g0, and those of ``U_1 - U_0``, du and dg."""
         u0, cache0 = evaluate(self.start, x)
         if self.tilt is not None:
             du, cache1 = evaluate(self.tilt, x)
@@ -278,7 +284,7 @@ class GeometricPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """``U_0 + beta (U_1 - U_0)``, and its gradient where both ends have one."""
+        """Return ``U_0 + beta (U_1 - U_0)``, and its gradient where both ends have one."""
         ends = (
             dict(previous_cache)
             if previous_cache is not None and "du" in previous_cache
@@ -290,5 +296,5 @@ class GeometricPath(SnapshotPath):
         return u, {**ends, "g": _plus(ends["g0"], beta, ends["dg"])}
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """``U_1 - U_0``, the same at every beta."""
+        """Return ``U_1 - U_0`` (B,), which is the same at every beta."""
         return cache.get("du")

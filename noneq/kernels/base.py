@@ -1,12 +1,12 @@
-r"""What a transition kernel is: a state in, a state and a log-weight increment out.
+"""The protocol of transition kernels, which map a state to a new state and a log-weight increment.
 
 A kernel is called as ``kernel(model, state, rng) -> (state, dlog_w, info)``. The increment is
 
     ``log [exp(-U'(y)) q_back(y -> x)] - log [exp(-U(x)) q_fwd(x -> y)]``
 
-with U the energy the state was last seen under (``state.u``: the one its log-weight already
-includes) and U' the model given. It is 0 for a kernel that leaves the model invariant, and then
-the state must have been evaluated under that model: such kernels say ``fresh = True``.
+with U the energy under which the state was last evaluated (``state.u``, which its log-weight
+includes) and U' the model given; where they differ the state is stale, else fresh. A kernel that
+leaves the model invariant has increment 0, and needs a fresh state: it has ``fresh = True``.
 """
 
 from __future__ import annotations
@@ -43,27 +43,31 @@ __all__ = [
     "with_gradient",
 ]
 
-#: what a kernel observed, e.g. ``{"accept": mean acceptance}``; 0-d tensors, never synchronised
+#: what a kernel observed, e.g. ``{"accept": mean acceptance}``, as 0-d tensors on the device
 Info = dict[str, Tensor]
-#: the same, as it is or read from the device
+#: observations as tensors, or as numbers that have been read from the device
 Observed = Mapping[str, Tensor | float]
 
 
 class State(NamedTuple):
-    """Walkers as a kernel sees them; every tensor has the walkers along its first dimension."""
+    """Holds the walkers as kernels see them; all tensors have the walkers along dimension 0."""
 
     x: Tensor
     """positions (N, *shape)"""
     u: Tensor
-    """(N,): the energy last seen, perhaps of an older model: that is the point"""
+    """energies (N,) under the model last seen, which may be an earlier one (a stale state)"""
     cache: Cache
-    """functions of (model last seen, x), e.g. ``g``; replaced whole at each evaluation"""
+    """functions of (model last seen, x), e.g. ``g``; replaced at each evaluation"""
     aux: Cache
-    """coordinates the energy ignores, e.g. momentum; kept at an evaluation"""
+    """coordinates that the energy ignores, e.g. momentum; kept at each evaluation"""
 
 
 def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
-    """Apply f to every tensor of the state: gather, scatter, select and resample are one rule."""
+    """Apply f to every tensor of a state (and of others), e.g. to select or resample walkers.
+
+    Returns:
+        The state of the results.
+    """
 
     def on(a: Cache, *b: Cache) -> Cache:
         return {key: f(value, *(other[key] for other in b)) for key, value in a.items()}
@@ -77,21 +81,26 @@ def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
 
 
 def where(accept: Tensor, new: State, old: State) -> State:
-    """Row by row ``new`` where accept (N,) is true, else ``old``; new's positions are reused."""
+    """Choose walkers from ``new`` where accept (N,) is true, else from ``old``; reuses new.x.
+
+    Returns:
+        The state, with those cache entries that both have.
+    """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
-        out = a if a is new.x else None  # the kernel's own, unlike what a model returned
+        out = a if a is new.x else None  # the kernel's own memory, unlike what a model returned
         return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b, out=out)
 
-    # a gradient that only one of them has can be asked for again
+    # a gradient that only one of them has can be computed again
     shared = {key: value for key, value in new.cache.items() if key in old.cache}
     return each(pick, new._replace(cache=shared), old)
 
 
 def put(whole: State, index: Tensor, part: State) -> State:
-    """``whole`` with the walkers at ``index`` (1-d) replaced by ``part``.
+    """Replace the walkers of ``whole`` at ``index`` (1-d) by those of ``part``.
 
-    What only one of the two has in its cache or in ``aux`` is dropped.
+    Returns:
+        The new state, with those entries of the cache and of ``aux`` that both have.
     """
 
     def both(a: Cache, b: Cache) -> Cache:
@@ -103,7 +112,7 @@ def put(whole: State, index: Tensor, part: State) -> State:
 
 
 class Kernel(Protocol):
-    """A transition kernel; kernels are immutable and know nothing of the model."""
+    """A kernel moves walkers under a model; it is immutable and depends on no model."""
 
     @property
     def fresh(self) -> bool:
@@ -112,24 +121,25 @@ class Kernel(Protocol):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator, /
     ) -> tuple[State, Tensor, Info]:
-        """One transition: the new state, the log-weight increment (N,), what was observed."""
+        """Make one move, and return the new state, the increments (N,) and observations."""
 
     def adapt(self, info: Observed, /) -> Self:
-        """A kernel adapted to what was observed (itself, if it has nothing to adapt)."""
+        """Return a kernel adapted to what was observed; without step size, itself."""
 
     def scaled(self, by: float, /) -> Self:
-        """A kernel whose steps are ``by`` times as long (itself, if it has no step size)."""
+        """Return a kernel with its step size times ``by``, or itself if it has none."""
 
     def preconditioned(self, factor: Factor, /) -> Self:
-        """A kernel with root ``factor`` of the preconditioner (itself, if it has none)."""
+        """Return a kernel preconditioned by ``factor``, or itself if it takes none."""
 
 
 def apply_in_parts(
     kernel: Kernel, model: Energy, state: State, rng: torch.Generator
 ) -> tuple[State, Tensor, Info]:
-    """Apply the kernel to parts of the walkers in turn, which bounds its working memory.
+    """Apply a kernel to parts of the walkers in turn, which bounds its working memory.
 
-    A kernel moves every walker by itself, so that parts change nothing but the noise's order.
+    Returns:
+        What the kernel returns for all walkers at once, but for the order of random numbers.
     """
     n, slices = len(state.x), parts(state.x)
     if len(slices) == 1:
@@ -148,26 +158,30 @@ def apply_in_parts(
 
 
 def transports(kernel: Kernel) -> bool:
-    """Whether it carries walkers from the energy last seen to the one given.
+    """Return whether a kernel is a transport, which carries walkers from one energy to another.
 
-    Other kernels move under one energy, and walkers are reweighted to it before.
+    Returns:
+        False for kernels that move under one energy, to which walkers are reweighted first.
     """
     return bool(getattr(kernel, "transports", False))
 
 
 def name(kernel: Kernel) -> str:
-    """A kernel's class and, of `Repeat` and `Chain`, what they are made of."""
+    """Name a kernel by its class, and a `Repeat` or a `Chain` also by its parts.
+
+    Returns:
+        The name, e.g. "Repeat(MALA)".
+    """
     inner = [getattr(kernel, "kernel", None), *getattr(kernel, "kernels", ())]
     parts = ", ".join(name(part) for part in inner if part is not None)
     return type(kernel).__name__ + (f"({parts})" if parts else "")
 
 
 class Stepped:
-    """What kernels have in common: a step size ``h``, a ``factor``, an acceptance to follow.
+    """Base class of kernels: it adapts a step size ``h`` and replaces a preconditioner ``factor``.
 
-    A frozen dataclass that derives from it has those it names as fields; the others' methods
-    return the kernel itself. ``target_accept`` and ``rate`` are fields of kernels that accept and
-    reject.
+    A subclass is a frozen dataclass with any of these fields and, where it accepts and rejects,
+    ``target_accept`` and ``rate``. A method whose fields are missing returns the kernel itself.
     """
 
     def __post_init__(self) -> None:
@@ -176,19 +190,19 @@ class Stepped:
             raise ValueError(f"the step size h must be positive and finite, got {h}")
 
     def adapt(self, info: Observed) -> Self:
-        """``h <- h exp(rate (accept - target_accept))``; itself, if no acceptance was observed."""
+        """Set ``h <- h exp(rate (accept - target_accept))``, if an acceptance was observed."""
         if "accept" not in info or not self._has("h", "target_accept", "rate"):
             return self
         own: Any = self
         return self.scaled(math.exp(own.rate * (float(info["accept"]) - own.target_accept)))
 
     def scaled(self, by: float) -> Self:
-        """Step size ``by h``."""
+        """Return the kernel with step size ``by h``."""
         own: Any = self
         return self._with(h=own.h * by) if self._has("h") else self
 
     def preconditioned(self, factor: Factor) -> Self:
-        """The same with another root of the preconditioner."""
+        """Return the kernel with another root of the preconditioner."""
         return self._with(factor=factor) if self._has("factor") else self
 
     def _has(self, *names: str) -> bool:
@@ -200,39 +214,42 @@ class Stepped:
 
 
 class Adjustable(Stepped):
-    """A kernel that accepts or rejects if ``adjusted``; else its increment is the weight."""
+    """Base class of kernels that accept and reject if ``adjusted``, else give a weight."""
 
     adjusted: bool
 
     @property
     def fresh(self) -> bool:
-        """Stale states are welcome unless proposals are rejected."""
+        """Whether a fresh state is needed: only where proposals are rejected."""
         return self.adjusted
 
     def adapt(self, info: Observed) -> Self:
-        """Follow the acceptance to the goal; itself, if none was observed or there is none."""
+        """Adapt the step size to the acceptance; an unadjusted kernel returns itself."""
         return super().adapt(info) if self.adjusted else self
 
 
 def metropolis(
     old: State, new: State, log_ratio: Tensor, rng: torch.Generator
 ) -> tuple[State, Tensor, Info]:
-    """Accept with probability ``min(1, e^r)`` (Metropolis et al. 1953; Hastings 1970): no weight.
+    """Accept proposals with probability ``min(1, e^r)``; the log-weight increment is 0.
 
-    Where r is the fresh increment of an unadjusted move from old to new, and the move back has
-    the same form, this leaves the model invariant. Non-finite energies are rejected; those that
-    are NaN or -inf, which no energy should be, are counted (``info["fault"]``, their share).
+    This leaves the model invariant if r is the increment of an unadjusted move on a fresh state
+    whose reverse has the same form (Metropolis et al. 1953; Hastings 1970).
 
     Arguments:
-        old: the state, evaluated under the model; where a rejection leads.
-        new: the proposal, evaluated under the model.
-        log_ratio: r (N,).
+        old: state evaluated under the model, which a rejection keeps.
+        new: proposed state, evaluated under the model; a non-finite energy is rejected.
+        log_ratio: log acceptance ratio r (N,).
         rng: source of randomness.
+
+    Returns:
+        The new state, zeros (N,), and the shares of accepted proposals (``accept``) and of those
+        whose energy is invalid, NaN or -inf (``fault``).
     """
     uniform = torch.rand(
         log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
     )
-    # the ratio is NaN or -inf where the energy is NaN or +inf; -inf is a fault, not a mode
+    # the ratio is NaN or -inf where the energy is NaN or +inf; an energy of -inf is a fault
     fault = is_invalid(new.u)
     accept = (uniform.log_() < log_ratio) & ~fault
     info = {"accept": _share(accept), "fault": _share(fault)}
@@ -240,15 +257,16 @@ def metropolis(
 
 
 def _share(which: Tensor) -> Tensor:
-    """Of the walkers (N,) for which it is true."""
     return which.mean(dtype=torch.float32)
 
 
 def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
-    """The box to bounce off, if there is one and the kernel reflects.
+    """Return the box at whose walls a kernel reflects; raise ValueError for a factor not diagonal.
 
-    A reflection turns steps of covariance ``M`` into steps of covariance ``S M S``, S a diagonal
-    of signs: the way back is as likely only if M is diagonal. ValueError for other factors.
+    A reflection turns the covariance M of steps into S M S: it is reversible for diagonal M only.
+
+    Returns:
+        The box, or None where there is none or the kernel does not reflect.
     """
     if not (reflect and isinstance(space, Box)):
         return None
@@ -262,7 +280,7 @@ def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
 
 
 def required_gradient(model: Energy, state: State) -> Tensor:
-    """``g = dU/dx``, the state's own or the model's; ValueError where there is none."""
+    """Return ``g = dU/dx`` from the cache or by the model; raise ValueError without one."""
     g = gradient(model, state.x, state.cache)
     if g is None:
         raise ValueError(
@@ -274,5 +292,9 @@ def required_gradient(model: Energy, state: State) -> Tensor:
 
 
 def with_gradient(model: Energy, state: State) -> State:
-    """The state with its `gradient` in the cache, for whatever comes next."""
+    """Put the gradient ``g = dU/dx`` into the cache of a state; raise ValueError without one.
+
+    Returns:
+        The new state.
+    """
     return state._replace(cache={**state.cache, "g": required_gradient(model, state)})

@@ -1,4 +1,4 @@
-r"""The kernel that is meant where none is named."""
+"""The kernel that is used where none is named."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ __all__ = ["default_kernel", "with_momentum"]
 def default_kernel(
     base: Solvable | None, x: Tensor, energy: Energy | None = None
 ) -> MALA | DiscreteLangevin | BlockGibbs:
-    """MALA for rows like x, preconditioned by the base's covariance if it has one.
+    """Choose a kernel for an energy: MALA, or a discrete kernel for discrete variables.
 
-    For discrete variables discrete Langevin, adjusted; for an energy that draws from its own
-    conditionals block Gibbs.
+    An energy that can sample its own conditionals gets block Gibbs, one of other discrete
+    variables adjusted discrete Langevin. MALA is preconditioned by the base's covariance, if it
+    has one.
 
     Arguments:
-        base: where the walkers start, on the energy's space.
-        x: rows (M, *shape).
-        energy: what they move under.
+        base: energy at which the walkers start, on the space of the energy; None for R^n.
+        x: rows (M, *shape), whose dimension sets the step size.
+        energy: energy under which the walkers move.
+
+    Returns:
+        The kernel.
     """
     if isinstance(energy, Conditional):
         return BlockGibbs()
@@ -37,11 +41,17 @@ def default_kernel(
 
 
 def with_momentum(kernel: Kernel) -> Kernel:
-    """For annealing: MALA becomes one that keeps a part of its momentum; others stay themselves.
+    """Replace MALA by a kernel that keeps part of its momentum, which is better for annealing.
 
-    Under energies that change a little from move to move, walkers that keep their direction
-    follow better: at one evaluation a temperature a third more ancestors are left on digits, and
-    log Z has about half the variance (docs/lab/annealing.md).
+    Where the energy changes little from move to move, walkers that keep their direction lag less
+    behind it: at one evaluation per temperature there are a third more effective ancestors on the
+    digits, and about half the variance of log Z (docs/lab/annealing.md).
+
+    Arguments:
+        kernel: kernel of any type.
+
+    Returns:
+        Generalised HMC with one leapfrog step for MALA; any other kernel itself.
     """
     if isinstance(kernel, MALA):
         return HMC(

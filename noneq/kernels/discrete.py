@@ -1,8 +1,7 @@
-r"""Gradient kernels for discrete variables: the gradient tells what a change of state costs.
+"""Gradient kernels for discrete variables, which estimate what a change of state costs.
 
-For a site i and another of its states c the energy falls by about ``-(dU/dx).(y - x)``, exactly
-so for an energy that is linear in site i. Both kernels favour changes by half of that, as
-Langevin does.
+For a site i and another of its states c the energy falls by about ``-(dU/dx).(y - x)``, exactly so
+if it is linear in site i. Both kernels favour a change by half of that, as Langevin dynamics does.
 """
 
 from __future__ import annotations
@@ -30,57 +29,62 @@ __all__ = ["DiscreteLangevin", "GibbsWithGradients"]
 
 
 class _Bits:
-    """Sites of two states, 0 and 1: a change of a site is its flip; (B, *sites) of everything."""
+    """Changes of sites of two states, 0 and 1: each is a flip; all tensors are (B, *sites)."""
 
     @staticmethod
     def gains(x: Tensor, g: Tensor) -> Tensor:
-        """Half the estimated fall of the energy at each change."""
+        """Return half the estimated fall of the energy at each change."""
         return g * (x - 0.5)
 
     @staticmethod
     def logits(x: Tensor, g: Tensor, h: float) -> Tensor:
+        """Return the log-odds of each flip at step size h."""
         return _Bits.gains(x, g) - 1 / (4 * h)
 
     @staticmethod
     def draw(x: Tensor, logits: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw which sites flip, and return the new positions."""
         uniform = torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
         return torch.where(uniform < logits.sigmoid(), 1 - x, x)
 
     @staticmethod
     def log_norm(logits: Tensor) -> Tensor:
+        """Return the sum (B,) of the log normalisers of all sites."""
         return nn.functional.softplus(logits).flatten(1).sum(1)
 
     @staticmethod
     def change(x: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions with the change ``which`` (B, 1) made, and the change that undoes it."""
+        """Make the change ``which`` (B, 1), and return positions and the change that undoes it."""
         flat = x.flatten(1)
         return flat.scatter(1, which, 1 - flat.gather(1, which)).view_as(x), which
 
 
 class _OneHot:
-    """Sites of q states: a change leads to each state but the present; (B, *sites, q)."""
+    """Changes of sites of q states, to each state but the present one: (B, *sites, q)."""
 
     @staticmethod
     def gains(x: Tensor, g: Tensor) -> Tensor:
-        """Half the estimated fall of the energy at each change; -inf for what is none."""
+        """Return half the estimated fall of the energy at each change; -inf for no change."""
         return (((g * x).sum(-1, keepdim=True) - g) / 2).masked_fill(x > 0.5, -math.inf)
 
     @staticmethod
     def logits(x: Tensor, g: Tensor, h: float) -> Tensor:
-        """Of all states of each site: 0 of the present one."""
+        """Return the logits of all states of each site at step size h; 0 for the present."""
         return (_OneHot.gains(x, g) - 1 / (4 * h)).masked_fill(x > 0.5, 0.0)
 
     @staticmethod
     def draw(x: Tensor, logits: Tensor, rng: torch.Generator) -> Tensor:
+        """Draw a state of each site, and return the new positions."""
         return nn.functional.one_hot(draw_state(logits, rng), x.shape[-1]).to(x)
 
     @staticmethod
     def log_norm(logits: Tensor) -> Tensor:
+        """Return the sum (B,) of the log normalisers of all sites."""
         return logits.logsumexp(-1).reshape(len(logits), -1).sum(1)
 
     @staticmethod
     def change(x: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions with the change ``which`` (B, 1) made, and the change that undoes it."""
+        """Make the change ``which`` (B, 1), and return positions and the change that undoes it."""
         q = x.shape[-1]
         site = which // q
         undo = site * q + x.argmax(-1).reshape(len(x), -1).gather(1, site)
@@ -89,17 +93,19 @@ class _OneHot:
 
 
 def _sites(model: Energy, kernel: object) -> type[_Bits] | type[_OneHot]:
+    """Return the changes that fit the model's sites; raise ValueError where there are no sites."""
     space = require(model, kernel, Discrete)
     return _OneHot if space == ONE_HOT else _Bits
 
 
 @dataclass(frozen=True)
 class GibbsWithGradients(Stepped):
-    r"""Change one site, chosen by the gradient, and accept or reject: no weight.
+    """Proposes a change of one site, chosen by the gradient; the log-weight increment is 0.
 
-    Propose y, which differs from x in one site, with ``q(y | x)`` proportional to ``exp(-(y -
-    x).g(x) / 2)``; accept with probability ``min(1, exp(U(x) - U(y)) q(x | y) / q(y | x))``.
-    Source: Grathwohl, Swersky, Hashemi, Duvenaud, Maddison 2021 (arXiv 2102.04509).
+    The proposal y, which differs from x in one site, is drawn from ``q(y | x)`` proportional to
+    ``exp(-(y - x).g(x) / 2)``, and accepted with probability
+    ``min(1, exp(U(x) - U(y)) q(x | y) / q(y | x))``. Source: Grathwohl, Swersky, Hashemi,
+    Duvenaud, Maddison 2021 (arXiv 2102.04509).
     """
 
     fresh = True
@@ -107,7 +113,7 @@ class GibbsWithGradients(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step: at most one site of every walker changes."""
+        """Make one step: at most one site of every walker changes."""
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]
@@ -123,28 +129,32 @@ class GibbsWithGradients(Stepped):
 
 @dataclass(frozen=True)
 class DiscreteLangevin(Adjustable):
-    r"""The discrete Langevin proposal: every site may change at once.
+    """Makes discrete Langevin steps, in which every site may change at once.
 
     Site i goes to state c with probability proportional to
 
-        ``exp(-(y_i - x_i).g_i / 2 - [c != x_i] / (4 h))``,  y_i the one of state c,
+        ``exp(-(y_i - x_i).g_i / 2 - [c != x_i] / (4 h))``,  y_i being state c,
 
-    for bits the Gaussian step of `ULA` restricted to the states of the site. With ``A_i(x)`` the
-    log of the site's normaliser (``softplus`` of the exponent for a bit, else ``logsumexp`` over
-    c) the increment is
+    which for bits is the Gaussian step of `ULA` restricted to the states of the site. With
+    ``A_i(x)`` the log normaliser of the site (``softplus`` of the exponent for a bit, else
+    ``logsumexp`` over c) the increment is
 
         ``U(x) - U'(y) + (y - x).(g + g')/2 + sum_i [A_i(x) - A'_i(y)]``.
 
-    ``adjusted``: accept with the exponential of it, no weight (DMALA). Otherwise it is the weight,
-    on a fresh state or on a stale one (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv
-    2206.09914), with step ``alpha = 2 h`` for bits, and ``4 h`` for one-hot vectors, two of which
-    are twice as far apart; of the weight: derived in docs/mathematics.md.
+    If ``adjusted``, the step is accepted with the exponential of it as probability (at most 1),
+    and there is no weight (DMALA). Otherwise it is the weight, on a fresh state or on a stale one
+    (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv 2206.09914), with step
+    ``alpha = 2 h`` for bits, and ``4 h`` for one-hot vectors, two of which are twice as far apart.
+    The weight is derived in docs/mathematics.md.
 
     Arguments:
-        h: step size > 0; ``1/(4 h)`` is what a change of a site costs.
-        adjusted: accept or reject; False: the increment is the weight.
-        target_accept: acceptance that `adapt` steers to.
-        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
+        h: step size > 0; a change of a site costs ``1/(4 h)``.
+        adjusted: whether to accept or reject; if False the increment is the weight.
+        target_accept: acceptance to which `adapt` steers the step size.
+        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+
+    Raises:
+        ValueError: the step size is not positive and finite.
     """
 
     h: float
@@ -155,7 +165,7 @@ class DiscreteLangevin(Adjustable):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step."""
+        """Make one step."""
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]

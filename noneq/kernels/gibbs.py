@@ -1,4 +1,4 @@
-r"""Block Gibbs: draw blocks of variables from their exact conditional distributions."""
+"""Block Gibbs sampling: blocks of variables are drawn from their conditional distributions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["BlockGibbs"]
 
 @dataclass(frozen=True)
 class BlockGibbs(Stepped):
-    r"""One sweep by the model itself, ``model.gibbs(x, cache, rng)``: no weight.
+    """Makes one Gibbs sweep by the model's own ``gibbs(x, cache, rng)``, which needs no weight.
 
-    For any model with such a method, e.g. `noneq.BernoulliRBM`: hidden units given visible ones,
-    then visible given hidden. The sweep must be of the model that the walkers belong to: of the
-    model before an update it is biased. Source: Geman and Geman 1984.
+    It applies to any `noneq.energies.Conditional`, e.g. `noneq.BernoulliRBM`, which draws hidden
+    units given visible ones and then visible units given hidden ones. Source: Geman and Geman
+    1984.
     """
 
     fresh = True
@@ -29,7 +29,11 @@ class BlockGibbs(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One sweep, one evaluation."""
+        """Make one sweep, with one evaluation of the energy.
+
+        Raises:
+            ValueError: the model has no method ``gibbs``.
+        """
         if not isinstance(model, Conditional):
             raise ValueError(
                 f"BlockGibbs draws from the model's conditionals, but {type(model).__name__} has "
@@ -37,7 +41,7 @@ class BlockGibbs(Stepped):
                 "its own: take a ParameterPath, noneq.kernels.GibbsWithGradients or "
                 "noneq.kernels.DiscreteLangevin, or give the model a path_from(base)"
             )
-        with without_autocast(state.x):  # or it would draw from logits of 8 bits
+        with without_autocast(state.x):  # else it would draw from logits with 8 bits of mantissa
             y = model.gibbs(state.x, state.cache, rng)
         u, cache = evaluate(model, y, skip_gradient=True)
         return State(y, u, cache, state.aux), torch.zeros_like(u), {}

@@ -1,13 +1,13 @@
-r"""Hamiltonian Monte Carlo and underdamped Langevin dynamics: one trajectory, four kernels.
+"""Hamiltonian Monte Carlo and underdamped Langevin dynamics: one trajectory, four kernels.
 
-============================ ========================= ===================================
-kernel                       arguments                 increment of the log-weight
-============================ ========================= ===================================
-HMC                          ``HMC(h)``                0, on a fresh state
-unadjusted HMC               ``HMC(h, adjusted=False)`` ``H_old - H_new``, fresh or stale
-underdamped Langevin, OBABO  ``HMC.obabo(h)``          ``H_old - H_new``, fresh or stale
-its Metropolised form, GHMC  ``HMC.obabo(h, adjusted=True)`` 0, on a fresh state
-============================ ========================= ===================================
+============================ ================================ ==================================
+kernel                       arguments                        increment of the log-weight
+============================ ================================ ==================================
+HMC                          ``HMC(h)``                       0, on a fresh state
+unadjusted HMC               ``HMC(h, adjusted=False)``       ``H_old - H_new``, fresh or stale
+underdamped Langevin, OBABO  ``HMC.obabo(h)``                 ``H_old - H_new``, fresh or stale
+generalised HMC (GHMC)       ``HMC.obabo(h, adjusted=True)``  0, on a fresh state
+============================ ================================ ==================================
 """
 
 from __future__ import annotations
@@ -37,38 +37,51 @@ __all__ = ["HMC"]
 
 @dataclass(frozen=True)
 class HMC(Adjustable):
-    r"""Hamiltonian Monte Carlo, exact by rejection or, unadjusted, by its weight.
+    """Makes Hamiltonian Monte Carlo moves, exact by rejection or, if unadjusted, by their weight.
 
-    With ``M = L L^T``, a standard normal v (the momentum, whitened) and ``e = sqrt(2 h)``,
-    ``leapfrog_steps`` times
+    With ``M = L L^T``, a standard normal v (the whitened momentum) and ``e = sqrt(2 h)``, a move
+    makes ``leapfrog_steps`` times
 
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
-    from (x, v) to (y, v'), ``H = U + |v|^2 / 2``. The map is a bijection that preserves volume.
-    ``adjusted``: accept with probability ``min(1, e^r)``, ``r = H_old(x, v) - H_new(y, v')``;
-    one leap is `MALA` with the same h. Otherwise r is the log-weight, on a fresh state or on a
-    stale one, whose first half kick is of the old gradient.
+    from (x, v) to (y, v'), with ``H = U + |v|^2 / 2``; this is a bijection that preserves volume.
+    If ``adjusted``, it is accepted with probability ``min(1, e^r)``,
+    ``r = H_old(x, v) - H_new(y, v')``; with one leapfrog step this is `MALA` at the same h.
+    Otherwise r is the log-weight increment, on a fresh state or on a stale one, whose first half
+    step uses the old gradient.
 
     A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
-    ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``. With one leap this is the
-    underdamped Langevin scheme OBABO. The momentum is kept in ``state.aux["v"]``; it changes sign
-    where a proposal is rejected.
+    ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``. With one leapfrog step this is
+    the underdamped Langevin scheme OBABO. The momentum is kept in ``state.aux["v"]``; it changes
+    sign where a proposal is rejected.
 
     A move costs ``leapfrog_steps`` evaluations, and goes as far as ``leapfrog_steps^2`` moves of a
     random walk. Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal
-    2011 (arXiv 1206.1901); weights derived in docs/mathematics.md.
+    2011 (arXiv 1206.1901); the weights are derived in docs/mathematics.md.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M``, as of `MALA`.
+        h: step size > 0, in units of squared length over ``M``, as for `MALA`.
         factor: root L of the preconditioner M, the inverse of the mass matrix.
-        leapfrog_steps: leapfrog steps of a move, 1 or more.
-        friction: gamma > 0 in inverse units of e; infinite: a fresh momentum every time.
-        adjusted: accept or reject; False: the increment is the weight.
-        reflect: bounce off the walls of the model's box, with a diagonal factor. Without it a
-            proposal outside is rejected, and an unadjusted kernel refuses a box.
-        target_accept: acceptance that `adapt` steers to; 0.65 is optimal as d grows (Beskos et al. 2013,
-            arXiv 1001.4460).
-        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
+        leapfrog_steps: number of leapfrog steps of a move, 1 or more.
+        friction: friction gamma > 0 in inverse units of e; by default infinite, which draws a new
+            momentum at every move.
+        adjusted: whether to accept or reject; if False the increment is the weight.
+        reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor;
+            without it a proposal outside is rejected, and an unadjusted kernel refuses a box.
+        target_accept: acceptance to which `adapt` steers the step size; 0.65 is optimal as d grows
+            (Beskos et al. 2013, arXiv 1001.4460).
+        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+
+    Raises:
+        ValueError: a step size, number of steps or friction is not positive, or h is infinite.
+
+    >>> import noneq
+    >>> model = noneq.Gaussian(torch.zeros(2), Identity())
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> kernel = HMC(0.2, leapfrog_steps=3)
+    >>> walkers = noneq.Walkers.sample(model, 1000, rng).move(kernel, model, rng)
+    >>> kernel.adapt(walkers.info).h > kernel.h  # more than 0.65 were accepted
+    True
     """
 
     h: float
@@ -97,13 +110,21 @@ class HMC(Adjustable):
         adjusted: bool = False,
         reflect: bool = False,
     ) -> Self:
-        """Underdamped Langevin dynamics (OBABO); ``adjusted`` is generalised HMC."""
+        """Make the kernel of underdamped Langevin dynamics: one leapfrog step with friction.
+
+        Arguments:
+            h: step size > 0, in units of squared length over ``M``.
+            factor: root L of the preconditioner M; by default the identity.
+            friction: friction gamma > 0, which keeps a part of the momentum.
+            adjusted: whether to accept or reject, which makes it generalised HMC.
+            reflect: whether to reflect at the walls of the model's box.
+        """
         return cls(h, factor or Identity(), 1, friction, adjusted, reflect)
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One move."""
+        """Make one move of ``leapfrog_steps`` evaluations."""
         box = self._box(model)
         state = with_gradient(model, state)
         v = self._refreshed(state.aux.get("v"), state.x, rng)
@@ -116,12 +137,13 @@ class HMC(Adjustable):
         return self._after(new, rng), increment, info
 
     def _box(self, model: Energy) -> Box | None:
+        """Return the box to reflect in, or None; raise ValueError for a wrong space."""
         unbounded = not (self.adjusted or self.reflect)
         space = require(model, self, *([Real] if unbounded else [Real, Box]))
         return walls(self.reflect, space, self.factor)
 
     def _refreshed(self, v: Tensor | None, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Half a refreshment of the momentum, if there is one to keep a part of."""
+        """Return the momentum after half a refreshment, or a new one if none is kept."""
         xi = normal_like(x, rng)
         if math.isinf(self.friction) or v is None:
             return xi
@@ -129,18 +151,21 @@ class HMC(Adjustable):
         return xi.mul_(math.sqrt(1 - keep**2)).add_(v, alpha=keep)
 
     def _after(self, state: State, rng: torch.Generator) -> State:
-        # a whole one before would do, but for the way back (`Schedule.backward`) on which another
-        # step comes next: a move that is its own mirror image has a half on either side
+        # one refreshment before would do for forward annealing; the halves on either side make the
+        # move its own time reversal, which backward annealing (`Schedule.backward`) needs
+        """Return the state after the second half of the refreshment."""
         if math.isinf(self.friction):
             return state
         return state._replace(aux=self._kept(state, self._refreshed(state.aux["v"], state.x, rng)))
 
     def _kept(self, state: State, v: Tensor) -> Cache:
+        """Return ``aux`` with the momentum v in it, if it is kept."""
         return state.aux if math.isinf(self.friction) else {**state.aux, "v": v}
 
     def _trajectory(
         self, model: Energy, state: State, v: Tensor, box: Box | None
     ) -> tuple[State, Tensor]:
+        """Make the leapfrog steps, and return the new state and the momentum at their end."""
         e, x, u, cache = math.sqrt(2 * self.h), state.x, state.u, state.cache
         v = v - (e / 2) * self.factor.t_mul(required_gradient(model, state))
         for leap in range(self.leapfrog_steps):
@@ -149,11 +174,12 @@ class HMC(Adjustable):
                 x, sign = box.fold(x)
                 v = v.mul_(sign)
             u, cache = evaluate(model, x)
-            # the half kicks of two leaps are one
+            # two half steps of the momentum in a row are made at once
             kick = e if leap + 1 < self.leapfrog_steps else e / 2
             v = v.sub_(self.factor.t_mul(cache["g"]), alpha=kick)
         return State(x, u, cache, self._kept(state, v)), v
 
 
 def _square(v: Tensor) -> Tensor:
+    """Return ``|v|^2`` of every row."""
     return v.flatten(1).square().sum(1)

@@ -1,4 +1,7 @@
-r"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = grad U(x)``."""
+"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = grad U(x)``.
+
+`ULA` accepts every step and weights it; `MALA` accepts or rejects, and needs no weight.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +19,33 @@ __all__ = ["MALA", "ULA"]
 
 
 def _square(a: Tensor) -> Tensor:
-    """``|a|^2`` of every row; the norm needs no copy of a."""
+    """Return ``|a|^2`` of every row; the norm needs no copy of a."""
     norm: Tensor = torch.linalg.vector_norm(a.flatten(1), dim=1)
     return norm.square_()
 
 
 def _sum(a: Tensor) -> Tensor:
+    """Return the sum of every row."""
     return a.flatten(1).sum(1)
 
 
 def _propose(
     model: Energy, state: State, rng: torch.Generator, h: float, factor: Factor
 ) -> tuple[State, Tensor]:
-    r"""The Euler-Maruyama step and its increment.
+    """Make an Euler-Maruyama step and compute its increment.
 
     ``U(x) - U'(y) + d.(g + g')/2 + (h/4) (g.M g - g'.M g')``, ``d = y - x``, with (U, g) as the
-    state has seen them and (U', g') of the model. A detailed derivation from the two Gaussian
-    densities is in docs/mathematics.md. With U' = U it is the fresh form and MALA's log
-    acceptance ratio; with a stale state it is the weight of Algorithm 1 of Carbone, Hua, Coste,
-    Vanden-Eijnden 2023 (arXiv 2305.19414), where ``(U', g')`` is what the next step needs: one
-    evaluation a step.
+    state has seen them and (U', g') of the model. The derivation from the two Gaussian densities
+    is in docs/mathematics.md. With U' = U it is the log acceptance ratio of MALA; with a stale
+    state it is the weight of Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv
+    2305.19414), where ``(U', g')`` is what the next step needs: one evaluation a step.
     """
     x, g = state.x, state.cache["g"]
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
     d = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     d = factor.mul(d.normal_(0.0, math.sqrt(2 * h), generator=rng).sub_(a, alpha=h))
-    del a  # memory is short here: while the model is evaluated only x, g and y are kept
+    del a  # to save memory, only x, g and y are kept while the model is evaluated
     y = x + d
     work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
     del d
@@ -56,19 +59,28 @@ def _propose(
 
 @dataclass(frozen=True)
 class ULA(Stepped):
-    r"""The unadjusted Langevin algorithm, exact with its weight at every step size.
+    """Makes unadjusted Langevin steps (ULA), exact with their weight at every step size.
 
-    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``.
-    Given a stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of
-    arXiv 2305.19414 at one evaluation; with ``refresh=True`` the walkers are reweighted to the
-    model first. Where the energy grows faster than a square the weights of large steps are
-    heavy-tailed, which no effective sample size shows: prefer `MALA` there. In a box it is refused
-    (`noneq.spaces`).
+    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``. On a
+    stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of Carbone,
+    Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414), with one evaluation. Where the energy grows
+    faster than quadratically, the weights of large steps are heavy-tailed, which no effective
+    sample size shows: prefer `MALA` there. A model in a box is refused (`noneq.spaces`).
 
     Arguments:
         h: step size > 0, in units of squared length over ``M``.
-        factor: root L of the preconditioner M; `noneq.energies.covariance`.
-        refresh: whether to evaluate a stale state under the model before the step.
+        factor: root L of the preconditioner M, see `noneq.energies.covariance`.
+        refresh: whether to reweight a stale state to the model before the step.
+
+    Raises:
+        ValueError: the step size is not positive and finite.
+
+    >>> import noneq
+    >>> start, target = (noneq.Gaussian(torch.full((2,), m), Identity()) for m in (0.0, 0.5))
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> walkers = noneq.Walkers.sample(start, 4000, rng).move(ULA(0.1), target, rng)
+    >>> bool((walkers.mean(walkers.x) - 0.5).abs().max() < 0.1)  # weighted: the target's mean
+    True
     """
 
     h: float
@@ -77,13 +89,13 @@ class ULA(Stepped):
 
     @property
     def fresh(self) -> bool:
-        """Stale states are welcome unless ``refresh``."""
+        """Whether a fresh state is needed, as ``refresh`` says."""
         return self.refresh
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step."""
+        """Make one step."""
         require(model, self, Real)
         state = with_gradient(model, state)
         new, increment = _propose(model, state, rng, self.h, self.factor)
@@ -92,18 +104,29 @@ class ULA(Stepped):
 
 @dataclass(frozen=True)
 class MALA(Stepped):
-    r"""The Metropolis-adjusted Langevin algorithm. It leaves the model invariant: no weight.
+    """Makes Metropolis-adjusted Langevin steps (MALA), which leave the model invariant: no weight.
 
-    Accept y with probability ``min(1, exp(r))``, r the fresh increment of `ULA`. Non-finite
-    proposals are rejected; those of energy NaN or -inf, which no energy should have, are counted
-    (``info["fault"]``, their share). Source: Roberts and Tweedie 1996.
+    A step y of `ULA` is accepted with probability ``min(1, exp(r))``, r its increment on a fresh
+    state. Proposals with a non-finite energy are rejected; the share of those whose energy is NaN
+    or -inf, which no energy should be, is ``info["fault"]``. Source: Roberts and Tweedie 1996.
 
     Arguments:
-        h: step size > 0. On a whitened Gaussian of dimension d about ``1.3 d^(-1/3)``.
+        h: step size > 0, in units of squared length over ``M``; about ``1.3 d^(-1/3)`` is best for
+            a whitened Gaussian of dimension d.
         factor: root L of the preconditioner M, best near the model's covariance.
-        target_accept: acceptance that `adapt` steers to; 0.574 is optimal as d grows (Roberts and
-            Rosenthal 1998).
-        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
+        target_accept: acceptance to which `adapt` steers the step size; 0.574 is optimal as d
+            grows (Roberts and Rosenthal 1998).
+        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+
+    Raises:
+        ValueError: the step size is not positive and finite.
+
+    >>> import noneq
+    >>> model = noneq.Gaussian(torch.zeros(2), Identity())
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> walkers = noneq.Walkers.sample(model, 1000, rng).move(MALA(0.5), model, rng)
+    >>> 0.8 < float(walkers.info["accept"]) < 1.0
+    True
     """
 
     h: float
@@ -116,7 +139,7 @@ class MALA(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step."""
+        """Make one step."""
         require(model, self, Real, Box)
         state = with_gradient(model, state)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)

@@ -1,4 +1,4 @@
-r"""The random walk: for energies without a gradient, and the measure of all other kernels."""
+"""The random-walk Metropolis kernel, for energies without a gradient and as a baseline."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ __all__ = ["RandomWalk"]
 
 @dataclass(frozen=True)
 class RandomWalk(Stepped):
-    r"""Random-walk Metropolis. It leaves the model invariant: no weight.
+    """Makes random-walk Metropolis moves, which leave the model invariant: no weight.
 
-    ``y = x + sqrt(2 h) L xi``, accepted with probability ``min(1, exp(U(x) - U(y)))``; the energy
-    needs no gradient. Sources: Metropolis et al. 1953; goal and step of Roberts, Gelman, Gilks
-    1997.
+    ``y = x + sqrt(2 h) L xi`` is accepted with probability ``min(1, exp(U(x) - U(y)))``; the
+    energy needs no gradient. Sources: Metropolis et al. 1953; for target acceptance and step size
+    Roberts, Gelman, Gilks 1997.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M = L L^T``, as of `MALA`. On a
-            whitened Gaussian of dimension d about ``2.8 / d``.
-        factor: root L of the covariance of the steps.
-        reflect: bounce off the walls of the model's box, with a diagonal factor; without it a
-            proposal outside is rejected.
-        target_accept: acceptance that `adapt` steers to; 0.234 is optimal as d grows.
-        rate: how fast: ``h <- h exp(rate (accept - target_accept))``.
+        h: step size > 0, in units of squared length over ``M = L L^T``, as for `MALA`; about
+            ``2.8 / d`` is best for a whitened Gaussian of dimension d.
+        factor: root L of the preconditioner M, whose multiple is the covariance of the steps.
+        reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor;
+            without it a proposal outside is rejected.
+        target_accept: acceptance to which `adapt` steers the step size; 0.234 is optimal as d
+            grows.
+        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+
+    Raises:
+        ValueError: the step size is not positive and finite.
     """
 
     h: float
@@ -45,7 +49,7 @@ class RandomWalk(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step."""
+        """Make one move."""
         box = walls(self.reflect, require(model, self, Real, Box), self.factor)
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
         if box is not None:

@@ -1,9 +1,9 @@
-r"""Transports: walkers carried from one time of a path with a drift to the next.
+"""Transports: kernels that carry walkers from one time of a path with a drift to the next.
 
 A transport moves walkers from the energy that they last saw, U at time t, to the one that it is
-given, U' at t'. It needs no fresh state: a reweight before it would leave it nothing to do. Its
-increment is the move's whole weight, so that fields which are wrong, or steps which are long, cost
-effective sample size and nothing else (Carbone 2025, arXiv 2506.07843; derived in
+given, U' at t'. It takes a stale state, since after a reweighting to U' nothing would be left to
+do. Its increment is the whole weight of the move, so that wrong fields or long steps cost
+effective sample size, but cause no bias (Carbone 2025, arXiv 2506.07843; derived in
 docs/mathematics.md).
 """
 
@@ -26,26 +26,30 @@ __all__ = ["EulerMaruyama", "Flow"]
 
 @dataclass(frozen=True)
 class EulerMaruyama(Stepped):
-    r"""One step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW`` with its exact weight.
+    """Makes one step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW``, with its exact weight.
 
-    With ``h = t' - t``, ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
+    Here b is the velocity of the path and s its score. With ``h = t' - t``, ``M = L L^T``,
+    ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
 
         ``y = x + h a + sqrt(2 eps h) L xi``,
 
-    whose way back is ``x = y - h c + noise``. The increment of the log-weight is
+    whose backward step is ``x = y - h c + noise``. The increment of the log-weight is
 
         ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
         ``D = L^-1 (a - c)``,
 
-    right for any fields b and s and any eps > 0. Backward in time h is negative and s changes its
-    sign: the same kernel, and its own mirror image. The fields at (y, t') are what the next step
-    begins with: one evaluation a step. For an eps that depends on time give a
+    which is right for any fields b and s and any eps > 0. Backward in time h is negative and s
+    changes its sign: the kernel is its own time reversal. The next step reuses the fields at
+    (y, t'), so that a step costs one evaluation. For an eps that depends on time, give a
     `noneq.Schedule` one kernel for each step.
 
     Arguments:
-        eps: diffusivity > 0. Where the fields are right any value has the same densities at
-            every time; steps with ``eps h`` well below the narrowest variance are accurate.
-        factor: root L of the preconditioner M; best near the model's covariance.
+        eps: diffusivity > 0. Where the fields are right, any value has the same densities at every
+            time; steps with ``eps h`` well below the narrowest variance are accurate.
+        factor: root L of the preconditioner M, best near the model's covariance.
+
+    Raises:
+        ValueError: the diffusivity is not positive and finite.
     """
 
     eps: float
@@ -64,7 +68,7 @@ class EulerMaruyama(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step, from the state's time to the model's."""
+        """Make one step from the time of the state to that of the model."""
         require(model, self, Real)
         h = _place(self, model, state).beta - state.cache["t"]
         h = h.view(-1, *[1] * (state.x.dim() - 1))
@@ -75,13 +79,13 @@ class EulerMaruyama(Stepped):
         y = self.factor.mul((h * a).addcmul_(root, xi)).add_(state.x)
         u, cache = evaluate(model, y, skip_gradient=True)
         difference = a.sub_(self._drift(cache, -turn))  # L^-1 (a - c)
-        # |xi|^2 / 2 - |xi + e D|^2 / 2, of the noise and of that which leads back
+        # |xi|^2 / 2 - |xi + e D|^2 / 2: the noise of the step, and that of the backward step
         middle = xi.addcmul_(e, difference, value=0.5)
         increment = state.u - u - e.flatten() * _dot(middle, difference)
         return State(y, u, cache, state.aux), _supported(increment, u), {}
 
     def _drift(self, cache: Mapping[str, Tensor], turn: Tensor) -> Tensor:
-        """``L^-1 (b + turn eps M s)``, in one pass over the walkers."""
+        """Return ``L^-1 (b + turn eps M s)``, in one pass over the walkers."""
         s, sign = (cache["s"], 1.0) if "s" in cache else (cache["g"], -1.0)
         b, s = self.factor.solve(cache["b"]), self.factor.t_mul(s)
         return torch.addcmul(b, turn, s, value=sign * self.eps)
@@ -89,28 +93,32 @@ class EulerMaruyama(Stepped):
 
 @dataclass(frozen=True)
 class Flow(Stepped):
-    r"""One step of ``dX = b dt``, a map y = T(x), with its Jacobian for a weight.
+    """Makes one step of ``dX = b dt``, a deterministic map y = T(x), weighted by its Jacobian.
 
-    The increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``, of Euler's map
-    ``T x = x + h b(x, t)`` or of Heun's, ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``. The
-    determinant is that of the map itself: ``h div b`` would be wrong by ``h^2``.
+    With b the velocity of the path, the increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``,
+    for Euler's map ``T x = x + h b(x, t)`` or Heun's,
+    ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that of the
+    map itself: ``h div b`` would be wrong by ``h^2``.
 
     With ``probes = 0`` it is exact, at d backward passes a step and d^2 numbers a walker. With
-    probes it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, traces by that
-    many random signs (Hutchinson 1989): unbiased for those terms, which converge if h times the
-    Lipschitz constant of b is below 1. It is no unbiased *weight*: noise of variance s^2 in the
-    logarithm of each adds s^2/2 to log Z, at every step. Use it to look, not to bracket.
+    probes it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, with traces
+    estimated by that many random signs (Hutchinson 1989). These terms are unbiased, and converge
+    if h times the Lipschitz constant of b is below 1, but the *weight* is biased: noise of
+    variance s^2 in each logarithm adds s^2/2 to log Z, at every step. Use probes to explore, not
+    to bracket log Z.
 
-    A flow has no noise, so that errors of b are never forgotten, and no way back by the same map:
-    `noneq.Schedule.backward` refuses it. All walkers must be at one time.
+    Without noise, errors of b never decay, and the same map has no time reversal:
+    `noneq.Schedule.backward` refuses it. All walkers must be at one time. A map that is not
+    invertible somewhere, where ``h Lip(b) >= 1``, has no weight there: FloatingPointError when
+    weights are read.
 
     Arguments:
-        heun: Heun's map (second order, two drifts a step), else Euler's.
-        probes: random vectors of a trace estimate; 0: the exact determinant.
-        terms: of the series, with probes.
+        heun: whether to use Heun's map (second order, two drifts a step) instead of Euler's.
+        probes: number of random vectors of a trace estimate; 0 for the exact determinant.
+        terms: number of terms of the series, with probes.
 
-    A map that is not invertible somewhere, where ``h Lip(b) >= 1``, has no weight there: a
-    FloatingPointError when the weights are read.
+    Raises:
+        ValueError: ``probes`` is negative or ``terms`` is below 1.
     """
 
     heun: bool = True
@@ -130,7 +138,7 @@ class Flow(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """One step, from the state's time to the model's."""
+        """Make one step from the time of the state to that of the model."""
         require(model, self, Real)
         place = _place(self, model, state)
         with torch.enable_grad():
@@ -142,6 +150,7 @@ class Flow(Stepped):
         return State(y, u, cache, state.aux), _supported(state.u - u + log_det, u), {}
 
     def _map(self, place: Drifted, x: Tensor, t: float) -> Tensor:
+        """Return T(x), with its graph."""
         end = place.beta
         b = place.drift(x, t)
         if not self.heun:
@@ -150,6 +159,7 @@ class Flow(Stepped):
         return x + (end - t) * (b + again) / 2
 
     def _estimate(self, x: Tensor, y: Tensor, rng: torch.Generator) -> Tensor:
+        """Estimate ``log det dy/dx`` by the truncated series with random probes."""
         total = torch.zeros(len(x), dtype=x.dtype, device=x.device)
         for _ in range(self.probes):
             sign = torch.rand(x.shape, generator=rng, dtype=x.dtype, device=x.device)
@@ -163,7 +173,7 @@ class Flow(Stepped):
 
 
 def _log_det(x: Tensor, y: Tensor) -> Tensor:
-    """``log det dy/dx`` of every row, NaN where it is not positive."""
+    """Return ``log det dy/dx`` of every row, NaN where the determinant is not positive."""
     columns = y.flatten(1).unbind(1)
     rows = [torch.autograd.grad(c.sum(), x, retain_graph=True)[0].flatten(1) for c in columns]
     sign, log_det = torch.linalg.slogdet(torch.stack(rows, 1))
@@ -171,7 +181,7 @@ def _log_det(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _place(kernel: object, model: Energy, state: State) -> Drifted:
-    """The model, a place on a path with a drift, or a ValueError where it or the state is none."""
+    """Return the model; raise ValueError unless it and the state are on a path with a drift."""
     if isinstance(model, Drifted) and "t" in state.cache:
         return model
     if isinstance(model, Drifted):
@@ -185,7 +195,7 @@ def _place(kernel: object, model: Energy, state: State) -> Drifted:
 
 
 def _time(state: State) -> float:
-    """The one time of all walkers; ValueError where there are two."""
+    """Return the time of all walkers; raise ValueError where they are at several times."""
     low, high = torch.stack(state.cache["t"].aminmax()).tolist()
     if low != high:
         raise ValueError(
@@ -196,10 +206,11 @@ def _time(state: State) -> float:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the dot product of every row of a with that of b."""
     dot: Tensor = torch.linalg.vecdot(a.flatten(1), b.flatten(1))
     return dot
 
 
 def _supported(increment: Tensor, u: Tensor) -> Tensor:
-    """NaN where walkers have left the support: a way back from there has no density."""
+    """Set increments to NaN outside the support, whence no backward move has a density."""
     return increment.masked_fill_(u.isposinf(), math.nan)
