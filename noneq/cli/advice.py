@@ -30,6 +30,9 @@ def flags(text: str) -> str:
     >>> flags("`noise` 0: take more, or `lr` smaller; `other` stays")
     '--noise 0: take more, or --lr smaller; `other` stays'
 
+    Arguments:
+        text: a message of the library.
+
     Returns:
         The message for the command line.
     """

@@ -78,7 +78,11 @@ console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output())
 
 
 def columns() -> int:
-    """Return the number of characters of a line: that of the terminal, or 100 elsewhere."""
+    """Measure the width of the output.
+
+    Returns:
+        The number of characters of a line of the terminal, or 100 if there is none.
+    """
     return console.width if console.is_terminal else 100
 
 

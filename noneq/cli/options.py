@@ -133,6 +133,9 @@ def described(command: F) -> F:
 
     The help keeps the line breaks of a docstring, which do not suit the width of a terminal.
 
+    Arguments:
+        command: a function with a section Args in its docstring.
+
     Returns:
         The command.
     """
@@ -156,6 +159,9 @@ def given(choices: Any) -> dict[str, Any]:
 def seconds(text: str) -> float:
     """Convert a time such as 120s, 20m or 2h to seconds.
 
+    Arguments:
+        text: the time; without a unit it is in seconds.
+
     Returns:
         The seconds.
 
@@ -170,6 +176,9 @@ def seconds(text: str) -> float:
 
 def integers(text: str) -> tuple[int, ...] | None:
     """Convert a list such as 2,3,6 to integers.
+
+    Arguments:
+        text: integers separated by commas or spaces.
 
     Returns:
         The integers; None if the text is empty.

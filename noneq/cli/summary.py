@@ -75,7 +75,11 @@ def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
 
 
 def echo_damage(run: Run) -> None:
-    """Print which lines of metrics.jsonl are damaged, if any are."""
+    """Print which lines of metrics.jsonl are damaged, if any are.
+
+    Arguments:
+        run: the run.
+    """
     damage = run.metrics.damage()
     if damage:
         echo(damage, "bold")

@@ -101,6 +101,9 @@ def is_discrete(data: Tensor) -> bool:
     >>> is_discrete(torch.arange(100.0)[:, None]), is_discrete(torch.arange(100.0)[:, None] % 4)
     (False, True)
 
+    Arguments:
+        data: the rows (M, *shape).
+
     Returns:
         True if the rows look discrete.
     """

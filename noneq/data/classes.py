@@ -22,6 +22,9 @@ Counts = dict[int, int]
 def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Convert labels (M,) to integers.
 
+    Arguments:
+        labels: class labels (M,) of any type of numbers.
+
     Returns:
         The labels as int64 (M,).
 
@@ -43,6 +46,9 @@ def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 def count(labels: NDArray[np.int64]) -> Counts:
     """Count the rows of each class.
+
+    Arguments:
+        labels: class labels (M,).
 
     Returns:
         The number of rows of each class, classes in increasing order.

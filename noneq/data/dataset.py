@@ -89,6 +89,9 @@ class DataSet:
     def to(self, device: torch.device | str) -> DataSet:
         """Move the rows to a device.
 
+        Arguments:
+            device: a torch device.
+
         Returns:
             A data set with the same rows on that device.
         """

@@ -43,7 +43,14 @@ class Frame(Protocol):
 
 
 def called(source: object) -> str:
-    """Return the name of a source in messages: its path, or such as "a pandas DataFrame"."""
+    """Return the name of a source in messages: its path, or such as "a pandas DataFrame".
+
+    Arguments:
+        source: a path, or a frame.
+
+    Returns:
+        The name.
+    """
     if isinstance(source, Frame):
         return f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
     return str(source)
@@ -51,6 +58,9 @@ def called(source: object) -> str:
 
 def existing_path(source: str | Path) -> Path:
     """Convert a source to a path, with ``~`` as the home folder unless such a file exists.
+
+    Arguments:
+        source: the path as the user gave it.
 
     Returns:
         The path, which need not exist.
@@ -64,6 +74,9 @@ def existing_path(source: str | Path) -> Path:
 
 def regular(path: Path) -> Path:
     """Check that a path is a regular file.
+
+    Arguments:
+        path: the path.
 
     Returns:
         The path, unchanged.
@@ -81,6 +94,9 @@ def regular(path: Path) -> Path:
 
 def count(shape: Sequence[int]) -> int:
     """Count the values of an array of a given shape.
+
+    Arguments:
+        shape: the sizes of the array, as a file's header states them.
 
     Returns:
         The product of the sizes.
@@ -137,6 +153,11 @@ def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: i
 
 def filled(file: IO[bytes], shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Read an array from the present position of a file, without a second copy in memory.
+
+    Arguments:
+        file: a binary file, open for reading.
+        shape: the shape of the array.
+        dtype: the type of its values.
 
     Returns:
         The array.

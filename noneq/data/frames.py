@@ -26,6 +26,9 @@ _ROWS = 2**16  # of a parquet file at a time
 def frame(source: Frame) -> Table:
     """Read the columns of a frame.
 
+    Arguments:
+        source: the frame.
+
     Returns:
         The columns as float64, with their names.
 
@@ -40,6 +43,9 @@ def frame(source: Frame) -> Table:
 
 def parquet(path: Path) -> Table:
     """Read the columns of a parquet file.
+
+    Arguments:
+        path: the file.
 
     Returns:
         The columns as float64, with their names.

@@ -26,6 +26,9 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Read an array, and the labels if its file of images has a file of labels beside it.
 
+    Arguments:
+        path: the file of the array.
+
     Returns:
         The array, and the labels or None.
 
@@ -46,6 +49,9 @@ def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 def published(folder: Path) -> tuple[Path, Path | None]:
     """Find the files of training and test images in a folder of IDX files.
 
+    Arguments:
+        folder: the folder.
+
     Returns:
         The path of the training images, and that of the test images or None.
 
@@ -63,6 +69,9 @@ def published(folder: Path) -> tuple[Path, Path | None]:
 
 def twin(path: Path) -> Path | None:
     """Find a file, or else the same file with ".gz" added to its name or removed from it.
+
+    Arguments:
+        path: the path of the file, with or without ".gz".
 
     Returns:
         The path that exists, or None.

@@ -45,6 +45,9 @@ class _Lines(NamedTuple):
 def text(path: Path) -> Table:
     """Read a text file of numbers separated by tabs, semicolons, commas or spaces.
 
+    Arguments:
+        path: the file, in UTF-8.
+
     Returns:
         The columns, with names if the file has a header.
 

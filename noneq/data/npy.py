@@ -24,6 +24,9 @@ _X = ("x", "data", "images")
 def npy(path: Path) -> NDArray[Any]:
     """Read the array of an .npy file.
 
+    Arguments:
+        path: the file.
+
     Returns:
         The array.
 

@@ -42,6 +42,9 @@ class Scaling:
     def apply(self, rows: Tensor) -> Tensor:
         """Convert rows (M, *shape) of any type from the file's units to the model's.
 
+        Arguments:
+            rows: rows in the file's units.
+
         Returns:
             The rows in the model's units, float32.
         """
@@ -55,6 +58,9 @@ class Scaling:
 
     def undo(self, x: Tensor) -> Tensor:
         """Convert rows (M, *shape) from the model's units to the file's.
+
+        Arguments:
+            x: rows in the model's units.
 
         Returns:
             The rows in the file's units, float64; 0 or 1 for a binary set.
@@ -97,6 +103,9 @@ class Scaling:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
         """Restore a scaling from the dict that `plain` returned, with the same bits.
+
+        Arguments:
+            plain: what `plain` returned.
 
         Returns:
             The scaling.
@@ -145,6 +154,9 @@ def for_images(train: NDArray[Any]) -> Scaling:
     128 to 255, and the largest value otherwise. Values in [0, 1] become ``2 v - 1``, values in
     [-1, 1] stay unchanged, and others are standardised by mean and standard deviation.
 
+    Arguments:
+        train: the training rows (M, C, H, W).
+
     Returns:
         The scaling.
     """
@@ -166,6 +178,9 @@ def for_table(train: NDArray[Any]) -> Scaling:
     """Choose the mean and standard deviation of each column over the training rows (M, D).
 
     A constant column becomes 0: its shift is its value, and its scale 1.
+
+    Arguments:
+        train: the training rows (M, D).
 
     Returns:
         The scaling.
@@ -208,6 +223,9 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
 
 def for_binary(train: NDArray[Any]) -> Scaling:
     """Make the scaling by which values above the middle of the training range are 1, others -1.
+
+    Arguments:
+        train: the training rows.
 
     Returns:
         The scaling.

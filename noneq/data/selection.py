@@ -69,7 +69,11 @@ class Choice(NamedTuple):
 
 @contextmanager
 def naming(source: str | Path | Frame) -> Iterator[None]:
-    """Put the name of the source before the message of every ValueError raised in this context."""
+    """Put the name of the source before the message of every ValueError raised in this context.
+
+    Arguments:
+        source: the path or frame that the errors are about.
+    """
     try:
         yield
     except ValueError as error:
@@ -78,6 +82,9 @@ def naming(source: str | Path | Frame) -> Iterator[None]:
 
 def existing(source: str | Path) -> Path:
     """Check that a path exists.
+
+    Arguments:
+        source: the path as the user gave it.
 
     Returns:
         The path, with ``~`` expanded.
@@ -218,6 +225,9 @@ def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
 
 def checked(raw: Raw) -> Raw:
     """Check that rows are not empty and finite.
+
+    Arguments:
+        raw: the content of a source.
 
     Returns:
         The rows, unchanged.

@@ -56,6 +56,9 @@ SIDE = 8  # the most images along a side of a grid
 def array(x: Rows) -> Array:
     """Convert rows to a float64 array on the CPU.
 
+    Arguments:
+        x: a tensor or array.
+
     Returns:
         The array.
 
@@ -180,6 +183,10 @@ def widened(low: float, high: float, margin: float) -> tuple[float, float]:
 
 def smooth(y: Array, width: int) -> Array:
     """Compute the centred running mean over ``width <= len(y)`` values.
+
+    Arguments:
+        y: values (M,).
+        width: the number of values in a mean.
 
     Returns:
         The means, NaN where y is NaN; elsewhere NaN is left out of the mean.

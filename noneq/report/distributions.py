@@ -125,6 +125,9 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
 def samples_size(what: Samples) -> tuple[float, float]:
     """Choose the size of `samples_figure`.
 
+    Arguments:
+        what: samples and data.
+
     Returns:
         Width and height in inches.
     """

@@ -60,6 +60,9 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 def filters_size(what: Filters) -> tuple[float, float]:
     """Choose the size of `filters_figure`.
 
+    Arguments:
+        what: the weights.
+
     Returns:
         Width and height in inches.
     """

@@ -60,6 +60,9 @@ def series(metrics: Metrics) -> Series:
 def number(value: Any) -> float:
     """Convert a logged value to a number.
 
+    Arguments:
+        value: the logged value, of any type.
+
     Returns:
         The number, or NaN if the value is not a finite number.
     """

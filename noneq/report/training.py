@@ -98,6 +98,9 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
 def training_height(metrics: Metrics) -> float:
     """Choose the height of `training_figure` at a width of 14 inches.
 
+    Arguments:
+        metrics: logged metrics, one dict for each iteration.
+
     Returns:
         The height in inches.
     """
