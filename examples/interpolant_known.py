@@ -34,7 +34,7 @@ Symmetry = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class ManyWell(nn.Module):
-    """Energy with double wells on even coordinates, counted from 0, and Gaussians on odd ones."""
+    """Defines an energy of double wells on even coordinates and Gaussians on odd ones."""
 
     dim = 16
 
@@ -52,7 +52,7 @@ class ManyWell(nn.Module):
 
 
 class Lattice(nn.Module):
-    """Energy of the phi^4 lattice for rows of SIDE^2 sites."""
+    """Defines the energy of the phi^4 lattice for rows of SIDE^2 sites."""
 
     dim = SIDE * SIDE
 
@@ -90,7 +90,7 @@ def as_it_is(x: Tensor, rng: torch.Generator) -> Tensor:  # noqa: ARG001
 
 
 class Whitened(nn.Module):
-    """A vector field ``L net(L^-1 x, t)`` in units of the base's covariance ``C = L L^T``."""
+    """Defines a field ``L net(L^-1 x, t)`` in units of the base's covariance ``C = L L^T``."""
 
     def __init__(self, base: noneq.Gaussian, net: nn.Module) -> None:
         super().__init__()

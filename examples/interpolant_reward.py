@@ -45,14 +45,14 @@ NOISE = 0.25  # added to the digits; less noise makes narrower modes, which need
 
 
 class Estimate(NamedTuple):
-    """Means of some quantities and their standard errors."""
+    """Holds means of some quantities and their standard errors."""
 
     mean: Tensor
     stderr: Tensor
 
 
 class Populations(NamedTuple):
-    """Walkers for one reward, in 32 islands.
+    """Holds walkers for one reward, in 32 islands.
 
     Attributes:
         weighted: walkers with weights.
@@ -145,7 +145,7 @@ def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
 
 
 class Rows(NamedTuple):
-    """Digits and labels (x, y) for training, and others for the second classifier."""
+    """Holds digits and labels (x, y) for training, and others for the second classifier."""
 
     x: Tensor
     y: Tensor
@@ -256,7 +256,7 @@ def draw(samples: list[Tensor], file: Path) -> None:
 
 
 def main(digit: int = 3, iterations: int = 5000, picture: Path | None = None) -> None:
-    """Print both tables.
+    """Sample a density tilted by a reward, in the plane and for digits, and print tables.
 
     Arguments:
         digit: class whose log-probability is the reward, 0 to 9.

@@ -103,7 +103,8 @@ def _options(title: str, about: str, sections: Sequence[type]) -> Any:
 
 def _help(text: str) -> str:
     """Convert a field's description to an option's: without backticks, and None called off."""
-    return re.sub(r"`+", "", text.replace("\n", " ").replace("None: ", "off: "))
+    text = text.replace("\n", " ").replace(". None: ", "; off: ").replace("None: ", "off: ")
+    return re.sub(r"`+", "", text)
 
 
 def _shown(hint: Any) -> tuple[str, Any]:

@@ -22,7 +22,7 @@ _KINDS = ("words", "gaps", "integers")
 
 
 class Table(NamedTuple):
-    """Columns of numbers with their names.
+    """Holds columns of numbers with their names.
 
     Attributes:
         values: the numbers (M, D), without missing values.
@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 class _Fault(NamedTuple):
-    """One kind of fault of a column: its first place, an example, and how often it occurs."""
+    """Holds one kind of fault of a column: first place, example, number of occurrences."""
 
     place: int
     example: Any

@@ -55,7 +55,7 @@ NAME = 40  # the most characters of a column's name in a summary
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Rows to train on, for validation and for a final test, in the model's units.
+    """Holds training, validation and test rows, in the model's units.
 
     Attributes:
         train: training rows, float32 (M, *shape).
@@ -83,7 +83,7 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """Return the shape of one row."""
         return tuple(self.train.shape[1:])
 
     def to(self, device: torch.device | str) -> DataSet:

@@ -19,7 +19,7 @@ SIZES = (1257, 180, 360)
 
 
 class Split(NamedTuple):
-    """The three splits of a data set, as tensors (M, *shape).
+    """Holds the three splits of a data set, as tensors (M, *shape).
 
     Attributes:
         train: training rows.

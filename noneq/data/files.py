@@ -36,7 +36,7 @@ DEFLATED = 1032
 
 @runtime_checkable
 class Frame(Protocol):
-    """A table of another library with Arrow's interface, as in pandas, polars and pyarrow."""
+    """Describes a table with Arrow's interface, as those of pandas, polars and pyarrow."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Export the columns as an Arrow stream."""

@@ -36,7 +36,7 @@ _COMMA = re.compile(r"\s*[+-]?\d+,0\d+\s*")  # 1,05 and 3,007: no integer begins
 
 
 class _Lines(NamedTuple):
-    """Lines of a file and their numbers, counted from 1."""
+    """Holds lines of a file and their numbers, counted from 1."""
 
     numbers: Sequence[int]
     texts: list[str]

@@ -41,7 +41,7 @@ _PART = 2**20  # values at a time
 
 
 class Raw(NamedTuple):
-    """The content of a file, in the file's own type.
+    """Holds the content of a file, in the file's own type.
 
     Attributes:
         values: real numbers (M, *shape) in native byte order.
@@ -55,7 +55,7 @@ class Raw(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The rows of a source, neither scaled nor split.
+    """Holds the rows of a source, neither scaled nor split.
 
     Attributes:
         x: the rows, float32 (M, *shape).

@@ -22,7 +22,7 @@ _PART = 4096  # rows at a time
 
 
 class Repeats(NamedTuple):
-    """The numbers of rows of a data set that repeat others.
+    """Counts the rows of a data set that repeat others.
 
     As text it is half a sentence for a summary, empty if no row repeats another.
 

@@ -31,7 +31,7 @@ Array = NDArray[Any]
 
 
 class Parts(NamedTuple):
-    """Three splits of rows in the file's units.
+    """Holds three splits of rows in the file's units.
 
     Attributes:
         train: training rows (M, *shape).
@@ -49,7 +49,7 @@ class Parts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The classes and numbers of rows asked for, and the random generator that draws them.
+    """Holds the classes and numbers of rows asked for, and the generator that draws them.
 
     Attributes:
         classes: labels of the rows to keep; None: all rows.
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
 
     @property
     def everything(self) -> bool:
-        """Whether all rows are kept."""
+        """Tell whether all rows are kept."""
         return self.classes is None and self.subset is None
 
 

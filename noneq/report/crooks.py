@@ -22,11 +22,11 @@ LEAST = 5  # the fewest walkers of each direction in a bin whose log ratio is dr
 
 
 class Weighted(Protocol):
-    """Walkers with log-weights, on which the work ``-log_w`` was done."""
+    """Describes walkers with log-weights, on which the work ``-log_w`` was done."""
 
     @property
     def log_w(self) -> Tensor:
-        """The log-weights (N,)."""
+        """Return the log-weights (N,)."""
 
 
 def crooks_figure(

@@ -44,7 +44,7 @@ DOTS = 2000  # the most rows of a scatter plot
 
 
 class Samples(NamedTuple):
-    """Samples of a model and the data that it was trained on.
+    """Holds samples of a model and the data that it was trained on.
 
     Attributes:
         data: rows (M, *shape), with noise added as in training.
@@ -61,7 +61,7 @@ class Samples(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Energies U of data and of weighted walkers.
+    """Holds energies U of data and of weighted walkers.
 
     Attributes:
         data: energies of training rows (M,).

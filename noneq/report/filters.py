@@ -19,7 +19,7 @@ MOST = SIDE**2  # the most hidden units that are shown
 
 
 class Filters(NamedTuple):
-    """Weights between the visible and hidden units of an RBM.
+    """Holds the weights between the visible and hidden units of an RBM.
 
     Attributes:
         w: the weights (d, m), one column for each hidden unit.
