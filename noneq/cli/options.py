@@ -224,4 +224,4 @@ def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {found[0]}?" if found else "; noneq --help tells"
+    return f"; did you mean {found[0]}?" if found else "; see noneq --help"

@@ -58,7 +58,7 @@ def parquet(path: Path) -> Table:
         check_memory(rows * len(schema), 8)
         table = _table(schema, file.iter_batches(_ROWS, use_threads=False))
     if len(table.values) != rows:
-        raise ValueError(f"{len(table.values):,} rows, but it tells {rows:,}: damaged")
+        raise ValueError(f"{len(table.values):,} rows, but its header states {rows:,}: damaged")
     return table
 
 
