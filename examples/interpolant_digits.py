@@ -1,11 +1,11 @@
-"""An energy U(x, t) of handwritten digits by score matching, then maximum likelihood from there.
+"""Energy of handwritten digits by score matching, improved by maximum likelihood.
 
-1. Score matching learns ``U(x, t) = Gaussian + beta(t) f(x, t)`` from noisy rows: fast, without
-   any sampling, but nothing tells it the masses of modes that are far apart.
-2. Walkers follow it from t = 0 to 1 in K steps. Their weights make up for the steps and for what
-   was learned wrong, so that log Z of U(., 1) is known, and the likelihood: a Gaussian has 22.2
-   nats an image, a tuned mixture of Gaussians 10.7.
-3. U(., 1) is trained on by weighted maximum likelihood, from those walkers.
+1. Denoising score matching learns ``U(x, t) = Gaussian + beta(t) f(x, t)``, t from 0 to 1. This is
+   fast and needs no sampling, but does not learn the relative masses of modes that are far apart.
+2. Walkers are carried from t = 0 to 1 in K steps. Their weights correct for the finite steps and
+   for what was learned wrong, so that log Z of U(., 1), and thus the likelihood, is known. For
+   comparison, a Gaussian has 22.2 nats an image, a tuned mixture of Gaussians 10.7.
+3. Weighted maximum likelihood, starting with those walkers, improves U(., 1).
 
     python examples/interpolant_digits.py       about a minute and a half on one core
 """
@@ -30,25 +30,25 @@ NOISE = 0.15
 
 
 def match(x: Tensor, steps: int) -> TimedEnergy:
-    """U(x, t) by denoising score matching; the moving average of the parameters."""
+    """Learn U(x, t) by denoising score matching; return the moving average of its parameters."""
     torch.manual_seed(0)
     energy = TimedEnergy.fit(x, noneq.models.TimedMLP(64, 256, 2, gain=3.0), NOISE)
     optimizer = torch.optim.AdamW(energy.net.parameters(), lr=2e-3, weight_decay=0.3)
-    fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     average, rng = moving_average(energy, 0.999), torch.Generator().manual_seed(0)
     for _ in range(steps):
         loss = energy.score_loss(x[torch.randint(len(x), (512,), generator=rng)], rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        fall.step()
+        cosine.step()
         average.update_parameters(energy)
     matched: TimedEnergy = average.module
     return matched
 
 
 def main(steps: int = 2500, iterations: int = 300) -> None:
-    """Print the steps' log Z and the likelihood of held-out rows, before and after."""
+    """Print log Z for several K, and held-out likelihoods after score matching and at the end."""
     torch.set_num_threads(1)
     data, rng = digits(), torch.Generator().manual_seed(0)
     energy = match(data.train, steps)
@@ -64,12 +64,12 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
         z = walkers.log_z
         print(
             f"{k} steps: log Z {z.value:.2f} ± {z.stderr:.2f}, ESS {walkers.ess:.2f}, "
-            f"{walkers.effective_ancestors:.0f} founders of 512",
+            f"{walkers.effective_ancestors:.0f} ancestors left of 512",
             flush=True,
         )
 
     model = noneq.Tilted(energy.base, energy.net.frozen(1.0))
-    tell("score matching", model, data.train, data.validation, local)
+    evaluate("score matching", model, data.train, data.validation, local)
     held, _ = noneq.population(path, 256, schedule, rng=rng)
     start = TrainState(
         0,
@@ -84,17 +84,17 @@ def main(steps: int = 2500, iterations: int = 300) -> None:
     records = noneq.train(model, data.train, settings, optimizer=optimizer, rng=rng, resume=start)
     for _ in itertools.islice(records, iterations):
         average.update_parameters(model)
-    tell("and maximum likelihood", average.module, data.train, data.validation, local)
+    evaluate("and maximum likelihood", average.module, data.train, data.validation, local)
 
 
-def tell(
+def evaluate(
     name: str,
     model: noneq.energies.Energy,
     train: Tensor,
     held: Tensor,
     local: noneq.energies.Cholesky,
 ) -> None:
-    """The bracket of log Z and what it says of rows held out."""
+    """Bracket log Z; print the likelihood of held-out rows and the mass of each digit."""
     kernel = noneq.kernels.with_momentum(noneq.MALA(0.2, local))
     z = noneq.log_z(
         model, data=train, noise=NOISE, n=256, temperatures=500, equilibrate=1500, kernel=kernel

@@ -1,15 +1,15 @@
-r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training: with weights, without.
+r"""Sampling of a density tilted by a reward, ``rho_1(x) e^{r(x)}``, without further training.
 
-Guidance adds ``t grad r`` to the score on the way, and to the drift what follows from that. Its
-samples have more reward, and are of no density that anybody knows; weighted ones are of
-``rho_1 e^r``, and their log Z tells ``log E e^r``. Twice:
+Guidance adds ``t grad r`` to the score along the path, and the corresponding term to the drift.
+Its samples have a larger reward, but their density is unknown. Weighted samples have the density
+``rho_1 e^r``, and their log Z estimates ``log E e^r``. There are two cases:
 
-    the plane     a mixture of three Gaussians with its exact drift, r(x) = 2 sin(2 x_0) - x_1:
-                  everything is known by quadrature
-    the digits    U(x, t) learned by score matching with noise of 0.25, r = log p(class | x) of a
-                  classifier trained beside it. The share of samples that *another* classifier,
-                  trained on other rows, calls that class; log E e^r against the log of the class's
-                  share among weighted samples of U(., 1), the same number by another way
+    the plane     a mixture of three Gaussians with its exact drift and r(x) = 2 sin(2 x_0) - x_1,
+                  where all expectations are known by quadrature
+    the digits    U(x, t) learned by score matching with noise of 0.25, and r = log p(class | x) of
+                  a classifier. Printed are the fraction of samples that *another* classifier,
+                  trained on other rows, assigns to the class, and log E e^r by two methods: by
+                  log Z, and by the mean of e^r over weighted samples of U(., 1)
 
     python examples/interpolant_reward.py                    under two minutes on one core
     python examples/interpolant_reward.py --digit 8 --picture reward.png
@@ -41,30 +41,34 @@ from noneq.models.interpolants import (
 from noneq.training import moving_average
 
 Reward = Callable[[Tensor], Tensor]
-NOISE = 0.25  # of the digits: narrower modes need more steps
+NOISE = 0.25  # added to the digits; less noise makes narrower modes, which need more steps
 
 
-class Told(NamedTuple):
-    """Means of some quantities and their standard errors."""
+class Estimate(NamedTuple):
+    """Holds means of some quantities and their standard errors."""
 
     mean: Tensor
     stderr: Tensor
 
 
-class Sides(NamedTuple):
-    """Of one reward: walkers in 32 islands."""
+class Populations(NamedTuple):
+    """Holds walkers for one reward, in 32 islands.
+
+    Attributes:
+        weighted: walkers with weights.
+        guided: walkers without weights, with guidance in score and drift.
+        score: walkers without weights, with guidance in the score alone.
+    """
 
     weighted: noneq.Walkers
     guided: noneq.Walkers
-    """without weights, score and drift guided"""
     score: noneq.Walkers
-    """without weights, the score alone guided"""
 
 
 def tilted(
     path: DriftedPath, reward: Reward, n: int, schedule: noneq.Schedule, rng: torch.Generator
-) -> Sides:
-    """Towards ``rho_1 e^r``: with weights and, in two ways, without."""
+) -> Populations:
+    """Carry walkers towards ``rho_1 e^r``, with weights and, in two ways, without."""
     way = RewardPath(path, reward)
     weighted, _ = noneq.population(way, n, schedule, rng=rng, islands=32)
     bare = []
@@ -72,21 +76,21 @@ def tilted(
         way = RewardPath(path, reward, whole=whole)
         start = noneq.Walkers.sample(way.start, n, rng, islands=32)
         bare.append(noneq.anneal(schedule.forward(way), start, rng, ess_min=0).decay(0.0))
-    return Sides(weighted, *bare)
+    return Populations(weighted, *bare)
 
 
-def told(walkers: noneq.Walkers, f: Tensor) -> Told:
-    """Weighted means of f (N, m); islands that never met tell the errors."""
+def estimate(walkers: noneq.Walkers, f: Tensor) -> Estimate:
+    """Compute weighted means of f (N, m), with errors from the spread of independent islands."""
     mean, r = walkers.mean(f), walkers.islands
     off = (walkers.p[:, None] * (f - mean)).view(r, -1, f.shape[1]).sum(1)
-    return Told(mean, (off.square().sum(0) * r / (r - 1)).sqrt())
+    return Estimate(mean, (off.square().sum(0) * r / (r - 1)).sqrt())
 
 
 # -- the plane
 
 
 def plane() -> tuple[MixturePath, noneq.GaussianMixture]:
-    """An exact path to three modes of unequal masses and shapes."""
+    """Make the exact path from a Gaussian to a mixture of three unequal modes."""
     means = torch.tensor([[2.0, 1.0], [-1.5, 0.5], [0.0, -2.0]], dtype=torch.float64)
     shapes = [[[0.3, 0.1], [0.1, 0.2]], [[0.1, 0.0], [0.0, 0.15]], [[0.5, -0.2], [-0.2, 0.4]]]
     masses = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
@@ -96,18 +100,18 @@ def plane() -> tuple[MixturePath, noneq.GaussianMixture]:
 
 
 def sine(x: Tensor) -> Tensor:
-    """The plane's reward."""
+    """Compute the reward in the plane."""
     return 2 * (2 * x[:, 0]).sin() - x[:, 1]
 
 
 def features(x: Tensor, end: noneq.GaussianMixture) -> Tensor:
-    """Both coordinates, and which of the three means is nearest."""
+    """Return both coordinates, and a one-hot vector of the nearest of the three means."""
     nearest = torch.cdist(x, end.means).argmin(1)
     return torch.cat([x, nn.functional.one_hot(nearest, len(end.means)).to(x)], 1)
 
 
 def by_quadrature(end: noneq.GaussianMixture) -> tuple[float, Tensor]:
-    """``log E e^r`` and the means of the `features` under ``rho_1 e^r``."""
+    """Compute ``log E e^r`` and the means of `features` under ``rho_1 e^r`` by quadrature."""
     line = torch.linspace(-7, 7, 1401, dtype=torch.float64)
     x = torch.cartesian_prod(line, line)
     log_p = sine(x) - end(x)
@@ -116,7 +120,7 @@ def by_quadrature(end: noneq.GaussianMixture) -> tuple[float, Tensor]:
 
 
 def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
-    """All kinds of samples against the truth, in standard errors."""
+    """Print means over each kind of samples, and their deviations z from the exact values."""
     path, end = plane()
     log_mean, exact = by_quadrature(end)
     schedule = noneq.Schedule.uniform(steps, noneq.kernels.EulerMaruyama(1.0))
@@ -125,11 +129,11 @@ def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
     print(f"the plane, {steps} steps, {n} walkers: ESS {found.weighted.ess:.2f}")
     heads = "".join(f"{name:>17}{'z':>7}" for name in ("weighted", "guided", "score guided"))
     print(f"{'':12}{'exact':>8}{heads}")
-    sides = [told(walkers, features(walkers.x, end)) for walkers in found]
+    estimates = [estimate(walkers, features(walkers.x, end)) for walkers in found]
     for i, name in enumerate(("mean x_0", "mean x_1", "mass 1", "mass 2", "mass 3")):
         row = f"{name:12}{float(exact[i]):8.3f}"
-        for side in sides:
-            mean, stderr = float(side.mean[i]), float(side.stderr[i])
+        for column in estimates:
+            mean, stderr = float(column.mean[i]), float(column.stderr[i])
             row += f"{mean:9.3f} ± {stderr:.3f}{(mean - float(exact[i])) / stderr:7.1f}"
         print(row)
     value, stderr = found.weighted.log_z
@@ -141,7 +145,7 @@ def show_plane(seed: int = 0, n: int = 6400, steps: int = 40) -> None:
 
 
 class Rows(NamedTuple):
-    """Digits and their labels: one part to learn from, another for the judge."""
+    """Holds digits and labels (x, y) for training, and others for the second classifier."""
 
     x: Tensor
     y: Tensor
@@ -150,7 +154,7 @@ class Rows(NamedTuple):
 
 
 def rows() -> Rows:
-    """The library's split, as `noneq.data.digits`."""
+    """Load the training rows of `noneq.data.digits`, and its other rows."""
     pixels, labels = raw_digits()
     x, y = torch.from_numpy(pixels).float() / 8 - 1, torch.from_numpy(labels)
     n = SIZES[0]
@@ -158,24 +162,24 @@ def rows() -> Rows:
 
 
 def learn(x: Tensor, iterations: int, rng: torch.Generator, batch: int = 256) -> TimedEnergy:
-    """U(x, t) by denoising score matching: the moving average of the parameters."""
+    """Learn U(x, t) by denoising score matching; keep the moving average of its parameters."""
     energy = TimedEnergy.fit(x, noneq.models.TimedMLP(64, 256, 2), NOISE)
     optimizer = torch.optim.Adam(energy.net.parameters(), 1e-3)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
     average = moving_average(energy.net, 0.999)
     for _ in range(iterations):
         chosen = torch.randint(len(x), (batch,), generator=rng)
         optimizer.zero_grad()
         energy.score_loss(x[chosen], rng).backward()
         optimizer.step()
-        falling.step()
+        cosine.step()
         average.update_parameters(energy.net)
     energy.net.load_state_dict(average.module.state_dict())
     return energy.requires_grad_(False)
 
 
 def classifier(x: Tensor, y: Tensor, rng: torch.Generator, iterations: int = 800) -> nn.Module:
-    """One hidden layer, on the noisy digits."""
+    """Train a classifier with one hidden layer on noisy digits."""
     net = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 10))
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.01)
     for _ in range(iterations):
@@ -187,19 +191,19 @@ def classifier(x: Tensor, y: Tensor, rng: torch.Generator, iterations: int = 800
     return net.requires_grad_(False)
 
 
-def judge(x: Tensor, y: Tensor, rng: torch.Generator) -> SVC:
-    """Another kind of classifier on other rows, each with five draws of the noise."""
+def second_classifier(x: Tensor, y: Tensor, rng: torch.Generator) -> SVC:
+    """Train a support vector machine on other rows, each with five draws of the noise."""
     noisy = torch.cat([noneq.random.add_noise(x, NOISE, rng) for _ in range(5)])
     return SVC(C=10).fit(noisy.numpy(), y.repeat(5).numpy())
 
 
 def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) -> list[Tensor]:
-    """Print shares and log E e^r; samples of U(., 1), guided ones and weighted ones."""
+    """Print the digits' table and log E e^r; return plain, guided and weighted samples."""
     rng = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     data = rows()
     energy, net = learn(data.x, iterations, rng), classifier(data.x, data.y, rng)
-    other = judge(data.other_x, data.other_y, rng)
+    other = second_classifier(data.other_x, data.other_y, rng)
     noisy = noneq.random.add_noise(data.other_x, NOISE, rng)
     right = float((net(noisy).argmax(1) == data.other_y).float().mean())
     print(f"digits of class {digit}; the classifier is right on {right:.3f} of held-out rows")
@@ -223,12 +227,12 @@ def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) ->
     for name, walkers in zip(names, (plain, *found), strict=True):
         x = walkers.x
         values = torch.stack([hits(x), reward(x).double(), energy(x).double()], 1)
-        (share, r, u), (share_se, r_se, u_se) = told(walkers, values)
+        (share, r, u), (share_se, r_se, u_se) = estimate(walkers, values)
         print(
             f"{name:18}{share:8.3f} ± {share_se:.3f}{r:9.2f} ± {r_se:.2f}"
             f"{u:9.2f} ± {u_se:.2f}{walkers.ess:6.2f}"
         )
-    share = told(plain, reward(plain.x).double().exp()[:, None])
+    share = estimate(plain, reward(plain.x).double().exp()[:, None])
     gained = found.weighted.log_z.value - plain.log_z.value
     error = math.hypot(found.weighted.log_z.stderr, plain.log_z.stderr)
     other_way = f"{float(share.mean.log()):.2f} ± {float(share.stderr / share.mean):.2f}"
@@ -237,7 +241,7 @@ def show_digits(digit: int, iterations: int, n: int = 1024, steps: int = 200) ->
 
 
 def draw(samples: list[Tensor], file: Path) -> None:
-    """Three squares of digits."""
+    """Draw three grids of digits to a file."""
     from matplotlib.figure import Figure
 
     from noneq.report.axes import tiles
@@ -252,12 +256,12 @@ def draw(samples: list[Tensor], file: Path) -> None:
 
 
 def main(digit: int = 3, iterations: int = 5000, picture: Path | None = None) -> None:
-    """Print both tables.
+    """Sample a density tilted by a reward, in the plane and for digits, and print tables.
 
     Arguments:
-        digit: the class.
-        iterations: of score matching; 0 leaves the digits out.
-        picture: file for samples of the digits.
+        digit: class whose log-probability is the reward, 0 to 9.
+        iterations: iterations of score matching; 0 leaves the digits out.
+        picture: file for a picture of samples of the digits; none is drawn without it.
     """
     show_plane()
     if iterations:

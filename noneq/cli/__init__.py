@@ -1,1 +1,1 @@
-"""The command line program."""
+"""The command line program ``noneq``, with one file for each command."""

@@ -1,7 +1,7 @@
-"""Names of fields, as the library's sentences have them, as options of the command line.
+"""Conversion of names of fields in messages of the library to options of the command line.
 
-The library raises errors and gives advice that name fields in backticks: a smaller `lr`. Here, and
-nowhere else, such a name becomes ``--lr``, and `resume(folder)` the command that does it.
+The library's errors and advice name fields in backticks, as in: a smaller `lr`. Only here such a
+name becomes ``--lr``, and `resume(folder)` the command that continues a run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from noneq.cli.options import BracketChoices, Choices
 
 __all__ = ["flags"]
 
-#: options that are no choices of a recipe
+#: options other than the choices of a recipe
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
     "iterations", "budget", "weighted", "denoise",
@@ -25,17 +25,23 @@ _NAMES = {
 
 
 def flags(text: str) -> str:
-    """The sentence with `field` as ``--field``, where that is an option.
+    """Replace each `field` in a message by ``--field`` if that is an option.
 
     >>> flags("`noise` 0: take more, or `lr` smaller; `other` stays")
     '--noise 0: take more, or --lr smaller; `other` stays'
+
+    Arguments:
+        text: a message of the library.
+
+    Returns:
+        The message for the command line.
     """
     text = re.sub(r"`resume\((.+?)( from=good)?\)`", _resume, text)
     return re.sub(r"`([a-z_.]+)`", lambda found: _flag(found[1], found[0]), text)
 
 
 def _resume(found: re.Match[str]) -> str:
-    """The command that goes on with a run."""
+    """Return the command that continues a run."""
     return f"noneq train --out {found[1]} --resume" + (" --from good" if found[2] else "")
 
 

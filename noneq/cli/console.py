@@ -1,4 +1,8 @@
-"""What a person sees: progress, tables and words on the terminal, by rich."""
+"""Output on the terminal by rich: lines, tables and progress bars.
+
+If the output is no terminal, progress is printed as a few lines instead of a bar. Text that others
+chose, such as names of columns, is escaped.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +29,28 @@ T = TypeVar("T")
 
 
 class _Output:
-    """What is on sys.stdout, for as long as anybody reads it: a run outlives its reader.
+    """Writes to the present sys.stdout until that fails, so that a run outlives its reader.
 
-    After the first error, as that of a pipe whose reader has gone or of a closed terminal, nothing
-    more is written, which stderr is told. What the encoding lacks is written as an escape.
+    After the first error, such as a broken pipe or a closed terminal, nothing more is written, and
+    one message goes to stderr. Characters missing from the encoding are escaped.
     """
 
     def __init__(self) -> None:
-        self.lost: Any = None  # the stream that nobody reads
+        self.lost: Any = None  # the stream that can no longer be written
 
     @property
     def stream(self) -> Any:
-        """The present sys.stdout; None if the program was started without one."""
+        """Return the present sys.stdout; None if the program was started without one."""
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
     def write(self, text: str) -> int:
-        """Write it, or nothing."""
+        """Write text, or nothing if the stream is lost; return the number of characters."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
         self._do("write", text.encode(encoding, "backslashreplace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Flush what was written."""
+        """Flush the stream, unless it is lost."""
         self._do("flush")
 
     def _do(self, verb: str, *what: str) -> None:
@@ -74,17 +78,26 @@ console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output())
 
 
 def columns() -> int:
-    """How many characters a line has: the terminal's, or 100 elsewhere."""
+    """Measure the width of the output.
+
+    Returns:
+        The number of characters of a line of the terminal, or 100 if there is none.
+    """
     return console.width if console.is_terminal else 100
 
 
 def echo(text: str = "", style: str = "") -> None:
-    """Print lines as they are, in a style of rich's."""
+    """Print lines without interpreting them, with names of fields as options.
+
+    Arguments:
+        text: one or more lines.
+        style: a style of rich, such as "bold".
+    """
     console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))
 
 
-class _Saying(logging.Handler):
-    """Prints what the library has to tell, such as how long a bracket will take."""
+class _EchoHandler(logging.Handler):
+    """Prints log messages of the library, such as how long a bracket will take."""
 
     def emit(self, record: logging.LogRecord) -> None:
         echo(record.getMessage(), "bold" if record.levelno >= logging.WARNING else "dim")
@@ -92,8 +105,8 @@ class _Saying(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Show what the library logs meanwhile."""
-    logger, handler = logging.getLogger("noneq"), _Saying()
+    """Print the library's log messages within this context."""
+    logger, handler = logging.getLogger("noneq"), _EchoHandler()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -107,7 +120,13 @@ def listening() -> Iterator[None]:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, the first column to the left and the others to the right."""
+    """Print a table with its first column aligned left and the others right.
+
+    Arguments:
+        title: the title above the table.
+        columns: the headings.
+        rows: the cells of each row.
+    """
     shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         shown.add_column(Text(visible(column)), justify="right" if i else "left")
@@ -117,7 +136,15 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
-    """A sequence, with a progress bar; in a log, a line when it begins."""
+    """Show the progress of a loop: a bar on a terminal, one line at its start elsewhere.
+
+    Arguments:
+        steps: the sequence to loop over.
+        what: the label.
+
+    Returns:
+        The sequence, to be looped over once.
+    """
     if not console.is_terminal:
         echo(f"{what}: {len(steps)} steps", "dim")
         return steps
@@ -126,7 +153,12 @@ def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
 
 @contextmanager
 def training_bar() -> Iterator[Callable[[float, float, str], None]]:
-    """Yields ``show(share done, seconds spent, text)``: a bar; elsewhere ten lines in all."""
+    """Show the progress of training: a bar on a terminal, about ten lines elsewhere.
+
+    Yields:
+        A function ``show(share, seconds, text)`` of the fraction done, the seconds spent and a
+        line of text.
+    """
     if not console.is_terminal:
         yield _lines()
         return
@@ -137,14 +169,14 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
 
         def show(share: float, seconds: float, text: str) -> None:
             bar.update(task, completed=min(share, 1.0), left=_left(share, seconds))
-            # in a narrow terminal two lines
+            # the text takes two lines in a narrow terminal
             live.update(Group(bar, Text(text, no_wrap=False, overflow="fold")))
 
         yield show
 
 
 def _lines() -> Callable[[float, float, str], None]:
-    """For a log: a line for each tenth of the way, or each minute."""
+    """Return a function that prints a line for each tenth of the training, or each minute."""
     shown, last = -1, time.monotonic()
 
     def show(share: float, seconds: float, text: str) -> None:

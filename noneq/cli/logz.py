@@ -1,4 +1,7 @@
-"""``noneq logz``: log Z of a run, or the likelihood of any other model, whose code is run."""
+"""``noneq logz``: bracket log Z of a run (`bracket`), or audit any other energy (`audit`).
+
+An audit imports and runs the code of the module that it is given.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,19 @@ __all__ = ["audit", "bracket"]
 
 
 def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
-    """``noneq logz RUN``; returns the exit code."""
+    """Bracket log Z of a run, as ``noneq logz RUN`` does.
+
+    Arguments:
+        run: the folder of the run.
+        how: settings of the bracket other than the run's, see `noneq.run.verdict.evaluate_run`.
+        device: a torch device; empty: the run's.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: if the walkers need more memory than there is.
+    """
     opened = Run(run, device)
     n = how.get("walkers", opened.recipe.bracket.walkers)
     check_walkers(f"--bracket.walkers {n}", n, opened.shape, opened.device)
@@ -45,16 +60,19 @@ def audit(
     how: Mapping[str, Any],
     device: str,
 ) -> None:
-    """``noneq logz --energy``.
+    """Bracket log Z of any energy and print its likelihood, as ``noneq logz --energy`` does.
 
     Arguments:
-        name: module:function.
-        weights: safetensors file of the module's state_dict.
-        data: rows the model was trained on, in its units.
-        test: rows to report the likelihood of; default: the data.
-        noise: see `noneq.log_z`.
-        how: walkers, temperatures, equilibrate and seed of the bracket.
-        device: a torch device.
+        name: the energy, or a function without arguments that returns it, as "module:attribute".
+        weights: a safetensors file of the energy's state_dict; None: its parameters are kept.
+        data: a file of rows that the model was trained on, in the model's units.
+        test: a file of rows whose likelihood is reported; None: that of ``data``.
+        noise: standard deviation of the noise added to the model's data, see `noneq.log_z`.
+        how: seed and, optionally, walkers, temperatures and equilibrate of the bracket.
+        device: a torch device; empty: cuda if there is one, else cpu.
+
+    Raises:
+        ValueError: if energy, weights and rows do not fit, or the energy is not finite.
     """
     if data is None:
         raise ValueError("an audit needs --data: rows that the model was trained on")
@@ -83,16 +101,13 @@ def audit(
 
 
 def _without_training(text: str) -> str:
-    """What to say of a model that nobody trains here: look at it, not at a learning rate."""
+    """Replace advice about training in an error message by advice about the energy's code."""
     fault, training, _ = text.partition("; where it is being trained")
     return f"{fault}; clamp its inputs or its logarithms, or use float64" if training else text
 
 
 def _built(name: str, weights: Path | None, seed: int) -> Energy:
-    """The energy that ``module:function`` returns or is, with its weights.
-
-    Importing the module and calling the function run their code.
-    """
+    """Import the energy "module:attribute", or call the function there, and load its weights."""
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ValueError(f"--energy {name}: module:function is meant, as models:build")

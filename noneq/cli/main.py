@@ -1,6 +1,7 @@
 """The command line: ``noneq train``, ``sample``, ``score``, ``logz``, ``report``.
 
-Only the parsing is here; nothing heavy is imported before a command runs.
+Each function is a command, and its docstring is the command's help. Nothing heavy is imported
+before a command runs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from noneq.cli.options import (
     BracketChoices,
     Choices,
     Count,
+    Data,
     File,
+    Flag,
+    Folder,
     Integers,
     Number,
     Seed,
@@ -30,6 +34,7 @@ from noneq.cli.options import (
     Time,
     Words,
     check_names,
+    described,
     given,
     integers,
     seconds,
@@ -41,24 +46,27 @@ from noneq.version import __version__
 __all__ = ["main"]
 
 ABOUT = (
-    "Train energy-based models by maximum likelihood with weighted walkers, and know their "
-    "normalised likelihood. First: noneq train digits"
+    "Train energy-based models by maximum likelihood with weighted walkers, and bracket their "
+    "log Z, so that likelihoods are normalised. To begin: noneq train digits"
 )
+_DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
+_RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
 _UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
 _FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
 
 @app.command
+@described
 def train(
-    data: Positional[Words] = "",
+    data: Positional[Annotated[str, _DATA]] = "",
     *,
     out: File = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    resume: Flag = False,
+    overwrite: Flag = False,
     classes: Integers = "",
     subset: Integers = "",
-    binary: bool = False,
+    binary: Flag = False,
     budget: Time = "",
     iterations: Count = 0,
     seed: Seed = None,
@@ -66,34 +74,33 @@ def train(
     save_every: float = 30.0,
     from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
     bracket: BracketChoices = BracketChoices(),  # noqa: B008
-    choices: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
+    recipe: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
 ) -> int:
-    """Train an energy-based model to a normalised likelihood, and bracket it.
+    """Train an energy-based model on a data set, then bracket its log Z.
 
     Args:
-        data: "digits", or a file: .npy .npz .csv .tsv .txt .parquet, IDX (MNIST's format, .gz
-            or plain) or a folder of IDX files.
-        out: run folder; default runs/NAME.
-        resume: go on with an interrupted run; its data and choices are those it began with.
-        overwrite: replace a run that is there, as soon as the new one has its first checkpoint.
-        classes: keep only these labels, e.g. 2,3,6.
-        subset: how many rows of each class, e.g. 800,400,200.
-        binary: values above the middle of their range become 1, the others 0.
-        budget: training time, e.g. 120s, 20m or 2h; bracketing the likelihood comes after it.
-        iterations: training length instead of a time: the same bits every time, on a processor
-            with the same number of threads.
-        seed: of all randomness of the run, default 0 (the split of the data does not depend on
-            it).
-        device: cpu, cuda, cuda:1, ...; default: cuda where there is one.
+        data: "digits", or a file (.npy .npz .csv .tsv .txt .parquet, or IDX as MNIST has it, plain
+            or .gz), or a folder of IDX files. It may be left out with --resume.
+        out: folder of the run; default: runs/NAME, named after the data.
+        resume: continue the interrupted run in --out, with the data and choices it began with.
+        overwrite: replace the run in --out, as soon as the new one has its first checkpoint.
+        classes: labels of the rows to train on, e.g. 2,3,6; default: all rows.
+        subset: number of rows of each class, e.g. 800,400,200; default: all rows.
+        binary: set values above the middle of their range to 1 and all others to 0.
+        budget: training time, e.g. 120s, 20m or 2h; the bracket takes additional time.
+        iterations: number of iterations, instead of a training time; on a CPU with the same number
+            of threads the same seed then gives the same bits.
+        seed: seed of all randomness but the split of the data; default: 0.
+        device: cpu, cuda, cuda:1, ...; default: cuda if there is one, else cpu.
         save_every: seconds between checkpoints.
-        from_: with --resume: go on from the last checkpoint (state), or from the last good state
-            before it (good), e.g. where state is damaged; default: state.
-        bracket: how log Z is bracketed at the end.
-        choices: what the recipe decides by the data's shape and kind unless you do.
+        from_: checkpoint that --resume continues from: the last one (state), or the last good one
+            (good), e.g. if state is damaged; default: state.
+        bracket: Settings of the bracket of log Z; defaults depend on the data.
+        recipe: Choices of the recipe; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
 
-    changes = {**given(choices), "bracket": given(bracket)}
+    changes = {**given(recipe), "bracket": given(bracket)}
     if budget and iterations:
         raise ValueError("--budget and --iterations are two lengths of one training: give one")
     if resume and overwrite:
@@ -118,15 +125,16 @@ def train(
 
 
 @app.command
+@described
 def sample(
-    run: Positional[Path],
+    run: Positional[Folder],
     *,
     n: Number = 64,
     out: Path = Path("samples.npz"),
     source: Annotated[Literal["steps", "ais", "chains"] | None, _UNSAID] = None,
     steps: Steps = None,
-    weighted: bool = False,
-    denoise: bool = False,
+    weighted: Flag = False,
+    denoise: Flag = False,
     moves: int = 100,
     seed: int = 0,
     device: Words = "",
@@ -134,18 +142,19 @@ def sample(
     """Draw samples of a run's model, in the units of its data.
 
     Args:
-        run: folder.
-        n: how many.
-        out: .npz with the array x (and log_w, if weighted), or .npy with x alone.
-        source: ais: a fresh population annealed from the base; chains: the run's own walkers,
-            carried on under its final parameters; steps: weighted walkers carried from the base
-            by Euler-Maruyama. Default: steps of an interpolant, ais of any other model.
-        steps: of Euler-Maruyama; default: the run's.
-        weighted: walkers with their log-weights instead of a resampled set of equal weights.
-        denoise: the means x - sigma^2 grad U, for models of data with noise.
-        moves: of the chains.
-        seed: of everything.
-        device: cpu, cuda, ...; default: the run's.
+        run: folder of the run.
+        n: number of samples.
+        out: .npz file for the array x (and log_w with --weighted), or .npy file for x alone.
+        source: where samples come from: weighted walkers carried from the base by Euler-Maruyama
+            steps (steps), walkers annealed from the base (ais), or the run's own walkers, moved
+            under its final parameters (chains); default: steps for an interpolant, ais for any
+            other model.
+        steps: number of Euler-Maruyama steps of --source steps; default: the run's.
+        weighted: write walkers with log-weights instead of resampled ones of equal weight.
+        denoise: write denoised means x - sigma^2 grad U; only for models trained with noise.
+        moves: number of kernel moves of --source chains.
+        seed: seed of all randomness.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.sample import sample as command
 
@@ -154,18 +163,19 @@ def sample(
 
 
 @app.command
+@described
 def score(
-    run: Positional[Path], data: Positional[Path], *, out: File = None, device: Words = ""
+    run: Positional[Folder], data: Positional[Data], *, out: File = None, device: Words = ""
 ) -> None:
-    """Normalised log-density of every row of a file, in nats, and log Z's error.
+    """Compute the normalised log-density of every row of a file, in nats.
 
     Args:
-        run: folder.
+        run: folder of the run.
         data: file of rows like those the run was trained on, in the same units.
-        out: .npz for log_density (M,) of the rows as they are; expected (M,), its mean over the
-            noise that the model was trained with (as the likelihoods of noneq train); log_z,
-            log_z_stderr, alarms; log_jacobian (add it for the density in the file's units).
-        device: cpu, cuda, ...; default: the run's.
+        out: .npz file for log_density, that of each row; expected, its mean over the noise that
+            the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
+            added for a density in the file's units.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.score import score as command
 
@@ -173,8 +183,9 @@ def score(
 
 
 @app.command
+@described
 def logz(
-    run: Positional[File] = None,
+    run: Positional[Annotated[Path | None, _RUN]] = None,
     *,
     energy: Words = "",
     weights: File = None,
@@ -191,18 +202,19 @@ def logz(
     noneq logz --energy pkg.module:build --weights w.safetensors --data x.npy
 
     Args:
-        run: folder of a run.
-        energy: for an audit: module:function that returns U, a torch.nn.Module (or callable)
+        run: folder of the run.
+        energy: for an audit, module:function that returns U, a torch.nn.Module (or callable)
             (B, *shape) -> (B,) with p = exp(-U) / Z. The module is imported and the function
             called, which runs their code: name none that you do not trust. The working folder is
-            searched, too, after the installed packages.
-        weights: of that module, a safetensors file of its state_dict.
-        data: rows the model was trained on, in its own units.
-        test: rows to report the likelihood of; default: the data.
-        noise: standard deviation of Gaussian noise that the model's data had added.
-        seed: of everything; default: the run's plus 7, for an audit 0.
-        device: cpu, cuda, ...; default: the run's, for an audit cuda where there is one.
-        bracket: how log Z is bracketed; default: as the run says, or as `noneq.log_z` does.
+            searched after the installed packages.
+        weights: for an audit, a safetensors file of the module's state_dict.
+        data: for an audit, a file of rows that the model was trained on, in its units.
+        test: for an audit, a file of rows whose likelihood is reported; default: that of --data.
+        noise: for an audit, standard deviation of the Gaussian noise added to the model's data.
+        seed: seed of all randomness; default: the run's plus 7, for an audit 0.
+        device: cpu, cuda, cuda:1, ...; default: the run's, for an audit cuda if there is one.
+        bracket: Settings of the bracket of log Z; defaults: the run's, for an audit those of
+            noneq.log_z.
     """
     from noneq.cli import logz as command
 
@@ -218,13 +230,14 @@ def logz(
 
 
 @app.command
-def report(run: Positional[Path], *, out: File = None, device: Words = "") -> None:
+@described
+def report(run: Positional[Folder], *, out: File = None, device: Words = "") -> None:
     """Draw one page of figures of a run: likelihood, log Z, weights, trust region, samples.
 
     Args:
-        run: folder.
-        out: PNG file; default RUN/report.png.
-        device: cpu, cuda, ...; default: the run's.
+        run: folder of the run.
+        out: PNG file; default: report.png in the folder of the run.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.report import report as command
 
@@ -235,7 +248,14 @@ COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code, 0 only on success."""
+    """Run a command of the command line.
+
+    Arguments:
+        args: the words of the command line after the program's name; None: those of sys.argv.
+
+    Returns:
+        The exit code, 0 only on success.
+    """
     words = list(sys.argv[1:] if args is None else args)
     if words == ["--version"]:
         print(__version__)
@@ -261,19 +281,19 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _say_error(text: str) -> None:
-    """Print it on stderr, if anybody reads that."""
+    """Print text on stderr, unless that is closed."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def _message(error: BaseException) -> str:
-    """One line: what, where, what to do."""
+    """Convert an error to a message of one line."""
     if isinstance(error, OSError) and error.strerror:
-        told = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC and "; " not in told:
-            told += "; free some space and give the same command again"
-        return told
+        text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
+        if error.errno == errno.ENOSPC and "; " not in text:
+            text += "; free some space and give the same command again"
+        return text
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
-    told = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
-    return told if known else f"{told} (NONEQ_TRACEBACK=1 shows where)"
+    text = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
+    return text if known else f"{text} (NONEQ_TRACEBACK=1 shows where)"

@@ -1,4 +1,7 @@
-"""The command line's kinds of options, and what to say to a name that is none."""
+"""Types of the command line's options, and errors for names of options that do not exist.
+
+The choices of a recipe become options here; their help is the description of the field.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import docstring_parser
 from tyro.conf import arg
@@ -30,7 +33,10 @@ __all__ = [
     "BracketChoices",
     "Choices",
     "Count",
+    "Data",
     "File",
+    "Flag",
+    "Folder",
     "Integers",
     "Number",
     "Seed",
@@ -38,13 +44,17 @@ __all__ = [
     "Time",
     "Words",
     "check_names",
+    "described",
     "given",
     "integers",
     "seconds",
 ]
 
 Number = Annotated[int, arg(aliases=["-n"])]
-# options that may be left out say nothing of their defaults
+Data = Annotated[Path, arg(metavar="DATA", help_behavior_hint="")]
+Folder = Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]
+# options that may be left out say nothing of their defaults, which their help describes
+Flag = Annotated[bool, arg(help_behavior_hint="")]
 Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
@@ -54,7 +64,7 @@ Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 
 
-#: the kinds of models, and the sections of a recipe whose choices are options
+#: the section of a recipe for each kind of model, and the sections whose fields are options
 KINDS = {
     "network": NetworkModel,
     "rbm": RBMModel,
@@ -62,16 +72,12 @@ KINDS = {
     "interpolant": InterpolantModel,
 }
 SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
-_ELSEWHERE = {
-    "seconds",
-    "iterations",
-    "active",
-    "restart",
-}  # --budget, --iterations, for a library
+#: fields that have other options (the first two), or that only Python users choose
+_ELSEWHERE = {"seconds", "iterations", "active", "restart"}
 
 
 def _options(title: str, about: str, sections: Sequence[type]) -> Any:
-    """The fields of some dataclasses as options, each of which may be left to the recipe."""
+    """Make a dataclass of options, all optional, from the fields of some sections of a recipe."""
     own: dict[str, tuple[str, Any, Any]] = {}
     for section in sections:
         lines = [docstring_parser.parse(c.__doc__ or "").params for c in section.__mro__[::-1]]
@@ -84,8 +90,9 @@ def _options(title: str, about: str, sections: Sequence[type]) -> Any:
                 own[f.name] = (f.name, Annotated[kind, option], field(default=None))
     if title == "Choices":
         option = arg(
-            help="kind of model: a base plus an energy network; a restricted Boltzmann machine of "
-            "bits, or of numbers; an energy learned by denoising score matching.",
+            help="kind of model: a Gaussian base plus an energy network (network), a restricted "
+            "Boltzmann machine of bits (rbm) or of real numbers (gaussian-rbm), or an energy "
+            "learned by denoising score matching (interpolant).",
             metavar="|".join(KINDS), help_behavior_hint="",
         )  # fmt: skip
         own = {"model": ("model", Annotated[str | None, option], field(default=None)), **own}
@@ -95,12 +102,13 @@ def _options(title: str, about: str, sections: Sequence[type]) -> Any:
 
 
 def _help(text: str) -> str:
-    """A field's description as an option's: off is None, and nothing is marked up."""
-    return re.sub(r"`+", "", text.replace("\n", " ").replace("None: ", "off: "))
+    """Convert a field's description to an option's: without backticks, and None called off."""
+    text = text.replace("\n", " ").replace(". None: ", "; off: ").replace("None: ", "off: ")
+    return re.sub(r"`+", "", text)
 
 
 def _shown(hint: Any) -> tuple[str, Any]:
-    """How an option's value is shown, and its type: what may be None can be turned off."""
+    """Return how an option's value is shown, and its type; what may be None can be "off"."""
     parts = typing.get_args(hint)
     if type(None) in parts:
         kind = next(part for part in parts if part is not type(None))
@@ -112,22 +120,55 @@ if TYPE_CHECKING:
     Choices: TypeAlias = Recipe
     BracketChoices: TypeAlias = Bracket
 else:
-    Choices = _options(
-        "Choices", "What the recipe decides by the data's shape and kind unless you do.", SECTIONS
-    )
+    Choices = _options("Choices", "Choices of the recipe; each is optional.", SECTIONS)
     BracketChoices = _options(
-        "BracketChoices", "How log Z is bracketed; default: the recipe's.", [Bracket]
+        "BracketChoices", "Settings of the bracket of log Z; each is optional.", [Bracket]
     )
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def described(command: F) -> F:
+    """Join the lines of each option's description in a command's docstring.
+
+    The help keeps the line breaks of a docstring, which do not suit the width of a terminal.
+
+    Arguments:
+        command: a function with a section Args in its docstring.
+
+    Returns:
+        The command.
+    """
+    command.__doc__ = re.sub(r"\n {8}", " ", inspect.cleandoc(command.__doc__ or ""))
+    return command
 
 
 def given(choices: Any) -> dict[str, Any]:
-    """What was chosen: of options that were not given nothing, None of those turned off."""
+    """Collect the options that were given.
+
+    Arguments:
+        choices: a dataclass of options, None where an option was not given.
+
+    Returns:
+        The values given, with None for "off".
+    """
     chosen = {key: value for key, value in asdict(choices).items() if value is not None}
     return {key: None if value == "off" else value for key, value in chosen.items()}
 
 
 def seconds(text: str) -> float:
-    """Of a time like 120s, 20m or 2h; raises ValueError."""
+    """Convert a time such as 120s, 20m or 2h to seconds.
+
+    Arguments:
+        text: the time; without a unit it is in seconds.
+
+    Returns:
+        The seconds.
+
+    Raises:
+        ValueError: if the text is no such time.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
     if not found or not float(found[1]):
         raise ValueError(f"--budget {text}: a time like 120s, 20m or 2h is meant")
@@ -135,7 +176,17 @@ def seconds(text: str) -> float:
 
 
 def integers(text: str) -> tuple[int, ...] | None:
-    """Of a list like 2,3,6; None of nothing; raises ValueError."""
+    """Convert a list such as 2,3,6 to integers.
+
+    Arguments:
+        text: integers separated by commas or spaces.
+
+    Returns:
+        The integers; None if the text is empty.
+
+    Raises:
+        ValueError: if the text is no such list.
+    """
     if not text:
         return None
     try:
@@ -147,14 +198,22 @@ def integers(text: str) -> tuple[int, ...] | None:
 
 
 def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> None:
-    """A word that is no command or option, told with the nearest that is one."""
+    """Check that the command and the options of a command line exist.
+
+    Arguments:
+        words: the words of the command line after the program's name.
+        commands: the commands by name.
+
+    Raises:
+        ValueError: if a name does not exist; the message suggests the nearest one.
+    """
     if not words or words[0].startswith("-"):
         return
     if words[0] not in commands:
         raise ValueError(f"no command {words[0]}{_nearest(words[0], commands)}")
     own = inspect.signature(commands[words[0]]).parameters
-    names = {*own, "help"} - {"choices", "bracket"}
-    names |= {f.name for f in fields(Choices)} if "choices" in own else set()
+    names = {*own, "help"} - {"recipe", "bracket"}
+    names |= {f.name for f in fields(Choices)} if "recipe" in own else set()
     names |= {f"bracket.{f.name}" for f in fields(BracketChoices)} if "bracket" in own else set()
     options = ["-h", "-n", *("--" + name.rstrip("_").replace("_", "-") for name in names)]
     for word in words[1:]:
@@ -165,4 +224,4 @@ def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {found[0]}?" if found else "; noneq --help tells"
+    return f"; did you mean {found[0]}?" if found else "; see noneq --help"

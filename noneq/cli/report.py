@@ -12,7 +12,16 @@ __all__ = ["report"]
 
 
 def report(run: Path, out: Path | None, device: str) -> None:
-    """``noneq report``; of a run that is not bracketed yet, what there is."""
+    """Draw the figures of a run on one page, as ``noneq report`` does.
+
+    Arguments:
+        run: the folder of the run, bracketed or not.
+        out: the .png file; None: report.png in the folder.
+        device: a torch device; empty: the run's.
+
+    Raises:
+        ValueError: if ``out`` is not a .png file.
+    """
     from noneq.report.pictures import draw_report
 
     path = out or run / "report.png"

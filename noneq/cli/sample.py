@@ -1,4 +1,4 @@
-"""``noneq sample``: samples of a run's model, to a file."""
+"""``noneq sample``: draw samples of a run's model and write them to a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,20 @@ __all__ = ["sample"]
 def sample(
     run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
 ) -> None:
-    """``noneq sample``; ``how`` is for `noneq.run.samples.gather`."""
+    """Draw samples of a run's model and write them to a file, as ``noneq sample`` does.
+
+    Arguments:
+        run: the folder of the run.
+        n: the number of samples.
+        out: an .npz file, or an .npy file for samples without weights.
+        weighted: whether to write walkers with log-weights instead of resampled ones.
+        denoise: whether to write denoised means ``x - sigma^2 grad U``.
+        device: a torch device; empty: the run's.
+        **how: source, steps, moves and seed, see `noneq.run.samples.draw_walkers`.
+
+    Raises:
+        ValueError: if the options contradict each other or the run.
+    """
     if out.suffix not in (".npz", ".npy"):
         raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")
     if weighted and out.suffix == ".npy":
@@ -28,9 +41,9 @@ def sample(
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     check_walkers(f"-n {n}", n, opened.shape, opened.device)
-    gathered = draw_walkers(opened, n, weighted=weighted, track=tracked, **how)
-    walkers = gathered.walkers
-    x, log_w = take_samples(gathered, n, weighted=weighted)
+    drawn = draw_walkers(opened, n, weighted=weighted, track=tracked, **how)
+    walkers = drawn.walkers
+    x, log_w = take_samples(drawn, n, weighted=weighted)
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)

@@ -1,4 +1,4 @@
-"""``noneq score``: the normalised log-density of new rows."""
+"""``noneq score``: compute the normalised log-density of new rows under a run's model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ __all__ = ["score"]
 
 
 def score(run: Path, data: Path, out: Path | None, device: str) -> None:
-    """``noneq score``."""
+    """Compute log-densities of the rows of a file, as ``noneq score`` does.
+
+    Arguments:
+        run: the folder of the run.
+        data: a file of rows in the units of the run's data.
+        out: an .npz file for the results; None: only their mean is printed.
+        device: a torch device; empty: the run's.
+
+    Raises:
+        FileNotFoundError: if the file of rows does not exist.
+        ValueError: if the rows do not fit the model.
+    """
     opened = Run(run, device)
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")

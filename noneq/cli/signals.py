@@ -1,8 +1,8 @@
-"""Signals that ask the program to stop, and a calm end after them.
+"""Handling of signals that ask the program to stop, so that a run is saved before it ends.
 
-Besides Ctrl-C and SIGTERM: SIGHUP, when a terminal closes; SIGUSR1, with which batch systems warn
-of the end of a job; SIGXCPU, when the processor time is spent. One that is ignored from the
-beginning, as SIGHUP under nohup, stays ignored.
+The signals are SIGINT (Ctrl-C), SIGTERM, SIGHUP (a terminal closes), SIGUSR1 (with which batch
+systems warn of the end of a job) and SIGXCPU (the processor time is spent). A signal that is
+ignored when the program starts, as SIGHUP under nohup, stays ignored.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
     if hasattr(signal, name)
 )
-#: a second of these stops at once; the others come again by themselves
+#: signals that stop at once when repeated; the others may be repeated by the system
 _INSISTENT = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(KeyboardInterrupt):
-    """A signal stopped the program.
+    """Raised when a signal stops the program.
 
     Arguments:
-        number: of the signal.
+        number: the number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,10 +37,16 @@ class StoppedError(KeyboardInterrupt):
 
 @contextmanager
 def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Note a signal that stops instead of dying of it, so that the run can be saved.
+    """Record the first signal that asks to stop instead of raising, so that a run can be saved.
 
-    Yields a function that tells the number of the signal that came, 0 if none did; ``say`` is
-    called when the first does. A second Ctrl-C or SIGTERM is a `StoppedError`.
+    Arguments:
+        echo: a function that is called when the first signal arrives.
+
+    Yields:
+        A function that returns the number of the signal that arrived, or 0.
+
+    Raises:
+        StoppedError: if SIGINT or SIGTERM arrives after the first signal.
     """
     seen: list[int] = []
 
@@ -57,7 +63,11 @@ def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """A context in which a signal that stops is a `StoppedError`."""
+    """Raise `StoppedError` within this context if a signal asks to stop.
+
+    Raises:
+        StoppedError: if such a signal arrives.
+    """
 
     def stop(number: int) -> None:
         raise StoppedError(number)
@@ -68,7 +78,7 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def _handled(handle: Callable[[int], None]) -> Iterator[None]:
-    """Have it called with the first signal, and with those after it that insist."""
+    """Call a function with the number of the first signal, and of a later SIGINT or SIGTERM."""
     came = False
 
     def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""What ends a run: its likelihood, the verdict in words, a picture, what to do next."""
+"""The end of a run: bracket log Z, print likelihoods and verdict, draw samples."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ __all__ = ["echo_damage", "summarise"]
 
 
 def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
-    """Bracket log Z, draw samples.png, and say it all; returns the exit code.
+    """Bracket log Z of a trained run, draw samples.png, and print the results.
 
     Arguments:
-        run: that has been trained, and is locked.
-        data: what it was trained on, on its device.
-        how: see `noneq.run.verdict.evaluate_run`.
+        run: a trained run, locked by this process.
+        data: the data set that it was trained on, on its device.
+        how: settings of the bracket other than the run's, see `noneq.run.verdict.evaluate_run`.
+
+    Returns:
+        The exit code: 0, or 1 if log Z could not be estimated.
+
+    Raises:
+        OSError: if the results cannot be written.
     """
     again = f"noneq logz {run.folder}"
     try:
-        return _close(run, data, how)
+        return _evaluate(run, data, how)
     except (FloatingPointError, TooFarError) as error:
         echo(f"Its likelihood is NOT bracketed, and nothing can be said of it: {error}", "bold")
         echo(
@@ -41,7 +47,7 @@ def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> 
         raise disk_error(error, "the model is kept", then) from error
 
 
-def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
+def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
     from noneq.report.pictures import draw_samples
 
     again = f"noneq logz {run.folder}"
@@ -69,7 +75,11 @@ def _close(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
 
 
 def echo_damage(run: Run) -> None:
-    """Say which lines of metrics.jsonl are damaged, if any."""
+    """Print which lines of metrics.jsonl are damaged, if any are.
+
+    Arguments:
+        run: the run.
+    """
     damage = run.metrics.damage()
     if damage:
         echo(damage, "bold")

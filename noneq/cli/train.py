@@ -1,4 +1,4 @@
-"""``noneq train``."""
+"""``noneq train``: make or resume a run, train it, and bracket its log Z."""
 
 from __future__ import annotations
 
@@ -38,40 +38,39 @@ def train(
     start: Literal["state", "good"],
     every: float,
 ) -> int:
-    """``noneq train``; returns the exit code.
+    """Train a new or a resumed run and bracket its log Z, as ``noneq train`` does.
 
     Arguments:
-        source: name or path of the data; may be empty on resuming.
-        out: run folder; default runs/NAME.
+        source: the name or path of the data; may be empty if a run is resumed.
+        out: the folder of the run; None: runs/NAME, named after the data.
         chosen: classes, subset and binary, see `noneq.data.load`.
-        changes: of the recipe.
-        seed: of all randomness; default 0.
-        device: a torch device; default: the best there is, on resuming the one begun on.
-        mode: make a new run, replace one, or go on with one.
-        start: what to go on from, see `noneq.run.Run.restore`.
+        changes: choices of the recipe other than its defaults.
+        seed: the seed of a new run; None: 0.
+        device: a torch device; empty: cuda if there is one, or the device of a resumed run.
+        mode: whether to make a new run, replace one, or resume one.
+        start: the checkpoint to resume from, see `noneq.run.Run.restore`.
         every: seconds between checkpoints.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: if data or choices cannot be used, or a resumed run began with others.
     """
     if not source and (mode != "resume" or out is None):
         raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
-        given = [
-            name for name, value in {**chosen, "seed": seed}.items() if value not in (None, False)
-        ]
-        if given:
-            raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
-        run = Run(folder, device)
-        data = run.data(source)
-        check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
+        run, data = _reopened(folder, source, {**chosen, "seed": seed}, changes, device)
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = family_of(changes.get("model", "network")).binary
         data = load(source, **chosen, bits=bits).to(resolve_device(device))
         recipe = _recipe(data, **changes)
-        usual = _recipe(data, model=recipe.kind)
-        check_recipe(recipe, usual, data.shape, data.train.device)
-        session = _session(recipe, data, seed or 0)  # before a run is replaced by one that is none
+        default = _recipe(data, model=recipe.kind)
+        check_recipe(recipe, default, data.shape, data.train.device)
+        session = _session(recipe, data, seed or 0)  # before a run is replaced by one that fails
         check_fit(session.energy, data.train, noise=recipe.train.noise)
         run = Run.create(
             folder,
@@ -88,12 +87,29 @@ def train(
             session = _session(run.recipe, data, run.seed)
             run.restore(session, start)
             if start == "good":
-                run.save(session)  # which replaces a damaged one
+                run.save(session)  # replaces a damaged checkpoint
             echo(f"going on at iteration {session.iteration}")
             echo_damage(run)
         _introduce(run, data)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else summarise(run, data)
+
+
+def _reopened(
+    folder: Path,
+    source: str,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    device: str,
+) -> tuple[Run, DataSet]:
+    """Open a run to resume, with its data; refuse what it has chosen already."""
+    given = [name for name, value in chosen.items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
+    run = Run(folder, device)
+    data = run.data(source)
+    check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
+    return run, data
 
 
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
@@ -107,7 +123,7 @@ def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
 
 
 def _introduce(run: Run, data: DataSet) -> None:
-    """Every choice, before anything happens."""
+    """Print the data and every choice of the recipe."""
     echo(f"{data.source}: {data.summary()}")
     echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
@@ -121,12 +137,12 @@ def _introduce(run: Run, data: DataSet) -> None:
 
 
 def _train(run: Run, session: Session, every: float) -> int:
-    """Train to the end of the budget; returns the signal that came in between, or 0."""
+    """Train until the budget is spent; return the signal that interrupted it, or 0."""
 
-    def noted() -> None:
+    def announce() -> None:
         echo("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
 
-    with interrupts(noted) as interrupted, training_bar() as show:
+    with interrupts(announce) as interrupted, training_bar() as show:
         for event in supervise(run, session, stop=interrupted, every=every):
             if isinstance(event, RolledBack):
                 echo(f"DIVERGED {event.reason}", style="bold red")

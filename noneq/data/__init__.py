@@ -1,4 +1,8 @@
-"""Data sets by name or from files, and the checks every set passes before training."""
+"""Data sets by name or from files: reading, checking, splitting and scaling.
+
+`load` makes a `DataSet` ready to train on, `read` gives the rows of a file unchanged, and
+`check_data` refuses rows to which no density can be fitted.
+"""
 
 import lazy_loader
 

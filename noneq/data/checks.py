@@ -1,4 +1,8 @@
-"""Is this a set that a density can be fitted to? One clear error for each way it is not."""
+"""Checks that a density can be fitted to a set of rows, with one error for each reason why not.
+
+`check_rows` looks at shape, type and finiteness, `check_data` also at constant and linearly
+dependent columns, and `is_discrete` guesses whether the rows need noise.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,15 @@ __all__ = ["check_data", "check_rows", "is_discrete"]
 
 
 def check_rows(data: Tensor, *, least: int = 1) -> None:
-    """Raise unless data is (M, *shape), M >= least, finite and floating point.
+    """Raise unless the data are rows (M, *shape) of finite floating-point numbers.
+
+    Arguments:
+        data: the rows (M, *shape).
+        least: the smallest number M of rows that is accepted, 1 or 2.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: anything else, saying what, where and what to do.
+        TypeError: if the data are not a floating-point tensor.
+        ValueError: if there are too few dimensions or rows, or NaN or infinite values.
     """
     if not isinstance(data, Tensor):
         raise TypeError(
@@ -44,13 +52,26 @@ def _converter(data: object) -> str:
 
 
 def check_data(data: Tensor, *, noise: float = 0.0) -> None:
-    """Raise unless data is (M, *shape), M >= 2, finite, floating point, without constant columns.
+    """Raise unless a density can be fitted to the rows (M, *shape), M >= 2.
 
-    A column that never changes, or that others determine, has no density; noise gives it one.
+    The values must be finite floating-point numbers. A column that is constant, or a linear
+    combination of others, has no density; added noise gives it one.
+
+    >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    >>> check_data(x)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: 1 columns never change (1): no density exists there; ...
+    >>> check_data(x, noise=0.1)
+
+    Arguments:
+        data: the rows (M, *shape).
+        noise: standard deviation of the Gaussian noise added in training; with noise above 0
+            constant and dependent columns are accepted.
 
     Raises:
-        TypeError: not a floating-point tensor.
-        ValueError: anything else, saying what, where and what to do.
+        TypeError: if the data are not a floating-point tensor.
+        ValueError: if there are fewer than two rows, NaN or infinite values, or, without noise,
+            columns that are constant or linearly dependent.
     """
     check_rows(data, least=2)
     constant = (data == data[0]).flatten(1).all(0).nonzero().flatten().tolist()
@@ -71,11 +92,20 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
 
 
 def is_discrete(data: Tensor) -> bool:
-    """Whether rows (M, *shape) have no density without noise, as far as their values show.
+    """Tell whether the rows (M, *shape) look discrete, so that a density needs added noise.
 
-    True where a column never changes, where a table's column takes two values only, or where
-    nearly all columns (9 of 10; an image's pixels count as one) take few: at most 256, and
-    at most a quarter as many as there are to take them. Looks at about a million values.
+    They do if a column is constant, if a column of a table takes only two values, or if at least
+    90 % of the columns take few distinct values: at most 256, and at most a quarter of the number
+    of rows. All pixels of images count as one column. About a million values are looked at.
+
+    >>> is_discrete(torch.arange(100.0)[:, None]), is_discrete(torch.arange(100.0)[:, None] % 4)
+    (False, True)
+
+    Arguments:
+        data: the rows (M, *shape).
+
+    Returns:
+        True if the rows look discrete.
     """
     flat = data.flatten(1)
     if bool((flat == flat[0]).all(0).any()):

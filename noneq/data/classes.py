@@ -1,4 +1,8 @@
-"""Rows of some classes only, a given number of each: small sets with known proportions."""
+"""Selection of rows by their class labels, with a given number of rows from each class.
+
+Small sets with known class proportions are made this way. Labels are checked (`whole`), counted
+(`count`), compared with what is asked for (`wanted`), and rows are drawn (`choose`).
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,22 @@ from numpy.typing import NDArray
 
 __all__ = ["Counts", "choose", "count", "share", "thinned", "wanted", "whole"]
 
-Counts = dict[int, int]  # class -> rows
+Counts = dict[int, int]
+"""The number of rows of each class."""
 
 
 def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Labels (M,) as integers; ValueError where they are none."""
+    """Convert labels (M,) to integers.
+
+    Arguments:
+        labels: class labels (M,) of any type of numbers.
+
+    Returns:
+        The labels as int64 (M,).
+
+    Raises:
+        ValueError: if a label is not a whole number.
+    """
     if labels.dtype.kind in "iub":
         return labels.astype(np.int64)
     with np.errstate(invalid="ignore"):
@@ -30,7 +45,14 @@ def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def count(labels: NDArray[np.int64]) -> Counts:
-    """The classes there are, in order, with their numbers of rows."""
+    """Count the rows of each class.
+
+    Arguments:
+        labels: class labels (M,).
+
+    Returns:
+        The number of rows of each class, classes in increasing order.
+    """
     values, numbers = np.unique(labels, return_counts=True)
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
@@ -38,9 +60,19 @@ def count(labels: NDArray[np.int64]) -> Counts:
 def wanted(
     labels: NDArray[np.int64], classes: Sequence[int] | None, subset: Sequence[int] | None
 ) -> Counts:
-    """How many rows of which class are asked for; ValueError where that cannot be.
+    """Work out how many rows of each class are asked for, and check that they exist.
 
-    Without ``classes`` all of them, in order; without ``subset`` every row of theirs.
+    Arguments:
+        labels: class labels (M,).
+        classes: the classes asked for; None: all, in increasing order.
+        subset: the number of rows asked for from each of these classes; None: all rows.
+
+    Returns:
+        The number of rows to take of each class asked for.
+
+    Raises:
+        ValueError: if a class does not exist, is named twice, or has too few rows, or if
+            ``classes`` and ``subset`` have different lengths.
     """
     there = count(labels)
     asked = list(there) if classes is None else [int(c) for c in classes]
@@ -74,7 +106,16 @@ def _list(there: Counts) -> str:
 def choose(
     labels: NDArray[np.int64], counts: Mapping[int, int], rng: torch.Generator
 ) -> NDArray[np.int64]:
-    """So many random rows of each class: their indices, in the order of the file."""
+    """Draw a given number of random rows of each class, without replacement.
+
+    Arguments:
+        labels: class labels (M,).
+        counts: the number of rows to draw of each class.
+        rng: random generator on the CPU.
+
+    Returns:
+        The indices of the rows drawn, in increasing order.
+    """
     chosen = [np.empty(0, dtype=np.int64)]
     for c, number in counts.items():
         rows = np.flatnonzero(labels == c)
@@ -84,12 +125,17 @@ def choose(
 
 
 def share(number: int, there: Sequence[int]) -> list[int]:
-    """``number`` things in proportion to those in each part, summing to it exactly.
-
-    By largest remainders; no part gives more than it has.
+    """Divide ``number`` among parts in proportion to their sizes, by largest remainders.
 
     >>> share(10, [70, 10, 20])
     [7, 1, 2]
+
+    Arguments:
+        number: the total to divide, at most the sum of ``there``.
+        there: the sizes of the parts.
+
+    Returns:
+        One integer for each part, at most the part's size; they sum to ``number``.
     """
     exact = [number * part / max(sum(there), 1) for part in there]
     given = [int(e) for e in exact]
@@ -100,10 +146,17 @@ def share(number: int, there: Sequence[int]) -> list[int]:
 
 
 def thinned(counts: Counts, there: Counts) -> Counts:
-    """The proportions of ``counts`` kept, as many as ``there`` allows.
+    """Scale class counts to the largest that are available, keeping their proportions.
 
     >>> thinned({2: 800, 3: 400}, {2: 1000, 3: 1000})
     {2: 1000, 3: 500}
+
+    Arguments:
+        counts: numbers of rows whose proportions are kept.
+        there: the numbers of rows available.
+
+    Returns:
+        The number of rows to take of each class.
     """
     most = min(there.get(c, 0) / number for c, number in counts.items())
     return {c: min(round(most * number), there.get(c, 0)) for c, number in counts.items()}

@@ -1,4 +1,8 @@
-"""Columns of numbers under names, or one line that names the columns at fault."""
+"""Tables of named columns of numbers, and one error message for all that is wrong with them.
+
+`Faults` collects what cannot be used (text, missing values, integers that float64 cannot hold)
+while a table is read piece by piece, and names the columns concerned.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +17,24 @@ from numpy.typing import NDArray
 __all__ = ["EXACT", "Faults", "Table", "beyond", "check_index"]
 
 EXACT = 2**53
-"""Float64 holds every integer up to this one, and not every one above it."""
+"""The largest integer up to which float64 holds every integer exactly."""
 _KINDS = ("words", "gaps", "integers")
 
 
 class Table(NamedTuple):
-    """Columns of numbers."""
+    """Holds columns of numbers with their names.
+
+    Attributes:
+        values: the numbers (M, D), without missing values.
+        columns: the D names of the columns; empty if they have none.
+    """
 
     values: NDArray[np.float64]
-    """(M, D), without missing values"""
     columns: tuple[str, ...]
-    """D names, or none"""
 
 
 class _Fault(NamedTuple):
-    """What is wrong with a column: first met at ``place``, ``times`` times in all."""
+    """Holds one kind of fault of a column: first place, example, number of occurrences."""
 
     place: int
     example: Any
@@ -36,14 +43,17 @@ class _Fault(NamedTuple):
 
 @dataclass
 class Faults:
-    """What is wrong with a table's columns, gathered while it is read piece by piece.
+    """Collects what is wrong with the columns of a table while it is read piece by piece.
+
+    An object is true if it holds a fault; as text it is the error message.
 
     Attributes:
-        unit: what a place counts: "line" of a text, from 1, or "row" of a frame, from 0.
-        names: of the columns; those that have none are called by their number, from 1.
-        words: values that are no numbers, by column.
-        gaps: missing values.
-        integers: integers that float64 does not hold exactly.
+        unit: the unit of places in messages: "line" of a text file, counted from 1, or "row" of
+            a frame, counted from 0.
+        names: the names of the columns; a column without a name is called by its number, from 1.
+        words: the columns with values that are not numbers.
+        gaps: the columns with missing values.
+        integers: the columns with integers that float64 does not hold exactly.
     """
 
     unit: str
@@ -53,7 +63,15 @@ class Faults:
     integers: dict[int, _Fault] = field(default_factory=dict)
 
     def note(self, kind: str, column: int, place: int, example: Any, times: int = 1) -> None:
-        """Add what was found in a column of the piece being read."""
+        """Record a fault of a column.
+
+        Arguments:
+            kind: "words", "gaps" or "integers".
+            column: the index of the column, from 0.
+            place: the line or row where the fault occurs first in the piece being read.
+            example: the value there.
+            times: how often the fault occurs in this piece.
+        """
         found: dict[int, _Fault] = getattr(self, kind)
         known = found.get(column, _Fault(place, example, 0))
         found[column] = known._replace(times=known.times + times)
@@ -62,7 +80,7 @@ class Faults:
         return any(getattr(self, kind) for kind in _KINDS)
 
     def __str__(self) -> str:
-        """One line for people: the columns, the first example and what to do."""
+        """Describe all faults in one line: the columns, the first example and what to do."""
         return "; ".join(filter(None, (self._words(), self._gaps(), self._integers())))
 
     def _words(self) -> str:
@@ -72,14 +90,14 @@ class Faults:
         what = "text" if strings else "values that are not numbers"
         place, example, _ = _first(self.words)
         where = f"{_short(example)}, {self.unit} {place}"
-        told = (
+        message = (
             f"{self._columns(self.words)} holds {what} ({where}): drop it or encode it as numbers"
             if len(self.words) == 1
             else f"{self._columns(self.words)} hold {what} (the first: {where}): "
             "drop them or encode them as numbers"
         )
         comma = isinstance(example, str) and re.fullmatch(r"[+-]?[\d.]*,\d+", example)
-        return told + ", with a decimal point and no commas" * bool(comma)
+        return message + ", with a decimal point and no commas" * bool(comma)
 
     def _gaps(self) -> str:
         if not self.gaps:
@@ -112,12 +130,20 @@ class Faults:
         return f"columns {', '.join(called[:5])}{rest}"
 
     def _called(self, i: int) -> str:
-        """How messages call column i: by its name, else by its number from 1."""
+        """Return the name of column i in messages, or its number from 1 if it has none."""
         return _short(self.names[i]) if self.names and self.names[i] else str(i + 1)
 
 
 def beyond(integer: object, where: str = "") -> str:
-    """What to say of an integer that float64 does not hold."""
+    """Begin the error message about an integer that float64 does not hold exactly.
+
+    Arguments:
+        integer: the integer.
+        where: text inserted after the integer, such as ", line 3".
+
+    Returns:
+        The message up to the advice that the caller appends.
+    """
     return (
         f"integers beyond 2^53 ({str(integer)[:40]}{where}), which floating-point numbers do not "
         "tell apart: subtract an offset or"
@@ -125,7 +151,16 @@ def beyond(integer: object, where: str = "") -> str:
 
 
 def check_index(names: Sequence[str], values: NDArray[np.float64]) -> None:
-    """Raise ValueError where the first column has no name, or one of an index, and counts rows."""
+    """Refuse a table whose first column is an index that pandas wrote.
+
+    Arguments:
+        names: the names of the columns.
+        values: the table (M, D).
+
+    Raises:
+        ValueError: if the first column has no name, or a name that pandas gives to an index,
+            and holds 0, 1, ..., M - 1.
+    """
     unnamed = names and re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", names[0])
     if unnamed and (values[:, 0] == np.arange(len(values))).all():
         raise ValueError(
@@ -138,6 +173,6 @@ def _first(faults: Mapping[int, _Fault]) -> _Fault:
 
 
 def _short(value: Any) -> str:
-    """A value as Python writes it, which shows every control character; cut where it is long."""
+    """Return a value in Python's notation, which shows control characters, cut if it is long."""
     text = repr(value[:200] if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:56] + "..." + text[-1]

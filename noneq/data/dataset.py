@@ -1,20 +1,22 @@
-"""A data set by name or path, ready to train on: split, scaled, and known again by its digest.
+"""Data sets by name, path or frame, split and scaled so that a model can be trained on them.
+
+`load` reads and splits a source into a `DataSet`; `rows_like` reads new rows for a trained model.
 
 ================ ============ ================================================================
 array            rows         x
 ================ ============ ================================================================
-(M, D)           (D,)         columns by the training rows' mean and standard deviation
-(M, H, W)        (1, H, W)    integers to [-1, 1], other values as `for_images` has it
-(M, C, H, W)     (C, H, W)    the same; C is 1, 3 or 4, first or (where that fits) last
+(M, D)           (D,)         each column standardised by its mean and sd over training rows
+(M, H, W)        (1, H, W)    integers mapped to [-1, 1], other values as in `for_images`
+(M, C, H, W)     (C, H, W)    as (M, H, W); the axis C = 1, 3 or 4 may also be the last one
 ================ ============ ================================================================
 
-Rows are split 70 / 10 / 20 by a permutation, copies of a row into one split (`Repeats`). A folder
-of IDX files with a test file (t10k, or test) keeps that as its test split and gives one eighth of
-the training file to validation. The digits have a split of their own.
+Rows are split 70 / 10 / 20 (train / validation / test) at random; copies of a row go into the same
+split (`Repeats`). If a folder of IDX files has a test file (t10k or test), that file is the test
+split and one eighth of the training file is the validation split. The digits have a fixed split.
 
-Labels choose rows and are not trained on. A table's column named y, label(s), target(s) or class
-is a column like any other; only where classes or a subset are asked for it is taken for the
-labels, and out of the rows.
+Labels select rows and are not trained on. A table's column named y, label(s), target(s) or class
+is an ordinary column unless classes or a subset are asked for: then it holds the labels and is
+removed from the rows.
 """
 
 from __future__ import annotations
@@ -48,24 +50,24 @@ from noneq.data.selection import (
 
 __all__ = ["DataSet", "load", "rows_like"]
 
-NAME = 40  # characters of a column's name that people are shown
+NAME = 40  # the most characters of a column's name in a summary
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Rows to train on, to choose by and to report on once, in the model's units.
+    """Holds training, validation and test rows, in the model's units.
 
     Attributes:
-        train: float32 (M, *shape).
-        validation: the same.
-        test: the same.
-        kind: "image", rows (C, H, W), or "table", rows (D,).
-        scaling: from the file's units to the model's.
-        source: a known name, an absolute path, or what kind of frame it was.
-        discrete: no density without noise, see `is_discrete`; always true of a binary set.
-        columns: names, of a table with a header.
-        digest: sha256 of the raw values and shapes of the three splits: the same data again?
-        repeats: how many rows equal others, and how many of these in another split.
+        train: training rows, float32 (M, *shape).
+        validation: validation rows, for choices such as early stopping.
+        test: test rows, to report a likelihood of once.
+        kind: "image" for rows (C, H, W), or "table" for rows (D,).
+        scaling: the map from the file's units to the model's.
+        source: a known name, an absolute path, or the kind of frame.
+        discrete: whether a density needs noise (`is_discrete`); always true of a binary set.
+        columns: the names of a table's columns; empty if it has none.
+        digest: sha256 of the raw values and shapes of the splits, to recognise the data again.
+        repeats: how many rows equal others, and how many of these are in different splits.
     """
 
     train: Tensor
@@ -81,17 +83,28 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row."""
+        """Return the shape of one row."""
         return tuple(self.train.shape[1:])
 
     def to(self, device: torch.device | str) -> DataSet:
-        """The same, its rows on that device."""
+        """Move the rows to a device.
+
+        Arguments:
+            device: a torch device.
+
+        Returns:
+            A data set with the same rows on that device.
+        """
         splits = (self.train, self.validation, self.test)
         train, validation, test = (part.to(device) for part in splits)
         return replace(self, train=train, validation=validation, test=test)
 
     def plain(self) -> dict[str, Any]:
-        """What a file should remember of it: all but the rows."""
+        """Describe the data set, without its rows, for a JSON file.
+
+        Returns:
+            A dict of numbers, strings and lists.
+        """
         return {
             "source": self.source,
             "digest": self.digest,
@@ -105,7 +118,11 @@ class DataSet:
         }
 
     def summary(self) -> str:
-        """One line for people."""
+        """Describe the data set in one line.
+
+        Returns:
+            The sizes of the splits, the kind of rows, their scaling and their repeats.
+        """
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.validation, self.test))
         names = ", ".join(visible(name, NAME) for name in self.columns[:6]) + (
             ", ..." if len(self.columns) > 6 else ""
@@ -130,23 +147,31 @@ def load(
     bits: bool = False,
     seed: int = 0,
 ) -> DataSet:
-    """Read a data set, choose rows, split them and scale them by the training rows.
+    """Read a data set, select rows, split them and scale them by the training rows.
+
+    >>> data = load("digits", classes=(0, 1))
+    >>> data.shape, data.kind, float(data.train.min()), float(data.train.max())
+    ((1, 8, 8), 'image', -1.0, 1.0)
 
     Arguments:
         source: "digits", a path to a file or a folder of IDX files (`noneq.data.read`), or a
-            frame of pandas, polars or pyarrow. A path that is called as a known name is given as
+            frame of pandas, polars or pyarrow. A path that equals a known name is given as
             "./digits" or as a Path.
-        classes: rows with these labels only.
-        subset: so many rows of each class, in the order of ``classes``, or of all classes in
-            order; from the three splits together, and from the training file where the test rows
-            have their own: these keep the proportions, as many as there are.
-        binary: values above the middle of the training range become 1, others -1.
-        bits: rows of 0 and 1, as machines of bits take them; with ``binary`` 0 in place of -1.
-        seed: of the split and of the choice within a class.
+        classes: labels of the rows to keep; None: all rows.
+        subset: the number of rows of each class, in the order of ``classes`` or of increasing
+            labels, over all splits together. Where the test rows have a file of their own, the
+            numbers are those of the training file, and the test rows keep the proportions.
+        binary: whether values above the middle of the training range become 1 and others -1.
+        bits: whether rows must be 0 or 1, as RBMs of bits take them; with ``binary`` values up to
+            the middle become 0 instead of -1.
+        seed: seed of the random split and of the selection within a class.
+
+    Returns:
+        The data set, on the CPU.
 
     Raises:
-        FileNotFoundError: neither a known name nor a path.
-        ValueError: a file or a choice that is wrong; says which file, what and what to do.
+        FileNotFoundError: if the source is neither a known name nor an existing path.
+        ValueError: if the file, the classes or the subset cannot be used.
     """
     choice = Choice(classes, subset, torch.Generator().manual_seed(seed))
     if isinstance(source, str) and source in NAMED:
@@ -169,18 +194,21 @@ def rows_like(
     *,
     columns: Sequence[str] = (),
 ) -> Tensor:
-    """Read rows for a model of such rows: float32 (M, *shape), in its units.
+    """Read rows for a trained model and convert them to its units.
 
     Arguments:
         source: a path or a frame, as for `noneq.data.read`.
-        shape: of the model's rows.
-        scaling: of the set the model was trained on.
-        columns: its columns; where the file has a header too, they are taken by name, whatever
-            their order, and other columns are left out.
+        shape: the shape of one row of the model.
+        scaling: the scaling of the data set that the model was trained on.
+        columns: the names of the model's columns. If the source has names, too, its columns are
+            taken by name, in whatever order, and additional columns are left out.
+
+    Returns:
+        The rows, float32 (M, *shape), in the model's units.
 
     Raises:
-        FileNotFoundError: no such path.
-        ValueError: other rows than the model's; says what it takes and what the file holds.
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the rows do not fit the model; the message tells what the model takes.
     """
     raw = read_raw(source if isinstance(source, Frame) else existing(source))
     with naming(source):
@@ -221,7 +249,7 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
 
 
 def _arranged(values: Array) -> Array:
-    """(M, D), or (M, C, H, W) of images however they are laid out."""
+    """Return a table (M, D) as it is, and images of any layout as (M, C, H, W)."""
     if values.ndim == 2:
         return values
     if values.ndim == 3:
@@ -244,7 +272,7 @@ def _scaled(scaling: Scaling, values: Array) -> Tensor:
 
 
 def _by_name(raw: Raw, columns: Sequence[str]) -> Raw:
-    """The model's columns in their order, where both sides name them without repeating a name."""
+    """Select the model's columns in order, if file and model both have unique column names."""
     names = raw.columns
     if not names or not columns or len({*names}) < len(names) or len({*columns}) < len(columns):
         return raw
@@ -261,7 +289,7 @@ def _by_name(raw: Raw, columns: Sequence[str]) -> Raw:
 
 
 def _digest(splits: Sequence[Array]) -> str:
-    """Of shapes and values, whatever type the file keeps them in."""
+    """Return the sha256 of shapes and float64 values, which does not depend on the file's type."""
     found = hashlib.sha256()
     for part in splits:
         found.update(repr(part.shape).encode())

@@ -1,4 +1,7 @@
-"""Scikit-learn's 1,797 handwritten digits, 8 x 8 pixels: the smallest real image set."""
+"""The 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, in a fixed split.
+
+The set comes with scikit-learn, so nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,17 @@ from torch import Tensor
 __all__ = ["SIZES", "Split", "digits", "raw_digits"]
 
 SIZES = (1257, 180, 360)
-"""Rows to train on, to choose by, to report on."""
+"""The numbers of training, validation and test rows."""
 
 
 class Split(NamedTuple):
-    """Rows to train on, to choose by, and to report on once."""
+    """Holds the three splits of a data set, as tensors (M, *shape).
+
+    Attributes:
+        train: training rows.
+        validation: validation rows, for choices such as early stopping.
+        test: test rows, to report a likelihood of once.
+    """
 
     train: Tensor
     validation: Tensor
@@ -24,18 +33,29 @@ class Split(NamedTuple):
 
 
 def digits() -> Split:
-    """The digits as rows of 64 values ``pixel / 8 - 1`` in [-1, 1]: 1,257, 180 and 360 of them.
+    """Load scikit-learn's digits, scaled to ``pixel / 8 - 1`` in [-1, 1], in a fixed split.
 
-    Pixels are integers 0 to 16, some always 0, so a density needs noise: ``Settings(noise=0.15)``
-    is this library's protocol. The split never changes. Source: Alpaydin and Kaynak 1998, as
-    bundled with scikit-learn.
+    Pixels are integers from 0 to 16, and some are always 0, so a density needs noise: the results
+    of this library use ``Settings(noise=0.15)``. Source: Alpaydin and Kaynak 1998, as bundled
+    with scikit-learn.
+
+    >>> [tuple(part.shape) for part in digits()]
+    [(1257, 64), (180, 64), (360, 64)]
+
+    Returns:
+        Training, validation and test rows of 64 values, float32.
     """
     x = torch.from_numpy(raw_digits()[0]).float() / 8 - 1
     return Split(*torch.split(x, list(SIZES)))
 
 
 def raw_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Pixels (1797, 64), 0 to 16, and labels (1797,), in the order that `SIZES` cuts."""
+    """Load the pixels and labels of all digits in the order in which they are split.
+
+    Returns:
+        Pixels (1797, 64) from 0 to 16, and labels (1797,) from 0 to 9. The splits of `SIZES` rows
+        follow each other.
+    """
     from sklearn.datasets import load_digits
 
     found = load_digits()

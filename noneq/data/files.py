@@ -1,7 +1,8 @@
-"""Sources of rows: files that can hold what they tell, and the frames of other libraries.
+"""Sources of rows: files, checked before memory is taken for them, and frames of other libraries.
 
-A frame is what speaks Arrow's interface, ``__arrow_c_stream__``: of pandas, polars, pyarrow,
-duckdb and others.
+A frame is any object with Arrow's interface ``__arrow_c_stream__``, such as the tables of pandas,
+polars, pyarrow and duckdb. The checks compare the sizes that a file's header states with the bytes
+in the file and with the memory available.
 """
 
 from __future__ import annotations
@@ -30,26 +31,40 @@ __all__ = [
 ]
 
 DEFLATED = 1032
-"""No packed byte holds more than this many (zlib's documentation)."""
+"""The most bytes that one byte compressed by zlib can expand to (zlib's documentation)."""
 
 
 @runtime_checkable
 class Frame(Protocol):
-    """A table of another library, as pandas, polars and pyarrow have it."""
+    """Describes a table with Arrow's interface, as those of pandas, polars and pyarrow."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Its columns as a stream of Arrow's."""
+        """Export the columns as an Arrow stream."""
 
 
 def called(source: object) -> str:
-    """What messages call a source: its path, or "a pandas DataFrame"."""
+    """Return the name of a source in messages: its path, or such as "a pandas DataFrame".
+
+    Arguments:
+        source: a path, or a frame.
+
+    Returns:
+        The name.
+    """
     if isinstance(source, Frame):
         return f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
     return str(source)
 
 
 def existing_path(source: str | Path) -> Path:
-    """A path; ``~`` stands for the home folder, unless there is a file of just that name."""
+    """Convert a source to a path, with ``~`` as the home folder unless such a file exists.
+
+    Arguments:
+        source: the path as the user gave it.
+
+    Returns:
+        The path, which need not exist.
+    """
     path = Path(source)
     try:
         return path if path.exists() else path.expanduser()
@@ -58,11 +73,17 @@ def existing_path(source: str | Path) -> Path:
 
 
 def regular(path: Path) -> Path:
-    """The same path.
+    """Check that a path is a regular file.
+
+    Arguments:
+        path: the path.
+
+    Returns:
+        The path, unchanged.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: a pipe or a device, which may never end.
+        FileNotFoundError: if nothing is there.
+        ValueError: if it is a folder, a pipe or a device; the latter may never end.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -72,16 +93,33 @@ def regular(path: Path) -> Path:
 
 
 def count(shape: Sequence[int]) -> int:
-    """Values of an array of that shape; ValueError where no array has it."""
+    """Count the values of an array of a given shape.
+
+    Arguments:
+        shape: the sizes of the array, as a file's header states them.
+
+    Returns:
+        The product of the sizes.
+
+    Raises:
+        ValueError: if a size is negative.
+    """
     if any(size < 0 for size in shape):
         raise ValueError(f"its header is damaged: no array has the shape {tuple(shape)}")
     return math.prod(shape)
 
 
 def check_memory(values: int, itemsize: int) -> None:
-    """Raise ValueError where so many values cannot be read and prepared on this machine.
+    """Check that an array can be read and prepared in the memory available.
 
-    At the worst there are two copies as they are in the file and two of the model's float32.
+    In the worst case there are two copies in the file's type and two in float32.
+
+    Arguments:
+        values: the number of values.
+        itemsize: bytes of one value in the file's type.
+
+    Raises:
+        ValueError: if memory is short.
     """
     check_fits(
         values * (2 * itemsize + 8),
@@ -91,13 +129,16 @@ def check_memory(values: int, itemsize: int) -> None:
 
 
 def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: int = 0) -> None:
-    """Raise ValueError unless an array may be in a file, before any memory is taken for it.
+    """Check that a file can hold the array of its header, before memory is taken for it.
 
     Arguments:
-        shape: that its header tells.
-        dtype: of its values.
-        there: bytes of values in the file, or, if it is packed, that it tells there are.
-        packed: bytes that it is packed in; 0: it is not.
+        shape: the shape stated by the header.
+        dtype: the type of the values.
+        there: bytes of values in the file, or the uncompressed size stated for a compressed one.
+        packed: compressed bytes; 0 if the file is not compressed.
+
+    Raises:
+        ValueError: if the file is too short for the array, or memory is short.
     """
     needs = count(shape) * dtype.itemsize
     most = DEFLATED * packed if packed else there
@@ -111,9 +152,18 @@ def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: i
 
 
 def filled(file: IO[bytes], shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array read from where a file stands, without a second copy of it.
+    """Read an array from the present position of a file, without a second copy in memory.
 
-    Raises ValueError where the file ends before.
+    Arguments:
+        file: a binary file, open for reading.
+        shape: the shape of the array.
+        dtype: the type of its values.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: if the file ends before the array does.
     """
     values = np.empty(count(shape), dtype)
     left = memoryview(values.view(np.uint8).data) if len(values) else memoryview(b"")

@@ -1,6 +1,6 @@
-"""Tables with named columns of one type each: parquet files, and frames of other libraries.
+"""Tables with typed, named columns: parquet files, and frames of other libraries.
 
-An index of pandas' is no column.
+Both are converted to float64. The index of a pandas frame is not taken for a column.
 """
 
 from __future__ import annotations
@@ -24,9 +24,17 @@ _ROWS = 2**16  # of a parquet file at a time
 
 
 def frame(source: Frame) -> Table:
-    """The columns of a frame.
+    """Read the columns of a frame.
 
-    Raises ValueError: text, dates or missing values; names the columns and the first row, from 0.
+    Arguments:
+        source: the frame.
+
+    Returns:
+        The columns as float64, with their names.
+
+    Raises:
+        ValueError: if a column holds text, dates or missing values; the message names the columns
+            and the first row concerned, counted from 0.
     """
     table: Any = pa.table(source)
     check_memory(table.num_rows * table.num_columns, 8)
@@ -34,13 +42,23 @@ def frame(source: Frame) -> Table:
 
 
 def parquet(path: Path) -> Table:
-    """The columns of a parquet file; raises as `frame` does."""
+    """Read the columns of a parquet file.
+
+    Arguments:
+        path: the file.
+
+    Returns:
+        The columns as float64, with their names.
+
+    Raises:
+        ValueError: as `frame` does, and if the file is damaged.
+    """
     with pyarrow.parquet.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
         check_memory(rows * len(schema), 8)
         table = _table(schema, file.iter_batches(_ROWS, use_threads=False))
     if len(table.values) != rows:
-        raise ValueError(f"{len(table.values):,} rows, but it tells {rows:,}: damaged")
+        raise ValueError(f"{len(table.values):,} rows, but its header states {rows:,}: damaged")
     return table
 
 
@@ -64,7 +82,7 @@ def _table(schema: Any, batches: Iterable[Any]) -> Table:
 
 
 def _numbers(column: Any, j: int, row: int, faults: Faults) -> NDArray[np.float64] | float:
-    """A piece of column j, whose first value is in that row."""
+    """Convert a piece of column j that begins at a given row, and record its faults."""
     kind = column.type
     whole = pa.types.is_integer(kind) or pa.types.is_decimal(kind)
     if not (whole or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):

@@ -1,4 +1,7 @@
-"""IDX files, as MNIST is published: two zero bytes, a type, a rank, sizes, values, big-endian.
+"""Reading of IDX files, the format in which MNIST is published, plain or compressed by gzip.
+
+A file holds two zero bytes, a type, a rank, the sizes and the values, all big-endian. Images and
+labels are in separate files, found by their names.
 
 Source: Le Cun, Cortes and Burges, http://yann.lecun.com/exdb/mnist.
 """
@@ -21,7 +24,17 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """An array, and the labels that lie beside images, packed or not; else None."""
+    """Read an array, and the labels if its file of images has a file of labels beside it.
+
+    Arguments:
+        path: the file of the array.
+
+    Returns:
+        The array, and the labels or None.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
     name = path.name.replace("images", "labels").replace("idx3", "idx1")
     beside = None if name == path.name else twin(path.with_name(name))
     images = _array(path)
@@ -34,9 +47,16 @@ def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 
 def published(folder: Path) -> tuple[Path, Path | None]:
-    """The training images in a folder of IDX files, and the test images if they are there.
+    """Find the files of training and test images in a folder of IDX files.
 
-    Raises FileNotFoundError where there are no images.
+    Arguments:
+        folder: the folder.
+
+    Returns:
+        The path of the training images, and that of the test images or None.
+
+    Raises:
+        FileNotFoundError: if there are no images.
     """
     found = sorted(p for p in folder.iterdir() if "images" in p.name and "idx" in p.name)
     training = [p for p in found if "train" in p.name] or found
@@ -48,7 +68,14 @@ def published(folder: Path) -> tuple[Path, Path | None]:
 
 
 def twin(path: Path) -> Path | None:
-    """A file that is there, whether packed or not."""
+    """Find a file, or else the same file with ".gz" added to its name or removed from it.
+
+    Arguments:
+        path: the path of the file, with or without ".gz".
+
+    Returns:
+        The path that exists, or None.
+    """
     other = path.with_suffix("") if path.suffix == ".gz" else Path(f"{path}.gz")
     return next((p for p in (path, other) if p.exists()), None)
 

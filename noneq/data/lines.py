@@ -1,12 +1,12 @@
-"""Tables of text: fields by tabs, semicolons, commas or spaces, one row a line.
+"""Reading of tables of text: fields separated by tabs, semicolons, commas or spaces.
 
-A line of text is a header if some field of it is text, unless it holds numbers too and the line
-below holds text in the same places: then both are rows, of a table with text in it. Lines that
+The first line is a header if one of its fields is text, unless it holds numbers, too, and the line
+below holds text in the same fields: then both are rows of a table that contains text. Lines that
 start with # are comments. What could be read in two ways (a header of years, a decimal comma) is
 refused.
 
-Lines are split and turned into numbers by pyarrow, some megabytes at a time; its own reader of
-whole files knows neither comments nor columns that spaces part, and takes 9 kB for every column.
+pyarrow splits the lines and converts the numbers, some megabytes at a time; its own reader of
+whole files knows neither comments nor columns separated by spaces, and needs 9 kB for each column.
 """
 
 from __future__ import annotations
@@ -36,17 +36,24 @@ _COMMA = re.compile(r"\s*[+-]?\d+,0\d+\s*")  # 1,05 and 3,007: no integer begins
 
 
 class _Lines(NamedTuple):
-    """Lines that are neither blank nor comments, and where they stand in the file, from 1."""
+    """Holds lines of a file and their numbers, counted from 1."""
 
     numbers: Sequence[int]
     texts: list[str]
 
 
 def text(path: Path) -> Table:
-    """Read numbers separated by tabs, semicolons, commas or spaces, one row a line.
+    """Read a text file of numbers separated by tabs, semicolons, commas or spaces.
+
+    Arguments:
+        path: the file, in UTF-8.
+
+    Returns:
+        The columns, with names if the file has a header.
 
     Raises:
-        ValueError: empty, ragged, text or missing values; names the columns and the first line.
+        ValueError: if the file has no rows, lines of different lengths, text or missing values;
+            the message names the columns and the first line concerned.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -91,7 +98,7 @@ def _table(blocks: Iterator[_Lines]) -> Table:
 
 # -- lines
 def _blocks(file: IO[str]) -> Iterator[_Lines]:
-    """All lines of a file, some megabytes at a time."""
+    """Yield all lines of a file, some megabytes at a time."""
     number, rest = 1, ""
     while chunk := file.read(BLOCK):
         texts = (rest + chunk).split("\n")
@@ -107,7 +114,7 @@ def _blocks(file: IO[str]) -> Iterator[_Lines]:
 
 
 def _kept(blocks: Iterator[_Lines]) -> Iterator[_Lines]:
-    """What is neither blank nor a comment."""
+    """Yield the lines that are neither blank nor comments."""
     for numbers, texts in blocks:
         starts = [text.lstrip()[:1] for text in texts]
         keep = [i for i, start in enumerate(starts) if start and start != "#"]
@@ -118,13 +125,13 @@ def _kept(blocks: Iterator[_Lines]) -> Iterator[_Lines]:
 
 
 def _separator(texts: Sequence[str]) -> str | None:
-    """Of the first row, which may hold a line's end in quotes; None: spaces."""
+    """Find the separator of the first row, which may span lines in quotes; None: spaces."""
     plain = re.sub('"[^"]*"', "", "\n".join(texts[:20])).partition("\n")[0]
     return next((mark for mark in "\t;," if mark in plain), None)
 
 
 def _record(texts: Sequence[str], separator: str | None) -> tuple[list[str], int]:
-    """The fields of the first row, and how many lines it takes."""
+    """Return the fields of the first row, and the number of lines it spans."""
     if not texts:
         return [], 0
     if separator is None:
@@ -137,7 +144,7 @@ def _record(texts: Sequence[str], separator: str | None) -> tuple[list[str], int
 
 
 def _split(lines: _Lines, separator: str | None) -> Any:
-    """The fields of every line: an array of lists of text."""
+    """Split every line into its fields: an Arrow array of lists of strings."""
     if separator is None:
         words = pc.utf8_split_whitespace(
             pc.utf8_trim_whitespace(pa.array(lines.texts, pa.string()))
@@ -162,7 +169,7 @@ def _check_widths(fields: Any, lines: _Lines, width: int, above: str) -> None:
 
 # -- numbers
 def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[np.float64]:
-    """Fields (M D,) as numbers; what is wrong with them goes to ``faults``."""
+    """Convert fields (M D,) to numbers, and record in ``faults`` what is wrong with them."""
     words = pc.utf8_trim_whitespace(words)
     try:
         values: NDArray[np.float64] = pc.cast(words, pa.float64()).to_numpy()
@@ -184,7 +191,7 @@ def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[n
 def _note(
     faults: Faults, kind: str, flags: NDArray[Any], words: Any, lines: _Lines, width: int
 ) -> None:
-    """Tell the flagged fields by their columns and lines."""
+    """Record the flagged fields as faults of their columns."""
     places = np.flatnonzero(flags)
     columns, first, times = np.unique(places % width, return_index=True, return_counts=True)
     for column, place, many in zip(columns, places[first], times, strict=True):
@@ -193,7 +200,7 @@ def _note(
 
 
 def _is_held(word: str, value: float) -> bool:
-    """Whether a number is what its digits say; what is no integer is rounded, as numbers are."""
+    """Tell whether float64 holds an integer exactly; of other numbers, always true."""
     if not re.fullmatch(r"[+-]?\d+", word):
         return True
     return np.isfinite(value) and int(word[:400]) == int(value)
@@ -230,7 +237,7 @@ def _check_names(
 
 
 def _count_up(first: Sequence[str], values: NDArray[np.float64]) -> bool:
-    """Whether the first line goes up in equal steps like names (0, 1, 2 or years), unlike rows."""
+    """Tell whether the first line looks like names that count up (0, 1, 2 or years)."""
     width = len(first)
     if width < 2 or len(values) < 2 or not all(word.isdecimal() for word in first):
         return False
@@ -244,7 +251,7 @@ def _count_up(first: Sequence[str], values: NDArray[np.float64]) -> bool:
 
 
 def _refuse_commas(lines: _Lines) -> None:
-    """Two columns of which the second has integers that begin with 0 are one, with commas."""
+    """Refuse two columns that look like one column of numbers with decimal commas."""
     for number, line in zip(*lines, strict=True):
         if _COMMA.fullmatch(line):
             raise ValueError(

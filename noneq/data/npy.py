@@ -1,4 +1,7 @@
-"""Files of numpy's: one array (.npy), or several under names (.npz). Nothing is ever unpickled."""
+"""Reading of numpy's files: one array (.npy), or several named arrays (.npz).
+
+Python objects are refused: nothing is ever unpickled.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,17 @@ _X = ("x", "data", "images")
 
 
 def npy(path: Path) -> NDArray[Any]:
-    """The array of an .npy file."""
+    """Read the array of an .npy file.
+
+    Arguments:
+        path: the file.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: if the file is damaged or holds Python objects.
+    """
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise ValueError("not an .npy file: numpy.save writes one")
@@ -28,7 +41,20 @@ def npy(path: Path) -> NDArray[Any]:
 
 
 def npz(path: Path, labels: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The array of rows of an .npz file, and the one that has a name of labels, if any."""
+    """Read the array of rows of an .npz file, and the array of labels if there is one.
+
+    The rows are the array named x, data or images, or the only array.
+
+    Arguments:
+        path: the file.
+        labels: the names that an array of labels may have.
+
+    Returns:
+        The rows, and the labels or None.
+
+    Raises:
+        ValueError: if the file is damaged, holds Python objects or has no array of rows.
+    """
     if not is_zipfile(path):
         raise ValueError("not an .npz file, or cut short: numpy.savez writes one")
     size = path.stat().st_size
@@ -50,12 +76,12 @@ def npz(path: Path, labels: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any] |
 
 
 def _array(file: IO[bytes], size: int, packed: int = 0) -> NDArray[Any]:
-    """One array, its header checked before memory is taken for it.
+    """Read one array, after its header has been checked.
 
     Arguments:
-        file: at its beginning.
-        size: bytes in it.
-        packed: bytes that they are packed in; 0: they are not.
+        file: the file, at its beginning.
+        size: the number of uncompressed bytes in the file.
+        packed: the number of compressed bytes; 0 if it is not compressed.
     """
     version = header.read_magic(file)
     read = {(1, 0): header.read_array_header_1_0, (2, 0): header.read_array_header_2_0}

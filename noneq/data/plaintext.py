@@ -1,7 +1,7 @@
-"""Names that strangers gave (of columns, files and folders) as text that only shows itself.
+"""Escaping of names of columns, files and folders before they are printed or drawn.
 
-A terminal acts on escape characters, rich on brackets, matplotlib on dollars; a file's name need
-not be UTF-8 at all.
+Such names may hold characters that a terminal, rich or matplotlib would act upon (escape
+characters, brackets, dollars), and a file's name need not even be UTF-8.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ __all__ = ["literal", "visible"]
 
 
 def visible(text: str, most: int = 0) -> str:
-    r"""The same text in one line, with every character that does not print in Python's notation.
-
-    Arguments:
-        text: of anybody.
-        most: characters to show; 0: all.
+    r"""Return text in one line, with unprintable characters in Python's notation.
 
     >>> visible("a\x1b[31m\n")
     'a\\x1b[31m\\n'
+
+    Arguments:
+        text: any text.
+        most: the number of characters to keep; 0: all.
+
+    Returns:
+        The escaped text.
     """
     if most and len(text) > most:
         text = text[: most - 3] + "..."
@@ -27,10 +30,17 @@ def visible(text: str, most: int = 0) -> str:
 
 
 def literal(text: str, most: int = 0) -> str:
-    r"""The same for matplotlib, which takes what is between dollars for mathematics.
+    r"""Escape text for matplotlib, which reads text between dollars as mathematics.
 
     >>> print(literal("US$ or A$"))
     US\$ or A\$
+
+    Arguments:
+        text: any text.
+        most: the number of characters to keep; 0: all.
+
+    Returns:
+        The text, escaped as by `visible`, with a backslash before each dollar.
     """
     return visible(text, most).replace("$", r"\$")
 

@@ -1,4 +1,4 @@
-"""A data set from a file, whatever its format: an array of rows and, where it has any, labels.
+"""Reading of an array of rows, and of labels if there are any, from a file of any known format.
 
 =================== ==========================================================================
 .npy                an array (M, *shape)
@@ -8,12 +8,12 @@
 .parquet            a table of numbers
 IDX, plain or .gz   as MNIST and Fashion-MNIST are published: images, with the labels beside them
 a folder            with IDX files: its training images
-a frame             no file, but a table of pandas, polars, pyarrow, ...
+a frame             a table of pandas, polars, pyarrow, ... in memory
 =================== ==========================================================================
 
-A table's column is a column, whatever its name: `noneq.data.load` takes one for labels where
-classes are asked for. Nothing is ever unpickled, no memory is taken that a file cannot fill, and
-whatever is wrong with a file is a ValueError of one line.
+All columns of a table are read as values, whatever their names; `noneq.data.load` takes one of
+them for labels if classes are asked for. Nothing is ever unpickled, memory is taken only for what
+a file can hold, and a damaged file raises a ValueError of one line.
 """
 
 from __future__ import annotations
@@ -36,38 +36,57 @@ __all__ = ["FORMATS", "LABELS", "Raw", "Rows", "read", "read_raw"]
 
 FORMATS = ".npy, .npz, .csv, .tsv, .txt, .parquet and IDX"
 LABELS = ("y", "labels", "label", "targets", "target", "class")
-"""Names of an array, or of a table's column, that holds labels."""
+"""The names that an array of labels, or a column of labels, may have."""
 _PART = 2**20  # values at a time
 
 
 class Raw(NamedTuple):
-    """What a file holds, in its own type."""
+    """Holds the content of a file, in the file's own type.
+
+    Attributes:
+        values: real numbers (M, *shape) in native byte order.
+        labels: labels (M,), or None.
+        columns: the names of a table's columns; empty if it has none.
+    """
 
     values: NDArray[Any]
-    """(M, *shape), real numbers in the machine's byte order"""
     labels: NDArray[Any] | None = None
-    """(M,)"""
     columns: tuple[str, ...] = ()
-    """of a table with a header"""
 
 
 class Rows(NamedTuple):
-    """A data set as it was read, values unchanged."""
+    """Holds the rows of a source, neither scaled nor split.
+
+    Attributes:
+        x: the rows, float32 (M, *shape).
+        labels: the labels, int64 (M,); None if there are none, or if they are not integers.
+        columns: the names of a table's columns; empty if it has none.
+    """
 
     x: Tensor
-    """float32 (M, *shape)"""
     labels: Tensor | None
-    """int64 (M,); None where there are none, or they are not integers"""
     columns: tuple[str, ...] = ()
-    """names, of a table with a header"""
 
 
 def read(source: str | Path | Frame) -> Rows:
-    """Read a file, a folder of IDX files, or a frame; the formats are in the module's table.
+    """Read the rows of a file, a folder of IDX files or a frame, with their values unchanged.
+
+    Files are .npy, .npz, .csv, .tsv, .txt, .parquet or IDX (MNIST's format, plain or .gz).
+
+    >>> import pyarrow
+    >>> rows = read(pyarrow.table({"length": [1.0, 2.0], "width": [3.0, 4.0]}))
+    >>> rows.x.tolist(), rows.columns
+    ([[1.0, 3.0], [2.0, 4.0]], ('length', 'width'))
+
+    Arguments:
+        source: a path, or a frame of pandas, polars, pyarrow or others with Arrow's interface.
+
+    Returns:
+        The rows as float32, with labels and names of columns if there are any.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not readable, or not numbers that float32 can hold; says which file and why.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or holds anything but numbers that float32 can hold.
     """
     raw = read_raw(source)
     with np.errstate(over="ignore"):
@@ -84,7 +103,18 @@ def read(source: str | Path | Frame) -> Rows:
 
 
 def read_raw(source: str | Path | Frame) -> Raw:
-    """Read what `read` does, in the file's own type: no digit is lost."""
+    """Read the rows of a source as `read` does, but without converting them to float32.
+
+    Arguments:
+        source: a path or a frame.
+
+    Returns:
+        The rows in the file's own type, with labels and names of columns if there are any.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or holds anything but numbers.
+    """
     if not isinstance(source, Frame):
         path = existing_path(source)
         source = published(path)[0] if path.is_dir() else path
@@ -95,8 +125,8 @@ def read_raw(source: str | Path | Frame) -> Raw:
     except Exception as error:  # decoders of strangers' bytes raise whatever they like
         own = isinstance(error, ValueError | OSError) and getattr(error, "errno", 0) != EINVAL
         lines = " ".join(str(error).split()) or type(error).__name__
-        told = lines if own else f"damaged, or not what its name says ({lines})"
-        raise ValueError(f"{called(source)}: {told[:600]}") from error
+        reason = lines if own else f"damaged, or not what its name says ({lines})"
+        raise ValueError(f"{called(source)}: {reason[:600]}") from error
 
 
 def _file(path: Path) -> Raw:
@@ -128,7 +158,7 @@ def _frame(source: Frame) -> Raw:
 
 
 def _plain(raw: Raw) -> Raw:
-    """Rows of numbers in the machine's byte order, with a label each; ValueError for others."""
+    """Check rows and labels, and convert the rows to native byte order."""
     x, labels, names = raw
     if x.dtype.kind not in "fiub":
         raise ValueError(f"holds {x.dtype}, not numbers")

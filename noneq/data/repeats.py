@@ -1,8 +1,8 @@
-"""Rows that repeat others: a row to train on must not be one to report on.
+"""Detection of repeated rows, and splits in which no test row is the copy of a training row.
 
-Copies of rows are kept in one split. Rows that are equal because few can be different (a table of
-four bits, a die) are a sample like any other and are split one by one: kept together, rows to test
-with would be of states that nobody was trained on.
+Copies of a row are kept in one split. Where rows are equal only because few values are possible (a
+table of four bits, a die), they are split one by one: kept together, the test rows would have
+values that do not occur in training.
 """
 
 from __future__ import annotations
@@ -22,45 +22,65 @@ _PART = 4096  # rows at a time
 
 
 class Repeats(NamedTuple):
-    """How many rows repeat others."""
+    """Counts the rows of a data set that repeat others.
+
+    As text it is half a sentence for a summary, empty if no row repeats another.
+
+    Attributes:
+        rows: the number of rows that equal an earlier row, whatever the split.
+        across: the number of rows of the second and later splits that equal a row of an earlier
+            split.
+    """
 
     rows: int
-    """that equal an earlier one"""
     across: int
-    """of these splits after the first that another split before theirs has, too"""
 
     def __str__(self) -> str:
         if not self.rows:
             return ""
-        told = f"{self.rows:,} rows repeat others, and "
+        text = f"{self.rows:,} rows repeat others, and "
         if not self.across:
-            return told + "equal rows are in one split"
-        return told + f"{self.across:,} to validate or test with equal rows to train on"
+            return text + "equal rows are in one split"
+        return text + f"{self.across:,} to validate or test with equal rows to train on"
 
 
 def first_of(*splits: Array) -> Rows:
-    """For every row (M, ...) of these arrays the number of the first row that is equal to it.
+    """Find for each row the first row that is equal to it, over all arrays joined.
 
-    By 64 bits of a hash: two rows that differ count as equal once in 2^64.
+    Rows are compared by a hash of 64 bits: two different rows count as equal with probability
+    2^-64.
+
+    Arguments:
+        *splits: arrays of rows (M, ...).
+
+    Returns:
+        The index of the first equal row, for each row of the joined arrays.
     """
-    marks = np.concatenate([_marks(values) for values in splits])
-    _, first, which = np.unique(marks, return_index=True, return_inverse=True)
+    hashes = np.concatenate([_hashes(values) for values in splits])
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     found: Rows = first[which]
     return found
 
 
-def _marks(values: Array) -> Rows:
-    """A hash of every row; -0 counts as 0."""
-    marks = np.empty(len(values), np.int64)
+def _hashes(values: Array) -> Rows:
+    """Return a hash of every row; -0 counts as 0."""
+    hashes = np.empty(len(values), np.int64)
     for start in range(0, len(values), _PART):
         part = values[start : start + _PART]
         part = part + 0.0 if part.dtype.kind == "f" else part
-        marks[start : start + len(part)] = [hash(row.tobytes()) for row in part]
-    return marks
+        hashes[start : start + len(part)] = [hash(row.tobytes()) for row in part]
+    return hashes
 
 
 def repeats_in(splits: Sequence[Array]) -> Repeats:
-    """Of the rows in these splits, in this order."""
+    """Count the repeated rows of a data set.
+
+    Arguments:
+        splits: the arrays of rows, the training rows first.
+
+    Returns:
+        The number of repeated rows, and of those in different splits.
+    """
     first = first_of(*splits)
     starts = np.cumsum([0, *(len(part) for part in splits)])
     # the first of equal rows stands before the split that repeats it
@@ -69,12 +89,15 @@ def repeats_in(splits: Sequence[Array]) -> Repeats:
 
 
 def parted(values: Array, order: Rows, sizes: Sequence[int]) -> list[Rows]:
-    """The rows of each part, about as many as ``sizes`` says; copies of a row are in one part.
+    """Divide rows into parts of about the given sizes, with all copies of a row in one part.
 
     Arguments:
         values: rows (M, ...).
-        order: a permutation of them; without copies the parts are cut from it as it is.
-        sizes: of the parts; they sum to M.
+        order: a permutation of the M indices; without copies it is cut into parts as it is.
+        sizes: the sizes of the parts, whose sum is M.
+
+    Returns:
+        The indices of the rows of each part.
     """
     cuts, first = np.cumsum(sizes)[:-1], first_of(values)
     if len(np.unique(first)) == len(first) or _by_nature(values, first):
@@ -95,10 +118,10 @@ def parted(values: Array, order: Rows, sizes: Sequence[int]) -> list[Rows]:
 
 
 def _by_nature(values: Array, first: Rows) -> bool:
-    """Whether rows are equal because few can be different, and not because they are copies.
+    """Tell whether rows are equal because few values are possible, and not because of copying.
 
-    At most half are different, they are not all there twice (or three times, ...), and the values
-    of every column recur in rows that differ.
+    That is so if at most half of the rows are distinct, their multiplicities have no common
+    divisor, and the values of every column recur in distinct rows.
     """
     distinct, times = np.unique(first, return_counts=True)
     if 2 * len(distinct) > len(first) or np.gcd.reduce(times) > 1:

@@ -1,4 +1,8 @@
-"""From a file's units to the model's and back: x = (value - shift) / scale."""
+"""Scaling of rows from a file's units to the model's and back: x = (value - shift) / scale.
+
+Shift and scale depend on the kind of data: `for_images`, `for_table`, `for_bits` and `for_binary`
+compute them from the training rows.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,13 @@ _BLOCK = 4096  # rows in float64 at a time
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """``x = (value - shift) / scale``: from a file's units to the model's.
+    """Maps values from a file's units to the model's: ``x = (value - shift) / scale``.
 
     Attributes:
-        shift: float64, () or (*shape) of a row.
-        scale: float64, () or (*shape), positive.
-        threshold: of a binary set: values above it are 1, others 0, before shift and scale.
+        shift: the shift, float64, () or (*shape) of a row.
+        scale: the scale, float64, () or (*shape) of a row, positive.
+        threshold: for a binary set, values above it count as 1 and others as 0 before shift and
+            scale are applied; None: values are not binarised.
     """
 
     shift: Tensor
@@ -35,7 +40,14 @@ class Scaling:
             raise ValueError("values spread too far, or too little, for a scale to be computed")
 
     def apply(self, rows: Tensor) -> Tensor:
-        """Rows (M, *shape) of any type in the model's units, float32."""
+        """Convert rows (M, *shape) of any type from the file's units to the model's.
+
+        Arguments:
+            rows: rows in the file's units.
+
+        Returns:
+            The rows in the model's units, float32.
+        """
         return torch.cat([self._apply(part.double()) for part in torch.split(rows, _BLOCK)])
 
     def _apply(self, values: Tensor) -> Tensor:
@@ -45,15 +57,31 @@ class Scaling:
         return ((values - shift) / scale).float()
 
     def undo(self, x: Tensor) -> Tensor:
-        """Rows in the file's units, float64; a binary set's are 0 and 1."""
+        """Convert rows (M, *shape) from the model's units to the file's.
+
+        Arguments:
+            x: rows in the model's units.
+
+        Returns:
+            The rows in the file's units, float64; 0 or 1 for a binary set.
+        """
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         return values if self.threshold is None else (values > 0.5).double()
 
     def log_jacobian(self, dim: int) -> float:
-        """``log |dx/dvalue| = -sum log scale`` of a row of ``dim`` values.
+        """Compute ``log |dx/dvalue| = -sum log scale`` of a row of ``dim`` values, in nats.
 
-        Added to a log-density in the model's units it gives the one in the file's. The
-        probability of a binary row is no density: it is the same in all units.
+        Added to a log-density in the model's units it gives the log-density in the file's units.
+        It does not apply to binary rows, whose probabilities do not depend on units.
+
+        Arguments:
+            dim: the number of values of a row.
+
+        Returns:
+            The log-determinant of the scaling.
+
+        Raises:
+            ValueError: if the scale is that of rows with another number of values.
         """
         if self.scale.dim() and self.scale.numel() != dim:
             raise ValueError(f"rows have {self.scale.numel()} values, not {dim}")
@@ -61,7 +89,11 @@ class Scaling:
         return -total if self.scale.dim() else -dim * total
 
     def plain(self) -> dict[str, Any]:
-        """For a file: numbers and lists of them."""
+        """Convert the scaling to numbers and lists for a JSON file.
+
+        Returns:
+            A dict of shift, scale and threshold, for `from_plain`.
+        """
         return {
             "shift": self.shift.tolist(),
             "scale": self.scale.tolist(),
@@ -70,7 +102,14 @@ class Scaling:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
-        """The scaling that `plain` was made of, bit for bit."""
+        """Restore a scaling from the dict that `plain` returned, with the same bits.
+
+        Arguments:
+            plain: what `plain` returned.
+
+        Returns:
+            The scaling.
+        """
         shift, scale = (_number(plain[k]) for k in ("shift", "scale"))
         return cls(shift, scale, plain["threshold"])
 
@@ -90,21 +129,36 @@ class Scaling:
 
 
 def _number(value: float | list[float]) -> Tensor:
-    """A constant of the scaling, kept on the processor."""
+    """Convert to a float64 tensor on the CPU."""
     return torch.tensor(value, dtype=torch.float64, device="cpu")
 
 
 def scalar(shift: float, scale: float, threshold: float | None = None) -> Scaling:
-    """One shift and one scale for all values."""
+    """Make a scaling with one shift and one scale for all values.
+
+    Arguments:
+        shift: the shift.
+        scale: the scale, positive.
+        threshold: the threshold of a binary set, or None.
+
+    Returns:
+        The scaling.
+    """
     return Scaling(_number(shift), _number(scale), threshold)
 
 
 def for_images(train: NDArray[Any]) -> Scaling:
-    """One scale for all pixels, by the training rows.
+    """Choose one shift and scale for all pixels, from the training rows.
 
-    Non-negative integers ``2 v / top - 1``, where top is the largest, or 255 if that is above 127
-    and at most 255; values in [0, 1] ``2 v - 1``; in [-1, 1] unchanged; others by mean and
-    standard deviation.
+    Non-negative integers become ``2 v / top - 1``, where top is 255 if the largest value is from
+    128 to 255, and the largest value otherwise. Values in [0, 1] become ``2 v - 1``, values in
+    [-1, 1] stay unchanged, and others are standardised by mean and standard deviation.
+
+    Arguments:
+        train: the training rows (M, C, H, W).
+
+    Returns:
+        The scaling.
     """
     low, high = float(train.min()), float(train.max())
     whole = train.dtype.kind in "iub" or bool((train == np.floor(train)).all())
@@ -116,14 +170,23 @@ def for_images(train: NDArray[Any]) -> Scaling:
         return scalar(0.0, 1.0)
     if low == high:
         return scalar(low, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):  # an error, but one of ours
+    with np.errstate(over="ignore", invalid="ignore"):  # Scaling raises a clearer error
         return scalar(float(train.mean(dtype=np.float64)), float(train.std(dtype=np.float64)))
 
 
 def for_table(train: NDArray[Any]) -> Scaling:
-    """Columns by their mean and standard deviation over the training rows; 1 where constant."""
+    """Choose the mean and standard deviation of each column over the training rows (M, D).
+
+    A constant column becomes 0: its shift is its value, and its scale 1.
+
+    Arguments:
+        train: the training rows (M, D).
+
+    Returns:
+        The scaling.
+    """
     constant = torch.from_numpy((train == train[0]).all(0))
-    with np.errstate(over="ignore", invalid="ignore"):  # an error, but one of ours
+    with np.errstate(over="ignore", invalid="ignore"):  # Scaling raises a clearer error
         mean = torch.from_numpy(train.mean(0, dtype=np.float64))
         sd = torch.from_numpy(train.std(0, dtype=np.float64))
     first = torch.from_numpy(train[0].astype(np.float64))
@@ -131,16 +194,25 @@ def for_table(train: NDArray[Any]) -> Scaling:
 
 
 def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
-    """Values as they are, all 0 or 1; or, if ``binary``, 1 above the middle of their range.
+    """Make the scaling of rows of 0 and 1, as RBMs of bits take them.
 
-    Raises ValueError for other values, and where all are the same.
+    Arguments:
+        train: the training rows.
+        binary: whether values above the middle of their range become 1 and others 0; if not, all
+            values must be 0 or 1.
+
+    Returns:
+        The scaling.
+
+    Raises:
+        ValueError: if a value is neither 0 nor 1 without ``binary``, or if all are equal.
     """
     if binary:
         return scalar(0.0, 1.0, for_binary(train).threshold)
     other = train[(train != 0) & (train != 1)]
     if len(other):
         raise ValueError(
-            f"{len(other):,} values are neither 0 nor 1 ({float(other[0]):g}, say), and a machine "
+            f"{len(other):,} values are neither 0 nor 1 ({float(other[0]):g}, say), and an RBM "
             "of bits has no others: `binary` makes 1 of those above the middle of their range; "
             "`model` gaussian-rbm takes numbers"
         )
@@ -150,9 +222,16 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
 
 
 def for_binary(train: NDArray[Any]) -> Scaling:
-    """Values above the middle of the training range are 1, others -1.
+    """Make the scaling by which values above the middle of the training range are 1, others -1.
 
-    Raises ValueError where all are the same.
+    Arguments:
+        train: the training rows.
+
+    Returns:
+        The scaling.
+
+    Raises:
+        ValueError: if all values are equal.
     """
     low, high = float(train.min()), float(train.max())
     if low == high:

@@ -1,4 +1,8 @@
-"""Which rows of a source to train on, to choose by and to report on, in the source's own units."""
+"""Selection of training, validation and test rows of a source, in the source's own units.
+
+`from_source` reads a file, folder or frame, keeps the classes asked for, and splits the rows;
+`NAMED` does so for the data sets known by name.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,15 @@ Array = NDArray[Any]
 
 
 class Parts(NamedTuple):
-    """Three splits in the file's units."""
+    """Holds three splits of rows in the file's units.
+
+    Attributes:
+        train: training rows (M, *shape).
+        validation: validation rows.
+        test: test rows.
+        columns: the names of a table's columns; empty if it has none.
+        scaling: the scaling of a data set known by name; None: one is computed.
+    """
 
     train: Array
     validation: Array
@@ -37,7 +49,13 @@ class Parts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The rows asked for, and what draws them."""
+    """Holds the classes and numbers of rows asked for, and the generator that draws them.
+
+    Attributes:
+        classes: labels of the rows to keep; None: all rows.
+        subset: the number of rows of each class; None: all rows.
+        rng: random generator on the CPU.
+    """
 
     classes: Sequence[int] | None
     subset: Sequence[int] | None
@@ -45,13 +63,17 @@ class Choice(NamedTuple):
 
     @property
     def everything(self) -> bool:
-        """Whether no row is left out."""
+        """Tell whether all rows are kept."""
         return self.classes is None and self.subset is None
 
 
 @contextmanager
 def naming(source: str | Path | Frame) -> Iterator[None]:
-    """Errors that say which source they are about."""
+    """Put the name of the source before the message of every ValueError raised in this context.
+
+    Arguments:
+        source: the path or frame that the errors are about.
+    """
     try:
         yield
     except ValueError as error:
@@ -59,7 +81,17 @@ def naming(source: str | Path | Frame) -> Iterator[None]:
 
 
 def existing(source: str | Path) -> Path:
-    """A path that is there; else FileNotFoundError with what there is."""
+    """Check that a path exists.
+
+    Arguments:
+        source: the path as the user gave it.
+
+    Returns:
+        The path, with ``~`` expanded.
+
+    Raises:
+        FileNotFoundError: if it does not exist; the message suggests the nearest name.
+    """
     path = existing_path(source)
     if path.exists():
         return path
@@ -75,7 +107,20 @@ def existing(source: str | Path) -> Path:
 
 
 def from_source(source: Path | Frame, choice: Choice) -> Parts:
-    """Rows split 70 / 10 / 20, or a training and a test file as they are published."""
+    """Read a source, select rows, and split them into training, validation and test rows.
+
+    The splits are 70 / 10 / 20 %; a folder of IDX files with a test file keeps it as test split.
+
+    Arguments:
+        source: an existing path, or a frame.
+        choice: the rows asked for.
+
+    Returns:
+        The three splits.
+
+    Raises:
+        ValueError: if the source or the choice cannot be used.
+    """
     if not isinstance(source, Frame) and source.is_dir():
         source, test = published(source)
         if test is not None:
@@ -93,7 +138,7 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
 
 
 def _published(path: Path, test: Path, choice: Choice) -> Parts:
-    """A training file and a test file, as MNIST has them."""
+    """Split a training file into training and validation rows, with test rows from a test file."""
     raw, rest = read_raw(path), read_raw(test)
     with naming(path):
         raw, counts = _chosen(raw, choice)
@@ -111,7 +156,7 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
 
 
 def _digits(choice: Choice) -> Parts:
-    """Their own split; a choice takes from each part in proportion to what it has."""
+    """Select digits from each part of their fixed split, in proportion to the rows it has."""
     pixels, labels = raw_digits()
     cuts = np.cumsum(SIZES)[:2]
     parts, classes = np.split(pixels.reshape(-1, 1, 8, 8), cuts), np.split(labels, cuts)
@@ -129,11 +174,11 @@ def _digits(choice: Choice) -> Parts:
 
 
 NAMED: dict[str, Callable[[Choice], Parts]] = {"digits": _digits}
-"""Sets known by name."""
+"""The data sets known by name."""
 
 
 def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
-    """The rows asked for, and how many of each class; no counts where all rows are."""
+    """Return the rows asked for and the number of each class; no numbers if all are kept."""
     raw = checked(raw)
     if choice.everything:
         return raw, {}
@@ -143,7 +188,7 @@ def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
 
 
 def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
-    """Test rows of the same classes; of a subset, in the same proportions."""
+    """Return the test rows of the same classes and, for a subset, in the same proportions."""
     rest = checked(rest)
     if choice.everything:
         return rest
@@ -159,7 +204,7 @@ def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
 
 
 def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
-    """Labels, which a table has in a column of its own."""
+    """Return rows and integer labels; a table's column of labels is removed from its rows."""
     if raw.labels is not None:
         return raw, whole(raw.labels)
     names = [name.lower() for name in raw.columns]
@@ -179,7 +224,17 @@ def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
 
 
 def checked(raw: Raw) -> Raw:
-    """The same; ValueError where there is nothing in it, or NaN, or infinity."""
+    """Check that rows are not empty and finite.
+
+    Arguments:
+        raw: the content of a source.
+
+    Returns:
+        The rows, unchanged.
+
+    Raises:
+        ValueError: if there are no values, or NaN or infinite ones.
+    """
     if not raw.values.size:
         raise ValueError(f"no values in it: an array of shape {raw.values.shape}")
     if raw.values.dtype.kind == "f":

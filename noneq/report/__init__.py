@@ -1,4 +1,8 @@
-"""Pictures of a run, as matplotlib figures: training, samples, energies, weights, work."""
+"""Figures of a run or of any weighted sample, by matplotlib.
+
+There are figures of training metrics, of samples beside data, of energies, of the filters of an
+RBM and of forward and backward work, and one page that shows a whole run.
+"""
 
 from noneq.report.crooks import crooks_figure
 from noneq.report.distributions import Energies, Samples, energies_figure, samples_figure

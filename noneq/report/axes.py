@@ -1,7 +1,7 @@
-r"""What figures are made of: robust limits, densities, grids of images, lines with gaps.
+"""Building blocks of figures: robust limits, densities, grids of images, lines with gaps.
 
-Colours are Okabe's and Ito's (2008), which the colour-blind tell apart. Nothing here imports
-pyplot, chooses a backend or changes a setting of matplotlib.
+Colours are those of Okabe and Ito (2008), which people with colour blindness can tell apart. This
+file does not import pyplot, choose a backend or change a setting of matplotlib.
 """
 
 from __future__ import annotations
@@ -47,14 +47,24 @@ Rows: TypeAlias = "Tensor | NDArray[Any]"
 BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, PURPLE, GREY = "#E69F00", "#CC79A7", "0.45"
 SMALL, NORMAL = 8.0, 9.5  # points
-LINE = 0.6  # grey between images
-NAME = 40  # characters of a column's name
-SIDE = 8  # images along a side of a grid
+LINE = 0.6  # grey level of the lines between images
+NAME = 40  # the most characters of a column's name
+SIDE = 8  # the most images along a side of a grid
 
 
 # -- arithmetic
 def array(x: Rows) -> Array:
-    """Rows as float64 on the CPU; ValueError if there are none."""
+    """Convert rows to a float64 array on the CPU.
+
+    Arguments:
+        x: a tensor or array.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: if there are no rows.
+    """
     values: Array = torch.as_tensor(x, device="cpu").detach().double().numpy()
     if not values.size:
         raise ValueError(f"a picture needs rows, got none (shape {values.shape})")
@@ -62,11 +72,18 @@ def array(x: Rows) -> Array:
 
 
 def tiles(images: Rows, *, scale: int = 1) -> Array:
-    """The first 64 images (M, C, H, W) in a grid of colours in [0, 1], parted by a thin line.
+    """Arrange the first 64 images in a grid with thin lines between them.
 
-    Pixels become squares of side ``scale``. Image k is in row ``r = k // columns`` and column
-    ``c = k % columns``, its upper left corner at ``(1 + r (scale H + 1), 1 + c (scale W + 1))``.
-    Values are clipped to [-1, 1]; grey images are ink on paper, 1 is black.
+    Image k is in row ``r = k // columns`` and column ``c = k % columns``, its upper left corner at
+    ``(1 + r (scale H + 1), 1 + c (scale W + 1))``.
+
+    Arguments:
+        images: images (M, C, H, W), clipped to [-1, 1]. Of images with one or two channels the
+            first is shown in grey, 1 as black; of others the first three are shown as colours.
+        scale: side of the square that a pixel becomes.
+
+    Returns:
+        Colours in [0, 1], (height, width, 3).
     """
     x = array(images[: SIDE**2]).transpose(0, 2, 3, 1).clip(-1, 1)
     x = x[..., :3] if x.shape[-1] >= 3 else -x[..., [0, 0, 0]]
@@ -75,7 +92,16 @@ def tiles(images: Rows, *, scale: int = 1) -> Array:
 
 
 def mosaic(images: Array, *, line: float, blank: float) -> Array:
-    """Up to 64 images (M, H, W, ...) in a grid, lines between; ``blank`` where there is none."""
+    """Arrange up to 64 arrays in a grid with lines of one pixel between them.
+
+    Arguments:
+        images: arrays (M, H, W, ...).
+        line: the value of the lines.
+        blank: the value of places without an array.
+
+    Returns:
+        The grid, (height, width, ...).
+    """
     n, high, wide, *depth = images.shape
     columns = min(SIDE, math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
@@ -87,9 +113,17 @@ def mosaic(images: Array, *, line: float, blank: float) -> Array:
 
 
 def histogram(x: Array, edges: Array, p: Array | None = None) -> Array:
-    """Density of values by weight p over bins; it integrates to 1.
+    """Compute a weighted histogram that integrates to 1.
 
-    What lies outside counts in the outermost bins, so that nothing hides; NaN is left out.
+    Values beyond the edges count in the outermost bins, so that none is hidden.
+
+    Arguments:
+        x: values (M,); NaN is left out.
+        edges: the edges of the bins (B + 1,).
+        p: weights (M,); None: equal weights.
+
+    Returns:
+        The density in each bin (B,).
     """
     known = ~np.isnan(x)
     inside = np.clip(x[known], edges[0], edges[-1])
@@ -102,14 +136,18 @@ def histogram(x: Array, edges: Array, p: Array | None = None) -> Array:
 def limits(
     x: Array, p: Array | None = None, *, tail: float = 0.005, far: float = 3.0, margin: float = 0.1
 ) -> tuple[float, float]:
-    """Of an axis: where values of weight p are, so that a few wild ones do not squeeze the rest.
+    """Choose limits of an axis that show the weighted values without their outliers.
 
     Arguments:
-        x: values (M,); those that are not finite, or without weight, do not count.
-        p: weights (M,); None: equal.
-        tail: share of the values left out on either side.
-        far: values are wild further from the middle 90 % than this many times its width.
-        margin: added on either side, a share of the range.
+        x: values (M,); those that are not finite or have weight zero are ignored.
+        p: weights (M,); None: equal weights.
+        tail: fraction of the total weight left out on either side.
+        far: a value is an outlier if its distance from the middle 90 % exceeds this multiple of
+            their width.
+        margin: fraction of the range added on either side.
+
+    Returns:
+        The lower and the upper limit.
     """
     p = np.ones(len(x)) if p is None else p
     known = np.isfinite(x) & (p > 0)
@@ -128,14 +166,31 @@ def limits(
 
 
 def widened(low: float, high: float, margin: float) -> tuple[float, float]:
-    """A range with a margin on either side, a share of it; a single value gets some room."""
+    """Widen a range on either side by a fraction of its length; a single value gets some room.
+
+    Arguments:
+        low: the lower end.
+        high: the upper end.
+        margin: the fraction.
+
+    Returns:
+        The new ends.
+    """
     least = 1e-9 * max(1.0, abs(low))
     room = margin * (high - low) if high - low > least else 1e8 * least
     return low - room, high + room
 
 
 def smooth(y: Array, width: int) -> Array:
-    """Centred running mean over ``width <= len(y)`` values; a gap (NaN) stays a gap."""
+    """Compute the centred running mean over ``width <= len(y)`` values.
+
+    Arguments:
+        y: values (M,).
+        width: the number of values in a mean.
+
+    Returns:
+        The means, NaN where y is NaN; elsewhere NaN is left out of the mean.
+    """
     window, known = np.ones(width), np.isfinite(y)
     total = np.convolve(np.where(known, y, 0.0), window, "same")
     count = np.convolve(known, window, "same")
@@ -152,14 +207,31 @@ def density(
     p: Array | None = None,
     **how: Any,
 ) -> None:
-    """A histogram as steps, ``how`` it is drawn as `Axes.stairs` takes it."""
+    """Draw a weighted histogram as steps.
+
+    Arguments:
+        ax: the axes.
+        x: values (M,).
+        span: the limits of the axis and of the bins.
+        color: the colour.
+        p: weights (M,); None: equal weights.
+        **how: further arguments of `Axes.stairs`.
+    """
     edges = np.linspace(*span, 1 + int(np.clip(2 * len(x) ** 0.4, 8, 50)))
     ax.stairs(histogram(x, edges, p), edges, color=color, **how)
     ax.set_xlim(*span)
 
 
 def line(ax: Axes, x: Array, y: Array, color: str, **how: Any) -> None:
-    """A line with gaps where y is NaN; what stands alone between gaps, or is sparse, is dotted."""
+    """Draw a line with gaps where y is NaN, and dots for isolated values or for at most 30.
+
+    Arguments:
+        ax: the axes.
+        x: horizontal positions (M,).
+        y: values (M,).
+        color: the colour.
+        **how: further arguments of `Axes.plot`.
+    """
     known = np.isfinite(y)
     if not known.any():
         return
@@ -170,7 +242,12 @@ def line(ax: Axes, x: Array, y: Array, color: str, **how: Any) -> None:
 
 
 def ticks(axis: Axis, n: int = 5) -> None:
-    """About n ticks with short labels, on logarithmic axes, too, however few decades they span."""
+    """Set about n ticks with short labels, also on logarithmic axes of few decades.
+
+    Arguments:
+        axis: the horizontal or vertical axis.
+        n: the number of ticks.
+    """
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log":
         decades = math.log10(high / low)
@@ -185,7 +262,14 @@ def ticks(axis: Axis, n: int = 5) -> None:
 
 
 def finish(ax: Axes, title: str, *, twin: Axes | None = None, legend: bool = True) -> None:
-    """Title, ticks, and a legend between title and axes, where it covers nothing."""
+    """Set the title and ticks of axes, with the legend between title and axes.
+
+    Arguments:
+        ax: the axes.
+        title: the title.
+        twin: second axes with the same horizontal axis, whose lines join the legend; or None.
+        legend: whether there is a legend.
+    """
     handles, labels = [], []
     for one in (ax,) if twin is None else (ax, twin):
         one.tick_params(labelsize=SMALL)

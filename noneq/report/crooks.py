@@ -1,4 +1,8 @@
-r"""Work there and back: does Crooks' relation ``P_F(W) / P_B(-W) = e^{W - dF}`` hold?"""
+"""Figure of forward and backward work that checks Crooks' fluctuation relation.
+
+The relation ``P_F(W) / P_B(-W) = e^{W - dF}`` holds for the work of annealing in both directions
+(Crooks 1999) if the weights are right.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +18,15 @@ from noneq.report.axes import BLUE, GREY, RED, Array, Rows, array, finish, histo
 
 __all__ = ["crooks_figure"]
 
-LEAST = 5  # walkers in a bin of either side: with fewer a logarithm says little
+LEAST = 5  # the fewest walkers of each direction in a bin whose log ratio is drawn
 
 
 class Weighted(Protocol):
-    """Walkers: the work done on them is ``-log_w``."""
+    """Describes walkers with log-weights, on which the work ``-log_w`` was done."""
 
     @property
     def log_w(self) -> Tensor:
-        """Log-weights (N,)."""
+        """Return the log-weights (N,)."""
 
 
 def crooks_figure(
@@ -30,21 +34,26 @@ def crooks_figure(
     backward_work: Rows | Weighted,
     log_ratio: float | None = None,
 ) -> Figure:
-    """Histograms of the work forward and of minus the work backward, and their log ratio.
+    """Draw histograms of forward work W and of minus the backward work, and their log ratio.
 
-    They cross at ``dF = -log(Z_1 / Z_0)``, and the log ratio is the line ``W - dF`` of slope 1,
-    if both sides started in equilibrium and the way back mirrors the way there (Crooks 1999). A
-    flatter line: a side did not start in equilibrium, or the energy or the kernel is not what the
-    weights take it for. No overlap: more temperatures are needed.
+    If both directions started in equilibrium and the backward annealing reverses the forward one,
+    ``log P_F(W) / P_B(-W) = W - dF``: the histograms cross at ``dF = -log(Z_1 / Z_0)``, and the
+    log ratio is a line of slope 1 (Crooks 1999, Phys. Rev. E 60, 2721). A smaller slope shows that
+    a direction did not start in equilibrium, or that the energy or the kernel is wrong. Histograms
+    that do not overlap show that more temperatures are needed.
 
     Arguments:
-        forward_work: ``W = -log w`` of walkers that nobody resampled (n_F,), or those walkers;
-            +inf, the work of weight zero, is counted in the title.
-        backward_work: likewise, of the way back (n_B,).
-        log_ratio: ``log(Z_1 / Z_0)`` to compare with, e.g. by `noneq.likelihood.bennett`.
+        forward_work: the work ``W = -log w`` (n_F,) of forward annealing without resampling, or
+            the walkers; +inf, the work of a walker of weight zero, is counted in the legend.
+        backward_work: the work (n_B,) of backward annealing without resampling, or the walkers.
+        log_ratio: an estimate of ``log(Z_1 / Z_0)`` to draw, for example that of
+            `noneq.likelihood.bennett`; None: none is drawn.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: no finite work on a side, or a work of NaN or -inf.
+        ValueError: if a direction has no finite work, or a work is NaN or -inf.
     """
     there, back = _work(forward_work, "forward"), -_work(backward_work, "backward")
     ends = [limits(there[np.isfinite(there)]), limits(back[np.isfinite(back)])]
@@ -53,9 +62,9 @@ def crooks_figure(
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for x, color, label in ((there, BLUE, "W, forward"), (back, RED, "-W, backward")):
-        dead = int(np.isinf(x).sum())
-        name = f"{label}: {len(x)}" + (f", {dead} of weight zero" if dead else "")
-        heights = histogram(x[np.isfinite(x)], edges) * (1 - dead / len(x))
+        n_zero = int(np.isinf(x).sum())
+        name = f"{label}: {len(x)}" + (f", {n_zero} of weight zero" if n_zero else "")
+        heights = histogram(x[np.isfinite(x)], edges) * (1 - n_zero / len(x))
         left.stairs(heights, edges, color=color, fill=True, alpha=0.35, label=name)
     left.set_ylabel("density")
     if log_ratio is not None:
@@ -80,8 +89,8 @@ def _work(work: Rows | Weighted, name: str) -> Array:
 
 
 def _log_ratio(ax: Axes, there: Array, back: Array, edges: Array, log_ratio: float | None) -> None:
-    """The log ratio of the densities where both sides are, with a standard error."""
-    # not what lies beyond the ends, where a bin is no density
+    """Draw the log ratio of the densities in bins with walkers of both directions."""
+    # values beyond the ends are left out: in the outermost bins they would distort the density
     f, b = np.histogram(there, edges)[0], np.histogram(back, edges)[0]
     known = (f >= LEAST) & (b >= LEAST)
     x = ((edges[1:] + edges[:-1]) / 2)[known]

@@ -1,4 +1,4 @@
-"""Data against model: samples, and energies."""
+"""Figures that compare a model with its data: samples beside rows, and histograms of energies."""
 
 from __future__ import annotations
 
@@ -39,18 +39,19 @@ __all__ = [
 
 Names: TypeAlias = Sequence[str]
 Span: TypeAlias = tuple[float, float]
-COLUMNS = 5  # of a table, at most
-DOTS = 2000  # rows of a scatter, at most
+COLUMNS = 5  # the most columns of a table that are shown
+DOTS = 2000  # the most rows of a scatter plot
 
 
 class Samples(NamedTuple):
-    """What a model makes, and what it was made from.
+    """Holds samples of a model and the data that it was trained on.
 
     Attributes:
-        data: rows (M, *shape), with the noise they were trained with.
-        samples: rows of the model, of equal weight.
-        denoised: their denoised means ``x - sigma^2 grad U``, drawn of images only; or None.
-        columns: names of a table's columns.
+        data: rows (M, *shape), with noise added as in training.
+        samples: samples of the model (N, *shape), of equal weight.
+        denoised: the denoised means ``x - sigma^2 grad U`` of the samples, drawn only if they are
+            images; or None.
+        columns: the names of a table's columns; empty if it has none.
     """
 
     data: Rows
@@ -60,13 +61,13 @@ class Samples(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Energies where the data are and where the walkers are.
+    """Holds energies U of data and of weighted walkers.
 
     Attributes:
-        data: U at the training rows (M,).
-        walkers: U at walkers (N,).
-        p: their weights (N,).
-        held_out: U at rows that were not trained on, or None.
+        data: energies of training rows (M,).
+        walkers: energies of walkers (N,).
+        p: weights of the walkers (N,).
+        held_out: energies of rows that were not trained on, or None.
     """
 
     data: Rows
@@ -78,13 +79,22 @@ class Energies(NamedTuple):
 def samples_figure(
     data: Rows, samples: Rows, denoised: Rows | None = None, columns: Names = ()
 ) -> Figure:
-    """Data against samples: grids of images (M, C, H, W), densities and scatters of a table.
+    """Draw samples of a model beside its data.
 
-    Images have values in [-1, 1]; the first three channels are shown, of two the first. Of other
-    rows the first five columns are shown. The arguments are those of `Samples`.
+    Images (M, C, H, W) are drawn in grids, the rows of a table as histograms and scatter plots of
+    their first five columns.
+
+    Arguments:
+        data: rows (M, *shape), with noise added as in training; images in [-1, 1].
+        samples: samples of the model (N, *shape), of equal weight.
+        denoised: denoised means of the samples, drawn only if they are images; or None.
+        columns: the names of a table's columns; empty if it has none.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: no rows, or samples of another shape than the data.
+        ValueError: if there are no rows, or data and samples have different shapes.
     """
     what = Samples(data, samples, denoised, columns)
     figure = Figure(figsize=samples_size(what), layout="constrained")
@@ -93,10 +103,19 @@ def samples_figure(
 
 
 def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None = None) -> Figure:
-    """Energies at data against weighted walkers: a spurious mode is a bump to the left.
+    """Draw histograms of the energies of data and of weighted walkers.
 
-    The arguments are those of `Energies`. What lies beyond the 0.5 and 99.5 % quantiles of data
-    and walkers, and a margin, counts in the outermost bins.
+    A bump of the walkers to the left of the data is a spurious mode. Values beyond the quantiles
+    of 0.5 % and 99.5 %, and a margin, count in the outermost bins.
+
+    Arguments:
+        data_u: energies of training rows (M,).
+        walker_u: energies of walkers (N,).
+        p: weights of the walkers (N,).
+        held_u: energies of rows that were not trained on, or None.
+
+    Returns:
+        The figure.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     draw_energies(figure, Energies(data_u, walker_u, p, held_u))
@@ -104,7 +123,14 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
 
 
 def samples_size(what: Samples) -> tuple[float, float]:
-    """Width and height in inches."""
+    """Choose the size of `samples_figure`.
+
+    Arguments:
+        what: samples and data.
+
+    Returns:
+        Width and height in inches.
+    """
     if what.data.ndim == 4:
         return (8.6, 4.6) if what.denoised is None else (12.6, 4.5)
     columns = min(COLUMNS, math.prod(what.data.shape[1:]))
@@ -112,7 +138,15 @@ def samples_size(what: Samples) -> tuple[float, float]:
 
 
 def draw_samples(place: FigureBase, what: Samples) -> None:
-    """Draw `samples_figure` on a figure or a part of one."""
+    """Draw what `samples_figure` shows on a figure or subfigure.
+
+    Arguments:
+        place: the figure or subfigure.
+        what: samples and data.
+
+    Raises:
+        ValueError: if there are no rows, or data and samples have different shapes.
+    """
     if what.data.shape[1:] != what.samples.shape[1:]:
         raise ValueError(
             f"samples and data must have one shape, got {tuple(what.samples.shape[1:])} and "
@@ -131,7 +165,12 @@ def draw_samples(place: FigureBase, what: Samples) -> None:
 
 
 def draw_energies(place: FigureBase, what: Energies) -> None:
-    """Draw `energies_figure` on a figure or a part of one."""
+    """Draw what `energies_figure` shows on a figure or subfigure.
+
+    Arguments:
+        place: the figure or subfigure.
+        what: the energies.
+    """
     data, walkers, p = array(what.data), array(what.walkers), array(what.p)
     held = None if what.held_out is None else array(what.held_out)
     spans = [limits(data), limits(walkers, p), *([] if held is None else [limits(held)])]
@@ -184,7 +223,7 @@ def _draw_corner(
     k, labels = len(spans), _labels(data, model, spans)
     dots = np.stack(_as_many(data, model), 1).reshape(
         -1, data.shape[1]
-    )  # neither covers the other
+    )  # alternating, so that neither covers the other
     grid = place.add_gridspec(k, k)
     for i in range(k):
         for j in range(i + 1):
@@ -208,7 +247,7 @@ def _draw_corner(
 
 
 def _labels(data: Array, model: Array, spans: Sequence[Span]) -> tuple[str, str]:
-    """Who it is, how many, and how many of them the axes do not show."""
+    """Return the labels of data and samples: name, number of rows, and number outside the axes."""
     low, high = np.array(spans).T
     labels = []
     for name, x in (("data", data), ("samples of the model", model)):
@@ -224,14 +263,14 @@ def _marginal(ax: Axes, data: Array, model: Array, span: Span, labels: tuple[str
 
 
 def _as_many(data: Array, model: Array) -> tuple[Array, Array]:
-    """Of either as many rows, evenly chosen, so that densities of dots compare."""
+    """Thin data and samples to the same number of rows, so that densities of dots compare."""
     n = min(len(data), len(model), DOTS)
     chosen = [np.linspace(0, len(x) - 1, n).round().astype(int) for x in (data, model)]
     return data[chosen[0]], model[chosen[1]]
 
 
 def _dots(ax: Axes, x: Array, colors: list[str]) -> None:
-    """A scatter of rows (M, 2), their colours in turn."""
+    """Draw a scatter plot of rows (M, 2), whose colours alternate."""
     n = len(x) // len(colors)
     size, alpha = (8, 0.6) if n <= 500 else (5, 0.4)
     ax.scatter(x[:, 0], x[:, 1], s=size, c=colors * n, alpha=alpha, linewidths=0, rasterized=True)

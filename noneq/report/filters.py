@@ -1,4 +1,4 @@
-"""What the hidden units of a machine look at: their columns of weights."""
+"""Figure of the filters of an RBM: the columns of its weight matrix, one for each hidden unit."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from noneq.report.axes import NAME, NORMAL, SIDE, SMALL, Rows, array, mosaic
 
 __all__ = ["Filters", "draw_filters", "filters_figure", "filters_size"]
 
-MOST = SIDE**2  # hidden units, the strongest
+MOST = SIDE**2  # the most hidden units that are shown
 
 
 class Filters(NamedTuple):
-    """Weights between visible and hidden units.
+    """Holds the weights between the visible and hidden units of an RBM.
 
     Attributes:
-        w: (d, m), a column for each hidden unit.
-        shape: of one row of data; (C, H, W): columns are drawn as images, channels averaged.
-        columns: names of the visible units of a table.
+        w: the weights (d, m), one column for each hidden unit.
+        shape: the shape of one row of data; for (C, H, W) each column is drawn as an image, its
+            channels averaged.
+        columns: the names of the visible units, the columns of a table; empty if there are none.
     """
 
     w: Rows
@@ -33,12 +34,22 @@ class Filters(NamedTuple):
 
 
 def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ()) -> Figure:
-    """The 64 columns of W of the largest norm, as images or as the rows of one picture.
+    """Draw the 64 columns of an RBM's weights W with the largest norms.
 
-    Red raises a visible unit, blue lowers it, white leaves it; the colours of all columns have one
-    scale, whose end 1 of 200 weights exceed. The arguments are those of `Filters`.
+    Columns are drawn as images if the data are images, else as the rows of one picture. Red raises
+    a visible unit, blue lowers it, white leaves it unchanged. All columns have one colour scale,
+    whose ends are exceeded by 1 of 200 weights.
 
-    Raises ValueError where weights and shape do not fit.
+    Arguments:
+        w: the weights (d, m), one column for each hidden unit.
+        shape: the shape of one row of data, of d values.
+        columns: the names of the visible units; empty if there are none.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if the weights do not fit the shape.
     """
     what = Filters(w, shape, columns)
     figure = Figure(figsize=filters_size(what), layout="constrained")
@@ -47,14 +58,29 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
 
 def filters_size(what: Filters) -> tuple[float, float]:
-    """Width and height in inches."""
+    """Choose the size of `filters_figure`.
+
+    Arguments:
+        what: the weights.
+
+    Returns:
+        Width and height in inches.
+    """
     if len(what.shape) == 3:
         return (5.2, 5.2)
     return (9.0, 1.2 + 0.12 * min(MOST, what.w.shape[1]))
 
 
 def draw_filters(place: FigureBase, what: Filters) -> None:
-    """Draw `filters_figure` on a figure or a part of one."""
+    """Draw what `filters_figure` shows on a figure or subfigure.
+
+    Arguments:
+        place: the figure or subfigure.
+        what: the weights.
+
+    Raises:
+        ValueError: if the weights do not fit the shape.
+    """
     w = array(what.w)
     if w.ndim != 2 or len(w) != math.prod(what.shape):
         raise ValueError(f"weights {w.shape} do not fit rows of shape {what.shape}")

@@ -1,4 +1,4 @@
-"""A run on one page."""
+"""Figure that shows a whole run on one page: verdict, training, energies, samples, filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from noneq.data.plaintext import literal
 from noneq.report.axes import NORMAL
 from noneq.report.distributions import Energies, Samples, draw_energies, draw_samples, samples_size
 from noneq.report.filters import Filters, draw_filters, filters_size
-from noneq.report.training import Bracket, Metrics, draw_training, training_height
+from noneq.report.series import Bracket, Metrics
+from noneq.report.training import draw_training, training_height
 
 __all__ = ["report_figure"]
 
@@ -29,16 +30,22 @@ def report_figure(
     samples: Samples | None = None,
     filters: Filters | None = None,
 ) -> Figure:
-    """A run on one page, 14 inches wide: its verdict, how it went, what it learned.
+    """Draw a run on one page, 14 inches wide: its verdict, its training and what it learned.
 
     Arguments:
-        title: the run's name.
-        verdict: lines of text below it; long ones are wrapped.
-        metrics: see `training_figure`.
-        estimate: see `training_figure`.
-        energies: see `energies_figure`; None leaves them out.
-        samples: see `samples_figure`; None leaves them out.
-        filters: of a machine, see `filters_figure`.
+        title: the name of the run.
+        verdict: lines of text below the title; long lines are wrapped.
+        metrics: logged metrics, one dict for each iteration, see `training_figure`.
+        estimate: log Z and likelihoods of the trained model, see `training_figure`; or None.
+        energies: energies of data and walkers; None leaves them out.
+        samples: samples and data; None leaves them out.
+        filters: weights of an RBM; None leaves them out.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: if there are no metrics.
     """
     parts: list[tuple[float, float, Callable[[FigureBase], None]]] = []  # width, height, drawing
     if samples is not None:
@@ -73,7 +80,7 @@ def report_figure(
 def _split(
     place: FigureBase, heights: Sequence[float] = (1.0,), widths: Sequence[float] = (1.0,)
 ) -> list[SubFigure]:
-    """Parts below each other, or side by side."""
+    """Divide a figure into subfigures below each other, or side by side."""
     grid = place.subfigures(
         len(heights), len(widths), squeeze=False, height_ratios=heights, width_ratios=widths
     )

@@ -1,4 +1,4 @@
-"""The pictures of a run: samples beside its data, and a page that tells how it went."""
+"""Pictures of a run, drawn to files: samples beside its data, and the page of `report_figure`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,32 @@ __all__ = ["draw_report", "draw_samples"]
 
 
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
-    """Data, samples of the bracketed population and, of images, their denoised means."""
+    """Draw samples of a run's model beside its data to a file.
+
+    The samples are resampled from the population that log Z was estimated with; of images their
+    denoised means are drawn, too, if the model was trained with noise.
+
+    Arguments:
+        run: a run whose log Z has been bracketed.
+        data: the data set that the run was trained on.
+        path: the picture's file.
+
+    Raises:
+        FileNotFoundError: if the run has no such population yet.
+    """
     figure = samples_figure(*_samples(run, data, run.model()[0], _population(run)))
     write(path, lambda part: figure.savefig(part, dpi=110))
 
 
 def draw_report(run: Run, path: Path) -> None:
-    """Verdict, training, energies and samples on one page; before the bracket, what there is."""
+    """Draw verdict, training, energies and samples of a run on one page to a file.
+
+    Of a run whose log Z has not been bracketed yet, only the training is drawn.
+
+    Arguments:
+        run: the run.
+        path: the picture's file.
+    """
     words = f"not bracketed yet: noneq logz {run.folder} does it"
     parts: dict[str, Any] = {}
     if run.bracketed:
@@ -51,7 +70,7 @@ def draw_report(run: Run, path: Path) -> None:
 
 
 def _population(run: Run) -> dict[str, Tensor]:
-    """The weighted walkers that log Z came from."""
+    """Load the weighted walkers that log Z was estimated with."""
     try:
         return load_tensors(run.folder / "population.safetensors", run.device)
     except (FileNotFoundError, ValueError) as error:
@@ -59,7 +78,7 @@ def _population(run: Run) -> dict[str, Tensor]:
 
 
 def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:
-    """Images as the model sees them, tables in the units of their columns."""
+    """Draw samples and select data: images in the model's units, tables in the file's."""
     noise = run.recipe.train.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
     table = data.kind == "table"
@@ -81,7 +100,7 @@ def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Ten
 
 
 def _bracket_of(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as the figures want it."""
+    """Convert the verdict to the dict that `training_figure` takes as ``estimate``."""
     plain: dict[str, Any] = {"alarms": verdict.alarms}
     for name, side in (("forward", verdict.forward), ("backward", verdict.backward)):
         plain |= {name: side.value, f"{name}_stderr": side.stderr}

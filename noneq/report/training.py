@@ -1,4 +1,8 @@
-"""How training went: small pictures over its iterations."""
+"""Figure of the training of a run: panels of its metrics over the iterations.
+
+Training by maximum likelihood has six panels, score matching three. Final estimates are drawn on
+a strip at the right of the panels of the likelihood and of log Z.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from noneq.report.axes import (
     BLUE,
@@ -27,39 +30,33 @@ from noneq.report.axes import (
     smooth,
     widened,
 )
+from noneq.report.series import Bracket, Metrics, Series, number, rises, series
 
-__all__ = ["Bracket", "Metrics", "draw_training", "training_figure", "training_height"]
+__all__ = ["draw_training", "training_figure", "training_height"]
 
-#: a dict for each logged iteration
-Metrics: TypeAlias = Sequence[Mapping[str, Any]]
-#: log Z and likelihoods of the trained model
-Bracket: TypeAlias = Mapping[str, Any]
-#: metrics as columns, NaN where there is a gap
-Run: TypeAlias = Mapping[str, Array]
-#: draws on axes; returns their twin, or None
-Panel: TypeAlias = Callable[[Axes, Run, Bracket], Axes | None]
-KEYS = (
-    "iteration", "nll", "ess", "survivors", "resampled", "renewed", "rollback", "acceptance",
-    "step_size", "faults", "log_z", "log_z_held_out", "log_z_held_out_stderr", "cost", "tau",
-    "scale", "data_energy", "walker_energy", "loss", "rate",
-)  # fmt: skip
+Panel: TypeAlias = Callable[[Axes, Series, Bracket], Axes | None]
+"""A function that draws on axes and returns their twin, or None."""
 
 
 def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure:
-    """Panels over the iterations of a run, six or, of score matching, three; and what it came to.
+    """Draw the metrics of a run over its iterations, and the final estimates.
 
     Arguments:
-        metrics: for each logged iteration the numbers of its `noneq.training.Record`, besides
-            ``walker_energy``, ``log_z_held_out_stderr``, ``survivors``, ``resampled`` (how often
-            since the last renewal), ``step_size``, ``tau`` (the cost allowed to the step) and
-            ``rollback``; of score matching ``loss`` and ``rate``. What is missing, null or not
-            finite is a gap.
-        estimate: of the trained model: ``forward``, ``forward_stderr``, ``backward``,
-            ``backward_stderr``, ``alarms``, and ``nll``: for each of train, validation, test and
-            base a dict of ``value``, ``stderr_z`` and ``stderr_data``, or None.
+        metrics: for each logged iteration a dict of the numbers of a `noneq.training.Record` and
+            ``walker_energy``, ``log_z_held_out_stderr``, ``survivors`` (effective number of
+            ancestors), ``resampled`` (number of resamplings since the last renewal),
+            ``step_size``, ``tau`` (the cost allowed to a step) and ``rollback``; of score
+            matching ``loss`` and ``rate``. Missing, null and infinite values are gaps.
+        estimate: estimates of the trained model; None: there are none yet. A dict of ``forward``,
+            ``forward_stderr``, ``backward`` and ``backward_stderr`` (of log Z), of ``alarms``,
+            and of ``nll``: for each of train, validation, test and base a dict of ``value``,
+            ``stderr_z`` and ``stderr_data``, or None.
+
+    Returns:
+        The figure.
 
     Raises:
-        ValueError: no metrics.
+        ValueError: if there are no metrics.
     """
     figure = Figure(figsize=(14, training_height(metrics)), layout="constrained")
     draw_training(figure, metrics, estimate)
@@ -67,9 +64,18 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
 
 
 def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None = None) -> None:
-    """Draw `training_figure` on a figure or a part of one."""
-    run, panels = _columns(metrics), _panels(metrics)
-    wide = (3, 1, 1) if panels is MATCHING else (1, 1, 1)  # what it came to is a strip
+    """Draw what `training_figure` shows on a figure or subfigure.
+
+    Arguments:
+        place: the figure or subfigure.
+        metrics: logged metrics, one dict for each iteration.
+        estimate: estimates of the trained model, or None.
+
+    Raises:
+        ValueError: if there are no metrics.
+    """
+    run, panels = series(metrics), _panels(metrics)
+    wide = (3, 1, 1) if panels is MATCHING else (1, 1, 1)  # final estimates are narrow
     axes = place.subplots(len(panels) // 3, 3, sharex=True, squeeze=False, width_ratios=wide)
     for ax, (draw, title, keys) in zip(axes.flat, panels, strict=True):
         ax.set_autoscaley_on(False)
@@ -90,7 +96,14 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
 
 
 def training_height(metrics: Metrics) -> float:
-    """Inches that the panels want at a width of 14."""
+    """Choose the height of `training_figure` at a width of 14 inches.
+
+    Arguments:
+        metrics: logged metrics, one dict for each iteration.
+
+    Returns:
+        The height in inches.
+    """
     return 3.5 * (len(_panels(metrics)) // 3)
 
 
@@ -98,32 +111,12 @@ def _panels(metrics: Metrics) -> Sequence[tuple[Panel, str, tuple[str, ...]]]:
     return MATCHING if any("rate" in row for row in metrics) else PANELS
 
 
-def _columns(metrics: Metrics) -> Run:
-    """An empty row parts the lines where a run went back."""
-    if not metrics:
-        raise ValueError("a picture of training needs metrics, got none: has the run begun?")
-    rows: list[Mapping[str, Any]] = []
-    for row in metrics:
-        if rows and row["iteration"] <= rows[-1]["iteration"]:
-            rows.append({"iteration": row["iteration"]})
-        rows.append(row)
-    return {key: np.array([_number(row.get(key)) for row in rows]) for key in KEYS}
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return number if math.isfinite(number) else math.nan
-
-
 # -- panels
-def _nll(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
+def _nll(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:
     known = {name: x for name, x in (estimate.get("nll") or {}).items() if x}
-    base = _number(known.pop("base", {}).get("value"))
+    base = number(known.pop("base", {}).get("value"))
     ends = {
-        name: (_number(x["value"]), math.hypot(x.get("stderr_z") or 0, x.get("stderr_data") or 0))
+        name: (number(x["value"]), math.hypot(x.get("stderr_z") or 0, x.get("stderr_data") or 0))
         for name, x in known.items()
     }
     _trend(ax, run, "nll", BLUE, "running, of batches")
@@ -134,34 +127,34 @@ def _nll(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
     return None
 
 
-def _log_z(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:
+def _log_z(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:
     x, held, stderr = run["iteration"], run["log_z_held_out"], run["log_z_held_out_stderr"]
     if np.isfinite(run["log_z"]).any():
         line(ax, x, run["log_z"], RED, label="gradient walkers")
     if np.isfinite(held).any():
         line(ax, x, held, GREEN, label="held out ± 1 s.e.")
     ax.fill_between(x, held - stderr, held + stderr, color=GREEN, alpha=0.25, linewidth=0)
-    _renewals(ax, run, told=False)  # the panel of the effective sample size tells
-    sides = {
-        side: (_number(estimate.get(side)), _number(estimate.get(f"{side}_stderr")))
-        for side in ("forward", "backward")
+    _renewals(ax, run, labelled=False)  # the panel of the effective sample size has the labels
+    ends = {
+        name: (number(estimate.get(name)), number(estimate.get(f"{name}_stderr")))
+        for name in ("forward", "backward")
     }
-    _ends(ax, "AIS", sides, estimate)
-    _fit(ax, run["log_z"], held, also=_reach(sides))
+    _ends(ax, "AIS", ends, estimate)
+    _fit(ax, run["log_z"], held, also=_reach(ends))
     return None
 
 
-def _ess(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+def _ess(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001
     x = run["iteration"]
     _trend(ax, run, "ess", BLUE, "ESS")
     ax.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
-    _marks(ax, x[_risen(run["resampled"])], 0.015, "|", ORANGE, label="resampled")
+    _marks(ax, x[rises(run["resampled"])], 0.015, "|", ORANGE, label="resampled")
     _renewals(ax, run)
     ax.set_ylim(0, 1.05)
-    return _twin(ax, x, run["survivors"], "founders left")
+    return _twin(ax, x, run["survivors"], "ancestors left")
 
 
-def _acceptance(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+def _acceptance(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001
     _trend(ax, run, "acceptance", BLUE, "acceptance")
     if np.nansum(run["faults"]) > 0:
         line(ax, run["iteration"], run["faults"], RED, label="faults")
@@ -170,28 +163,28 @@ def _acceptance(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: 
     return _twin(ax, run["iteration"], _running(run["step_size"]), "step size")
 
 
-def _trust(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+def _trust(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001
     _trend(ax, run, "cost", BLUE, "cost")
     line(ax, run["iteration"], run["tau"], "0.2", linestyle="--", label="tau, allowed")
     _fit(ax, run["cost"], run["tau"], log=True)
     return _twin(ax, run["iteration"], _running(run["scale"]), "scale of the step")
 
 
-def _energies(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+def _energies(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001
     _trend(ax, run, "data_energy", BLUE, "data")
     _trend(ax, run, "walker_energy", RED, "walkers, by weight")
     _fit(ax, run["data_energy"], run["walker_energy"])
     return None
 
 
-def _loss(ax: Axes, run: Run, estimate: Bracket) -> Axes | None:  # noqa: ARG001
+def _loss(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001
     _trend(ax, run, "loss", BLUE, "of batches")
     _renewals(ax, run)
     _fit(ax, run["loss"], log=True)
     return _twin(ax, run["iteration"], run["rate"], "learning rate")
 
 
-#: a drawing, its title, and metrics of which it needs one
+#: for each panel of maximum likelihood: function, title, metrics of which one is needed
 PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_nll, "NLL, nats a row: falls, and test stays near train", ()),
     (_ess, "ESS: near 1 is good; below 0.5 resamples", ("ess",)),
@@ -204,17 +197,17 @@ PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_trust, "trust region: steps cost about tau", ("cost",)),
     (_energies, "mean energy: walkers are not far below data", ("data_energy", "walker_energy")),
 )
-#: of score matching
+#: the panels of score matching
 MATCHING: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_loss, "score matching: the loss falls, and levels off", ("loss",)),
     (_nll, "NLL, nats a row", ()),
-    (_log_z, "log Z: sides agree", ()),
+    (_log_z, "log Z: both directions agree", ()),
 )
 
 
-# -- what panels are made of
-def _trend(ax: Axes, run: Run, key: str, color: str, label: str) -> None:
-    """The values, thin, below their running mean over a fiftieth of the run; if there are any."""
+# -- parts of panels
+def _trend(ax: Axes, run: Series, key: str, color: str, label: str) -> None:
+    """Draw values as a thin line, and their running mean over 2 % of the run."""
     if not np.isfinite(run[key]).any():
         return
     line(ax, run["iteration"], run[key], color, linewidth=0.5, alpha=0.4)
@@ -226,7 +219,7 @@ def _running(y: Array) -> Array:
 
 
 def _twin(ax: Axes, x: Array, y: Array, label: str) -> Axes | None:
-    """A second axis on the right, logarithmic, in its line's colour; None if there is nothing."""
+    """Draw positive values on a second, logarithmic axis; return it, or None without values."""
     y = np.where(y > 0, y, np.nan)
     if not np.isfinite(y).any():
         return None
@@ -240,7 +233,7 @@ def _twin(ax: Axes, x: Array, y: Array, label: str) -> Axes | None:
 
 
 def _fit(ax: Axes, *lines: Array, also: Iterable[float] = (), log: bool = False) -> None:
-    """Limits that show all values but wild ones, and those of ``also`` in any case."""
+    """Set limits that show all values but outliers, and the values of ``also`` in any case."""
     y = np.concatenate(lines)
     if log:
         ax.set_yscale("log")
@@ -260,7 +253,7 @@ def _reach(ends: Mapping[str, tuple[float, float]]) -> list[float]:
 def _ends(
     ax: Axes, title: str, ends: Mapping[str, tuple[float, float]], estimate: Bracket
 ) -> None:
-    """Final values with their errors on a strip at the right; hollow if an alarm rang."""
+    """Draw final values with errors on a strip at the right; hollow if an alarm was raised."""
     known = {name: end for name, end in ends.items() if math.isfinite(end[0])}
     if not known:
         return
@@ -277,25 +270,19 @@ def _ends(
     strip.spines[:].set_visible(False)
 
 
-def _risen(count: Array) -> NDArray[np.intp]:
-    """Where a count that may fall back to 0 is more than it was, or has begun again."""
-    known = np.flatnonzero(np.isfinite(count))
-    step = np.diff(count[known], prepend=0.0)
-    return known[(step > 0) | ((step < 0) & (count[known] > 0))]
-
-
-def _renewals(ax: Axes, run: Run, *, told: bool = True) -> None:
+def _renewals(ax: Axes, run: Series, *, labelled: bool = True) -> None:
+    """Draw a marker for every renewal, refused renewal and rollback."""
     for event, value, marker, color, face, label in (
         ("renewed", 1, "v", "0.2", "0.2", "renewed"),
         ("renewed", 0, "v", "0.2", "white", "refused"),
         ("rollback", 1, "X", RED, RED, "rolled back"),
     ):
-        how = {"markerfacecolor": face, "label": label if told else None}
+        how = {"markerfacecolor": face, "label": label if labelled else None}
         _marks(ax, run["iteration"][run[event] == value], 0.985, marker, color, **how)
 
 
 def _marks(ax: Axes, x: Array, height: float, marker: str, color: str, **how: Any) -> None:
-    """Events at a height between 0 and 1 of the axes."""
+    """Draw markers of events at a height between 0 and 1 of the axes."""
     if len(x):
         y = np.full(len(x), height)
         where = ax.get_xaxis_transform()

@@ -300,7 +300,8 @@ def test_the_picture_of_score_matching_is_its_loss_and_what_it_came_to():
     rows = [{"iteration": i, "loss": 2.0 / i, "rate": 1e-3 / i} for i in range(1, 30)]
     figure = training_figure(rows, {"forward": 1.0, "backward": 1.1})
     assert [ax.get_title(loc="left") for ax in figure.axes[:3]] == [
-        "score matching: the loss falls, and levels off", "NLL, nats a row", "log Z: sides agree",
+        "score matching: the loss falls, and levels off", "NLL, nats a row",
+        "log Z: both directions agree",
     ]  # fmt: skip
     drawn = figure.axes[0].lines[0]
     np.testing.assert_array_equal(drawn.get_ydata(), [row["loss"] for row in rows])

@@ -30,14 +30,14 @@ def reward(x):
 
 
 def test_weights_tilt_exactly_where_guidance_alone_is_wrong():
-    from examples.interpolant_reward import by_quadrature, features, plane, sine, told
+    from examples.interpolant_reward import by_quadrature, estimate, features, plane, sine
     from examples.interpolant_reward import tilted as all_ways
 
     path, end = plane()
     log_mean, exact = by_quadrature(end)
     schedule = Schedule.uniform(30, EulerMaruyama(1.0))
     sides = all_ways(path, sine, 3200, schedule, seeded(0))
-    weighted, guided, score = (told(walkers, features(walkers.x, end)) for walkers in sides)
+    weighted, guided, score = (estimate(walkers, features(walkers.x, end)) for walkers in sides)
     z = (weighted.mean - exact) / weighted.stderr
     assert z.abs().max() < 3, z
     assert weighted.stderr.max() < 0.05

@@ -42,7 +42,7 @@ DATA = (
      " or np.gcd.reduce(times) > 1:", ":", TOGETHER),
     ("data: copies of numbers pass for nature", "repeats:_by_nature", "return width == 1 or all(",
      "return width >= 1 or all(", TOGETHER),
-    ("data: minus zero is another row", "repeats:_marks",
+    ("data: minus zero is another row", "repeats:_hashes",
      'part = part + 0.0 if part.dtype.kind == "f" else part', "part = part.copy()", TOGETHER),
     ("data: rows shared within a split count", "repeats:repeats_in", "(first[s:e] < s)",
      "(first[s:e] < e)", TOGETHER),
