@@ -11,9 +11,10 @@ from torch import Tensor
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import mean_energy, noise_draws
 from noneq.random import add_noise
+from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
-from noneq.run.verdict import Verdict, read_verdict
+from noneq.run.verdict import Verdict
 
 __all__ = ["Scores", "score"]
 

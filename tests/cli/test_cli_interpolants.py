@@ -23,11 +23,11 @@ from noneq.likelihood import genealogy
 from noneq.models.interpolants import TimedEnergy
 from noneq.report import training_figure
 from noneq.run import DivergedError, RolledBack, checkpoint, choose, supervise
+from noneq.run.evaluation import evaluate_run
 from noneq.run.families import FAMILIES
 from noneq.run.metrics import line
 from noneq.run.samples import draw_walkers, take_samples
 from noneq.run.storing import load_model, save_model
-from noneq.run.verdict import evaluate_run
 from noneq.training import ScoreMatchingRecord, match
 
 QUICK = [
