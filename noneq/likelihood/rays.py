@@ -2,7 +2,7 @@ r"""Rays that start at the data, along which the tails of an energy are examined
 
 Directions are the coordinate axes, the leading and trailing principal axes of the data, and random
 ones. All but the coordinate axes also come *polished*: lowered on two spheres far out, so that the
-straight line through both points stays in whatever valley leads there.
+straight line through both points stays inside a valley that extends that far.
 """
 
 from __future__ import annotations

@@ -202,7 +202,11 @@ def mean_energy(
 
 
 def noise_draws(rows: int) -> int:
-    """Return how many draws of noise a mean over rows takes: 20, or fewer for many rows."""
+    """Choose how many draws of noise a mean over rows takes.
+
+    Returns:
+        20, or fewer where there are more than 2,000 rows, over which the noise averages out.
+    """
     return max(1, min(20, 40_000 // rows))
 
 

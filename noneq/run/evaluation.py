@@ -79,14 +79,14 @@ def evaluate_run(
         track=track,
     )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    ours, theirs = (
+    model_nll, base_nll = (
         {
             name: mean_energy(u, x, noise=recipe.train.noise) + constant
             for name, x in splits.items()
         }
         for u, constant in ((energy, z.value), (base, base.log_z()))
     )
-    verdict = _verdict(run, energy, z, splits, ours, theirs, how)
+    verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
         {"x": z.walkers.x, "log_w": z.walkers.log_w},
@@ -101,8 +101,8 @@ def _verdict(
     energy: Energy,
     z: Estimate,
     splits: Mapping[str, Tensor],
-    ours: Mapping[str, Tensor],
-    theirs: Mapping[str, Tensor],
+    model_nll: Mapping[str, Tensor],
+    base_nll: Mapping[str, Tensor],
     how: Mapping[str, Any],
 ) -> Verdict:
     return Verdict(
@@ -113,9 +113,9 @@ def _verdict(
         backward=Mean(*z.backward),
         alarms=z.alarms,
         off_support_mass=z.off_support_mass,
-        nll={name: Mean.of(values, splits[name]) for name, values in ours.items()},
-        base={name: Mean.of(values, splits[name]) for name, values in theirs.items()},
-        gain=Mean.of(theirs["test"] - ours["test"], splits["test"]),
+        nll={name: Mean.of(values, splits[name]) for name, values in model_nll.items()},
+        base={name: Mean.of(values, splits[name]) for name, values in base_nll.items()},
+        gain=Mean.of(base_nll["test"] - model_nll["test"], splits["test"]),
         how=how,
         origin=run.family.origin,
         regularisers=run.family.regularisers,
@@ -123,7 +123,11 @@ def _verdict(
 
 
 def stored_fingerprint(energy: Energy) -> int:
-    """Return the fingerprint of an energy's parameters as an integer, for a file."""
+    """Compute the fingerprint of an energy's parameters, for a file.
+
+    Returns:
+        The fingerprint, see `noneq.energies.fingerprint`, as an integer.
+    """
     mark = fingerprint(energy)
     assert mark is not None
     return int(mark)

@@ -185,7 +185,7 @@ def test_a_run_of_another_machine(copy, capsys):
     for args in (["report", copy], ["train", "--out", copy, "--resume"]):
         assert "--device cuda: cannot be used here" in refused(args, capsys)
     told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
-    assert "was begun on cuda, whose random numbers cpu cannot go on with" in told
+    assert "was begun on cuda, whose random numbers cpu cannot continue" in told
     assert main(["report", str(copy), "--device", "cpu"]) == 0
 
 
