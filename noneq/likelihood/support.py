@@ -47,9 +47,10 @@ class Share(NamedTuple):
 
 
 def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | None:
-    """Estimate the share of a model's mass that is farther from the data than they are apart.
+    """Estimate the share of a model's mass that lies outside the support of the data.
 
-    The definition is at the top of the file.
+    It is ``P(r(x) > t)`` for x from the model: r is the distance to the nearest row of one random
+    half of the data, and t the 99 % quantile of r over the other half.
 
     Arguments:
         walkers: weighted sample of the model.

@@ -193,6 +193,7 @@ class Verdict:
 
 
 def _finite(plain: Any) -> Any:
+    """A nested value with None for numbers that JSON lacks, and lists for tuples."""
     if isinstance(plain, Mapping):
         return {key: _finite(value) for key, value in plain.items()}
     return list(plain) if isinstance(plain, tuple) else finite(plain)
