@@ -60,8 +60,8 @@ from noneq.models.interpolants import (
     couple,
 )
 from noneq.run import checkpoint, choose, samples, supervise
+from noneq.run.evaluation import evaluate_run
 from noneq.run.scores import score
-from noneq.run.verdict import evaluate_run
 from noneq.training import match, step
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 

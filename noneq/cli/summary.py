@@ -9,8 +9,9 @@ from noneq.annealing import TooFarError
 from noneq.cli.console import echo, listening, show_table, tracked
 from noneq.data import DataSet
 from noneq.run import Run
+from noneq.run.evaluation import evaluate_run
 from noneq.run.staging import disk_error
-from noneq.run.verdict import Verdict, evaluate_run
+from noneq.run.verdict import Verdict
 
 __all__ = ["echo_damage", "summarise"]
 
@@ -21,7 +22,7 @@ def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> 
     Arguments:
         run: a trained run, locked by this process.
         data: the data set that it was trained on, on its device.
-        how: settings of the bracket other than the run's, see `noneq.run.verdict.evaluate_run`.
+        how: settings of the bracket other than the run's, see `noneq.run.evaluation.evaluate_run`.
 
     Returns:
         The exit code: 0, or 1 if log Z could not be estimated.

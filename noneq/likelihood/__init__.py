@@ -1,4 +1,9 @@
-"""log Z, the likelihood that it normalises, and what to doubt of both."""
+"""Estimates of log Z, the normalised likelihoods of data that follow, and checks of both.
+
+`log_z` brackets the normalising constant of an energy by forward and backward annealing and
+raises an alarm where the estimates cannot be trusted; `nll` scores data with it; `bennett` and
+`genealogy` are estimators of log Z from walkers that are already annealed.
+"""
 
 from noneq.likelihood.bennett import bennett, genealogy
 from noneq.likelihood.bracket import log_z

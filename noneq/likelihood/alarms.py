@@ -1,4 +1,10 @@
-"""Why a bracket of log Z may be wrong: one sentence each, with what to do."""
+"""Alarms: the reasons why a bracket of log Z may be wrong, each a sentence with its remedy.
+
+An alarm is raised where the forward and the backward estimate disagree, where chains that started
+from the data differ from those that started from the base, where the islands of a population
+disagree, where few ancestors are left, or where equilibrated chains are in a region that no
+forward walker reaches.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ from noneq.walkers import LogZ, Walkers
 
 __all__ = ["alarms", "stranded"]
 
-ALONE = 0.01  # of the chains, where no other walker is
+ALONE = 0.01  # share of the chains, in a region that no forward walker reaches
 
 
 def alarms(
@@ -25,19 +31,25 @@ def alarms(
     split_starts: bool,
     remedy: str,
 ) -> Iterator[str]:
-    """What speaks against a bracket, a sentence each.
+    """Yield the reasons to distrust a bracket of log Z, a sentence each with its remedy.
 
     Arguments:
         forward: walkers annealed from the base to the model.
         backward: walkers annealed from the model to the base.
-        equilibrium: (N,) energies of the backward walkers when they started.
-        sides: log Z by either, forward first.
-        split_starts: whether the backward walkers' first half started from data, the other half
-            from the base.
-        remedy: with what a model is trained again that has grown a mode of its own.
+        equilibrium: (N,) model energies of the backward walkers before their annealing.
+        sides: the forward and the backward estimate of log Z.
+        split_starts: whether the first half of the backward walkers started from data and the
+            second half from the base.
+        remedy: change of the training that keeps a model from growing spurious modes.
+
+    Yields:
+        One sentence for each alarm; none where nothing speaks against the bracket.
     """
     if not all(math.isfinite(number) for side in sides for number in side):
-        yield "a side is not finite: the energy is +inf or NaN on the path; check the model"
+        yield (
+            "the forward or the backward estimate of log Z is not finite: the energy is +inf or "
+            "NaN on the path; check the model"
+        )
         return
     yield from _of_the_sides(*sides)
     if split_starts:
@@ -53,52 +65,54 @@ def alarms(
 
 
 def _of_the_sides(forward: LogZ, backward: LogZ) -> Iterator[str]:
-    """Sides that are apart, that cross by more than their errors, or whose errors are large."""
+    """Alarms of the two estimates: they differ, they cross, or their errors are large."""
     gap, stderr = backward.value - forward.value, math.hypot(forward.stderr, backward.stderr)
     if gap > max(0.1, min(3 * stderr, 0.3)):
         yield (
-            f"the sides differ by {gap:.2f} nat: the truth is between them; "
-            "double the temperatures until they meet"
+            f"the forward and the backward estimate differ by {gap:.2f} nat: log Z is between "
+            "them; double the temperatures until they agree"
         )
     if -gap > max(0.1, min(4 * stderr, 0.3)):
         yield (
-            f"the sides cross by {-gap:.2f} nat, with a standard error of {stderr:.2f}: one side "
-            "misses a mode; look at samples, and use more walkers, a longer equilibration or a "
-            "base that covers the data"
+            f"the forward and the backward estimate cross by {-gap:.2f} nat, with a standard "
+            f"error of {stderr:.2f}: one of them misses a mode; look at samples, and use more "
+            "walkers, a longer equilibration or a base that covers the data"
         )
     if stderr > 0.15:
         yield (
-            f"the sides are known only to ± {stderr:.2f} nat: too few walkers arrive with weight; "
-            "use more walkers or temperatures"
+            f"the difference of the two estimates is known only to ± {stderr:.2f} nat: too few "
+            "walkers have weight at the end; use more walkers or temperatures"
         )
 
 
 def _of_the_starts(backward: Walkers, equilibrium: Tensor, remedy: str) -> Iterator[str]:
-    """Chains that still tell whether they started from the data or from the base."""
+    """Alarms of chains that still depend on whether they started from the data or the base."""
     u = equilibrium.double().view(backward.islands, -1).mean(1).chunk(2)
     difference, error = _compare(u[0], u[1])
     if abs(difference) > max(0.1, 4 * error):
         yield (
-            f"chains from the data have mean energy {difference:+.2f} ± {error:.2f} against "
-            "chains from the base: they do not mix, or the model has a mode without data "
-            f"(spurious); equilibrate longer, or train again with {remedy}"
+            "chains that started from the data have a mean energy that differs by "
+            f"{difference:+.2f} ± {error:.2f} from that of chains that started from the base: "
+            "they do not mix, or the model has a mode without data (spurious); equilibrate "
+            f"longer, or train again with {remedy}"
         )
     z = backward.weights.log_mean_by_island.chunk(2)
     difference, error = _compare(z[0], z[1])
     if abs(difference) > max(0.1, 4 * error):
         yield (
-            f"log Z from the data's chains is {-difference:+.2f} ± {error:.2f} against the "
-            "base's chains: they start in different modes; equilibrate longer"
+            f"log Z from chains that started from the data differs by {-difference:+.2f} ± "
+            f"{error:.2f} from log Z from chains that started from the base: they are in "
+            "different modes; equilibrate longer"
         )
 
 
 def _of_the_islands(walkers: Walkers, name: str) -> Iterator[str]:
-    """Islands that do not agree on log Z."""
+    """The alarm of islands that disagree on log Z."""
     spread = float(walkers.weights.log_mean_by_island.std())
     if spread > 1:
         yield (
-            f"log Z spreads by {spread:.1f} nat over the {name} islands: its standard error "
-            "is not to be believed; use more walkers or temperatures"
+            f"log Z has a standard deviation of {spread:.1f} nat over the {name} islands: its "
+            "standard error cannot be trusted; use more walkers or temperatures"
         )
 
 
@@ -106,12 +120,15 @@ def _of_the_islands(walkers: Walkers, name: str) -> Iterator[str]:
 def stranded(
     mixture: GaussianMixture | Mixture, chains: Walkers, sides: Sequence[Walkers]
 ) -> Iterator[str]:
-    """Whether equilibrated chains stand where no forward walker arrives.
+    """Yield an alarm where equilibrated chains are in a region that no forward walker reaches.
 
     Arguments:
-        mixture: fitted to the chains, a component for each of their clusters.
-        chains: that have moved under the model.
-        sides: forward walkers from every start.
+        mixture: mixture fitted to the chains, with a component for each of their clusters.
+        chains: walkers that have moved under the model.
+        sides: forward populations, one for each start of an annealing.
+
+    Yields:
+        One sentence where 1 % of the chains or more are in such a region, else nothing.
     """
     own = mixture.responsibilities(chains.x).argmax(1)
     arrived = torch.zeros(len(mixture.log_masses), dtype=torch.bool, device=own.device)
@@ -122,8 +139,8 @@ def stranded(
     if count >= ALONE * len(chains):
         yield (
             f"{count} of {len(chains)} equilibrated chains, of mean energy {u[alone].mean():.2f} "
-            f"against {u[~alone].mean():.2f}, stand where no forward walker arrives: log Z may "
-            "lack the mass there; use more temperatures, or a base that covers the data"
+            f"against {u[~alone].mean():.2f}, are in a region that no forward walker reaches: log "
+            "Z may lack its mass; use more temperatures, or a base that covers the data"
         )
 
 

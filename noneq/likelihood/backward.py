@@ -1,4 +1,8 @@
-"""The backward side of a bracket: chains of the model, annealed down to the forward start."""
+"""The backward estimate of log Z: chains of the model, annealed to the start of the forward path.
+
+`equilibrated` moves chains under the model until they are an approximate sample of it;
+`backward_side` anneals them along the mirrored forward schedule.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +31,26 @@ __all__ = ["backward_side", "equilibrated"]
 
 
 def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
-    """Chains that have moved under the model, as an approximate sample of it.
+    """Run chains under the model, to get an approximate sample of it.
 
     Arguments:
-        forward: walkers that have arrived at the model; chains start from a resample of them.
+        forward: forward annealing that has reached the model; chains start from its resampled
+            walkers.
         data: rows (M, *shape) that half of the chains start from, or None.
-        plan: how many moves, and what all phases share.
+        plan: number of moves, and the settings that all phases of a bracket share.
 
-    Returns chains of equal weight in the forward walkers' islands: those of the first half started
-    from data.
+    Returns:
+        Chains of equal weight, in as many islands as the forward walkers have. With data, those of
+        the first half started from data.
 
-    Raises ValueError for moves by a schedule whose kernels only lead from model to model.
+    Raises:
+        ValueError: the schedule has no kernel that leaves the model invariant, but moves under the
+            model are asked for.
     """
-    equilibration_kernel, end = _resting(forward.schedule, plan.moves), forward.path.at(1.0)
+    equilibration_kernel, end = (
+        _equilibration_kernel(forward.schedule, plan.moves),
+        forward.path.at(1.0),
+    )
     starts = _starts(forward.walkers, data, plan.rng)
     chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
     for _ in plan.track(range(plan.moves), "equilibrating"):
@@ -50,18 +61,20 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
 def backward_side(
     energy: Energy, forward: Forward, chains: Walkers, plan: Plan
 ) -> tuple[Walkers, LogZ]:
-    """Chains of the model, annealed down to where the forward walkers started; log Z by them.
+    """Anneal chains of the model backward to the start of the forward path, to estimate log Z.
 
-    Where the forward side started at a fitted mixture, its masses are first set to those that the
-    forward walkers give them (`noneq.likelihood.starts.reweighted`).
+    Where the forward path starts at a fitted mixture, the masses of its components are first set
+    to those that the forward walkers give them (`noneq.likelihood.starts.reweighted`).
 
     Arguments:
         energy: the model.
-        forward: the side whose path and schedule are followed back.
-        chains: a sample of the model, see `equilibrated`.
-        plan: what all phases share.
+        forward: forward annealing whose path and schedule are traversed backward.
+        chains: sample of the model, see `equilibrated`.
+        plan: settings that all phases of a bracket share.
 
-    Returns the walkers at the start, and the model's log Z, on average over runs too high.
+    Returns:
+        The walkers at the start of the path, and the model's log Z: on average over runs an upper
+        bound.
     """
     schedule, path, start = forward.schedule, forward.path, forward.path.start
     assert isinstance(start, Solvable)
@@ -75,36 +88,37 @@ def backward_side(
     )
     walkers = anneal(models, chains, plan.rng)
     ratio = walkers.log_z  # of the start's Z to the model's
-    reach = _reach(energy, start, len(chains), plan.rng)
-    value = start.log_z() + reach.value - ratio.value
-    return walkers, LogZ(value, math.hypot(ratio.stderr, reach.stderr, uncertain))
+    finite = _log_finite_mass(energy, start, len(chains), plan.rng)
+    value = start.log_z() + finite.value - ratio.value
+    return walkers, LogZ(value, math.hypot(ratio.stderr, finite.stderr, uncertain))
 
 
-def _resting(schedule: Schedule, moves: int) -> Kernel:
-    """What moves under the model; ValueError where moves are asked for and nothing does."""
+def _equilibration_kernel(schedule: Schedule, moves: int) -> Kernel:
+    """The kernel that moves under the model; ValueError where moves need one and none is there."""
     equilibration_kernel = schedule.equilibration_kernel
     if equilibration_kernel is None and moves:
         raise ValueError(
-            "the schedule's kernels only lead from time to time, so that nothing equilibrates the "
-            "backward side: give noneq.kernels.Chain((kernel, noneq.MALA(h))) a move at each "
-            "time, or, if the data are exact samples of the model, equilibrate=0"
+            "the schedule's kernels only carry walkers from one model to the next, so that none "
+            "equilibrates the chains of the backward annealing: add a move at each time with "
+            "noneq.kernels.Chain((kernel, noneq.MALA(h))), or, if the data are exact samples of "
+            "the model, take equilibrate=0"
         )
     return equilibration_kernel or schedule.kernels[-1]
 
 
-def _reach(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:
-    """Log of the base's mass where the energy is finite: the way back ends nowhere else."""
+def _log_finite_mass(energy: Energy, base: Solvable, n: int, rng: torch.Generator) -> LogZ:
+    """Log of the base's mass where the energy is finite: backward annealing ends nowhere else."""
     finite, rounds = 0, 16
     for k in range(1, rounds + 1):
         finite += int((energy_of(energy, base.sample(n, rng)) < math.inf).sum())
-        if finite == k * n:  # no wall, or none that matters
+        if finite == k * n:  # the energy is finite everywhere, or nearly so
             return LogZ(0.0, 0.0)
     share = max(finite, 1) / (rounds * n)
     return LogZ(math.log(share), math.sqrt((1 - share) / (share * rounds * n)))
 
 
 def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:
-    """Half data, half forward walkers by weight: islands of either kind."""
+    """Starts (N, *shape) of the chains: rows of data, then as many resampled forward walkers."""
     n = len(forward)
     # as one island: a mode that one of them found counts for what it weighs; their order stays
     together = replace(forward, weights=replace(forward.weights, islands=1))

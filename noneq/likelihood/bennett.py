@@ -1,12 +1,12 @@
-r"""log Z from the work of walkers: their log-weights, forward and backward, and their ancestors.
+r"""Estimators of log Z from the work of forward and backward walkers, or from their ancestors.
 
 The work done on a walker on its way from one energy to another is ``W = -log w``, with w the
-weight that it gathers. Crooks' relation (1999) says how the work forward and the work backward
-along the mirrored way (`noneq.Schedule.backward`) are distributed,
+weight that it collects. Crooks' relation (1999) between the distributions of forward work and of
+backward work along the mirrored schedule (`noneq.Schedule.backward`) is
 
     ``P_F(W) / P_B(-W) = exp(W - dF),  dF = -log(Z_1 / Z_0)``
 
-if both start in equilibrium and nobody is resampled.
+if both start in equilibrium and no walker is resampled.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from noneq.walkers import LogZ, Walkers, reductions
 __all__ = ["bennett", "genealogy"]
 
 # measured: docs/mathematics.md, section 3
-ANCESTORS = 20  # effective ones of an island; with fewer, what is missing does not show
+ANCESTORS = 20  # effective ancestors of an island; with fewer, the variance is underestimated
 OVERLAP = 5  # effective walkers
 
 
 def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
-    r"""log Z_1 from forward and backward work together: Bennett's acceptance ratio.
+    r"""Estimate log Z_1 from forward and backward work together: Bennett's acceptance ratio.
 
     With a the forward log-weights, b minus the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
     root ``c = log(Z_1 / Z_0)`` of
 
         ``sum_i s(a_i - c - log(n_F/n_B)) = sum_j s(c + log(n_F/n_B) - b_j)``
 
-    which has the least variance of all that the two sets of work can say. Its standard error is
-    ``sqrt(v_F + v_B)``, v the relative variance of the mean of a side's s; NaN where the sides
-    hardly overlap: where fewer than five walkers of one, effectively, have work as of the other.
+    which has the least variance of all estimators from the two sets of work. Its standard error
+    is ``sqrt(v_F + v_B)``, v the relative variance of either mean of s; NaN where the two
+    distributions of work hardly overlap (an effective sample size below 5 in either sum).
     Sources: Bennett 1976; Crooks 1999; Shirts, Bair, Hooker, Pande 2003 (the error).
 
     Arguments:
@@ -44,12 +44,13 @@ def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
         backward: walkers annealed by ``schedule.backward(path)`` with ``ess_min=0`` from exact,
             independent samples of the end, or their log-weights (n_B,).
 
-    Of log-weights the value is ``log(Z_1 / Z_0)``; of walkers log Z of their start is
-    added.
+    Returns:
+        From log-weights ``log(Z_1 / Z_0)``, from walkers ``log Z_1``, with its standard error.
 
     Raises:
-        ValueError: resampled walkers, whose weights are not their own work.
-        FloatingPointError: a log-weight of NaN or +inf, or a side without any of weight.
+        ValueError: the walkers were resampled, so that their weights are not their own work.
+        FloatingPointError: a log-weight is NaN or +inf, or all forward or all backward walkers
+            have weight zero.
     """
     start = forward.weights.log_z_start if isinstance(forward, Walkers) else 0.0
     a, b = _log_weights(forward, "forward"), -_log_weights(backward, "backward")
@@ -89,24 +90,31 @@ def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
         )
     if not bool((log_w > -math.inf).any()):
         raise FloatingPointError(
-            f"no {name} walker has any weight: start closer to the other side's energy"
+            f"all {name} walkers have weight zero: start at an energy that is closer to the other "
+            "end of the path"
         )
     return log_w
 
 
 def genealogy(walkers: Walkers) -> LogZ:
-    r"""log Z with a standard error from the ancestors of one population; islands are not needed.
+    r"""Estimate log Z and its standard error from the ancestors of a single population.
 
-    The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the mass that descends from
-    ancestor a, P_r that of island r, n the walkers of an island; without resampling it is that of
-    a mean. It misses what happens once all descend from the same: NaN with fewer than twenty
-    effective ancestors an island. A mode that all walkers missed is missed by it, too: a finite
-    error is no proof. Under multinomial resampling it is too large by about ``1/n`` a
-    time, which the estimator of Lee and Whiteley 2018 (arXiv 1509.00394) takes away; systematic
-    resampling costs less, and that estimator turns negative.
+    No islands are needed. The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the
+    share of the weight that descends from ancestor a, P_r that of island r, n the walkers of an
+    island; without resampling it is the variance of a mean. It does not see variance that arises
+    after all walkers descend from the same ancestor, nor a mode that all walkers missed. Each
+    multinomial resampling makes it too large by about ``1/n``, which the estimator of Lee and
+    Whiteley 2018 (arXiv 1509.00394) corrects; under systematic resampling the excess is smaller,
+    and that estimator can be negative.
+
+    Arguments:
+        walkers: annealed population, resampled or not.
+
+    Returns:
+        log Z with its standard error, NaN with fewer than 20 effective ancestors an island.
 
     Raises:
-        FloatingPointError: as `Walkers.log_z`.
+        FloatingPointError: no walker has weight, see `noneq.Walkers.log_z`.
     """
     n = len(walkers) // walkers.islands
     ancestors, islands = walkers.effective_ancestors, walkers.weights.mass_by_island

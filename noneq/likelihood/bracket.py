@@ -1,16 +1,16 @@
-r"""log Z bracketed from both sides, with alarms where that was not enough.
+r"""A bracket of log Z from forward and backward annealing, with alarms where it may be wrong.
 
 Forward annealing (exact start, frozen schedule) gives a log Z that is too low on average; backward
-annealing, from samples of the model down to where the others started, one that is too high: each
-side checks the other (Grosse, Ghahramani, Adams 2015, bidirectional Monte Carlo). Exact samples of
-the model are not to be had, so backward chains start half from the data and half from resampled
-forward walkers, all equilibrated under the model.
+annealing, from samples of the model to the start of the path, one that is too high: each estimate
+checks the other (Grosse, Ghahramani, Adams 2015, bidirectional Monte Carlo). Exact samples of the
+model are not available, so half of the backward chains start from the data and half from
+resampled forward walkers, and all are equilibrated under the model.
 
-A start that does not reach a mode gives a log Z without its mass. So walkers are annealed from the
-base, from the clusters of the equilibrated chains and from a wider base
-(`noneq.likelihood.starts`); each is a lower bound on average, the best of them is the forward
-side, and the way back leads to its start. The result is *bracketed*, not certified: what neither
-data nor a start reach is invisible.
+A start that does not reach a mode gives a log Z that lacks the mass of this mode. So walkers are
+annealed from the base, from the clusters of the equilibrated chains and from a wider base
+(`noneq.likelihood.starts`). Each log Z is a lower bound on average; the best of them is the
+forward estimate, and backward annealing ends at its start. The result is *bracketed*, not
+certified: a mode that neither the data nor any start reaches is invisible.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from noneq.walkers import Walkers
 
 __all__ = ["log_z"]
 
-OFTEN = 1024  # calls that show an energy which is random once in a hundred
+OFTEN = 1024  # calls that reveal an energy which gives another value once in a hundred calls
 OVERHEAD = 1e-3  # seconds a move takes on a processor besides its evaluation
 logger = logging.getLogger("noneq")
 
@@ -73,43 +73,46 @@ def log_z(
     track: Track = untracked,
     extra_starts: bool = True,
 ) -> Estimate:
-    """Bracket ``log of the integral of exp(-U)`` by annealing from both sides.
+    """Bracket ``log Z = log of the integral of exp(-U)`` by forward and backward annealing.
 
-    An energy that knows its own log Z and samples (a small Boltzmann machine, a Gaussian) is asked
-    for them instead (`noneq.likelihood.score.known_log_z`), unless a schedule is given. How long
-    the bracket will take is logged by the logger "noneq" (``logging.basicConfig(level="INFO")``).
+    Where an energy has an exact log Z and exact samples (a small RBM, a Gaussian), these are the
+    result (`noneq.likelihood.score.known_log_z`), unless a schedule is given. How long a bracket
+    takes is logged by the logger "noneq" (``logging.basicConfig(level="INFO")`` shows it).
 
     Arguments:
         energy: U, any callable ``(B, *shape) -> (B,)``.
         base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
             fitted to the data and their noise (independent sites, if the energy is discrete).
-        data: rows (M, *shape) that the model is meant for; backward chains start from half of
+        data: rows (M, *shape) that the model is meant for; half of the backward chains start from
             them. Without data a mode that no start reaches cannot be noticed.
-        n: walkers on each side, a multiple of 16 (8 islands, 2 halves).
-        temperatures: steps of the path, shaped by a pilot run; or a schedule used as it is.
-        equilibrate: moves under the model before the backward side starts; default: as many as
-            temperatures. Data are not samples of the model: where it has memorised them they sit
-            in modes of their own, and the sides cross.
+        n: walkers of the forward and of the backward annealing each, a multiple of 16 (8 islands,
+            2 halves).
+        temperatures: number of annealing steps, placed by a pilot run; or an annealing schedule,
+            used as it is.
+        equilibrate: moves under the model before the backward annealing starts; default: as many
+            as temperatures. Data are not samples of the model: without equilibration the backward
+            estimate is no upper bound.
         noise: standard deviation of Gaussian noise that the model's data had added.
-        kernel: one move, whose step the pilot adapts; default as in `noneq.population`.
+        kernel: one move, whose step size the pilot adapts; default as in `noneq.population`.
         rng: source of randomness on the base's device; default seed 0.
-        track: shows progress: ``rich.progress.track``, tqdm or any other wrapper of iterables,
-            called as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
+        track: progress display: ``rich.progress.track``, tqdm or any wrapper of iterables, called
+            as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
             "forward from the clusters", "forward from far out" and "backward"; the pilot of a
             forward phase is called "forward: pilot" and so on.
-        extra_starts: anneal from the clusters of the chains and from a wider base, too, with three
-            quarters of the temperatures: half as many evaluations again. Without them modes that
-            are rare in the data and heavy in the model go unseen.
+        extra_starts: whether to anneal also from the clusters of the chains and from a wider base,
+            with three quarters of the temperatures, at about 1.5 times the evaluations. Without
+            them modes that are rare in the data and heavy in the model go unseen.
 
-    Returns both sides with their errors, and alarms: log Z is *bracketed* where there are none.
+    Returns:
+        Both estimates with their errors, and alarms: log Z is *bracketed* where there are none.
 
     Raises:
         ValueError: there are neither base nor data; the energy is not a deterministic function of
             each row (`noneq.energies.check_energy`); or Z is infinite
-            (`noneq.likelihood.integrability`) and walkers are carried away for good. Where they
-            stay, an infinite Z is the first alarm.
-        TooFarError: the pilot does not arrive at the model.
-        FloatingPointError: the energy is NaN or -inf where walkers are.
+            (`noneq.likelihood.integrability`) and annealing fails. Where it does not fail, an
+            infinite Z is the first alarm.
+        TooFarError: the pilot run does not reach the model.
+        FloatingPointError: the energy is NaN or -inf at a walker.
 
     >>> import math, noneq
     >>> def banana(x):
@@ -145,11 +148,11 @@ def log_z(
 
 
 def _check_size(n: int, temperatures: int | Schedule) -> None:
-    """Raise ValueError for walkers in no equal halves, and for a schedule without a way back."""
+    """Raise ValueError for walkers in no equal halves, or a schedule that has no mirror image."""
     if n < 16 or n % 16:
         raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
     if isinstance(temperatures, Schedule):
-        _ = temperatures.n_backward_steps  # which refuses a schedule that has no way back
+        _ = temperatures.n_backward_steps  # raises for a schedule that has no mirror image
     elif temperatures < 1:
         raise ValueError(f"temperatures must be 1 or more, got {temperatures}")
 
@@ -157,7 +160,7 @@ def _check_size(n: int, temperatures: int | Schedule) -> None:
 def _bracket(
     energy: Energy, base: Solvable, data: Tensor | None, far: Tails, plan: Plan
 ) -> Estimate:
-    """Both sides and their alarms, as described at the top."""
+    """Both estimates and their alarms, as the top of the file describes."""
     first = Forward.along(path_to(energy, base), plan.temperatures, plan)
     chains = equilibrated(first, data, plan)
     others = more_sides(energy, base, chains.x, plan) if plan.extra_starts else []
@@ -186,7 +189,7 @@ def _bracket(
 
 
 def _of_the_energy(energy: Energy, far: Tails, walkers: Walkers) -> Iterator[str]:
-    """Alarms of an energy without an integral, without a fixed value, or without precision."""
+    """Alarms of an energy without a finite integral, that is random, or of too few digits."""
     if far.alarm:
         yield far.alarm
     # asked again once it has been asked often, where the walkers have arrived
@@ -199,7 +202,7 @@ def _of_the_energy(energy: Energy, far: Tails, walkers: Walkers) -> Iterator[str
 
 
 def _of_the_chains(chains: Walkers, sides: Sequence[Forward]) -> Iterator[str]:
-    """Alarms of equilibrated chains where the walkers of no side have arrived."""
+    """Alarms of equilibrated chains in regions that no forward walker has reached."""
     arrived = [side.walkers for side in sides]
     for side in sides:
         if side.fitted:
@@ -209,7 +212,7 @@ def _of_the_chains(chains: Walkers, sides: Sequence[Forward]) -> Iterator[str]:
 
 
 def _say_how_long(energy: Energy, rows: Tensor, plan: Plan) -> None:
-    """Log an estimate by the time that an evaluation takes."""
+    """Log the expected duration of the bracket, by the time that one evaluation takes."""
     calls = 2 * plan.steps + plan.moves + 2 * plan.more_steps
     x = rows[torch.arange(plan.n, device=rows.device) % len(rows)]
     evaluate(energy, x)
@@ -221,7 +224,7 @@ def _say_how_long(energy: Energy, rows: Tensor, plan: Plan) -> None:
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:
-    """The base that is given, else the energy's own, else one that is fitted to the data."""
+    """The given base, else the base of the energy, else one that is fitted to the data."""
     own = getattr(energy, "base", None)
     if base is None and isinstance(own, Solvable):  # other libraries' may be anything
         base = own

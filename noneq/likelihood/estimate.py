@@ -1,4 +1,7 @@
-"""What is known of log Z, and of a likelihood: numbers with their errors and their alarms."""
+"""The results of the package: a bracketed log Z, and a likelihood computed with it.
+
+Each holds its values, their standard errors and the alarms that were raised, and prints as text.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +19,22 @@ __all__ = ["NLL", "Estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A bracketed log Z.
+    """A bracketed log Z: its forward and backward estimates, and alarms.
 
     Attributes:
-        forward: from forward annealing, too low on average.
-        backward: from backward annealing, too high on average.
-        alarms: why the bracket may be wrong, each with what to do; empty if none was raised.
-        ess: effective sample size of the forward walkers, a fraction.
-        survivors: effective number of forward ancestors that still have descendants.
-        schedule: the temperatures used, e.g. to use again; None where log Z is exact.
-        walkers: the forward walkers, a weighted sample of the model.
-        mark: fingerprint of the parameters that it belongs to; None for a plain function.
-        off_support_mass: share of the model's mass where there are no data, with its standard error and
-            what a perfect model has (`noneq.likelihood.support`); None without data.
+        forward: log Z from forward annealing, on average too low.
+        backward: log Z from backward annealing, on average too high.
+        alarms: reasons why the bracket may be wrong, each with its remedy; empty if none was
+            raised.
+        ess: effective sample size of the forward walkers, as a fraction of their number.
+        survivors: effective number of ancestors of the forward walkers.
+        schedule: annealing schedule of the forward walkers, which can be used again; None where
+            log Z is exact.
+        walkers: forward walkers, a weighted sample of the model.
+        mark: fingerprint of the model's parameters; None for a plain function.
+        off_support_mass: share of the model's mass where there are no data, with its standard
+            error and its expectation for a perfect model (`noneq.likelihood.support`); None
+            without data.
 
     >>> import noneq, torch
     >>> base = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity(2.0))
@@ -52,23 +58,23 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[LogZ, LogZ]:
-        """The interval of log Z that the two sides span: the smaller, then the larger."""
+        """The interval between the two estimates of log Z: the smaller, then the larger."""
         ends = self.forward, self.backward
         return ends if self.backward.value > self.forward.value else ends[::-1]
 
     @property
     def value(self) -> float:
-        """The larger side: the likelihoods that follow are not optimistic."""
+        """The larger estimate of log Z, which makes likelihoods computed with it conservative."""
         return self.interval[1].value
 
     @property
     def stderr(self) -> float:
-        """Standard error of `value`."""
+        """The standard error of `value`, in nats."""
         return self.interval[1].stderr
 
     @property
     def gap(self) -> float:
-        """``backward - forward``; negative where the sides cross."""
+        """The difference ``backward - forward``, in nats; negative where the estimates cross."""
         return self.backward.value - self.forward.value
 
     @property
@@ -78,14 +84,15 @@ class Estimate:
 
     @property
     def known(self) -> str:
-        """What may be said of log Z where an alarm was raised, in words.
+        """A sentence that says what is known of log Z even where an alarm was raised.
 
-        The forward side of a frozen schedule is an unbiased Z, so that by Markov's inequality it
-        exceeds log Z by more than c in a share e^-c of all runs at most, and the best of three
-        starts in three times as many: by more than 4.1 nats in one run of twenty.
+        Forward annealing by a frozen schedule gives an unbiased estimate of Z. By Markov's
+        inequality its logarithm exceeds log Z by more than c in a share ``exp(-c)`` of all runs at
+        most, and the best of three starts in three times as many: by more than 4.1 nats in one run
+        of twenty.
         """
         if not math.isfinite(self.forward.value):
-            return "nothing: a side is not finite"
+            return "nothing: the forward estimate is not finite"
         return (
             f"a lower bound: log Z is {self.forward.value:.2f} or more, on average over runs "
             f"({self.forward.value - 4.1:.2f} or more in 19 runs of 20)"
@@ -103,7 +110,7 @@ class Estimate:
             apart = abs(self.gap) + math.hypot(low.stderr, high.stderr)
             text = f"{text}: bracketed within {apart:.2f} nat"
         else:
-            known = f"{text}: NOT bracketed; known is {self.known}"
+            known = f"{text}: NOT bracketed; what is known is {self.known}"
             text = "\n".join([known, *(f"  alarm: {a}" for a in self.alarms)])
         if self.off_support_mass is None:
             return text
@@ -116,11 +123,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class NLL:
-    """A mean negative log-likelihood in nats per row, with its two errors.
+    """A mean negative log-likelihood in nats per row, with its two standard errors.
 
     Attributes:
-        value: ``mean U + log Z``.
-        stderr_z: standard error of log Z, common to every set scored with it.
+        value: mean negative log-likelihood, ``mean U + log Z``.
+        stderr_z: standard error of log Z, which all data sets scored with it share.
         stderr_data: standard error of the mean over the rows.
         bracketed: whether log Z was bracketed without an alarm.
 

@@ -1,7 +1,7 @@
-"""The forward side of a bracket: walkers annealed from a start to the model.
+"""The forward estimate of log Z: walkers annealed from a solvable energy to the model.
 
 Annealing may start at several energies (`noneq.likelihood.starts`); `best_of` chooses among the
-walkers that arrive.
+estimates that result. `Plan` holds the settings that all phases of a bracket share.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from noneq.walkers import LogZ, Walkers
 
 __all__ = ["Forward", "Plan", "best_of", "more_sides"]
 
-MORE = 0.75  # of the temperatures, for annealing from another start
+MORE = 0.75  # share of the temperatures that annealing from another start has
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all phases of a bracket share: the arguments of `noneq.log_z` that have these names.
+    """The settings that all phases of a bracket share, from the arguments of `noneq.log_z`.
 
     Attributes:
-        n: walkers of each side.
-        temperatures: steps of the first annealing, or the schedule that it follows.
-        equilibrate: moves under the model before the backward side starts; None: as many as
+        n: walkers of the forward and of the backward annealing each.
+        temperatures: number of steps of the first annealing, or the schedule that it follows.
+        equilibrate: moves under the model before the backward annealing starts; None: as many as
             temperatures.
-        extra_starts: whether to anneal from other starts, too.
+        extra_starts: whether to anneal from the clusters and from a wider base, too.
         kernel: one move, or None for the default.
         rng: source of randomness.
-        track: shows progress.
+        track: progress display, as in `noneq.log_z`.
     """
 
     n: int
@@ -56,32 +56,32 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """How many temperatures the first annealing has."""
+        """The number of temperatures of the first annealing."""
         own = self.temperatures
         return len(own) if isinstance(own, Schedule) else own
 
     @property
     def more_steps(self) -> int:
-        """How many temperatures an annealing from another start has; 0 if there is none."""
+        """The number of temperatures of an annealing from another start; 0 if there is none."""
         return max(1, round(MORE * self.steps)) if self.extra_starts else 0
 
     @property
     def moves(self) -> int:
-        """How many moves equilibrate the chains before the backward side starts."""
+        """The number of moves that equilibrate the chains before the backward annealing."""
         return self.steps if self.equilibrate is None else self.equilibrate
 
 
 class Forward(NamedTuple):
-    """Walkers annealed from a start to the model, and what they followed."""
+    """The result of a forward annealing: walkers at the model, with their schedule and path."""
 
     walkers: Walkers
-    """a weighted sample of the model"""
+    """weighted sample of the model"""
     schedule: Schedule
-    """their temperatures and kernels, frozen before they started"""
+    """annealing schedule of the walkers, frozen before they started"""
     path: Path
-    """the energies from their start to the model"""
+    """path of energies from a solvable one to the model"""
     fitted: bool
-    """whether they started at a mixture fitted to the model's own chains"""
+    """whether the path starts at a mixture fitted to chains of the model"""
 
     @classmethod
     def along(
@@ -93,18 +93,21 @@ class Forward(NamedTuple):
         *,
         fitted: bool = False,
     ) -> Forward:
-        """Anneal walkers along a path.
+        """Anneal walkers along a path, from exact samples of its start.
 
         Arguments:
-            path: from a solvable energy to the model.
-            temperatures: steps, shaped by a pilot run, or a schedule used as it is.
-            plan: what all phases share.
-            name: what the progress is called.
-            fitted: whether the path starts at a mixture fitted to the model's own chains.
+            path: path of energies from a solvable one to the model.
+            temperatures: number of steps, placed by a pilot run, or a schedule used as it is.
+            plan: settings that all phases of a bracket share.
+            name: label of the progress display.
+            fitted: whether the path starts at a mixture fitted to chains of the model.
+
+        Returns:
+            The walkers at the model, with their schedule and path.
 
         Raises:
-            TooFarError: the pilot does not arrive.
-            FloatingPointError: the energy is NaN or -inf where the walkers are.
+            TooFarError: the pilot run does not reach the model.
+            FloatingPointError: the energy is NaN or -inf at a walker.
         """
         walkers, schedule = population(
             path,
@@ -119,42 +122,48 @@ class Forward(NamedTuple):
 
     @property
     def log_z(self) -> LogZ:
-        """log Z of the model by these walkers: on average over runs a lower bound."""
+        """The estimate of the model's log Z: on average over runs a lower bound."""
         return self.walkers.log_z
 
 
 def best_of(sides: Sequence[Forward]) -> Forward:
-    """The one of several forward sides whose log Z is to be believed.
+    """Choose the best of several forward estimates of log Z.
 
-    Each is a lower bound on average, so that the highest is the best. A side leads another if its
-    log Z is larger by 0.1 nat and by two standard errors of the difference: a smaller lead may be
-    noise. Of those that no other leads it is the first, if that is the most precise; else the one
-    that is fitted to the chains, if it is as precise as a bracket must be, since its way back fits
-    them; else the most precise.
+    Each is a lower bound on average, so that the highest is the best. One is significantly higher
+    than another if its log Z is larger by 0.1 nat and by two standard errors of the difference. Of
+    those that no other is significantly higher than, the choice is the first, if it is the most
+    precise; else the one whose start was fitted to the chains, if its standard error is below 0.1
+    nat, since the chains are annealed backward to this start; else the most precise.
 
     Arguments:
-        sides: one or more, the one from the base first.
+        sides: forward annealings, one or more, the one from the base first.
+
+    Returns:
+        One of them.
     """
 
-    def leads(a: LogZ, b: LogZ) -> bool:
+    def higher(a: LogZ, b: LogZ) -> bool:
         return a.value - b.value > max(0.1, 2 * math.hypot(a.stderr, b.stderr))
 
-    first = [one for one in sides if not any(leads(other.log_z, one.log_z) for other in sides)]
+    first = [one for one in sides if not any(higher(other.log_z, one.log_z) for other in sides)]
     sharpest = min(first, key=lambda side: side.log_z.stderr)
     fitted = [side for side in first if side.fitted and side.log_z.stderr < 0.1]
     return sharpest if sharpest is sides[0] or not fitted else fitted[0]
 
 
 def more_sides(energy: Energy, base: Solvable, chains: Tensor, plan: Plan) -> list[Forward]:
-    """Forward sides that start at the chains' clusters and at a wider base.
+    """Anneal forward from two more starts: the clusters of the chains, and a wider base.
 
-    A start from which walkers do not arrive says nothing, and is left out.
+    A start from which the model is not reached is left out.
 
     Arguments:
         energy: the model.
-        base: where the first side started.
+        base: start of the first annealing.
         chains: positions (N, *shape) of chains that have equilibrated under the model.
-        plan: what all phases share.
+        plan: settings that all phases of a bracket share.
+
+    Returns:
+        None, one or two forward annealings whose log Z is finite.
     """
     found = []
     starts = {"the clusters": fitted_mixture(energy, chains), "far out": wider(base, plan.rng)}

@@ -1,11 +1,11 @@
-r"""Can exp(-U) be integrated? What the energy does along rays far out of the data.
+r"""A test whether exp(-U) has a finite integral, by the energy along rays far out of the data.
 
-Annealing cannot see an infinite Z: walkers leave a metastable region late or never, and report a
-finite number. So rays are followed out to a million radii of the data and on to a thousand
-million. Where U rises by less than ``d log 2`` an octave along one, the region around it decides
-(`noneq.likelihood.regions`): Z is infinite where it is carried outwards without losing mass,
-possibly so where that holds on the ray itself only, or less and less. The test is one-sided: a
-cone that no ray meets stays unseen.
+Annealing cannot see an infinite Z: walkers leave a metastable region late or never, and the
+estimate is finite. So the energy is followed along rays to 10^6 and on to 10^9 radii of the data.
+Where U rises by less than ``d log 2`` per octave of distance along a ray, the region around it
+decides (`noneq.likelihood.regions`): Z is infinite if the region can be mapped outwards without
+losing mass, and may be infinite if this holds on the ray alone, or to a decreasing degree. The
+test is one-sided: a cone that no ray meets stays unseen.
 """
 
 from __future__ import annotations
@@ -23,32 +23,39 @@ from noneq.spaces import Box, Discrete, space_of
 
 __all__ = ["Tails", "tails"]
 
-NEAR = (10, 12, 14, 16, 18, 20)  # octaves of the data's radius
-FAR = (26, 28, 30)  # where an energy that is bounded far above the data's is seen to be
-CANDIDATES = 6  # in many dimensions, where regions are dear, a third as many
-MANY = 128
-LINEAR = 0.75  # an exponent well below 1
+NEAR = (10, 12, 14, 16, 18, 20)  # distances, as octaves of the data's radius
+FAR = (
+    26,
+    28,
+    30,
+)  # distances at which an energy that is bounded, at a large value, is seen to be so
+CANDIDATES = 6  # rays whose regions are examined; a third as many above
+MANY = 128  # dimensions, where a region is expensive
+LINEAR = 0.75  # exponent of growth, well below 1, that counts as slower than linear
 
 
 class Tails(NamedTuple):
-    """What an energy does far out."""
+    """The behaviour of an energy far from the data."""
 
     alarm: str | None = None
-    """why Z is infinite, or may be, with what to do; None where no ray says so"""
+    """sentence that says why Z is or may be infinite, with a remedy; None if no ray shows it"""
     proven: bool = False
-    """whether Z is infinite, not only possibly so"""
+    """whether Z is shown to be infinite, rather than only possibly so"""
     heavy: bool = False
     """whether U grows slower than linearly along some ray, e.g. as a logarithm"""
 
 
 def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
-    """Whether ``exp(-U)`` has an integral, and how heavy its tails are.
+    """Test whether ``exp(-U)`` has a finite integral, and whether its tails are heavy.
 
     Arguments:
-        energy: U. One of discrete sites or in a bounded box has no tails.
-        x: rows (M, *shape) that it is meant for; their medians set the centre and the scale, a
-            few hundred are enough.
-        rays: random ones, from a seed of their own, besides axes and principal axes.
+        energy: U; on a discrete space or in a bounded box it has no tails.
+        x: rows (M, *shape) that the energy is meant for; their medians set the centre and the
+            scale of the rays, and a few hundred rows are enough.
+        rays: number of random rays (of a fixed seed), besides coordinate and principal axes.
+
+    Returns:
+        An alarm where Z is or may be infinite, and whether U grows slower than linearly.
     """
     space = space_of(energy)
     if isinstance(space, Discrete):
@@ -65,27 +72,27 @@ def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
 
 
 class _Doubt(NamedTuple):
-    """Of the integral, by one ray."""
+    """Doubt that the integral is finite, from one ray."""
 
     certainty: int = NO
     text: str | None = None
 
 
 class _Growth(NamedTuple):
-    """Energies along n rays."""
+    """Energies along n rays at K distances."""
 
     radii: Tensor
-    """(K,)"""
+    """(K,) distances from the centre"""
     u: Tensor
-    """(n, K)"""
+    """(n, K) energies"""
     rise: Tensor
-    """(n, K - 1) per octave"""
+    """(n, K - 1) rise of the energy per octave"""
     eps: float
     """relative resolution of u"""
 
     @classmethod
     def along(cls, field: Field, rays: Rays, octaves: tuple[int, ...]) -> _Growth:
-        """At so many octaves of the data's radius."""
+        """Evaluate the energy along rays, at distances given as octaves of the data's radius."""
         powers = torch.tensor(octaves, dtype=torch.float64, device=rays.v.device)
         radii, apart = field.scale * 2.0**powers, powers.diff()
         u = field.energies(rays.at(radii))
@@ -93,12 +100,12 @@ class _Growth(NamedTuple):
 
     @property
     def most(self) -> Tensor:
-        """(n,) the largest rise, what rounding may have added taken off."""
+        """(n,) the largest rise per octave, less what rounding may have added."""
         octave = float((self.radii[1] / self.radii[0]).log2())
         return self.rise.amax(1) - rounding(self.u, self.eps) / octave
 
     def doubt(self, field: Field, rays: Rays, beyond: _Growth | None) -> _Doubt:
-        """By the rays along which U rises least; beyond is what it does still farther out."""
+        """The strongest doubt, of the rays of least rise; ``beyond`` is the growth farther out."""
         d = rays.v.shape[1]
         volume = d * math.log(2)  # no region grows faster than a cone
         few = CANDIDATES if d <= MANY else CANDIDATES // 3
@@ -109,10 +116,10 @@ class _Growth(NamedTuple):
             ray = Ray(field, Rays(rays.origin[i : i + 1], rays.v[i : i + 1]), self.radii)
             certainty, width = ray.finding()
             if certainty == POSSIBLE and beyond is None:
-                continue  # so far out x may have too few digits
+                continue  # at such distances x may have too few digits
             if certainty == PROVEN and beyond is not None and beyond.most[i] > volume:
-                told = ray.astray(beyond.radii) < 0.1 * width
-                certainty = POSSIBLE if told else PROVEN
+                resolved = ray.astray(beyond.radii) < 0.1 * width
+                certainty = POSSIBLE if resolved else PROVEN
             if certainty > doubt.certainty:
                 doubt = _Doubt(certainty, self._text(i, certainty))
             if certainty == PROVEN:
@@ -120,9 +127,9 @@ class _Growth(NamedTuple):
         return doubt
 
     def slow(self) -> Tensor:
-        """(n,) whether U grows slower than linearly: by less than ``2^LINEAR`` as much an octave.
+        """(n,) whether U grows slower than linearly: its rise by less than ``2^LINEAR`` an octave.
 
-        By the nearer radii: farther out a rotated valley is narrower than the digits of x.
+        Only the nearer radii count: farther out a rotated valley is narrower than the digits of x.
         """
         rises = self.rise[:, :3]
         octaves = (self.radii[1] / self.radii[0]).log2()
@@ -139,6 +146,6 @@ class _Growth(NamedTuple):
         return (
             f"exp(-U) {has} no finite integral: along a ray out of the data the energy goes from "
             f"{float(u[0]):.4g} at distance {float(r[0]):.3g} to {float(u[-1]):.4g} at "
-            f"{float(r[-1]):.3g}, and no number of walkers would show it; add what confines, e.g. "
-            "a base: noneq.Tilted(base, net)"
+            f"{float(r[-1]):.3g}, and annealing cannot show it; add a term that confines, "
+            "e.g. a base: noneq.Tilted(base, net)"
         )

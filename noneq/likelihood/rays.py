@@ -1,8 +1,8 @@
-r"""Rays out of the data, along which an energy shows its tails.
+r"""Rays that start at the data, along which the tails of an energy are examined.
 
 Directions are the coordinate axes, the leading and trailing principal axes of the data, and random
 ones. All but the coordinate axes also come *polished*: lowered on two spheres far out, so that the
-straight line through both points stays in whatever valley leads there.
+straight line through both points stays inside a valley that extends that far.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from noneq.energies import Energy, evaluate
 
 __all__ = ["Field", "Rays", "rays_of"]
 
-AXES = 64  # in more dimensions those of the farthest outliers, a quarter as many
-PRINCIPAL = 8  # leading ones, and as many trailing
-ROWS = 256  # that principal axes are taken of
-NEAR, FAR = 2.0**10, 2.0**20  # radii of the data
+AXES = 64  # coordinate axes; in more dimensions a quarter as many, of the farthest outliers
+PRINCIPAL = 8  # leading principal axes, and as many trailing ones
+ROWS = 256  # rows that the principal axes are computed from
+NEAR, FAR = 2.0**10, 2.0**20  # distances of the two spheres, in radii of the data
 
 
 class Field:
-    """An energy of flat float64 points (B, d), whatever it takes itself.
+    """An energy as a function of flat float64 points (B, d), whatever shape and dtype it takes.
 
     Arguments:
-        energy: U.
-        x: rows (M, *shape), for shape and dtype; their medians are the centre and the scale.
+        energy: U, any callable ``(B, *shape) -> (B,)``.
+        x: rows (M, *shape) that give the shape and the dtype; their medians set the centre and
+            the scale.
     """
 
     def __init__(self, energy: Energy, x: Tensor) -> None:
@@ -42,16 +43,16 @@ class Field:
         self.scale = float(lengths.median()) or float(lengths.max()) or 1.0
 
     def rounded(self, z: Tensor) -> Tensor:
-        """The points that the energy is really asked at."""
+        """Round points to the dtype of the energy: where it is in fact evaluated."""
         return z.to(self.dtype)
 
     def energies(self, z: Tensor) -> Tensor:
-        """U (...) at the points z (..., d)."""
+        """Evaluate U (...) at points z (..., d)."""
         u, _ = evaluate(self.energy, self._rows(z), skip_gradient=True)
         return u.double().view(z.shape[:-1])
 
     def slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """U (B,) and dU/dz (B, d), 0 where it has none."""
+        """Evaluate U (B,) and dU/dz (B, d) at points (B, d); a gradient that is missing is 0."""
         u, cache = evaluate(self.energy, self._rows(z))
         g = cache["g"].flatten(1).double() if "g" in cache else torch.zeros_like(z)
         return u.double(), g.nan_to_num(0.0, 0.0, 0.0)
@@ -61,24 +62,27 @@ class Field:
 
 
 class Rays(NamedTuple):
-    """``origin + r v``, n of them."""
+    """A set of n rays ``origin + r v``, r the distance."""
 
     origin: Tensor
-    """(n, d), near the centre of the data"""
+    """origins (n, d), near the centre of the data"""
     v: Tensor
-    """unit vectors (n, d)"""
+    """directions (n, d), unit vectors"""
 
     def at(self, radii: Tensor) -> Tensor:
-        """Points (n, K, d) at the radii (K,)."""
+        """The points (n, K, d) at distances (K,)."""
         return self.origin[:, None] + radii[:, None] * self.v[:, None]
 
 
 def rays_of(field: Field, *, many: int) -> Rays:
-    """Rays as they are, and polished ones.
+    """Choose rays: coordinate axes, principal axes and random ones, the latter two also polished.
 
     Arguments:
-        field: the energy.
-        many: random ones, from a seed of their own.
+        field: energy of flat points.
+        many: number of random directions, of a fixed seed.
+
+    Returns:
+        The rays; each direction comes with its opposite, except for random ones.
     """
     rng = torch.Generator(field.rows.device).manual_seed(0)
     d = field.rows.shape[1]
@@ -112,7 +116,7 @@ def _principal(field: Field) -> Tensor:
 
 
 def _polished(field: Field, v: Tensor, radius: float, steps: int) -> Tensor:
-    """The lowest directions that steps of Barzilai and Borwein (1988) find on the sphere."""
+    """Directions of lowest energy on a sphere, by steps of Barzilai and Borwein (1988)."""
     u, g = field.slopes(field.centre + radius * v)
     g = _tangent(g, v)
     lowest, best = u.nan_to_num(math.inf), v

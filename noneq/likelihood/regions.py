@@ -1,14 +1,14 @@
-r"""What proves that Z is infinite: a region that is carried outwards without losing mass.
+r"""A proof that Z is infinite: a region that maps carry outwards without losing mass.
 
-Let maps ``T_1, T_2, ...`` carry a region N out to disjoint regions. Each weighs no less than the
-last one if, for all x in it,
+Let maps ``T_1, T_2, ...`` carry a region N outwards to disjoint regions. Each has at least the
+mass of the last one if, for all x in it,
 
     ``U(T x) - U(x) <= log |det dT/dx|``,
 
 and then the integral of ``exp(-U)`` is infinite. Here T doubles the distance along a ray ``o + r
 v`` and stretches the d - 1 directions across it by ``2^gamma_i``, so that the right side is ``(1 +
 sum_i gamma_i) log 2``. A *tube* has gamma = 0, a *cone* gamma = 1; between them gamma follows the
-widths that are measured, those over which U rises by 1.
+measured widths over which U rises by 1.
 
 The growth along one ray alone proves nothing: ``U = 1.2 sum_i log(1 + |x_i|)`` rises by less than
 ``d log 2`` an octave along an axis, but in a tube only, and its integral is finite.
@@ -28,45 +28,45 @@ __all__ = ["NO", "POSSIBLE", "PROVEN", "Finding", "Ray", "rise", "rounding"]
 
 NO, POSSIBLE, PROVEN = range(3)
 PROBES = 16  # points around a ray
-CONES = (0.1, 1e-2, 1e-3)  # half widths
-BISECTIONS = 14  # of the logarithm of a width, over
-OCTAVES = 40
-MOST = 1024  # dimensions across, each of which has a width of its own
-EVER = 100.0  # times the last change of the growth: what may still come
-ROUNDING = 5e-3  # nats an octave, which are no growth; where it may be more, a margin
+CONES = (0.1, 1e-2, 1e-3)  # half widths of cones, relative to the distance
+BISECTIONS = 14  # bisections of the logarithm of a width
+OCTAVES = 40  # range of widths that are bisected
+MOST = 1024  # largest number of directions across a ray, each of which has a width of its own
+EVER = 100.0  # growth that may still come, in units of its last change
+ROUNDING = 5e-3  # nats an octave that count as no growth; a larger rounding error is a margin
 
 
 class Finding(NamedTuple):
-    """What a region around a ray says of Z."""
+    """The evidence of a region around a ray that Z is infinite."""
 
     certainty: int
-    """that Z is infinite: `NO`, `POSSIBLE` or `PROVEN`"""
+    """certainty that Z is infinite: `NO`, `POSSIBLE` or `PROVEN`"""
     width: float = math.inf
-    """of the narrowest side of the region"""
+    """width of the region where it is narrowest"""
 
 
 class _Widths(NamedTuple):
-    """Distances across a ray at which U has risen by 1, on the steeper side."""
+    """Widths of a valley around a ray: where U has risen by 1, on the steeper side."""
 
     value: Tensor
-    """(d - 1,)"""
+    """(d - 1,) widths"""
     resolved: bool
-    """whether the digits of x tell them"""
+    """whether x has enough digits for them"""
     centred: bool
-    """whether the ray is at the bottom of the valley, more or less"""
+    """whether the ray is near the bottom of the valley"""
 
 
 class Ray(NamedTuple):
-    """Points ``origin + r v`` at some radii."""
+    """One ray ``origin + r v``, examined at some distances."""
 
     field: Field
     ray: Rays
-    """of one ray"""
+    """set of rays that has this one alone"""
     radii: Tensor
-    """(K,), K >= 3"""
+    """(K,) distances, K >= 3"""
 
     def finding(self) -> Finding:
-        """Whether a cone or a tube around it is carried outwards without losing mass."""
+        """Test whether a cone or a tube around the ray is mapped outwards without losing mass."""
         across, found = _across(self.ray.v[0]), Finding(NO)
         one = across.new_ones(len(across))
         for share in CONES if len(across) else CONES[:1]:
@@ -78,13 +78,13 @@ class Ray(NamedTuple):
         return max(found, self._tube(across)) if 0 < len(across) <= MOST else found
 
     def astray(self, radii: Tensor) -> float:
-        """How far across the ray its points are rounded at other radii."""
+        """The largest rounding error of points of the ray at other distances, across the ray."""
         z, v = self.ray.at(radii)[0], self.ray.v[0]
         off = self.field.rounded(z).double() - z
         return float((off - (off @ v)[:, None] * v).norm(dim=1).max())
 
     def _tube(self, across: Tensor) -> Finding:
-        """By the widths that the ray's surroundings have."""
+        """Test a tube whose widths are those of the valley around the ray."""
         ray, first = self, self._widths(across, 0)
         last = first._replace(resolved=False)
         while first.resolved and not last.resolved and len(ray.radii) > 2:
@@ -106,10 +106,11 @@ class Ray(NamedTuple):
 
         Arguments:
             across: orthonormal directions (d - 1, d).
-            widths: (d - 1,) of the region at the first radius.
-            gamma: (d - 1,) how they grow.
+            widths: (d - 1,) widths of the region at the first distance.
+            gamma: (d - 1,) exponents by which the widths grow with the distance.
 
-        Also returns what rounding of U and x may make of a zero.
+        Returns:
+            The excess, and the bound of its error by the rounding of U and x.
         """
         rng = torch.Generator(across.device).manual_seed(0)
         size, where = (PROBES, len(across)), across.device
@@ -119,13 +120,13 @@ class Ray(NamedTuple):
         z = self.ray.at(self.radii) + (a[:, None] * widths) @ across
         u, octaves = self.field.energies(z), self.radii.log2().diff()
         volume = math.log(2) * (1 + float(gamma.sum()))
-        # a width away U is another by 1
+        # U differs by 1 over a width
         off = (self.field.rounded(z).double() - z) @ across.T / widths
         noise = rounding(u, self.field.eps).max() + off.norm(dim=-1).max()
         return rise(u, octaves) - volume, float(noise / octaves.min())
 
     def _widths(self, across: Tensor, k: int) -> _Widths:
-        """At the radius k."""
+        """The widths at the k-th distance."""
         x = self.ray.at(self.radii)[0, k]
         u = self.field.energies(x[None])
         high = self.radii[k].log2().expand(len(across)) - 1
@@ -150,18 +151,34 @@ class Ray(NamedTuple):
 
 
 def rise(u: Tensor, octaves: Tensor) -> Tensor:
-    """Of energies (n, K), per octave (n, K - 1); +inf where it is not known, -inf after -inf."""
+    """Compute the rise of energies along rays per octave of distance.
+
+    Arguments:
+        u: energies (n, K) at K distances along n rays.
+        octaves: (K - 1,) octaves between neighbouring distances.
+
+    Returns:
+        The rise (n, K - 1); +inf where it is not defined, -inf after an energy of -inf.
+    """
     found = (u.diff(dim=1) / octaves).nan_to_num(math.inf, math.inf, -math.inf)
     return torch.where(u[:, :-1] == -math.inf, -math.inf, found)
 
 
 def rounding(u: Tensor, eps: float) -> Tensor:
-    """(n,) what differences of energies (n, K) of this relative resolution are worth."""
+    """Bound the rounding error of differences of energies along rays.
+
+    Arguments:
+        u: energies (n, K) at K distances along n rays.
+        eps: relative resolution of the energies.
+
+    Returns:
+        A bound (n,) for each ray.
+    """
     return 32 * eps * (1 + u.abs().nan_to_num(0.0, 0.0, 0.0).amax(1))
 
 
 def _obeyed(excess: Tensor, noise: float) -> int:
-    """Whether the inequality holds: POSSIBLE where it comes ever closer to an equality."""
+    """Test whether the inequality holds; POSSIBLE where its slack keeps shrinking."""
     slack = noise if noise < ROUNDING else -noise
     if not bool((excess <= slack).all()):
         return NO

@@ -1,4 +1,8 @@
-r"""Normalised likelihoods of data, by a bracketed log Z or a known one."""
+r"""Normalised likelihoods of data, from a bracketed or an exact log Z.
+
+`nll` is the mean negative log-likelihood with its errors. `exact_log_z` and `known_log_z` ask an
+energy for its own log Z; the other functions compute mean energies and their standard errors.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +29,29 @@ __all__ = [
     "noise_draws",
 ]
 
-PROBES = 64  # walkers at which a log Z knows its energy again
+PROBES = 64  # walkers at which the energy is compared with the one that log Z was estimated for
 
 
 def exact_log_z(
     energy: Solvable, data: Tensor | None = None, *, n: int = 1024, rng: torch.Generator
 ) -> Estimate:
-    """What `log_z` comes to for an energy that knows its own log Z and samples: no bracket.
+    """Return the exact log Z of an energy that has one, with exact samples, as an `Estimate`.
 
     Arguments:
-        energy: e.g. a machine of at most 20 hidden units.
-        data: rows (M, *shape) that the model is meant for.
-        n: samples.
-        rng: their source.
+        energy: energy with exact ``log_z()`` and ``sample(n, rng)``, e.g. an RBM of at most 20
+            hidden units.
+        data: rows (M, *shape) that the model is meant for, for ``off_support_mass``.
+        n: number of samples.
+        rng: source of the samples.
 
-    Raises what ``energy.log_z()`` raises: ValueError of a machine with too many states.
+    Returns:
+        Equal forward and backward estimates, without error or alarm, and the samples as walkers.
+
+    Raises:
+        ValueError: the sum over states is too large, as ``energy.log_z()`` says.
     """
     side = LogZ(energy.log_z(), 0.0)
-    islands = 8 if n % 8 == 0 else 1  # for the error of what is asked of them
+    islands = 8 if n % 8 == 0 else 1  # for standard errors of means over the walkers
     walkers = Walkers.at(energy.sample(n, rng), energy, log_z=side.value, islands=islands)
     away = None if data is None else off_support_mass(walkers, data, rng)
     mark = fingerprint(energy)
@@ -57,15 +66,18 @@ def known_log_z(
     rng: torch.Generator,
     most: float = 2**20,
 ) -> Estimate | None:
-    """`exact_log_z` where the energy has one that is worth its time, else None.
+    """Return the exact log Z of an energy where it has one that is cheap enough, else None.
 
     Arguments:
-        energy: anything. A machine's log Z is a sum over the ``states`` of its smaller layer.
-        data: rows (M, *shape) that the model is meant for.
-        n: samples.
-        rng: their source.
-        most: terms of a sum that are worth it: a bracket of the default size evaluates the energy
-            three million times.
+        energy: any energy; the log Z of an RBM is a sum over the ``states`` of its smaller layer.
+        data: rows (M, *shape) that the model is meant for, for ``off_support_mass``.
+        n: number of samples.
+        rng: source of the samples.
+        most: largest number of terms of the sum; a bracket of the default size evaluates the
+            energy three million times.
+
+    Returns:
+        The estimate of `exact_log_z`, or None.
     """
     if not isinstance(energy, Solvable) or getattr(energy, "states", 0) > most * (1 + 1e-9):
         return None
@@ -73,7 +85,7 @@ def known_log_z(
         return None
     try:
         return exact_log_z(energy, data, n=n, rng=rng)
-    except ValueError:  # as a sum too large to be taken is
+    except ValueError:  # the sum is too large
         return None
 
 
@@ -86,21 +98,33 @@ def nll(
     draws: int = 20,
     rng: torch.Generator | None = None,
 ) -> NLL:
-    """Mean negative log-likelihood of data, ``mean U(x) + log Z``, in nats per row.
+    """Compute the mean negative log-likelihood of data, ``mean U(x) + log Z``, in nats per row.
+
+    Equal rows count as one for the standard error of the mean: copies are not independent.
 
     Arguments:
-        energy: the model that ``z`` belongs to.
+        energy: the model.
         data: rows (M, *shape).
-        z: its `log_z`; the larger side is used.
-        noise: standard deviation of Gaussian noise that the model's data had added; the mean is
-            then taken over ``draws`` draws of it.
-        draws: noise draws.
+        z: log Z of the model, from `noneq.log_z`; the larger of its two estimates is used.
+        noise: standard deviation of Gaussian noise that was added to the model's training data;
+            the mean is then taken over ``draws`` draws of it.
+        draws: number of draws of the noise.
         rng: source of the noise; default seed 0.
 
-    Equal rows count as one for the standard error of the mean: copies tell nothing new.
+    Returns:
+        The mean, with the standard errors of log Z and of the mean over the rows.
 
-    Raises ValueError for a log Z of other parameters or of another energy, which is asked again at
-    walkers that ``z`` holds, and for rows that are none of the states of a discrete energy.
+    Raises:
+        ValueError: ``z`` is the log Z of another energy or of other parameters (the energy is
+            compared at walkers that ``z`` holds), or a row is no state of a discrete energy.
+
+    >>> import noneq, torch
+    >>> def energy(x):
+    ...     return x.square().sum(1) / 2
+    >>> rows = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
+    >>> z = noneq.log_z(energy, data=rows, n=256, temperatures=50)
+    >>> print(noneq.nll(energy, rows, z))
+    2.90 nats ± 0.00 (log Z) ± 0.05 (rows)
     """
     check_states(energy, data, noise=noise)
     _check_owner(energy, z)
@@ -109,7 +133,7 @@ def nll(
 
 
 def _check_owner(energy: Energy, z: Estimate) -> None:
-    """Raise ValueError unless the log Z is that of this energy, as it is now."""
+    """Raise ValueError unless ``z`` is the log Z of this energy with its present parameters."""
     x, u = z.walkers.x[:PROBES], z.walkers.state.u[:PROBES].double()
     before, again, mark = fingerprint(energy), energy_of(energy, x), fingerprint(energy)
     apart = torch.where(u == again, 0.0, (u - again).abs()).nan_to_num(math.inf, math.inf)
@@ -119,7 +143,7 @@ def _check_owner(energy: Energy, z: Estimate) -> None:
             f"differ by up to {float(apart.max()):.3g}): estimate it again"
         )
     if mark is None or z.mark is None or not bool(before == mark):
-        return  # nothing is known, or an attribute changes at every call
+        return  # there is no fingerprint, or it changes at every call
     if not bool(mark == z.mark):
         raise ValueError(
             "this log Z belongs to other parameters: estimate it again (averaged parameters are "
@@ -128,10 +152,17 @@ def _check_owner(energy: Energy, z: Estimate) -> None:
 
 
 def grouped_stderr(values: Tensor, rows: Tensor) -> float:
-    """Standard error of the mean of values (M,), where equal rows (M, *shape) are one draw.
+    """Compute the standard error of a mean, where equal rows count as one draw.
 
-    Of G groups of ``m_g`` equal rows, ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) / M``, the
-    usual one where no two rows are equal; NaN for one group.
+    With G groups of ``m_g`` equal rows it is ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) /
+    M``, which is the ordinary standard error where no two rows are equal.
+
+    Arguments:
+        values: (M,) values whose mean is taken.
+        rows: rows (M, *shape) that the values belong to.
+
+    Returns:
+        The standard error; NaN if all rows are equal.
     """
     _, group = torch.unique(rows.flatten(1), dim=0, return_inverse=True)
     apart = values.double() - values.double().mean()
@@ -148,10 +179,19 @@ def mean_energy(
     draws: int | None = None,
     rng: torch.Generator | None = None,
 ) -> Tensor:
-    """U of every row (M,) in float64, the mean over draws of the noise, as in `nll`.
+    """Compute the energy of every row, averaged over draws of Gaussian noise added to it.
 
-    The same draws for every energy, unless ``rng`` says otherwise: differences are paired. By
-    default `noise_draws` of them.
+    By default the draws are the same for every energy, so that differences are paired.
+
+    Arguments:
+        energy: U, any callable ``(B, *shape) -> (B,)``.
+        data: rows (M, *shape).
+        noise: standard deviation of the noise.
+        draws: number of draws; default: `noise_draws`.
+        rng: source of the noise; default seed 0.
+
+    Returns:
+        Energies (M,) in float64.
     """
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
@@ -162,13 +202,21 @@ def mean_energy(
 
 
 def noise_draws(rows: int) -> int:
-    """20, fewer where the rows are so many that they average the noise out."""
+    """Choose how many draws of noise a mean over rows takes.
+
+    Returns:
+        20, or fewer where there are more than 2,000 rows, over which the noise averages out.
+    """
     return max(1, min(20, 40_000 // rows))
 
 
 @full_precision()
 @torch.no_grad()
 def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
-    """U at the rows of x, (M,) in float64, a batch at a time."""
+    """Compute the energies of rows (M, *shape), a batch at a time.
+
+    Returns:
+        Energies (M,) in float64.
+    """
     with torch.autocast(x.device.type, enabled=False):
         return torch.cat([energy(x[i : i + batch]).double() for i in range(0, len(x), batch)])

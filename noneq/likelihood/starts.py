@@ -1,11 +1,12 @@
-r"""Where annealing may start besides the base: at every cluster of chains, and far out.
+r"""Other starts of an annealing than the base: a mixture fitted to chains, and a wider base.
 
 A forward annealing whose start does not reach a mode gives a log Z that lacks the mode's mass, and
-chains in that mode move the backward side by ``-log(1 - q)`` only, q their share (section 6 of
-docs/mathematics.md). So walkers are annealed from two more starts: a mixture fitted to the chains
-that have equilibrated under the model, every cluster of them a component of equal mass, and a base
-that is three times wider (of discrete sites: the uniform distribution). Each is a stochastic lower
-bound of log Z of its own. In boxes both starts are Gaussians, too: a path may start outside.
+chains in that mode change the backward estimate by ``-log(1 - q)`` only, q their share (section 6
+of docs/mathematics.md). So walkers are annealed from two more starts: a mixture fitted to the
+chains that have equilibrated under the model, with a component of equal mass for every cluster of
+them, and a base that is three times wider (on discrete spaces: the uniform distribution). Each
+gives a stochastic lower bound of log Z. In boxes both starts are Gaussians, too: a path may start
+outside.
 """
 
 from __future__ import annotations
@@ -35,21 +36,26 @@ from noneq.walkers import Walkers
 
 __all__ = ["clusters", "fitted_mixture", "wider"]
 
-ROWS = 2048  # chains that are clustered: distances between more cost time and tell little
-LEAST = 5  # chains that make a cluster: half of what 1 % of 1,024 are
-MOST = 16  # clusters of one density
-DEPTH = 3  # densities
-LIGHTEST = 1e-3  # mass of a component that chains are annealed back to
-FULL = 256  # dimensions up to which a component has a full covariance
+ROWS = 2048  # largest number of chains that are clustered: more cost time and add little
+LEAST = 5  # smallest number of chains in a cluster: half of 1 % of 1,024
+MOST = 16  # largest number of clusters of one density
+DEPTH = 3  # number of densities
+LIGHTEST = 1e-3  # smallest mass of a component that chains are annealed back to
+FULL = 256  # largest dimension in which a component has a full covariance
 
 
 def clusters(x: Tensor) -> Tensor:
-    """The cluster of every row of x (N, *shape): numbers (N,) from 0.
+    """Assign rows to clusters of density (DBSCAN; Ester, Kriegel, Sander, Xu 1996).
 
-    Clusters of density (DBSCAN; Ester, Kriegel, Sander, Xu 1996) in standardised columns; the
-    radius is 1.2 times the distance within which nine rows of ten have five neighbours. What is
-    left between clusters is clustered again, by a radius of its own, and what is left then goes
-    to the nearest.
+    Columns are standardised; the radius is 1.2 times the distance within which nine rows of ten
+    have five neighbours. Rows in no cluster are clustered again, with a radius of their own, up to
+    three times; the remaining ones go to the nearest cluster.
+
+    Arguments:
+        x: rows (N, *shape).
+
+    Returns:
+        The number of each row's cluster (N,), from 0.
     """
     rows = _standardised(x)
     labels = torch.full((len(x),), -1, device=x.device)
@@ -67,7 +73,7 @@ def clusters(x: Tensor) -> Tensor:
 
 
 def _dense(rows: Tensor) -> Tensor:
-    """Labels (N,) of clusters of density, at most as many as `MOST`, -1 between them."""
+    """The labels (N,) of clusters of one density, at most `MOST`; -1 in no cluster."""
     from sklearn.cluster import DBSCAN
 
     near = torch.cdist(rows, rows).kthvalue(LEAST + 1, 1).values
@@ -86,11 +92,15 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
-    """A mixture with a component of equal mass for every cluster of chains x (N, *shape).
+    """Fit a mixture with a component of equal mass for every cluster of chains.
 
     Arguments:
-        energy: the model; one that draws from its own conditionals gets independent units.
-        x: chains that have equilibrated under it.
+        energy: the model; the components have independent columns if its space is discrete, or
+            if it samples from its own conditionals.
+        x: positions (N, *shape) of chains that have equilibrated under the model.
+
+    Returns:
+        A mixture of Gaussians or, on discrete spaces, of independent sites.
     """
     x = x[:: math.ceil(len(x) / ROWS)]
     labels = clusters(x)
@@ -112,18 +122,20 @@ def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
 def reweighted(
     mixture: GaussianMixture | Mixture, walkers: Walkers, chains: Tensor
 ) -> tuple[GaussianMixture | Mixture, float]:
-    r"""The mixture with the masses that weighted walkers give its components, and what that costs.
+    r"""Set the masses of a mixture's components to those that weighted walkers give them.
 
-    Chains annealed back to there end in every component as often as walkers annealed from there
-    arrive from it: ``log Z`` by them is off by ``-log sum_m alpha_m pi_m / rho_m`` (section 6 of
-    docs/mathematics.md), alpha the chains' shares, pi the start's masses and rho the
-    model's. With pi an estimate of rho that is 0 but for its error, which is returned, by the
-    spread over the walkers' islands.
+    log Z from chains annealed backward to a mixture has a bias ``-log sum_m alpha_m pi_m / rho_m``
+    (section 6 of docs/mathematics.md), with alpha the shares of the chains, pi the masses of the
+    mixture and rho those of the model. If pi estimates rho, it is 0 up to the error of pi.
 
     Arguments:
-        mixture: where the walkers were annealed from.
-        walkers: weighted, of the model.
-        chains: (N, *shape) of the model, in any shares.
+        mixture: start of the walkers' annealing.
+        walkers: weighted sample of the model.
+        chains: positions (N, *shape) of chains of the model, in any shares of its modes.
+
+    Returns:
+        The mixture with other masses, and the standard error that they add to log Z, from the
+        spread over the walkers' islands.
     """
     own = mixture.responsibilities(walkers.x).double() * walkers.p[:, None]
     masses = own.sum(0).clamp(min=LIGHTEST)
@@ -136,9 +148,15 @@ def reweighted(
 
 
 def wider(base: Solvable, rng: torch.Generator, times: float = 3.0) -> Solvable | None:
-    """A base whose standard deviations are as many times the base's; of sites, uniform ones.
+    """Make a base whose standard deviations are larger by a factor; on discrete spaces, uniform.
 
-    Returns None where there is nothing wider: of uniform sites, and in a box.
+    Arguments:
+        base: solvable energy.
+        rng: source of the samples to which a Gaussian is fitted if the base is none.
+        times: factor of the standard deviations.
+
+    Returns:
+        The wider base, or None if the base is uniform or in a box.
     """
     if isinstance(base, Bernoulli | Categorical):
         even = torch.zeros_like(base.logits)

@@ -7,16 +7,15 @@ its nearest row of A, and t the k-th smallest of ``r`` over the b rows of B, ``k
     mass away = P(r(x) > t),  x from the model.
 
 If the model is the data's distribution, x and the rows of B are exchangeable given A, so the
-expected value is ``1 - k / (b + 1)``, at most 0.01 from 99 rows of B on: no model of the density
-of distances is needed. Alaa et al. 2022 (arXiv 2102.08921) call ``1 - mass away`` the
+expected value is ``1 - k / (b + 1)``, at most 0.01 from 99 rows of B on, whatever the distribution
+of the distances. Alaa et al. 2022 (arXiv 2102.08921) call ``1 - mass away`` the
 alpha-precision, alpha = 0.99, here with sets of small distance for those of high density.
 
 It detects mass where there are no data, such as spurious modes. A model that is too narrow passes.
-From few rows t is one extreme distance, and the share of a model that is not perfect is known less
-well than its standard error says.
-In high dimensions distances concentrate: a model a little too wide in all of 64 dimensions has
-nearly all of its mass away, and a mode that is nearer to the data than they are to each other has
-none. Distances in other units (or features) are another question.
+With few rows t is an extreme of the distances, and the standard error of an imperfect model's
+share is too small. In high dimensions distances concentrate: a model that is a little too wide in
+all of 64 dimensions has nearly all of its mass away, and a mode that is nearer to the data than
+they are to each other has none. The share depends on the units of the columns.
 """
 
 from __future__ import annotations
@@ -33,29 +32,34 @@ from noneq.walkers import Walkers
 __all__ = ["Share", "nearest", "off_support_mass"]
 
 ALPHA = 0.99
-MOST = 4096  # rows of either half: distances to more cost time and tell little
+MOST = 4096  # largest number of rows of either half: more cost time and add little
 
 
 class Share(NamedTuple):
-    """A share of a model's mass."""
+    """An estimated share of a model's mass, between 0 and 1."""
 
     value: float
+    """estimate of the share"""
     stderr: float
-    """from the walkers' islands and from the finite number of rows that the threshold is of"""
+    """standard error, from the walkers' islands and the finite number of rows of the threshold"""
     expected: float
-    """the share if the model were the data's distribution"""
+    """expectation of the share if the model were the data's distribution"""
 
 
 def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | None:
-    """Share of the model's mass that is farther from the data than the data are from themselves.
+    """Estimate the share of a model's mass that lies outside the support of the data.
+
+    It is ``P(r(x) > t)`` for x from the model: r is the distance to the nearest row of one random
+    half of the data, and t the 99 % quantile of r over the other half.
 
     Arguments:
-        walkers: a weighted sample of the model.
-        data: rows (M, *shape), with the noise that the model was meant for; 4,096 rows of either
-            half are used at most.
-        rng: splits the rows, on their device.
+        walkers: weighted sample of the model.
+        data: rows (M, *shape), with the noise that the model was trained with; at most 4,096 rows
+            of either half are used.
+        rng: source of the random split of the rows, on their device.
 
-    Returns None with fewer than two rows: they have no halves.
+    Returns:
+        The share with its standard error, or None with fewer than two rows.
     """
     if len(data) < 2:
         return None
@@ -71,7 +75,7 @@ def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Sh
 
 
 def _weighted(walkers: Walkers, away: Tensor) -> tuple[float, float]:
-    """The share and its variance by the spread of the islands, as of a ratio of means."""
+    """The share, a ratio of means, and its variance, from the spread over the islands."""
     p, mass = walkers.p.view(walkers.islands, -1), walkers.weights.mass_by_island
     away = (p * away.view_as(p)).sum(1)
     value = min(1.0, float(away.sum()))
@@ -80,8 +84,16 @@ def _weighted(walkers: Walkers, away: Tensor) -> tuple[float, float]:
 
 
 def nearest(x: Tensor, rows: Tensor) -> Tensor:
-    """Distance from every x (N, *shape) to its nearest row (M, *shape): (N,) in float64."""
-    # about their mean: squares of distances are differences of squares
+    """Compute the Euclidean distance from points to their nearest rows.
+
+    Arguments:
+        x: points (N, *shape).
+        rows: rows (M, *shape).
+
+    Returns:
+        Distances (N,) in float64.
+    """
+    # centred, since squared distances are differences of squares
     rows = rows.flatten(1).double()
     centre = rows.mean(0)
     rows = rows - centre

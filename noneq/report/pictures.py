@@ -18,8 +18,9 @@ from noneq.report.filters import Filters
 from noneq.report.page import report_figure
 from noneq.run import Run
 from noneq.run.checkpoint import load_tensors, write
+from noneq.run.evaluation import read_verdict
 from noneq.run.samples import denoised
-from noneq.run.verdict import Verdict, read_verdict
+from noneq.run.verdict import Verdict
 
 __all__ = ["draw_report", "draw_samples"]
 

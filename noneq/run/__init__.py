@@ -1,4 +1,8 @@
-"""A training run in a folder on disk: from its recipe to its likelihood, samples and scores."""
+"""Training runs in a folder on disk: from a recipe to the likelihood, samples and scores.
+
+`choose` makes a recipe, a `Session` trains by it in memory, a `Run` is its folder, and `supervise`
+trains with checkpoints and rollbacks. `noneq.run.evaluation` brackets the likelihood afterwards.
+"""
 
 import lazy_loader
 

@@ -1,9 +1,9 @@
-"""Checkpoints: a tree of tensors and numbers, written so that a kill at any moment loses nothing.
+"""Checkpoints of a tree of tensors and numbers, which no interruption can damage.
 
-A folder holds ``state.json``, everything that people can read, and one safetensors file with the
+A folder holds ``state.json``, with everything but the tensors, and one safetensors file with the
 tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
 is the one moment at which the new checkpoint takes over. Only what the JSON does not name is ever
-deleted. Nothing is ever unpickled, and a checksum in each file tells whether it is as written.
+deleted. Nothing is ever unpickled, and a checksum in each file detects changes.
 """
 
 from __future__ import annotations
@@ -27,27 +27,19 @@ from torch import Tensor
 from noneq.run.checksums import BLANK, KEY, add_checksum, check_checksum
 
 __all__ = [
-    "load",
-    "load_json",
-    "load_tensors",
-    "make_folder",
-    "moved",
-    "save_arrays",
-    "save_json",
-    "save_tensors",
-    "store",
-    "sweep",
-    "sync_folder",
-    "write",
-]
+    "load", "load_json", "load_tensors", "make_folder", "moved", "save_arrays", "save_json",
+    "save_tensors", "store", "sweep", "sync_folder", "write",
+]  # fmt: skip
 
 FORMAT = 3
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Replace the folder's checkpoint by a tree of dicts, lists, tuples, tensors and numbers.
+    """Replace a folder's checkpoint; if interrupted, the folder holds the old one or the new one.
 
-    Whatever interrupts it, and whenever, the folder holds the old checkpoint or the new one.
+    Arguments:
+        folder: folder of the checkpoint, made if it does not exist.
+        tree: nested dicts, lists and tuples of tensors, numbers, texts and None.
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the old checkpoint is intact.
@@ -65,10 +57,7 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what interrupted writes left: parts of files, tensors of no checkpoint.
-
-    What is deleted depends on what the folder holds alone, not on how anything ended there.
-    """
+    """Delete what interrupted writes left in a folder: parts of files, unused tensors."""
     with suppress(OSError):
         for part in folder.glob(".*.part.*"):
             part.unlink(missing_ok=True)
@@ -76,7 +65,7 @@ def sweep(folder: Path) -> None:
         kept = load_json(folder / "state.json")["tensors"]
     except FileNotFoundError:
         kept = None
-    except (OSError, ValueError, KeyError):  # nobody knows which tensors it named
+    except (OSError, ValueError, KeyError):  # it is unknown which tensors it names
         return
     with suppress(OSError):
         sync_folder(folder)  # the old tensors are needed until the new checkpoint is final
@@ -86,11 +75,14 @@ def sweep(folder: Path) -> None:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The tree that `store` was given, bit for bit, its tensors on the cpu.
+    """Read the checkpoint of a folder.
+
+    Returns:
+        The tree that `store` was given, bit for bit, with its tensors on the cpu.
 
     Raises:
-        FileNotFoundError: there is no checkpoint, or a part of it is missing.
-        ValueError: it is damaged, or of another format.
+        FileNotFoundError: there is no checkpoint, or its tensors are missing.
+        ValueError: the checkpoint is damaged, or of another format.
     """
     path = folder / "state.json"
     try:
@@ -115,7 +107,11 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def moved(tree: Any, device: torch.device | str) -> Any:
-    """A tree with its tensors on that device."""
+    """Move the tensors of a nested tree to a device.
+
+    Returns:
+        A tree of the same structure.
+    """
     if isinstance(tree, Tensor):
         return tree.to(device)
     if isinstance(tree, Mapping):
@@ -126,7 +122,7 @@ def moved(tree: Any, device: torch.device | str) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
-    """Write a safetensors file in one piece; ``about`` goes into its header, with a checksum."""
+    """Write a safetensors file in one piece; its header has a checksum and the texts ``about``."""
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     content = save(own)
     n = 8 + int.from_bytes(content[:8], "little")
@@ -144,13 +140,16 @@ def load_tensors(
     """Read a safetensors file.
 
     Arguments:
-        path: of the file.
-        device: where the tensors go.
-        own: whether it is one of noneq's, which has a checksum; any library's may have none.
+        path: path of the file.
+        device: device of the tensors.
+        own: whether noneq wrote the file, so that it must have a checksum.
+
+    Returns:
+        The tensors by name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is something else, a pickle for one, or damaged.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or no safetensors file, e.g. a pickle.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -169,7 +168,7 @@ def load_tensors(
         raise ValueError(
             f"{path}: damaged or cut short ({size:,} bytes; {error}); restore it from a copy"
         ) from error
-    # a copy of one's own: the file's mapping is not aligned, and products then round otherwise
+    # copied: tensors in the file's bytes are not aligned, and products then round differently
     return {name: t.clone().to(device) for name, t in found.items()}
 
 
@@ -180,11 +179,14 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """What `save_json` wrote.
+    """Read a JSON object that `save_json` wrote.
+
+    Returns:
+        The object, without its checksum.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a byte of it has changed, or it is something else.
+        FileNotFoundError: there is no such file.
+        ValueError: a byte of the file has changed, or it is none of noneq's.
     """
     try:
         check_checksum(path)
@@ -200,11 +202,11 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Write a file in one piece: there is the old one or the new one, never a part.
+    """Replace a file in one piece; if interrupted, the path has the old file or the new one.
 
     Arguments:
-        path: the file.
-        content: its bytes, or what writes them to the path that it is given.
+        path: path of the file.
+        content: bytes of the file, or a function that writes them to the path it is given.
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -226,7 +228,7 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays to an .npz file, or x alone to an .npy file, in one piece."""
+    """Write arrays by name to an .npz file, or the array ``x`` alone to an .npy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
         write(path, lambda part: np.save(part, arrays["x"]))
@@ -235,8 +237,8 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder final: a file that was replaced may be the old one until then."""
-    if os.name == "nt":  # which has no such call, and needs none
+    """Flush the names of a folder's files to disk: until then a crash may undo a replacement."""
+    if os.name == "nt":  # there is no such call
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -246,7 +248,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those that it is in, for good."""
+    """Make a folder and its parents, and flush their names to disk."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -255,7 +257,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:
-    """What JSON holds of a tree; tensors go to ``tensors``, named by their place."""
+    """The JSON of a tree; tensors go to ``tensors``, named by their place in the tree."""
     if isinstance(value, Tensor):
         while at in tensors:  # a key "a/b" beside a key "b" under "a"
             at += "'"

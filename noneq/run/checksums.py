@@ -1,4 +1,4 @@
-"""Checksums inside files: a byte that has changed is noticed, wherever it is.
+"""Checksums inside files, which detect any byte that has changed.
 
 A file that noneq writes, JSON or safetensors, holds ``"noneq_sha256": "..."`` near its beginning:
 the SHA-256 of all its bytes, with zeros in that place.
@@ -19,11 +19,14 @@ _PART = 1 << 20  # bytes read at once; the field is within the first so many
 
 
 def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
-    """A file's content with its checksum in it.
+    """Put the checksum into the content of a file.
 
     Arguments:
-        head: with `BLANK` under `KEY`, its first run of 64 zeros.
-        rest: of the content.
+        head: first part of the content, whose first run of 64 zeros is `BLANK`, under `KEY`.
+        rest: remaining part of the content.
+
+    Returns:
+        The content with its checksum in place of the zeros.
     """
     found = hashlib.sha256(head)
     found.update(rest)
@@ -33,12 +36,15 @@ def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
 def check_checksum(path: Path, *, required: bool = True) -> None:
     """Compare a file with the checksum in it.
 
-    Arguments:
-        path: of the file.
-        required: whether a file without a checksum is an error; noneq's own never are.
+    An empty checksum, ``"noneq_sha256": ""``, marks a file that was edited by hand, and is
+    accepted.
 
-    Raises ValueError where a byte has changed. An empty checksum, ``"noneq_sha256": ""``, is that
-    of a file that somebody edited, and agrees with anything.
+    Arguments:
+        path: path of the file.
+        required: whether a file without a checksum is an error, as for files that noneq wrote.
+
+    Raises:
+        ValueError: a byte has changed, or a required checksum is missing.
     """
     with path.open("rb") as file:
         head = file.read(_PART)
@@ -47,11 +53,11 @@ def check_checksum(path: Path, *, required: bool = True) -> None:
             if required:
                 raise ValueError("its checksum is missing")
             return
-        told = field[1].decode()
-        if not told:
+        stored = field[1].decode()
+        if not stored:
             return
         found = hashlib.sha256(head[: field.start(1)] + BLANK.encode() + head[field.end(1) :])
         while part := file.read(_PART):
             found.update(part)
-    if found.hexdigest() != told:
+    if found.hexdigest() != stored:
         raise ValueError("its checksum differs: it is not what was written")

@@ -1,4 +1,7 @@
-"""From what the data are to a recipe: defaults of the kind of model, with the user's changes."""
+"""Making a recipe: the defaults of a kind of model for the data, with the user's changes.
+
+`choose` makes one, `with_changes` changes one, `read_recipe` reads one from a file.
+"""
 
 from __future__ import annotations
 
@@ -22,24 +25,24 @@ def choose(
     model: str = "network",
     **changes: Any,
 ) -> Recipe:
-    """Every choice for data of that shape and kind, with the caller's ``changes``.
+    """Make a recipe for data of a shape and kind: the defaults of a model, with some changes.
 
     Arguments:
-        shape: of one row; images are (channels, height, width).
-        rows: to train on.
-        kind: image or table.
-        discrete: whether values repeat, or columns are constant: no density without noise.
-        model: its kind, one of `noneq.run.families.FAMILIES`.
-        changes: choices to make otherwise, by the name of a field of the recipe's sections, such
-            as ``tau=0.1``; those of the bracket, which has names of its own, as
-            ``bracket={"walkers": 64}``. Any section can be given so.
+        shape: shape of one row; of images (channels, height, width).
+        rows: number of training rows.
+        kind: kind of the data, image or table.
+        discrete: whether values repeat or columns are constant, so that the data have a density
+            only with noise.
+        model: kind of model, one of `noneq.run.families.FAMILIES`.
+        changes: values of fields of the recipe's sections, by name, e.g. ``tau=0.1``; those of
+            the bracket in a dictionary, ``bracket={"walkers": 64}``, as any section's may be.
 
     Returns:
         The recipe.
 
     Raises:
-        TypeError: a change that is no field of the recipe.
-        ValueError: a value out of range, or a choice that says nothing to such a model.
+        TypeError: a change has a name that no field of a recipe has.
+        ValueError: a value is out of range, or a choice does not apply to the kind of model.
 
     >>> choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=50).model.hidden
     50
@@ -50,7 +53,19 @@ def choose(
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with changes as `choose` takes them."""
+    """Change some choices of a recipe.
+
+    Arguments:
+        recipe: recipe to start from.
+        changes: values by name, as `choose` takes them.
+
+    Returns:
+        A new recipe.
+
+    Raises:
+        TypeError: a change has a name that no field of a recipe has.
+        ValueError: a value is out of range, or a choice does not apply to the kind of model.
+    """
     sections: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
         if name in recipe.sections() and isinstance(value, Mapping):
@@ -63,7 +78,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:
-    """The section that has a field of that name; ValueError where it says nothing to the model."""
+    """The section that has a field of that name; ValueError where it does not apply."""
     family, sections = family_of(recipe.kind), recipe.sections()
     for section in among or [s for s in sections if s != "bracket"]:
         if name in {f.name for f in fields(sections[section])}:
@@ -75,7 +90,7 @@ def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:
             near = difflib.get_close_matches(name, _every_name(), 1, 0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise TypeError(f"a recipe has no {name!r}{hint}")
-    raise ValueError(f"`{name}` says nothing to `model` {recipe.kind}: leave it out")
+    raise ValueError(f"`{name}` does not apply to `model` {recipe.kind}: leave it out")
 
 
 def _every_name() -> set[str]:
@@ -85,7 +100,11 @@ def _every_name() -> set[str]:
 
 
 def applicable(recipe: Recipe) -> dict[str, Any]:
-    """The choices that say something to its model; those of the bracket as ``bracket.walkers``."""
+    """List the choices of a recipe that apply to its kind of model.
+
+    Returns:
+        Values by the name of the field; those of the bracket as ``bracket.walkers``.
+    """
     family, found = family_of(recipe.kind), {}
     for section, own in recipe.sections().items():
         for f in fields(own):
@@ -96,9 +115,15 @@ def applicable(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_recipe(plain: Mapping[str, Any]) -> Recipe:
-    """The recipe of `Recipe.plain`.
+    """Make a recipe from the nested dictionaries of `Recipe.plain`.
 
-    Raises TypeError, KeyError or ValueError for what is none.
+    Returns:
+        The recipe.
+
+    Raises:
+        TypeError: a section has a field that it should not have.
+        KeyError: a section is missing.
+        ValueError: a value is out of range, or the kind of model is unknown.
     """
     family = family_of(plain["kind"])
     return Recipe(

@@ -1,4 +1,4 @@
-"""Whether a training diverges, by its running likelihood."""
+"""Detecting a training that diverges, by the running mean of its negative log-likelihood."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["DivergenceMonitor"]
 
-_TOLD = {
+_REASONS = {
     "NLL": (" nats", "the model learns faster than its walkers mix"),
     "loss": ("", "the steps are too long"),
 }
@@ -16,19 +16,23 @@ _TOLD = {
 
 @dataclass
 class DivergenceMonitor:
-    """Tells a run that diverges by its running NLL, a smooth mean over some iterations.
+    """Detects that a run diverges, by a running mean of its NLL over ``least`` iterations.
 
-    It has diverged where that mean is more than ``margin`` nats above the base's own NLL, above
-    the best since log Z was known anew (the start, or a renewal), or above the best that was
-    known so; or ``margin`` below what no model can be below. Nothing is judged before ``least``
-    iterations have been seen.
+    A run has diverged if this mean is more than ``margin`` above the smallest of three numbers:
+    the base's NLL, the least mean since the last renewal of log Z, and the least mean right after
+    any renewal (or the start), where log Z is most certain; or if it is more than ``margin`` below
+    ``floor``. No run is judged in the first ``least`` iterations after a renewal.
 
     Arguments:
-        base: NLL of the base.
-        margin: in nats; more than a batch's mean may stray.
-        least: iterations.
-        floor: NLL that no model is below: 0 of discrete rows, whose probabilities are at most 1.
-        kind: what is watched in place of the NLL may be the loss of score matching.
+        base: NLL of the base, in nats.
+        margin: tolerance in nats, larger than the fluctuations of a batch's mean.
+        least: number of iterations that the running mean extends over.
+        seen: iterations since the last renewal.
+        mean: running mean of the NLL.
+        best: least running mean since the last renewal.
+        known: least running mean right after a renewal.
+        floor: smallest possible NLL: 0 for discrete rows, whose probabilities are at most 1.
+        kind: monitored metric: the NLL, or the loss of score matching in its place.
     """
 
     base: float
@@ -43,13 +47,18 @@ class DivergenceMonitor:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is near its best: a state worth going back to."""
+        """Whether the mean is near its best, so that a run may be rolled back to this state."""
         return self.seen < self.least or not self.mean - self.best > self.margin / 4
 
     def see(self, nll: float, *, renewed: bool = False) -> None:
-        """Judge one iteration. One that ends in a renewal is the last under its log Z.
+        """Take the NLL of one more iteration into account.
 
-        Raises FloatingPointError when the run has diverged.
+        Arguments:
+            nll: NLL of the iteration, in nats; NaN where log Z is unknown, which is ignored.
+            renewed: whether log Z is estimated anew after this iteration.
+
+        Raises:
+            FloatingPointError: the run has diverged.
         """
         if math.isnan(nll):  # log Z unknown: nothing to judge by
             return
@@ -60,7 +69,7 @@ class DivergenceMonitor:
             self.best = min(self.best, self.mean)
         if self.seen == self.least:
             self.known = min(self.known, self.mean)
-        nats, why = _TOLD[self.kind]
+        nats, why = _REASONS[self.kind]
         limit = min(self.base, self.best, self.known) + self.margin
         if nll == math.inf or (self.seen >= self.least and self.mean > limit):
             raise FloatingPointError(

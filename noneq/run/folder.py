@@ -1,19 +1,18 @@
-"""A run: a folder that holds a training run, from its first iteration to its verdict.
+"""A run: the folder of a training run, from its first iteration to its verdict.
 
 ====================== ========================================================================
-config.json            data, recipe, seed: all that was chosen
+config.json            data, recipe, seed: all choices
 metrics.jsonl          one line for each logged iteration
-model.safetensors      the model to keep: the moving average of the parameters
+model.safetensors      the model that is kept: the moving average of the parameters
 state/                 what resuming needs: walkers, optimiser, random numbers, adaptation
-good/                  the same, of the last good state: where a run that diverges goes back to
-likelihood.json        the bracket of log Z with the mark of the parameters it belongs to, NLLs
-population.safetensors the weighted walkers that the bracket came from
+good/                  the same, of the last good state, for the rollback of a run that diverges
+likelihood.json        the bracket of log Z, the fingerprint of the model's parameters, NLLs
+population.safetensors the weighted walkers of the bracket's forward annealing
 samples.png            samples of the model beside the data
 ====================== ========================================================================
 
-Every file is replaced in one piece; nothing is ever unpickled; a checksum tells what has changed
-since it was written. A run comes to be, or takes the place of another, at the moment at which its
-first checkpoint is complete.
+Every file is replaced in one piece, nothing is ever unpickled, and checksums detect files that
+have changed. A run exists, or replaces another, as soon as its first checkpoint is complete.
 """
 
 from __future__ import annotations
@@ -47,15 +46,30 @@ _CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.correct
 
 
 class Run:
-    """A run folder that exists; make one with `create`, or open one.
+    """A training run in a folder, which this opens and `create` makes.
 
     Arguments:
-        folder: of the run.
-        device: default: the one that it was begun on.
+        folder: folder of the run.
+        device: torch device; default: the one that the run was begun on.
+
+    Attributes:
+        metrics: the logged iterations, in metrics.jsonl.
+        config, recipe: content of config.json, and the recipe in it.
+        family: kind of the run's model.
+        shape, seed: shape of one row, and seed of all randomness.
+        scaling: map between the model's units and those of the data's file.
 
     Raises:
-        FileNotFoundError: no run is there.
-        ValueError: its config.json is damaged or of a later version; no such device here.
+        FileNotFoundError: the folder holds no run.
+        ValueError: config.json is damaged or of another version, or there is no such device.
+
+    >>> import tempfile, noneq
+    >>> data = noneq.data.load("digits")
+    >>> recipe = noneq.run.choose(data.shape, len(data.train), data.kind, width=8, clusters=None)
+    >>> folder = tempfile.mkdtemp() + "/digits"
+    >>> run = noneq.Run.create(folder, data, noneq.Session(recipe, data.train))
+    >>> noneq.Run(folder).recipe == recipe
+    True
     """
 
     def __init__(self, folder: str | Path, device: str = "") -> None:
@@ -92,21 +106,24 @@ class Run:
         overwrite: bool = False,
         **about: Any,
     ) -> Run:
-        """Make the folder, with the session's first checkpoint in it.
+        """Make a run's folder, with the first checkpoint of a session in it.
 
         Arguments:
-            folder: to be made; its parents, too.
-            data: what will be trained on.
-            session: that will train, by its recipe.
-            seed: of all randomness.
-            device: a torch device.
-            overwrite: replace a run that is there, as soon as the new one is written.
-            about: more for config.json, such as how the data were chosen.
+            folder: folder of the run, which is made with its parents.
+            data: data that will be trained on.
+            session: session that will train, by its recipe.
+            seed: seed of all randomness, for config.json.
+            device: torch device of the run, for config.json.
+            overwrite: whether to replace a run in the folder, once the new one is written.
+            about: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`, for `Run.data`.
+
+        Returns:
+            The run.
 
         Raises:
             FileExistsError: the folder holds a run, or something else.
-            BusyError: another process is working there.
-            OSError: it cannot be made or written to; what was there is as it was.
+            BusyError: another process is working in the folder.
+            OSError: the folder cannot be made or written to; its content is as it was.
         """
         folder = Path(folder)
         config = {
@@ -133,12 +150,13 @@ class Run:
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
-        """Change the budget, the final bracket or how samples are drawn; other choices stay.
+        """Change the budget, the bracket or the sampling of the run; other choices are fixed.
 
         Arguments:
-            changes: as `noneq.run.choose` takes them.
+            changes: values of the recipe's fields by name, as `noneq.run.choose` takes them.
 
-        Raises ValueError for any other choice that is not what it was.
+        Raises:
+            ValueError: another choice differs from the run's.
         """
         was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
         for section in self.recipe.sections():
@@ -154,12 +172,16 @@ class Run:
         checkpoint.save_json(self.folder / "config.json", self.config)
 
     def data(self, source: str = "") -> DataSet:
-        """The data that the run was begun with, on its device.
+        """Load the data that the run was begun with, to its device.
 
         Arguments:
-            source: where they are now; default: where they were.
+            source: name or path of the data; default: as when the run was begun.
 
-        Raises ValueError where they are not what they were.
+        Returns:
+            The data, in the model's units.
+
+        Raises:
+            ValueError: the data have other values than those that the run was begun with.
         """
         own = self.config["data"]
         source = source or own["source"]
@@ -174,16 +196,20 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """A context in which no other process may change the run.
+        """Hold the lock of the run's folder.
 
-        Raises BusyError where another process works on it, or has changed it since it was opened.
+        Returns:
+            A context in which no other process may change the run.
+
+        Raises:
+            BusyError: another process works on the run, or has changed it since it was opened.
         """
         with locked(self.folder):
             self.check_own()
             yield
 
     def check_own(self) -> None:
-        """Raise BusyError unless the folder is still this run's: asked before each save."""
+        """Raise BusyError if the folder no longer holds this run; each save calls this first."""
         try:
             own = checkpoint.load_json(self.folder / "config.json") == self.config
         except (OSError, ValueError):
@@ -196,29 +222,34 @@ class Run:
 
     @property
     def bracketed(self) -> bool:
-        """Whether log Z has been estimated, with alarms or without."""
+        """Whether log Z has been bracketed, with alarms or without."""
         return (self.folder / "likelihood.json").exists()
 
     def save(self, session: Session) -> None:
-        """Checkpoint: the model to keep, and all that resuming needs.
+        """Write a checkpoint: the model that is kept, and the state that resuming needs.
 
-        Raises BusyError where the folder has become another run's.
+        Raises:
+            BusyError: the folder no longer holds this run.
         """
         self.check_own()
         _save(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
-        """Bring a session to the last checkpoint, or to the last good state.
+        """Load the last checkpoint, or the last good state, into a session.
+
+        Arguments:
+            session: session made by the run's recipe, data and seed.
+            which: ``state`` for the last checkpoint, ``good`` for the last good state.
 
         Raises:
-            FileNotFoundError: there is none.
-            ValueError: it is damaged, or belongs to another model.
+            FileNotFoundError: there is no checkpoint.
+            ValueError: the checkpoint is damaged, or that of another model or kind of device.
         """
         begun_on = torch.device(self.config["device"])
         if self.device.type != begun_on.type:
             raise ValueError(
                 f"{self.folder}: was begun on {begun_on}, whose random numbers {self.device} "
-                "cannot go on with: resume it there (sample, score and logz work anywhere)"
+                "cannot continue: resume it there (sample, score and logz work anywhere)"
             )
         state = self.folder / which
         try:
@@ -232,7 +263,7 @@ class Run:
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
 
     def _way_out(self, which: Literal["state", "good"]) -> str:
-        """Where a run goes on from whose checkpoint cannot be read."""
+        """Advice on how to continue a run whose checkpoint cannot be read."""
         other: Literal["state", "good"] = "good" if which == "state" else "state"
         again = f"`resume({self.folder}"
         try:
@@ -245,9 +276,13 @@ class Run:
         return f"{again})` goes on from its last checkpoint, iteration {iteration}"
 
     def model(self) -> tuple[nn.Module, Kernel]:
-        """The model to keep, and one move for its walkers.
+        """Load the model that is kept.
 
-        Raises ValueError where its file is damaged, or of another model.
+        Returns:
+            The model, an energy, and one move of its walkers.
+
+        Raises:
+            ValueError: its file is damaged, or has the parameters of another model.
         """
         path = self.folder / "model.safetensors"
         try:

@@ -1,7 +1,7 @@
-"""What one iteration of a session is: weighted maximum likelihood, or score matching.
+"""Learners do the iterations of a session: weighted maximum likelihood, or score matching.
 
-A learner keeps what goes on from one iteration to the next besides parameters, optimiser and
-generator, which are the session's.
+A learner keeps the state that passes from one iteration to the next, besides the parameters, the
+optimiser and the generator, which the session keeps.
 """
 
 from __future__ import annotations
@@ -30,12 +30,21 @@ __all__ = [
 ]  # fmt: skip
 
 Observed: TypeAlias = Record | ScoreMatchingRecord
-"""What an iteration yields."""
+"""The record that an iteration yields."""
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What is trained, on what and by what: a session's own, shared with its learner."""
+    """The objects that a session shares with its learner.
+
+    Attributes:
+        recipe: every choice of the training.
+        energy: model that is being trained.
+        data: rows (M, *shape) to train on.
+        kernel: first move of the walkers.
+        optimizer: optimiser of the model's parameters.
+        rng: source of randomness, on the data's device.
+    """
 
     recipe: Recipe
     energy: nn.Module
@@ -46,42 +55,46 @@ class TrainingContext:
 
 
 class Learner(Protocol):
-    """A way to train.
+    """The protocol of a way to train, which a session calls once an iteration.
 
     Attributes:
-        trained: where it stands, a `TrainState` or a `ScoreMatchingRecord`; None before the first
-            iteration.
+        trained: state after the last iteration, a `TrainState` or a `ScoreMatchingRecord`; None
+            before the first.
     """
 
     trained: Any
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """What a `noneq.run.divergence.DivergenceMonitor` of it begins with."""
+        """Return the arguments of a `noneq.run.divergence.DivergenceMonitor` for this training."""
 
     def iterate(self) -> Iterator[Any]:
-        """Go on from ``trained`` for as long as the caller iterates."""
+        """Yield records of further iterations, from the state ``trained`` on, without end."""
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set the speed of the next iteration by how much of the budget is spent."""
+        """Set the speed by the part of the budget that is spent, times ``backoff``."""
 
     def monitored_metric(self, record: Any) -> tuple[float, bool]:
-        """The number that tells whether it diverges, and whether it begins anew."""
+        """Return the metric that shows divergence, and whether log Z was estimated anew."""
 
     def metrics(self, record: Any) -> dict[str, Any]:
-        """What metrics.jsonl keeps of an iteration."""
+        """Return the metrics of an iteration for metrics.jsonl, by name."""
 
     def progress_line(self, record: Any) -> str:
-        """What a terminal shows of an iteration."""
+        """Return a line of text about an iteration, for a terminal."""
 
     def state_dict(self) -> dict[str, Any] | None:
-        """``trained`` as a tree of tensors and numbers."""
+        """Return the state ``trained`` as a tree of tensors and numbers."""
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Stand where a `state_dict` was made."""
+        """Set ``trained`` from a `state_dict`."""
 
 
 def at_step(kernel: Kernel, h: float) -> Kernel:
-    """The kernel with that step size, if it has one."""
+    """Set the step size of a kernel.
+
+    Returns:
+        A copy with step size ``h``, or the kernel itself if it has no step size.
+    """
     if not hasattr(kernel, "h"):
         return kernel
     changed: Kernel = replace(kernel, h=h)  # type: ignore[type-var]
@@ -89,29 +102,29 @@ def at_step(kernel: Kernel, h: float) -> Kernel:
 
 
 class LikelihoodLearner:
-    """Weighted maximum likelihood, `noneq.train`: tau falls, or the learning rate."""
+    """Trains by weighted maximum likelihood (`noneq.train`); tau or the learning rate falls."""
 
     def __init__(self, context: TrainingContext) -> None:
         self.context = context
         self.trained: TrainState | None = None
-        self.speed = 1.0  # what tau is multiplied by
+        self.speed = 1.0  # factor of tau
         self.renewals = 0
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """The base's NLL, and what a batch's may stray."""
+        """Return the base's NLL, and a margin above the fluctuations of a batch's mean."""
         context, base = self.context, self.context.energy.base
         assert isinstance(base, Solvable)
         noise = context.recipe.train.noise
         rows = mean_energy(base, context.data[:5000], noise=noise, draws=1) + base.log_z()
-        stray = 5 * float(rows.std()) / math.sqrt(context.recipe.train.batch)
+        tolerance = 5 * float(rows.std()) / math.sqrt(context.recipe.train.batch)
         return {
             "base": float(rows.mean()),
-            "margin": max(3.0, context.data[0].numel() / 20) + stray,
+            "margin": max(3.0, context.data[0].numel() / 20) + tolerance,
             "floor": 0.0 if isinstance(space_of(base), Discrete) else -math.inf,
         }
 
     def iterate(self) -> Iterator[Record]:
-        """Records, ``trained`` their state."""
+        """Yield records of `noneq.train`, whose state becomes ``trained``."""
         context, settings = self.context, self.context.recipe.train
         if settings.tau:
             settings = replace(settings, tau=settings.tau * self.speed)
@@ -130,7 +143,7 @@ class LikelihoodLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Tau falls linearly, the learning rate of a run without a trust region as its root."""
+        """Let tau fall linearly; without a trust region, the learning rate as a square root."""
         recipe, trust = self.context.recipe, self.trained.trust if self.trained else None
         self.speed = recipe.train.speed(progress) * backoff
         if trust is not None:
@@ -139,12 +152,12 @@ class LikelihoodLearner:
             _set_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """The running NLL; a renewal knows log Z anew."""
+        """Return the running NLL, and whether this iteration renewed log Z."""
         assert isinstance(record, Record)
         return record.nll, bool(record.renewed)
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Energies, weights, log Z, the kernel and the trust region."""
+        """Return energies, weights, log Z, and the state of the kernel and the trust region."""
         assert isinstance(record, Record)
         state, trust = record.state, record.state.trust
         return {
@@ -168,7 +181,7 @@ class LikelihoodLearner:
         }
 
     def progress_line(self, record: Observed) -> str:
-        """NLL, effective sample size, acceptance, and what the last step cost."""
+        """Return NLL, effective sample size, acceptance and cost of the last step, as text."""
         assert isinstance(record, Record)
         trust, walkers = record.state.trust, record.state.walkers
         parts = [f"iteration {record.iteration}"]
@@ -184,7 +197,7 @@ class LikelihoodLearner:
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Walkers, step size, trust region."""
+        """Return walkers, step size and trust region; None before the first iteration."""
         trained, energy = self.trained, self.context.energy
         if trained is None:
             return None
@@ -197,7 +210,7 @@ class LikelihoodLearner:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """On the data's device."""
+        """Set ``trained`` from a `state_dict`, on the data's device."""
         self.trained = None
         if saved is None:
             return
@@ -216,7 +229,7 @@ class LikelihoodLearner:
 
 
 class ScoreMatchingLearner:
-    """Denoising score matching, `noneq.training.match`: the learning rate falls to 0."""
+    """Trains by score matching (`noneq.training.match`), with a learning rate that falls to 0."""
 
     def __init__(self, context: TrainingContext) -> None:
         assert isinstance(context.energy, TimedEnergy)
@@ -224,17 +237,17 @@ class ScoreMatchingLearner:
         self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """The base's loss, and what a batch's may stray; no score at all has a loss of 1."""
+        """Return the base's loss, and a margin; a score of 0 everywhere has a loss of 1."""
         energy, data = self.energy, self.context.data
         rng = torch.Generator(data.device).manual_seed(0)
         size = (16, self.context.recipe.train.batch)
         which = torch.randint(len(data), size, generator=rng, device=data.device)
         losses = torch.stack([energy.score_loss(data[rows], rng).detach() for rows in which])
-        stray = 5 * float(losses.std())
-        return {"base": float(losses.mean()), "margin": 1.0 + stray, "kind": "loss"}
+        tolerance = 5 * float(losses.std())
+        return {"base": float(losses.mean()), "margin": 1.0 + tolerance, "kind": "loss"}
 
     def iterate(self) -> Iterator[ScoreMatchingRecord]:
-        """Records of `match`, ``trained`` the last."""
+        """Yield records of `noneq.training.match`; the last one becomes ``trained``."""
         context = self.context
         for record in match(
             self.energy,
@@ -248,30 +261,30 @@ class ScoreMatchingLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """``lr (1 + cos(pi progress)) / 2``."""
+        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``."""
         rate = self.context.recipe.optimizer.lr * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
         _set_rate(self.context.optimizer, rate * backoff)
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """The loss."""
+        """Return the loss; no iteration renews log Z."""
         return record.loss, False
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """The learning rate; the loss every learner tells."""
+        """Return the learning rate, besides the loss that all learners log."""
         assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
     def progress_line(self, record: Observed) -> str:
-        """Loss and learning rate."""
+        """Return loss and learning rate, as text."""
         assert isinstance(record, ScoreMatchingRecord)
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
 
     def state_dict(self) -> dict[str, Any] | None:
-        """The iterations done."""
+        """Return the number of iterations done; None before the first."""
         return {"iteration": self.trained.iteration} if self.trained else None
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """There is nothing else to restore."""
+        """Set the number of iterations done, the only state of this learner."""
         self.trained = None
         if saved is not None:
             self.trained = ScoreMatchingRecord(saved["iteration"], 0.0, math.nan, math.nan)

@@ -1,4 +1,4 @@
-"""A run's folder is for one process at a time."""
+"""A lock on a run's folder, which only one process at a time may change."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ if sys.platform != "win32":
 
 
 class BusyError(RuntimeError):
-    """Another process works in the run's folder."""
+    """Raised where another process works in a run's folder, or has replaced the run."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """A context in which no other process may change the folder; a lock dies with its process.
+    """Hold the lock of a run's folder; the system releases the lock of a process that ends.
 
-    A new run that a killed process left unsettled is settled first.
+    If a killed process left a new run whose files are not yet in their places, they are moved
+    there first.
 
-    Raises BusyError at once where another process has it.
+    Arguments:
+        folder: folder of the run.
+
+    Returns:
+        A context in which no other process may change the folder.
+
+    Raises:
+        BusyError: another process holds the lock.
     """
     with ExitStack() as held:
         try:
@@ -44,9 +52,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _folder_locked(folder: Path) -> Iterator[None]:
-    """The folder itself locked: its lock file may be removed by hand while a process works there.
+    """Lock the folder itself: its lock file may be removed by hand while a process works there.
 
-    Raises BlockingIOError where another process has it.
+    Raises:
+        BlockingIOError: another process holds the lock.
     """
     if sys.platform == "win32":
         yield
@@ -57,7 +66,7 @@ def _folder_locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise
-        except OSError:  # such as those of a network: the lock file holds all the same
+        except OSError:  # e.g. a network file system: the lock file still holds
             pass
         yield
     finally:

@@ -1,4 +1,8 @@
-"""What a recipe takes of memory, at the least: refused before it is tried."""
+"""An estimate of the least memory that a recipe takes, to refuse one that cannot fit.
+
+The estimate counts parameters with the optimiser's state, walkers, and the activations of a
+network.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +19,23 @@ from noneq.run.recipe import Recipe
 
 __all__ = ["check_recipe", "check_walkers", "footprint"]
 
-FLOAT = 4  # bytes
-TRAINED = 5  # a parameter, its gradient, Adam's two moments, its moving average
-MOVED = 4  # a walker's position and gradient, and those proposed to it
+FLOAT = 4  # bytes of a number
+TRAINED = 5  # numbers a parameter: itself, gradient, Adam's two moments, moving average
+MOVED = 4  # numbers a dimension of a walker: position and gradient, current and proposed
 
 
 def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
-    """Bytes that a run takes at the least, by the choice that asks for them.
+    """Estimate the least memory of a run, for each choice that decides a part of it.
 
-    Parameters with what an optimiser keeps of them, walkers, and what a network computes on the
-    way for each of them and each row of a batch.
+    Counted are parameters with the optimiser's state, walkers, and the activations of a network
+    for each walker and each row of a batch.
 
     Arguments:
-        recipe: every choice.
-        shape: of one row.
+        recipe: recipe of the run.
+        shape: shape of one row.
 
     Returns:
-        Bytes by ``section.field``.
+        Bytes, by the name ``section.field`` of the choice.
     """
     dim = math.prod(shape)
     choice, parameters, activations = family_of(recipe.kind).size(recipe, shape)
@@ -55,13 +59,17 @@ def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
 def check_recipe(
     recipe: Recipe, default: Recipe, shape: Sequence[int], device: torch.device | str
 ) -> None:
-    """Raise ValueError where a run takes more memory than the device has.
+    """Check that a run fits into the memory of its device.
 
     Arguments:
-        recipe: every choice.
-        default: what they are by default, of the same model: the one that costs most is named.
-        shape: of one row.
-        device: of the run.
+        recipe: recipe of the run.
+        default: default recipe of the same kind of model; the error names the choice whose
+            default would save most.
+        shape: shape of one row.
+        device: device of the run.
+
+    Raises:
+        ValueError: the run takes more memory than the device has.
     """
     needs = footprint(recipe, shape)
 
@@ -83,6 +91,16 @@ def check_recipe(
 
 
 def check_walkers(what: str, n: int, shape: Sequence[int], device: torch.device | str) -> None:
-    """Raise ValueError where so many walkers take more memory than the device has."""
+    """Check that a number of walkers fits into the memory of a device.
+
+    Arguments:
+        what: name of the choice, with its value, for the error.
+        n: number of walkers.
+        shape: shape of one walker.
+        device: device of the walkers.
+
+    Raises:
+        ValueError: the walkers take more memory than the device has.
+    """
     need = FLOAT * MOVED * math.prod(shape) * n
     check_fits(need, f"{what} takes", "take fewer", device)

@@ -1,4 +1,8 @@
-"""metrics.jsonl: one line for each logged iteration, and how a run goes on with it."""
+"""The file metrics.jsonl of a run, which has a line of JSON for each logged iteration.
+
+Damaged lines are left out when it is read; lines after the checkpoint from which a run is resumed
+are removed.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +19,26 @@ __all__ = ["Metrics", "finite", "line"]
 
 
 class Metrics:
-    """The file, which may not be there yet.
+    """Access to a run's metrics.jsonl, which may not exist yet.
 
     Arguments:
-        path: of the file.
+        path: path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[dict[str, Any]]:
-        """What it holds, damaged lines left out."""
+        """Read all lines; damaged ones are left out."""
         return self.read()[0]
 
     def read(self) -> tuple[list[dict[str, Any]], list[int]]:
-        """What it holds, and the numbers of its damaged lines, which are left out.
+        """Read all lines, and find damaged ones.
 
-        A last line that was cut short, by a kill in the middle of it, is none of them.
+        A last line that was cut short, because its process was killed, does not count as damaged.
+
+        Returns:
+            The rows of undamaged lines, and the numbers of damaged lines, from 1.
         """
         lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
         rows, damaged = [], []
@@ -44,7 +51,7 @@ class Metrics:
         return rows, damaged
 
     def damage(self) -> str:
-        """What to say of damaged lines; nothing where there are none."""
+        """Return a warning that names the damaged lines, or an empty text where there are none."""
         damaged = self.read()[1]
         if not damaged:
             return ""
@@ -52,17 +59,17 @@ class Metrics:
         return f"{self.path}: {len(damaged)} damaged, left out: line {lines}"
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a line; numbers that JSON lacks become null."""
+        """Append a line; NaN and infinity, which JSON lacks, become null."""
         text = json.dumps({key: finite(value) for key, value in row.items()})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
     def trim(self, iteration: int, backoff: float = 0.0) -> None:
-        """Forget what was logged after the checkpoint that a run goes on from.
+        """Remove the lines that were logged after the checkpoint from which a run is resumed.
 
         Arguments:
-            iteration: of the checkpoint.
-            backoff: of the checkpoint; a rollback to a smaller one came after it.
+            iteration: iteration of the checkpoint.
+            backoff: backoff of the checkpoint; rollbacks to a smaller one came later.
         """
         kept = [
             row
@@ -73,7 +80,7 @@ class Metrics:
 
 
 def _row(text: bytes) -> dict[str, Any] | None:
-    """What a line says, None if it is damaged."""
+    """The row that a line holds; None if it is damaged."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
@@ -87,7 +94,15 @@ def _row(text: bytes) -> dict[str, Any] | None:
 
 
 def line(record: Any, session: Session) -> dict[str, Any]:
-    """One line of metrics.jsonl."""
+    """Make the row of metrics.jsonl for an iteration.
+
+    Arguments:
+        record: record of the iteration, which the session yielded.
+        session: session that trains.
+
+    Returns:
+        The row: iteration, seconds, loss, and the metrics of the session's learner.
+    """
     return {
         "iteration": record.iteration,
         "seconds": round(session.seconds, 3),
@@ -97,5 +112,9 @@ def line(record: Any, session: Session) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """Itself, or None for a number that JSON lacks."""
+    """Replace a float that JSON lacks.
+
+    Returns:
+        None for NaN and infinity; any other value as it is.
+    """
     return None if isinstance(value, float) and not math.isfinite(value) else value

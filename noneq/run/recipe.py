@@ -1,8 +1,9 @@
 """Every choice of a run: the model, its training, the optimiser, the bracket, the budget.
 
-A recipe is made by `noneq.run.choose`, from what the data are; each kind of model fills in its
-defaults (`noneq.run.families`), whose reasons are in docs/lab/defaults.md. Nothing heavy is
-imported here: the command line shows every choice as an option. Off is None everywhere.
+A recipe is made by `noneq.run.choose` from the shape and kind of the data; each kind of model has
+its own defaults (`noneq.run.families`), whose reasons are in docs/lab/defaults.md. The command
+line shows every field as an option, with its description here as the help; so this file imports
+nothing heavy. A choice that is None is switched off.
 """
 
 from __future__ import annotations
@@ -15,15 +16,8 @@ from typing import Any, Literal, TypeAlias
 from noneq.training.settings import Settings
 
 __all__ = [
-    "Bracket",
-    "Budget",
-    "InterpolantModel",
-    "Likelihood",
-    "NetworkModel",
-    "Optimizer",
-    "RBMModel",
-    "Recipe",
-    "ScoreMatching",
+    "Bracket", "Budget", "InterpolantModel", "Likelihood", "NetworkModel", "Optimizer", "RBMModel",
+    "Recipe", "ScoreMatching",
 ]  # fmt: skip
 
 
@@ -57,17 +51,19 @@ def _least(section: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """A Gaussian base and an energy network on top of it.
+    """Choices of an energy that is the sum of a Gaussian base's energy and a network.
 
     Attributes:
-        base: covariance of the Gaussian that the energy starts from: full, diagonal or low-rank.
-        clusters: moves are preconditioned by the pooled covariance of this many Gaussian clusters
-            of the data; None: by the base's covariance.
-        net: the network of the energy: mlp, convnet or resnet.
-        width: hidden units of the network, or channels after its first layer.
-        depth: hidden layers of the network, or halvings of the resolution.
-        leapfrog_steps: gradient steps of a move: 1: MALA, more: Hamiltonian Monte Carlo.
-        step_size: h of the first move; adapted to its acceptance from then on.
+        base: covariance of the Gaussian base: full, diagonal or low-rank.
+        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
+            the moves of walkers; None: the base's covariance does.
+        net: kind of the energy network: mlp, convnet or resnet.
+        width: hidden units of each layer of a perceptron, or channels after the first layer of a
+            convolutional network.
+        depth: hidden layers of a perceptron, or halvings of the resolution in a convolutional
+            network.
+        leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
+        step_size: step size of the first move; later ones are adapted to the acceptance.
     """
 
     base: Literal["full", "diagonal", "low-rank"] = "full"
@@ -85,10 +81,10 @@ class NetworkModel:
 
 @dataclass(frozen=True)
 class RBMModel:
-    """A restricted Boltzmann machine.
+    """Choices of a restricted Boltzmann machine.
 
     Attributes:
-        hidden: hidden units of the machine.
+        hidden: number of hidden units of the RBM.
     """
 
     hidden: int = 500
@@ -99,19 +95,22 @@ class RBMModel:
 
 @dataclass(frozen=True)
 class InterpolantModel:
-    """An energy of all times from a Gaussian to the data, learned by denoising score matching.
+    """Choices of an energy at all times between a Gaussian and the data (score matching).
 
     Attributes:
-        base: covariance of the Gaussian that it starts from: full, diagonal or low-rank.
-        clusters: as of a network.
-        width: hidden units of its network.
-        depth: hidden layers of its network.
-        leapfrog_steps: gradient steps of a move that corrects samples.
-        step_size: h of the first of them.
-        steps: steps of Euler-Maruyama from the base to a sample.
-        eps: diffusivity of these steps: larger ones forget more and cost more effective sample
-            size.
-        corrections: moves after each of these steps, at the time that it led to.
+        base: covariance of the Gaussian base: full, diagonal or low-rank.
+        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
+            the moves of walkers; None: the base's covariance does.
+        width: hidden units of each layer of the energy network.
+        depth: hidden layers of the energy network.
+        leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
+            Hamiltonian Monte Carlo.
+        step_size: step size of the first move that corrects samples; later ones are adapted to
+            the acceptance.
+        steps: number of Euler-Maruyama steps from the base to a sample.
+        eps: diffusivity of the Euler-Maruyama steps: a larger one mixes more and lowers the
+            effective sample size.
+        corrections: moves after each Euler-Maruyama step, at the time that it has reached.
     """
 
     base: Literal["full", "diagonal", "low-rank"] = "full"
@@ -135,10 +134,10 @@ class InterpolantModel:
 
 @dataclass(frozen=True)
 class Likelihood(Settings):
-    """`noneq.Settings` of a run, which has an end: tau falls towards it.
+    """Choices of weighted maximum likelihood: `noneq.Settings`, with a tau that falls linearly.
 
     Attributes:
-        tau_end: tau falls linearly to this fraction of itself.
+        tau_end: fraction of its first value to which tau falls linearly until the budget is spent.
     """
 
     tau_end: float = 0.05
@@ -149,24 +148,24 @@ class Likelihood(Settings):
         _finite(self, "longest")
         if self.weighted and self.forgetting_factor < 1 and not self.held_out:
             raise ValueError(
-                f"`forgetting_factor` {self.forgetting_factor:g} leaves log Z, which tells a run "
-                "that diverges, to held-out walkers: take `held_out` 8 or more, or "
+                f"`forgetting_factor` {self.forgetting_factor:g} leaves log Z, which detects "
+                "divergence, to held-out walkers: take `held_out` 8 or more, or "
                 "`forgetting_factor` 1"
             )
 
     def speed(self, progress: float) -> float:
-        """What tau is multiplied by when that much of the budget is spent."""
+        """Return the factor of tau, from 1 to ``tau_end``, as progress goes from 0 to 1."""
         return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
 
 
 @dataclass(frozen=True)
 class ScoreMatching:
-    """Denoising score matching, which learns the density of rows with noise added.
+    """Choices of denoising score matching, which learns the density of rows with noise added.
 
     Attributes:
-        batch: data rows an iteration.
-        noise: standard deviation of the Gaussian noise added to the data, in the units that they
-            are trained in.
+        batch: number of data rows of an iteration.
+        noise: standard deviation of the Gaussian noise added to the data, in the units of
+            training.
     """
 
     batch: int = 512
@@ -183,13 +182,13 @@ class ScoreMatching:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW, and the moving average of the parameters that is kept as the model.
+    """Choices of AdamW, and of the moving average of the parameters, which is kept as the model.
 
     Attributes:
-        lr: learning rate; under a trust region it hardly matters. Of score matching it falls to 0
-            along a cosine.
+        lr: learning rate; it hardly matters under a trust region, and falls to 0 along a cosine in
+            score matching.
         weight_decay: weight decay of AdamW.
-        ema: decay of the exponential moving average of the parameters, a fraction.
+        ema: decay of the exponential moving average of the parameters, from 0 to 1.
     """
 
     lr: float = 3e-3
@@ -203,14 +202,14 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Bracket:
-    """How log Z is bracketed, as `noneq.log_z` takes it.
+    """Choices of the bracket of log Z after training, see `noneq.log_z`.
 
     Attributes:
-        walkers: walkers on each side of the bracket, a multiple of 16.
-        temperatures: temperatures of its annealing.
-        equilibrate: moves under the model before the backward side starts.
-        cycled: vary the step size along the annealing, which finds sharp modes but spends half of
-            the moves on short steps.
+        walkers: walkers of the forward and of the backward annealing each, a multiple of 16.
+        temperatures: number of temperatures of the annealing of log Z.
+        equilibrate: moves under the model before the backward annealing of log Z starts.
+        cycled: whether to cycle the step size along the annealing, which finds sharp modes but
+            spends half of the moves on short steps.
     """
 
     walkers: int = 1024
@@ -227,12 +226,13 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train, and on how much of the machine.
+    """Choices of how long to train, and on how many threads.
 
     Attributes:
-        seconds: training time; used unless iterations are given.
-        iterations: training length instead of a time: the same bits every time.
-        threads: threads of the processor; None: as many as torch takes by itself.
+        seconds: training time in seconds, where no number of iterations is given.
+        iterations: number of training iterations, in place of a time; the result is then
+            reproducible.
+        threads: number of processor threads; None: torch's default.
     """
 
     seconds: float = 120.0
@@ -245,7 +245,15 @@ class Budget:
             raise ValueError(f"the budget is a time > 0 or iterations, got {self.seconds} s")
 
     def progress(self, iteration: int, seconds: float) -> float:
-        """How much of it is spent, 1 at its end."""
+        """Return the part of the budget that is spent.
+
+        Arguments:
+            iteration: iterations done.
+            seconds: seconds of training done.
+
+        Returns:
+            The part, from 0 to 1 or more.
+        """
         return iteration / self.iterations if self.iterations else seconds / self.seconds
 
 
@@ -254,15 +262,15 @@ Train: TypeAlias = Likelihood | ScoreMatching
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a run.
+    """Every choice of a training run, in sections.
 
     Attributes:
-        kind: of model, one of `noneq.run.families.FAMILIES`.
-        model: its own choices, e.g. a `NetworkModel` or a `RBMModel`.
-        train: how it trains: `Likelihood` or `ScoreMatching`.
-        optimizer: the optimiser and the moving average.
-        bracket: how log Z is bracketed at the end.
-        budget: how long to train.
+        kind: kind of model, one of `noneq.run.families.FAMILIES`.
+        model: choices of this kind of model: a `NetworkModel`, `RBMModel` or `InterpolantModel`.
+        train: choices of the training: `Likelihood` or `ScoreMatching`.
+        optimizer: choices of the optimiser and of the moving average.
+        bracket: choices of the bracket of log Z after training.
+        budget: choices of how long to train.
 
     >>> from noneq.run import choose
     >>> recipe = choose((5,), 300, "table", tau=0.1, bracket={"walkers": 64})
@@ -278,9 +286,9 @@ class Recipe:
     budget: Budget = field(default_factory=Budget)
 
     def plain(self) -> dict[str, Any]:
-        """As a nested dictionary, for a file; `noneq.run.choosing.read_recipe` reads it."""
+        """Return the recipe as nested dictionaries, which `read_recipe` turns back into one."""
         return asdict(self)
 
     def sections(self) -> Mapping[str, Any]:
-        """Its sections by name."""
+        """Return the sections by name, e.g. ``{"model": NetworkModel(...), ...}``."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}

@@ -1,4 +1,9 @@
-"""Samples of a finished run: walkers carried or annealed from the base, or its own chains."""
+"""Samples of a trained run's model, with their weights.
+
+Walkers come from the base by Euler-Maruyama steps or by annealing, or are the chains of the
+training, reweighted to the model that is kept. `draw` does all of it; `draw_walkers` and
+`take_samples` are its two halves.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +31,21 @@ Source: TypeAlias = Literal["steps", "ais", "chains"]
 def draw(
     run: Run, n: int, source: Source | None = None, *, weighted: bool = False, **how: Any
 ) -> tuple[Tensor, Tensor]:
-    """Samples (n, *shape) in the model's units and their log-weights (n,), normalised.
+    """Draw samples of a run's model.
 
     Arguments:
-        run: with a model.
-        n: how many.
-        source: see `gather`.
-        weighted: walkers as they are; otherwise drawn by weight, all of weight 1/n.
-        how: the other arguments of `gather`.
+        run: trained run.
+        n: number of samples.
+        source: origin of the walkers, see `draw_walkers`.
+        weighted: whether the samples are weighted walkers; otherwise they are drawn by weight,
+            and all have weight 1/n.
+        how: other arguments of `draw_walkers`.
 
-    Raises ValueError for fewer than one sample, or more than there are chains.
+    Returns:
+        Samples (n, *shape) in the model's units, and their log-weights (n,), normalised.
+
+    Raises:
+        ValueError: ``n`` is less than 1, or more than there are chains.
     """
     return take_samples(
         draw_walkers(run, n, source, weighted=weighted, **how), n, weighted=weighted
@@ -43,10 +53,12 @@ def draw(
 
 
 class DrawnWalkers(NamedTuple):
-    """Weighted walkers of a run's model, and the generator that they were drawn by."""
+    """Weighted walkers of a run's model, and the generator of random numbers that drew them."""
 
     walkers: Walkers
+    """weighted sample of the model"""
     rng: torch.Generator
+    """source of the randomness of samples taken from them"""
 
 
 @full_precision()
@@ -61,20 +73,28 @@ def draw_walkers(
     seed: int = 0,
     track: Track = untracked,
 ) -> DrawnWalkers:
-    """Weighted walkers, enough for n samples.
+    """Draw weighted walkers of a run's model, enough to take n samples.
 
     Arguments:
-        run: with a model.
-        n: samples that will be taken.
-        source: ``steps``: carried from the base by Euler-Maruyama and corrected on the way, what
-            an interpolant does unless told otherwise; ``ais``: annealed from the base in as many
-            temperatures as for log Z, what other models do; ``chains``: the run's own walkers,
-            reweighted to the averaged parameters and moved on.
-        weighted: the walkers are the samples.
-        moves: of the chains.
-        steps: of Euler-Maruyama; default: the recipe's.
-        seed: of everything.
-        track: shows progress, see `noneq.log_z`.
+        run: trained run.
+        n: number of samples that will be taken.
+        source: origin of the walkers. ``steps``: carried from the base by Euler-Maruyama steps
+            with corrections, the default of interpolants; ``ais``: annealed from the base in as
+            many temperatures as log Z, the default of other models; ``chains``: the walkers of
+            the training, reweighted to the averaged parameters and moved.
+        weighted: whether the walkers themselves will be the samples; otherwise four times as
+            many are drawn.
+        moves: number of moves of the chains.
+        steps: number of Euler-Maruyama steps; default: the recipe's.
+        seed: seed of all randomness.
+        track: progress display, see `noneq.log_z`.
+
+    Returns:
+        The walkers and the generator that drew them.
+
+    Raises:
+        ValueError: ``n`` is less than 1 or more than there are chains, or the model has no such
+            source.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
@@ -102,14 +122,15 @@ def draw_walkers(
 
 
 def _source(run: Run, source: Source | None, steps: int | None) -> Source:
-    """Where samples come from; ValueError for what the run's model has not."""
+    """The origin of samples; ValueError for one that the run's model does not have."""
     carried, chains = run.family.carried, run.family.chains
     if steps is not None and steps < 1:
         raise ValueError(f"`steps` is 1 or more, got {steps}")
     if not carried and (steps or source == "steps"):
         raise ValueError(
-            f"{run.folder}: `steps` lead along an interpolant, and this is a {run.recipe.kind}: "
-            "leave them out (`source` ais anneals), or train with `model` interpolant"
+            f"{run.folder}: `steps` carry walkers along an interpolant, and this is a "
+            f"{run.recipe.kind}: leave them out (`source` ais anneals), or train with "
+            "`model` interpolant"
         )
     if not chains and source == "chains":
         raise ValueError(
@@ -124,24 +145,38 @@ def _source(run: Run, source: Source | None, steps: int | None) -> Source:
 def take_samples(
     gathered: DrawnWalkers, n: int, *, weighted: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """n samples (n, *shape) of what was gathered and their log-weights (n,), normalised.
+    """Take samples from weighted walkers, in random order: any part of them is a sample, too.
 
-    In no order: any part of them is a sample, too.
+    Arguments:
+        gathered: walkers from `draw_walkers`.
+        n: number of samples.
+        weighted: whether to take walkers with their weights; otherwise they are resampled.
+
+    Returns:
+        Samples (n, *shape) and their log-weights (n,), normalised.
     """
     walkers, rng = gathered
     if not weighted:
         return walkers.equal(n, rng), walkers.log_w.new_full((n,), -math.log(n))
-    # resampling lines walkers up by their energy: the first of them would be the lowest
+    # resampling orders walkers by their energy: the first would be the lowest
     chosen = torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]
     log_w = walkers.log_w[chosen]
     return walkers.x[chosen], log_w - log_w.logsumexp(0)
 
 
 def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
-    """The mean of the clean row given a noisy one, ``x - noise^2 grad U(x)``.
+    """Compute the mean of the clean row given a noisy one, ``x - noise^2 grad U(x)``.
 
-    Exact where the model is that of data with Gaussian noise of that standard deviation (Tweedie's
-    formula; Robbins 1956, Efron 2011).
+    This is exact where the model is the distribution of data with Gaussian noise of that standard
+    deviation (Tweedie's formula; Robbins 1956, Efron 2011).
+
+    Arguments:
+        energy: model of noisy rows.
+        x: noisy rows (M, *shape).
+        noise: standard deviation of the noise.
+
+    Returns:
+        The means (M, *shape).
     """
     mean: Tensor = x - noise**2 * evaluate(energy, x)[1]["g"]
     return mean
@@ -153,7 +188,8 @@ def _chains(
     trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
     if trained is None:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
-    saved = {**trained["walkers"], "current": False}  # they belong to the latest parameters
+    # their weights are those of the latest parameters, not of the average
+    saved = {**trained["walkers"], "current": False}
     walkers = Walkers.from_state_dict(saved, energy).reweight(energy)
     kernel = at_step(kernel, trained["step_size"])
     for _ in track(range(moves), "moving"):

@@ -1,4 +1,4 @@
-"""Scores of new rows under a run's model: normalised log-densities."""
+"""Scores of new rows under a run's model: their normalised log-densities."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from torch import Tensor
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import mean_energy, noise_draws
 from noneq.random import add_noise
+from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
-from noneq.run.verdict import Verdict, read_verdict
+from noneq.run.verdict import Verdict
 
 __all__ = ["Scores", "score"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of rows (M,), in nats, float64; log Z's error is the verdict's.
+    """The log-densities of rows under a run's model, in nats and float64.
 
     Attributes:
-        log_density: ``-U(x) - log Z`` of the rows as they are: the model's normalised density,
-            which is that of data with its noise added.
-        expected: the mean of that over draws of the noise, the same for every row: minus it is
-            what likelihoods are means of; equal to ``log_density`` without noise.
-        unlike: how many standard deviations the base's mean NLL of the rows is from that of the
-            training rows; far from 0 they may be in other units.
-        verdict: log Z, its error and its alarms.
+        log_density: (M,) normalised log-densities ``-U(x) - log Z`` of the rows as they are,
+            under the model, which is meant for data with noise.
+        expected: (M,) means of the log-density over draws of the noise, the same draws for every
+            row: the terms of the model's likelihoods; equal to ``log_density`` without noise.
+        unlike: distance of the rows' mean NLL under the base from that of the training rows, in
+            standard deviations of a row; far from 0 the rows may be in other units.
+        verdict: verdict on the run, which holds log Z, its error and its alarms.
     """
 
     log_density: Tensor
@@ -39,9 +40,19 @@ class Scores:
 
 
 def score(run: Run, x: Tensor) -> Scores:
-    """Score rows (M, *shape) in the model's units.
+    """Score rows by a run's model.
 
-    Raises as `read_verdict` does, and ValueError for rows that the model cannot have.
+    Arguments:
+        run: run whose log Z has been bracketed.
+        x: rows (M, *shape) in the model's units.
+
+    Returns:
+        The log-densities of the rows.
+
+    Raises:
+        FileNotFoundError: log Z has not been bracketed yet.
+        ValueError: the rows are no states of the model, likelihood.json is damaged, or its log Z
+            is that of other parameters.
     """
     energy, _ = run.model()
     base = base_of(energy)

@@ -1,11 +1,11 @@
-"""A session: a training run by a recipe, in memory, that can be put away and taken up again.
+"""A session: training by a recipe, in memory, which can be saved and resumed.
 
     for record in Session(recipe, data.train): ...
 
-What an iteration is, its learner knows (`noneq.run.learners`): `noneq.train`, or score matching. A
-session adds what a recipe decides over time (speed, the moving average, the end) and a watch over
-divergence. Its ``state_dict`` is enough to go on with the same bits, given the same recipe, data
-and number of threads.
+The learner of a session does the iterations (`noneq.run.learners`): `noneq.train`, or score
+matching. The session adds what a recipe decides over time: speed, the moving average and the end;
+and it detects divergence. From its ``state_dict`` training continues with the same bits, given the
+same recipe, data and number of threads.
 """
 
 from __future__ import annotations
@@ -27,22 +27,31 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Training by a recipe; iterate for its records until the budget is spent.
+    """Training by a recipe: iterating yields a record an iteration until the budget is spent.
 
     Arguments:
-        recipe: every choice.
+        recipe: every choice of the training.
         data: rows (M, *shape) to train on.
-        seed: of the network, the clusters and all randomness.
+        seed: seed of the network, the clusters and all randomness.
 
     Attributes:
-        energy: being trained.
-        average: the moving average of its parameters: the model to keep.
-        kernel: one move as the recipe starts it; the adapted one is the learner's.
-        learner: what an iteration is.
-        seconds: of training so far, those before an interruption included.
-        clock: that tells them, e.g. ``time.process_time`` where other work shares the machine; to
-            be set before iterating.
-        backoff: the speed is multiplied by it; 1 until the run is told to be careful.
+        energy: model that is being trained.
+        average: copy of the model with the moving average of its parameters, which is kept.
+        kernel: first move of the walkers; the learner holds the adapted one.
+        learner: learner that does the iterations.
+        seconds: seconds of training so far, those before an interruption included.
+        clock: function that returns the time in seconds, e.g. ``time.process_time`` beside other
+            work; to be set before iterating.
+        backoff: factor of the speed, 1 until a rollback lowers it.
+
+    >>> import noneq, torch
+    >>> rows = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    >>> recipe = noneq.run.choose((2,), len(rows), "table", walkers=64, iterations=3)
+    >>> session = noneq.Session(recipe, rows)
+    >>> [record.iteration for record in session]
+    [1, 2, 3]
+    >>> session.average(rows).shape
+    torch.Size([300])
     """
 
     clock = staticmethod(time.perf_counter)
@@ -66,23 +75,23 @@ class Session:
 
     @property
     def average(self) -> nn.Module:
-        """The moving average of the energy."""
+        """The model that is kept: the energy with the moving average of its parameters."""
         model: nn.Module = self._average.module
         return model
 
     @property
     def iteration(self) -> int:
-        """Iterations done."""
+        """The number of iterations done."""
         return self.trained.iteration if self.trained else 0
 
     @property
     def progress(self) -> float:
-        """How much of the budget is spent."""
+        """The part of the budget that is spent, from 0 to 1."""
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
     def trained(self) -> TrainState | ScoreMatchingRecord | None:
-        """Where the learner stands; None before the first iteration. Set it to go on elsewhere."""
+        """The state after the last iteration, which can be set; None before the first one."""
         trained: TrainState | ScoreMatchingRecord | None = self.learner.trained
         return trained
 
@@ -93,7 +102,11 @@ class Session:
     def __iter__(self) -> Iterator[Observed]:
         """Train until the budget is spent.
 
-        Raises FloatingPointError when the run has diverged, and whatever `noneq.train` raises.
+        Yields:
+            The record of each iteration, from `noneq.train` or score matching.
+
+        Raises:
+            FloatingPointError: the run has diverged, or the energy is not finite.
         """
         if self.progress >= 1:
             return
@@ -110,7 +123,7 @@ class Session:
             yield record
 
     def state_dict(self) -> dict[str, Any]:
-        """All that moves, as a tree of tensors and numbers."""
+        """Return everything that training changes, as a tree of tensors and numbers."""
         return {
             "seconds": self.seconds,
             "backoff": self.backoff,
@@ -123,7 +136,7 @@ class Session:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Be the session that a `state_dict` was made of."""
+        """Continue from a `state_dict` of a session with the same recipe and data."""
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
         self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])

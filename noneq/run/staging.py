@@ -1,8 +1,8 @@
-"""A run's folder: whose it is, and how a run comes to be there or replaces another at one moment.
+"""Putting a new run into a folder, in place of an old one, at one moment.
 
 A new run is written inside the folder, to ``.noneq-new``, with its first checkpoint. Renaming
-that to ``.noneq-ready`` is the moment at which it takes over; `settle` moves its files to their
-places, and after a kill the next process that locks the folder does.
+that to ``.noneq-ready`` is the moment at which it takes over; `settle` then moves its files to
+their places. If the process is killed before, the next one that locks the folder moves them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from noneq.run.checkpoint import make_folder, sweep, sync_folder
 __all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 
 NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
-#: what a run comes to have after its first checkpoint
+#: files that a run gets after its first checkpoint
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
@@ -33,16 +33,19 @@ _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 
 
 def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
-    """Raise FileExistsError unless a run can be made there: nothing is, or a run to overwrite.
+    """Check that a run can be made in a folder: it is empty, or holds a run to overwrite.
 
-    A lock that was left, or a new run that was killed before its first checkpoint, is nothing;
-    whether another process holds the lock is not asked here. A run to overwrite is one by its
-    config.json and holds neither links nor files of anybody else.
+    A leftover lock file, or a new run that was killed before its first checkpoint, counts as
+    empty. A run can be overwritten if its config.json is noneq's and its folder holds no links and
+    no files of others.
 
     Arguments:
-        folder: that may not exist.
-        overwrite: whether a run may be there.
-        held: whether the caller holds the folder's lock, which is then whatever it is.
+        folder: folder for the run, which may not exist.
+        overwrite: whether a run may be overwritten.
+        held: whether the caller holds the folder's lock.
+
+    Raises:
+        FileExistsError: the folder holds something else.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (`out`)")
@@ -77,9 +80,12 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """Where to write a new run; in the end it replaces all that the folder holds of an old one.
+    """Write a new run, which at the end replaces an old one in the folder.
 
-    To be used under the folder's lock. After an error the folder is as it was.
+    The caller must hold the folder's lock. After an error the folder is as it was.
+
+    Returns:
+        A context whose value is the path to write the files of the run to.
     """
     new = folder / NEW
     try:
@@ -94,21 +100,25 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def unsettled(folder: Path) -> bool:
-    """Whether a new run has taken over whose files are not yet in their places."""
+    """Tell whether a folder holds a new run whose files are not yet in their places.
+
+    Returns:
+        Whether `settle` has something to do.
+    """
     return (folder / READY).is_dir()
 
 
 def settle(folder: Path) -> None:
-    """Bring the files of a run that has taken over to their places; again after a kill.
+    """Move the files of a new run to their places, also after a process was killed doing so.
 
-    To be used under the folder's lock.
+    The caller must hold the folder's lock.
     """
     if unsettled(folder):
         for name in RESULTS:  # the old run's
             (folder / name).unlink(missing_ok=True)
         ready = folder / READY
         files = [path for path in ready.rglob("*") if path.is_file()]
-        # what names others after them, and last of all what makes it a run
+        # files that name others follow those; config.json, which makes it a run, is the last
         for path in sorted(files, key=lambda p: (p.name == "config.json", p.suffix == ".json")):
             target = folder / path.relative_to(ready)
             make_folder(target.parent)
@@ -121,12 +131,15 @@ def settle(folder: Path) -> None:
 
 
 def disk_error(error: OSError, kept: str, then: str) -> OSError:
-    """The error of a file that could not be written, with what to do after what mends it.
+    """Add advice to the error of a file that could not be written.
 
     Arguments:
-        error: of the system.
-        kept: what is as it was.
-        then: what helps.
+        error: error of the operating system.
+        kept: clause that says what is intact.
+        then: clause that says what to do after the cause is removed.
+
+    Returns:
+        An error of the same number, with the advice in its text.
     """
     if error.errno is None or isinstance(error, FileExistsError):
         return error
@@ -135,7 +148,7 @@ def disk_error(error: OSError, kept: str, then: str) -> OSError:
 
 
 def _holds_run(folder: Path) -> bool:
-    """Whether its config.json has noneq's mark: many programs have a file of that name."""
+    """Whether a folder's config.json is noneq's: many programs have a file of that name."""
     for path in (folder / READY / "config.json", folder / "config.json"):
         try:
             found = json.loads(path.read_bytes())
@@ -155,7 +168,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _foreign(path: Path) -> Path | None:
-    """What is not noneq's: an entry of a run's folder, or something in it; or None."""
+    """The path, an entry of a run's folder, or one inside it, if it is not noneq's; else None."""
     if path.name == READY:
         return None
     if path.name in _STATES and path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""A run's model, to a file and back."""
+"""Writing and reading a run's model: model.safetensors, with the walkers' preconditioner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ _OWN = "preconditioner."
 
 
 def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) -> None:
-    """Write the energy's parameters and buffers, and its walkers' preconditioner."""
+    """Write a model's parameters and buffers, and the preconditioner of its walkers.
+
+    Arguments:
+        path: path of the file.
+        energy: the model.
+        kernel: one move of the walkers, which may hold a preconditioner.
+        recipe: recipe of the run.
+    """
     tensors = dict(energy.state_dict())
     if _has_clusters(recipe):  # else the preconditioner is the base's own, or there is none
         factor = getattr(kernel, "factor", None)
@@ -32,11 +39,20 @@ def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) ->
 def load_model(
     path: Path, recipe: Recipe, shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> tuple[nn.Module, Kernel]:
-    """What `save_model` wrote.
+    """Read a model that `save_model` wrote.
+
+    Arguments:
+        path: path of the file.
+        recipe: recipe of the run.
+        shape: shape of one row.
+        device: device of the model.
+
+    Returns:
+        The model, and one move of its walkers.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, or the parameters of another model.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or has the parameters of another model.
     """
     tensors, family = load_tensors(path), family_of(recipe.kind)
     own = {name[len(_OWN) :]: t for name, t in tensors.items() if name.startswith(_OWN)}

@@ -1,4 +1,4 @@
-"""Training in a run's folder: checkpoints, metrics, and the way back of a run that diverges."""
+"""Training in a run's folder: checkpoints, metrics, and the rollback of a run that diverges."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from noneq.run.staging import disk_error
 __all__ = ["DivergedError", "RolledBack", "supervise"]
 
 TRIES = 3
-GOOD = 100  # iterations between the states that a run may go back to
+GOOD = 100  # iterations between the states to which a run may be rolled back
 
 
 class DivergedError(RuntimeError):
-    """A run diverged again and again, with ever smaller tau."""
+    """Raised for a run that still diverges after three rollbacks, each with half the speed."""
 
 
 class RolledBack(NamedTuple):
-    """A run diverged and went back to its last good state, with a smaller tau."""
+    """The record of a rollback: a run diverged, and continues from its last good state."""
 
     iteration: int
-    """where it goes on"""
+    """iteration from which the run continues"""
     backoff: float
-    """what tau is multiplied by from now on"""
+    """factor of tau, or of the learning rate, from now on"""
     reason: str
+    """sentence that says at which iteration and why it diverged"""
 
 
 def supervise(
@@ -39,22 +40,25 @@ def supervise(
     stop: Callable[[], object] = lambda: False,
     every: float = 30.0,
 ) -> Iterator[Any]:
-    """Train until the budget is spent or ``stop()``, with checkpoints, metrics and rollback.
+    """Train a run until its budget is spent, with checkpoints, metrics and rollbacks.
+
+    A run that diverges is rolled back to its last good state and continues with half the speed.
 
     Arguments:
-        run: its folder, locked.
-        session: new, or restored by `Run.restore`.
-        stop: asked after every iteration; when true all is saved and the iteration ends.
+        run: run whose folder the caller has locked (`Run.locked`).
+        session: new session, or one restored by `Run.restore`.
+        stop: function called after every iteration; once it returns true, the run is saved and
+            training ends.
         every: seconds between checkpoints.
 
     Returns:
-        An iterator over the session's records, and a `RolledBack` wherever it went back.
+        An iterator over the session's records, with a `RolledBack` after each rollback.
 
     Raises:
-        DivergedError: after three rollbacks.
-        BusyError: the folder has become another run's.
-        OSError: the disk is full, or the folder is not writable any more; the last checkpoint is
-            intact.
+        DivergedError: the run diverged again after three rollbacks.
+        BusyError: the folder now holds another run.
+        OSError: the disk is full, or the folder cannot be written any more; the last checkpoint
+            is intact.
     """
     try:
         checkpoint.sweep(run.folder)
@@ -91,13 +95,13 @@ def _go_on(run: Run, session: Session, stop: Callable[[], object], every: float)
 
 
 def _roll_back(run: Run, session: Session, error: FloatingPointError) -> RolledBack:
-    """Go back to the last good state with half the tau; give up after three times."""
+    """Roll back to the last good state with half the speed; give up after three rollbacks."""
     iteration, before, spent = session.iteration, session.backoff, session.seconds
     backoff = before / 2
     last = backoff < 2.0**-TRIES
     run.restore(session, "good")
     session.backoff = before if last else backoff
-    session.seconds = spent  # the time is gone, whatever came of it
+    session.seconds = spent  # the time is spent, although the iterations are lost
     run.metrics.trim(session.iteration, before)
     back = RolledBack(session.iteration, backoff, f"at iteration {iteration}: {error}")
     if not last:

@@ -83,7 +83,9 @@ def test_the_likelihood_of_an_untrained_model_is_its_bases(tmp_path, data, capsy
     normal = torch.distributions.MultivariateNormal(base.mean.double(), scale_tril=cov)
     ours = mean_energy(base, scaled) + base.log_z()
     assert torch.allclose(ours, -normal.log_prob(scaled.double()), atol=1e-4)
-    assert "cannot be told from its Gaussian base" in " ".join(capsys.readouterr().out.split())
+    assert "cannot be distinguished from its Gaussian base" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_choices_are_printed_and_kept(tmp_path, data, capsys):
@@ -183,7 +185,7 @@ def test_a_run_of_another_machine(copy, capsys):
     for args in (["report", copy], ["train", "--out", copy, "--resume"]):
         assert "--device cuda: cannot be used here" in refused(args, capsys)
     told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
-    assert "was begun on cuda, whose random numbers cpu cannot go on with" in told
+    assert "was begun on cuda, whose random numbers cpu cannot continue" in told
     assert main(["report", str(copy), "--device", "cpu"]) == 0
 
 

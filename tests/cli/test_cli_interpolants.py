@@ -23,11 +23,11 @@ from noneq.likelihood import genealogy
 from noneq.models.interpolants import TimedEnergy
 from noneq.report import training_figure
 from noneq.run import DivergedError, RolledBack, checkpoint, choose, supervise
+from noneq.run.evaluation import evaluate_run
 from noneq.run.families import FAMILIES
 from noneq.run.metrics import line
 from noneq.run.samples import draw_walkers, take_samples
 from noneq.run.storing import load_model, save_model
-from noneq.run.verdict import evaluate_run
 from noneq.training import ScoreMatchingRecord, match
 
 QUICK = [
@@ -324,10 +324,10 @@ def test_what_an_interpolant_cannot_take(data, tmp_path, capsys):
     for option in ("--walkers", "--tau", "--hidden", "--net"):
         value = "mlp" if option == "--net" else "3"
         told = refused(["train", data, *out, option, value], capsys)
-        assert f"{option} says nothing to --model interpolant" in told
+        assert f"{option} does not apply to --model interpolant" in told
     assert "steps must be 1 or more" in refused(["train", data, *out, "--steps", "0"], capsys)
     told = refused(["train", data, "--steps", "5", "--out", tmp_path / "r"], capsys)
-    assert "--steps says nothing to --model network" in told
+    assert "--steps does not apply to --model network" in told
     assert not (tmp_path / "r").exists()
 
 
@@ -345,5 +345,5 @@ def test_samples_that_a_run_does_not_have(tmp_path, capsys):
     other.save(session)
     for more in (["--steps", 5], ["--source", "steps"]):
         told = refused(["sample", other.folder, *more, *to], capsys)
-        assert "--steps lead along an interpolant, and this is a network" in told
+        assert "--steps carry walkers along an interpolant, and this is a network" in told
     assert not (tmp_path / "x.npz").exists()

@@ -94,9 +94,9 @@ def test_what_a_machine_cannot_take(data, bits, tmp_path, capsys):
     assert "--binary" in told
     assert "--model gaussian-rbm" in told
     told = refused(["train", bits, "--model", "rbm", "--width", "3", *out], capsys)
-    assert "--width says nothing to --model rbm" in told
+    assert "--width does not apply to --model rbm" in told
     told = refused(["train", bits, "--model", "rbm", "--noise", "0.1", *out], capsys)
-    assert "--noise says nothing to --model rbm" in told
+    assert "--noise does not apply to --model rbm" in told
     np.save(tmp_path / "zero.npy", np.zeros((100, 5)))
     told = refused(["train", tmp_path / "zero.npy", "--model", "rbm", *out], capsys)
     assert "every training value is 0: nothing to learn" in told

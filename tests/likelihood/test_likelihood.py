@@ -419,7 +419,7 @@ def test_the_forward_walkers_are_a_population():
     assert (len(again), again.islands) == (32, 4)
 
 
-# -- every alarm can ring, and says what to do ------------------------------------------------
+# -- every alarm can be raised, and says what to do -------------------------------------------
 
 
 def ringing(z, what):
@@ -437,7 +437,7 @@ def too_few_temperatures():
 
 def test_alarm_sides_differ():
     exact, z = too_few_temperatures()
-    (alarm,) = ringing(z, "the sides differ by")
+    (alarm,) = ringing(z, "estimate differ by")
     assert "double the temperatures" in alarm
     assert z.forward.value < exact < z.backward.value  # as the alarm says
 
@@ -454,34 +454,35 @@ def test_alarm_islands_and_founders():
 
 def test_alarm_wide_errors():
     _, z = too_few_temperatures()
-    (alarm,) = ringing(z, "the sides are known only to")
+    (alarm,) = ringing(z, "difference of the two estimates is known only to")
     assert "use more walkers or temperatures" in alarm
 
 
 def test_alarm_sides_cross():
     # the data stand in the mode of 1 %: the backward side believes it is alone
     z = from_the_base_alone(planted(2, 6.0, mass=0.99))
-    (alarm,) = ringing(z, "the sides cross by")
+    (alarm,) = ringing(z, "estimate cross by")
     assert z.gap < 0
     assert "use more walkers, a longer equilibration or a base that covers the data" in alarm
 
 
 def test_alarm_energies_of_the_halves():
     z = from_the_base_alone(planted(10, 5.0))
-    (alarm,) = ringing(z, "chains from the data have mean energy")
+    (alarm,) = ringing(z, "chains that started from the data have a mean energy")
     assert "equilibrate longer, or train again with smaller tau" in alarm
     assert "+" in alarm.split("mean energy")[1]  # the data's mode is the higher one
     energy, *rest = planted(10, 5.0)
     energy.remedy = TimedEnergy.remedy
     (alarm,) = ringing(
-        from_the_base_alone((energy, *rest)), "chains from the data have mean energy"
+        from_the_base_alone((energy, *rest)),
+        "chains that started from the data have a mean energy",
     )
     assert "or train again with more weight decay or more noise" in alarm
 
 
 def test_alarm_log_z_of_the_halves():
     z = from_the_base_alone(unseen(5, 6.0))
-    (alarm,) = ringing(z, "log Z from the data's chains is")
+    (alarm,) = ringing(z, "log Z from chains that started from the data differs by")
     assert "equilibrate longer" in alarm
 
 
@@ -493,7 +494,7 @@ def test_alarm_non_finite():
     base = Improper(torch.zeros(2), Identity())
     z = noneq.log_z(tilted(1)[0], base, n=32, temperatures=10, equilibrate=5)
     (alarm,) = z.alarms
-    assert alarm.startswith("a side is not finite")
+    assert alarm.startswith("the forward or the backward estimate of log Z is not finite")
     assert "check the model" in alarm
     assert "NOT bracketed" in str(z)
 
@@ -516,7 +517,7 @@ def test_an_energy_that_is_inf_behind_a_wall_is_none():
     for side in (z.forward, z.backward):
         assert abs(side.value - target[3]) < 4 * side.stderr
         assert side.stderr < 0.1  # 69 percent of the base are behind the wall: 1.2 nats
-    assert not ringing(z, "the sides")
+    assert not ringing(z, "estimate")
 
 
 def test_the_text_of_an_estimate():

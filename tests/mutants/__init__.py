@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 MODULES = {
     "advice": "cli/advice.py",
+    "evaluation": "run/evaluation.py",
     "families_interpolant": "run/families/interpolant.py",
     "families_rbm": "run/families/rbm.py",
     "families_network": "run/families/network.py",

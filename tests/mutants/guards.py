@@ -81,7 +81,7 @@ GUARDS = (
     ("tails: far only", "integrability:tails", "if doubt.certainty < PROVEN:", "if False:",
      TURNED),
     ("tails: rounding taken for a confinement", "integrability:_Growth.doubt",
-     "if told else PROVEN", "", TURNED),
+     "if resolved else PROVEN", "", TURNED),
     ("tails: sites", "integrability:tails", "if isinstance(space, Discrete):", "if False:",
      NO_TAILS),
     ("tails: a box", "integrability:tails", "bool(torch.isfinite(space.high - space.low).all())",

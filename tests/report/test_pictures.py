@@ -6,8 +6,8 @@ import torch
 
 from noneq.report import pictures
 from noneq.run import checkpoint
+from noneq.run.evaluation import evaluate_run
 from noneq.run.samples import denoised
-from noneq.run.verdict import evaluate_run
 
 HEAVY, NOISE = 5, 0.5
 

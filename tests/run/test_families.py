@@ -20,11 +20,11 @@ from noneq.data import load
 from noneq.energies import Gaussian, Identity, Tilted
 from noneq.kernels import HMC
 from noneq.run import Recipe, Run, Session, choose, supervise
+from noneq.run.evaluation import evaluate_run
 from noneq.run.families import FAMILIES, Family, Size
 from noneq.run.recipe import Bracket, Budget, Likelihood
 from noneq.run.samples import draw
 from noneq.run.scores import score
-from noneq.run.verdict import evaluate_run
 
 
 @dataclass(frozen=True)

@@ -94,11 +94,11 @@ def test_a_machine_has_choices_of_its_own():
     assert "hidden" in applicable(bits)
     assert not {"width", "noise", "bracket.cycled"} & applicable(bits).keys()
     assert "hidden" not in applicable(choose((5,), 300, "table"))
-    with pytest.raises(ValueError, match=r"^`width` says nothing to `model` rbm"):
+    with pytest.raises(ValueError, match=r"^`width` does not apply to `model` rbm"):
         choose((5,), 300, "table", model="rbm", width=3)
-    with pytest.raises(ValueError, match=r"^`noise` says nothing to `model` rbm"):
+    with pytest.raises(ValueError, match=r"^`noise` does not apply to `model` rbm"):
         choose((5,), 300, "table", model="rbm", noise=0.3)
-    with pytest.raises(ValueError, match=r"^`hidden` says nothing to `model` network"):
+    with pytest.raises(ValueError, match=r"^`hidden` does not apply to `model` network"):
         choose((5,), 300, "table", hidden=3)
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from noneq.likelihood.support import Share
-from noneq.run import checkpoint, verdict
+from noneq.run import checkpoint, evaluation
+from noneq.run.evaluation import evaluate_run, read_verdict, stored_fingerprint
 from noneq.run.scores import score
-from noneq.run.verdict import Mean, Verdict, _mark, evaluate_run, read_verdict
+from noneq.run.verdict import Mean, Verdict
 from noneq.walkers import LogZ
 
 SAID = Verdict(
@@ -41,7 +42,7 @@ def test_better_worse_and_neither():
     assert "WORSE than its Gaussian base by 3.00 ± 0.20" in summary(gain=Mean(-3.0, 0.2))[0]
     for gain in (Mean(0.5, 0.2), Mean(-0.5, 0.2), Mean(3.0, math.nan), Mean(0.0, 0.0)):
         (said, *_) = summary(gain=gain)
-        assert "cannot be told from its Gaussian base" in said
+        assert "cannot be distinguished from its Gaussian base" in said
         assert "better" not in said
         assert "WORSE" not in said
 
@@ -50,7 +51,7 @@ def test_a_gain_is_as_uncertain_as_log_z():
     # the same error for every row: pairing does not remove it
     assert "better" in summary(gain=Mean(1.0, 0.1), stderr=0.1)[0]
     (said, *_) = summary(gain=Mean(1.0, 0.1), stderr=0.4)
-    assert "cannot be told" in said
+    assert "cannot be distinguished" in said
     assert f"1.00 ± {math.hypot(0.1, 0.4):.2f}" in said
 
 
@@ -68,10 +69,10 @@ def test_what_is_not_bracketed_and_why():
     raised = ("the sides cross", "few founders")
     assert not replace(SAID, alarms=raised).bracketed
     said = summary(alarms=raised)
-    assert "NOT bracketed; the NLLs of the model are not to be quoted" in said[0]
+    assert "NOT bracketed: do not quote the NLLs of the model." in said[0]
     assert said[1:] == ["  alarm: the sides cross", "  alarm: few founders"]
     assert not any("better" in one for one in said)  # nobody knows
-    assert not any("no alarm rang" in one for one in said)
+    assert not any("no alarm was raised" in one for one in said)
 
 
 def test_a_model_that_is_worse_than_its_base_went_wrong():
@@ -81,7 +82,10 @@ def test_a_model_that_is_worse_than_its_base_went_wrong():
     # not bracketed, 3 nats between the sides: bad enough by the smaller log Z, too, or not
     doubtful = {"alarms": ("the sides cross",), "log_z": 5.5, "backward": Mean(5.5, 0.04)}
     said = summary(gain=Mean(-9.0, 0.2), **doubtful)
-    assert said[2] == f"By either side it is 5.9 nats a row WORSE than its Gaussian base. {lost}"
+    assert said[2] == (
+        "Even by the more favourable estimate of log Z it is 5.9 nats a row WORSE than its "
+        f"Gaussian base. {lost}"
+    )
     assert lost not in " ".join(summary(gain=Mean(-3.2, 0.2), **doubtful))
 
 
@@ -97,7 +101,9 @@ def test_the_gap_of_overfitting():
         return [s for s in summary(nll=nll, gain=Mean(gain, 0.2)) if "training rows" in s]
 
     (said,) = gap(6.0)
-    assert "memorised training rows: it knows them 1.00 ± 0.14 nats better than the valid" in said
+    assert (
+        "memorised training rows: their NLL is 1.00 ± 0.14 nats lower than that of the val" in said
+    )
     assert (
         "more weight decay (`weight_decay`), fewer iterations (`iterations`) or more noise" in said
     )
@@ -114,7 +120,7 @@ def test_mass_where_there_are_no_data():
 
     (said,) = away(0.3, 0.05, 0.01)
     assert "30% of its mass lies farther from the data" in said
-    assert "(1% of a perfect model's)" in said
+    assert "a perfect model has 1% there" in said
     assert not away(0.04, 0.001, 0.01)  # too little to matter
     assert not away(0.3, 0.1, 0.01)  # may be chance
     assert len(summary(off_support_mass=None)) == 2
@@ -157,7 +163,7 @@ def begun(tmp_path):
 )
 def test_a_verdict_comes_back_from_its_file(begun, changes):
     run, _, session = begun
-    written = replace(SAID, mark=_mark(session.average), **changes)
+    written = replace(SAID, mark=stored_fingerprint(session.average), **changes)
     checkpoint.save_json(run.folder / "likelihood.json", written.plain())
     found = read_verdict(run, session.average)
     # JSON lacks infinity as well: what is not finite comes back as "not known"
@@ -179,7 +185,7 @@ def test_a_damaged_file(begun, text):
 @pytest.mark.parametrize("name", ["nll", "forward", "alarms", "off_support_mass", "gain", "how"])
 def test_a_file_with_something_else_in_it(begun, name):
     run, _, session = begun
-    plain = replace(SAID, mark=_mark(session.average)).plain()
+    plain = replace(SAID, mark=stored_fingerprint(session.average)).plain()
     del plain[name]
     for damaged in (plain, {**plain, name: 3}) if name != "how" else (plain,):
         checkpoint.save_json(run.folder / "likelihood.json", damaged)
@@ -196,7 +202,7 @@ def test_no_file_yet(begun):
 def test_other_parameters_are_refused(begun):
     run, data, session = begun
     evaluate_run(run, data)
-    assert read_verdict(run, run.model()[0]).mark == _mark(session.average)
+    assert read_verdict(run, run.model()[0]).mark == stored_fingerprint(session.average)
     known.tilt(session.average, [0.1, 0.0])
     with pytest.raises(ValueError, match="belongs to other parameters than model"):
         read_verdict(run, session.average)
@@ -217,7 +223,7 @@ def test_an_untrained_run_is_its_base(begun):
     assert found.bracketed
     for name in ("train", "validation", "test"):
         assert found.nll[name].value == pytest.approx(found.base[name].value, abs=1e-5)
-    assert "cannot be told" in found.summary()[0]
+    assert "cannot be distinguished" in found.summary()[0]
 
 
 def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
@@ -280,8 +286,8 @@ def test_the_larger_side_and_the_training_rows(begun, monkeypatch):
         z = real(energy, **how)
         return replace(z, forward=LogZ(1.0, 0.1), backward=LogZ(3.0, 0.2))
 
-    real = verdict.log_z
-    monkeypatch.setattr(verdict, "log_z", lopsided)
+    real = evaluation.log_z
+    monkeypatch.setattr(evaluation, "log_z", lopsided)
     found = evaluate_run(run, data)
     assert torch.equal(seen["data"], data.train)
     assert (found.log_z, found.stderr) == (3.0, 0.2)

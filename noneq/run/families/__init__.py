@@ -1,4 +1,4 @@
-"""The kinds of models that a run can train, by name."""
+"""The kinds of models that a run can train: `FAMILIES` by name, each a `Family`."""
 
 from noneq.run.families.base import About, Family, Size
 from noneq.run.families.interpolant import InterpolantFamily
@@ -14,7 +14,14 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(kind: str) -> Family:
-    """The family of that name; ValueError for an unknown one."""
+    """Look up a kind of model by its name.
+
+    Returns:
+        The family.
+
+    Raises:
+        ValueError: no kind of model has this name.
+    """
     if kind not in FAMILIES:
         raise ValueError(f"`model` is one of {', '.join(FAMILIES)}, got {kind!r}")
     return FAMILIES[kind]

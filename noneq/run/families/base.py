@@ -1,7 +1,7 @@
-"""What a kind of model is to a run: its defaults, how it is built, trained, stored and sampled.
+"""The interface of a kind of model: its defaults, and how it is built, trained and sampled.
 
-A new kind is a subclass of `Family` that is put into `noneq.run.families.FAMILIES`; nothing else
-asks which kind a model is.
+A new kind is a subclass of `Family` that is added to `noneq.run.families.FAMILIES`; no other code
+depends on the kind of a model.
 """
 
 from __future__ import annotations
@@ -24,95 +24,105 @@ __all__ = ["About", "Family", "Size", "base_of"]
 
 
 class About(NamedTuple):
-    """What defaults are chosen by: the shape and kind of the data, and nothing else."""
+    """The properties of data from which the defaults of a recipe are chosen."""
 
     shape: Sequence[int]
-    """of one row; images are (channels, height, width)"""
+    """shape of one row; of images (channels, height, width)"""
     rows: int
-    """to train on"""
+    """number of training rows"""
     kind: Literal["image", "table"]
+    """kind of the data"""
     discrete: bool
-    """whether values repeat, or columns are constant: no density without noise"""
+    """whether values repeat or columns are constant, so that a density needs noise"""
 
 
 class Size(NamedTuple):
-    """What a model takes of memory, in numbers."""
+    """The memory that a model takes, as counts of numbers."""
 
     choice: str
-    """the field that decides it"""
+    """field of the recipe that decides the size"""
     parameters: int
+    """number of parameters"""
     activations: int
-    """that are computed on the way, for one row"""
+    """number of activations for one row"""
 
 
 def base_of(energy: nn.Module) -> Solvable:
-    """The solvable energy that a model starts from."""
+    """Return the base of a model: the solvable energy that its training starts from.
+
+    Returns:
+        The model's attribute ``base``.
+    """
     base = energy.base
     assert isinstance(base, Solvable)
     return base
 
 
 class Family(ABC):
-    """One kind of model."""
+    """A kind of model that a run can train; subclasses define one each."""
 
     kind: ClassVar[str]
-    """its name, as a recipe has it"""
+    """name of the kind, as in `Recipe`"""
     model: ClassVar[type]
-    """the dataclass of its own choices"""
+    """dataclass of the choices of the model"""
     train: ClassVar[type] = Likelihood
-    """the dataclass of how it trains"""
+    """dataclass of the choices of the training"""
     not_applicable: ClassVar[frozenset[str]] = frozenset()
-    """choices of the other sections that say nothing to it, as ``section.field``"""
+    """choices that have no effect on this kind, as ``section.field``"""
     binary: ClassVar[bool] = False
-    """whether its rows are made of zeros and ones"""
+    """whether rows consist of zeros and ones"""
     origin: ClassVar[str] = "Gaussian base"
-    """what the model starts from, in the words of a verdict"""
+    """name of the kind of base, for the sentences of a verdict"""
     regularisers: ClassVar[str] = "more noise (`noise`)"
-    """what helps besides where training rows are memorised"""
+    """choices that help where training rows are memorised, for the sentences of a verdict"""
     carried: ClassVar[bool] = False
-    """whether samples can be carried from the base by steps (`transport`)"""
+    """whether samples can be carried from the base by Euler-Maruyama steps (`transport`)"""
     chains: ClassVar[bool] = True
-    """whether walkers of the training are there to be carried on"""
+    """whether training has walkers, which can be moved on to draw samples"""
     calmer: ClassVar[str] = "half the `tau` or more `moves`"
-    """what to try where its likelihood cannot be bracketed"""
+    """advice for a model whose likelihood cannot be bracketed"""
 
     # -- before training
 
     @abstractmethod
     def defaults(self, data: About) -> Recipe:
-        """Every choice for such data; the reasons are in docs/lab/defaults.md."""
+        """Return the default recipe for data; docs/lab/defaults.md has the reasons."""
 
     @abstractmethod
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """The energy before the first update, on the rows' device, and one move of its walkers.
+        """Build the model before its first update.
 
         Arguments:
-            recipe: the choices.
-            rows: (M, *shape), what a base and a preconditioner are fitted to.
-            seed: of the first parameters.
+            recipe: every choice.
+            rows: rows (M, *shape), to which the base and the preconditioner are fitted.
+            seed: seed of the first parameters.
 
-        Raises ValueError for rows that such a model cannot have.
+        Returns:
+            The energy, on the rows' device, and one move of its walkers.
+
+        Raises:
+            ValueError: this kind of model cannot be trained on such rows.
         """
 
     @abstractmethod
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """What the model takes of memory."""
+        """Return the memory that the model takes for rows of a shape."""
 
     def learner(self, context: TrainingContext) -> Learner:
-        """How it learns; weighted maximum likelihood unless it knows better."""
+        """Return the learner of a session; weighted maximum likelihood by default."""
         return LikelihoodLearner(context)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """The parameters as an optimiser takes them."""
+        """Return the parameters in groups, as a torch optimiser takes them."""
         return [{"params": list(energy.parameters()), "weight_decay": weight_decay}]
 
     def notes(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """What a user should know before training begins, or nothing."""
+        """Return a note that a user should read before training; empty if there is none."""
         return ""
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """What to try after a run has diverged, in names of fields."""
-        if recipe.train.tau is None:  # plain steps, of the learning rate's length
+        """Return advice for a run that has diverged, as a clause that names fields of a recipe."""
+        if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
             return "a trust region (`tau` 0.1) or a smaller learning rate (`lr`)"
         return "more moves (`moves`), more noise (`noise`) or a smaller model"
 
@@ -122,11 +132,11 @@ class Family(ABC):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """A model of the right kind and sizes, to be filled with the ``tensors`` of a file."""
+        """Return a model of the right sizes, into which a file's ``tensors`` can be loaded."""
 
     @abstractmethod
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """One move of its walkers, with a root of the preconditioner."""
+        """Return one move of the walkers, with a root ``factor`` of the preconditioner."""
 
     # -- samples and pictures
 
@@ -139,15 +149,18 @@ class Family(ABC):
         temperatures: int | None = None,
         track: Track = untracked,
     ) -> int | Schedule:
-        """The annealing of log Z and of samples, as `noneq.log_z` takes it.
+        """Return the annealing schedule of log Z and of samples.
 
         Arguments:
-            recipe: whether steps are cycled, and how many temperatures.
+            recipe: every choice; its ``bracket`` has the temperatures and ``cycled``.
             energy: the model.
-            kernel: one move.
-            rng: of the pilot run.
-            temperatures: default: the recipe's.
-            track: shows the pilot's progress.
+            kernel: one move of the walkers.
+            rng: source of the randomness of a pilot run.
+            temperatures: number of temperatures; default: the recipe's.
+            track: display of the pilot run's progress.
+
+        Returns:
+            The ``temperatures`` argument of `noneq.log_z`: a schedule, or a number of steps.
         """
         steps = temperatures or recipe.bracket.temperatures
         if recipe.bracket.cycled:
@@ -163,19 +176,19 @@ class Family(ABC):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Steps that carry walkers from the base to samples, where ``carried``."""
+        """Return the schedule that carries walkers from the base to samples, where ``carried``."""
         raise NotImplementedError
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Images of rows, from -1 to 1."""
+        """Return rows as pixel values from -1, black, to 1, white."""
         return rows
 
     def filters(self, energy: nn.Module) -> Tensor | None:  # noqa: ARG002
-        """Weights (visible, hidden) to be drawn as images or bars, if it has such."""
+        """Return weights (visible, hidden) that can be drawn as pictures, or None."""
         return None
 
 
 def with_choices(recipe: Recipe, **sections: Mapping[str, Any]) -> Recipe:
-    """The recipe with other choices, by section."""
+    """Return the recipe with other values of some fields, by section."""
     changed = {name: replace(getattr(recipe, name), **new) for name, new in sections.items()}
     return replace(recipe, **changed)

@@ -1,4 +1,4 @@
-"""An energy of all times between a Gaussian and the data, by denoising score matching."""
+"""The kind ``interpolant``: an energy at all times between a Gaussian and the data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["InterpolantFamily"]
 
 
 class InterpolantFamily(OnGaussian):
-    """Kind ``interpolant``."""
+    """Kind ``interpolant``: an energy at all times, trained by denoising score matching."""
 
     kind = "interpolant"
     model = InterpolantModel
@@ -32,7 +32,7 @@ class InterpolantFamily(OnGaussian):
     calmer = "more noise (`noise`) or weight decay (`weight_decay`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Of all data, since score matching always adds noise."""
+        """Return the default recipe, which adds noise to all data: score matching needs it."""
         small, noisy = math.prod(data.shape) <= FULL, 0.15 if data.kind == "image" else 0.1
         return Recipe(
             self.kind,
@@ -46,7 +46,7 @@ class InterpolantFamily(OnGaussian):
         )
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Raises ValueError for binary rows."""
+        """Build the model before its first update; ValueError for binary rows."""
         flat = rows.flatten(1)
         least, most = flat.aminmax(dim=0)
         if len(flat) > 2 and bool(((flat == least) | (flat == most)).all()):
@@ -57,25 +57,25 @@ class InterpolantFamily(OnGaussian):
         return super().build(recipe, rows, seed)
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Denoising score matching."""
+        """Return a learner by denoising score matching."""
         return ScoreMatchingLearner(context)
 
     def notes(self, recipe: Recipe) -> str:
-        """What its likelihoods are of."""
+        """Return the note that likelihoods are those of noisy rows."""
         return (
             f"score matching learns the density of rows with noise {recipe.train.noise:g} added "
             "(`noise`): likelihoods and samples are those of noisy rows"
         )
 
     def after_divergence(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Score matching has no walkers to wait for."""
+        """Return advice on score matching, which has no walkers that could fall behind."""
         return "a smaller learning rate (`lr`), more noise (`noise`) or larger batches (`batch`)"
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         return TimedMLP(shape, recipe.model.width, recipe.model.depth)
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """The energy of noisy rows at every time."""
+        """Return the energy of noisy rows at every time, from a base and a network."""
         return TimedEnergy(base, net, recipe.train.noise)
 
     def transport(
@@ -86,14 +86,17 @@ class InterpolantFamily(OnGaussian):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Euler-Maruyama in equal steps, corrected by moves that follow their acceptance.
+        """Return equal Euler-Maruyama steps, with corrections whose step size is adapted.
 
         Arguments:
-            recipe: diffusivity and number of corrections.
+            recipe: every choice; its ``model`` has the diffusivity and the number of corrections.
             energy: the model.
-            kernel: one correction.
-            rng: of the walkers thrown away.
-            steps: default: the recipe's.
+            kernel: one move of a correction.
+            rng: source of the randomness of a run that adapts the step sizes.
+            steps: number of steps; default: the recipe's.
+
+        Returns:
+            The schedule.
         """
         steps, own = steps or recipe.model.steps, recipe.model
         assert isinstance(energy, TimedEnergy)

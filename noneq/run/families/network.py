@@ -1,4 +1,4 @@
-"""A Gaussian base tilted by a network: `noneq.Tilted`, by weighted maximum likelihood."""
+"""The kind ``network``: a Gaussian base tilted by a network, trained by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimize
 
 __all__ = ["NetworkFamily", "OnGaussian"]
 
-FULL = 2048  # dimensions up to which a covariance is kept whole
+FULL = 2048  # largest dimension in which the covariance is full by default
 
 
 class OnGaussian(Family):
-    """What energies on a Gaussian base have in common: the base, the preconditioner, the file."""
+    """The common part of kinds that have a Gaussian base: building, preconditioner, files."""
 
     def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
-        """The recipe's network for rows of that shape; torch's generator stays as it was."""
+        """Build the network of a recipe for rows of a shape; torch's generator is unchanged."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
-            torch.default_generator.manual_seed(seed)  # of the cpu alone
+            torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
             return self._network(recipe, shape)
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         raise NotImplementedError
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """The model made of its parts."""
+        """Return the model made of a base and a network."""
         raise NotImplementedError
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """A network's moves are as long as a mode is wide, not as the data are.
+        """Build the model before its first update.
 
-        So the preconditioner is the pooled covariance of clusters of the rows.
+        Moves should be as long as a mode is wide, not as the data are: so the preconditioner is
+        the pooled covariance of clusters of the rows.
         """
         noise, clusters = recipe.train.noise, recipe.model.clusters or 0
         base = Gaussian.fit(rows, recipe.model.base, noise=noise)
@@ -60,14 +61,14 @@ class OnGaussian(Family):
         return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """MALA, or Hamiltonian Monte Carlo of more leapfrog steps."""
+        """Return MALA, or Hamiltonian Monte Carlo where there are more leapfrog steps."""
         own = recipe.model
         if own.leapfrog_steps == 1:
             return MALA(own.step_size, factor)
         return HMC(own.step_size, factor, own.leapfrog_steps)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """The network's parameters: the base is not trained."""
+        """Return the network's parameters alone, since the base is not trained."""
         net = energy.net
         assert isinstance(net, nn.Module)
         return [{"params": list(net.parameters()), "weight_decay": weight_decay}]
@@ -75,24 +76,24 @@ class OnGaussian(Family):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """With a base whose factor has the file's sizes."""
+        """Return a model to load from a file, with a base whose factor has the file's sizes."""
         base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Of a perceptron."""
+        """Return the memory that a perceptron takes."""
         w, depth = recipe.model.width, recipe.model.depth
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
 
 class NetworkFamily(OnGaussian):
-    """Kind ``network``: a base plus an energy network."""
+    """Kind ``network``: the energy of a Gaussian base plus a network."""
 
     kind = "network"
     model = NetworkModel
 
     def defaults(self, data: About) -> Recipe:
-        """Perceptrons; of images of 16 x 16 pixels and more convolutions, on fewer walkers."""
+        """Return the default recipe: a perceptron, or convolutions for images from 16 x 16 on."""
         small = math.prod(data.shape) <= FULL
         own: dict[str, Any] = {
             "base": "full" if small else "low-rank",
@@ -132,11 +133,11 @@ class NetworkFamily(OnGaussian):
         return net
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
-        """``U_base + f``."""
+        """Return the energy ``U_base(x) + f(x)``, f the network."""
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Of the kind of network."""
+        """Return the memory that the recipe's network takes."""
         own = recipe.model
         if own.net == "mlp":
             return super().size(recipe, shape)
@@ -144,7 +145,7 @@ class NetworkFamily(OnGaussian):
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """More noise smooths what a network learns."""
+        """Return advice for a run that has diverged; noise smooths what a network learns."""
         if recipe.train.tau is None:
             return super().after_divergence(recipe)
         return "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
@@ -156,7 +157,7 @@ _TRAIN = {"walkers": 512, "moves": 8, "renew": 500, "temperatures": 500}
 def _blank(
     kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]
 ) -> Cholesky | Diagonal | LowRank:
-    """A factor of the right kind and size, to be filled."""
+    """A factor of the right kind and size, into which a file can be loaded."""
     dim = int(torch.Size(shape).numel())
     if kind == "diagonal":
         return Diagonal(torch.ones(tuple(shape)))

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines of bits and of numbers, moved by block Gibbs."""
+"""The kinds ``rbm`` and ``gaussian-rbm``: RBMs of binary and of real rows, with block Gibbs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["BernoulliRBMFamily", "GaussianRBMFamily"]
 
 
 class _RBMFamily(Family):
-    """What machines have in common."""
+    """The common part of both kinds of RBM."""
 
     model = RBMModel
     not_applicable = frozenset({"bracket.cycled"})
@@ -29,7 +29,7 @@ class _RBMFamily(Family):
     regularisers = "fewer hidden units (`hidden`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Many walkers, since a sweep is cheap; a fast rate, since the trust region holds it."""
+        """Return the default recipe; Gibbs sweeps are cheap, so that there are many walkers."""
         train: dict[str, Any] = {
             "walkers": 1024, "held_out": 256, "moves": 4, "tau": 0.1, "renew": 1000,
             "batch": min(512, data.rows),
@@ -46,11 +46,11 @@ class _RBMFamily(Family):
         raise NotImplementedError
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:  # noqa: ARG002
-        """Hidden units given visible ones, and back."""
+        """Return a block Gibbs sweep, which needs no preconditioner."""
         return BlockGibbs()
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Biases are free of weight decay."""
+        """Return the weights with weight decay, and the biases without."""
         rest = [p for p in energy.parameters() if p is not energy.w]
         return [
             {"params": [energy.w], "weight_decay": weight_decay},
@@ -58,35 +58,35 @@ class _RBMFamily(Family):
         ]
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """The weights, and the hidden units of a row."""
+        """Return the number of weights, and of hidden units for a row."""
         hidden = recipe.model.hidden
         return Size("hidden", math.prod(shape) * hidden, hidden)
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """More chains, or fewer modes."""
+        """Return advice for a run that has diverged: more sampling, or a smaller RBM."""
         if recipe.train.tau is None:
             return super().after_divergence(recipe)
         return "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
 
     def filters(self, energy: nn.Module) -> Tensor | None:
-        """The weights of the hidden units."""
+        """Return the weights (visible, hidden)."""
         assert isinstance(energy, RBM)
         return energy.w
 
 
 class BernoulliRBMFamily(_RBMFamily):
-    """Kind ``rbm``: visible units of 0 and 1."""
+    """Kind ``rbm``: an RBM with visible units of 0 and 1."""
 
     kind = "rbm"
     not_applicable = frozenset({"bracket.cycled", "train.noise"})
     binary = True
 
     def _train(self, data: About) -> Mapping[str, Any]:
-        # images have many modes, which mix, slowly
+        # images have many modes, between which chains mix slowly
         return {"moves": 1, "forgetting_factor": 0.9} if data.kind == "image" else {}
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """With the visible biases of the rows."""
+        """Build the RBM before its first update, with visible biases fitted to the rows."""
         rng = torch.Generator(rows.device).manual_seed(seed)
         return BernoulliRBM.from_data(rows, recipe.model.hidden, rng), BlockGibbs()
 
@@ -96,17 +96,17 @@ class BernoulliRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Zeros."""
+        """Return an RBM of zeros, into which a file can be loaded."""
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return BernoulliRBM(torch.zeros(b.numel(), len(c)), b, c)
 
     def shown(self, rows: Tensor) -> Tensor:
-        """0 is black, 1 is white."""
+        """Return rows as pixel values: 0 becomes -1, black, and 1 stays white."""
         return 2 * rows - 1
 
 
 class GaussianRBMFamily(_RBMFamily):
-    """Kind ``gaussian-rbm``: visible units that are numbers."""
+    """Kind ``gaussian-rbm``: an RBM with real visible units, Gaussian given the hidden ones."""
 
     kind = "gaussian-rbm"
 
@@ -114,7 +114,7 @@ class GaussianRBMFamily(_RBMFamily):
         return {"noise": 0.1 if data.discrete else 0.0}
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """With the means and variances of noisy rows."""
+        """Build the RBM before its first update, with means and variances of noisy rows."""
         rng = torch.Generator(rows.device).manual_seed(seed)
         noisy = add_noise(rows, recipe.train.noise, rng)
         return GaussianRBM.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
@@ -125,6 +125,6 @@ class GaussianRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Zeros."""
+        """Return an RBM of zeros, into which a file can be loaded."""
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return GaussianRBM(torch.zeros(b.numel(), len(c)), b, c, b)

@@ -1,0 +1,181 @@
+"""Evaluating a run: log Z is bracketed, and the likelihoods are written to likelihood.json.
+
+The file holds the fingerprint of the model's parameters, so that the log Z of others is refused.
+JSON lacks NaN and infinity: numbers that are not finite are written as null and come back as NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noneq.annealing import Track, untracked
+from noneq.data import DataSet
+from noneq.energies import Energy, fingerprint
+from noneq.kernels import with_momentum
+from noneq.likelihood import Estimate, log_z
+from noneq.likelihood.score import known_log_z, mean_energy
+from noneq.likelihood.support import Share
+from noneq.run import checkpoint
+from noneq.run.families.base import base_of
+from noneq.run.folder import Run
+from noneq.run.verdict import Mean, Verdict
+
+__all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
+
+
+def evaluate_run(
+    run: Run,
+    data: DataSet,
+    *,
+    how: Mapping[str, Any] | None = None,
+    track: Track = untracked,
+) -> Verdict:
+    """Bracket the log Z of a run's model and store it, with the likelihoods of all three splits.
+
+    The files likelihood.json and population.safetensors are written.
+
+    Arguments:
+        run: run whose model is evaluated.
+        data: data that the model was trained on.
+        how: ``walkers``, ``temperatures``, ``equilibrate`` and ``seed`` of the bracket, as in
+            `noneq.log_z`; default: the recipe's.
+        track: progress display, see `noneq.log_z`.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        FloatingPointError: the energy is NaN or -inf at a walker.
+        TooFarError: annealing does not reach the model.
+        OSError: a file cannot be written.
+    """
+    recipe = run.recipe
+    how = {
+        "walkers": recipe.bracket.walkers,
+        "temperatures": recipe.bracket.temperatures,
+        "equilibrate": recipe.bracket.equilibrate,
+        "seed": run.seed + 7,
+        **(how or {}),
+    }
+    energy, move = run.model()
+    base, kernel = base_of(energy), with_momentum(move)
+    rng = torch.Generator(data.train.device).manual_seed(how["seed"])
+    z = known_log_z(energy, data.train, n=how["walkers"], rng=rng) or log_z(
+        energy,
+        data=data.train,
+        n=how["walkers"],
+        temperatures=run.family.annealing_schedule(
+            recipe, energy, kernel, rng, how["temperatures"], track
+        ),
+        equilibrate=how["equilibrate"],
+        noise=recipe.train.noise,
+        kernel=kernel,
+        rng=rng,
+        track=track,
+    )
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    model_nll, base_nll = (
+        {
+            name: mean_energy(u, x, noise=recipe.train.noise) + constant
+            for name, x in splits.items()
+        }
+        for u, constant in ((energy, z.value), (base, base.log_z()))
+    )
+    verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
+    checkpoint.save_tensors(
+        run.folder / "population.safetensors",
+        {"x": z.walkers.x, "log_w": z.walkers.log_w},
+        mark=str(verdict.mark),
+    )
+    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
+    return verdict
+
+
+def _verdict(
+    run: Run,
+    energy: Energy,
+    z: Estimate,
+    splits: Mapping[str, Tensor],
+    model_nll: Mapping[str, Tensor],
+    base_nll: Mapping[str, Tensor],
+    how: Mapping[str, Any],
+) -> Verdict:
+    return Verdict(
+        mark=stored_fingerprint(energy),
+        log_z=z.value,
+        stderr=z.stderr,
+        forward=Mean(*z.forward),
+        backward=Mean(*z.backward),
+        alarms=z.alarms,
+        off_support_mass=z.off_support_mass,
+        nll={name: Mean.of(values, splits[name]) for name, values in model_nll.items()},
+        base={name: Mean.of(values, splits[name]) for name, values in base_nll.items()},
+        gain=Mean.of(base_nll["test"] - model_nll["test"], splits["test"]),
+        how=how,
+        origin=run.family.origin,
+        regularisers=run.family.regularisers,
+    )
+
+
+def stored_fingerprint(energy: Energy) -> int:
+    """Compute the fingerprint of an energy's parameters, for a file.
+
+    Returns:
+        The fingerprint, see `noneq.energies.fingerprint`, as an integer.
+    """
+    mark = fingerprint(energy)
+    assert mark is not None
+    return int(mark)
+
+
+def read_verdict(run: Run, energy: Energy) -> Verdict:
+    """Read the verdict on a run from its likelihood.json.
+
+    Arguments:
+        run: run whose log Z has been bracketed.
+        energy: the run's model, whose parameters must be those of the verdict.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        FileNotFoundError: log Z has not been bracketed yet.
+        ValueError: the file is damaged, or has the log Z of other parameters than the model's.
+    """
+    path = run.folder / "likelihood.json"
+    again = f"noneq logz {run.folder}"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
+    try:
+        found = checkpoint.load_json(path)
+        verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
+    if verdict.mark != stored_fingerprint(energy):
+        raise ValueError(
+            f"{path}: this log Z belongs to other parameters than model.safetensors; {again} "
+            "brackets it anew"
+        )
+    return verdict
+
+
+def _means(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a verdict that are means or shares, from their JSON."""
+
+    def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
+        values = (plain[name] for name in names)
+        return (math.nan if value is None else value for value in values)
+
+    def mean(plain: Mapping[str, float | None]) -> Mean:
+        return Mean(*numbers(plain, "value", "stderr"))
+
+    many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
+    away = found["off_support_mass"]
+    share = None if away is None else Share(*numbers(away, *Share._fields))
+    means = {key: mean(found[key]) for key in ("forward", "backward", "gain")}
+    return {**means, **many, "off_support_mass": share}
