@@ -10,7 +10,7 @@ iteration, for a kernel that needs a fresh state:
 4. optimiser step under the trust region.
 
 That is K + 1 evaluations of each walker. With `ULA` on stale states (Algorithm 1 of Carbone, Hua,
-Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and 4 are one, and K evaluations do.
+Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and 4 are one, of K evaluations.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def step(
         energy: the model.
         x: a batch of data (B, *shape).
         walkers: the walkers, as the last step returned them.
-        u: their energies, as the last step returned them, which saves an evaluation; a graph
-            serves one backward pass. Not used where the parameters have changed since.
+        u: their energies with the graph, as the last step returned them; saves an evaluation.
         kernel: kernel of the moves; None: no moves.
         optimizer: optimiser of the energy's parameters.
         rng: source of randomness.
@@ -147,8 +146,8 @@ def train(
     Arguments:
         energy: the model, with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the
             walkers start there or are renewed.
-        data: rows (M, *shape), read anew for every batch, so that changes of the tensor count; or
-            a frame of pandas, polars or pyarrow, whose columns are used unscaled.
+        data: rows (M, *shape), read anew for every batch, so that changes count; or a frame of
+            pandas, polars or pyarrow, used unscaled.
         settings: how to train.
         optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
         kernel: kernel of one move; default MALA preconditioned by the base's covariance, discrete
