@@ -144,8 +144,7 @@ def train(
     """Train an energy by maximum likelihood for as long as the caller iterates.
 
     Arguments:
-        energy: the model, with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the
-            walkers start there or are renewed.
+        energy: the model, e.g. `noneq.energies.Tilted`, with a ``base`` where walkers start.
         data: rows (M, *shape), read anew for every batch, so that changes count; or a frame of
             pandas, polars or pyarrow, used unscaled.
         settings: how to train.
@@ -153,7 +152,7 @@ def train(
         kernel: kernel of one move; default MALA preconditioned by the base's covariance, discrete
             Langevin, or block Gibbs for an energy with conditionals.
         rng: source of all randomness, on the data's device; default seed 0.
-        resume: the ``state`` of an earlier record; the caller restores what else there is.
+        resume: ``state`` of an earlier record; restore parameters, optimiser and generator, too.
 
     Yields:
         A `Record` after each iteration.

@@ -137,6 +137,9 @@ class EnergyPath(DriftedPath):
 
     Arguments:
         energy: the energy.
+
+    Attributes:
+        base: Gaussian base of the energy.
     """
 
     base: Gaussian

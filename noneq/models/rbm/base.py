@@ -38,6 +38,10 @@ class RBM(nn.Module):
         mu: offsets of the visible units (*shape); default 0.
         lam: offsets of the hidden units (m,); default 0.
 
+    Attributes:
+        space: space of the visible units.
+        base: solvable energy at which walkers start.
+
     Raises:
         ValueError: shapes do not fit, or there are no hidden units.
     """
