@@ -173,11 +173,11 @@ def _next_beta(
     rng: torch.Generator,
 ) -> float:
     beta, noise = betas[-1], rng.get_state()
-    slope = None
-    if getattr(path, "linear", False):  # one derivative tells the weights of every other beta
-        slope = d_beta(path.at(beta), walkers.x, walkers.state.cache)
-    if slope is not None:
-        change = -slope.double()
+    derivative = None
+    if getattr(path, "linear", False):  # one derivative gives the weights at any beta
+        derivative = d_beta(path.at(beta), walkers.x, walkers.state.cache)
+    if derivative is not None:
+        change = -derivative.double()
 
         def to_there(to: float) -> float:
             return float(walkers.weights.conditional_ess((to - beta) * change))
@@ -192,7 +192,7 @@ def _next_beta(
             tried = walkers.reweight(path.at(to))
         return float(walkers.weights.conditional_ess(tried.log_w - walkers.log_w))
 
-    # not from 1 downwards: where a path turns back its end may be near, and yet not be next
+    # not from 1 downwards: the end of a path may resemble its start although the way is long
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
     return _bisect(beta, left, cess, reach=reach, halvings=5)
 

@@ -138,12 +138,12 @@ class Schedule:
         """
         model = path.at(1.0)
         for beta, kernel in zip(self.betas[-2::-1], self.kernels[:0:-1], strict=True):
-            leads, moves = _parted(kernel)
+            transport, moves = _parted(kernel)
             if moves is not None:
                 yield model, _mirrored(moves)
             model = path.at(beta)
-            if leads is not None:
-                yield model, leads
+            if transport is not None:
+                yield model, transport
         yield model, None
 
     @property
@@ -162,9 +162,9 @@ def _parted(kernel: Kernel) -> tuple[Kernel | None, Kernel | None]:
     if not transports(kernel):
         return None, kernel
     if isinstance(kernel, Chain):
-        leads, first = _parted(kernel.kernels[0])
+        transport, first = _parted(kernel.kernels[0])
         moves = kernel.kernels[1:] if first is None else (first, *kernel.kernels[1:])
-        return leads, Chain(moves) if moves else None
+        return transport, Chain(moves) if moves else None
     if isinstance(kernel, Repeat):
         return _parted(kernel.kernel)
     if not getattr(kernel, "reversible", True):

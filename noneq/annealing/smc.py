@@ -101,7 +101,7 @@ def anneal(
     True
     """
     for model, kernel in models:
-        if kernel is None or not transports(kernel):  # which goes there itself
+        if kernel is None or not transports(kernel):  # a transport changes the energy itself
             walkers = walkers.reweight(model)
         ahead = d_beta(model, walkers.x, walkers.state.cache)
         least = (0.9 if kernel is None or kernel.fresh else 0.5) if ess_min is None else ess_min

@@ -67,15 +67,15 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
         else:
             _check_weight(kernel, target, seed)
     if len(refusals) == 5:
-        told = "; ".join(refusals)
-        raise ValueError(f"{type(kernel).__name__} moves walkers nowhere, it refuses all ({told})")
+        why = "; ".join(refusals)
+        raise ValueError(f"{type(kernel).__name__} moves walkers nowhere, it refuses all ({why})")
 
 
 class _RefusalError(Exception):
     """The kernel does not move in this space."""
 
 
-def _told(kernel: Kernel, target: Oracle, what: str) -> str:
+def _worded(kernel: Kernel, target: Oracle, what: str) -> str:
     """Word an error by the kernel, the space and what the kernel does wrong."""
     return f"{type(kernel).__name__} on {target.space}: it {what}"
 
@@ -93,8 +93,8 @@ def _check_contract(kernel: Kernel, target: Oracle) -> None:
     except ValueError as refusal:
         raise _RefusalError(str(refusal)) from refusal
     except Exception as error:
-        told = "what it cannot move it refuses, by noneq.spaces.require"
-        raise ValueError(_told(kernel, target, f"fails ({error}); {told}")) from error
+        hint = "what it cannot move it refuses, by noneq.spaces.require"
+        raise ValueError(_worded(kernel, target, f"fails ({error}); {hint}")) from error
     wrong = (
         _wrong_form(new, increment, info, state)
         or _wrong_input(state, before)
@@ -103,7 +103,7 @@ def _check_contract(kernel: Kernel, target: Oracle) -> None:
         or _wrong_variants(kernel, model, state, info)
     )
     if wrong:
-        raise ValueError(_told(kernel, target, wrong))
+        raise ValueError(_worded(kernel, target, wrong))
 
 
 def _wrong_rng(kernel: Kernel, model: Energy, state: State, elsewhere: Tensor) -> str | None:
@@ -210,7 +210,7 @@ def _check_weight(kernel: Kernel, target: Oracle, seed: int) -> None:
         walkers = walkers.move(kernel, model, rng)
         weightless = weightless and torch.equal(walkers.log_w, before.log_w)
         if not bool((walkers.log_w < math.inf).all()):
-            raise ValueError(_told(kernel, target, NOT_FINITE))
+            raise ValueError(_worded(kernel, target, NOT_FINITE))
         if model is models[1]:  # whatever a walker owns must go with it
             walkers = walkers.resample(1.0, rng)
             start = walkers.x
@@ -231,7 +231,7 @@ def _check_weight(kernel: Kernel, target: Oracle, seed: int) -> None:
     if wrong and weightless and not kernel.fresh:
         wrong += "; its increments are all 0: if it leaves the model invariant, say fresh = True"
     if wrong:
-        raise ValueError(_told(kernel, target, wrong))
+        raise ValueError(_worded(kernel, target, wrong))
 
 
 def _wrong_means(target: Oracle, walkers: Walkers) -> str | None:

@@ -110,8 +110,8 @@ def _numbers(dtype: torch.dtype) -> Tensor:
 
 def _bits(dtype: torch.dtype) -> Oracle:
     numbers = _numbers(dtype)
-    machine = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
-    return Oracle(path_to(machine, machine.base), machine.base, all_bits(4).to(dtype), 0.0)
+    rbm = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
+    return Oracle(path_to(rbm, rbm.base), rbm.base, all_bits(4).to(dtype), 0.0)
 
 
 def _sites(dtype: torch.dtype) -> Oracle:

@@ -235,7 +235,7 @@ def parabola(thickness: float = 0.3) -> Target:
 def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
     r"""Make independent numbers of generalised logistic distributions.
 
-    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``, mean ``psi(a) - psi(1)``.
+    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``, mean ``psi(a) - psi(1)``
 
     Arguments:
         shapes: shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.

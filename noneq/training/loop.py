@@ -171,7 +171,7 @@ def train(
     data = read(data).x if isinstance(data, Frame) else data
     if resume is None:
         check_fit(energy, data, noise=settings.noise)
-    else:  # judged when the run began: a part of a stream may well lack spread
+    else:  # checked when the run began: a part of a stream may lack spread
         check_states(energy, data, noise=settings.noise)
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
@@ -195,12 +195,12 @@ def train(
             done.data_energy, done.walker_energy, walkers.info, weights=weights
         )
         iteration = state.iteration + 1
-        tuned = state.kernel.adapt(observed.info)
+        adapted = state.kernel.adapt(observed.info)
         renewed = None
         if every and iteration % every == 0:
-            renewed, (walkers, held) = renewed_by(energy, walkers, held, tuned, rng, settings)
+            renewed, (walkers, held) = renewed_by(energy, walkers, held, adapted, rng, settings)
             u = u if walkers is done.walkers else None
-        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=tuned)
+        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=adapted)
         yield _record(state, settings, observed, before, renewed, start)
 
 

@@ -87,7 +87,7 @@ def _more_ancestors(new: Walkers, old: Walkers) -> bool:
 
 def _lost(new: Walkers, old: Walkers) -> bool:
     """Return whether the new log Z is lower than the old one by more than the noise."""
-    # of walkers that feed the gradient it is biased low, and tells less than the held-out ones'
+    # log Z of the gradient walkers is biased low, so that of the held-out ones is preferred
     value, stderr = old.log_z
     noise = LOST if math.isnan(stderr) else max(LOST, 2 * stderr)
     return new.log_z.value < value - noise

@@ -42,7 +42,7 @@ def _uniform(p: Tensor, columns: int, rng: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=rng, dtype=torch.float64, device=p.device)
 
 
-def _rungs(p: Tensor) -> Tensor:
+def _places(p: Tensor) -> Tensor:
     return torch.arange(p.shape[-1], dtype=torch.float64, device=p.device)
 
 
@@ -63,7 +63,7 @@ def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
     [0, 0, 1, 1]
     """
     n = p.shape[-1]
-    return _invert(p, (_rungs(p) + _uniform(p, 1, rng)) / n)
+    return _invert(p, (_places(p) + _uniform(p, 1, rng)) / n)
 
 
 def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
@@ -79,7 +79,7 @@ def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
         Indices of the walkers that are copied (..., n), in increasing order.
     """
     n = p.shape[-1]
-    return _invert(p, (_rungs(p) + _uniform(p, n, rng)) / n)
+    return _invert(p, (_places(p) + _uniform(p, n, rng)) / n)
 
 
 def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
@@ -113,7 +113,7 @@ def residual(p: Tensor, rng: torch.Generator) -> Tensor:
     expected = n * p.double()
     copies = (expected * (1 + 1e-12)).floor()  # n (1/n) may round to less than 1
     cumulative = copies.cumsum(-1).contiguous()
-    slot = _rungs(p).expand_as(expected).contiguous()
+    slot = _places(p).expand_as(expected).contiguous()
     certain = torch.searchsorted(cumulative, slot, right=True).clamp(max=n - 1)
     rest = (expected - copies).clamp(min=0.0)
     # where nothing is left over every slot is certain; any positive weights will do

@@ -55,7 +55,6 @@ class TimedEnergy(nn.Module):
     q: Tensor
     variance: Tensor
     remedy = "more weight decay or more noise"
-    """of a spurious mode, for the alarms of `noneq.log_z`: score matching knows no tau"""
 
     def __init__(
         self,

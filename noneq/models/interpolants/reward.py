@@ -46,7 +46,7 @@ class RewardPath(DriftedPath):
             raise ValueError(
                 f"the reward, a {type(self.reward).__name__}, has no gradient to guide by"
             )
-        if t == 0:  # only there: on the way nobody waits for a GPU, and the weights will tell
+        if t == 0:  # only there, to avoid transfers from a GPU later; weights become invalid then
             self._refuse_walls(r)
         up = t * slope["g"]
         if self.whole:

@@ -53,7 +53,6 @@ class Coefficients(NamedTuple):
     d_alpha: Tensor
     d_beta: Tensor
     alpha_d_alpha: Tensor
-    """``alpha alpha'``, half the change of ``alpha^2``"""
     gamma_d_gamma: Tensor
 
     @property
@@ -82,13 +81,9 @@ class Bridge(NamedTuple):
     """
 
     t: Tensor
-    """times (B,)"""
     x: Tensor
-    """x_t (B, *shape)"""
     velocity: Tensor
-    """``alpha' x_0 + beta' x_1``: its conditional mean is v"""
     z: Tensor
-    """its conditional mean is eta"""
 
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Compute ``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, averaged over rows."""

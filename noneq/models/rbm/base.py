@@ -67,7 +67,7 @@ class RBM(nn.Module):
                 f"{tuple(w.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
             )
         if not len(c):
-            raise ValueError("a machine has 1 hidden unit or more, got 0")
+            raise ValueError("an RBM has 1 hidden unit or more, got 0")
         self.w, self.b, self.c = (nn.Parameter(t.detach().clone()) for t in (w, b, c))
         for name, offset, like in (("mu", mu, b), ("lam", lam, c)):
             offset = torch.zeros_like(like) if offset is None else offset
@@ -129,7 +129,7 @@ class RBM(nn.Module):
         """
         base = cls.independent_start(data)
         if hidden < 1:
-            raise ValueError(f"a machine has 1 hidden unit or more, got {hidden}")
+            raise ValueError(f"an RBM has 1 hidden unit or more, got {hidden}")
         rng = rng or torch.Generator(data.device).manual_seed(0)
         xi = torch.randn(
             (data[0].numel(), hidden), generator=rng, dtype=data.dtype, device=data.device
@@ -157,7 +157,7 @@ class RBM(nn.Module):
         """Return the constructor's arguments."""
         return self.w, self.b, self.c
 
-    # -- the machine
+    # -- the energy
 
     @property
     def visible_bias(self) -> Tensor:

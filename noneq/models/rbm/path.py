@@ -90,8 +90,8 @@ class RBMPath(SnapshotPath):
             shares = self._log_shares(cache, beta).softmax(1)
             k = torch.multinomial(shares, 1, generator=rng)[:, 0]
             layer = layer.chosen(layers, k)
-        machine = Algebra(layer, self.end.w, beta * self.end.c, beta)
-        return machine.sweep(beta * cache["pre"], rng).view_as(x)
+        rbm = Algebra(layer, self.end.w, beta * self.end.c, beta)
+        return rbm.sweep(beta * cache["pre"], rng).view_as(x)
 
     def _layers(self, beta: float) -> list[Layer]:
         """Return the visible units of every component at beta."""
