@@ -61,7 +61,7 @@ def with_progress(track: Track, description: str, steps: int, models: Iterable[T
 
 
 class TooFarError(RuntimeError):
-    """Error raised where a path cannot be annealed to its end in the number of steps allowed."""
+    """Report that a path cannot be annealed to its end in the number of steps allowed."""
 
 
 def anneal(

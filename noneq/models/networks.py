@@ -23,7 +23,7 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class MLP(nn.Module):
-    """A fully connected network on flattened rows, with a scalar output that is 0 at first.
+    """Map flattened rows to scalars by a fully connected network, which is 0 at first.
 
     Arguments:
         shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
@@ -60,7 +60,7 @@ class MLP(nn.Module):
 
 
 class TimedMLP(nn.Module):
-    """A fully connected network of a row and a time in [0, 1].
+    """Map rows and times in [0, 1] to scalars or vectors by a fully connected network.
 
     It serves as the velocity or denoiser of an interpolant, or as an energy that depends on time.
     The time enters the first layer as t and as ``sin`` and ``cos`` of the first multiples of pi t.
@@ -130,7 +130,7 @@ class TimedMLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """A network of strided convolutions for images, each of which halves the resolution.
+    """Map images to scalars by strided convolutions, each of which halves the resolution.
 
     A linear layer reads out the last features.
 
@@ -177,7 +177,7 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A network of residual blocks for images.
+    """Map images to scalars by residual blocks.
 
     The resolution is halved between stages; a linear layer reads out the mean over pixels.
 

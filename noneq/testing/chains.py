@@ -84,10 +84,10 @@ def double_wells(
 
 
 class Lattice:
-    r"""The Potts model on a torus, ``U = -coupling #{equal neighbours} - sum_i field[s_i]``.
+    r"""Define the Potts model on a torus.
 
-    With q = 2 states it is the Ising model of bits with ``coupling = 2 beta``. Rows are L^2 bits,
-    or one-hot (L^2, q) if q > 2.
+    ``U = -coupling #{equal neighbours} - sum_i field[s_i]``. With q = 2 states it is the Ising
+    model of bits with ``coupling = 2 beta``. Rows are L^2 bits, or one-hot (L^2, q) if q > 2.
 
     Arguments:
         side: side L of the torus, at most about 8 for bits or 5 for three states, since `exact`

@@ -36,7 +36,7 @@ M = TypeVar("M", BernoulliRBM, GaussianRBM, PottsRBM)
 
 
 class Ising(nn.Module):
-    r"""The Ising model of bits x with spins ``s = 2 x - 1``.
+    r"""Define the Ising model of bits x with spins ``s = 2 x - 1``.
 
     ``U = -sum_ij J_ij s_i s_j - sum_i b_i s_i``.
 
@@ -66,7 +66,7 @@ class Ising(nn.Module):
 
 
 class Potts(nn.Module):
-    r"""Two coupled sites of q states, ``U = sum_i f_i . x_i + exp(x_1 C x_2) / 2``, x one-hot.
+    r"""Couple two sites of q states, ``U = sum_i f_i . x_i + exp(x_1 C x_2) / 2``, x one-hot.
 
     The coupling is not linear in x, so that a gradient gives the energies of other states only
     approximately, as kernels that follow gradients must allow for.

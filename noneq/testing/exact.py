@@ -23,7 +23,7 @@ __all__ = ["Grid", "all_bits", "all_one_hot", "cells"]
 
 @dataclass(frozen=True)
 class Grid:
-    """Points of a sum or quadrature, with the probability of each under an energy's density.
+    """Hold the points of a sum or quadrature, and their probabilities under a density.
 
     Attributes:
         x: points (S, *shape).

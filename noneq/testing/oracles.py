@@ -29,7 +29,7 @@ __all__ = ["Oracle", "features", "oracles"]
 
 
 class Oracle(NamedTuple):
-    """A path from a solvable start to a model whose log Z and means are sums over known states.
+    """Hold a path to a model whose log Z and means are sums over known states.
 
     Attributes:
         path: path from beta = 0 to the model at beta = 1.

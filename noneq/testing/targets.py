@@ -44,7 +44,7 @@ Sampler = Callable[[int, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Target:
-    """An energy whose log Z, mean and samples are known.
+    """Hold an energy whose log Z, mean and samples are known.
 
     Attributes:
         energy: energy U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.

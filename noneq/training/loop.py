@@ -39,7 +39,7 @@ __all__ = ["Step", "step", "train"]
 
 
 class Step(NamedTuple):
-    """The result of one training iteration.
+    """Hold the result of one training iteration.
 
     Attributes:
         walkers: the walkers after the iteration.

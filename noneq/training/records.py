@@ -19,7 +19,7 @@ __all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
 @dataclass(frozen=True)
 class TrainState:
-    """The state of training, enough to resume with parameters, optimiser and generator.
+    """Hold the state of training, to resume with parameters, optimiser and generator.
 
     Attributes:
         iteration: number of iterations done.
@@ -38,7 +38,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Record:
-    """What was observed in one training iteration.
+    """Record what was observed in one training iteration.
 
     Attributes:
         iteration: number of the iteration, from 1.
@@ -87,7 +87,7 @@ def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
 
 
 class Scalars(NamedTuple):
-    """Observations of one iteration, as numbers on the host.
+    """Hold the observations of one iteration, as numbers on the host.
 
     Attributes:
         data_energy: ``mean U(batch)`` before the step.

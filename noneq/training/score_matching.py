@@ -23,7 +23,7 @@ __all__ = ["ScoreMatchingRecord", "match"]
 
 @dataclass(frozen=True)
 class ScoreMatchingRecord:
-    """What was observed in one iteration of score matching.
+    """Record what was observed in one iteration of score matching.
 
     Attributes:
         iteration: number of the iteration, from 1.

@@ -22,7 +22,7 @@ __all__ = ["LastMove", "check_graph", "check_inside", "check_space", "check_star
 
 
 class LastMove(NamedTuple):
-    """The last move of all walkers, kept to explain a weight that is found invalid later.
+    """Hold the last move of all walkers, to explain a weight that is found invalid later.
 
     Attributes:
         kernel: the kernel that moved the walkers.

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Summary(NamedTuple):
-    """Numbers that summarise log-weights, read from the device in one transfer.
+    """Summarise log-weights by numbers that are read from the device in one transfer.
 
     Attributes:
         invalid: number of log-weights that are NaN or +inf.

@@ -28,7 +28,7 @@ __all__ = ["InvalidWeightsError", "LogZ", "Weights"]
 
 
 class LogZ(NamedTuple):
-    """An estimate of log Z (nats) with its standard error over islands.
+    """Hold an estimate of log Z (nats) with its standard error over islands.
 
     Attributes:
         value: the estimate.
@@ -40,12 +40,12 @@ class LogZ(NamedTuple):
 
 
 class InvalidWeightsError(FloatingPointError):
-    """Error raised where log-weights are NaN or +inf."""
+    """Report that log-weights are NaN or +inf."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Immutable log-weights of N walkers.
+    """Hold the log-weights of N walkers, immutably.
 
     Attributes:
         log_w: log-weights (N,), float64, accumulated since the start; -inf is a weight of zero,

@@ -29,11 +29,12 @@ __all__ = ["EnergyPath", "TimedEnergy"]
 
 
 class TimedEnergy(nn.Module):
-    """The energy ``U(x, t) = U_G(x, t) + beta(t) f(x, t)``; called with x alone it is ``U(x, 1)``.
+    """Model an energy that depends on time, ``U(x, t) = U_G(x, t) + beta(t) f(x, t)``.
 
-    Energies and fields cost what the factor of the base's covariance costs. `score_loss` needs all
-    eigenvectors of the covariance: O(d^3) once, d^2 numbers, and three products of the rows with
-    them (d = 3,072: 7 s of one core, 0.3 GB for a moment and 38 MB to keep; 0.1 s for 128 rows).
+    Called with x alone it is ``U(x, 1)``. Energies and fields cost what the factor of the base's
+    covariance costs. `score_loss` needs all eigenvectors of the covariance: O(d^3) once, d^2
+    numbers, and three products of the rows with them (d = 3,072: 7 s of one core, 0.3 GB for a
+    moment and 38 MB to keep; 0.1 s for 128 rows).
 
     Arguments:
         base: Gaussian of the data's mean and covariance, noise included.
@@ -132,7 +133,7 @@ class TimedEnergy(nn.Module):
 
 
 class EnergyPath(DriftedPath):
-    """The path of a `TimedEnergy` from its base at t = 0 to ``U(., 1)``.
+    """Connect the base of a `TimedEnergy` at t = 0 to ``U(., 1)`` by its energies.
 
     Arguments:
         energy: the energy.

@@ -15,7 +15,7 @@ __all__ = ["MixturePath"]
 
 
 class MixturePath(DriftedPath):
-    r"""The interpolant's path from ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)``.
+    r"""Connect ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)`` by an interpolant.
 
     The density of x_t is a mixture, too, of
 

@@ -24,7 +24,7 @@ __all__ = ["DriftedPath", "checked_fields", "gradient_with_graph"]
 
 
 class DriftedPath(SnapshotPath):
-    """Base class of paths with an energy, a drift and a score at every t in [0, 1].
+    """Define a path with an energy, a drift and a score at every t in [0, 1] (base class).
 
     Like all paths it is a snapshot, of parameters that must not change while it is used.
 

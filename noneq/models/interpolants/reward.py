@@ -12,7 +12,7 @@ __all__ = ["RewardPath"]
 
 
 class RewardPath(DriftedPath):
-    r"""The path of energies ``U(x, t) - t r(x)``, with the guided score ``s + t grad r``.
+    r"""Tilt a path by a reward: energies ``U(x, t) - t r(x)``, and the score ``s + t grad r``.
 
     Without weights this is guidance, which samples no known density. With weights the walkers
     sample ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.

@@ -35,7 +35,9 @@ _STEEP = 10.0  # slopes of alpha
 
 
 class Coefficients(NamedTuple):
-    """Coefficients of an interpolant at times t, all of the shape of t and finite at both ends.
+    """Hold the coefficients of an interpolant at times t, finite at both ends.
+
+    All have the shape of t.
 
     Attributes:
         alpha: factor of x_0.
@@ -71,7 +73,7 @@ class Coefficients(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Points between pairs of rows, with the targets that the fields are regressed on.
+    """Hold points between pairs of rows, and the targets that fields are regressed on.
 
     Attributes:
         t: times (B,).
@@ -105,7 +107,7 @@ def _square(found: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Interpolant(ABC):
-    """Base class of interpolants ``x_t = alpha x_0 + beta x_1 + gamma z``.
+    """Define ``x_t = alpha x_0 + beta x_1 + gamma z`` (base class of interpolants).
 
     ``gamma = noise sqrt(t (1 - t))``; subclasses define alpha and beta.
 
@@ -174,7 +176,7 @@ class Interpolant(ABC):
 
 
 class Linear(Interpolant):
-    """The interpolant with ``alpha = 1 - t, beta = t``.
+    """Interpolate with ``alpha = 1 - t, beta = t``.
 
     >>> bridge = Linear().draw(torch.randn(8, 2), torch.randn(8, 2), torch.Generator())
     >>> tuple(bridge.x.shape), float(bridge.velocity_loss(lambda x, t: bridge.velocity))
@@ -187,7 +189,7 @@ class Linear(Interpolant):
 
 
 class Trigonometric(Interpolant):
-    """The interpolant with ``alpha = cos(pi t / 2), beta = sin(pi t / 2)``.
+    """Interpolate with ``alpha = cos(pi t / 2), beta = sin(pi t / 2)``.
 
     If both ends have the same covariance, x_t has it at every time.
     """
@@ -199,7 +201,7 @@ class Trigonometric(Interpolant):
 
 
 class VariancePreserving(Interpolant):
-    """The interpolant with ``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
+    """Interpolate with ``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
 
     ``alpha'`` is infinite at t = 1 and bounded by 10 here, which matters only if the start is not
     centred.

@@ -19,7 +19,7 @@ _LEAST = 0.02  # alpha or gamma by which a denoiser is divided
 
 
 class VelocityPath(DriftedPath):
-    r"""A path from a base to ``exp(-U_1)`` by learned fields, accurate or not.
+    r"""Connect a base to ``exp(-U_1)`` by learned fields, accurate or not.
 
     With a denoiser: ``s = -eta / gamma``, ``b = v - gamma gamma' s``. Without one the interpolant
     is one-sided (gamma = 0) and starts at a Gaussian: then b = v, and as x_t and b are two linear

@@ -50,7 +50,7 @@ def log_sum(pre: Tensor) -> Tensor:
 
 
 class Algebra(NamedTuple):
-    """The numbers that define an RBM without offsets; rows v are flat, (B, d).
+    """Hold the numbers that define an RBM without offsets; rows v are flat, (B, d).
 
     Attributes:
         layer: visible units.

@@ -29,7 +29,7 @@ __all__ = ["RBM"]
 
 
 class RBM(nn.Module):
-    """Base class of RBMs: a trainable energy that returns the free energy of the visible units.
+    """Define a trainable energy, the free energy of visible units (base class of RBMs).
 
     Arguments:
         w: weights W (d, m).

@@ -40,7 +40,7 @@ def bits(k: Tensor, units: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """Base class of independent visible units, with ``A(v) = -field.v`` unless overridden.
+    """Define independent visible units, with ``A(v) = -field.v`` unless overridden.
 
     Arguments:
         field: linear parameter (d,).
@@ -91,7 +91,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Bits(Layer):
-    """A layer of units 0 and 1."""
+    """Define visible units of 0 and 1."""
 
     @property
     def log_states(self) -> float:
@@ -113,7 +113,7 @@ class Bits(Layer):
 
 @dataclass(frozen=True)
 class Sites(Layer):
-    """A layer of one-hot sites of q states, one after the other.
+    """Define visible one-hot sites of q states, one after the other.
 
     Arguments:
         field: logits of all states of all sites (d,), d a multiple of q.
@@ -147,7 +147,7 @@ class Sites(Layer):
 
 @dataclass(frozen=True)
 class Normals(Layer):
-    """A layer of real numbers, ``A(v) = sum_i precision_i (v_i - m_i)^2 / 2``.
+    """Define visible real numbers, ``A(v) = sum_i precision_i (v_i - m_i)^2 / 2``.
 
     Arguments:
         field: ``precision m`` (d,).

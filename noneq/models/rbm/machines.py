@@ -68,7 +68,7 @@ class _Discrete(RBM):
 
 
 class BernoulliRBM(_Discrete):
-    r"""A restricted Boltzmann machine of bits, called for the free energy U of its visible units.
+    r"""Model bits by a restricted Boltzmann machine, called for its free energy U.
 
     ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``, ``c' = c - mu W``.
     Sources: Smolensky 1986; Hinton 2002; offsets: Montavon and Mueller 2012, Melchior, Fischer,
@@ -100,7 +100,7 @@ class BernoulliRBM(_Discrete):
 
 
 class PottsRBM(_Discrete):
-    r"""A restricted Boltzmann machine of sites with q states, called for its free energy U.
+    r"""Model sites with q states by a restricted Boltzmann machine, called for its free energy U.
 
     ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, v one-hot at every
     site i; ``b'`` and ``c'`` as for `BernoulliRBM`.
@@ -129,7 +129,7 @@ class PottsRBM(_Discrete):
 
 
 class GaussianRBM(RBM):
-    r"""A restricted Boltzmann machine of real numbers, called for its free energy U.
+    r"""Model real numbers by a restricted Boltzmann machine, called for its free energy U.
 
     The variances ``s^2 = exp(log_var)`` are learned, too, and
     ``U(v) = sum_i (v_i - b'_i)^2 / (2 s_i^2) - sum_j softplus(c'_j + sum_i v_i W_ij / s_i^2)``,

@@ -31,7 +31,7 @@ __all__ = ["RBMPath"]
 
 
 class RBMPath(SnapshotPath):
-    """The path of energies ``U_beta`` from independent units to an RBM.
+    """Connect independent units to an RBM by the energies ``U_beta``.
 
     Every energy on it is an RBM, too. The caches of its energies hold what does not depend on
     beta.
