@@ -17,9 +17,9 @@ class Settings:
 
     Attributes:
         walkers: number of walkers that the gradient is computed from, 2 or more.
-        held_out: number of walkers that follow the model as the others do but never enter the
-            gradient, so that their log Z is unbiased; a multiple of 8. None: no held-out walkers.
-            They start at the base.
+        held_out: number of walkers that follow the model as the others do but are not used in the
+            gradient, so that their log Z is unbiased; a multiple of 8, started at the base. None:
+            no held-out walkers.
         moves: number of kernel moves of each walker in an iteration.
         tau: trust region: the cost in effective sample size (nats) that one optimiser step may
             have. None: optimiser steps are not scaled.
