@@ -1,4 +1,8 @@
-"""From one energy to another: schedules, pilot runs and annealed populations."""
+"""Annealing of walkers from one energy to another along a path of energies.
+
+A `Schedule` holds inverse temperatures and kernels, `pilot` finds one, `anneal` follows it, and
+`population` does all of it from a solvable start.
+"""
 
 from noneq.annealing.pilot import adapt_steps, pilot
 from noneq.annealing.population import population

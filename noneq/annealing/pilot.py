@@ -1,4 +1,8 @@
-"""Pilot runs: temperatures, steps and preconditioners, found on walkers that are thrown away."""
+"""Pilot runs, which find temperatures, step sizes and preconditioners on walkers of their own.
+
+Walkers weighted on a schedule that they have shaped themselves give a biased Z. Those of a pilot
+are discarded, and the schedule is frozen when it is returned.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ PILOT = 200  # temperatures from which on the pilot is of its full size
 
 
 def _pilot_size(n: int, temperatures: int) -> dict[str, Any]:
-    """A pilot is no larger than what it is for: fewer walkers, longer steps, a shorter warmup.
+    """Size a pilot by its purpose: fewer walkers, longer steps, a shorter warmup for short runs.
 
     A step that costs the share c of the effective sample size is as long as the root of c.
     """
@@ -43,30 +47,43 @@ def pilot(
     track: Track = untracked,
     name: str = "forward",
 ) -> Schedule:
-    """Find temperatures, step sizes and preconditioners on n walkers that are then thrown away.
+    """Find an annealing schedule on n walkers that are then discarded.
 
-    Each next beta leaves the fraction ``cess`` of the effective sample size, by bisection; the
-    step size follows the kernel's own adaptation. On a path that is linear in beta, as the
-    geometric one, the bisection works on the energies at hand. On any other the walkers are
-    evaluated at each trial, about six times a temperature (on a machine's path that is no matrix
-    product); a transport (`noneq.kernels.EulerMaruyama`) is tried with one noise at several
-    lengths. A preconditioner follows the walkers' covariance (`noneq.kernels.preconditioner`).
-
-    Walkers that are weighed on a schedule which they themselves have shaped give a biased Z: these
-    are not, and the schedule is frozen when it is returned.
+    Each next beta is found by bisection so that the step leaves the fraction ``cess`` of the
+    effective sample size, and the step size follows the kernel's own adaptation. On a path that is
+    linear in beta, such as the geometric path, the bisection needs no further evaluations. On any
+    other path the walkers are evaluated at each trial, about six times for each temperature, which
+    on the path of an RBM costs no matrix product. A transport (`noneq.kernels.EulerMaruyama`) is
+    tried at several lengths with the same noise.
 
     Arguments:
-        path: starts at a solvable energy.
-        kernel: moves the walkers; ``kernel.adapt`` adapts it.
+        path: the path; its start is a solvable energy.
+        kernel: kernel that moves the walkers, adapted by its method ``adapt``.
         rng: source of randomness.
-        n: walkers.
+        n: number of walkers.
         cess: conditional effective sample size of one step, in (0, 1).
-        warmup: moves under the start alone, to find its step size.
-        most: raise TooFarError when this many steps do not suffice.
-        precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one,
-            O(d^3) and d^2 numbers at each temperature that is a twentieth of a nat from the last.
+        warmup: number of moves under the start, to find the step size there.
+        most: largest number of steps.
+        precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one
+            from the walkers' covariance; a full one costs O(d^3) and d^2 numbers at each
+            temperature that is a twentieth of a nat from the last.
         track: shows progress, called as ``track(sequence, f"{name}: pilot")``.
-        name: of what it is the pilot of.
+        name: name of the annealing run in the progress display.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ValueError: cess or precondition is out of range.
+        TooFarError: ``most`` steps do not suffice.
+
+    >>> import torch, noneq
+    >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.banana()
+    >>> base = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity(1.6))
+    >>> path = noneq.energies.GeometricPath(base, target.energy)
+    >>> schedule = noneq.pilot(path, noneq.MALA(0.3), rng)
+    >>> schedule.betas[0], schedule.betas[-1]
+    (0.0, 1.0)
     """
     if not 0 < cess < 1:
         raise ValueError(f"cess is a fraction in (0, 1), got {cess}")
@@ -102,14 +119,17 @@ def pilot(
 def adapt_steps(
     path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
 ) -> Schedule:
-    """The same betas, the last kernel's step adapted on n walkers that are then thrown away.
+    """Adapt the step sizes of a schedule at its own betas, on n walkers that are then discarded.
 
     Arguments:
-        path: starts at a solvable energy.
-        schedule: of one kernel; `pilot` looks for betas, too.
+        path: the path; its start is a solvable energy.
+        schedule: the schedule; its last kernel is adapted and used at every beta.
         rng: source of randomness.
-        n: walkers.
-        warmup: moves under the start alone.
+        n: number of walkers.
+        warmup: number of moves under the start before the first beta.
+
+    Returns:
+        A schedule with the same betas. `pilot` finds betas, too.
     """
     kernel, models = schedule.kernels[-1], [path.at(beta) for beta in schedule.betas]
     walkers = Walkers.sample(_start(path), n, rng, islands=1).reweight(models[0])
@@ -123,7 +143,7 @@ def adapt_steps(
 
 @dataclass
 class _Shape:
-    """Gives kernels a preconditioner that follows the walkers, anew every few temperatures."""
+    """Precondition kernels by the walkers' covariance, anew every few temperatures."""
 
     kind: Precondition
     every: int
@@ -153,11 +173,11 @@ def _next_beta(
     rng: torch.Generator,
 ) -> float:
     beta, noise = betas[-1], rng.get_state()
-    slope = None
-    if getattr(path, "linear", False):  # one derivative tells the weights of every other beta
-        slope = d_beta(path.at(beta), walkers.x, walkers.state.cache)
-    if slope is not None:
-        change = -slope.double()
+    derivative = None
+    if getattr(path, "linear", False):  # one derivative gives the weights at any beta
+        derivative = d_beta(path.at(beta), walkers.x, walkers.state.cache)
+    if derivative is not None:
+        change = -derivative.double()
 
         def to_there(to: float) -> float:
             return float(walkers.weights.conditional_ess((to - beta) * change))
@@ -172,7 +192,7 @@ def _next_beta(
             tried = walkers.reweight(path.at(to))
         return float(walkers.weights.conditional_ess(tried.log_w - walkers.log_w))
 
-    # not from 1 downwards: where a path turns back its end may be near, and yet not be next
+    # not from 1 downwards: the end of a path may resemble its start although the way is long
     reach = 2 * (beta - betas[-2]) if len(betas) > 1 else 1 / 64
     return _bisect(beta, left, cess, reach=reach, halvings=5)
 
@@ -185,7 +205,7 @@ def _bisect(
     reach: float = 1.0,
     halvings: int = 40,
 ) -> float:
-    """How far beta may go, or a little less: ``left(to) >= cess``.
+    """Find the largest beta with ``left(beta) >= cess``, or a little less.
 
     The first trial is ``reach`` further, doubled as long as that is not far enough.
     """

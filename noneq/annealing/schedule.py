@@ -1,7 +1,8 @@
-r"""Schedules: the temperatures and kernels that walkers follow on a path (`noneq.energies.paths`).
+r"""Annealing schedules: the inverse temperatures and kernels with which walkers follow a path.
 
-A path is any object with a ``start`` and energies ``at(beta)``; `noneq.energies.GeometricPath` is
-one. A schedule is frozen before it is used, and the same forward and backward.
+A path is any object with a ``start`` and energies ``at(beta)``, beta in [0, 1], such as
+`noneq.energies.GeometricPath`. A schedule is fixed before it is used, and is the same for forward
+and backward annealing.
 """
 
 from __future__ import annotations
@@ -20,11 +21,21 @@ __all__ = ["Schedule"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Inverse temperatures from 0 to 1 and the kernel to use at each: frozen before it is used.
+    """Hold an annealing schedule: inverse temperatures from 0 to 1 and a kernel for each.
 
     Attributes:
-        betas: strictly increasing, first 0, last 1.
-        kernels: one for each beta.
+        betas: inverse temperatures, strictly increasing from 0 to 1.
+        kernels: one kernel for each inverse temperature; the first is not used by `forward`.
+
+    Raises:
+        ValueError: betas do not increase from 0 to 1, or kernels are not as many.
+
+    >>> import torch, noneq
+    >>> schedule = noneq.Schedule.uniform(4, noneq.MALA(0.1))
+    >>> schedule.betas
+    (0.0, 0.25, 0.5, 0.75, 1.0)
+    >>> len(schedule.resized(100))
+    100
     """
 
     betas: tuple[float, ...]
@@ -49,27 +60,36 @@ class Schedule:
 
     @classmethod
     def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
-        """``steps`` equal steps of beta with one kernel."""
+        """Make a schedule of ``steps`` equal steps of beta with one kernel.
+
+        Raises:
+            ValueError: steps is less than 1.
+        """
         if steps < 1:
             raise ValueError(f"a schedule has 1 or more steps, got {steps}")
         return cls(tuple(i / steps for i in range(steps + 1)), (kernel,) * (steps + 1))
 
     @classmethod
     def along(cls, betas: Sequence[float], kernel: Callable[[float], Kernel]) -> Schedule:
-        """Betas from 0 to 1, and for each step the kernel that belongs to its middle.
+        """Make a schedule whose kernel at each step is a function of the middle of the step.
 
-        For what depends on time: ``Schedule.along(times, lambda t: EulerMaruyama(eps(t)))``.
+        This is for parameters that depend on time:
+        ``Schedule.along(times, lambda t: EulerMaruyama(eps(t)))``.
+
+        Arguments:
+            betas: inverse temperatures or times from 0 to 1.
+            kernel: the kernel of a step, given the mean of its two betas.
         """
         middles = [(a + b) / 2 for a, b in itertools.pairwise(betas)]
         kernels = [kernel(middle) for middle in middles]
         return cls(tuple(betas), (*kernels[:1], *kernels))
 
     def __len__(self) -> int:
-        """The number of steps: evaluations of the energy for each walker."""
+        """Return the number of steps, which is the number of evaluations for each walker."""
         return len(self.betas) - 1
 
     def resized(self, steps: int) -> Schedule:
-        """The same shape with another number of steps, by interpolation.
+        """Return a schedule of the same shape with another number of steps, by interpolation.
 
         Steps that cost equal shares of the effective sample size still do.
         """
@@ -79,11 +99,18 @@ class Schedule:
         return Schedule(tuple(betas.tolist()), kernels)
 
     def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 1.0, 0.1)) -> Schedule:
-        """The same temperatures, the kernels' steps multiplied by ``scales`` in turn.
+        """Return the same temperatures, the kernels' step sizes multiplied by a cycle of scales.
 
-        A pilot tunes the step to where its walkers are, and such a step is never accepted in a
-        mode that is much sharper: the annealed walkers pass it by. The turns are counted back from
-        beta = 1, which keeps ``scales[0]``.
+        A pilot adapts the step size to the modes in which its walkers are. In a much sharper mode
+        such steps are never accepted, so that annealed walkers pass it by; smaller steps in
+        between are.
+
+        Arguments:
+            scales: multiples of the step size, applied in turn, counted back from beta = 1, which
+                has ``scales[0]``.
+
+        Raises:
+            ValueError: scales is empty.
         """
         if not scales:
             raise ValueError("scales is empty: a cycle has one multiple of the step or more")
@@ -92,50 +119,52 @@ class Schedule:
         return Schedule(self.betas, tuple(kernels))
 
     def forward(self, path: Path) -> Iterator[tuple[Energy, Kernel]]:
-        """The models after beta = 0 up to 1, each with its kernel."""
+        """Yield the models of a path after beta = 0 up to beta = 1, each with its kernel."""
         for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
             yield path.at(beta), kernel
 
     def backward(self, path: Path) -> Iterator[tuple[Energy, Kernel | None]]:
-        """The mirror image: the models from beta = 1 down, each with its kernel, and the start.
+        """Yield the models of backward annealing, from beta = 1 to 0, each with its kernel.
 
-        Every kernel moves under its own model before the walkers leave that; none moves under the
-        start. A transport (`noneq.kernels.EulerMaruyama`) leads down the step that it led up. Work
-        is then distributed as Crooks' relation says, with unadjusted kernels, too, if each kernel
-        is its own mirror image. All here are, but for `noneq.kernels.BlockGibbs` with a ``gibbs``
-        that sweeps one way over three blocks or more.
+        It is the mirror image of `forward`: every kernel moves under its own model before the
+        walkers are reweighted to the next; none moves under the start. A transport
+        (`noneq.kernels.EulerMaruyama`) carries walkers down the step that it carried them up. The
+        work is then distributed as Crooks' relation says, for unadjusted kernels, too, if each
+        kernel is its own reversal. All kernels here are, except `noneq.kernels.BlockGibbs` with a
+        ``gibbs`` method that sweeps in one direction over three blocks or more.
 
-        Raises ValueError for `noneq.kernels.Flow`, which has no way back.
+        Raises:
+            ValueError: the schedule has a `noneq.kernels.Flow`, which cannot be reversed here.
         """
         model = path.at(1.0)
         for beta, kernel in zip(self.betas[-2::-1], self.kernels[:0:-1], strict=True):
-            leads, moves = _parted(kernel)
+            transport, moves = _parted(kernel)
             if moves is not None:
                 yield model, _mirrored(moves)
             model = path.at(beta)
-            if leads is not None:
-                yield model, leads
+            if transport is not None:
+                yield model, transport
         yield model, None
 
     @property
     def equilibration_kernel(self) -> Kernel | None:
-        """What moves under the model at beta = 1; None where kernels only lead there."""
+        """Return the kernel that moves under the model at beta = 1; None if there is none."""
         return _parted(self.kernels[-1])[1]
 
     @property
     def n_backward_steps(self) -> int:
-        """How many pairs `backward` yields; ValueError where there is no way back."""
+        """Return the number of pairs that `backward` yields; it raises as `backward` does."""
         return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
 
 
 def _parted(kernel: Kernel) -> tuple[Kernel | None, Kernel | None]:
-    """What of a kernel leads from model to model, and what moves under the last of them."""
+    """Split a kernel in the transport from model to model and the kernel under the last."""
     if not transports(kernel):
         return None, kernel
     if isinstance(kernel, Chain):
-        leads, first = _parted(kernel.kernels[0])
+        transport, first = _parted(kernel.kernels[0])
         moves = kernel.kernels[1:] if first is None else (first, *kernel.kernels[1:])
-        return leads, Chain(moves) if moves else None
+        return transport, Chain(moves) if moves else None
     if isinstance(kernel, Repeat):
         return _parted(kernel.kernel)
     if not getattr(kernel, "reversible", True):
@@ -147,7 +176,7 @@ def _parted(kernel: Kernel) -> tuple[Kernel | None, Kernel | None]:
 
 
 def _mirrored(kernel: Kernel) -> Kernel:
-    """The reversal: the parts of a `Chain` in reverse order; every other kernel is its own."""
+    """Return the reversal: a `Chain` with its parts in reverse order; others as they are."""
     if isinstance(kernel, Chain):
         return Chain(tuple(_mirrored(part) for part in kernel.kernels[::-1]))
     if isinstance(kernel, Repeat):

@@ -1,4 +1,7 @@
-"""What is trained: networks, restricted Boltzmann machines and interpolants."""
+"""Models that can be trained: networks and restricted Boltzmann machines.
+
+Stochastic interpolants are in `noneq.models.interpolants`.
+"""
 
 from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.machines import BernoulliRBM, GaussianRBM, PottsRBM

@@ -1,7 +1,7 @@
 """Networks ``f: (B, *shape) -> (B,)`` whose last layer starts at zero.
 
-So ``Tilted(base, net)`` is the base itself before the first update. All are smooth (SiLU):
-Langevin kernels follow the gradient, and a kinked energy costs acceptance. None normalises over
+So ``noneq.Tilted(base, net)`` is the base itself before the first update. All networks are smooth
+(SiLU), since Langevin kernels follow the gradient and kinks cost acceptance. None normalises over
 the batch: the energy of a row must not depend on the other rows.
 """
 
@@ -23,15 +23,21 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class MLP(nn.Module):
-    """A fully connected network on flattened input.
+    """Map flattened rows to scalars by a fully connected network, which is 0 at first.
 
     Arguments:
-        shape: the shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
-        width: hidden units of a layer.
-        depth: hidden layers.
-        gain: of the first layer over torch's default. At 1 the first features are nearly linear
-            on standardised data, and a base that matches mean and covariance has already
-            learned all that linear features can tell.
+        shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
+        width: number of hidden units in each layer.
+        depth: number of hidden layers.
+        gain: factor of the first layer's weights over torch's default. With 1 the first features
+            are nearly linear on standardised data, and a base that matches mean and covariance has
+            already learned all that linear features can express.
+
+    >>> import torch, noneq
+    >>> x = torch.randn(5, 2)
+    >>> energy = noneq.Tilted(noneq.Gaussian.fit(x), noneq.MLP(2, width=32))
+    >>> tuple(energy(x).shape), bool((energy.net(x) == 0).all())
+    ((5,), True)
     """
 
     def __init__(
@@ -48,24 +54,25 @@ class MLP(nn.Module):
             next(self.net.parameters()).mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scalars (B,)."""
+        """Return scalars (B,) for rows x (B, *shape)."""
         out: Tensor = self.net(x.flatten(1))
         return out.squeeze(-1)
 
 
 class TimedMLP(nn.Module):
-    """A fully connected network of a row and a time in [0, 1], for fields and energies on the way.
+    """Map rows and times in [0, 1] to scalars or vectors by a fully connected network.
 
-    Time enters the first layer as itself and as ``sin`` and ``cos`` of the first multiples of
-    pi t. The last layer starts at zero.
+    It serves as the velocity or denoiser of an interpolant, or as an energy that depends on time.
+    The time enters the first layer as t and as ``sin`` and ``cos`` of the first multiples of pi t.
+    The last layer starts at zero.
 
     Arguments:
-        shape: the shape of one row.
-        width: hidden units of a layer.
-        depth: hidden layers.
-        field: return a vector at every row, ``(B, *shape)``, for velocities and denoisers;
-            else one number (B,), for energies.
-        gain: as of `MLP`.
+        shape: shape of one row.
+        width: number of hidden units in each layer.
+        depth: number of hidden layers.
+        field: return a vector for each row, (B, *shape), for velocities and denoisers; otherwise
+            one number (B,), for energies.
+        gain: factor of the first layer's weights for x over torch's default.
     """
 
     FREQUENCIES = 4
@@ -92,7 +99,7 @@ class TimedMLP(nn.Module):
             next(self.net.parameters())[:, :dim].mul_(gain)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """A field (B, *shape) or scalars (B,) at rows x and times t (B,)."""
+        """Return a field (B, *shape) or scalars (B,) for rows x (B, *shape) and times t (B,)."""
         out: Tensor = self.net(torch.cat([x.flatten(1), self._features(t)], 1))
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 
@@ -102,11 +109,12 @@ class TimedMLP(nn.Module):
 
     @torch.no_grad()
     def frozen(self, t: float) -> MLP:
-        """The `MLP` that it is at a time t, with parameters of its own: to be trained further.
+        """Return a copy at a fixed time t as an `MLP` with its own parameters.
 
-        What time adds to the first layer is a part of its bias.
+        The terms of t in the first layer become part of its bias. The copy may be trained further.
 
-        Raises ValueError for a field, which has no energy.
+        Raises:
+            ValueError: the network returns a field, which is not an energy.
         """
         if self.field:
             raise ValueError("a field returns vectors: only a network of field=False is an energy")
@@ -122,12 +130,17 @@ class TimedMLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Strided convolutions for images: each layer halves the resolution; a linear read-out.
+    """Map images to scalars by strided convolutions, each of which halves the resolution.
+
+    A linear layer reads out the last features.
 
     Arguments:
-        shape: ``(channels, height, width)`` of one image.
-        width: channels after the first layer, doubled at each further one.
-        depth: strided layers after the first.
+        shape: shape of one image, ``(channels, height, width)``.
+        width: number of channels after the first layer, doubled at each further layer.
+        depth: number of strided layers after the first.
+
+    Raises:
+        ValueError: the image has not three dimensions, or is too small for ``depth`` halvings.
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
@@ -143,7 +156,7 @@ class ConvNet(nn.Module):
         self.out = _zero(nn.Linear(width * height * breadth, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scalars (B,)."""
+        """Return scalars (B,) for images x (B, *shape)."""
         out: Tensor = self.out(self.net(x))
         return out.squeeze(-1)
 
@@ -164,13 +177,18 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Residual blocks for images, the resolution halved between stages, then a mean over pixels.
+    """Map images to scalars by residual blocks.
+
+    The resolution is halved between stages; a linear layer reads out the mean over pixels.
 
     Arguments:
-        shape: ``(channels, height, width)`` of one image.
-        width: channels.
-        stages: how often the resolution is halved.
-        blocks: residual blocks in each stage.
+        shape: shape of one image, ``(channels, height, width)``.
+        width: number of channels.
+        stages: number of times that the resolution is halved.
+        blocks: number of residual blocks in each stage.
+
+    Raises:
+        ValueError: the image has not three dimensions, or is too small for ``stages`` halvings.
     """
 
     def __init__(
@@ -189,7 +207,7 @@ class ResNet(nn.Module):
         self.out = _zero(nn.Linear(width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scalars (B,)."""
+        """Return scalars (B,) for images x (B, *shape)."""
         out: Tensor = self.out(self.net(x).mean((2, 3)))
         return out.squeeze(-1)
 

@@ -1,4 +1,8 @@
-"""The test that a kernel must pass, and targets of which log Z, means and samples are known."""
+"""A test that every kernel must pass, and targets whose log Z, means and samples are known.
+
+`check_kernel` tests a kernel. Targets are smooth (`banana`), of hard shape (`ring`), discrete
+(`ising`) or chains (`double_wells`); `CONTINUOUS` and `DISCRETE` list them by name.
+"""
 
 from noneq.testing.catalogue import CONTINUOUS, DISCRETE
 from noneq.testing.chains import Lattice, double_wells

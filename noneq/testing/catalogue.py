@@ -1,4 +1,4 @@
-"""All targets by name, each with a function that makes it: for tests that hold for all of them.
+"""All targets by name, each with a function that makes it, for tests that loop over them.
 
 >>> import noneq
 >>> for name, make in noneq.testing.CONTINUOUS.items():

@@ -1,4 +1,4 @@
-r"""Models with neighbours on a ring or a torus, whose sums are powers of a transfer matrix.
+r"""Models of neighbours on a ring or a torus, whose log Z follows from a transfer matrix.
 
 With T(s, s') the factor of a pair of neighbours, a ring of L sites has ``Z = trace T^L``, and its
 states can be drawn one site after the other. Source: Kramers and Wannier 1941.
@@ -26,7 +26,7 @@ __all__ = ["Lattice", "double_wells"]
 
 
 def _powers(transfer: Tensor, sites: int) -> list[Tensor]:
-    """Powers 0 ... sites of the transfer matrix."""
+    """Compute the powers 0 ... sites of the transfer matrix."""
     powers = [torch.eye(len(transfer), dtype=torch.float64)]
     for _ in range(sites):
         powers.append(powers[-1] @ transfer)
@@ -34,7 +34,7 @@ def _powers(transfer: Tensor, sites: int) -> list[Tensor]:
 
 
 def _walks(transfer: Tensor, powers: list[Tensor], n: int, rng: torch.Generator) -> Tensor:
-    """n closed walks (n, sites) by the weight of their steps: exact samples of a ring."""
+    """Draw n closed walks (n, sites) by the weight of their steps: exact samples of a ring."""
     first = torch.multinomial(powers[-1].diagonal(), n, replacement=True, generator=rng)
     states = [first]
     for left in range(len(powers) - 2, 0, -1):
@@ -46,16 +46,20 @@ def _walks(transfer: Tensor, powers: list[Tensor], n: int, rng: torch.Generator)
 def double_wells(
     sites: int = 4, tilt: float = 0.05, barrier: float = 3.0, spring: float = 1.0
 ) -> Target:
-    r"""Return a closed chain of coupled double wells: two phases, all up or all down.
+    r"""Make a ring of coupled double wells, with two phases: all sites up or all down.
 
-    ``U = sum_i barrier (x_i^2 - 1)^2 - tilt x_i + spring (x_i - x_{i+1})^2 / 2``; log Z by
-    the transfer matrix on 261 points of [-2.6, 2.6], on which samples lie, too.
+    ``U = sum_i barrier (x_i^2 - 1)^2 - tilt x_i + spring (x_i - x_{i+1})^2 / 2``. Log Z is
+    computed with the transfer matrix on 261 points of [-2.6, 2.6], and samples lie on these
+    points.
 
     Arguments:
-        sites: numbers in the chain.
-        tilt: favours the upper wells.
-        barrier: between the wells of a site.
-        spring: of neighbours.
+        sites: number of sites, the dimension of x.
+        tilt: slope that favours the upper wells.
+        barrier: height of the barrier between the wells of a site.
+        spring: strength of the coupling of neighbours.
+
+    Returns:
+        The target.
     """
 
     def well(y: Tensor) -> Tensor:
@@ -80,15 +84,16 @@ def double_wells(
 
 
 class Lattice:
-    r"""Sites of q states on a torus, ``U = -coupling #{equal neighbours} - sum_i field[s_i]``.
+    r"""Define the Potts model on a torus.
 
-    The Potts model; with two states the Ising model of bits, in which equal neighbours gain
-    ``2 beta``. Rows are L^2 bits, or one-hot (L^2, q) where q > 2.
+    ``U = -coupling #{equal neighbours} - sum_i field[s_i]``. With q = 2 states it is the Ising
+    model of bits with ``coupling = 2 beta``. Rows are L^2 bits, or one-hot (L^2, q) if q > 2.
 
     Arguments:
-        side: L, at most about 8 bits or 5 sites of three states: `exact` needs q^L states.
-        coupling: gained by each pair of equal neighbours.
-        field: q numbers.
+        side: side L of the torus, at most about 8 for bits or 5 for three states, since `exact`
+            needs q^L states.
+        coupling: energy gained by each pair of equal neighbours.
+        field: energy gained by each of the q states.
     """
 
     def __init__(self, side: int, coupling: float, field: Sequence[float]) -> None:
@@ -97,7 +102,7 @@ class Lattice:
         self.space: Space = BINARY if self.q == 2 else ONE_HOT
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the energies (B,)."""
+        """Compute the energies (B,) of rows x."""
         if self.q == 2:
             x = torch.stack([1 - x, x], -1)
         s = x.view(len(x), self.side, self.side, self.q)
@@ -105,15 +110,22 @@ class Lattice:
         return -self.coupling * equal - (s.sum((1, 2)) * self.field.to(s)).sum(1)
 
     def rows(self, states: Tensor) -> Tensor:
-        """Return states (B, L, L), numbers 0 ... q - 1, as rows of the model."""
+        """Convert states (B, L, L), numbers 0 ... q - 1, to rows of the model."""
         if self.q == 2:
             return states.flatten(1).float()
         return one_hot(states.flatten(1), self.q).float()
 
     def exact(self, n: int, rng: torch.Generator) -> tuple[float, Tensor]:
-        """Return log Z and n exact samples (n, L, L), numbers 0 ... q - 1.
+        """Compute log Z, and draw n exact samples (n, L, L), numbers 0 ... q - 1.
 
-        The transfer matrix is one of whole lines of the lattice.
+        The transfer matrix is that of whole lines of the lattice.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            Log Z and the samples.
         """
         lines = torch.cartesian_prod(*[torch.arange(self.q)] * self.side).view(-1, self.side)
         own = self.coupling * (lines == lines.roll(1, 1)).sum(1).double()

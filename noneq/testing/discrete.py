@@ -1,4 +1,4 @@
-r"""Small models of discrete sites, and restricted Boltzmann machines: all states can be summed.
+r"""Small discrete models and restricted Boltzmann machines (RBMs) whose states can be summed.
 
 >>> import noneq
 >>> target = noneq.testing.enumerated(noneq.testing.ising(), noneq.testing.all_bits(9))
@@ -36,11 +36,14 @@ M = TypeVar("M", BernoulliRBM, GaussianRBM, PottsRBM)
 
 
 class Ising(nn.Module):
-    r"""``U = -sum_ij J_ij s_i s_j - sum_i b_i s_i`` with spins ``s = 2 x - 1`` of bits x.
+    r"""Define the Ising model of bits x with spins ``s = 2 x - 1``.
+
+    ``U = -sum_ij J_ij s_i s_j - sum_i b_i s_i``.
 
     Arguments:
-        couplings: J (n, n), as it stands: give an upper triangle, or half of a symmetric matrix.
-        fields: b (n,).
+        couplings: couplings J (n, n); the sum is over all i and j, so give an upper triangle, or
+            half of a symmetric matrix.
+        fields: fields b (n,).
 
     >>> pair = Ising(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.tensor([0.0, 0.5]))
     >>> pair(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist()
@@ -57,20 +60,20 @@ class Ising(nn.Module):
         self.register_buffer("fields", fields)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,)."""
+        """Compute the energies (B,) of bits x (B, n)."""
         s = 2 * x - 1
         return -((s @ self.couplings.to(s)) * s).sum(1) - s @ self.fields.to(s)
 
 
 class Potts(nn.Module):
-    r"""Two sites of q states, ``U = sum_i f_i . x_i + exp(x_1 C x_2) / 2``, x one-hot.
+    r"""Couple two sites of q states, ``U = sum_i f_i . x_i + exp(x_1 C x_2) / 2``, x one-hot.
 
-    The coupling is not linear in x, so that a gradient tells the energy of other states only
-    approximately.
+    The coupling is not linear in x, so that a gradient gives the energies of other states only
+    approximately, as kernels that follow gradients must allow for.
 
     Arguments:
-        fields: f (2, q).
-        couplings: C (q, q).
+        fields: fields f (2, q).
+        couplings: couplings C (q, q).
     """
 
     space = ONE_HOT
@@ -81,24 +84,32 @@ class Potts(nn.Module):
         self.couplings = nn.Parameter(couplings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,)."""
+        """Compute the energies (B,) of one-hot sites x (B, 2, q)."""
         pair = ((x[:, 0] @ self.couplings) * x[:, 1]).sum(1)
         return (x * self.fields).flatten(1).sum(1) + pair.exp() / 2
 
 
 def enumerated(energy: Energy, states: Tensor) -> Target:
-    """Return the target of an energy of discrete sites, its sums over all states.
+    """Make a target of an energy of discrete sites by summing over all states.
 
     Arguments:
-        energy: of the sites.
-        states: all of them, `noneq.testing.all_bits` or `noneq.testing.all_one_hot`.
+        energy: energy of the sites.
+        states: all states (S, *shape), e.g. `noneq.testing.all_bits` or
+            `noneq.testing.all_one_hot`.
+
+    Returns:
+        The target.
     """
     grid = Grid.over(energy, states)
     return Target(energy, grid.log_z, grid.mean(states), grid.draw)
 
 
 def ising() -> Ising:
-    """Return an Ising model of 3 x 3 bits: open ends, unequal bonds, a field that grows."""
+    """Make an Ising model of 3 x 3 bits with open ends, unequal couplings and a growing field.
+
+    Returns:
+        The model, in float64.
+    """
     couplings = torch.zeros(9, 9)
     for i in range(9):
         if i % 3 < 2:
@@ -109,32 +120,44 @@ def ising() -> Ising:
 
 
 def frustrated() -> Ising:
-    """Return three bits each two of which would differ, in a field that breaks the symmetry."""
+    """Make an Ising model of three bits with frustrated couplings: no state satisfies all of them.
+
+    Each coupling favours unequal bits, and a field breaks the symmetry.
+
+    Returns:
+        The model, in float64.
+    """
     couplings = -torch.tensor([[0, 0.9, 0.7], [0, 0, 0.5], [0, 0, 0]])
     return Ising(couplings.double(), (torch.arange(3) * 0.3 - 0.1).double())
 
 
 def potts(seed: int = 3) -> Potts:
-    """Return two coupled sites of three states with random numbers, float64.
+    """Make two coupled sites of three states with random fields and couplings.
 
     Arguments:
-        seed: of its fields and couplings.
+        seed: seed of the fields and couplings.
+
+    Returns:
+        The model, in float64.
     """
     draw = torch.randn(15, generator=_seeded(seed), dtype=torch.float64)
     return Potts(draw[:6].view(2, 3), draw[6:].view(3, 3))
 
 
 def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
-    """Return a machine of bits with steep random weights and unequal modes, float64.
+    """Make an RBM of bits with large random weights, whose modes are unequal.
 
     Arguments:
-        d: visible units.
-        m: hidden units.
-        seed: of its parameters.
+        d: number of visible units.
+        m: number of hidden units.
+        seed: seed of the parameters.
+
+    Returns:
+        The RBM, in float64.
 
     >>> import noneq
-    >>> machine = bernoulli_rbm()
-    >>> abs(machine.log_z() - Grid.over(machine, noneq.testing.all_bits(4)).log_z) < 1e-12
+    >>> rbm = bernoulli_rbm()
+    >>> abs(rbm.log_z() - Grid.over(rbm, noneq.testing.all_bits(4)).log_z) < 1e-12
     True
     """
     rng = _seeded(seed)
@@ -143,13 +166,16 @@ def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
 
 
 def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float = 1.0) -> M:
-    """Return a machine with random parameters and offsets far from 0, float64.
+    """Make an RBM with random parameters, and random offsets far from 0.
 
     Arguments:
-        kind: of machine.
-        shapes: of W, b and c, and of what else the machine takes.
-        seed: of all numbers.
-        scale: of the parameters.
+        kind: class of the RBM.
+        shapes: shapes of W, b, c and of further arguments of the class.
+        seed: seed of all random numbers.
+        scale: scale of the parameters.
+
+    Returns:
+        The RBM, in float64.
     """
     rng = _seeded(seed)
     draw = [torch.randn(*s, generator=rng, dtype=torch.float64) * scale for s in shapes]
@@ -158,21 +184,27 @@ def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float 
 
 
 def potts_rbm(seed: int = 7, m: int = 3) -> PottsRBM:
-    """Return a machine of two sites of three states, with offsets, float64.
+    """Make an RBM of two sites of three states, with offsets.
 
     Arguments:
-        seed: of its parameters.
-        m: hidden units.
+        seed: seed of the parameters.
+        m: number of hidden units.
+
+    Returns:
+        The RBM, in float64.
     """
     return random_rbm(PottsRBM, (6, m), (2, 3), (m,), seed=seed)
 
 
 def gaussian_rbm(seed: int = 9, m: int = 3) -> GaussianRBM:
-    """Return a machine of two numbers, some of its 2^m modes apart, with offsets, float64.
+    """Make an RBM of two real numbers, with offsets; some of its 2^m modes are far apart.
 
     Arguments:
-        seed: of its parameters.
-        m: hidden units.
+        seed: seed of the parameters.
+        m: number of hidden units.
+
+    Returns:
+        The RBM, in float64.
     """
     return random_rbm(GaussianRBM, (2, m), (2,), (m,), (2,), seed=seed, scale=0.7)
 

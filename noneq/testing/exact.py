@@ -1,4 +1,4 @@
-r"""Sums that are exact: quadrature on a grid, and enumeration of all states of discrete sites.
+r"""Exact sums: quadrature on a grid, and enumeration of all states of discrete sites.
 
 >>> import torch
 >>> from noneq.testing import Grid
@@ -23,12 +23,12 @@ __all__ = ["Grid", "all_bits", "all_one_hot", "cells"]
 
 @dataclass(frozen=True)
 class Grid:
-    """The points of a sum, with the probability of each under an energy's density.
+    """Hold the points of a sum or quadrature, and their probabilities under a density.
 
     Attributes:
         x: points (S, *shape).
-        p: their probabilities (S,), float64.
-        log_z: log of the integral, or the sum, of ``exp(-U)``.
+        p: probabilities of the points (S,), float64.
+        log_z: log of the integral, or of the sum, of ``exp(-U)``.
     """
 
     x: Tensor
@@ -37,13 +37,14 @@ class Grid:
 
     @classmethod
     def of(cls, energy: Energy, dim: int) -> Grid:
-        """Integrate over numbers: 8,001 points of [-20, 20], or 501^2 of [-8, 9]^2.
+        """Integrate over R^dim: 8,001 points of [-20, 20], or 501^2 points of [-8, 9]^2.
 
         Arguments:
-            energy: negligible density outside, smooth on the scale of the spacing.
-            dim: of x, 1 or 2.
+            energy: energy with negligible density outside, smooth on the scale of the spacing.
+            dim: dimension of x, 1 or 2.
 
-        Returns the grid, in float64.
+        Returns:
+            The grid, in float64.
         """
         axis = torch.linspace(-20, 20, 8001, dtype=torch.float64)
         x = axis[:, None]
@@ -55,25 +56,26 @@ class Grid:
 
     @classmethod
     def over(cls, energy: Energy, x: Tensor, log_cell: float = 0.0) -> Grid:
-        """Sum over states, or over equal cells.
+        """Sum over given states, or over equal cells.
 
         Arguments:
-            energy: of the states.
-            x: all of them (S, *shape), e.g. `all_bits`; or the centres of cells.
+            energy: energy of the states.
+            x: all states (S, *shape), e.g. `all_bits`; or the centres of cells.
             log_cell: logarithm of a cell's volume.
 
-        Returns the grid, its probabilities in float64.
+        Returns:
+            The grid, with probabilities in float64.
         """
         log_p = -energy(x).detach().double()
         return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)) + log_cell)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Return the mean of f, whose values (S, ...) at the points are given."""
+        """Compute the mean of f, given its values (S, ...) at the points."""
         mean: Tensor = torch.tensordot(self.p, f.to(self.p), 1)
         return mean
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Return n points (n, d), uniform inside of cells that are drawn by their probability."""
+        """Draw n points (n, d), uniform inside cells that are drawn by their probability."""
         i = torch.searchsorted(self.p.cumsum(0), torch.rand(n, generator=rng, dtype=self.p.dtype))
         cell = (self.x.max() - self.x.min()) / (round(len(self.x) ** (1 / self.x.shape[1])) - 1)
         jitter = torch.rand(n, self.x.shape[1], generator=rng, dtype=self.p.dtype) - 0.5
@@ -81,13 +83,19 @@ class Grid:
         return x
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Return n exact samples (n, *shape) of the states."""
+        """Draw n exact samples (n, *shape) of the states."""
         x: Tensor = self.x[torch.multinomial(self.p, n, replacement=True, generator=rng)]
         return x
 
 
 def all_bits(n: int) -> Tensor:
-    """Return all states (2^n, n) of n bits, float64, the last bit changing first.
+    """List all states of n bits, the last bit changing first.
+
+    Arguments:
+        n: number of bits.
+
+    Returns:
+        A tensor (2^n, n) of 0 and 1, float64.
 
     >>> all_bits(2).tolist()
     [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
@@ -96,7 +104,14 @@ def all_bits(n: int) -> Tensor:
 
 
 def all_one_hot(sites: int, q: int) -> Tensor:
-    """Return all states (q^sites, sites, q) of sites with q states each, one-hot, float64.
+    """List all states of sites with q states each, one-hot, the last site changing first.
+
+    Arguments:
+        sites: number of sites.
+        q: number of states of a site.
+
+    Returns:
+        A tensor (q^sites, sites, q), float64.
 
     >>> all_one_hot(1, 3).tolist()
     [[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]
@@ -106,14 +121,15 @@ def all_one_hot(sites: int, q: int) -> Tensor:
 
 
 def cells(low: list[float], high: list[float], points: int = 400) -> tuple[Tensor, float]:
-    """Cut the box between two corners in equal cells.
+    """Cut a box into equal cells.
 
     Arguments:
-        low: one corner.
-        high: the other, above it in each coordinate.
-        points: cells along each axis.
+        low: lower corner of the box, d numbers.
+        high: upper corner of the box, d numbers.
+        points: number of cells along each axis.
 
-    Returns their centres (points^d, d), float64, and the logarithm of a cell's volume.
+    Returns:
+        The centres of the cells (points^d, d), float64, and the logarithm of a cell's volume.
 
     >>> cells([0.0, 0.0], [2.0, 4.0], points=2)[0].tolist()
     [[0.5, 1.0], [0.5, 3.0], [1.5, 1.0], [1.5, 3.0]]

@@ -1,6 +1,4 @@
-r"""Densities of hard shape: a thin ring, walls, a gap, a plateau; log Z and samples are known.
-
-Each function returns a `noneq.testing.Target`.
+r"""Densities of hard shape whose log Z and samples are known: a ring, walls, a gap, a plateau.
 
 >>> import torch, noneq
 >>> target = noneq.testing.chambers()
@@ -25,17 +23,20 @@ __all__ = ["chambers", "plateau", "ring", "wall"]
 
 
 def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.25) -> Target:
-    r"""Return a ring in the first two coordinates, the others standard normal.
+    r"""Make a thin ring in the first two coordinates; the others are standard normal.
 
     ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, and with the Bessel
-    function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` but for
+    function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` up to terms of order
     ``exp(-radius^2 / (2 width^2))``.
 
     Arguments:
-        dim: 2 or more.
-        bias: the density along the ring is ``exp(-bias cos(angle))``.
-        radius: of the ring.
-        width: standard deviation across it, a small part of the radius.
+        dim: dimension of x, 2 or more.
+        bias: strength of the variation along the ring, with density ``exp(-bias cos(angle))``.
+        radius: radius of the ring.
+        width: standard deviation across the ring, much less than the radius.
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.
 
 
 def _inverted(at: Tensor, log_p: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Return n draws of a density given at equally spaced points, linear between them."""
+    """Draw n numbers from a density given at equally spaced points, linear between them."""
     p = log_p.softmax(0).numpy()
     mass = np.concatenate([[0.0], np.cumsum((p[1:] + p[:-1]) / 2)])
     u = _uniform(rng, n).numpy() * mass[-1]
@@ -68,13 +69,16 @@ def _inverted(at: Tensor, log_p: Tensor, n: int, rng: torch.Generator) -> Tensor
 
 
 def wall(dim: int = 2, place: float = 0.5) -> Target:
-    r"""Return a standard normal on ``x_0 > place``, with an energy of +inf elsewhere.
+    r"""Make a standard normal on ``x_0 > place``, with an energy of +inf elsewhere.
 
     ``Z = (2 pi)^(dim / 2) erfc(place / sqrt 2) / 2``.
 
     Arguments:
-        dim: of x.
-        place: of the wall.
+        dim: dimension of x.
+        place: position of the wall.
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -92,14 +96,17 @@ def wall(dim: int = 2, place: float = 0.5) -> Target:
 
 
 def chambers(dim: int = 2, right: float = 0.7) -> Target:
-    r"""Return two half-spaces 4 apart, ``|x_0| > 2``, with an energy of +inf between them.
+    r"""Make two half-spaces, ``x_0 < -2`` and ``x_0 > 2``, with an energy of +inf between them.
 
     ``|x_0| - 2`` has the density ``2 e^{-2 y}``, the other coordinates are standard normal;
     ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
 
     Arguments:
-        dim: of x.
+        dim: dimension of x.
         right: mass of the right half-space, in (0, 1).
+
+    Returns:
+        The target.
     """
     drop = math.log(right / (1 - right))
 
@@ -121,19 +128,22 @@ def chambers(dim: int = 2, right: float = 0.7) -> Target:
 def plateau(
     dim: int = 2, radius: float = 6.0, core: float = 0.3, mass: float = 0.5, edge: float = 0.2
 ) -> Target:
-    r"""Return a sharp core in the middle of a wide plateau with soft edges.
+    r"""Make a sharp core in the middle of a wide plateau with soft edges.
 
     The core is ``N(0, core^2)``. The plateau is ``prod_i s((x_i + radius) / edge) s((radius - x_i)
-    / edge)``, s the logistic function: the density of a uniform and a logistic number added. Its
-    integral is ``(2 radius)^dim`` but for ``exp(-2 radius / edge)``, and ``Z = (2 radius)^dim /
-    mass``.
+    / edge)``, s the logistic function: the density of a uniform number plus a logistic one. Its
+    integral is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius / edge)``, and ``Z = (2
+    radius)^dim / mass``.
 
     Arguments:
-        dim: of x.
+        dim: dimension of x.
         radius: half the side of the plateau, many times ``edge``.
         core: standard deviation of the core.
-        mass: of the plateau, in (0, 1).
+        mass: mass of the plateau, in (0, 1).
         edge: width of the plateau's edges.
+
+    Returns:
+        The target.
     """
     log_core = dim / 2 * LOG_2_PI + dim * math.log(core)
     log_box = dim * math.log(2 * radius)

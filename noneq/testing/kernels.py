@@ -1,10 +1,9 @@
-r"""Is this a kernel? The one test that a new kernel must pass.
+r"""The test that a new kernel must pass.
 
-A kernel is judged where everything is known: five small targets, one of each space and one whose
-path has a drift, none of them symmetric, whose log Z and means are sums over all states or
-quadrature. Walkers start from exact samples, the energy changes at every move, and then
-``E w = Z / Z_start`` and ``E w (f - mean f) = 0`` hold for any number of walkers, if the weight is
-right.
+A kernel is tested where everything is known: on five small asymmetric targets, one of each space
+and one whose path has a drift, whose log Z and means are sums over all states or quadrature.
+Walkers start from exact samples, and the energy changes at every move. If the weight is right,
+``E w = Z / Z_start`` and ``E w (f - mean f) = 0`` hold for any number of walkers.
 """
 
 from __future__ import annotations
@@ -33,20 +32,25 @@ BETAS = (0.25, 0.5, 0.75, 1.0)
 def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
     """Raise unless the kernel keeps its contract and its weight is exact, to 4.5 standard errors.
 
-    It is tried on R^2, there along a path with a drift, too, in a box of two dimensions, on 4 bits
-    and on 2 sites of 3 states. A space that it cannot move in it must refuse with a ValueError
-    (`noneq.spaces.require`); one at least it must take. The mean weight after 6 moves is known to
-    about 0.3 percent; take a step at which a move goes some way, or there is little to see.
+    It is tested on R^2, along a path with a drift in R^2, in a box of two dimensions, on 4 bits
+    and on 2 sites of 3 states. A kernel that cannot move in a space must refuse it with a
+    ValueError (`noneq.spaces.require`), and must accept one space or more. The mean weight after 6
+    moves is known to about 0.3 percent. Take a step size at which walkers clearly move, or errors
+    cannot be seen.
 
     Arguments:
-        kernel: the kernel; a preconditioner, if it has one, of dimension 2 or a number.
-        dtype: of the walkers, which should be that of its preconditioner.
-        seed: of the walkers; a kernel that is right fails about one seed in a thousand.
+        kernel: the kernel; its preconditioner, if any, is of dimension 2 or a number.
+        dtype: dtype of the walkers, which should be that of the preconditioner.
+        seed: seed of the walkers; a correct kernel fails for about one seed in a thousand.
 
     Raises:
-        ValueError: touches its inputs, loses or mixes up rows, changes the dtype, keeps a graph,
-            leaves the model's space, returns a state that is not the model's, draws from another
-            source than ``rng``, remembers, does not move, has a wrong weight, refuses everything.
+        ValueError: the kernel writes into its inputs, loses or permutes rows, changes the dtype,
+            keeps a graph, leaves the model's space, returns a wrong state, draws from another
+            source than ``rng``, keeps memory between calls, does not move, has a wrong weight, or
+            refuses all spaces.
+
+    >>> import noneq
+    >>> noneq.testing.check_kernel(noneq.MALA(0.3))
     """
     for name in ("fresh", "adapt", "scaled", "preconditioned"):
         if not hasattr(kernel, name):
@@ -63,15 +67,16 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
         else:
             _check_weight(kernel, target, seed)
     if len(refusals) == 5:
-        told = "; ".join(refusals)
-        raise ValueError(f"{type(kernel).__name__} moves walkers nowhere, it refuses all ({told})")
+        why = "; ".join(refusals)
+        raise ValueError(f"{type(kernel).__name__} moves walkers nowhere, it refuses all ({why})")
 
 
 class _RefusalError(Exception):
     """The kernel does not move in this space."""
 
 
-def _told(kernel: Kernel, target: Oracle, what: str) -> str:
+def _worded(kernel: Kernel, target: Oracle, what: str) -> str:
+    """Word an error by the kernel, the space and what the kernel does wrong."""
     return f"{type(kernel).__name__} on {target.space}: it {what}"
 
 
@@ -88,8 +93,8 @@ def _check_contract(kernel: Kernel, target: Oracle) -> None:
     except ValueError as refusal:
         raise _RefusalError(str(refusal)) from refusal
     except Exception as error:
-        told = "what it cannot move it refuses, by noneq.spaces.require"
-        raise ValueError(_told(kernel, target, f"fails ({error}); {told}")) from error
+        hint = "what it cannot move it refuses, by noneq.spaces.require"
+        raise ValueError(_worded(kernel, target, f"fails ({error}); {hint}")) from error
     wrong = (
         _wrong_form(new, increment, info, state)
         or _wrong_input(state, before)
@@ -98,11 +103,11 @@ def _check_contract(kernel: Kernel, target: Oracle) -> None:
         or _wrong_variants(kernel, model, state, info)
     )
     if wrong:
-        raise ValueError(_told(kernel, target, wrong))
+        raise ValueError(_worded(kernel, target, wrong))
 
 
 def _wrong_rng(kernel: Kernel, model: Energy, state: State, elsewhere: Tensor) -> str | None:
-    """Whether chance comes from the generator, all of it and nothing else."""
+    """Say what is wrong with the kernel's source of randomness, which must be ``rng`` alone."""
     if not _same(kernel, kernel, model, state) or not torch.equal(
         elsewhere, torch.get_rng_state()
     ):
@@ -117,7 +122,7 @@ def _wrong_rng(kernel: Kernel, model: Energy, state: State, elsewhere: Tensor) -
 
 
 def _wrong_variants(kernel: Kernel, model: Energy, state: State, info: Info) -> str | None:
-    """Whether the kernels made of it are kernels, and it is what it was."""
+    """Say whether adapted, scaled or preconditioned copies are wrong, or change the kernel."""
     kept = copy.deepcopy(kernel)
     for other in (kernel.adapt(info), kernel.scaled(0.5), kernel.preconditioned(Identity(0.5))):
         if other.fresh != kernel.fresh:
@@ -128,13 +133,13 @@ def _wrong_variants(kernel: Kernel, model: Energy, state: State, info: Info) -> 
 
 
 def _same(a: Kernel, b: Kernel, model: Energy, state: State) -> bool:
-    """Whether two kernels make the same move of the same noise."""
+    """Return whether two kernels make the same move with the same noise."""
     one, two = (kernel(model, state, _rng(2)) for kernel in (a, b))
     return torch.equal(one[0].x, two[0].x) and torch.equal(one[1], two[1])
 
 
 def _wrong_form(new: object, increment: object, info: object, old: State) -> str | None:
-    """What is wrong with the types, shapes and dtypes of what a kernel returned."""
+    """Say what is wrong with the types, shapes and dtypes that a kernel returned."""
     if not (isinstance(new, State) and isinstance(increment, Tensor) and isinstance(info, dict)):
         return "does not return (State, increment, info)"
     n, dtype = len(old.x), old.x.dtype
@@ -174,7 +179,7 @@ def _wrong_input(state: State, before: State) -> str | None:
 
 
 def _wrong_state(model: Energy, new: State) -> str | None:
-    """Whether the output is not a state of the model."""
+    """Say why the output is not a state of the model."""
     if not bool(space_of(model).contains(new.x).all()):
         return (
             "moves walkers out of the space: reject them, or refuse it, by "
@@ -205,7 +210,7 @@ def _check_weight(kernel: Kernel, target: Oracle, seed: int) -> None:
         walkers = walkers.move(kernel, model, rng)
         weightless = weightless and torch.equal(walkers.log_w, before.log_w)
         if not bool((walkers.log_w < math.inf).all()):
-            raise ValueError(_told(kernel, target, NOT_FINITE))
+            raise ValueError(_worded(kernel, target, NOT_FINITE))
         if model is models[1]:  # whatever a walker owns must go with it
             walkers = walkers.resample(1.0, rng)
             start = walkers.x
@@ -226,11 +231,11 @@ def _check_weight(kernel: Kernel, target: Oracle, seed: int) -> None:
     if wrong and weightless and not kernel.fresh:
         wrong += "; its increments are all 0: if it leaves the model invariant, say fresh = True"
     if wrong:
-        raise ValueError(_told(kernel, target, wrong))
+        raise ValueError(_worded(kernel, target, wrong))
 
 
 def _wrong_means(target: Oracle, walkers: Walkers) -> str | None:
-    """Weighted sums by island against the exact ones."""
+    """Compare weighted means by island with the exact ones; say which is wrong."""
     log_z, exact = target.log_z_and_means()
     w = (walkers.log_w - (log_z - walkers.weights.log_z_start)).exp().view(ISLANDS, EACH)
     off = (w[..., None] * (features(walkers.x) - exact).view(ISLANDS, EACH, -1)).mean(1)

@@ -1,4 +1,4 @@
-r"""Small targets of which everything is known, none symmetric: of each space, and with a drift."""
+r"""Small asymmetric targets with known sums, one for each space and one with a drift."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = ["Oracle", "features", "oracles"]
 
 
 class Oracle(NamedTuple):
-    """A path from a solvable start to a model whose sums are known.
+    """Hold a path to a model whose log Z and means are sums over known states.
 
     Attributes:
-        path: from beta = 0 to the model at beta = 1.
-        start: the path's.
-        states: all states of the model (S, *shape), or a grid.
-        log_cell: log of the measure of each.
+        path: path from beta = 0 to the model at beta = 1.
+        start: solvable energy at the start of the path.
+        states: all states of the model (S, *shape), or the points of a grid.
+        log_cell: logarithm of the volume of a grid cell; 0 for states.
     """
 
     path: Path
@@ -45,24 +45,38 @@ class Oracle(NamedTuple):
 
     @property
     def space(self) -> Space:
-        """Where the walkers are."""
+        """Return the space of the walkers."""
         return space_of(self.path.at(1.0))
 
     def log_z_and_means(self) -> tuple[float, Tensor]:
-        """Of the model: log Z and the means of `features`, float64."""
+        """Compute log Z of the model and the means of `features` under it, float64."""
         log_p = -self.path.at(1.0)(self.states).detach().double()
         means = torch.tensordot(log_p.softmax(0), features(self.states), 1)
         return float(log_p.logsumexp(0)) + self.log_cell, means
 
 
 def features(x: Tensor) -> Tensor:
-    """Coordinates, their squares and the products of neighbours, float64."""
+    """Compute coordinates, their squares and the products of neighbours.
+
+    Arguments:
+        x: positions (B, *shape).
+
+    Returns:
+        A tensor (B, 3 d), float64.
+    """
     x = x.flatten(1).double()
     return torch.cat([x, x.square(), x * x.roll(1, 1)], 1)
 
 
 def oracles(dtype: torch.dtype) -> tuple[Oracle, ...]:
-    """One of each space, and one whose path has a drift, on the processor."""
+    """Make one oracle for each space, and one whose path has a drift, on the CPU.
+
+    Arguments:
+        dtype: dtype of the parameters.
+
+    Returns:
+        The oracles: plane, plane with drift, box, bits, one-hot sites.
+    """
     with torch.device("cpu"):
         return _plane(dtype), _drifted(dtype), _box(dtype), _bits(dtype), _sites(dtype)
 
@@ -96,8 +110,8 @@ def _numbers(dtype: torch.dtype) -> Tensor:
 
 def _bits(dtype: torch.dtype) -> Oracle:
     numbers = _numbers(dtype)
-    machine = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
-    return Oracle(path_to(machine, machine.base), machine.base, all_bits(4).to(dtype), 0.0)
+    rbm = BernoulliRBM(2 * numbers[:12].view(4, 3), numbers[12:16] / 2, numbers[16:])
+    return Oracle(path_to(rbm, rbm.base), rbm.base, all_bits(4).to(dtype), 0.0)
 
 
 def _sites(dtype: torch.dtype) -> Oracle:
@@ -109,7 +123,7 @@ def _sites(dtype: torch.dtype) -> Oracle:
 
 
 def _bent(x: Tensor) -> Tensor:
-    """A skewed banana whose gradient grows like x at most."""
+    """Compute a skewed banana energy whose gradient grows at most as x."""
     ridge = (1 + x[:, 0].square()).sqrt()
     bent = (x[:, 1] - 0.8 * ridge).square() / (2 * 0.7**2)
     return (x[:, 0] - 0.5).square() / 2 + nn.functional.softplus(2 * x[:, 0]) + bent

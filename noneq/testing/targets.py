@@ -1,25 +1,7 @@
-r"""Smooth densities on R^d of which log Z, the mean and exact samples are known.
+r"""Smooth densities on R^d whose log Z, mean and exact samples are known; few are symmetric.
 
-A sampler, a kernel or an estimate of log Z is judged by what is known. Few of these densities are
-symmetric, since a symmetric one hides a wrong sign; each is hard in one way of its own.
-
-============ ================================================================== ==================
-function     what is hard                                                       log Z
-============ ================================================================== ==================
-`two_modes`  two modes of unequal mass and width                                ``log sqrt(2 pi)``
-`skewed`     tails of unequal slope                                             ``-log 3``
-`correlated` a correlation of 0.8                                               closed form
-`banana`     a bent ridge, its slope bounded                                    closed form
-`funnel`     a width that varies elevenfold over four standard deviations       ``log 2 pi``
-`neal`       the same in any dimension and of any depth                         closed form
-`parabola`   a thin parabola                                                    closed form
-`logistic`   coordinates skewed to either side                                  ``-sum log a_i``
-`student`    tails that fall as a power of x                                    closed form
-============ ================================================================== ==================
-
-Densities with walls and thin shapes are in `noneq.testing.geometry`, chains in
-`noneq.testing.chains`, discrete sites in `noneq.testing.discrete`. The energy of a target knows
-neither its log Z nor its samples, so that `noneq.log_z` has to find them:
+Symmetry would hide wrong signs. The energy of a target has neither log Z nor samples, so that
+`noneq.log_z` has to estimate log Z:
 
 >>> import torch, noneq
 >>> target = noneq.testing.banana()
@@ -62,13 +44,14 @@ Sampler = Callable[[int, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Target:
-    """An energy of which everything is known.
+    """Hold an energy whose log Z, mean and samples are known.
 
     Attributes:
-        energy: U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.
-        log_z: log of the integral (of discrete sites: the sum) of ``exp(-U)``.
-        mean: of the density (*shape), float64.
-        sample: ``(n, rng) -> (n, *shape)``, exact independent samples in float64.
+        energy: energy U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.
+        log_z: log of the integral (of discrete sites: of the sum) of ``exp(-U)``.
+        mean: mean of the density (*shape), float64.
+        sample: function ``(n, rng) -> (n, *shape)`` that draws exact independent samples in
+            float64.
     """
 
     energy: Energy
@@ -82,7 +65,7 @@ def _normal(rng: torch.Generator, *size: int) -> Tensor:
 
 
 def _uniform(rng: torch.Generator, *size: int) -> Tensor:
-    """Uniform numbers in (0, 1), neither end included."""
+    """Draw uniform numbers in (0, 1), neither end included."""
     return torch.rand(*size, generator=rng, dtype=torch.float64).clamp(1e-15, 1 - 1e-15)
 
 
@@ -91,10 +74,15 @@ def _vector(*values: float) -> Tensor:
 
 
 def two_modes(left: float = 0.7) -> Target:
-    r"""Return ``p = left N(-1.2, 0.6^2) + (1 - left) N(1.5, 0.5^2)`` on R, less its factor.
+    r"""Make two modes on R of unequal mass and width.
+
+    ``p = left N(-1.2, 0.6^2) + (1 - left) N(1.5, 0.5^2)``; Z is ``sqrt(2 pi)``.
 
     Arguments:
         left: mass of the left mode, in (0, 1).
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -110,9 +98,12 @@ def two_modes(left: float = 0.7) -> Target:
 
 
 def skewed() -> Target:
-    r"""Return ``U = 4 log(1 + e^x) - x`` on R: its slope is -1 far left and 3 far right.
+    r"""Make ``U = 4 log(1 + e^x) - x`` on R, whose slope is -1 far left and 3 far right.
 
     ``Z = B(1, 3) = 1/3``, and ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -125,7 +116,11 @@ def skewed() -> Target:
 
 
 def correlated() -> Target:
-    """Return a Gaussian on R^2: mean (0.7, -0.4), deviations 1 and 0.6, correlation 0.8."""
+    """Make a Gaussian on R^2: mean (0.7, -0.4), deviations 1 and 0.6, correlation 0.8.
+
+    Returns:
+        The target.
+    """
 
     def energy(x: Tensor) -> Tensor:
         a, b = x[:, 0] - 0.7, (x[:, 1] + 0.4) / 0.6
@@ -143,9 +138,12 @@ def _ridge(a: Tensor) -> Tensor:
 
 
 def banana() -> Target:
-    r"""Return ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r = 1.3 sqrt(1 + a^2) - 1.5``.
+    r"""Make a bent ridge on R^2 of bounded slope, so that the gradient grows as x.
 
-    On R^2; the ridge is bent, and its slope is bounded, so that the gradient grows as x.
+    ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r = 1.3 sqrt(1 + a^2) - 1.5``.
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -161,7 +159,11 @@ def banana() -> Target:
 
 
 def funnel() -> Target:
-    """Return ``v = a`` of N(0.4, 1) and b of N(0.5, e^{1.2 v}), on R^2: a mild funnel."""
+    """Make a mild funnel on R^2: v of N(0.4, 1), and b of N(0.5, e^{1.2 v}) given v.
+
+    Returns:
+        The target.
+    """
 
     def energy(x: Tensor) -> Tensor:
         neck = 0.6 * x[:, 0]  # log of the width
@@ -178,15 +180,18 @@ def funnel() -> Target:
 
 
 def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
-    r"""Return Neal's funnel (2003): v of N(centre, width^2), the other numbers of N(0, e^v).
+    r"""Make Neal's funnel (2003): v of N(centre, width^2), the other numbers of N(0, e^v).
 
     ``U = (v - centre)^2 / (2 width^2) + |x|^2 e^-v / 2 + (dim - 1) v / 2`` and
     ``Z = (2 pi)^(dim / 2) width``.
 
     Arguments:
-        dim: numbers, v the first of them.
+        dim: dimension, v included, which is the first coordinate.
         width: standard deviation of v.
         centre: mean of v.
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -206,7 +211,14 @@ def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
 
 
 def parabola(thickness: float = 0.3) -> Target:
-    """Return ``U = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)`` on R^2."""
+    """Make a thin parabola on R^2, ``U = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)``.
+
+    Arguments:
+        thickness: standard deviation across the parabola.
+
+    Returns:
+        The target.
+    """
 
     def energy(x: Tensor) -> Tensor:
         a, b = x[:, 0], x[:, 1]
@@ -221,13 +233,15 @@ def parabola(thickness: float = 0.3) -> Target:
 
 
 def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
-    r"""Return independent numbers of generalised logistic distributions.
+    r"""Make independent numbers of generalised logistic distributions.
 
-    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``; the distribution
-    function is ``(1 + e^-x)^-a``, the mean ``psi(a) - psi(1)``.
+    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``, mean ``psi(a) - psi(1)``
 
     Arguments:
-        shapes: a_i > 0; above 1 the right tail is the longer one, below 1 the left.
+        shapes: shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
+
+    Returns:
+        The target.
     """
     a = _vector(*shapes)
 
@@ -242,13 +256,16 @@ def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
 
 
 def student(dim: int = 2, freedom: float = 5.0) -> Target:
-    r"""Return Student's t on R^dim, ``U = (nu + d) / 2 log(1 + |x|^2 / nu)``.
+    r"""Make Student's t on R^dim, ``U = (nu + d) / 2 log(1 + |x|^2 / nu)``, with heavy tails.
 
     ``Z = (nu pi)^(d / 2) Gamma(nu / 2) / Gamma((nu + d) / 2)``; the mean is 0, NaN for nu <= 1.
 
     Arguments:
-        dim: d.
-        freedom: nu > 0; the tails are heavier than any Gaussian's.
+        dim: dimension d.
+        freedom: degrees of freedom nu > 0.
+
+    Returns:
+        The target.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -267,16 +284,15 @@ def student(dim: int = 2, freedom: float = 5.0) -> Target:
 def mixture(
     means: Sequence[Sequence[float]], scales: Sequence[Any], masses: Sequence[float]
 ) -> GaussianMixture:
-    """Return a Gaussian mixture, normalised, whose components have diagonal covariances.
+    """Make a normalised Gaussian mixture whose components have diagonal covariances.
 
     Arguments:
-        means: of the K components, d numbers each.
-        scales: K standard deviations, each a number or d of them.
-        masses: K positive numbers.
+        means: means of the K components, d numbers each.
+        scales: standard deviations of the K components, each a number or d of them.
+        masses: masses of the K components, positive.
 
-    >>> two = mixture([[0.0, 0.0], [5.0, 5.0]], [1.0, [0.1, 2.0]], [0.3, 0.7])
-    >>> two.log_z(), tuple(two.sample(3, torch.Generator()).shape)
-    (0.0, (3, 2))
+    Returns:
+        The mixture, in float32.
     """
     centres = torch.tensor(means, dtype=torch.float32)
     roots = [torch.as_tensor(s, dtype=torch.float32).expand(centres.shape[1]) for s in scales]

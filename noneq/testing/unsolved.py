@@ -1,4 +1,4 @@
-"""An energy that keeps its log Z and its samples to itself, so that they have to be estimated."""
+"""An energy that hides its log Z and its samples, so that they have to be estimated."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Unsolved"]
 
 
 class Unsolved:
-    """An energy that does all that another one does, except tell its log Z or sample itself.
+    """Wrap an energy so that all of its methods but ``log_z`` and ``sample`` are available.
 
-    `noneq.log_z` asks a Gaussian or a small Boltzmann machine for its log Z; wrapped in this it
-    has to be annealed like any other energy.
+    `noneq.log_z` asks a Gaussian or a small RBM for its exact log Z; a wrapped one has to be
+    annealed like any other energy.
 
     Arguments:
-        energy: any.
+        energy: the energy to wrap.
 
     >>> import torch, noneq
     >>> gaussian = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity())
@@ -35,16 +35,16 @@ class Unsolved:
                 setattr(self, name, getattr(energy, name))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the energies (B,)."""
+        """Compute the energies (B,) of rows x (B, *shape)."""
         u: Tensor = self.energy(x)
         return u
 
     def fingerprint(self) -> Tensor | None:
-        """Return the wrapped energy's fingerprint."""
+        """Return the fingerprint of the wrapped energy's parameters; None if it has none."""
         return fingerprint(self.energy)
 
     def evaluate(
         self, x: Tensor, previous_cache: Any = None, graph: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the wrapped energy's values and cache."""
+        """Return the wrapped energy's values (B,) and cache."""
         return evaluate(self.energy, x, previous_cache, graph=graph, skip_gradient=True)

@@ -1,4 +1,4 @@
-"""Maximum likelihood by weighted walkers, and score matching."""
+"""Maximum-likelihood training with weighted walkers, and denoising score matching."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The moving average of a model's parameters: usually the better model."""
+"""A moving average of a model's parameters, which is usually the better model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ __all__ = ["moving_average"]
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """``average <- d average + (1 - d) now`` at each ``update_parameters(model)``.
+    """Make an exponential moving average of a model's parameters.
 
-    ``d = min(decay, (1 + n) / (10 + n))`` after n updates: the start is forgotten soon. Buffers
-    are the model's at first. The average is another model, with a log Z of its own.
+    ``average <- d average + (1 - d) now`` at each ``update_parameters(model)``, where
+    ``d = min(decay, (1 + n) / (10 + n))`` after n updates, so that the start has little weight
+    soon. Buffers are copied once, from the model as it is. The average is a model of its own with
+    its own log Z.
 
     Arguments:
-        model: whose parameters are averaged.
-        decay: in [0, 1].
+        model: the model whose parameters are averaged.
+        decay: largest weight d of the past, in [0, 1].
+
+    Returns:
+        The average, a copy of the model at first.
+
+    >>> average = moving_average(nn.Linear(2, 1), 0.999)
+    >>> average.update_parameters(nn.Linear(2, 1))
+    >>> int(average.n_averaged)
+    1
     """
     # not a function of its own scope: an estimator that holds it can be pickled
     with torch.device("cpu"):  # the counter, which is read at each update

@@ -1,7 +1,7 @@
 r"""Maximum-likelihood training with weighted walkers.
 
-The gradient of the cross-entropy, ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, has its second mean
-taken over weighted walkers, so it stays right although they lag behind the moving model. One
+The gradient of the cross-entropy is ``E_data[dU/dtheta] - E_rho[dU/dtheta]``. Its second mean is
+taken over weighted walkers, so that it stays right although they lag behind the model. One
 iteration, for a kernel that needs a fresh state:
 
 1. walkers: reweight to the new parameters, u with its graph (returned by the last trusted step);
@@ -9,12 +9,8 @@ iteration, for a kernel that needs a fresh state:
 3. resample where the effective sample size is low; K moves at fixed energy;
 4. optimiser step under the trust region.
 
-That is K + 1 evaluations of each walker, as many as persistent contrastive divergence. With
-`ULA` on stale states (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414)
-steps 1, 3 and 4 fall together: the move's own evaluation serves the next loss, one evaluation
-for K = 1.
-
-Contrastive divergence is a setting: `Settings.pcd`, `Settings.cd`.
+That is K + 1 evaluations of each walker. With `ULA` on stale states (Algorithm 1 of Carbone, Hua,
+Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and 4 are one, of K evaluations.
 """
 
 from __future__ import annotations
@@ -43,16 +39,19 @@ __all__ = ["Step", "step", "train"]
 
 
 class Step(NamedTuple):
-    """What one iteration returns."""
+    """Hold the result of one training iteration.
+
+    Attributes:
+        walkers: the walkers after the iteration.
+        u: their energies (N,) under the new parameters, with the graph for the next loss; or None.
+        data_energy: ``mean U(x)`` before the step.
+        walker_energy: the weighted mean of U at the walkers before the step.
+    """
 
     walkers: Walkers
     u: Tensor | None
-    """(N,): their energies under the new parameters, with their graph, for the next step; None
-    where nothing was evaluated after the optimiser's step"""
     data_energy: Tensor
-    """``mean U(x)`` before the step"""
     walker_energy: Tensor
-    """the weighted mean of U at the walkers before the step"""
 
 
 def step(
@@ -69,25 +68,23 @@ def step(
     weighted: bool = True,
     forgetting_factor: float = 1.0,
 ) -> Step:
-    """One iteration: gradient, resampling, moves, optimiser step.
-
-    ``walkers, u, data_energy, walker_energy = step(energy, x, walkers, u, ...)``; the loss is the
-    difference of the two energies. With a kernel that takes stale states this is Algorithm 1 of
-    arXiv 2305.19414.
+    """Do one training iteration: gradient, resampling, moves, optimiser step.
 
     Arguments:
         energy: the model.
         x: a batch of data (B, *shape).
-        walkers: as the last step returned them.
-        u: as the last step returned it, which saves an evaluation of the walkers; a graph serves
-            one backward. Not used where the parameters have changed since.
-        kernel: moves the walkers; None does not.
-        optimizer: of the energy's parameters.
+        walkers: the walkers, as the last step returned them.
+        u: their energies with the graph, as the last step returned them; saves an evaluation.
+        kernel: kernel of the moves; None: no moves.
+        optimizer: optimiser of the energy's parameters.
         rng: source of randomness.
-        trust: scales the optimiser's step; None leaves it as it is.
-        ess_min: resample below this effective sample size.
+        trust: trust region that scales the optimiser's step; None leaves the step as it is.
+        ess_min: effective sample size, a fraction, below which walkers are resampled.
         weighted: False ignores the weights (contrastive divergence).
-        forgetting_factor: forgetting factor of the log-weights, see `Settings`.
+        forgetting_factor: factor of the log-weights after the gradient, see `Settings`.
+
+    Returns:
+        The `Step`. The loss is ``data_energy - walker_energy``.
     """
     now = Snapshot.of(energy)
     if u is not None and walkers.under is not None and now.same(walkers.under):
@@ -114,7 +111,7 @@ def step(
 
 
 def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Advance:
-    """A move to new parameters; one that is redone, the step shortened, has the same noise."""
+    """Make a move to the new parameters that uses the same noise each time it is repeated."""
     noise = rng.get_state()
 
     def advance(walkers: Walkers) -> tuple[Walkers, Tensor]:
@@ -127,7 +124,7 @@ def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Adva
 def _gradient(
     energy: nn.Module, x: Tensor, walkers: Walkers, u: Tensor, optimizer: torch.optim.Optimizer
 ) -> tuple[Tensor, Tensor]:
-    """Backward of the loss; its two parts, without their graph."""
+    """Compute the gradient of the loss; return its two parts without their graph."""
     with torch.autocast(x.device.type, enabled=False):
         data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
     optimizer.zero_grad(set_to_none=True)
@@ -145,30 +142,37 @@ def train(
     rng: torch.Generator | None = None,
     resume: TrainState | None = None,
 ) -> Iterator[Record]:
-    """Train for as long as the caller iterates; yields a record after each iteration.
+    """Train an energy by maximum likelihood for as long as the caller iterates.
 
     Arguments:
-        energy: with a solvable ``base`` attribute (`noneq.energies.Tilted`) where the walkers
-            start there or are renewed.
-        data: rows (M, *shape), read anew for every batch: what is written into them meanwhile
-            counts; or a frame of pandas, polars or pyarrow, its columns as they are (unscaled).
-        settings: see `Settings`.
-        optimizer: default Adam at learning rate 1e-3; the trust region sets the real speed.
-        kernel: one move; default MALA preconditioned by the base's covariance, discrete Langevin,
-            or block Gibbs for an energy that can.
+        energy: the model, e.g. `noneq.energies.Tilted`, with a ``base`` where walkers start.
+        data: rows (M, *shape), read anew for every batch, so that changes count; or a frame of
+            pandas, polars or pyarrow, used unscaled.
+        settings: how to train.
+        optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
+        kernel: kernel of one move; default MALA preconditioned by the base's covariance, discrete
+            Langevin, or block Gibbs for an energy with conditionals.
         rng: source of all randomness, on the data's device; default seed 0.
-        resume: an earlier record's ``state``, with its kernel; parameters, optimiser and generator
-            are the caller's to restore.
+        resume: ``state`` of an earlier record; restore parameters, optimiser and generator, too.
+
+    Yields:
+        A `Record` after each iteration.
 
     Raises:
         ValueError, TypeError: data or energy is unfit, see `noneq.energies.checks`.
         FloatingPointError: the model has diverged.
+
+    >>> import torch, noneq
+    >>> data, settings = torch.randn(256, 2), Settings(walkers=64, held_out=None)
+    >>> energy = noneq.Tilted(noneq.Gaussian.fit(data), noneq.MLP(2, width=16))
+    >>> [record.iteration for record, _ in zip(noneq.train(energy, data, settings), range(3))]
+    [1, 2, 3]
     """
     settings = settings or Settings()
     data = read(data).x if isinstance(data, Frame) else data
     if resume is None:
         check_fit(energy, data, noise=settings.noise)
-    else:  # judged when the run began: a part of a stream may well lack spread
+    else:  # checked when the run began: a part of a stream may lack spread
         check_states(energy, data, noise=settings.noise)
     check_energy(energy, data[:16])
     rng = rng or torch.Generator(data.device).manual_seed(0)
@@ -192,12 +196,12 @@ def train(
             done.data_energy, done.walker_energy, walkers.info, weights=weights
         )
         iteration = state.iteration + 1
-        tuned = state.kernel.adapt(observed.info)
+        adapted = state.kernel.adapt(observed.info)
         renewed = None
         if every and iteration % every == 0:
-            renewed, (walkers, held) = renewed_by(energy, walkers, held, tuned, rng, settings)
+            renewed, (walkers, held) = renewed_by(energy, walkers, held, adapted, rng, settings)
             u = u if walkers is done.walkers else None
-        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=tuned)
+        state = replace(state, iteration=iteration, walkers=walkers, held_out=held, kernel=adapted)
         yield _record(state, settings, observed, before, renewed, start)
 
 
@@ -246,7 +250,7 @@ def _iterate(
     optimizer: torch.optim.Optimizer,
     rng: torch.Generator,
 ) -> Step:
-    """`step` on all walkers, on some of them, without weights, or from the data."""
+    """Apply `step` to all walkers, to some of them, without weights, or from the data."""
     walkers, kernel = state.walkers, Repeat(state.kernel, settings.moves)
     index = None
     if settings.active is not None:
@@ -287,7 +291,7 @@ def _advance_held_out(
     rng: torch.Generator,
     settings: Settings,
 ) -> Walkers | None:
-    """Held-out walkers on the same path."""
+    """Reweight, resample and move the held-out walkers as the others."""
     if held is None:
         return None
     if kernel.fresh:

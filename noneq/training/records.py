@@ -1,4 +1,4 @@
-"""What training yields in each iteration: its state, and what was observed."""
+"""What training yields in each iteration: a record of what was observed, and the state."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ __all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where a run stands, besides parameters, optimiser and generator: enough to go on.
+    """Hold the state of training, to resume with parameters, optimiser and generator.
 
     Attributes:
-        iteration: iterations done.
-        walkers: those that feed the gradient.
-        held_out: those that do not, or None.
-        kernel: as adapted so far (one move).
-        trust: the trust region with its memory, or None. Set its ``tau`` between iterations for
-            a schedule.
+        iteration: number of iterations done.
+        walkers: walkers that the gradient is computed from.
+        held_out: walkers that the gradient never sees, for an unbiased log Z; None without.
+        kernel: kernel of one move, with its adapted step size.
+        trust: trust region; None for plain steps. Its ``tau`` may be set between iterations.
     """
 
     iteration: int
@@ -39,26 +38,28 @@ class TrainState:
 
 @dataclass(frozen=True)
 class Record:
-    """What one iteration did.
+    """Record what was observed in one training iteration.
 
     Attributes:
-        iteration: counted from 1.
-        seconds: since the start.
-        loss: ``mean U(batch) - weighted mean U(walkers)``; not a likelihood.
-        data_energy: ``mean U(batch)``, before the step.
-        nll: of the batch before the step, by the held-out walkers' log Z or else the others':
-            a running estimate, to be replaced by a bracket; NaN where neither is known.
-        ess: effective sample size of the gradient walkers, a fraction; NaN if only some are
-            active, whose weights belong to the energies they last saw.
-        acceptance: of the moves; NaN for unadjusted kernels.
-        faults: share of the moves rejected because the energy was NaN or -inf there; not 0: look
-            at the energy where its walkers go.
-        log_z: from the gradient walkers: biased low as they train; NaN where their weights decay.
-        log_z_held_out: from the held-out walkers; NaN without.
-        scale: of the optimiser step (trust region).
-        cost: ``-log`` of the effective sample size the step left.
-        renewed: None, or whether the renewal tried here was accepted.
-        state: to go on from, or to sample from.
+        iteration: number of the iteration, from 1.
+        seconds: time since the start of training.
+        loss: ``mean U(batch) - weighted mean U(walkers)``, which is not a likelihood.
+        data_energy: ``mean U(batch)`` before the step.
+        nll: negative log-likelihood (nats) of the batch before the step, with log Z of the
+            held-out walkers, else of the gradient walkers: a running estimate, to be replaced by a
+            bracket; NaN where log Z is unknown.
+        ess: effective sample size of the gradient walkers, a fraction; NaN if only some of them
+            are active, whose weights are for different energies.
+        acceptance: acceptance of the moves; NaN for unadjusted kernels.
+        faults: share of moves rejected because the energy was NaN or -inf there; if it is not 0,
+            look at the energy at those positions.
+        log_z: log Z from the gradient walkers, biased low as they train; NaN where their weights
+            decay.
+        log_z_held_out: log Z from the held-out walkers; NaN without.
+        scale: factor of the optimiser's step that the trust region chose.
+        cost: ``-log CESS`` of the optimiser's step, CESS its conditional effective sample size.
+        renewed: whether the renewal tried in this iteration was accepted; None if none was tried.
+        state: state to resume or to sample from.
     """
 
     iteration: int
@@ -78,7 +79,7 @@ class Record:
 
 
 def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
-    """Of the gradient walkers and the held-out ones, under the present parameters."""
+    """Return log Z of the gradient walkers and of the held-out ones at the present."""
     unknown = LogZ(math.nan, math.nan)
     current = settings.weighted and settings.active is None and not settings.restart
     held = state.held_out
@@ -86,18 +87,33 @@ def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
 
 
 class Scalars(NamedTuple):
-    """What an iteration has seen, as numbers of the host."""
+    """Hold the observations of one iteration, as numbers on the host.
+
+    Attributes:
+        data_energy: ``mean U(batch)`` before the step.
+        loss: ``data_energy`` less the weighted mean of U at the walkers.
+        info: what the walkers' kernel observed.
+    """
 
     data_energy: float
     loss: float
     info: dict[str, float]
-    """of the walkers' moves"""
 
 
 def read_scalars(
     data_energy: Tensor, walker_energy: Tensor, info: Info, *, weights: Weights
 ) -> Scalars:
-    """Read the scalars of an iteration from the device, with the weights' summary, all at once."""
+    """Read the scalars of an iteration and the summary of weights from the device in one transfer.
+
+    Arguments:
+        data_energy: mean energy of the batch, 0-d.
+        walker_energy: weighted mean energy of the walkers, 0-d.
+        info: what the walkers' kernel observed, 0-d tensors.
+        weights: weights whose summary is read, too.
+
+    Returns:
+        The scalars as Python numbers.
+    """
     scalars = (data_energy, data_energy - walker_energy, *info.values())
     energy, loss, *others = weights.read_with(*scalars)
     return Scalars(energy, loss, dict(zip(info, others, strict=True)))

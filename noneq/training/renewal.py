@@ -1,11 +1,11 @@
-r"""Renewal: all walkers replaced by a newly annealed population.
+r"""Renewal: all walkers are replaced by a newly annealed population.
 
-Walkers that feed the gradient have a log Z that is biased low, since the energy rises exactly
-where they stand, and every resampling costs them ancestors. A population annealed from the base
-along a path frozen beforehand knows nothing of that. It takes over if more of its ancestors
-are left, weighted by mass: annealing in too few steps leaves a handful, and near-copies of them
-would be worse than what they replace. Many survive, too, where a mode was missed by all; then its
-mass is missing in log Z. So one that finds less than what it replaces is refused.
+Walkers that the gradient is computed from have a log Z that is biased low, since the energy rises
+where they are, and every resampling costs ancestors. A population annealed from the base along a
+path frozen beforehand has neither fault. It replaces the old one if it has more effective
+ancestors: annealing in too few steps leaves a handful, and near-copies of them would be worse than
+what they replace. A population that has missed a mode has many ancestors, too, but a lower log Z.
+So one whose log Z is below that of the old walkers is refused.
 """
 
 from __future__ import annotations
@@ -37,23 +37,26 @@ def renew(
     *,
     weighted: bool = True,
 ) -> tuple[bool | None, Populations]:
-    """Populations of the same sizes and islands, annealed from the energy's ``base``.
+    """Anneal new populations from the energy's base, and accept or refuse them.
+
+    The new ones have the sizes and islands of the old ones.
 
     Arguments:
         energy: the model, with a solvable ``base`` attribute; or a path to it from a solvable
-            start, e.g. `noneq.energies.ModelsPath` the models of its own training.
-        walkers: those that feed the gradient.
-        held_out: those that do not, or None.
-        kernel: one move, given a momentum if it is MALA; a pilot run adapts its steps.
-            `noneq.kernels.BlockGibbs` gives way to the default where only the energy itself has
-            conditionals, not those on the way (`noneq.energies.paths`).
+            start, e.g. `noneq.energies.ModelsPath` of the models of its own training.
+        walkers: walkers that the gradient is computed from.
+        held_out: walkers that the gradient never sees; None without.
+        kernel: kernel of one move, given a momentum if it is MALA; a pilot run adapts its step
+            size. The default kernel takes the place of `noneq.kernels.BlockGibbs`, unless the
+            energies on the path have conditionals, too (`noneq.energies.paths`).
         rng: source of randomness.
-        temperatures: steps of the annealing, each one evaluation of every walker.
-        weighted: False for walkers without weights: the new ones, resampled, always take over.
+        temperatures: number of annealing steps, each one evaluation of every walker.
+        weighted: False for walkers without weights, whose successors are resampled and accepted.
 
-    Returns whether they were renewed, and the populations, new or old: False where fewer ancestors
-    would be left, mass would be lost or the annealing does not arrive, None where the energy has
-    no such base.
+    Returns:
+        Whether the walkers were renewed, and the populations, new or old. False: there would be
+        fewer ancestors, mass would be lost, or the annealing does not reach the energy. None: the
+        energy has no solvable base.
     """
     base = energy.start if isinstance(energy, Path) else getattr(energy, "base", None)
     if not isinstance(base, Solvable):
@@ -83,25 +86,33 @@ def _more_ancestors(new: Walkers, old: Walkers) -> bool:
 
 
 def _lost(new: Walkers, old: Walkers) -> bool:
-    """Whether mass is missing that the old ones knew of; False where their log Z is unknown."""
-    # of walkers that feed the gradient it is biased low, and tells less than the held-out ones'
+    """Return whether the new log Z is lower than the old one by more than the noise."""
+    # log Z of the gradient walkers is biased low, so that of the held-out ones is preferred
     value, stderr = old.log_z
     noise = LOST if math.isnan(stderr) else max(LOST, 2 * stderr)
     return new.log_z.value < value - noise
 
 
 def renewals(energy: nn.Module, settings: Settings) -> int:
-    """Iterations between renewals; 0 where there is nobody to renew."""
+    """Compute the number of iterations between renewals.
+
+    Arguments:
+        energy: the model.
+        settings: how to train.
+
+    Returns:
+        The number; 0 if no walkers are renewed.
+    """
     if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
         return 0
     return settings.renew or 0
 
 
 def _held_out_alone(energy: nn.Module, settings: Settings) -> bool:
-    """Whether walkers that feed the gradient are never renewed, only those that tell log Z.
+    """Return whether only the held-out walkers are renewed.
 
-    Annealed from independent units a machine's may miss a mode (docs/rbm_bias.md); and walkers
-    whose weights decay keep so many ancestors that no renewal would beat them.
+    Walkers annealed from independent units may miss a mode of an RBM (docs/rbm_bias.md); and
+    walkers whose weights decay keep so many ancestors that a renewal would always be refused.
     """
     forgetting = settings.weighted and settings.forgetting_factor < 1
     return isinstance(energy, Conditional) or forgetting
@@ -115,7 +126,19 @@ def renewed_by(
     rng: torch.Generator,
     settings: Settings,
 ) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
-    """`renew`, of all walkers or of those held out, as the settings have it."""
+    """Apply `renew` to all walkers or to the held-out ones, according to the settings.
+
+    Arguments:
+        energy: the model.
+        walkers: walkers that the gradient is computed from.
+        held: held-out walkers; None without.
+        kernel: kernel of one move.
+        rng: source of randomness.
+        settings: how to train.
+
+    Returns:
+        Whether walkers were renewed, and both populations, as `renew` returns them.
+    """
     steps = settings.temperatures
     if held is None or not _held_out_alone(energy, settings):
         weighted = settings.weighted

@@ -1,7 +1,7 @@
-r"""Denoising score matching as a loop: a `TimedEnergy` learned from rows, no walkers.
+r"""Denoising score matching: learn a `noneq.models.interpolants.TimedEnergy` without walkers.
 
-Vincent 2011; Song and Ermon 2019 (arXiv 1907.05600). What is minimised says nothing of the
-likelihood, which `noneq.log_z` brackets afterwards.
+Sources: Vincent 2011; Song and Ermon 2019 (arXiv 1907.05600). The loss is not a likelihood;
+`noneq.log_z` brackets log Z, and with it the likelihood, afterwards.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["ScoreMatchingRecord", "match"]
 
 @dataclass(frozen=True)
 class ScoreMatchingRecord:
-    """What one iteration of score matching did.
+    """Record what was observed in one iteration of score matching.
 
     Attributes:
-        iteration: counted from 1.
-        seconds: since the start.
-        loss: ``mean |sqrt(V) Q^T s + zeta|^2`` of the batch, before the step.
-        rate: the step's learning rate.
+        iteration: number of the iteration, from 1.
+        seconds: time since the start.
+        loss: score-matching loss of the batch before the step (`TimedEnergy.score_loss`).
+        rate: learning rate of the step.
     """
 
     iteration: int
@@ -47,17 +47,20 @@ def match(
     rng: torch.Generator | None = None,
     done: int = 0,
 ) -> Iterator[ScoreMatchingRecord]:
-    """Minimise `TimedEnergy.score_loss` for as long as the caller iterates.
+    """Minimise the score-matching loss of a `TimedEnergy` for as long as the caller iterates.
 
     Arguments:
-        energy: whose network learns.
-        data: rows (M, *shape) without their noise.
-        batch: rows an iteration, drawn with replacement.
-        optimizer: default Adam at learning rate 1e-3; set its rate between iterations for a
-            schedule.
+        energy: the energy whose network is trained, on ``energy.score_loss``.
+        data: rows (M, *shape) without noise.
+        batch: number of rows in an iteration, drawn with replacement.
+        optimizer: optimiser of the network; default Adam at learning rate 1e-3. Its rate may be
+            set between iterations.
         rng: source of all randomness, on the data's device; default seed 0.
-        done: iterations done before, of a run that is resumed; parameters, optimiser and
-            generator are the caller's to restore.
+        done: number of iterations done before a resumed run; parameters, optimiser and generator
+            are the caller's to restore.
+
+    Yields:
+        A `ScoreMatchingRecord` after each iteration.
 
     Raises:
         ValueError, TypeError: data or energy is unfit, see `noneq.energies.checks`.

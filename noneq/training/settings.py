@@ -13,40 +13,48 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; the defaults work on standardised data of some tens of dimensions.
+    """Hold the settings of training; defaults suit standardised data of some tens of dimensions.
 
     Attributes:
-        walkers: walkers that feed the gradient.
-        held_out: walkers on the same path that never do, so that their log Z is unbiased, a
-            multiple of 8; None: none. They start at the base, as renewals do.
-        moves: kernel moves of each walker an iteration.
-        tau: trust region: nats of effective sample size that an optimiser step may cost; None:
-            plain steps.
-        longest: no step of the trust region is longer than this fraction of the parameters.
-        ess_min: resample below this effective sample size, a fraction.
-        renew: iterations between renewals of the walkers by annealing from the base; None: never.
-            Where weights are forgotten, and of an energy that draws from its own conditionals,
-            the held-out walkers alone are renewed (docs/rbm_bias.md).
-        temperatures: steps of a renewal's annealing, each one evaluation of every walker.
-        batch: data rows an iteration.
-        noise: standard deviation of the Gaussian noise added to the data, in the units that they
-            are trained in, afresh in every batch; what is learned is the density of noisy rows.
-        active: move only this many walkers an iteration, chosen at random; None: all.
-        weighted: False drops the weights (persistent contrastive divergence).
-        forgetting_factor: what the log-weights are multiplied by after each gradient; 1: exact.
-            Less than 1 is better where many modes mix slowly, worse where few do not mix at all
-            (docs/rbm_bias.md); log Z is then told by the held-out walkers only.
-        start: where the walkers start, at the base or at the data. From the data averages are
-            right only once the walkers have mixed.
+        walkers: number of walkers that the gradient is computed from, 2 or more.
+        held_out: number of walkers that follow the model as the others do but are not used in the
+            gradient, so that their log Z is unbiased; a multiple of 8, started at the base. None:
+            no held-out walkers.
+        moves: number of kernel moves of each walker in an iteration.
+        tau: trust region: the cost in effective sample size (nats) that one optimiser step may
+            have. None: optimiser steps are not scaled.
+        longest: largest length of an optimiser step under the trust region, as a fraction of the
+            norm of the parameters.
+        ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
+        renew: number of iterations between renewals, which replace the walkers by others annealed
+            from the base. None: no renewals. Where the forgetting factor is below 1, and for
+            models with conditionals such as RBMs, only the held-out walkers are renewed
+            (docs/rbm_bias.md).
+        temperatures: number of annealing steps of a renewal, each one evaluation of every walker.
+        batch: number of data rows in an iteration.
+        noise: standard deviation of the Gaussian noise added to each batch of data, in the units
+            in which the model is trained. The model learns the density of the noisy rows.
+        active: number of walkers, chosen at random, that are moved in an iteration. None: all of
+            them.
+        weighted: use the log-weights of the walkers. False: ignore them (persistent contrastive
+            divergence).
+        forgetting_factor: factor in [0, 1] by which log-weights are multiplied after each
+            gradient. 1 is exact; less is better where many modes mix slowly, and worse where a few
+            modes do not mix at all (docs/rbm_bias.md). Below 1 only the held-out walkers estimate
+            log Z.
+        start: start of the walkers, samples of the base or rows of the data. From the data,
+            averages are right only once the walkers have mixed.
         restart: restart the walkers at the batch in every iteration (contrastive divergence).
 
-    With a forgetting factor g below 1, of the lag behind a moving model, in a mode of the sampler
-    whose autocorrelation is r an iteration, the share ``r (1 - g) / (1 - g r)`` stays
-    uncorrected, as does that share of the bias of an unadjusted kernel; but weights no longer spread without end, and walkers are hardly ever resampled.
-    Derived in docs/mathematics.md.
+    With a forgetting factor g < 1, in a mode of the sampler of autocorrelation r per iteration,
+    the share ``r (1 - g) / (1 - g r)`` of the lag behind the model stays uncorrected, as does that
+    share of the bias of an unadjusted kernel; in return the variance of the log-weights stays
+    bounded. Derived in docs/mathematics.md.
 
     >>> Settings(walkers=64, tau=None).walkers
     64
+    >>> Settings.pcd(moves=1).weighted
+    False
     """
 
     walkers: int = 512
@@ -67,13 +75,23 @@ class Settings:
 
     @classmethod
     def pcd(cls, **changes: Any) -> Settings:
-        """Persistent contrastive divergence: chains from the data, no weights, plain steps."""
+        """Return settings for persistent contrastive divergence.
+
+        Walkers start at the data and have no weights, and optimiser steps are not scaled.
+
+        Arguments:
+            changes: values of other fields.
+        """
         plain = {"weighted": False, "start": "data", "tau": None, "renew": None, "held_out": None}
         return cls(**{**plain, **changes})
 
     @classmethod
     def cd(cls, **changes: Any) -> Settings:
-        """Contrastive divergence: the same, restarted at the batch in every iteration."""
+        """Return settings for contrastive divergence: `pcd` with walkers restarted at every batch.
+
+        Arguments:
+            changes: values of other fields.
+        """
         return cls.pcd(**{"restart": True, **changes})
 
     def __post_init__(self) -> None:

@@ -1,12 +1,12 @@
-r"""The trust region: how far one optimiser step may change the model.
+r"""The trust region, which limits how far one optimiser step may change the model.
 
-A step that changes the energy by dU leaves of the walkers' effective sample size the fraction
+A step that changes the energy by dU leaves the fraction
 
-    ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``,
+    ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``
 
-to first order ``exp(-Var_p dU)``. The trust region scales every step so that ``-log CESS`` is
-about ``tau``: the walkers set the speed, not the learning rate. Scaling the displacement by
-lambda equals a learning rate multiplied by lambda for SGD, Adam and their kin.
+of the walkers' effective sample size, to first order ``exp(-Var_p dU)``. The trust region scales
+every step so that ``-log CESS`` is about ``tau``: walkers set the speed, not the learning rate.
+Scaling the displacement by lambda equals a learning rate multiplied by lambda for SGD and Adam.
 """
 
 from __future__ import annotations
@@ -32,29 +32,39 @@ _REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
 
 
 class TrustRegion:
-    """Take optimiser steps that cost the walkers about tau nats of effective sample size.
+    """Scale optimiser steps so that each costs about tau nats of effective sample size.
 
-    The scale of a step is predicted from the last ones; a step that turns out to cost more than
-    ``2 tau`` is shortened and judged again (the walkers are then evaluated again: `redone`).
+    The scale of a step is predicted from the last ones. A step that costs more than ``2 tau`` is
+    shortened, and the walkers are evaluated again.
 
     Arguments:
-        tau: allowed ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
+        tau: allowed cost ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
             walkers closer to the model.
-        longest: no step is longer than this fraction of the parameters' own length,
-            ``|step| <= longest max(|theta|, 1)``, whatever its cost: walkers cannot see what a
-            step does to the energy where they are not, and longer ones may grow a spurious mode
-            there. ``inf``: no limit.
-        smoothing: how much of the prediction is kept from step to step, in [0, 1).
+        longest: largest length of a step as a fraction of the norm of the parameters,
+            ``|step| <= longest max(|theta|, 1)``, at any cost, since walkers cannot see what a
+            step does to the energy elsewhere: longer ones may create a spurious mode. ``inf``: no
+            limit.
+        smoothing: weight of the past in the prediction, in [0, 1).
 
     Attributes:
-        scale: of the last step taken.
-        cost: its ``-log CESS``.
-        redone: evaluations of the walkers beyond one per step, since the start.
-        steps: steps taken, since the start.
+        scale: factor of the last step.
+        cost: ``-log CESS`` of the last step.
+        redone: number of evaluations of all walkers beyond one per step, since the start.
+        steps: number of steps since the start.
 
-    A learning-rate schedule, or any other change of ``lr``, multiplies the *length* of the steps:
-    the allowed cost is ``tau (lr / top)^2``, with top the largest rate so far, ``initial_lr`` (by
-    which torch's schedules know where they began) included.
+    A change of the learning rate changes the *length* of the steps: the allowed cost is
+    ``tau (lr / top)^2``, where top is the largest learning rate so far or ``initial_lr`` (set by
+    torch's schedulers), whichever is larger.
+
+    >>> import torch, noneq
+    >>> rng, base = torch.Generator().manual_seed(0), noneq.Gaussian.fit(torch.randn(99, 2))
+    >>> energy = noneq.Tilted(base, noneq.MLP(2, width=16))
+    >>> trust, adam = noneq.TrustRegion(tau=0.1), torch.optim.Adam(energy.parameters())
+    >>> walkers = noneq.Walkers.sample(base, 64, rng)
+    >>> energy(walkers.x[:8]).mean().backward()
+    >>> walkers, u = trust.step(adam, energy, walkers)
+    >>> trust.cost <= 0.2, tuple(u.shape)
+    (True, (64,))
     """
 
     def __init__(self, tau: float = 0.1, *, longest: float = 0.02, smoothing: float = 0.8) -> None:
@@ -81,22 +91,23 @@ class TrustRegion:
         walkers: Walkers,
         advance: Advance | None = None,
     ) -> tuple[Walkers, Tensor]:
-        """``optimizer.step()``, shortened or lengthened.
-
-        Returns the walkers under the new energy, and their energies with the graph to the new
-        parameters, for the next loss: ``walkers, u = trust.step(...)``.
+        """Do ``optimizer.step()``, shortened or lengthened.
 
         Arguments:
-            optimizer: its gradients have been computed.
-            energy: the model it trains, or a snapshot of it as it is before the step.
-            walkers: those that the step is judged by. Where they lag behind the energy as it is
-                before the step they are reweighted first.
-            advance: what brings the walkers to the new energy, instead of
+            optimizer: the optimiser, after the gradients have been computed.
+            energy: the model, or a snapshot of it before the step.
+            walkers: the walkers whose effective sample size is the measure, reweighted to the
+                energy first if they are not up to date.
+            advance: takes the walkers to the new parameters in place of
                 ``reweight(energy, graph=True)``: a stale unadjusted move.
 
+        Returns:
+            The walkers under the new parameters, and their energies with the graph for the next
+            loss.
+
         Raises:
-            ValueError: an optimiser whose steps cannot be scaled.
-            FloatingPointError: no step, however short, leaves the walkers finite.
+            ValueError: the steps of this optimiser cannot be scaled.
+            FloatingPointError: no step, however short, leaves finite weights.
         """
         _check_optimizer(optimizer)
         if advance is None:
@@ -139,22 +150,22 @@ class TrustRegion:
         return moved, moved.without_zero(u)
 
     def state_dict(self) -> dict[str, float | int | None]:
-        """All that it is, for a checkpoint."""
+        """Return all attributes, for a checkpoint."""
         return dict(vars(self))
 
     def load_state_dict(self, saved: Mapping[str, float | int | None]) -> None:
-        """Be what a `state_dict` was made of."""
+        """Set all attributes from a `state_dict`."""
         vars(self).update(saved)
 
     def _rate(self, optimizer: torch.optim.Optimizer) -> float:
-        """The largest learning rate of the parameter groups; the largest so far is kept."""
+        """Return the largest learning rate of the groups, and keep the largest so far."""
         rates = [(g["lr"], g.get("initial_lr", 0.0)) for g in optimizer.param_groups]
         lr = max(float(now) for now, _ in rates)
         self._top = max(self._top, lr, *(float(initial) for _, initial in rates))
         return lr
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> Tensor:
-        """The largest scale, a 0-d tensor."""
+        """Compute the largest scale, a 0-d tensor."""
         theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
         return (self.longest * theta.clamp(min=1.0) / step).double()
 
@@ -169,7 +180,7 @@ class TrustRegion:
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError for one whose steps cannot be scaled."""
+    """Raise ValueError for an optimiser whose steps cannot be scaled."""
     name = type(optimizer).__name__
     if any(refused in name for refused in _REFUSED):
         raise ValueError(
@@ -178,7 +189,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _too_expensive(tau: float, cost: float) -> str:
-    """What to say where no step is allowed."""
+    """Word the error for a step that cannot be made short enough."""
     return (
         "no step of the model along its gradient, however short, costs less than 2 tau = "
         f"{2 * tau:.2g} (the last: {cost:.2g}); its parameters are as they were before. "

@@ -1,4 +1,8 @@
-"""Walkers: positions with log-weights, and the three things that happen to them."""
+"""Weighted walkers: positions with log-weights, and the three events that change them.
+
+`Walkers` pairs positions with `Weights`; the events are reweight, move and resample. Four
+resampling schemes are here, too.
+"""
 
 from noneq.walkers.resampling import Resampler, multinomial, residual, stratified, systematic
 from noneq.walkers.walkers import Walkers

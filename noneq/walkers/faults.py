@@ -1,4 +1,8 @@
-"""What walkers cannot do, and why a weight is invalid: checks, with their messages in words."""
+"""Checks on walkers, and error messages that explain why a weight is invalid.
+
+A log-weight is invalid when it is NaN or +inf. Each ``check_`` function raises an error for
+walkers or kernels that an event cannot accept.
+"""
 
 from __future__ import annotations
 
@@ -18,33 +22,40 @@ __all__ = ["LastMove", "check_graph", "check_inside", "check_space", "check_star
 
 
 class LastMove(NamedTuple):
-    """What the last move did to log-weights and energies, kept to explain an invalid weight."""
+    """Hold the last move of all walkers, to explain a weight that is found invalid later.
+
+    Attributes:
+        kernel: the kernel that moved the walkers.
+        increment: change of the log-weights by the move (N,).
+        before: energies at the positions before the move (N,).
+        after: energies at the positions after the move (N,).
+    """
 
     kernel: Kernel
     increment: Tensor
-    """(N,), of the log-weights"""
     before: Tensor
-    """(N,): energies at the positions that it started from"""
     after: Tensor
-    """(N,): energies at those where it ended"""
 
     def kernel_at_fault(self) -> bool:
-        """Whether an increment is invalid although the energies at both ends are finite."""
+        """Return whether an increment is invalid although the energies at both ends are finite."""
         known = torch.isfinite(self.before) & torch.isfinite(self.after)
         return bool((~(self.increment < math.inf) & known).any())
 
     def left_support(self) -> bool:
-        """Whether a transport has led a walker to where the energy is +inf."""
+        """Return whether a transport has carried a walker to where the energy is +inf."""
         return transports(self.kernel) and bool(self.after.isposinf().any())
 
 
 def explain(x: Tensor, invalid: Tensor, last: LastMove | None) -> str:
-    """What to say of invalid weights.
+    """Explain invalid log-weights in words, for an error message.
 
     Arguments:
-        x: positions (N, *shape).
-        invalid: (N,), where the log-weight is NaN or +inf.
-        last: the last move, if there was one.
+        x: positions of the walkers (N, *shape).
+        invalid: whether each log-weight is NaN or +inf (N,).
+        last: the last move; None if the walkers have not moved.
+
+    Returns:
+        One sentence with the probable cause and a remedy.
     """
     n, where = len(x), f"at {int(invalid.sum())} of {len(x)} walkers"
     lost = not bool(torch.isfinite(x[invalid]).all())
@@ -68,14 +79,22 @@ def explain(x: Tensor, invalid: Tensor, last: LastMove | None) -> str:
 
 
 def _place(x: Tensor) -> str:
-    """Where the first of the walkers concerned is, in few words."""
+    """Describe the position of a walker by its first coordinates."""
     x = x.flatten()
     shown = ", ".join(f"{float(v):.4g}" for v in x[:4])
     return f"the first at x = ({shown}{', ...' if len(x) > 4 else ''})"
 
 
 def check_inside(x: Tensor, energy: Energy) -> None:
-    """Raise ValueError for positions (N, *shape) outside the energy's space."""
+    """Check that all positions are in the space of an energy.
+
+    Arguments:
+        x: positions (N, *shape).
+        energy: the energy whose space is meant.
+
+    Raises:
+        ValueError: a position is outside.
+    """
     space = space_of(energy)
     if not bool((inside := space.contains(x)).all()):
         raise ValueError(
@@ -85,7 +104,14 @@ def check_inside(x: Tensor, energy: Energy) -> None:
 
 
 def check_start(u: Tensor) -> None:
-    """Raise FloatingPointError for energies (N,) that no walker can start from."""
+    """Check the energies of walkers at their start.
+
+    Arguments:
+        u: energies (N,); +inf is allowed and gives a weight of zero.
+
+    Raises:
+        FloatingPointError: an energy is NaN or -inf.
+    """
     bad = is_invalid(u)
     if bool(bad.any()):
         raise FloatingPointError(
@@ -95,12 +121,17 @@ def check_start(u: Tensor) -> None:
 
 
 def check_space(x: Tensor, energy: Energy, before: Snapshot | None) -> None:
-    """Raise ValueError for walkers between the states of an energy of discrete sites.
+    """Check that walkers are at states of a discrete energy to which they are to be reweighted.
+
+    Nothing is checked for an energy of continuous variables.
 
     Arguments:
         x: positions (N, *shape).
-        energy: where they are to go.
-        before: what they are under.
+        energy: the energy to which the walkers are reweighted.
+        before: the energy under which they are weighted now; None if unknown.
+
+    Raises:
+        ValueError: a position is not a state of the energy.
     """
     space = space_of(energy)
     if not isinstance(space, Discrete) or before is None:
@@ -114,7 +145,14 @@ def check_space(x: Tensor, energy: Energy, before: Snapshot | None) -> None:
 
 
 def check_graph(kernel: Kernel) -> None:
-    """Raise ValueError for a kernel whose last evaluation cannot serve the next loss."""
+    """Check that the last energy evaluation of a kernel can serve the next training loss.
+
+    Arguments:
+        kernel: the kernel; unadjusted kernels on stale states, such as `noneq.kernels.ULA`, can.
+
+    Raises:
+        ValueError: the kernel accepts and rejects, or is a transport.
+    """
     if kernel.fresh:
         raise ValueError(
             "graph=True is for unadjusted kernels on stale states (ULA); "

@@ -1,4 +1,8 @@
-"""Energies of walkers with their graph to the parameters, for a loss."""
+"""Energies of walkers that keep their autograd graph to the parameters, for a training loss.
+
+`WithGraph` makes a kernel evaluate with the graph. `without_zero` keeps walkers of weight zero,
+whose energies may be infinite, out of the gradient.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,12 @@ __all__ = ["WithGraph", "apply", "lacks_gradient", "without_zero"]
 
 
 class WithGraph:
-    """The energy given to a kernel whose last evaluation serves the next loss.
+    """Wrap an energy so that each evaluation keeps its graph to the parameters.
+
+    A kernel that moves under it returns energies from which a loss can be differentiated.
 
     Arguments:
-        energy: the model.
+        energy: the energy to wrap, usually the model that is trained.
     """
 
     def __init__(self, energy: Energy) -> None:
@@ -28,7 +34,7 @@ class WithGraph:
         self.space = space_of(energy)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Energies (N,)."""
+        """Return the energies (N,) at positions x (N, *shape)."""
         return self.energy(x)
 
     def evaluate(
@@ -37,25 +43,49 @@ class WithGraph:
         previous_cache: Cache | None = None,
         graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Energies with their graph, and the cache."""
+        """Return the energies (N,) at x with their graph, and the cache of the evaluation."""
         return evaluate(self.energy, x, previous_cache, graph=True)
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """The gradient to x, where the energy offers it apart."""
+        """Return ``dU/dx`` from a cache; None if the energy has no gradient method of its own."""
         return gradient(self.energy, x, cache)
 
 
 def apply(
     kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
 ) -> tuple[State, Tensor, Info]:
-    """What the kernel returns; with ``graph`` u keeps its graph, else parts are taken in turn."""
+    """Apply a kernel to a state, with or without the graph of the energies.
+
+    Arguments:
+        kernel: the kernel.
+        energy: its target.
+        state: where the walkers are.
+        rng: source of randomness.
+        graph: keep the graph of the new energies to the parameters; without it, large populations
+            are moved in parts to save memory.
+
+    Returns:
+        The new state, the increments of the log-weights (N,) and what the kernel observed.
+    """
     if graph:
         return kernel(WithGraph(energy), state, rng)
     return apply_in_parts(kernel, energy, state, rng)
 
 
 def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tensor:
-    """Energies u at x with a graph that walkers of weight zero are no part of: 0 x inf is NaN."""
+    """Recompute energies with a graph that leaves out walkers of weight zero or infinite energy.
+
+    The gradient of a product ``0 x inf`` would be NaN.
+
+    Arguments:
+        energy: the energy that was evaluated.
+        u: its values (N,) with their graph.
+        x: positions (N, *shape).
+        weights: weights of the walkers.
+
+    Returns:
+        The same values (N,), with a graph to the parameters through the other walkers only.
+    """
     if not weights.summary.zero and not weights.summary.invalid:
         return u
     some = torch.isfinite(u.detach()) & (weights.log_w != -math.inf)
@@ -64,6 +94,15 @@ def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tens
 
 
 def lacks_gradient(cache: Cache, now: Snapshot, before: Snapshot | None) -> bool:
-    """Whether the gradient was left out, which only the model as it was then could give."""
+    """Return whether a cache lacks a gradient that only the earlier model could still compute.
+
+    Arguments:
+        cache: the cache of the last evaluation.
+        now: the energy of the next move.
+        before: the energy of the last evaluation; None if unknown.
+
+    Returns:
+        True where the next kernel has to evaluate the energy anew.
+    """
     models = (now.model, None if before is None else before.model)
     return "g" not in cache and any(hasattr(model, "gradient") for model in models)

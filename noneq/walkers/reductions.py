@@ -25,32 +25,41 @@ __all__ = [
 
 
 class Summary(NamedTuple):
-    """What decisions about weights depend on and what records tell, as numbers of the host."""
+    """Summarise log-weights by numbers that are read from the device in one transfer.
+
+    Attributes:
+        invalid: number of log-weights that are NaN or +inf.
+        zero: number of log-weights that are -inf (weight zero).
+        empty: number of islands in which every walker has weight zero.
+        lowest: the smallest effective sample size of an island, a fraction.
+        ess: effective sample size of all walkers, a fraction.
+        log_mean: logarithm of the mean weight.
+        log_mean_stderr: standard error of ``log_mean`` by the jackknife over islands.
+    """
 
     invalid: int
-    """log-weights that are NaN or +inf"""
     zero: int
-    """log-weights that are -inf"""
     empty: int
-    """islands in which every walker has weight zero"""
     lowest: float
-    """effective sample size, a fraction, of the island where it is least"""
     ess: float
-    """effective sample size of all walkers, a fraction"""
     log_mean: float
-    """logarithm of the mean weight"""
     log_mean_stderr: float
-    """its standard error by the jackknife over islands"""
 
     @classmethod
     def of(cls, numbers: list[float]) -> Summary:
-        """The numbers of `summarise`, named."""
+        """Name the seven numbers of `summarise`, in its order."""
         invalid, zero, empty, *others = numbers
         return cls(int(invalid), int(zero), int(empty), *others)
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:
-    r"""Logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``, shape (...).
+    r"""Compute the logarithm of the mean weight, ``log (1/n) sum_i exp(log_w_i)``.
+
+    Arguments:
+        log_w: log-weights (..., n).
+
+    Returns:
+        A tensor (...), float64.
 
     >>> log_mean_exp(torch.tensor([0.0, math.log(3.0)])).exp()
     tensor(2.0000, dtype=torch.float64)
@@ -59,11 +68,18 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
 
 
 def jackknife(log_w: Tensor) -> Tensor:
-    r"""Standard error of ``log_mean_exp`` of n independent log-weights, shape (...).
+    r"""Estimate the standard error of ``log_mean_exp`` of n independent log-weights.
 
-    The square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, t_i the logarithm of the mean weight
-    without the i-th; NaN for n = 1. It is the relative standard error of the mean weight where
-    that is small and larger where one weight dominates. Source: Quenouille 1956, Tukey 1958.
+    It is the square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, where t_i is the logarithm of
+    the mean weight without the i-th. It is close to the relative standard error of the mean weight
+    where that is small, and larger where one weight dominates. Sources: Quenouille 1956; Tukey
+    1958.
+
+    Arguments:
+        log_w: log-weights (..., n).
+
+    Returns:
+        A tensor (...), float64; NaN for n = 1.
 
     >>> jackknife(torch.tensor([0.0, math.log(3.0)]))  # half of log 3: either may be left out
     tensor(0.5493, dtype=torch.float64)
@@ -80,7 +96,13 @@ def jackknife(log_w: Tensor) -> Tensor:
 
 
 def normalise(log_w: Tensor) -> Tensor:
-    r"""Normalised weights ``p_i = w_i / sum_j w_j`` in float64, shape (..., n).
+    r"""Normalise weights, ``p_i = w_i / sum_j w_j``.
+
+    Arguments:
+        log_w: log-weights (..., n).
+
+    Returns:
+        Weights (..., n) that sum to 1, float64.
 
     >>> normalise(torch.tensor([0.0, math.log(3.0), -math.inf]))
     tensor([0.2500, 0.7500, 0.0000], dtype=torch.float64)
@@ -89,9 +111,15 @@ def normalise(log_w: Tensor) -> Tensor:
 
 
 def ess(log_w: Tensor) -> Tensor:
-    r"""Effective sample size as a fraction, ``1 / (n sum_i p_i^2)``, in [1/n, 1], shape (...).
+    r"""Compute the effective sample size as a fraction, ``1 / (n sum_i p_i^2)``.
 
     Source: Kong, Liu, Wong 1994.
+
+    Arguments:
+        log_w: log-weights (..., n).
+
+    Returns:
+        A tensor (...), float64, in [1/n, 1].
 
     >>> ess(torch.zeros(4))
     tensor(1., dtype=torch.float64)
@@ -100,12 +128,22 @@ def ess(log_w: Tensor) -> Tensor:
 
 
 def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
-    r"""What an increment ``d`` of the log-weights leaves of the effective sample size.
+    r"""Compute the conditional effective sample size (CESS) of an increment d of the log-weights.
 
-    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` with ``p`` the weights before it: in (0, 1],
-    and 1 where ``d`` is the same wherever ``p > 0``. Unlike a ratio of two ``ess`` it does not
-    reward an increment that undoes earlier ones. Source: Zhou, Johansen, Aston 2016 (arXiv
-    1303.3123).
+    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}``, with p the normalised weights before the
+    increment. It is the share of the effective sample size that the increment leaves. Unlike a
+    ratio of two `ess`, it does not favour an increment that cancels earlier ones. Source: Zhou,
+    Johansen, Aston 2016 (arXiv 1303.3123).
+
+    Arguments:
+        log_w: log-weights before the increment (..., n).
+        increment: the increment d (..., n).
+
+    Returns:
+        A tensor (...), float64, in (0, 1]; 1 where d is the same wherever p > 0.
+
+    >>> conditional_ess(torch.zeros(2), torch.tensor([0.0, math.log(3.0)]))
+    tensor(0.8000, dtype=torch.float64)
     """
     log_p = log_w.double().log_softmax(-1)
     d = torch.where(log_p == -math.inf, 0.0, increment.double())
@@ -113,11 +151,14 @@ def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
 
 
 def summarise(log_w: Tensor, p: Tensor) -> Tensor:
-    """The numbers of a `Summary`, as one tensor of the device.
+    """Compute the numbers of a `Summary` on the device, without a transfer to the host.
 
     Arguments:
-        log_w: log-weights (islands, n).
-        p: weights of all (islands n,), normalised.
+        log_w: log-weights by island (islands, n).
+        p: normalised weights of all walkers (islands n,).
+
+    Returns:
+        A tensor (7,), float64, in the order of the fields of `Summary`.
     """
     zero, log_mean = log_w.isneginf(), log_mean_exp(log_w)
     found = (

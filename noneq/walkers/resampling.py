@@ -1,4 +1,8 @@
-"""Resampling: which walkers are copied, and how often, by systematic and other draws."""
+"""Resampling schemes: how often each walker is copied, given its normalised weight.
+
+Each scheme copies walker i ``n p_i`` times in expectation. Systematic resampling is the default
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -38,41 +42,78 @@ def _uniform(p: Tensor, columns: int, rng: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=rng, dtype=torch.float64, device=p.device)
 
 
-def _rungs(p: Tensor) -> Tensor:
+def _places(p: Tensor) -> Tensor:
     return torch.arange(p.shape[-1], dtype=torch.float64, device=p.device)
 
 
 def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample with one uniform: ``u_j = (j + u) / n``. Lowest variance, the default.
+    """Resample with one uniform number u for all: quantiles ``(j + u) / n``, j = 0 ... n - 1.
 
-    Source: Kitagawa 1996. Offspring of walker i: ``n p_i`` in expectation, always its floor or
-    ceiling.
+    Walker i is copied ``n p_i`` times in expectation, and always the floor or the ceiling of that.
+    It is the default, since it adds little variance. Source: Kitagawa 1996.
+
+    Arguments:
+        p: normalised weights (..., n).
+        rng: source of randomness.
+
+    Returns:
+        Indices of the walkers that are copied (..., n), in increasing order.
+
+    >>> systematic(torch.tensor([0.5, 0.5, 0.0, 0.0]), torch.Generator()).tolist()
+    [0, 0, 1, 1]
     """
     n = p.shape[-1]
-    return _invert(p, (_rungs(p) + _uniform(p, 1, rng)) / n)
+    return _invert(p, (_places(p) + _uniform(p, 1, rng)) / n)
 
 
 def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample with one uniform per stratum: ``u_j = (j + u_j) / n``. Source: Kitagawa 1996."""
+    """Resample with one uniform number u_j for each stratum: quantiles ``(j + u_j) / n``.
+
+    Source: Kitagawa 1996.
+
+    Arguments:
+        p: normalised weights (..., n).
+        rng: source of randomness.
+
+    Returns:
+        Indices of the walkers that are copied (..., n), in increasing order.
+    """
     n = p.shape[-1]
-    return _invert(p, (_rungs(p) + _uniform(p, n, rng)) / n)
+    return _invert(p, (_places(p) + _uniform(p, n, rng)) / n)
 
 
 def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample n times independently. Source: Gordon, Salmond, Smith 1993."""
+    """Resample by n independent draws of a walker, each with the probabilities p.
+
+    Source: Gordon, Salmond, Smith 1993.
+
+    Arguments:
+        p: normalised weights (..., n).
+        rng: source of randomness.
+
+    Returns:
+        Indices of the walkers that are copied (..., n).
+    """
     return _invert(p, _uniform(p, p.shape[-1], rng))
 
 
 def residual(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Copy walker i ``floor(n p_i)`` times, draw the rest from what is left over.
+    """Copy walker i ``floor(n p_i)`` times and draw the remaining copies by the remaining weights.
 
     Source: Liu and Chen 1998.
+
+    Arguments:
+        p: normalised weights (..., n).
+        rng: source of randomness.
+
+    Returns:
+        Indices of the walkers that are copied (..., n).
     """
     n = p.shape[-1]
     expected = n * p.double()
     copies = (expected * (1 + 1e-12)).floor()  # n (1/n) may round to less than 1
     cumulative = copies.cumsum(-1).contiguous()
-    slot = _rungs(p).expand_as(expected).contiguous()
+    slot = _places(p).expand_as(expected).contiguous()
     certain = torch.searchsorted(cumulative, slot, right=True).clamp(max=n - 1)
     rest = (expected - copies).clamp(min=0.0)
     # where nothing is left over every slot is certain; any positive weights will do
@@ -84,18 +125,21 @@ def residual(p: Tensor, rng: torch.Generator) -> Tensor:
 def resample_islands(
     p: Tensor, low: Tensor, scheme: Resampler, rng: torch.Generator, order: Tensor | None
 ) -> Tensor:
-    """Which walker (N,) each place is given, islands that are not ``low`` keeping their own.
+    """Resample the islands that are marked and leave the others as they are.
 
-    No order of the walkers biases, but with systematic or stratified draws any stretch of the line
-    keeps its mass to within one walker or two (Gerber, Chopin, Whiteley 2019, study sorted
-    particles): take a quantity that later weights depend on.
+    The order in which walkers are lined up never biases. With systematic or stratified resampling
+    every stretch of the line keeps its mass to within one or two walkers (Gerber, Chopin, Whiteley
+    2019), so that it pays to sort by a quantity on which later weights depend.
 
     Arguments:
-        p: normalised weights (islands, n), N = islands n.
-        low: (islands,), whether an island is resampled.
-        scheme: draws within each island.
+        p: normalised weights of each island (islands, n); N = islands n.
+        low: whether each island is resampled (islands,).
+        scheme: resampling scheme within an island.
         rng: source of randomness.
-        order: (N,), a quantity by which the walkers of an island are lined up before the draw.
+        order: quantity (N,) by which the walkers of an island are sorted first; None: not sorted.
+
+    Returns:
+        Index (N,) of the walker that is copied to each place.
     """
     islands, n = p.shape
     if order is None:

@@ -9,14 +9,12 @@ reweight  the energy; x stays             ``U_old(x) - U_new(x)``
 move      x -> y by a kernel              ``log [e^{-U'(y)} q(y->x)] - log [e^{-U(x)} q(x->y)]``
 ========= =============================== ====================================================
 
-Any alternation of the two telescopes to the exact weight of the path, so that at every moment
+Any sequence of them telescopes to the exact weight of the path, so that at every moment
 ``sum_i w_i f(x_i) / sum_i w_i`` estimates the mean of f under the present model and
-``log Z = log Z_start + log mean_i w_i``. The weights themselves, and all that is computed from
-them, are `noneq.walkers.weights.Weights`.
+``log Z = log Z_start + log mean_i w_i``.
 
-Sources: Jarzynski 1997; Neal 2001 (annealed importance sampling); Del Moral, Doucet, Jasra 2006
-(SMC samplers); Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414; training); Carbone 2025
-(arXiv 2506.07843; any kernel).
+Sources: Jarzynski 1997; Neal 2001 (AIS); Del Moral, Doucet, Jasra 2006 (SMC samplers); Carbone,
+Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414); Carbone 2025 (arXiv 2506.07843).
 """
 
 from __future__ import annotations
@@ -45,21 +43,25 @@ Target: TypeAlias = Energy | Snapshot
 
 @dataclass(frozen=True)
 class Walkers:
-    """N weighted walkers; every method returns new ones.
+    """Hold N weighted walkers; every method returns new ones.
 
-    Make them with `sample` (from a model whose log Z is known: log_z is then known for ever after)
-    or `at` (from given positions: equal weights, log_z unknown).
+    `sample` starts them at a model whose log Z is known, `at` at given positions. A
+    `noneq.energies.Snapshot` in place of an energy asserts that its parameters have not changed.
 
-    An event also takes a `noneq.energies.Snapshot` for an energy: the caller then says that the
-    parameters have not changed since, and no fingerprint is computed.
+    >>> import torch, noneq
+    >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.correlated()
+    >>> base = noneq.Gaussian.fit(torch.randn(99, 2, generator=rng))
+    >>> walkers = noneq.Walkers.sample(base, 1024, rng).reweight(target.energy).resample(0.5, rng)
+    >>> walkers = walkers.move(noneq.MALA(0.1), target.energy, rng)
+    >>> abs(walkers.log_z.value - target.log_z) < 0.2, tuple(walkers.mean(walkers.x).shape)
+    (True, (2,))
 
     Attributes:
-        state: positions, energies last seen and their cache, see `noneq.kernels.State`.
-        weights: log-weights, ancestors and islands, see `noneq.walkers.weights.Weights`.
+        state: positions, their energies and the cache of the last evaluation.
+        weights: log-weights, ancestors and islands.
         info: what the last kernel observed, e.g. its acceptance.
-        under: the energy, with the fingerprint of its parameters, that ``state.u`` and the weights
-            belong to; None where that is not one for all walkers or not known.
-        last_move: what the last move did, to explain a weight that is invalid.
+        under: the energy of ``state.u`` and the weights; None if unknown or not one for all.
+        last_move: the last move, to explain an invalid weight.
     """
 
     state: State
@@ -72,9 +74,13 @@ class Walkers:
 
     @classmethod
     def sample(cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8) -> Walkers:
-        """N exact samples of a solvable model, weights 1.
+        """Draw n exact samples of a solvable model; weights are 1 and log Z is known.
 
-        Raises ValueError if n < 2 or n is not a multiple of the number of islands.
+        Arguments:
+            base: the model.
+            n: number of walkers, 2 or more and a multiple of ``islands``; else ValueError.
+            rng: source of randomness.
+            islands: groups that never exchange members, for the standard error of log Z.
         """
         return cls.at(base.sample(n, rng), base, log_z=base.log_z(), islands=islands)
 
@@ -82,9 +88,10 @@ class Walkers:
     def at(
         cls, x: Tensor, energy: Energy, *, log_z: float = math.nan, islands: int = 1
     ) -> Walkers:
-        """Walkers at given positions (N, *shape), weights 1 under ``energy``.
+        """Place walkers of weight 1 under ``energy`` at given positions x (N, *shape).
 
-        ``log_z`` is that energy's, if known; 0 makes `log_z` the change from there.
+        ``log_z`` is that of the energy, NaN if unknown; with 0, `log_z` is the change since the
+        start.
         """
         x = x.detach().clone()
         weights = Weights.equal(len(x), log_z, islands, device=x.device)
@@ -105,20 +112,17 @@ class Walkers:
     def reweight(
         self, energy: Target, *, graph: bool = False, raw: bool = False
     ) -> Walkers | tuple[Walkers, Tensor]:
-        """Make the weights belong to ``energy``: ``log_w += U_old(x) - U_new(x)``; x stays.
+        """Change the energy: ``log_w += U_old(x) - U_new(x)``, while x stays.
 
-        Costs one evaluation; none, without ``graph``, if the walkers already belong to that energy
-        with those very parameters. An energy of +inf is weight 0.
+        The cost is one evaluation; none if neither the energy nor its parameters have changed and
+        ``graph`` is False. An energy of +inf gives a weight of zero; NaN or -inf makes the weight
+        invalid, which raises FloatingPointError where the weights are next read.
 
         Arguments:
             energy: U_new.
             graph: also return the energies (N,) with their graph to the parameters, for a loss
-                ``energy(x).mean() - walkers.mean(u)``. A graph serves one backward.
-            raw: leave to the caller to call `without_zero` before the backward, which reads the
-                weights from the device.
-
-        An energy of NaN or -inf makes a weight invalid: a FloatingPointError where the weights are
-        next read (`p`, `ess`, `log_z`, `mean`, `resample`). So does a move.
+                ``energy(x).mean() - walkers.mean(u)``. A graph serves one backward pass.
+            raw: leave it to the caller to call `without_zero` before the backward pass.
         """
         now = Snapshot.of(energy)
         faults.check_space(self.x, now.model, self.under)
@@ -157,17 +161,17 @@ class Walkers:
         graph: bool = False,
         raw: bool = False,
     ) -> Walkers | tuple[Walkers, Tensor]:
-        """Move by a kernel that targets ``energy``; the weights then belong to ``energy``.
+        """Move by a kernel that targets ``energy``; the walkers are then weighted for ``energy``.
 
-        A kernel that needs a fresh state gets one: walkers that do not belong to ``energy`` with
-        those very parameters are reweighted first (one evaluation).
+        A kernel that needs a fresh state gets one: where the energy or its parameters have
+        changed, the walkers are reweighted first (one evaluation).
 
         Arguments:
             kernel: the transition.
             energy: its target.
             rng: source of randomness, on the walkers' device.
-            graph: also return the energies at the new positions with their graph; for unadjusted
-                kernels, whose evaluation then serves the next loss (Algorithm 1).
+            graph: also return the new energies (N,) with their graph, for the next loss (Algorithm
+                1 of arXiv 2305.19414); for unadjusted kernels.
             raw: as in `reweight`.
         """
         path = transports(kernel)  # from the energy last seen, so that it must not be replaced
@@ -208,13 +212,15 @@ class Walkers:
         *,
         order: Tensor | None = None,
     ) -> Walkers:
-        """Resample every island whose effective sample size is below ``ess_min`` (a fraction).
+        """Resample every island whose effective sample size is below ``ess_min``; log Z is kept.
 
-        Everything a walker owns is copied with it; the island's weights become its mean weight, so
-        log Z is what it was. ``ess_min=1`` resamples always, 0 never. ``order`` (N,) lines the
-        walkers of an island up before the draw, see `noneq.walkers.resampling.resample_islands`.
-
-        Raises ValueError if ess_min is outside [0, 1], FloatingPointError as `p` does.
+        Arguments:
+            ess_min: threshold, a fraction in [0, 1] (else ValueError): 1 resamples always, 0
+                never.
+            rng: source of randomness.
+            scheme: resampling scheme.
+            order: quantity (N,) by which the walkers of an island are sorted before they are
+                drawn.
         """
         weights, index = self._read(lambda w: w.resample(ess_min, rng, scheme, order=order))
         if index is None:
@@ -222,35 +228,32 @@ class Walkers:
         return replace(self, state=each(lambda t: t[index], self.state), weights=weights)
 
     def decay(self, forgetting_factor: float) -> Walkers:
-        """The same with log-weights times the forgetting factor, and log Z unknown.
+        """Multiply log-weights by a forgetting factor in [0, 1]; log Z becomes unknown below 1.
 
-        1 keeps all; 0 leaves weights of 1, what contrastive divergence uses, and zero stays zero.
+        A factor of 0 leaves weights of 1, as in contrastive divergence; zero weights stay zero.
         """
-        return (
-            self
-            if forgetting_factor == 1
-            else replace(self, weights=self.weights.decay(forgetting_factor))
-        )
+        if forgetting_factor == 1:
+            return self
+        return replace(self, weights=self.weights.decay(forgetting_factor))
 
     # -- parts of them
 
     def __getitem__(self, index: Tensor) -> Walkers:
-        """The walkers at ``index`` (a 1-d integer tensor), as one island."""
+        """Return the walkers at ``index`` (a 1-d integer tensor) as one island."""
         state = each(lambda t: t[index], self.state)
         return replace(self, state=state, weights=self.weights[index])
 
     def put(self, index: Tensor, part: Walkers) -> Walkers:
-        """These walkers with those at ``index`` replaced by ``part``.
+        """Return a copy in which the walkers at ``index`` are replaced by ``part``.
 
-        The others keep the energy they last saw; their increments telescope, so they are exact
-        when they are next reweighted. Choose ``index`` independently of positions and weights.
-        What only one of the two has in ``state.aux`` is dropped: momenta are then drawn afresh.
+        The others keep their last energy. Choose ``index`` independently of positions and weights.
+        Momenta that only one of the two has are dropped.
         """
         state, weights = put(self.state, index, part.state), self.weights.put(index, part.weights)
         return Walkers(state, weights, info=part.info, last_move=part.last_move)
 
     def state_dict(self, energy: Energy) -> dict[str, Any]:
-        """All that they are, as tensors and numbers, and whether they belong to ``energy``."""
+        """Return tensors and numbers for a checkpoint, and whether ``energy`` is current."""
         return {
             "state": self.state._asdict(),
             "weights": {f.name: getattr(self.weights, f.name) for f in fields(self.weights)},
@@ -260,18 +263,15 @@ class Walkers:
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
-        """The walkers that a `state_dict` was made of, under the same energy.
-
-        Under another, after ``saved["current"] = False``, the next event reweights them.
-        """
+        """Restore the walkers of a `state_dict`, given the energy that it was made with."""
         state, weights = State(**saved["state"]), Weights(**saved["weights"])
         under = Snapshot.of(energy) if saved["current"] else None
         return cls(state, weights, saved["info"], under)
 
-    # -- what they say
+    # -- reading them
 
     def _read(self, what: Callable[[Weights], T]) -> T:
-        """What the weights say; where one is invalid the error says why."""
+        """Read from the weights; the error for an invalid weight explains its cause."""
         try:
             return what(self.weights)
         except InvalidWeightsError as error:
@@ -308,19 +308,19 @@ class Walkers:
 
     @property
     def log_z(self) -> LogZ:
-        """``log Z_start + log mean w`` and its standard error over islands (`Weights.log_z`)."""
+        """Estimate ``log Z_start + log mean w``, with its standard error (`Weights.log_z`)."""
         return self._read(lambda w: w.log_z)
 
     @property
     def effective_ancestors(self) -> float:
-        """Effective number of starting walkers that these descend from, by weight."""
+        """Return the effective number of starting walkers from which these descend, by weight."""
         return self._read(lambda w: w.effective_ancestors)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Weighted mean of values (N, ...) at the walkers, with their graph (`Weights.mean`)."""
+        """Return the weighted mean of values f (N, ...) at the walkers, with the graph of f."""
         return self._read(lambda w: w.mean(f))
 
     def equal(self, n: int, rng: torch.Generator) -> Tensor:
-        """N positions drawn by weight: an ordinary sample (n, *shape) of the model."""
+        """Draw n positions by weight: an unweighted sample (n, *shape) of the model."""
         x: Tensor = self.state.x[self._read(lambda w: w.draw(n, rng))]
         return x

@@ -1,28 +1,13 @@
-r"""Log-weights of walkers: the only file that writes ``log_w``, and every reduction of walkers.
+r"""Log-weights of N walkers and every reduction over them; only this file writes ``log_w``.
 
-``log Z = log Z_start + log mean_i w_i`` at any time: resampling gives every walker of an island
-the island's mean weight, so that log Z needs no second accumulator.
+The normalising constant is ``log Z = log Z_start + log mean_i w_i`` at any time: resampling gives
+every walker of an island the island's mean weight, so that log Z needs no second accumulator.
 
-A reduction over walkers depends on all of them. Each stands here and nowhere else, since walkers
-that are spread over several processes need a collective operation for it:
-
-============================= ====================================================================
-reduction                     what it is
-============================= ====================================================================
-`Weights.summary`             counts of invalid and zero weights, effective sample sizes, log Z:
-                              all that decisions and records need, read from the device at once
-`Weights.check`               raises where a weight is invalid or an island has no weight
-`Weights.p`                   weights divided by their sum
-`Weights.ess`                 effective sample size of all walkers
-`Weights.log_z`               log of the mean weight, its standard error over islands
-`Weights.log_mean_by_island`  log of each island's mean weight
-`Weights.mass_by_island`      each island's share of the weight
-`Weights.effective_ancestors` number of ancestors, by the weight that descends from them
-`Weights.mean`                weighted mean of values at the walkers
-`Weights.draw`                indices drawn by weight
-`Weights.conditional_ess`     the share of the effective sample size that an increment leaves
-`Weights.resample`            the effective sample size of each island, and the draw within it
-============================= ====================================================================
+All reductions over walkers stand here and nowhere else, since walkers that are spread over
+several processes would need a collective operation for each: `Weights.summary`, `Weights.check`,
+`Weights.p`, `Weights.ess`, `Weights.log_z`, `Weights.log_mean_by_island`,
+`Weights.mass_by_island`, `Weights.effective_ancestors`, `Weights.mean`, `Weights.draw`,
+`Weights.conditional_ess` and `Weights.resample`.
 """
 
 from __future__ import annotations
@@ -43,28 +28,33 @@ __all__ = ["InvalidWeightsError", "LogZ", "Weights"]
 
 
 class LogZ(NamedTuple):
-    """An estimate of log Z with its standard error over islands (NaN for three or fewer)."""
+    """Hold an estimate of log Z (nats) with its standard error over islands.
+
+    Attributes:
+        value: the estimate.
+        stderr: its standard error; NaN for three islands or fewer.
+    """
 
     value: float
     stderr: float
 
 
 class InvalidWeightsError(FloatingPointError):
-    """Log-weights are NaN or +inf."""
+    """Report that log-weights are NaN or +inf."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Immutable log-weights of N walkers.
+    """Hold the log-weights of N walkers, immutably.
 
     Attributes:
-        log_w: (N,) float64, everything since the start included; -inf is weight zero, NaN or +inf
-            is an error that is raised when it is read.
-        log_z_start: log Z of the model that the walkers were sampled from; NaN if unknown.
-        ancestors: (N,) index of the starting walker that each descends from.
-        islands: the walkers are this many equal contiguous groups that never exchange members,
-            so that the spread of their log Z gives a standard error.
-        resampled: how many times some island of them has been resampled since the start.
+        log_w: log-weights (N,), float64, accumulated since the start; -inf is a weight of zero,
+            NaN or +inf is invalid and raises an error where the weights are read.
+        log_z_start: log Z of the model from which the walkers were sampled; NaN if unknown.
+        ancestors: index of the starting walker from which each walker descends (N,).
+        islands: number of equal contiguous groups that never exchange members, so that the spread
+            of their log Z gives a standard error.
+        resampled: number of resampling events since the start, each of one or more islands.
     """
 
     log_w: Tensor
@@ -77,7 +67,16 @@ class Weights:
     def equal(
         cls, n: int, log_z: float, islands: int = 1, *, device: torch.device | None = None
     ) -> Weights:
-        """N weights of 1; ValueError if n < 2 or n is not a multiple of the number of islands.
+        """Make N weights of 1.
+
+        Arguments:
+            n: number of walkers, 2 or more and a multiple of ``islands``.
+            log_z: log Z of the model that the walkers come from; NaN if unknown.
+            islands: number of islands.
+            device: device of the weights.
+
+        Raises:
+            ValueError: n or islands is out of range.
 
         >>> Weights.equal(4, 0.0).log_z
         LogZ(value=0.0, stderr=nan)
@@ -93,14 +92,19 @@ class Weights:
         log_w = torch.zeros(n, dtype=torch.float64, device=device)
         return cls(log_w, log_z, torch.arange(n, device=device), islands)
 
-    # -- what happens to them
+    # -- events
 
     def add(
         self, increment: Tensor, minus: Tensor | None = None, *, zero: Tensor | None = None
     ) -> Weights:
-        """``log_w + increment - minus``, -inf where it was or where ``zero`` (N,) is true.
+        """Return ``log_w + increment - minus``.
 
-        A weight that is invalid stays invalid wherever ``zero`` is true: an error is not undone.
+        A weight of zero stays zero, and an invalid weight stays invalid.
+
+        Arguments:
+            increment: change of the log-weights (N,).
+            minus: second term, subtracted (N,); None: 0.
+            zero: whether each weight becomes zero (N,), unless it is invalid.
         """
         log_w = self.log_w + increment  # in float64, as the first of them
         if minus is not None:
@@ -118,12 +122,21 @@ class Weights:
         *,
         order: Tensor | None = None,
     ) -> tuple[Weights, Tensor | None]:
-        """Resample every island whose effective sample size is below ``ess_min``, a fraction.
+        """Resample every island whose effective sample size is below ``ess_min``.
 
-        Returns the weights, an island's all its mean weight, and the index (N,) that everything
-        else a walker owns must follow; None where nobody was resampled.
+        Arguments:
+            ess_min: threshold, a fraction in [0, 1].
+            rng: source of randomness.
+            scheme: resampling scheme.
+            order: quantity (N,) by which the walkers of an island are sorted first.
 
-        Raises ValueError if ess_min is outside [0, 1], FloatingPointError as `check` does.
+        Returns:
+            The weights, each the mean weight of its island where that was resampled, and the index
+            (N,) of the walker copied to each place; None for the index if no island was resampled.
+
+        Raises:
+            ValueError: ess_min is outside [0, 1].
+            FloatingPointError: see `check`.
         """
         if not 0 <= ess_min <= 1:
             raise ValueError(f"ess_min is a fraction of the walkers in [0, 1], got {ess_min}")
@@ -140,9 +153,9 @@ class Weights:
         return replace(self, log_w=new, ancestors=ancestors, resampled=times), index
 
     def decay(self, forgetting_factor: float) -> Weights:
-        """Log-weights times a forgetting factor, and log Z unknown; weights of zero stay zero.
+        """Multiply log-weights by a forgetting factor in [0, 1]; log Z becomes unknown below 1.
 
-        Raises ValueError if the forgetting factor ``forgetting_factor`` is outside [0, 1].
+        Weights of zero stay zero. A factor outside [0, 1] raises ValueError.
         """
         if not 0 <= forgetting_factor <= 1:
             raise ValueError(
@@ -155,11 +168,11 @@ class Weights:
         return replace(self, log_w=log_w, log_z_start=math.nan)
 
     def __getitem__(self, index: Tensor) -> Weights:
-        """The weights at ``index`` (a 1-d integer tensor), as one island."""
+        """Return the weights at ``index`` (a 1-d integer tensor) as one island."""
         return replace(self, log_w=self.log_w[index], ancestors=self.ancestors[index], islands=1)
 
     def put(self, index: Tensor, part: Weights) -> Weights:
-        """These weights with those at ``index`` replaced by ``part``."""
+        """Return a copy in which the weights at ``index`` are replaced by ``part``."""
         return replace(
             self,
             log_w=self.log_w.index_copy(0, index, part.log_w),
@@ -168,19 +181,19 @@ class Weights:
             resampled=max(self.resampled, part.resampled),
         )
 
-    # -- what they say
+    # -- reductions
 
     def __len__(self) -> int:
         return len(self.log_w)
 
     @property
     def by_island(self) -> Tensor:
-        """Log-weights (islands, N / islands)."""
+        """Return the log-weights by island (islands, N / islands)."""
         return self.log_w.view(self.islands, -1)
 
     @property
     def invalid(self) -> Tensor:
-        """(N,): where a log-weight is NaN or +inf."""
+        """Return whether each log-weight is NaN or +inf (N,)."""
         return ~(self.log_w < math.inf)
 
     @cached_property
@@ -189,11 +202,11 @@ class Weights:
 
     @cached_property
     def summary(self) -> Summary:
-        """All numbers of these weights, in one transfer from the device."""
+        """Return counts, effective sample sizes and log mean weight, read in one transfer."""
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Values of 0-d tensors, read from the device in the same transfer as the summary."""
+        """Return the values of 0-d tensors, read in the same transfer as the summary."""
         numbers = [one.double() for one in scalars]
         if "summary" in vars(self):
             return list(torch.stack(numbers).tolist())
@@ -203,7 +216,7 @@ class Weights:
         return found[len(own) :]
 
     def check(self) -> None:
-        """Raise a FloatingPointError unless every weight is a number and every island has some."""
+        """Raise FloatingPointError if a weight is invalid or an island has no positive weight."""
         if self.summary.invalid:
             raise InvalidWeightsError(
                 f"{self.summary.invalid} of {len(self)} log-weights are NaN or +inf"
@@ -216,34 +229,34 @@ class Weights:
 
     @property
     def p(self) -> Tensor:
-        """Normalised weights (N,), float64."""
+        """Return the normalised weights (N,), float64."""
         self.check()
         return self._p
 
     @property
     def ess(self) -> float:
-        """Effective sample size of all walkers together, a fraction in [1/N, 1]."""
+        """Return the effective sample size of all walkers together, a fraction in [1/N, 1]."""
         self.check()
         return self.summary.ess
 
     @property
     def log_mean_by_island(self) -> Tensor:
-        """Logarithm of the mean weight of each island (islands,), float64."""
+        """Return the logarithm of the mean weight of each island (islands,), float64."""
         self.check()
         return reductions.log_mean_exp(self.by_island)
 
     @property
     def mass_by_island(self) -> Tensor:
-        """Share of the weight that each island has (islands,), float64."""
+        """Return the share of the total weight that each island has (islands,), float64."""
         return self.p.view(self.islands, -1).sum(1)
 
     @property
     def log_z(self) -> LogZ:
-        """``log Z_start + log mean w``, and its standard error by the jackknife over islands.
+        """Estimate log Z as ``log Z_start + log mean w``, with a jackknife error over islands.
 
-        R islands tell it with R - 1 degrees of freedom, so that in units of it errors are a
-        Student t: it is widened by ``sqrt((R - 1) / (R - 3))``, after which their variance is 1.
-        NaN for three islands or fewer, where that variance is infinite.
+        With R islands the standard error has R - 1 degrees of freedom, so that errors in units of
+        it follow a Student t. It is multiplied by ``sqrt((R - 1) / (R - 3))``, which makes their
+        variance 1; NaN for three islands or fewer, where that variance is infinite.
         """
         self.check()
         found, r = self.summary, self.islands
@@ -252,15 +265,18 @@ class Weights:
 
     @property
     def effective_ancestors(self) -> float:
-        r"""Effective number of ancestors, ``1 / sum_a P_a^2``, P_a the mass descended from a."""
+        r"""Return the effective number of ancestors, ``1 / sum_a P_a^2``.
+
+        P_a is the share of the weight that descends from ancestor a.
+        """
         n = 1 + int(self.ancestors.max())  # a part keeps the numbers of the whole
         mass = torch.zeros(n, dtype=torch.float64, device=self.log_w.device)
         return float(1.0 / mass.index_add(0, self.ancestors, self.p).square().sum())
 
     def mean(self, f: Tensor) -> Tensor:
-        """Weighted mean ``sum_i p_i f_i`` of values (N, ...) at the walkers; keeps f's graph.
+        """Return the weighted mean ``sum_i p_i f_i`` of values f (N, ...), with the graph of f.
 
-        Walkers of weight zero are left out, whatever f is there.
+        Walkers of weight zero are left out, so that f may be infinite there.
         """
         p = self.p
         if self.summary.zero:
@@ -270,11 +286,11 @@ class Weights:
         return mean
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """n indices of walkers, drawn by weight, with replacement."""
+        """Draw n indices of walkers with replacement, by weight."""
         return torch.multinomial(self.p, n, replacement=True, generator=rng)
 
     def conditional_ess(self, increment: Tensor) -> Tensor:
-        """What an increment (N,) leaves of the effective sample size, in (0, 1], a 0-d tensor.
+        """Return the share of the effective sample size that an increment (N,) leaves (0-d).
 
         See `noneq.walkers.reductions.conditional_ess`.
         """

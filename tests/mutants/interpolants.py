@@ -245,7 +245,7 @@ INTERPOLANTS = (
      "            if moves is not None:\n                yield model, _mirrored(moves)\n"
      "            model = path.at(beta)\n", "            model = path.at(beta)\n"
      "            if moves is not None:\n                yield model, _mirrored(moves)\n", BACK),
-    ("schedule: nothing leads down", "schedule:Schedule.backward", "if leads is not None:",
+    ("schedule: nothing leads down", "schedule:Schedule.backward", "if transport is not None:",
      "if False:", BACK),
     ("schedule: down by the kernel of the next step", "schedule:Schedule.backward",
      "self.betas[-2::-1], self.kernels[:0:-1]", "self.betas[-2::-1], self.kernels[-2::-1]",

@@ -1,4 +1,8 @@
-"""Stochastic interpolants: paths of energies with a drift that carries walkers along."""
+"""Stochastic interpolants: paths of energies with a drift that carries walkers from end to end.
+
+`VelocityPath` has learned fields, `EnergyPath` a learned energy, `MixturePath` exact fields;
+`RewardPath` tilts any of them by a reward.
+"""
 
 from noneq.models.interpolants.energy import EnergyPath, TimedEnergy
 from noneq.models.interpolants.mixture import MixturePath

@@ -1,18 +1,19 @@
-r"""One energy for all times, ``U(x, t)``, learned from data by denoising score matching.
+r"""An energy that depends on time, ``U(x, t)``, learned from data by denoising score matching.
 
 In the eigenbasis of the data's covariance, ``C = Q diag(lambda) Q^T`` (noise included), and with
-``xi = Q^T (x - m)`` the interpolant between two Gaussians of that covariance has the energy
+``xi = Q^T (x - m)``, the interpolant between two Gaussians of covariance C has the energy
 
     ``U_G(x, t) = sum_i [xi_i^2 / S_i + log(S_i / lambda_i)] / 2``,
-    ``S = (alpha^2 + beta^2) lambda``
+    ``S = (alpha^2 + beta^2) lambda``.
 
-and what the data are besides is a network's: ``U = U_G + beta(t) f(x, t)``. With f = 0 at first
-every U(., t) is solvable. As x_0 is Gaussian, the drift follows from the score, ``s = -grad U``:
+A network f adds the difference of the data from a Gaussian: ``U = U_G + beta(t) f(x, t)``. While
+f = 0 every U(., t) is solvable. As x_0 is Gaussian, the drift follows from the score
+``s = -grad U``,
 
-    ``b = b_G - (alpha^2 beta' - alpha alpha' beta) C grad f``
+    ``b = b_G - (alpha^2 beta' - alpha alpha' beta) C grad f``,
 
-without a singularity at either end. Derived in docs/mathematics.md; score matching with noise:
-Vincent 2011; Song and Ermon 2019 (arXiv 1907.05600).
+without a singularity at either end. Derived in docs/mathematics.md. Sources: Vincent 2011; Song
+and Ermon 2019 (arXiv 1907.05600).
 """
 
 from __future__ import annotations
@@ -28,27 +29,33 @@ __all__ = ["EnergyPath", "TimedEnergy"]
 
 
 class TimedEnergy(nn.Module):
-    """``U(x, t) = U_G(x, t) + beta(t) f(x, t)``; called with x alone it is ``U(x, 1)``.
+    """Model an energy that depends on time, ``U(x, t) = U_G(x, t) + beta(t) f(x, t)``.
+
+    Called with x alone it is ``U(x, 1)``. Energies and fields cost what the factor of the base's
+    covariance costs. `score_loss` needs all eigenvectors of the covariance: O(d^3) once, d^2
+    numbers, and three products of the rows with them (d = 3,072: 7 s of one core, 0.3 GB for a
+    moment and 38 MB to keep; 0.1 s for 128 rows).
 
     Arguments:
-        base: the Gaussian that the data's mean and covariance, noise included, are of.
-        net: f, ``(B, *shape), (B,) -> (B,)``; `noneq.models.TimedMLP`.
-        noise: standard deviation of the Gaussian noise that the data have added: what is
-            learned is the density of the noisy data.
-        interpolant: without noise of its own; default `Trigonometric`, along which a Gaussian of
-            the data's covariance stays as it is.
+        base: Gaussian of the data's mean and covariance, noise included.
+        net: the network f, ``(B, *shape), (B,) -> (B,)``, e.g. `noneq.models.TimedMLP`.
+        noise: standard deviation of the Gaussian noise added to the data, > 0; the density of the
+            noisy data is learned.
+        interpolant: the interpolant, whose own noise is 0; default `Trigonometric`, along which a
+            Gaussian of the data's covariance stays as it is.
 
-    Energies and fields cost what the base's factor does. `score_loss` needs all eigenvectors of
-    its covariance, whatever the factor: O(d^3) once, d^2 numbers, and 3 products of the rows with
-    them (d = 3,072: 7 s of a core, 0.3 GB for a moment and 38 MB to keep; 0.1 s for 128 rows).
+    Attributes:
+        q: eigenvectors Q of the covariance (d, d).
+        variance: eigenvalues lambda of the covariance (d,).
+        remedy: what to do about a spurious mode, for the alarms of `noneq.log_z`.
 
-    Raises ValueError for an interpolant with noise, or no noise in the data.
+    Raises:
+        ValueError: the interpolant has noise, or the data have none.
     """
 
     q: Tensor
     variance: Tensor
     remedy = "more weight decay or more noise"
-    """of a spurious mode, for the alarms of `noneq.log_z`: score matching knows no tau"""
 
     def __init__(
         self,
@@ -77,22 +84,26 @@ class TimedEnergy(nn.Module):
     def fit(
         cls, x: Tensor, net: nn.Module, noise: float, interpolant: Interpolant | None = None
     ) -> TimedEnergy:
-        """Between Gaussians of the mean and covariance of the rows of x and of their noise."""
+        """Make one between Gaussians of the mean and covariance of rows x with noise."""
         return cls(Gaussian.fit(x, noise=noise), net, noise, interpolant)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """``U(x, t)`` at times t (B,), of all rows 1 without."""
+        """Return ``U(x, t)`` (B,) at rows x (B, *shape) and times t (B,); t defaults to 1."""
         t = torch.ones_like(x.flatten(1)[:, 0]) if t is None else t
         c = self.interpolant.at(t)
         f: Tensor = self.net(x, t)
         return self._gaussian(self.base(x), c) + c.beta * f
 
     def score_loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        r"""Denoising score matching at uniform times, per number of a row.
+        r"""Compute the denoising score matching loss, averaged over rows and coordinates.
 
-        Given a row x_1, the noisy x_t is Gaussian of variance ``V = alpha^2 lambda + beta^2
-        noise^2`` along the eigenvectors; with zeta what was drawn there, ``mean |sqrt(V) Q^T s +
-        zeta|^2``.
+        Times are uniform. Given a row x_1, the noisy x_t is Gaussian with variance ``V = alpha^2
+        lambda + beta^2 noise^2`` along the eigenvectors. The loss is ``mean |sqrt(V) Q^T s +
+        zeta|^2`` with zeta the standard normal draw of x_t there.
+
+        Arguments:
+            x: rows (B, *shape) without noise.
+            rng: source of randomness.
         """
         t = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
         c = Coefficients(*(value[:, None] for value in self.interpolant.at(t)))
@@ -107,7 +118,7 @@ class TimedEnergy(nn.Module):
         return (root * s + zeta).square().mean()
 
     def path_from(self, base: Solvable) -> EnergyPath | None:
-        """The way there by U(x, t), from its own base."""
+        """Return the path from ``base`` if that is the base of this energy, else None."""
         return EnergyPath(self) if base is self.base else None
 
     def _within(self, x: Tensor) -> Tensor:
@@ -117,12 +128,19 @@ class TimedEnergy(nn.Module):
         return c.width * self.variance
 
     def _gaussian(self, u: Tensor, c: Coefficients) -> Tensor:
-        """``U_G(x, t)`` of rows of which the base's energies are u."""
+        """Compute ``U_G(x, t)`` from the base's energies u at x."""
         return u / c.width + len(self.variance) / 2 * c.width.log()
 
 
 class EnergyPath(DriftedPath):
-    """From the base of a `TimedEnergy` to ``U(., 1)``."""
+    """Connect the base of a `TimedEnergy` at t = 0 to ``U(., 1)`` by its energies.
+
+    Arguments:
+        energy: the energy.
+
+    Attributes:
+        base: Gaussian base of the energy.
+    """
 
     base: Gaussian
 
@@ -131,7 +149,7 @@ class EnergyPath(DriftedPath):
         self.energy = energy
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """``U(x, t)``, its gradient and the drift."""
+        """Compute ``U(x, t)`` (B,), and a cache of its gradient ``g`` and the drift ``b``."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_(True)
             f = self.energy.net(leaf, x.new_full((len(x),), t))
@@ -144,13 +162,13 @@ class EnergyPath(DriftedPath):
             return u, {"g": base["g"] / c.width + c.beta * df, "b": self._drift(df, c, x)}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """``b(x, t)``."""
+        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
         df = gradient_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
         assert df is not None
         return self._drift(df, self.energy.interpolant.at(t), x)
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """The change of b where the score changes by ``t y``."""
+        """Return the change of the drift b where the score changes by ``t y``."""
         return self.energy.interpolant.response(t)[0] * self._covary(y)
 
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:
@@ -158,5 +176,5 @@ class EnergyPath(DriftedPath):
         return rate * (x - self.base.mean) - c.lift * self._covary(df)
 
     def _covary(self, y: Tensor) -> Tensor:
-        """``C y``, as cheap as the base's factor is."""
+        """Compute ``C y``, at the cost of the factor of the base's covariance."""
         return self.base.factor.mul(self.base.factor.t_mul(y))

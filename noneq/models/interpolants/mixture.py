@@ -1,4 +1,4 @@
-r"""The interpolant from a Gaussian to a Gaussian mixture: energies, drift and score exact."""
+r"""The interpolant from a Gaussian to a Gaussian mixture, with exact energies, drift and score."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ __all__ = ["MixturePath"]
 
 
 class MixturePath(DriftedPath):
-    r"""From ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)``.
+    r"""Connect ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)`` by an interpolant.
 
-    x_t is a mixture, too, of
+    The density of x_t is a mixture, too, of
 
         ``N(alpha m_0 + beta m_k, S_k)``,  ``S_k = alpha^2 C_0 + beta^2 C_k + gamma^2 I``
 
-    and with r the responsibilities and ``y_k = S_k^-1 (x - mean_k)``
+    and with the responsibilities r_k and ``y_k = S_k^-1 (x - mean_k)``
 
         ``s = -sum_k r_k y_k``,  ``b = sum_k r_k [alpha' m_0 + beta' m_k + S_k' y_k / 2]``.
 
     Derived in docs/mathematics.md. Energies are normalised: log Z = 0 at every time.
 
     Arguments:
-        interpolant: the schedules.
-        start: the Gaussian.
-        end: a mixture, or a Gaussian.
+        interpolant: the functions alpha, beta and gamma.
+        start: the Gaussian at t = 0.
+        end: the mixture, or Gaussian, at t = 1.
 
-    Raises ValueError for ends of two shapes.
+    Raises:
+        ValueError: the ends differ in shape.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class MixturePath(DriftedPath):
         self._log_masses = ends[1].log_masses.double()
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """``U(x, t)``, its gradient and the drift."""
+        """Compute ``U(x, t)`` (B,), and a cache of its gradient ``g`` and the drift ``b``."""
         with torch.no_grad():
             u, g, b = self._all(x, t)
         return u, {"g": g, "b": b}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """``b(x, t)``."""
+        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
         return self._all(x, t)[2]
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """The change of b where the score changes by ``t y``."""
+        """Return the change of the drift b where the score changes by ``t y``."""
         p, q = self.interpolant.response(t)
         return p * (y.flatten(1) @ self._c0.to(y)).view_as(y) + q * y
 
@@ -81,7 +82,7 @@ class MixturePath(DriftedPath):
 
 
 def _mixture(gaussian: Gaussian) -> GaussianMixture:
-    """The same, normalised."""
+    """Return a Gaussian as a normalised mixture of one component."""
     mean = gaussian.mean[None]
     return GaussianMixture(mean, gaussian.covariance()[None], mean.new_ones(1))
 

@@ -1,7 +1,7 @@
-r"""Paths with a drift: energies U(., t) from t = 0 to 1 and fields that carry walkers along.
+r"""Paths with a drift: energies U(., t) for t in [0, 1], and fields that carry walkers along.
 
-The fields are any b(x, t) and s(x, t): weights are exact whatever they are, and even where
-``b = E[dx_t/dt | x_t]`` and ``s = grad log rho_t`` the better, for walkers of equal weight.
+The fields may be any b(x, t) and s(x, t): weights are exact whatever they are. The nearer they are
+to ``b = E[dx_t/dt | x_t]`` and ``s = grad log rho_t``, the more even the weights.
 
     path = noneq.models.interpolants.MixturePath(noneq.models.interpolants.Linear(), base, target)
     times = noneq.Schedule.uniform(20, noneq.kernels.EulerMaruyama(1.0))
@@ -24,11 +24,17 @@ __all__ = ["DriftedPath", "checked_fields", "gradient_with_graph"]
 
 
 class DriftedPath(SnapshotPath):
-    """Energies and fields at every t in [0, 1]; a snapshot, like all paths.
+    """Define a path with an energy, a drift and a score at every t in [0, 1] (base class).
+
+    Like all paths it is a snapshot, of parameters that must not change while it is used.
+
+    Arguments:
+        base: solvable energy at t = 0.
 
     Attributes:
-        base: the solvable energy at t = 0.
+        base: solvable energy at t = 0.
         between: whether there are energies between the ends, to resample and to move by.
+        space: space of the walkers.
     """
 
     between: bool = True
@@ -40,33 +46,34 @@ class DriftedPath(SnapshotPath):
 
     @abstractmethod
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """``U(x, t)`` (B,) and the cache, without a graph.
+        """Compute ``U(x, t)`` (B,) and the cache of fields, without a graph.
 
-        The cache holds ``b`` and either ``g = dU/dx``, with s = -g, or ``s``.
+        The cache holds the drift ``b`` and either the gradient ``g = dU/dx``, so that s = -g, or
+        the score ``s``, each (B, *shape).
         """
 
     @abstractmethod
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """``b(x, t)`` with its graph to x."""
+        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
-        """``dU/dx`` where the cache has none: for kernels that follow it."""
+        """Compute ``dU/dx`` where the cache has none, for kernels that need it; or return None."""
         return None
 
     def answer(self, y: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
-        """The change of b where the score changes by ``t y``; None where b does not follow from s.
+        """Return the change of the drift b where the score changes by ``t y``.
 
-        See `Interpolant.response`.
+        The default, None, says that b does not follow from the score. See `Interpolant.response`.
         """
         return None
 
     @property
     def start(self) -> Solvable:
-        """The energy at t = 0, whose samples and log Z are the base's."""
+        """Return the energy at t = 0, with the samples and log Z of the base."""
         return _Start(self)
 
     def at(self, t: float) -> PathEnergy:
-        """The energy at time t in [0, 1]."""
+        """Return the energy at time t in [0, 1]; ValueError for a time outside."""
         check_beta(t, "a time")
         return PathEnergy(self, t)
 
@@ -77,12 +84,12 @@ class DriftedPath(SnapshotPath):
         *,
         beta: float,
     ) -> tuple[Tensor, Cache]:
-        """Energies, fields and the time of every row, ``t``, which is beta."""
+        """Compute energies (B,) at time ``beta``, and a cache of fields and times ``t`` (B,)."""
         u, cache = checked_fields(self, x, beta)
         return u, {**cache, "t": x.new_full((len(x),), beta)}
 
     def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """`energy_gradient` at the time beta."""
+        """Compute `energy_gradient` at the time ``beta``."""
         return self.energy_gradient(x, beta)
 
 
@@ -101,7 +108,19 @@ class _Start(PathEnergy):
 
 
 def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-    """A path's energies and fields; ValueError where they are not what `DriftedPath.fields` is."""
+    """Compute the energies and fields of a path, and check their shapes.
+
+    Arguments:
+        path: the path.
+        x: positions (B, *shape).
+        t: the time in [0, 1].
+
+    Returns:
+        Energies and cache, as `DriftedPath.fields` returns them.
+
+    Raises:
+        ValueError: a field is missing or of the wrong shape.
+    """
     u, cache = path.fields(x, t)
     if u.shape != x.shape[:1]:
         raise ValueError(shape_message(path, u, x))
@@ -120,7 +139,15 @@ def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cach
 
 
 def gradient_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
-    """``dU/dx`` with its graph to x; None where there is none."""
+    """Compute ``dU/dx`` with its graph to x.
+
+    Arguments:
+        energy: U.
+        x: positions (B, *shape).
+
+    Returns:
+        The gradient (B, *shape); None if U does not depend on x differentiably.
+    """
     with torch.enable_grad():
         leaf = x if x.requires_grad else x.detach().requires_grad_(True)
         u = energy(leaf)

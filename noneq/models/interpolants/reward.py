@@ -1,4 +1,4 @@
-r"""A density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
+r"""The path to a density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ __all__ = ["RewardPath"]
 
 
 class RewardPath(DriftedPath):
-    r"""``U(x, t) - t r(x)``, and the score guided: ``s + t grad r``.
+    r"""Tilt a path by a reward: energies ``U(x, t) - t r(x)``, and the score ``s + t grad r``.
 
-    Without weights this is guidance, whose samples are of no density that is known. With weights
-    they are of ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.
+    Without weights this is guidance, which samples no known density. With weights the walkers
+    sample ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.
 
     Arguments:
-        path: to U_1.
-        reward: r, ``(B, *shape) -> (B,)``, e.g. a classifier's log-probability.
-        whole: guide the drift, too, by what follows from that score (`DriftedPath.answer`), as
-            guidance without weights usually does; else b stays as it was. With weights either is
-            exact, and b as it was keeps as much effective sample size, or more
+        path: the path to U_1.
+        reward: the reward r, ``(B, *shape) -> (B,)``, e.g. the log-probability of a classifier.
+        whole: guide the drift, too, by what follows from the guided score (`DriftedPath.answer`),
+            as guidance without weights usually does. Weights are exact in either case, and without
+            guided drift they keep as much effective sample size or more
             (docs/lab/interpolants.md).
 
     Raises:
-        ValueError: a drift to be guided that does not follow from the score.
-        FloatingPointError: a reward that is not finite where the base is.
+        ValueError: the drift is to be guided and does not follow from the score, or the reward has
+            no gradient.
+        FloatingPointError: the reward is not finite at the start.
     """
 
     def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
@@ -38,14 +39,14 @@ class RewardPath(DriftedPath):
         self.space = path.space
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """The path's, the reward taken off the energy and its gradient."""
+        """Compute ``U - t r`` (B,), and the cache of the path with guided score or gradient."""
         u, cache = checked_fields(self.path, x, t)
         r, slope = evaluate(self.reward, x)
         if "g" not in slope:
             raise ValueError(
                 f"the reward, a {type(self.reward).__name__}, has no gradient to guide by"
             )
-        if t == 0:  # only there: on the way nobody waits for a GPU, and the weights will tell
+        if t == 0:  # only there, to avoid transfers from a GPU later; weights become invalid then
             self._refuse_walls(r)
         up = t * slope["g"]
         if self.whole:
@@ -54,7 +55,7 @@ class RewardPath(DriftedPath):
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """The path's, guided where that is asked for."""
+        """Compute the drift of the path (B, *shape), guided if ``whole``, with its graph to x."""
         b = self.path.drift(x, t)
         if not self.whole:
             return b
@@ -63,7 +64,7 @@ class RewardPath(DriftedPath):
         return b + self._answer(y, t)
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """The path's less the reward's."""
+        """Compute the gradient of the path's energy less that of ``t r``; None if unknown."""
         g, (_, slope) = self.path.energy_gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
 

@@ -1,14 +1,14 @@
 r"""Interpolants: ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard normal.
 
 ``x_0 ~ rho_0`` and ``x_1 ~ rho_1``, drawn independently or coupled; ``alpha(0) = beta(1) = 1`` and
-``alpha(1) = beta(0) = gamma(0) = gamma(1) = 0``. The density rho_t of x_t is carried by
+``alpha(1) = beta(0) = gamma(0) = gamma(1) = 0``. The density rho_t of x_t is transported by
 
     ``b(x, t) = E[dx_t/dt | x_t = x] = v(x, t) - gamma gamma' s(x, t)``,
     ``v = E[alpha' x_0 + beta' x_1 | x_t = x]``,  ``s = grad log rho_t = -E[z | x_t = x] / gamma``
 
-and v and ``eta = E[z | x_t]``, the denoiser, minimise two least squares: what a network learns has
-no singularity, although ``gamma'`` is infinite at both ends. Source: Albergo, Boffi,
-Vanden-Eijnden 2023 (arXiv 2303.08797).
+and the velocity v and the denoiser ``eta = E[z | x_t]`` each minimise a least-squares loss: what a
+network learns has no singularity, although ``gamma'`` is infinite at both ends. Source: Albergo,
+Boffi, Vanden-Eijnden 2023 (arXiv 2303.08797).
 """
 
 from __future__ import annotations
@@ -35,7 +35,19 @@ _STEEP = 10.0  # slopes of alpha
 
 
 class Coefficients(NamedTuple):
-    """Of an interpolant at times t, all of the shape of t and finite at both ends."""
+    """Hold the coefficients of an interpolant at times t, finite at both ends.
+
+    All have the shape of t.
+
+    Attributes:
+        alpha: factor of x_0.
+        beta: factor of x_1.
+        gamma: factor of z.
+        d_alpha: derivative of alpha.
+        d_beta: derivative of beta.
+        alpha_d_alpha: ``alpha alpha'``, half the derivative of ``alpha^2``.
+        gamma_d_gamma: ``gamma gamma'``, half the derivative of ``gamma^2``.
+    """
 
     alpha: Tensor
     beta: Tensor
@@ -43,17 +55,16 @@ class Coefficients(NamedTuple):
     d_alpha: Tensor
     d_beta: Tensor
     alpha_d_alpha: Tensor
-    """``alpha alpha'``, half the change of ``alpha^2``"""
     gamma_d_gamma: Tensor
 
     @property
     def width(self) -> Tensor:
-        """``alpha^2 + beta^2``: where both ends have one variance, x_t has that many of it."""
+        """Return ``alpha^2 + beta^2``, the variance of x_t for ends of variance 1, gamma = 0."""
         return self.alpha**2 + self.beta**2
 
     @property
     def lift(self) -> Tensor:
-        r"""``alpha^2 beta' - alpha alpha' beta``: of two one-sided drifts and their scores.
+        r"""Return ``alpha^2 beta' - alpha alpha' beta``, the factor of the score in the drift.
 
         Where x_0 is Gaussian of covariance C_0 and gamma = 0, ``b = (beta'/beta) x + ... +
         (lift / beta) C_0 s``.
@@ -62,23 +73,26 @@ class Coefficients(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Points on the way between pairs of rows, and what the fields are regressed on."""
+    """Hold points between pairs of rows, and the targets that fields are regressed on.
+
+    Attributes:
+        t: times (B,).
+        x: points x_t (B, *shape).
+        velocity: ``alpha' x_0 + beta' x_1`` (B, *shape), whose mean given x_t is the velocity v.
+        z: the normal numbers (B, *shape), whose mean given x_t is the denoiser eta.
+    """
 
     t: Tensor
-    """times (B,)"""
     x: Tensor
-    """x_t (B, *shape)"""
     velocity: Tensor
-    """``alpha' x_0 + beta' x_1``: its conditional mean is v"""
     z: Tensor
-    """its conditional mean is eta"""
 
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2`` per row."""
+        """Compute ``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, averaged over rows."""
         return _square(v(self.x, self.t), self.velocity)
 
     def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """``mean |eta(x_t, t) - z|^2`` per row."""
+        """Compute ``mean |eta(x_t, t) - z|^2``, averaged over rows."""
         return _square(eta(self.x, self.t), self.z)
 
 
@@ -93,10 +107,12 @@ def _square(found: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Interpolant(ABC):
-    """``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, ``gamma = noise sqrt(t (1 - t))``.
+    """Define ``x_t = alpha x_0 + beta x_1 + gamma z`` (base class of interpolants).
+
+    ``gamma = noise sqrt(t (1 - t))``; subclasses define alpha and beta.
 
     Arguments:
-        noise: of the bridge; 0: a one-sided interpolant, whose x_0 is the noise.
+        noise: factor of gamma, 0 or more; 0 is a one-sided interpolant, in which x_0 is the noise.
     """
 
     noise: float = 0.0
@@ -110,7 +126,7 @@ class Interpolant(ABC):
         """``alpha, beta, alpha', beta', alpha alpha'``."""
 
     def at(self, t: Tensor | float) -> Coefficients:
-        """The coefficients at times t in [0, 1], of the shape of t; of one number in float64."""
+        """Compute the coefficients at times t in [0, 1]; a float gives 0-d float64 tensors."""
         if not isinstance(t, Tensor):
             t = torch.tensor(t, dtype=torch.float64, device="cpu")  # 0-d: goes with any device
         alpha, beta, d_alpha, d_beta, product = self._ends(t)
@@ -119,14 +135,14 @@ class Interpolant(ABC):
         return Coefficients(alpha, beta, gamma, d_alpha, d_beta, product, change)
 
     def response(self, t: float) -> tuple[float, float]:
-        r"""(p, q): where the score changes by ``t y``, the drift does by ``p C_0 y + q y``.
+        r"""Return p and q: the drift changes by ``p C_0 y + q y`` if the score changes by ``t y``.
 
-        Of a path from ``N(m_0, C_0)``, on which b follows from s:
+        On a path from ``N(m_0, C_0)`` the drift follows from the score, with
 
             ``p = t (alpha^2 beta' - alpha alpha' beta) / beta``,
             ``q = t (gamma^2 beta' - gamma gamma' beta) / beta``,
 
-        1 and 0 at t = 0. Derived in docs/mathematics.md.
+        and 1 and 0 at t = 0. Derived in docs/mathematics.md.
         """
         c = self.at(t)
         over = t / float(c.beta) if t > 0 else 1 / float(c.d_beta)
@@ -136,9 +152,16 @@ class Interpolant(ABC):
     def draw(
         self, x0: Tensor, x1: Tensor, rng: torch.Generator, *, t: Tensor | None = None
     ) -> Bridge:
-        """A point between each pair of rows, at a time that is uniform in [0, 1] or given (B,).
+        """Draw a point between each pair of rows.
 
-        Raises ValueError for rows that do not come in pairs.
+        Arguments:
+            x0: rows of the start (B, *shape).
+            x1: rows of the end (B, *shape).
+            rng: source of randomness.
+            t: times (B,) in [0, 1]; default uniform.
+
+        Raises:
+            ValueError: x0 and x1 differ in shape.
         """
         if x0.shape != x1.shape:
             raise ValueError(
@@ -153,7 +176,12 @@ class Interpolant(ABC):
 
 
 class Linear(Interpolant):
-    """``alpha = 1 - t, beta = t``."""
+    """Interpolate with ``alpha = 1 - t, beta = t``.
+
+    >>> bridge = Linear().draw(torch.randn(8, 2), torch.randn(8, 2), torch.Generator())
+    >>> tuple(bridge.x.shape), float(bridge.velocity_loss(lambda x, t: bridge.velocity))
+    ((8, 2), 0.0)
+    """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         one = torch.ones_like(t)
@@ -161,7 +189,10 @@ class Linear(Interpolant):
 
 
 class Trigonometric(Interpolant):
-    """``alpha = cos(pi t / 2), beta = sin(pi t / 2)``: what both ends' variance is, it stays."""
+    """Interpolate with ``alpha = cos(pi t / 2), beta = sin(pi t / 2)``.
+
+    If both ends have the same covariance, x_t has it at every time.
+    """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         k = torch.pi / 2
@@ -170,10 +201,10 @@ class Trigonometric(Interpolant):
 
 
 class VariancePreserving(Interpolant):
-    """``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
+    """Interpolate with ``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
 
-    ``alpha'`` is infinite at t = 1 and bounded by 10 here, which only a start that is not centred
-    notices.
+    ``alpha'`` is infinite at t = 1 and bounded by 10 here, which matters only if the start is not
+    centred.
     """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -182,17 +213,22 @@ class VariancePreserving(Interpolant):
 
 
 def couple(x0: Tensor, x1: Tensor) -> Tensor:
-    """The rows of x1 in the order that pairs them with x0 at the least ``sum |x0 - x1|^2``.
+    """Reorder the rows of x1 to pair them with x0 at the least ``sum |x0 - x1|^2``.
 
-    Mini-batch optimal transport: the pairs' lines cross less, and fewer steps follow them. The
-    ends keep their densities, but x_0 and x_1 are not independent any more: the score that follows
-    from a velocity alone is then another (`VelocityPath` without a denoiser; weights stay exact).
-    Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023
-    (arXiv 2302.00482).
+    This is mini-batch optimal transport: the lines between pairs cross less, and need fewer steps.
+    The ends keep their densities, but x_0 and x_1 are no longer independent, so that the score
+    that `VelocityPath` derives without a denoiser is not exact (weights stay exact). Sources:
+    Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023 (arXiv 2302.00482).
 
     Arguments:
-        x0: rows (B, *shape).
-        x1: as many rows; the work grows as their number cubed.
+        x0: rows of the start (B, *shape).
+        x1: rows of the end (B, *shape); the work grows as B^3.
+
+    Returns:
+        The rows of x1 in their new order (B, *shape).
+
+    Raises:
+        ValueError: x0 and x1 differ in the number of rows.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -1,4 +1,4 @@
-r"""Learned fields towards a known energy: velocity and denoiser are networks."""
+r"""The path to a known energy by learned fields: velocity and denoiser are networks."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ _LEAST = 0.02  # alpha or gamma by which a denoiser is divided
 
 
 class VelocityPath(DriftedPath):
-    r"""From a base to ``exp(-U_1)`` by fields that were learned, well or not.
+    r"""Connect a base to ``exp(-U_1)`` by learned fields, accurate or not.
 
     With a denoiser: ``s = -eta / gamma``, ``b = v - gamma gamma' s``. Without one the interpolant
     is one-sided (gamma = 0) and starts at a Gaussian: then b = v, and as x_t and b are two linear
-    functions of the means of x_0 and x_1,
+    functions of the means of x_0 and x_1 given x_t,
 
         ``E[x_0 | x_t] = (beta' x - beta b) / (alpha beta' - alpha' beta)``,
         ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
 
-    At both ends s is that of the energies there. Walkers are weighed on the way by the geometric
-    mean ``(1 - t) U_0 + t U_1``, which only decides who is resampled: the weights at the end are
-    the same whatever is between.
+    At both ends s is that of the energies there. Between them walkers are weighted by the
+    geometric mean ``(1 - t) U_0 + t U_1``, which decides only who is resampled: the weights at the
+    end do not depend on it.
 
     Arguments:
-        interpolant: that the networks were trained with.
-        base: U_0, solvable.
-        end: U_1, any energy.
-        velocity: v, ``(B, *shape), (B,) -> (B, *shape)``.
-        denoiser: eta, of the same form.
-        between: evaluate the energies between the ends. Without, U is 0 there and only weights at
-            the end mean anything: for an energy that is dear beside the networks. Nobody is then
-            resampled on the way by `noneq.population` (`noneq.anneal` has ``ess_min=0``), and
-            nothing moves by that energy there.
+        interpolant: the interpolant with which the networks were trained.
+        base: the solvable energy U_0.
+        end: the energy U_1.
+        velocity: the velocity v, ``(B, *shape), (B,) -> (B, *shape)``.
+        denoiser: the denoiser eta, of the same form; None without.
+        between: evaluate the energies between the ends. If False, U is 0 there and only weights at
+            the end have a meaning, which suits an energy that is expensive beside the networks.
+            `noneq.population` then does not resample between the ends (with `noneq.anneal` set
+            ``ess_min=0``), and no kernel can move by the energy there.
 
-    Raises ValueError for an interpolant with noise and no denoiser, or the other way round, and
-    for one without noise from another base than a Gaussian.
+    Raises:
+        ValueError: the interpolant has noise and there is no denoiser, or the other way round; or
+            it has no noise and the base is not a Gaussian.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class VelocityPath(DriftedPath):
         self.space = space_of(end)
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """``(1 - t) U_0 + t U_1`` and the fields."""
+        """Compute ``(1 - t) U_0 + t U_1`` (B,), and a cache of drift ``b`` and score ``s``."""
         with torch.no_grad():
             c = self.interpolant.at(t)
             v = self._call(self.velocity, x, t)
@@ -87,7 +88,7 @@ class VelocityPath(DriftedPath):
             return u, {"b": b, "s": s}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """``b(x, t)``."""
+        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
         v = self._call(self.velocity, x, t)
         if self.denoiser is None:
             return v
@@ -98,7 +99,10 @@ class VelocityPath(DriftedPath):
         return v - c.gamma_d_gamma * s
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Of the geometric mean; at either end of that energy alone, whatever the other is."""
+        """Compute the gradient of the geometric mean, or of U_0 or U_1 alone at an end.
+
+        It is None where an energy has no gradient; ValueError between the ends if not ``between``.
+        """
         if t in (0.0, 1.0):
             return self._energy(x, t)[1]
         if not self.between:
@@ -112,7 +116,10 @@ class VelocityPath(DriftedPath):
         return (1 - t) * ends[0] + t * ends[1]
 
     def answer(self, y: Tensor, t: float) -> Tensor | None:
-        """The change of b where the score changes by ``t y``, from a Gaussian."""
+        """Return the change of b where the score changes by ``t y``, from a Gaussian base.
+
+        It is None for another base.
+        """
         if not isinstance(self.base, Gaussian):
             return None
         (p, q), factor = self.interpolant.response(t), self.base.factor
@@ -136,7 +143,7 @@ class VelocityPath(DriftedPath):
         return -factor.t_solve(factor.solve(first - self.base.mean)) / c.alpha.clamp(min=_LEAST)
 
     def _energy(self, x: Tensor, t: float) -> tuple[Tensor, Tensor | None]:
-        """The energy, at either end with its gradient, if it has one."""
+        """Compute the energy, and at either end its gradient, if it has one."""
         if t in (0.0, 1.0):
             u, cache = evaluate(self.end if t else self.base, x)
             return u, cache.get("g")

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines, their hidden units summed out."""
+"""Restricted Boltzmann machines (RBMs) as energies of their visible units."""
 
 from noneq.models.rbm.base import RBM
 from noneq.models.rbm.machines import BernoulliRBM, GaussianRBM, PottsRBM

@@ -1,7 +1,7 @@
-r"""The algebra of a restricted Boltzmann machine, whatever its visible layer.
+r"""The algebra of a restricted Boltzmann machine (RBM) with any visible layer.
 
 Visible v with the energy A(v) of `noneq.models.rbm.layers`, hidden h in {0, 1}^m, joint energy
-``A(v) - c.h - strength v.W h``. Summed over h it is the free energy
+``A(v) - c.h - strength v.W h``. The sum over h gives the free energy
 
     ``U(v) = A(v) - sum_j softplus(pre_j)``,  ``pre = c + strength v W``,
 
@@ -30,7 +30,14 @@ LARGE = 80.0  # log(1 + exp(x)) = x from here on, and exp(x) still is a float32
 
 
 def log_sum(pre: Tensor) -> Tensor:
-    """``sum_j log(1 + exp(pre_j))`` (B,): hidden units of these logits (B, m), summed over."""
+    """Compute ``sum_j log(1 + exp(pre_j))``, the log of the sum over all hidden states.
+
+    Arguments:
+        pre: logits of the hidden units (B, m).
+
+    Returns:
+        A tensor (B,).
+    """
     if pre.requires_grad or pre.device.type != "cpu":
         return softplus(pre).sum(1)
     # in parts that stay in the cache, by a logarithm that takes half of softplus's time
@@ -43,13 +50,13 @@ def log_sum(pre: Tensor) -> Tensor:
 
 
 class Algebra(NamedTuple):
-    """Numbers that define a machine, as they act; rows v are flat, (B, d).
+    """Hold the numbers that define an RBM without offsets; rows v are flat, (B, d).
 
     Attributes:
-        layer: the visible units.
-        w: W (d, m).
-        c: (m,) fields of the hidden units.
-        strength: of the coupling.
+        layer: visible units.
+        w: weights W (d, m).
+        c: fields of the hidden units (m,).
+        strength: factor of the coupling between v and h.
     """
 
     layer: Layer
@@ -58,44 +65,45 @@ class Algebra(NamedTuple):
     strength: float = 1.0
 
     def pre(self, v: Tensor) -> Tensor:
-        """Logits of the hidden units (B, m)."""
+        """Compute the logits of the hidden units (B, m) given v."""
         return product(v, self.w, self.c, scale=self.strength)
 
     def energy(self, v: Tensor, pre: Tensor) -> Tensor:
-        """U (B,)."""
+        """Compute the free energy U (B,) at v, given its logits ``pre``."""
         return self.layer.energy(v) - log_sum(pre)
 
     def gradient(self, v: Tensor, pre: Tensor) -> Tensor:
-        """dU/dv (B, d): ``dA/dv - strength W sigmoid(pre)``."""
+        """Compute dU/dv (B, d): ``dA/dv - strength W sigmoid(pre)``."""
         return product(pre.sigmoid(), self.w.T, self.layer.gradient(v), scale=-self.strength)
 
     def fields(self, h: Tensor) -> Tensor:
-        """Of the visible units given h (B, m): (B, d)."""
+        """Compute the fields of the visible units (B, d) given h (B, m)."""
         return product(h, self.w.T, self.layer.field, scale=self.strength)
 
     def push(self, h: Tensor) -> Tensor:
-        """What h (B, m) adds to the fields (B, d)."""
+        """Compute what hidden units h (B, m) add to the visible fields (B, d)."""
         return self.strength * (h @ self.w.T)
 
     def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:
-        """Hidden units of the logits ``pre``, then visible ones given them (B, d)."""
+        """Draw hidden units with the logits ``pre``, then visible units given them (B, d)."""
         return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
 
     @property
     def states(self) -> float:
-        """Of the smaller layer: the terms of the sum that `log_z` is."""
+        """Return the number of states of the smaller layer, over which `log_z` sums; maybe inf."""
         log_states = min(len(self.c) * math.log(2), self.layer.log_states)
         return math.exp(log_states) if log_states < 700 else math.inf
 
     def log_z(self) -> float:
-        """Exact, by summing over the states of one layer, in float64.
+        """Compute the exact log Z in float64 by a sum over the states of one layer.
 
-        Raises ValueError where both layers have more than 2^20 states.
+        Raises:
+            ValueError: both layers have more than 2^20 states.
         """
         return float(self._log_p()[0].logsumexp(0))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, d), where `log_z` can be summed."""
+        """Draw n exact samples (n, d), where `log_z` can be summed; else ValueError."""
         log_p, hidden = self._log_p()
         k = torch.multinomial(log_p.softmax(0), n, replacement=True, generator=rng)
         if hidden:
@@ -103,7 +111,7 @@ class Algebra(NamedTuple):
         return self.layer.states(k)
 
     def _log_p(self) -> tuple[Tensor, bool]:
-        """log of the unnormalised mass of each state of a layer; whether it is the hidden one."""
+        """Compute the log-mass of each state of a layer; say whether it is the hidden layer."""
         exact = Algebra(self.layer.double(), self.w.double(), self.c.double(), self.strength)
         units, hidden = len(self.c), len(self.c) * math.log(2) <= self.layer.log_states
         count = units if hidden else self.layer.log_states / math.log(2)

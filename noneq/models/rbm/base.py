@@ -1,14 +1,14 @@
-r"""What restricted Boltzmann machines of any visible layer share: one trainable module.
+r"""The base class of restricted Boltzmann machines (RBMs) with any visible layer.
 
 Visible v, hidden h in {0, 1}^m. With the offsets mu and lam (Montavon and Mueller 2012; Melchior,
-Fischer, Wiskott 2016) the joint energy is, but for a constant,
+Fischer, Wiskott 2016) the joint energy is, up to a constant,
 
     ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``,
 
-which is a machine with the biases ``b - W lam`` and ``c - f(mu) W``. The offsets change no model
-that can be reached, only the coordinates that an optimiser sees: the gradient to W becomes the
-difference of ``E[(f(v) - f(mu)) (h - lam)]`` in the data and in the model. With both 0 it is the
-ordinary machine.
+which is an RBM with the biases ``b - W lam`` and ``c - f(mu) W``. The offsets do not change which
+models can be reached, only the coordinates of the optimiser: the gradient to W is the difference
+of ``E[(f(v) - f(mu)) (h - lam)]`` in the data and in the model. With both 0 it is the ordinary
+RBM.
 """
 
 from __future__ import annotations
@@ -29,7 +29,22 @@ __all__ = ["RBM"]
 
 
 class RBM(nn.Module):
-    """What the three have in common; `forward` is the free energy."""
+    """Define a trainable energy, the free energy of visible units (base class of RBMs).
+
+    Arguments:
+        w: weights W (d, m).
+        b: visible biases (*shape), d numbers.
+        c: hidden biases (m,).
+        mu: offsets of the visible units (*shape); default 0.
+        lam: offsets of the hidden units (m,); default 0.
+
+    Attributes:
+        space: space of the visible units.
+        base: solvable energy at which walkers start.
+
+    Raises:
+        ValueError: shapes do not fit, or there are no hidden units.
+    """
 
     space: Space
     base: Solvable
@@ -52,7 +67,7 @@ class RBM(nn.Module):
                 f"{tuple(w.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
             )
         if not len(c):
-            raise ValueError("a machine has 1 hidden unit or more, got 0")
+            raise ValueError("an RBM has 1 hidden unit or more, got 0")
         self.w, self.b, self.c = (nn.Parameter(t.detach().clone()) for t in (w, b, c))
         for name, offset, like in (("mu", mu, b), ("lam", lam, c)):
             offset = torch.zeros_like(like) if offset is None else offset
@@ -66,28 +81,29 @@ class RBM(nn.Module):
     # -- what differs
 
     def _layer(self, centre: Tensor) -> Layer:
-        """The visible units with the biases ``centre`` (*shape)."""
+        """Return the visible units with the biases ``centre`` (*shape)."""
         raise NotImplementedError
 
     def _units(self, base: Solvable) -> Layer | None:
-        """The units of a base, if it is of this machine's kind."""
+        """Return the layer of a base of independent units of this kind; None for another base."""
         raise NotImplementedError
 
     def _scale(self) -> Tensor | None:
-        """``f(v) / v`` (d,), None for 1."""
+        """Return ``f(v) / v`` (d,); None for 1."""
         return None
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Visible units with the data's smoothed means, alone: log Z and samples are exact.
+        """Fit independent visible units to rows (M, *shape): log Z and samples are exact.
 
-        Raises ValueError or TypeError for rows that are not of the machine's space.
+        Raises:
+            ValueError, TypeError: a row is not in the space of this RBM.
         """
         raise NotImplementedError
 
     @staticmethod
     def _first(base: Any, xi: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """The constructor's numbers for a base and weights xi in its units."""
+        """Return the constructor's arguments for a base and weights xi in its units."""
         raise NotImplementedError
 
     # -- making one
@@ -96,22 +112,24 @@ class RBM(nn.Module):
     def from_data(
         cls, data: Tensor, hidden: int, rng: torch.Generator | None = None, *, scale: float = 0.01
     ) -> Self:
-        """A machine to be trained on data: centred, its walkers' `base` fitted to them.
+        """Make an RBM to be trained on data, centred and with a `base` fitted to the data.
 
         Visible biases and offsets are the data's, ``lam = 1/2``, ``c = 0``; weights are small and
         random, so that the first model is nearly the base.
 
         Arguments:
             data: rows (M, *shape).
-            hidden: m, 1 or more.
-            rng: of the weights, on the data's device; default seed 0.
-            scale: standard deviation of the weights, in units of the data's where they have one.
+            hidden: number m of hidden units, 1 or more.
+            rng: source of the random weights, on the data's device; default seed 0.
+            scale: standard deviation of the weights, in units of the data where they have one.
 
-        Raises ValueError or TypeError for rows that this machine cannot have.
+        Raises:
+            ValueError, TypeError: rows are not of this RBM's space or have no spread, or hidden <
+                1.
         """
         base = cls.independent_start(data)
         if hidden < 1:
-            raise ValueError(f"a machine has 1 hidden unit or more, got {hidden}")
+            raise ValueError(f"an RBM has 1 hidden unit or more, got {hidden}")
         rng = rng or torch.Generator(data.device).manual_seed(0)
         xi = torch.randn(
             (data[0].numel(), hidden), generator=rng, dtype=data.dtype, device=data.device
@@ -122,11 +140,11 @@ class RBM(nn.Module):
         return new
 
     def recentred(self, mu: Tensor, lam: Tensor) -> Self:
-        """The same function with other offsets.
+        """Return the same function with other offsets.
 
         Arguments:
-            mu: (*shape) about the mean of v.
-            lam: (m,) about the mean of h.
+            mu: offsets of the visible units (*shape), about the mean of v.
+            lam: offsets of the hidden units (m,), about the mean of h.
         """
         new = type(self)(*self._own(), mu=mu, lam=lam)
         with torch.no_grad():
@@ -136,28 +154,28 @@ class RBM(nn.Module):
         return new
 
     def _own(self) -> tuple[Tensor, ...]:
-        """The constructor's numbers."""
+        """Return the constructor's arguments."""
         return self.w, self.b, self.c
 
-    # -- the machine
+    # -- the energy
 
     @property
     def visible_bias(self) -> Tensor:
-        """``b - W lam``, the bias that acts (*shape)."""
+        """Return ``b - W lam`` (*shape), the biases of the RBM without offsets."""
         return self.b - (self.w @ self.lam).view_as(self.b)
 
     @property
     def hidden_bias(self) -> Tensor:
-        """``c - f(mu) W``, the bias that acts (m,)."""
+        """Return ``c - f(mu) W`` (m,), the biases of the RBM without offsets."""
         return self.c - self._push(self.mu)
 
     def _push(self, v: Tensor) -> Tensor:
-        """``f(v) W`` of one position (*shape)."""
+        """Compute ``f(v) W`` (m,) of one position (*shape)."""
         scale, v = self._scale(), v.flatten()
         return self.w.T @ (v if scale is None else v * scale)
 
     def machine(self) -> Algebra:
-        """The numbers as they act, with their graph."""
+        """Return layer, weights and biases of the RBM without offsets, with their graph."""
         return self._machine(self.hidden_bias)
 
     def _machine(self, c: Tensor) -> Algebra:
@@ -166,7 +184,7 @@ class RBM(nn.Module):
         return Algebra(self._layer(self.visible_bias), w, c)
 
     def forward(self, v: Tensor) -> Tensor:
-        """Free energies (B,)."""
+        """Return the free energies (B,) of visible units v (B, *shape)."""
         machine, v = self.machine(), v.flatten(1)
         return machine.energy(v, machine.pre(v))
 
@@ -176,7 +194,7 @@ class RBM(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
-        """Free energies, and the hidden units' logits ``pre`` for `gradient` and `gibbs`."""
+        """Compute free energies (B,), and a cache of the hidden logits ``pre`` (B, m)."""
         with torch.set_grad_enabled(graph):
             machine, v = self.machine(), v.flatten(1)
             pre = machine.pre(v)
@@ -184,42 +202,43 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
-        """``dU/dv``, a matrix product that `gibbs` does without."""
+        """Compute ``dU/dv`` (B, *shape): a matrix product, which `gibbs` does not need."""
         return self._machine(self.c).gradient(v.flatten(1), cache["pre"]).view_as(v)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """Hidden units given v, then visible units given them."""
+        """Draw hidden units given v, then visible units given them (B, *shape)."""
         return self._machine(self.c).sweep(cache["pre"], rng).view_as(v)  # c is in pre
 
     @torch.no_grad()
     def features(self, v: Tensor) -> Tensor:
-        """``P(h_j = 1 | v)``, (B, m)."""
+        """Return the probabilities ``P(h_j = 1 | v)`` (B, m)."""
         return self.machine().pre(v.flatten(1)).sigmoid()
 
     @property
     def states(self) -> float:
-        """The number of terms of the sum that `log_z` is: states of the smaller layer."""
+        """Return the number of states of the smaller layer, over which `log_z` sums; maybe inf."""
         return self.machine().states
 
     @torch.no_grad()
     def log_z(self) -> float:
-        """Exact, by summing over the states of one layer, in float64.
+        """Compute the exact log Z in float64 by a sum over the states of one layer.
 
-        Raises ValueError where both layers have more than 2^20 (numbers: infinitely many).
+        Raises:
+            ValueError: both layers have more than 2^20 states (numbers have infinitely many).
         """
         return self.machine().log_z()
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """n exact samples (n, *shape), where `log_z` can be summed."""
+        """Draw n exact samples (n, *shape); ValueError where `log_z` cannot be summed."""
         return self.machine().sample(n, rng).view(n, *self.b.shape)
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> RBMPath | None:
-        """A path of machines from independent units of the same kind, or a mixture of such.
+        """Return a path of RBMs from independent units of this kind, or from a mixture of such.
 
-        None for another base.
+        It is None for another base.
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]

@@ -1,12 +1,14 @@
-r"""Restricted Boltzmann machines of bits, numbers and one-hot sites: what each does differently.
+r"""Restricted Boltzmann machines (RBMs) of bits, real numbers and one-hot sites.
 
 =============== ================ ====================================== ==============
 class           v                A(v; b)                                f(v)
 =============== ================ ====================================== ==============
 `BernoulliRBM`  bits             ``-b.v``                               ``v``
-`GaussianRBM`   numbers          ``sum_i (v_i - b_i)^2 / (2 s_i^2)``    ``v / s^2``
+`GaussianRBM`   real numbers     ``sum_i (v_i - b_i)^2 / (2 s_i^2)``    ``v / s^2``
 `PottsRBM`      one-hot sites    ``-b.v``                               ``v``
 =============== ================ ====================================== ==============
+
+`noneq.models.rbm.base` defines A, f and the offsets.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ __all__ = ["BernoulliRBM", "GaussianRBM", "PottsRBM"]
 
 
 class _Discrete(RBM):
-    """Of bits or one-hot sites: the base has logits where the machine has visible biases."""
+    """Base class of RBMs of bits or one-hot sites; the logits of their base are visible biases."""
 
     alone: type[Bernoulli | Categorical]
 
@@ -44,10 +46,12 @@ class _Discrete(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Visible units with the data's smoothed means, alone: log Z and samples are exact.
+        """Fit independent visible units to the smoothed means of rows (M, *shape).
 
-        Raises ValueError or TypeError for rows that are not of the machine's space, or all alike
-        (all zeros, say).
+        Log Z and samples of these are exact.
+
+        Raises:
+            ValueError, TypeError: a row is not in the space of this RBM, or all rows are the same.
         """
         check_rows(data)
         check_inside(cls.space, data)
@@ -64,20 +68,28 @@ class _Discrete(RBM):
 
 
 class BernoulliRBM(_Discrete):
-    r"""A restricted Boltzmann machine of bits; `forward` is the free energy.
+    r"""Model bits by a restricted Boltzmann machine, called for its free energy U.
 
     ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``, ``c' = c - mu W``.
     Sources: Smolensky 1986; Hinton 2002; offsets: Montavon and Mueller 2012, Melchior, Fischer,
     Wiskott 2016.
 
     Arguments:
-        w: W (d, m).
-        b: (*shape) of d numbers, visible biases.
-        c: (m,) hidden biases.
-        mu, lam: offsets (*shape), (m,); default 0.
+        w: weights W (d, m).
+        b: visible biases (*shape), d numbers.
+        c: hidden biases (m,).
+        mu, lam: offsets (*shape), (m,) of visible and hidden units; default 0.
 
     Attributes:
-        base: where walkers start; default: the visible units alone, of the biases b.
+        base: independent units at which walkers start; by default those of the biases b.
+
+    >>> import torch, noneq
+    >>> data = (torch.rand(100, 6) < 0.3).float()
+    >>> rbm = noneq.BernoulliRBM.from_data(data, 4)
+    >>> tuple(rbm(data).shape), tuple(rbm.sample(10, torch.Generator()).shape)
+    ((100,), (10, 6))
+    >>> abs(rbm.log_z() - rbm.base.log_z() - 4 * torch.tensor(2.0).log()) < 0.1  # W is small
+    tensor(True)
     """
 
     space = BINARY
@@ -88,19 +100,25 @@ class BernoulliRBM(_Discrete):
 
 
 class PottsRBM(_Discrete):
-    r"""A restricted Boltzmann machine of sites with q states; `forward` is the free energy.
+    r"""Model sites with q states by a restricted Boltzmann machine, called for its free energy U.
 
     ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, v one-hot at every
-    site i; else as `BernoulliRBM`.
+    site i; ``b'`` and ``c'`` as for `BernoulliRBM`.
 
     Arguments:
-        w: W (L q, m), rows in the order of ``v.flatten(1)``.
-        b: (L, q) visible biases, or of any other shape (*sites, q).
-        c: (m,) hidden biases.
-        mu, lam: offsets (L, q), (m,); default 0.
+        w: weights W (L q, m), rows in the order of ``v.flatten(1)``.
+        b: visible biases (L, q), or of another shape (*sites, q).
+        c: hidden biases (m,).
+        mu, lam: offsets (L, q), (m,) of visible and hidden units; default 0.
 
     Attributes:
-        base: where walkers start; default: the visible units alone, of the biases b.
+        base: independent units at which walkers start; by default those of the biases b.
+
+    >>> import torch, noneq
+    >>> data = torch.nn.functional.one_hot(torch.randint(3, (100, 4)), 3).float()
+    >>> rbm = noneq.PottsRBM.from_data(data, 5)
+    >>> tuple(rbm(data).shape), tuple(rbm.sample(10, torch.Generator()).shape)
+    ((100,), (10, 4, 3))
     """
 
     space = ONE_HOT
@@ -111,21 +129,28 @@ class PottsRBM(_Discrete):
 
 
 class GaussianRBM(RBM):
-    r"""A restricted Boltzmann machine of numbers with learned variances ``s^2 = exp(log_var)``.
+    r"""Model real numbers by a restricted Boltzmann machine, called for its free energy U.
 
+    The variances ``s^2 = exp(log_var)`` are learned, too, and
     ``U(v) = sum_i (v_i - b'_i)^2 / (2 s_i^2) - sum_j softplus(c'_j + sum_i v_i W_ij / s_i^2)``,
     ``b' = b - W lam``, ``c' = c - (mu / s^2) W``: given h, v is normal with mean ``b' + W h`` and
-    variance s^2. Z is always finite. Source: Cho, Ilin, Raiko 2011; offsets as of `BernoulliRBM`.
+    variance s^2. Z is always finite. Source: Cho, Ilin, Raiko 2011; offsets as for `BernoulliRBM`.
 
     Arguments:
-        w: W (d, m).
-        b: (*shape) of d numbers, visible biases, in the data's units.
-        c: (m,) hidden biases.
-        log_var: (*shape) logarithms of the variances given h.
-        mu, lam: offsets (*shape), (m,); default 0.
+        w: weights W (d, m).
+        b: visible biases (*shape), d numbers, in the data's units.
+        c: hidden biases (m,).
+        log_var: logarithms of the variances given h (*shape).
+        mu, lam: offsets (*shape), (m,) of visible and hidden units; default 0.
 
     Attributes:
-        base: where walkers start; default: the visible units alone.
+        base: independent units at which walkers start; by default the visible units without W.
+
+    >>> import torch, noneq
+    >>> data = torch.randn(100, 6)
+    >>> rbm = noneq.GaussianRBM.from_data(data, 4)
+    >>> tuple(rbm(data).shape), tuple(rbm.sample(10, torch.Generator()).shape)
+    ((100,), (10, 6))
     """
 
     space = REAL
@@ -151,9 +176,12 @@ class GaussianRBM(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Gaussian:
-        """Numbers with the data's means and variances, alone: log Z and samples are exact.
+        """Fit independent normal units to the means and variances of rows (M, *shape).
 
-        Raises ValueError or TypeError for rows without a density: a column that never changes.
+        Log Z and samples of these are exact.
+
+        Raises:
+            ValueError, TypeError: rows have no density, e.g. a column that never changes.
         """
         check_data(data)
         return Gaussian.fit(data, "diagonal")

@@ -1,15 +1,16 @@
-r"""The way from independent units to a machine: machines all along, so that block Gibbs moves.
+r"""The path from independent units to a restricted Boltzmann machine (RBM), on which Gibbs moves.
 
-The start is K sets of independent units, ``P_0(v) = sum_k pi_k exp(-A_k(v)) / Z_k``, often K = 1.
-Given k, joint energies of v and h are mixed, ``(1 - beta) A_k(v) + beta [A(v) - c.h - v.W h]``,
-and k and h are summed out. With ``pre = c + v W``
+The start is a mixture of K sets of independent units, ``P_0(v) = sum_k pi_k exp(-A_k(v)) / Z_k``,
+often K = 1. Given k, joint energies of v and h are mixed,
+``(1 - beta) A_k(v) + beta [A(v) - c.h - v.W h]``, and k and h are summed out. With
+``pre = c + v W``
 
     ``U_beta(v) = -log sum_k pi_k exp(-(1 - beta) [A_k(v) + log Z_k]) + beta A(v)
     + (1 - beta) m log 2 - sum_j softplus(beta pre_j)``;
 
 ``m log 2`` makes U_0 the start's own energy, and at beta = 1 the sum over k is 1. A_k, A and pre
-do not depend on beta, so that a walker that stays where it is costs no matrix product. Given v, k
-and h are independent; given both, v is independent units: block Gibbs of two blocks.
+do not depend on beta, so that a walker that does not move costs no matrix product. Given v, k and
+h are independent; given both, v is independent units: block Gibbs of two blocks.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ __all__ = ["RBMPath"]
 
 
 class RBMPath(SnapshotPath):
-    """From a base to a machine, as described above (Salakhutdinov and Murray 2008, K = 1).
+    """Connect independent units to an RBM by the energies ``U_beta``.
 
-    The caches of its energies hold what does not depend on beta.
+    Every energy on it is an RBM, too. The caches of its energies hold what does not depend on
+    beta.
+    Source: Salakhutdinov and Murray 2008 (K = 1).
 
     Arguments:
-        base: where walkers start: one set of units, or a `noneq.energies.Mixture` of them.
-        start: the base's units, layers of the machine's kind.
-        end: the machine.
+        base: solvable start: one set of independent units, or a `noneq.energies.Mixture` of them.
+        start: layers of the base's units, of the same kind as the RBM's.
+        end: the RBM.
     """
 
     def __init__(self, base: Solvable, start: Sequence[Layer], end: Algebra) -> None:
@@ -57,7 +60,7 @@ class RBMPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """``U_beta``; without a cache at the cost of one matrix product."""
+        """Compute ``U_beta`` (B,) at x; without a cache at the cost of one matrix product."""
         if previous_cache is not None and "start" in previous_cache:
             cache = {key: previous_cache[key] for key in ("start", "a", "pre")}
         else:
@@ -71,7 +74,7 @@ class RBMPath(SnapshotPath):
 
     @torch.no_grad()
     def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor:
-        """``dU_beta/dv``, a matrix product that `gibbs` does without."""
+        """Compute ``dU_beta/dv`` (B, *shape): a matrix product, which `gibbs` does not need."""
         v, pre = x.flatten(1), beta * cache["pre"]
         shares = self._log_shares(cache, beta).softmax(1)
         slopes = [layer.gradient(v) for layer in self._layers(beta)]
@@ -80,20 +83,20 @@ class RBMPath(SnapshotPath):
 
     @torch.no_grad()
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator, *, beta: float) -> Tensor:
-        """One sweep: the component and the hidden units given v, then v given both."""
+        """Draw the component and the hidden units given v, then v given both (B, *shape)."""
         layers = self._layers(beta)
         layer = layers[0]
         if len(layers) > 1:
             shares = self._log_shares(cache, beta).softmax(1)
             k = torch.multinomial(shares, 1, generator=rng)[:, 0]
             layer = layer.chosen(layers, k)
-        machine = Algebra(layer, self.end.w, beta * self.end.c, beta)
-        return machine.sweep(beta * cache["pre"], rng).view_as(x)
+        rbm = Algebra(layer, self.end.w, beta * self.end.c, beta)
+        return rbm.sweep(beta * cache["pre"], rng).view_as(x)
 
     def _layers(self, beta: float) -> list[Layer]:
-        """The visible units of every component at beta."""
+        """Return the visible units of every component at beta."""
         return [units.mixed(self.end.layer, beta) for units in self.units]
 
     def _log_shares(self, cache: Cache, beta: float) -> Tensor:
-        """``log pi_k - (1 - beta) [A_k + log Z_k]`` (B, K)."""
+        """Compute ``log pi_k - (1 - beta) [A_k + log Z_k]`` (B, K)."""
         return self.log_masses - (1 - beta) * cache["start"]
