@@ -25,7 +25,8 @@ class DivergenceMonitor:
 
     Arguments:
         base: NLL of the base.
-        margin: in nats; more than a batch's mean may stray.
+        margin: in nats; more than a batch's mean may stray. Where it is infinite nothing is
+            judged.
         least: iterations.
         floor: NLL that no model is below: 0 of discrete rows, whose probabilities are at most 1.
         kind: what is watched in place of the NLL may be the loss of score matching.
@@ -51,7 +52,7 @@ class DivergenceMonitor:
 
         Raises FloatingPointError when the run has diverged.
         """
-        if math.isnan(nll):  # log Z unknown: nothing to judge by
+        if math.isnan(nll) or self.margin == math.inf:  # log Z unknown: nothing to judge by
             return
         self.seen += 1
         part = max(1 / self.seen, 1 / self.least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,32 @@ from sklearn.utils.validation import _check_sample_weight
 
 from noneq.estimators.arrays import Rows, extremes
 
-__all__ = ["check_number", "check_whole", "visible_kind", "weighted"]
+__all__ = ["check_parameters", "check_whole", "visible_kind", "weighted"]
+
+_LEAST = {
+    "n_components": 1, "n_iter": 1, "batch_size": 1, "n_moves": 1, "n_walkers": 2,
+    "n_temperatures": 1,
+}  # fmt: skip
+_BELOW = {
+    "learning_rate": math.inf, "memory": math.inf, "weight_decay": math.inf, "tau": math.inf,
+    "validation_fraction": 1.0,
+}  # fmt: skip
+_MAY_BE_NONE = {"n_walkers", "n_temperatures", "weight_decay", "tau"}
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a parameter of an estimator that is out of its range.
+
+    Arguments:
+        given: as ``get_params`` has them.
+    """
+    for name, value in given.items():
+        if value is None and name in _MAY_BE_NONE:
+            continue
+        if name in _LEAST:
+            check_whole(name, value, _LEAST[name])
+        elif name in _BELOW:
+            _check_number(name, value, _BELOW[name])
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
@@ -21,7 +47,7 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
-def check_number(name: str, value: Any, below: float = math.inf) -> None:
+def _check_number(name: str, value: Any, below: float) -> None:
     """Raise ValueError unless the value is a number in [0, below)."""
     if not isinstance(value, Real) or not 0 <= float(value) < below:
         most = "" if below == math.inf else f" and below {below:g}"
