@@ -207,8 +207,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         """A call's rows to learn from, of positive weight, once the history has seen them."""
         x = self._array(X, reset=True, least=2) if first else self._checked(X)
         x, weight = weighted(x, sample_weight)
+        check_parameters(self.get_params())
         if first:
-            check_parameters(self.get_params())
             for name in (*_FOUND, "_training"):  # what was learned before has other units
                 self.__dict__.pop(name, None)
             device, kind = usable(self.device), visible_kind(x, self.visible)
@@ -237,8 +237,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
             if units.bits:
                 bits = "given" if are_bits(x) else "drawn"
             passes = Passes(x, weight, units.tensor, bits, batch, training.rng)
-            budget = Budget(iterations=n * len(passes)) if ends else Budget(seconds=math.inf)
-            for k, done in enumerate(training.go(passes, self._recipe(batch, budget), n), 1):
+            recipe = self._recipe(batch, n, n * len(passes) if ends else None)
+            for k, done in enumerate(training.go(passes, recipe, n), 1):
                 self._tell(f"pass {k} of {n}", done)
         self.rbm_ = training.model
         self.components_ = self.rbm_.w.detach().T.cpu().numpy()
@@ -246,17 +246,18 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         self.intercept_visible_ = self.rbm_.visible_bias.detach().cpu().numpy()
         return self
 
-    def _recipe(self, batch: int, budget: Budget) -> Recipe:
-        """The parameters as a session takes them."""
+    def _recipe(self, batch: int, passes: int, iterations: int | None) -> Recipe:
+        """The parameters as a session takes them, with no end unless iterations are given."""
         training = self._training
-        train = PassSettings.pcd()
+        train = PassSettings.pcd(passes=passes)
         if self.weighted:
-            train = PassSettings(tau=self.tau, memory=self.memory, held_out=None, renew=None)
+            plain = PassSettings(passes=passes, held_out=None, renew=None)
+            train = replace(plain, tau=self.tau, memory=self.memory)
         walkers = self.n_walkers or 8 * batch
         train = replace(train, walkers=walkers, moves=self.n_moves, batch=batch)
         decay, _ = strengths(training.history.rows, training.hidden, self.weight_decay)
         optimizer = Optimizer(lr=self.learning_rate, weight_decay=decay)
-        model = Machine(hidden=training.hidden)
+        model, budget = Machine(hidden=training.hidden), Budget(math.inf, iterations)
         return Recipe(training.family.kind, model, train, optimizer, budget=budget)
 
     def _tell(self, what: str, done: Progress) -> None:

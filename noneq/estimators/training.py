@@ -39,14 +39,20 @@ Trained: TypeAlias = BernoulliRBM | GaussianRBM
 
 @dataclass(frozen=True)
 class PassSettings(Settings):
-    """Settings whose speed is constant for half of the passes, then falls to 0.
+    """Settings of a number of passes: the speed is that of a pass, and falls in their second half.
 
     Steps shorten linearly: the learning rate as the root of the speed, tau as the speed.
+
+    Attributes:
+        passes: over the rows.
     """
+
+    passes: int = 1
 
     def speed(self, progress: float) -> float:
         """What tau is multiplied by when that much of the budget is spent."""
-        return min(1.0, 2 * (1 - progress)) ** 2
+        done = math.floor(progress * self.passes + 1e-9)  # of rounding
+        return min(1.0, 2 * (1 - done / self.passes)) ** 2
 
 
 class _Unmonitored(LikelihoodLearner):
@@ -169,6 +175,11 @@ class Training:
         self.family = {"bernoulli": _Bits, "gaussian": _Numbers}[visible](history)
         self.hidden, self.history, self.seed = hidden, history, seeds[0]
         self.rng = torch.Generator(device).manual_seed(seeds[1])
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done, of all calls."""
+        return int(self.state["trained"]["iteration"]) if self.state else 0
 
     def go(self, passes: Passes, recipe: Recipe, n: int) -> Iterator[Progress]:
         """Train for n passes, by a recipe whose budget they are; yields after each."""

@@ -188,10 +188,9 @@ def test_what_is_asked_for_reaches_training():
     first = state["optimizer"]["param_groups"][0]
     assert (first["strength"], first["centre"]) == (0.5, 0)
     assert first["lr"] == 0.03
-    # of four passes of three batches: constant for half of them, then to 0
-    assert state["trained"]["trust"]["tau"] == pytest.approx(0.02 * (2 / 12) ** 2)
-    speeds = [settings.speed(progress) for progress in (0, 0.5, 0.75, 1)]
-    assert speeds == [1, 1, 0.25, 0]
+    assert state["trained"]["trust"]["tau"] == pytest.approx(0.02 / 4)  # of the last of four
+    speeds = [settings.speed(k / 12) for k in range(12)]  # of three batches each
+    assert speeds == [1] * 9 + [0.25] * 3
     assert torch.equal(found.rbm_.w, state["average"]["module.w"])
     assert not torch.equal(found.rbm_.w, state["energy"]["w"])
 
@@ -266,7 +265,7 @@ def test_partial_fit_goes_on_where_it_stopped(noise):
     assert scores[0] < scores[-1]
     model.partial_fit(x[:1])  # one row, all of its columns constant
     assert not hasattr(model, "log_z_")
-    assert model._training.state["trained"]["iteration"] == 4 * 3 * 2 + 1
+    assert model._training.iteration == 4 * 3 * 2 + 1
     with pytest.raises(ValueError, match="has 5 features"):
         model.partial_fit(x[:, :5])
 
@@ -321,8 +320,11 @@ def test_what_it_cannot_have_is_one_clear_error():
         (quick(weight_decay=-0.1), x, "weight_decay must be a number, 0 or more, got -0.1"),
         (quick(learning_rate="a"), x, "learning_rate must be a number, 0 or more, got 'a'"),
         (quick(learning_rate=np.inf), x, "learning_rate must be a number, 0 or more, got inf"),
-        (quick(memory=None), x, "memory must be a number, 0 or more, got None"),
-        (quick(tau="x"), x, "tau must be a number, 0 or more, got 'x'"),
+        (quick(memory=None), x, "memory must be a number, from 0 to 1, got None"),
+        (quick(memory=1.5), x, "memory must be a number, from 0 to 1, got 1.5"),
+        (quick(tau="x"), x, "tau must be a number, above 0, got 'x'"),
+        (quick(tau=0), x, "tau must be a number, above 0, got 0"),
+        (quick(validation_fraction=1), x, "0 or more and below 1, got 1"),
         (quick(device="nowhere"), x, "`device` nowhere: cannot be used here"),
     ):
         with pytest.raises(ValueError, match=match):
