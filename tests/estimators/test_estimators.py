@@ -280,6 +280,8 @@ def test_a_model_without_weights_is_persistent_contrastive_divergence():
 def test_parameters_may_change_from_call_to_call():
     x = two_clusters(200, 7)
     model = quick(learning_rate=0.02).partial_fit(x)
+    model.set_params(learning_rate=0.015).partial_fit(x)
+    assert model._training.state["optimizer"]["param_groups"][0]["lr"] == 0.015
     model.set_params(weighted=False, learning_rate=0.01, n_components=9, device="nowhere")
     model.partial_fit(x)
     assert model._training.state["trained"]["trust"] is None

@@ -96,8 +96,6 @@ ESTIMATORS = (
      BASE),
     ("stream: the learning rate of the first call", "estimators_training:_WithPriors.adapt",
      'group["lr"] = choices.lr', "pass", CHANGED),
-    ("estimator: the base of the first average", "estimators_training:Training.go",
-     "        self.model.base = copy.deepcopy(base_of(session.energy))\n", "", BASE),
     ("estimator: the live parameters", "estimators_training:Training.go",
      "copy.deepcopy(session.average)", "copy.deepcopy(session.energy)", ASKED),
     ("estimator: a speed that does not fall", "estimators_training:PassSettings.speed",
