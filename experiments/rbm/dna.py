@@ -100,7 +100,7 @@ def ours(
         if 0.93 * seconds < took < 1.01 * seconds:
             break
         passes = max(2, math.floor(passes * 0.97 * seconds / took))
-    return model, model._training.state.iteration, took
+    return model, model._training.iteration, took
 
 
 def theirs(

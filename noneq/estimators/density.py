@@ -9,22 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noneq.annealing import pilot
+from noneq.annealing import pilot, population
 from noneq.energies import path_to
 from noneq.estimators.arrays import Floats, Rows, hashes, parts, uniform
+from noneq.estimators.training import Trained
 from noneq.kernels import BlockGibbs
 from noneq.likelihood import Estimate, exact_log_z, log_z
 from noneq.likelihood.score import energy_of
-from noneq.models import BernoulliRBM, GaussianRBM
 
-__all__ = ["energies", "estimate", "impossible"]
+__all__ = ["draw", "energies", "estimate", "impossible"]
 
 DRAWS = 20  # of the bits of a row of probabilities
 
 
-def estimate(
-    model: BernoulliRBM | GaussianRBM, kept: Tensor, temperatures: int | None
-) -> Estimate:
+def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate:
     """log Z: exact where one layer can be summed over, else by annealing from both sides.
 
     Arguments:
@@ -41,7 +39,7 @@ def estimate(
         return log_z(model, model.base, kept, temperatures=schedule, rng=rng)
 
 
-def energies(model: BernoulliRBM | GaussianRBM, rows: Tensor, drawn: Floats | None) -> Tensor:
+def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
     """U of rows (M, d) in float64.
 
     Arguments:
@@ -84,3 +82,12 @@ def impossible(
             "(n_temperatures), and train on rows like these"
         )
     return np.where((score > 0) & (score <= slack), 0.0, score), alarms
+
+
+def draw(model: Trained, z: Estimate, n: int, rng: torch.Generator) -> Tensor:
+    """n rows of the model: exactly where its log Z is exact, else by annealing."""
+    if z.schedule is None:  # exact
+        return model.sample(n, rng)
+    # an ordinary sample comes from four times as many weighted ones
+    many = 8 * -(-max(16, 4 * n) // 8)
+    return population(path_to(model, model.base), many, z.schedule, rng=rng)[0].equal(n, rng)

@@ -25,7 +25,8 @@ class DivergenceMonitor:
 
     Arguments:
         base: NLL of the base, in nats.
-        margin: tolerance in nats, larger than the fluctuations of a batch's mean.
+        margin: tolerance in nats, larger than the fluctuations of a batch's mean;
+            infinite: nothing is judged.
         least: number of iterations that the running mean extends over.
         seen: iterations since the last renewal.
         mean: running mean of the NLL.
@@ -60,7 +61,7 @@ class DivergenceMonitor:
         Raises:
             FloatingPointError: the run has diverged.
         """
-        if math.isnan(nll):  # log Z unknown: nothing to judge by
+        if math.isnan(nll) or self.margin == math.inf:  # log Z unknown: nothing to judge by
             return
         self.seen += 1
         part = max(1 / self.seen, 1 / self.least)

@@ -215,10 +215,10 @@ class LikelihoodLearner:
         if saved is None:
             return
         saved, energy = moved(saved, self.context.data.device), self.context.energy
-        held, trust = saved["held_out"], None
-        if saved["trust"] is not None:
-            trust = TrustRegion()
-            trust.load_state_dict(saved["trust"])
+        held, trust, settings = saved["held_out"], None, self.context.recipe.train
+        if settings.tau is not None:  # the recipe says whether there is one
+            trust = TrustRegion(settings.tau, longest=settings.longest)
+            trust.load_state_dict(saved["trust"] or {})
         self.trained = TrainState(
             saved["iteration"],
             Walkers.from_state_dict(saved["walkers"], energy),

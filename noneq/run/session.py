@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.run.divergence import DivergenceMonitor
-from noneq.run.families import family_of
+from noneq.run.families import Family, family_of
 from noneq.run.learners import Observed, TrainingContext
 from noneq.run.recipe import Recipe
 from noneq.training import ScoreMatchingRecord, TrainState, moving_average
@@ -33,6 +33,7 @@ class Session:
         recipe: every choice of the training.
         data: rows (M, *shape) to train on.
         seed: seed of the network, the clusters and all randomness.
+        family: how such a model is built and trained; default: the family of the recipe's kind.
 
     Attributes:
         energy: model that is being trained.
@@ -56,15 +57,15 @@ class Session:
 
     clock = staticmethod(time.perf_counter)
 
-    def __init__(self, recipe: Recipe, data: Tensor, seed: int = 0) -> None:
+    def __init__(
+        self, recipe: Recipe, data: Tensor, seed: int = 0, *, family: Family | None = None
+    ) -> None:
         self.recipe = recipe
         self.data = data
-        self.family = family_of(recipe.kind)
+        self.family = family or family_of(recipe.kind)
         self.energy, self.kernel = self.family.build(recipe, data, seed)
-        own = recipe.optimizer
-        self._average = moving_average(self.energy, own.ema)
-        groups = self.family.parameter_groups(self.energy, own.weight_decay)
-        self.optimizer = torch.optim.AdamW(groups, lr=own.lr)
+        self._average = moving_average(self.energy, recipe.optimizer.ema)
+        self.optimizer = self.family.optimizer(self.energy, recipe.optimizer)
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.seconds = 0.0
         self.backoff = 1.0
@@ -136,7 +137,7 @@ class Session:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict` of a session with the same recipe and data."""
+        """Continue from a `state_dict` of a session, with the rows and the budget of this one."""
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
         self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])

@@ -7,10 +7,10 @@ from scipy.sparse import csc_array, csr_array, csr_matrix
 from test_estimators import CLUSTERS, STATES, quick, two_clusters
 
 from noneq.estimators import arrays
-from noneq.estimators import batches as windows
-from noneq.estimators.adam import PriorAdam, strengths
+from noneq.estimators import passes as windows
 from noneq.estimators.arrays import extremes, parts
-from noneq.estimators.batches import Passes
+from noneq.estimators.passes import Passes
+from noneq.estimators.priors import PriorAdam, strengths
 
 COMMON, RARE = 200, 800
 

@@ -10,7 +10,7 @@ from test_estimators import far_clusters, quick, too_many, two_clusters
 
 from noneq.estimators import density
 from noneq.estimators.arrays import hashes, rows_of_bits
-from noneq.estimators.history import KEPT, MOST, History, Moments, apart
+from noneq.estimators.streams import KEPT, MOST, History, Moments, apart
 from noneq.walkers import LogZ
 
 
@@ -153,8 +153,7 @@ def test_base_and_prior_are_those_of_all_calls():
     every = np.concatenate(calls)
     p = (every.sum(0) + 0.5) / (len(every) + 1)
     assert np.allclose(1 / (1 + np.exp(-model.rbm_.base.logits.numpy())), p, atol=1e-6)
-    prior = model._training.optimizer.param_groups[1]
-    assert prior["params"] == [model._training.model.b]
+    prior = model._training.state["optimizer"]["param_groups"][1]
     assert torch.equal(prior["centre"], model.rbm_.base.logits)
     assert prior["strength"] == pytest.approx(1 / len(every))
 

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noneq import Walkers
 from noneq.estimators import RBM, arrays, density
-from noneq.estimators import batches as windows
+from noneq.estimators import passes as windows
 from noneq.likelihood import exact_log_z
 from noneq.random import draw_bits
 from noneq.walkers import LogZ
@@ -151,8 +151,7 @@ def test_a_bit_that_is_rare_does_not_ring():
     often[:40, 0] = 1
     z, training = replace(found._z, walkers=Walkers.at(never, found.rbm_)), found._training
     for x, rings in ((rare, False), (often, True)):
-        walkers = Walkers.at(x, found.rbm_)
-        training.state = replace(training.state, walkers=walkers)
+        training.walkers = Walkers.at(x, found.rbm_)
         assert [a.startswith("column 0 ") for a in found._doubts(z)] == [True] * rings
 
 
@@ -181,17 +180,19 @@ def test_the_larger_side_of_log_z_counts_and_its_alarms_are_told(of_bits, monkey
 def test_what_is_asked_for_reaches_training():
     asked = quick(n_walkers=24, n_moves=3, tau=0.02, memory=0.7, weight_decay=0.5, n_iter=4)
     found = asked.fit(two_clusters(300, 0))
-    settings, training = found._settings(64), found._training
+    training = found._training
+    settings, state = training.recipe.train, training.state
     assert (settings.walkers, settings.moves, settings.tau) == (24, 3, 0.02)
     assert settings.forgetting_factor == 0.7
-    assert len(training.state.walkers) == 24
-    first = training.optimizer.param_groups[0]
-    assert first["params"] == [training.model.w]
+    assert len(training.walkers) == 24
+    first = state["optimizer"]["param_groups"][0]
     assert (first["strength"], first["centre"]) == (0.5, 0)
-    assert first["lr"] == pytest.approx(0.5 * 0.03)  # of the last of four passes
-    live, average = training.model, training.average.module
-    assert torch.equal(found.rbm_.w, average.w)
-    assert not torch.equal(found.rbm_.w, live.w)
+    assert first["lr"] == 0.03
+    assert state["trained"]["trust"]["tau"] == pytest.approx(0.02 / 4)  # of the last of four
+    speeds = [settings.speed(k / 12) for k in range(12)]  # of three batches each
+    assert speeds == [1] * 9 + [0.25] * 3
+    assert torch.equal(found.rbm_.w, state["average"]["module.w"])
+    assert not torch.equal(found.rbm_.w, state["energy"]["w"])
 
 
 def test_bits_of_probabilities_are_drawn_afresh_in_every_pass(monkeypatch):
@@ -264,21 +265,36 @@ def test_partial_fit_goes_on_where_it_stopped(noise):
     assert scores[0] < scores[-1]
     model.partial_fit(x[:1])  # one row, all of its columns constant
     assert not hasattr(model, "log_z_")
-    assert model._training.state.iteration == 4 * 3 * 2 + 1
+    assert model._training.iteration == 4 * 3 * 2 + 1
     with pytest.raises(ValueError, match="has 5 features"):
         model.partial_fit(x[:, :5])
 
 
 def test_a_model_without_weights_is_persistent_contrastive_divergence():
     model = quick(weighted=False, learning_rate=0.01).fit(two_clusters(200, 7))
-    assert model._training.state.trust is None
-    assert np.isnan(model._training.state.walkers.log_z.value)
+    assert model._training.state["trained"]["trust"] is None
+    assert np.isnan(model._training.walkers.log_z.value)
     assert np.isfinite(model.score(STATES))
+
+
+def test_parameters_may_change_from_call_to_call():
+    x = two_clusters(200, 7)
+    model = quick(learning_rate=0.02).partial_fit(x)
+    model.set_params(learning_rate=0.015).partial_fit(x)
+    assert model._training.state["optimizer"]["param_groups"][0]["lr"] == 0.015
+    model.set_params(weighted=False, learning_rate=0.01, n_components=9, device="nowhere")
+    model.partial_fit(x)
+    assert model._training.state["trained"]["trust"] is None
+    assert model._training.state["optimizer"]["param_groups"][0]["lr"] == 0.01
+    assert len(model.components_) == 3  # of the first call
+    model.set_params(weighted=True).partial_fit(x)
+    assert model._training.state["trained"]["trust"]["tau"] == 0.1
+    assert np.isfinite(model.score(x))
 
 
 def test_weights_may_fade():
     model = quick(memory=0.5).fit(two_clusters(200, 7))
-    assert np.isnan(model._training.state.walkers.log_z.value)
+    assert np.isnan(model._training.walkers.log_z.value)
     assert model.score(STATES) != quick().fit(two_clusters(200, 7)).score(STATES)
 
 
@@ -306,9 +322,12 @@ def test_what_it_cannot_have_is_one_clear_error():
         (quick(weight_decay=-0.1), x, "weight_decay must be a number, 0 or more, got -0.1"),
         (quick(learning_rate="a"), x, "learning_rate must be a number, 0 or more, got 'a'"),
         (quick(learning_rate=np.inf), x, "learning_rate must be a number, 0 or more, got inf"),
-        (quick(memory=None), x, "memory must be a number, 0 or more, got None"),
-        (quick(tau="x"), x, "tau must be a number, 0 or more, got 'x'"),
-        (quick(device="nowhere"), x, "cannot be used here"),
+        (quick(memory=None), x, "memory must be a number, from 0 to 1, got None"),
+        (quick(memory=1.5), x, "memory must be a number, from 0 to 1, got 1.5"),
+        (quick(tau="x"), x, "tau must be a number, above 0, got 'x'"),
+        (quick(tau=0), x, "tau must be a number, above 0, got 0"),
+        (quick(validation_fraction=1), x, "0 or more and below 1, got 1"),
+        (quick(device="nowhere"), x, "`device` nowhere: cannot be used here"),
     ):
         with pytest.raises(ValueError, match=match):
             estimator.fit(rows)
@@ -351,8 +370,9 @@ def test_draws_of_many_rows_of_probabilities_are_scored_in_parts(of_bits, monkey
 
 
 def test_what_is_drawn_shares_no_random_numbers_with_what_was_learned(of_bits):
-    own, training = of_bits._stream, of_bits._training.rng
-    assert own.initial_seed() != training.initial_seed()
+    own, training = of_bits._stream, of_bits._training
+    seeds = {own.initial_seed(), training.rng.initial_seed(), training.seed}
+    assert len(seeds) == 3
 
 
 def test_constant_columns_of_bits_are_no_trouble():

@@ -128,5 +128,5 @@ def test_nobody_else_asks_which_kind_a_model_is():
     )  # fmt: skip
     inside = {str(Path(line).relative_to(package)) for line in found.stdout.split()}
     allowed = {"run/families/rbm.py", "run/families/interpolant.py", "run/learners.py"}
-    # a geometric path to a tilted base goes by the tilt alone; the estimator is of machines
-    assert inside <= {*allowed, "energies/paths.py", "estimators/learning.py"}, inside
+    # a geometric path to a tilted base goes by the tilt alone
+    assert inside <= {*allowed, "energies/paths.py"}, inside

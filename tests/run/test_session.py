@@ -140,6 +140,44 @@ def test_a_session_keeps_time_by_the_clock_that_it_is_given():
     assert (session.iteration, session.seconds) == (7, 7.0)
 
 
+class Stepping(type(FAMILIES["network"])):
+    """Another optimiser, and half of the width of the recipe."""
+
+    def build(self, recipe, rows, seed=0):
+        return super().build(with_changes(recipe, {"width": 16}), rows, seed)
+
+    def optimizer(self, energy, choices):
+        return torch.optim.SGD(energy.parameters(), lr=choices.lr)
+
+
+def test_a_session_may_be_of_a_family_of_its_own():
+    session = Session(with_changes(RECIPE, {"iterations": 2}), X, family=Stepping())
+    run(session)
+    assert isinstance(session.optimizer, torch.optim.SGD)
+    assert session.optimizer.param_groups[0]["lr"] == RECIPE.optimizer.lr
+    assert len(session.energy.state_dict()["net.net.0.bias"]) == 16
+
+
+def test_a_session_goes_on_with_other_rows_and_no_end():
+    first = Session(with_changes(RECIPE, {"iterations": 2}), X[:100])
+    run(first)
+    endless = {"iterations": None, "seconds": math.inf}
+    second = Session(with_changes(RECIPE, endless), X[100:])
+    second.load_state_dict(first.state_dict())
+    record = run(second, 5)
+    assert (record.iteration, second.progress) == (5, 0)
+    assert record.state.trust.tau == RECIPE.train.tau
+
+
+def test_the_recipe_says_whether_there_is_a_trust_region():
+    without = with_changes(RECIPE, {"tau": None})
+    for recipe, other in ((RECIPE, without), (without, RECIPE)):
+        first, second = Session(recipe, X), Session(other, X)
+        run(first, 1)
+        second.load_state_dict(first.state_dict())
+        assert (run(second, 2).state.trust is None) == (other.train.tau is None)
+
+
 # -- the watch
 
 
@@ -273,3 +311,9 @@ def test_networks_are_seeded():
     a, b, c = (FAMILIES["network"].network(RECIPE, (64,), seed).state_dict() for seed in (0, 0, 1))
     assert differences(dict(a), dict(b)) == []
     assert differences(dict(a), dict(c))
+
+
+def test_nothing_is_judged_without_a_margin():
+    unwatched = DivergenceMonitor(base=math.inf, margin=math.inf)
+    assert fed(unwatched, *[1e9] * 50, math.inf).seen == 0
+    assert unwatched.healthy

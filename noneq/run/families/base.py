@@ -18,7 +18,7 @@ from noneq.annealing import Schedule, Track, pilot, untracked
 from noneq.energies import Factor, Solvable, path_to
 from noneq.kernels import Kernel
 from noneq.run.learners import Learner, LikelihoodLearner, TrainingContext
-from noneq.run.recipe import Likelihood, Recipe
+from noneq.run.recipe import Likelihood, Optimizer, Recipe
 
 __all__ = ["About", "Family", "Size", "base_of"]
 
@@ -115,6 +115,11 @@ class Family(ABC):
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """Return the parameters in groups, as a torch optimiser takes them."""
         return [{"params": list(energy.parameters()), "weight_decay": weight_decay}]
+
+    def optimizer(self, energy: nn.Module, choices: Optimizer) -> torch.optim.Optimizer:
+        """AdamW; another one if it can be scaled by a trust region."""
+        groups = self.parameter_groups(energy, choices.weight_decay)
+        return torch.optim.AdamW(groups, lr=choices.lr)
 
     def notes(self, recipe: Recipe) -> str:  # noqa: ARG002
         """Return a note that a user should read before training; empty if there is none."""

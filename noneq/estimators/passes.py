@@ -44,16 +44,20 @@ class Passes:
         rng: torch.Generator,
     ) -> None:
         self.x, self.weight, self.tensor, self.bits, self.rng = x, weight, tensor, bits, rng
-        n = x.shape[0]
+        n = len(weight)
         size = n
         if issparse(x) and bits:
             size = min(n, max(2 * batch, PART // x.shape[1]))
-        self.windows = math.ceil(n / size)
+        self.windows: int = math.ceil(n / size)
         self.size = math.ceil(n / self.windows)
         self.batches = math.ceil(self.size / batch)
         self.fixed = self.windows == 1 and bits != "drawn" and self._equal()
         self._order = self._drawn()
         self.window = self._rows(0)
+
+    def __len__(self) -> int:
+        """Batches of a pass."""
+        return self.windows * self.batches
 
     def __iter__(self) -> Iterator[int]:
         """A pass: fills the window, and says how many batches to take from it, until all were."""

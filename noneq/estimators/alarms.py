@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noneq.estimators.streams import History
+from noneq.estimators.training import Trained, Training
+from noneq.estimators.units import Units
 from noneq.likelihood import Estimate
 from noneq.likelihood.score import energy_of
-from noneq.models import BernoulliRBM, GaussianRBM
-from noneq.spaces import Discrete
 from noneq.walkers import Walkers
 
-__all__ = ["Evidence", "log_mass", "misfit"]
+__all__ = ["Evidence", "log_mass", "misfit", "mistaken_for_numbers"]
 
 SAMPLE = 1024  # of the model
 APART = 5.0  # standard errors between a column's mean under the model and among its walkers
@@ -34,7 +36,7 @@ class Evidence:
         halves: which of the kept rows came early, and which late; None if all came at once.
         walkers: those that it has learned from.
         exact: whether these have exact weights.
-        mean, scale: (d,) of the units.
+        units: of the rows.
     """
 
     kept: Tensor
@@ -43,13 +45,25 @@ class Evidence:
     halves: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None
     walkers: Walkers
     exact: bool
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    units: Units
+
+    @classmethod
+    def of(cls, training: Training, units: Units, rng: torch.Generator) -> Self:
+        """What a training has left."""
+        history, recipe = training.history, training.recipe
+        assert recipe is not None
+        return cls(
+            units.states(history.kept, rng),
+            units.states(history.held, rng),
+            torch.from_numpy(history.held_weight).to(rng.device),
+            history.halves(),
+            training.walkers,
+            recipe.train.weighted and recipe.train.forgetting_factor == 1,
+            units,
+        )
 
 
-def misfit(
-    model: BernoulliRBM | GaussianRBM, z: Estimate, evidence: Evidence, rng: torch.Generator
-) -> Iterator[str]:
+def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator) -> Iterator[str]:
     """Why the model may be wrong, or its log Z.
 
     Arguments:
@@ -59,7 +73,7 @@ def misfit(
         rng: of a sample of the model.
     """
     yield from _against_independent_units(model, z, evidence)
-    if isinstance(model.space, Discrete):
+    if evidence.units.bits:
         excess = log_mass(model, evidence.kept) - z.value
         if excess > 1e-3 + 4 * z.stderr:
             yield (
@@ -70,14 +84,12 @@ def misfit(
     yield from _between_halves(model, evidence)
 
 
-def log_mass(model: BernoulliRBM | GaussianRBM, rows: Tensor) -> float:
+def log_mass(model: Trained, rows: Tensor) -> float:
     """Log of the sum of ``exp(-U)`` over the distinct rows (M, d): less than log Z."""
     return float((-energy_of(model, torch.unique(rows, dim=0)).double()).logsumexp(0))
 
 
-def _against_independent_units(
-    model: BernoulliRBM | GaussianRBM, z: Estimate, evidence: Evidence
-) -> Iterator[str]:
+def _against_independent_units(model: Trained, z: Estimate, evidence: Evidence) -> Iterator[str]:
     def worse(rows: Tensor) -> Tensor:
         alone = energy_of(model.base, rows) + model.base.log_z()
         return energy_of(model, rows).double() + z.value - alone
@@ -115,7 +127,7 @@ def _against_walkers(z: Estimate, evidence: Evidence, rng: torch.Generator) -> I
     away = (means[1] - means[0]).abs() / errors.clamp(min=1 / len(x))
     if float(away.max()) > APART:
         k = int(away.argmax())
-        ours, theirs = means[:, k].cpu().numpy() * evidence.scale[k] + evidence.mean[k]
+        ours, theirs = evidence.units.array(means)[:, k]
         weights = "exact weights (weighted=True, memory=1)"
         calmer = "more walkers (n_walkers)" if evidence.exact else weights
         yield (
@@ -125,7 +137,7 @@ def _against_walkers(z: Estimate, evidence: Evidence, rng: torch.Generator) -> I
         )
 
 
-def _between_halves(model: BernoulliRBM | GaussianRBM, evidence: Evidence) -> Iterator[str]:
+def _between_halves(model: Trained, evidence: Evidence) -> Iterator[str]:
     if evidence.halves is None:
         return
     u = energy_of(model, evidence.kept).double()
@@ -140,4 +152,14 @@ def _between_halves(model: BernoulliRBM | GaussianRBM, evidence: Evidence) -> It
             f"rows from the first half of the stream are {abs(gap):.3g} ± {error:.2g} nats "
             f"{likelier} likely than those from the second: it has not learned both; give the "
             "rows in random order, go over the stream again, or give all of them to fit"
+        )
+
+
+def mistaken_for_numbers(history: History) -> Iterator[str]:
+    """Of rows that ``visible="auto"`` has taken for numbers: whether most of them are bits."""
+    if history.bits > 0.5:
+        yield (
+            f"{history.bits:.0%} of the rows are made of 0 and 1, and yet, for the others' "
+            "sake, visible='auto' has taken them for numbers: mend or drop those, or take "
+            "visible='gaussian' if they are meant"
         )

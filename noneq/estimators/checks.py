@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,20 +13,43 @@ from sklearn.utils.validation import _check_sample_weight
 
 from noneq.estimators.arrays import Rows, extremes
 
-__all__ = ["check_number", "check_whole", "visible_kind", "weighted"]
+__all__ = ["check_parameters", "check_whole", "visible_kind", "weighted"]
+
+_LEAST = {
+    "n_components": 1, "n_iter": 1, "batch_size": 1, "n_moves": 1, "n_walkers": 2,
+    "n_temperatures": 1,
+}  # fmt: skip
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "learning_rate": (lambda v: 0 <= v < math.inf, "0 or more"),
+    "weight_decay": (lambda v: 0 <= v < math.inf, "0 or more"),
+    "tau": (lambda v: 0 < v < math.inf, "above 0"),
+    "memory": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+    "validation_fraction": (lambda v: 0 <= v < 1, "0 or more and below 1"),
+}
+_MAY_BE_NONE = {"n_walkers", "n_temperatures", "weight_decay", "tau"}
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a parameter of an estimator that is out of its range.
+
+    Arguments:
+        given: as ``get_params`` has them.
+    """
+    for name, value in given.items():
+        if value is None and name in _MAY_BE_NONE:
+            continue
+        if name in _LEAST:
+            check_whole(name, value, _LEAST[name])
+        elif name in _RANGES:
+            inside, words = _RANGES[name]
+            if not isinstance(value, Real) or not inside(float(value)):
+                raise ValueError(f"{name} must be a number, {words}, got {value!r}")
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """Raise ValueError unless the value is a whole number, ``least`` or more."""
     if type(value) is bool or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-
-
-def check_number(name: str, value: Any, below: float = math.inf) -> None:
-    """Raise ValueError unless the value is a number in [0, below)."""
-    if not isinstance(value, Real) or not 0 <= float(value) < below:
-        most = "" if below == math.inf else f" and below {below:g}"
-        raise ValueError(f"{name} must be a number, 0 or more{most}, got {value!r}")
 
 
 def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-
-from noneq.models import BernoulliRBM, GaussianRBM
+from torch import nn
 
 __all__ = ["PriorAdam", "groups", "strengths"]
 
@@ -32,8 +31,8 @@ class PriorAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-def groups(model: BernoulliRBM | GaussianRBM) -> list[dict[str, Any]]:
-    """Weights, visible biases, hidden biases and the rest, as `PriorAdam` takes them."""
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Weights, visible biases, hidden biases and the rest of an RBM, as `PriorAdam` takes them."""
     kinds = {"w": 0, "b": 1, "c": 2}
     found: list[dict[str, Any]] = [
         {"params": [], "centre": 0.0, "strength": 0.0} for _ in range(4)
