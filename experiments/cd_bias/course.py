@@ -25,7 +25,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import noneq
 from experiments.rbm.sets import SETS, Bits, far_clusters
-from noneq.models.rbm.algebra import Machine
+from noneq.models.rbm.algebra import Algebra as Machine
 from noneq.models.rbm.layers import bits
 
 __all__ = ["COURSES", "Course", "Truth", "exact", "exactly", "log_z", "moments", "recorded"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from experiments.cd_bias.course import Course, moments
-from noneq.models.rbm.algebra import Machine
+from noneq.models.rbm.algebra import Algebra as Machine
 from noneq.models.rbm.layers import bits
 
 __all__ = ["Response", "Sweep", "response", "start", "states"]

@@ -17,7 +17,7 @@ from torch import Tensor
 import noneq
 from experiments.cd_bias.course import Course, Truth, moments
 from noneq.energies import ModelsPath
-from noneq.models.rbm.algebra import Machine
+from noneq.models.rbm.algebra import Algebra as Machine
 from noneq.models.rbm.layers import Bits
 from noneq.models.rbm.path import RBMPath
 from noneq.training import renew

@@ -20,7 +20,7 @@ Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414); Carbone 2025 (arXiv 2506.078
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
@@ -32,8 +32,9 @@ from noneq.kernels import Info, Kernel, State, transports
 from noneq.kernels.base import each, put
 from noneq.walkers import faults
 from noneq.walkers.graph import apply, lacks_gradient, without_zero
+from noneq.walkers.readings import Readings
 from noneq.walkers.resampling import Resampler, systematic
-from noneq.walkers.weights import InvalidWeightsError, LogZ, Weights
+from noneq.walkers.weights import Weights
 
 __all__ = ["Walkers"]
 
@@ -42,7 +43,7 @@ Target: TypeAlias = Energy | Snapshot
 
 
 @dataclass(frozen=True)
-class Walkers:
+class Walkers(Readings):
     """Hold N weighted walkers; every method returns new ones.
 
     `sample` starts them at a model whose log Z is known, `at` at given positions. A
@@ -267,60 +268,3 @@ class Walkers:
         state, weights = State(**saved["state"]), Weights(**saved["weights"])
         under = Snapshot.of(energy) if saved["current"] else None
         return cls(state, weights, saved["info"], under)
-
-    # -- reading them
-
-    def _read(self, what: Callable[[Weights], T]) -> T:
-        """Read from the weights; the error for an invalid weight explains its cause."""
-        try:
-            return what(self.weights)
-        except InvalidWeightsError as error:
-            why = faults.explain(self.x, self.weights.invalid, self.last_move)
-            raise FloatingPointError(why) from error
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-    @property
-    def x(self) -> Tensor:
-        """Positions (N, *shape)."""
-        return self.state.x
-
-    @property
-    def log_w(self) -> Tensor:
-        """Log-weights (N,), float64."""
-        return self.weights.log_w
-
-    @property
-    def islands(self) -> int:
-        """Number of groups that never exchange members."""
-        return self.weights.islands
-
-    @property
-    def p(self) -> Tensor:
-        """Normalised weights (N,), float64; FloatingPointError where one is invalid."""
-        return self._read(lambda w: w.p)
-
-    @property
-    def ess(self) -> float:
-        """Effective sample size of all walkers together, a fraction in [1/N, 1]."""
-        return self._read(lambda w: w.ess)
-
-    @property
-    def log_z(self) -> LogZ:
-        """Estimate ``log Z_start + log mean w``, with its standard error (`Weights.log_z`)."""
-        return self._read(lambda w: w.log_z)
-
-    @property
-    def effective_ancestors(self) -> float:
-        """Return the effective number of starting walkers from which these descend, by weight."""
-        return self._read(lambda w: w.effective_ancestors)
-
-    def mean(self, f: Tensor) -> Tensor:
-        """Return the weighted mean of values f (N, ...) at the walkers, with the graph of f."""
-        return self._read(lambda w: w.mean(f))
-
-    def equal(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n positions by weight: an unweighted sample (n, *shape) of the model."""
-        x: Tensor = self.state.x[self._read(lambda w: w.draw(n, rng))]
-        return x

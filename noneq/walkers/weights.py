@@ -75,8 +75,7 @@ class Weights:
             islands: number of islands.
             device: device of the weights.
 
-        Raises:
-            ValueError: n or islands is out of range.
+        Raises ValueError if n or islands is out of range.
 
         >>> Weights.equal(4, 0.0).log_z
         LogZ(value=0.0, stderr=nan)

@@ -1,0 +1,109 @@
+"""One iteration of training: gradient, resampling, moves, and the optimiser's step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from noneq.energies import Snapshot
+from noneq.kernels import Kernel
+from noneq.training.trust import Advance, TrustRegion
+from noneq.walkers import Walkers
+
+__all__ = ["Step", "step"]
+
+
+class Step(NamedTuple):
+    """Hold the result of one training iteration.
+
+    Attributes:
+        walkers: the walkers after the iteration.
+        u: their energies (N,) under the new parameters, with the graph for the next loss; or None.
+        data_energy: ``mean U(x)`` before the step.
+        walker_energy: the weighted mean of U at the walkers before the step.
+    """
+
+    walkers: Walkers
+    u: Tensor | None
+    data_energy: Tensor
+    walker_energy: Tensor
+
+
+def step(
+    energy: nn.Module,
+    x: Tensor,
+    walkers: Walkers,
+    u: Tensor | None = None,
+    *,
+    kernel: Kernel | None,
+    optimizer: torch.optim.Optimizer,
+    rng: torch.Generator,
+    trust: TrustRegion | None = None,
+    ess_min: float = 0.5,
+    weighted: bool = True,
+    forgetting_factor: float = 1.0,
+) -> Step:
+    """Do one training iteration: gradient, resampling, moves, optimiser step.
+
+    Arguments:
+        energy: the model.
+        x: a batch of data (B, *shape).
+        walkers: the walkers, as the last step returned them.
+        u: their energies with the graph, as the last step returned them; saves an evaluation.
+        kernel: kernel of the moves; None: no moves.
+        optimizer: optimiser of the energy's parameters.
+        rng: source of randomness.
+        trust: trust region that scales the optimiser's step; None leaves the step as it is.
+        ess_min: effective sample size, a fraction, below which walkers are resampled.
+        weighted: False ignores the weights (contrastive divergence).
+        forgetting_factor: factor of the log-weights after the gradient, see `Settings`.
+
+    Returns:
+        The `Step`. The loss is ``data_energy - walker_energy``.
+    """
+    now = Snapshot.of(energy)
+    if u is not None and walkers.under is not None and now.same(walkers.under):
+        now = walkers.under  # and need not be compared again
+    else:
+        walkers, u = walkers.reweight(now, graph=True)
+    if not weighted:
+        walkers = walkers.decay(0.0)
+    data_energy, walker_energy = _gradient(energy, x, walkers, u, optimizer)
+    walkers = walkers.decay(forgetting_factor).resample(ess_min, rng)
+    u, advance = None, None
+    if kernel is not None and kernel.fresh:
+        walkers = walkers.move(kernel, now, rng)
+    elif kernel is not None:
+        advance = _stale_move(kernel, energy, rng)
+    if trust is not None:
+        walkers, u = trust.step(optimizer, now, walkers, advance)
+    else:
+        optimizer.step()
+        if advance:
+            walkers, u = advance(walkers)
+            u = walkers.without_zero(u)
+    return Step(walkers, u, data_energy, walker_energy)
+
+
+def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Advance:
+    """Make a move to the new parameters that uses the same noise each time it is repeated."""
+    noise = rng.get_state()
+
+    def advance(walkers: Walkers) -> tuple[Walkers, Tensor]:
+        rng.set_state(noise)
+        return walkers.move(kernel, energy, rng, graph=True, raw=True)
+
+    return advance
+
+
+def _gradient(
+    energy: nn.Module, x: Tensor, walkers: Walkers, u: Tensor, optimizer: torch.optim.Optimizer
+) -> tuple[Tensor, Tensor]:
+    """Compute the gradient of the loss; return its two parts without their graph."""
+    with torch.autocast(x.device.type, enabled=False):
+        data_energy, walker_energy = energy(x).mean(), walkers.mean(u)
+    optimizer.zero_grad(set_to_none=True)
+    (data_energy - walker_energy).backward()
+    return data_energy.detach(), walker_energy.detach()
