@@ -46,6 +46,7 @@ from noneq import (
     train,
 )
 from noneq.annealing import Schedule
+from noneq.energies import denoising
 from noneq.estimators import RBM
 from noneq.kernels import EulerMaruyama, Flow, GibbsWithGradients, RandomWalk
 from noneq.likelihood import bennett, exact_log_z, genealogy
@@ -163,7 +164,7 @@ def every_verb(kernel, path, start, rng):
     kernel = kernel.adapt(walkers.info)
     walkers = walkers.move(kernel, path.at(1.0), rng)
     f = walkers.x.flatten(1)
-    known = walkers.ess, walkers.log_z, walkers.survivors, walkers.mean(f), walkers.p
+    known = walkers.ess, walkers.log_z, walkers.effective_ancestors, walkers.mean(f), walkers.p
     return walkers, known, walkers.equal(8, rng), genealogy(walkers)
 
 
@@ -319,7 +320,7 @@ def test_one_step(kernel, trust):
 RECIPES = {
     "network": {"width": 8, "clusters": 2},
     "network, momentum": {"width": 8, "leapfrog_steps": 2, "clusters": None, "base": "low-rank"},
-    "network, plain steps": {"width": 8, "tau": 0.0, "base": "diagonal", "clusters": None},
+    "network, plain steps": {"width": 8, "tau": None, "base": "diagonal", "clusters": None},
     "rbm": {"model": "rbm", "hidden": 4},
     "gaussian-rbm": {"model": "gaussian-rbm", "hidden": 4},
     "interpolant": {"model": "interpolant", "width": 8, "noise": 0.1, "steps": 6},
@@ -372,7 +373,7 @@ def test_run_folders(name, tmp_path):
             drawn = [samples.draw(run, 4, weighted=w) for w in (False, True)]
             if name != "interpolant":
                 drawn.append(samples.draw(run, 4, "chains", moves=2))
-            denoised = samples.denoised(run.model()[0], found.test, 0.1)
+            denoised = denoising.denoised(run.model()[0], found.test, 0.1)
             scores = score(run, found.test)
             return found.train, run.model(), drawn, denoised, scores, again.energy
 

@@ -52,7 +52,7 @@ class Remedy(Cell):
 
     def settings(self, trial: float) -> noneq.Settings:
         """Of `noneq.train`."""
-        held = self.rows if self.renew == "held out" else 0
+        held = self.rows if self.renew == "held out" else None
         return replace(super().settings(trial), walkers=self.rows, held_out=held)
 
 

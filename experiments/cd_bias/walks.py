@@ -154,7 +154,7 @@ def ladder(course: Course, who: Sampler, t: int) -> list[Machine]:
     base = course.rbm.base
     assert isinstance(base, noneq.energies.Bernoulli)
     path = RBMPath(base, (Bits(base.logits),), course.machine(t))
-    return [path.at(s).machines[0] for s in steps]
+    return [path.rbm_at(s) for s in steps]
 
 
 def swap(models: Sequence[Machine], v: Tensor, rng: torch.Generator, first: int) -> Tensor:

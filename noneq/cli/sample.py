@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from noneq.cli.console import echo, tracked
+from noneq.energies.denoising import denoised
 from noneq.run import Run
 from noneq.run.checkpoint import save_arrays
 from noneq.run.memory import check_walkers
-from noneq.run.samples import denoised, draw_walkers, take_samples
+from noneq.run.samples import draw_walkers, take_samples
 
 __all__ = ["sample"]
 

@@ -64,13 +64,16 @@ class Evidence:
 
 
 def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator) -> Iterator[str]:
-    """Why the model may be wrong, or its log Z.
+    """Find reasons why the model or its log Z may be wrong.
 
     Arguments:
         model: with independent units fitted to the rows as its base.
         z: its log Z.
         evidence: what to judge it by.
         rng: of a sample of the model.
+
+    Returns:
+        Sentences, one for each reason.
     """
     yield from _against_independent_units(model, z, evidence)
     if evidence.units.bits:
@@ -85,7 +88,11 @@ def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator
 
 
 def log_mass(model: Trained, rows: Tensor) -> float:
-    """Log of the sum of ``exp(-U)`` over the distinct rows (M, d): less than log Z."""
+    """Compute the logarithm of the sum of ``exp(-U)`` over distinct rows (M, d).
+
+    Returns:
+        A lower bound of log Z.
+    """
     return float((-energy_of(model, torch.unique(rows, dim=0)).double()).logsumexp(0))
 
 
@@ -156,7 +163,11 @@ def _between_halves(model: Trained, evidence: Evidence) -> Iterator[str]:
 
 
 def mistaken_for_numbers(history: History) -> Iterator[str]:
-    """Of rows that ``visible="auto"`` has taken for numbers: whether most of them are bits."""
+    """Warn if most of the rows that ``visible="auto"`` has taken for numbers are bits.
+
+    Returns:
+        A sentence, or nothing.
+    """
     if history.bits > 0.5:
         yield (
             f"{history.bits:.0%} of the rows are made of 0 and 1, and yet, for the others' "

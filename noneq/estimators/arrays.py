@@ -28,17 +28,24 @@ PART = 2**24  # numbers that are made dense at a time
 
 
 def dense(x: Rows) -> Floats:
-    """The rows as an ordinary array."""
+    """Convert rows to an ordinary array.
+
+    Returns:
+        The same rows, dense.
+    """
     found: Floats = x.toarray() if issparse(x) else x
     return found
 
 
 def parts(x: Rows, copies: int = 1) -> Iterator[Floats]:
-    """The rows in order, in dense parts of at most PART numbers.
+    """Go through rows in order, in dense parts of at most PART numbers.
 
     Arguments:
         x: rows (M, d).
         copies: of each row, that a part has to have room for.
+
+    Returns:
+        An iterator over arrays.
     """
     size = max(1, PART // (copies * x.shape[1]))
     for i in range(0, x.shape[0], size):
@@ -46,13 +53,21 @@ def parts(x: Rows, copies: int = 1) -> Iterator[Floats]:
 
 
 def are_bits(x: Rows) -> bool:
-    """Whether all values are 0 or 1."""
+    """Test whether all values are 0 or 1.
+
+    Returns:
+        True if they are.
+    """
     values = x.data if issparse(x) else x
     return bool(((values == 0) | (values == 1)).all())
 
 
 def rows_of_bits(x: Rows) -> NDArray[np.bool_]:
-    """Whether each row is made of 0 and 1, (M,)."""
+    """Test for each row whether it is made of 0 and 1.
+
+    Returns:
+        Booleans (M,).
+    """
     if not issparse(x):
         found: NDArray[np.bool_] = ((x == 0) | (x == 1)).all(1)
         return found
@@ -61,7 +76,11 @@ def rows_of_bits(x: Rows) -> NDArray[np.bool_]:
 
 
 def extremes(x: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the largest value of each column."""
+    """Find the least and the largest value of each column.
+
+    Returns:
+        Two arrays (d,).
+    """
     if issparse(x):
         least, most = (getattr(x, name)(axis=0).toarray().ravel() for name in ("min", "max"))
     else:
@@ -70,12 +89,20 @@ def extremes(x: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def hashes(x: Rows) -> NDArray[np.float64]:
-    """A number in [0, 1) for each row, which its values determine: equal rows have equal ones."""
+    """Compute a number in [0, 1) for each row from its values: equal rows have equal numbers.
+
+    Returns:
+        The numbers (M,).
+    """
     exact = (part.astype(np.float64) + 0.0 for part in parts(x))  # -0.0 + 0.0 is 0.0
     found = [crc32(row.tobytes()) for part in exact for row in part]
     return np.array(found, dtype=np.float64) / 2**32
 
 
 def uniform(row: Floats, draws: int) -> NDArray[np.float64]:
-    """(draws, d) uniform numbers, the same for the same row wherever it stands."""
+    """Draw uniform numbers that depend on a row alone, wherever the row stands.
+
+    Returns:
+        Numbers (draws, d) in [0, 1).
+    """
     return np.random.default_rng(crc32(row.tobytes())).random((draws, len(row)))

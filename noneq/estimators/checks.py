@@ -53,7 +53,7 @@ def check_whole(name: str, value: Any, least: int) -> None:
 
 
 def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
-    """The kind of visible units that these rows allow, "bernoulli" or "gaussian".
+    """Decide which kind of visible units these rows allow.
 
     Arguments:
         x: rows (M, d).
@@ -61,6 +61,9 @@ def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
         chosen: whether earlier rows have chosen it.
 
     Raises ValueError for rows that are not in [0, 1] where they have to be.
+
+    Returns:
+        "bernoulli" or "gaussian".
     """
     if wanted not in ("auto", "bernoulli", "gaussian"):
         raise ValueError(f"visible is 'auto', 'bernoulli' or 'gaussian', got {wanted!r}")
@@ -78,9 +81,12 @@ def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
 
 
 def weighted(x: Rows, sample_weight: Any) -> tuple[Rows, NDArray[np.float64]]:
-    """The rows of positive weight, and their weights; all 1 for None.
+    """Leave out rows of weight zero.
 
     Raises ValueError for weights that are negative, not finite or all 0.
+
+    Returns:
+        The rows of positive weight, and their weights; all 1 for None.
     """
     weight: NDArray[np.float64] = _check_sample_weight(
         sample_weight, x, dtype=np.float64, ensure_non_negative=True

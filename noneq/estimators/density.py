@@ -23,12 +23,15 @@ DRAWS = 20  # of the bits of a row of probabilities
 
 
 def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate:
-    """log Z: exact where one layer can be summed over, else by annealing from both sides.
+    """Estimate log Z: exactly if one layer can be summed over, else by annealing from both sides.
 
     Arguments:
         model: with a base that annealing starts from.
         kept: (K, d) rows that it was trained on, where the way back starts.
         temperatures: of the annealing; default: four times those of a pilot run.
+
+    Returns:
+        The estimate with its alarms.
     """
     rng = torch.Generator(kept.device).manual_seed(0)
     try:
@@ -40,13 +43,16 @@ def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate
 
 
 def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
-    """U of rows (M, d) in float64.
+    """Compute the energies of rows (M, d).
 
     Arguments:
         model: in float64.
         rows: in its units.
         drawn: the rows as they were given, where they are probabilities: U is then the mean over
             draws of their bits.
+
+    Returns:
+        U of each row (M,), float64.
     """
     if drawn is None:
         return energy_of(model, rows)
@@ -62,7 +68,7 @@ def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
 def impossible(
     score: NDArray[np.float64], x: Rows | None, stderr: float
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Log-probabilities of discrete rows, and why they cannot be right.
+    """Compute log-probabilities of discrete rows, and find those that no model can have.
 
     One above 0 by no more than the error of log Z becomes 0, the best that is known of it.
 
@@ -70,6 +76,9 @@ def impossible(
         score: (M,) log-probabilities.
         x: the rows; None where the scores are means over several states.
         stderr: of log Z.
+
+    Returns:
+        Log-probabilities, and a sentence if one of them is above 0.
     """
     first = [int(score.argmax())] if x is None else np.unique(hashes(x), return_index=True)[1]
     top = score[first].max()
@@ -85,7 +94,11 @@ def impossible(
 
 
 def draw(model: Trained, z: Estimate, n: int, rng: torch.Generator) -> Tensor:
-    """n rows of the model: exactly where its log Z is exact, else by annealing."""
+    """Draw rows from the model, exactly where its log Z is exact, else by annealing.
+
+    Returns:
+        n rows (n, d).
+    """
     if z.schedule is None:  # exact
         return model.sample(n, rng)
     # an ordinary sample comes from four times as many weighted ones

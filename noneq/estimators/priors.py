@@ -32,7 +32,11 @@ class PriorAdam(torch.optim.Adam):
 
 
 def groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Weights, visible biases, hidden biases and the rest of an RBM, as `PriorAdam` takes them."""
+    """Sort the parameters of an RBM into groups for `PriorAdam`.
+
+    Returns:
+        Groups of weights, visible biases, hidden biases and the rest.
+    """
     kinds = {"w": 0, "b": 1, "c": 2}
     found: list[dict[str, Any]] = [
         {"params": [], "centre": 0.0, "strength": 0.0} for _ in range(4)
@@ -43,11 +47,14 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def strengths(rows: float, hidden: int, decay: float | None) -> tuple[float, float]:
-    """Of the priors of the weights and of the biases, whose standard deviation is 1.
+    """Compute how strongly the priors of weights and biases pull, for so many rows.
 
     Without a decay the weights have the larger of two priors: that of ``DECAY``, and one where
     the logits that all hidden units add up to have the standard deviation SPREAD, so that many
     units for few rows do not learn the rows by heart.
+
+    Returns:
+        The strengths of the two priors, whose standard deviation is 1.
     """
     if decay is None:
         decay = max(DECAY, hidden / (4 * SPREAD**2 * rows))

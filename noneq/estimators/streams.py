@@ -78,10 +78,13 @@ class Moments:
 
 
 def apart(a: Moments, b: Moments) -> tuple[int, float]:
-    """The column whose means differ most, and by how many standard errors, as `excess` has it.
+    """Find the column whose means differ most between two samples of rows.
 
     By Bernstein's inequality, ``z^2 = delta^2 / (se^2 + delta range / 3 n)``: a bit that is rare
     may well be on in several rows of the fewer.
+
+    Returns:
+        The column, and the difference in standard errors, as `excess` counts it.
     """
     n, whole = min(a.rows, b.rows), a.merged(b)
     delta = np.abs(a.mean - b.mean)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from noneq.data import DataSet
 from noneq.energies import Energy
+from noneq.energies.denoising import denoised
 from noneq.likelihood.score import energy_of
 from noneq.random import add_noise
 from noneq.report.distributions import Energies, Samples, samples_figure
@@ -19,7 +20,6 @@ from noneq.report.page import report_figure
 from noneq.run import Run
 from noneq.run.checkpoint import load_tensors, write
 from noneq.run.evaluation import read_verdict
-from noneq.run.samples import denoised
 from noneq.run.verdict import Verdict
 
 __all__ = ["draw_report", "draw_samples"]

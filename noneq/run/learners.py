@@ -22,6 +22,7 @@ from noneq.run.checkpoint import moved
 from noneq.run.recipe import Recipe
 from noneq.spaces import Discrete, space_of
 from noneq.training import Record, ScoreMatchingRecord, TrainState, TrustRegion, match, train
+from noneq.training.rates import cosine, set_learning_rate
 from noneq.walkers import Walkers
 
 __all__ = [
@@ -149,7 +150,7 @@ class LikelihoodLearner:
         if trust is not None:
             trust.tau = recipe.train.tau * self.speed
         if recipe.train.tau is None:
-            _set_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
+            set_learning_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
         """Return the running NLL, and whether this iteration renewed log Z."""
@@ -262,8 +263,8 @@ class ScoreMatchingLearner:
 
     def set_rate(self, progress: float, backoff: float) -> None:
         """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``."""
-        rate = self.context.recipe.optimizer.lr * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
-        _set_rate(self.context.optimizer, rate * backoff)
+        rate = self.context.recipe.optimizer.lr * cosine(progress)
+        set_learning_rate(self.context.optimizer, rate * backoff)
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
         """Return the loss; no iteration renews log Z."""
@@ -288,8 +289,3 @@ class ScoreMatchingLearner:
         self.trained = None
         if saved is not None:
             self.trained = ScoreMatchingRecord(saved["iteration"], 0.0, math.nan, math.nan)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate

@@ -7,15 +7,15 @@ are removed.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from noneq.run.checkpoint import write
+from noneq.run.json_numbers import without_nan
 from noneq.run.session import Session
 
-__all__ = ["Metrics", "finite", "line"]
+__all__ = ["Metrics", "line"]
 
 
 class Metrics:
@@ -60,7 +60,7 @@ class Metrics:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a line; NaN and infinity, which JSON lacks, become null."""
-        text = json.dumps({key: finite(value) for key, value in row.items()})
+        text = json.dumps(without_nan(row))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
@@ -109,12 +109,3 @@ def line(record: Any, session: Session) -> dict[str, Any]:
         "loss": record.loss,
         **session.learner.metrics(record),
     }
-
-
-def finite(value: Any) -> Any:
-    """Replace a float that JSON lacks.
-
-    Returns:
-        None for NaN and infinity; any other value as it is.
-    """
-    return None if isinstance(value, float) and not math.isfinite(value) else value

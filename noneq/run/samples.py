@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.annealing import Schedule, Track, population, untracked
-from noneq.energies import Energy, evaluate, path_to
+from noneq.energies import path_to
 from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
@@ -23,7 +23,7 @@ from noneq.run.folder import Run
 from noneq.run.learners import at_step
 from noneq.walkers import Walkers
 
-__all__ = ["DrawnWalkers", "Source", "denoised", "draw", "draw_walkers", "take_samples"]
+__all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
 
 Source: TypeAlias = Literal["steps", "ais", "chains"]
 
@@ -162,24 +162,6 @@ def take_samples(
     chosen = torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]
     log_w = walkers.log_w[chosen]
     return walkers.x[chosen], log_w - log_w.logsumexp(0)
-
-
-def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
-    """Compute the mean of the clean row given a noisy one, ``x - noise^2 grad U(x)``.
-
-    This is exact where the model is the distribution of data with Gaussian noise of that standard
-    deviation (Tweedie's formula; Robbins 1956, Efron 2011).
-
-    Arguments:
-        energy: model of noisy rows.
-        x: noisy rows (M, *shape).
-        noise: standard deviation of the noise.
-
-    Returns:
-        The means (M, *shape).
-    """
-    mean: Tensor = x - noise**2 * evaluate(energy, x)[1]["g"]
-    return mean
 
 
 def _chains(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from noneq.likelihood.score import grouped_stderr
 from noneq.likelihood.support import Share
-from noneq.run.metrics import finite
+from noneq.run.json_numbers import without_nan
 
 __all__ = ["Mean", "Verdict"]
 
@@ -188,12 +188,5 @@ class Verdict:
         """Return the verdict as a dictionary for JSON; numbers that are not finite become None."""
         away = self.off_support_mass
         own = {**asdict(self), "off_support_mass": None if away is None else away._asdict()}
-        plain: dict[str, Any] = _finite(own)
+        plain: dict[str, Any] = without_nan(own)
         return plain
-
-
-def _finite(plain: Any) -> Any:
-    """A nested value with None for numbers that JSON lacks, and lists for tuples."""
-    if isinstance(plain, Mapping):
-        return {key: _finite(value) for key, value in plain.items()}
-    return list(plain) if isinstance(plain, tuple) else finite(plain)

@@ -1,6 +1,6 @@
 from .average import moving_average as moving_average
-from .iteration import step as step
 from .iteration import Step as Step
+from .iteration import step as step
 from .loop import train as train
 from .records import Record as Record
 from .records import TrainState as TrainState

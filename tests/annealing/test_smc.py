@@ -299,7 +299,7 @@ def test_a_path_is_the_weighted_mean_of_its_ends():
             leaf = x.clone().requires_grad_(True)
             ((1 - beta) * start(leaf) + beta * end(leaf)).sum().backward()
             torch.testing.assert_close(cache["g"], leaf.grad)
-            again, same = path.at(beta).evaluate(x, was=path.at(0.7).evaluate(x)[1])
+            again, same = path.at(beta).evaluate(x, previous_cache=path.at(0.7).evaluate(x)[1])
             torch.testing.assert_close(again, u)
             torch.testing.assert_close(same["g"], cache["g"])
         for beta in (-0.1, 1.1, math.nan):

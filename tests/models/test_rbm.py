@@ -24,7 +24,7 @@ from noneq.energies import Bernoulli, Categorical, evaluate
 from noneq.kernels import BlockGibbs
 from noneq.models.rbm.algebra import MOST, log_sum
 from noneq.random import draw_bits
-from noneq.training import loop as training
+from noneq.training import renewal as training
 
 
 def centred_bits(d=4, m=3, seed=7):
@@ -492,7 +492,7 @@ def test_of_a_machine_the_held_out_walkers_alone_are_renewed(monkeypatch):
         return real(energy, walkers, held_out, *how)
 
     monkeypatch.setattr(training, "renew", renew)
-    for held_out, tried in ((0, []), (8, [20, 40])):
+    for held_out, tried in ((None, []), (8, [20, 40])):
         how = replace(settings, renew=20, held_out=held_out)
         records = train(BernoulliRBM.from_data(rows, 2), rows, how)
         found = [r.iteration for r in islice(records, 40) if r.renewed is not None]

@@ -75,8 +75,8 @@ BRACKETS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("reweighted: no least mass", "starts:reweighted", "clamp(min=LIGHTEST)", "clamp(min=1e-30)",
      (starts("test_no_component_is_lighter_than_a_thousandth"), )),
     ("bracket: the first side always", "forward:best_of",
-     "    first = [one for one in sides if not any(higher(other.log_z, one.log_z) for other " "in "
-     "sides)]\n", "    first = list(sides[:1])\n", BEST),
+     "    first = [one for one in sides if not any(higher(other.log_z, one.log_z) for other "
+     "in " "sides)]\n", "    first = list(sides[:1])\n", BEST),
     ("bracket: led by any lead", "forward:best_of.higher",
      "max(0.1, 2 * math.hypot(a.stderr, b.stderr))", "0.0", BEST),
     ("bracket: vague, if fitted", "forward:best_of", "side.fitted and side.log_z.stderr < 0.1",

@@ -49,8 +49,8 @@ CORE = (
     ("step: a graph of other parameters", "iteration:step",
      "walkers.under is not None and now.same(walkers.under):", "walkers.under is not None:",
      ("test_training.py::test_parameters_changed_between_two_steps_are_seen",)),
-    ("step: the graph thrown away", "iteration:step", "if u is not None and walkers.under is not None",
-     "if False", LETTER),
+    ("step: the graph thrown away", "iteration:step",
+     "if u is not None and walkers.under is not None", "if False", LETTER),
     ("reweight: a graph changes the weights", "walkers:Walkers.reweight", "if not current:",
      "if True:", ("test_walkers.py::test_nothing_is_evaluated_twice",)),
     ("reweight: sign", "walkers:Walkers.reweight", "add(self.state.u, minus=new,",
@@ -212,8 +212,7 @@ CORE = (
      ("test_walkers.py::"
      "test_the_dead_do_not_poison_gradients_where_their_energy_is_finite_again",)),
     ("move: weights of zero in the gradient of Algorithm 1", "walkers:Walkers.move",
-     "return walkers, u if raw else walkers.without_zero(u)",
-     "return walkers, u",
+     "return walkers, u if raw else walkers.without_zero(u)", "return walkers, u",
      ("test_walkers.py::test_the_dead_do_not_poison_the_gradients_of_algorithm_1",)),
     ("fault: the energy is to blame for the kernel", "faults:explain",
      "(lost or last.kernel_at_fault())", "lost", NAMED),
@@ -476,8 +475,8 @@ CORE = (
     ("training: sign of the walkers", "iteration:_gradient",
      "(data_energy - walker_energy).backward()", "(data_energy + walker_energy).backward()",
      LETTER),
-    ("training: walkers without weights", "iteration:_gradient", "energy(x).mean(), walkers.mean(u)",
-     "energy(x).mean(), u.mean()", LETTER),
+    ("training: walkers without weights", "iteration:_gradient",
+     "energy(x).mean(), walkers.mean(u)", "energy(x).mean(), u.mean()", LETTER),
     ("training: Algorithm 1 moves before the step", "iteration:step",
      "        optimizer.step()\n        if advance:\n            walkers, u = "
      "advance(walkers)",
@@ -610,7 +609,7 @@ CORE = (
      ("test_session.py::test_the_watch_knows_that_a_renewal_corrects_log_z",)),
     # -- interpolants from the command line
     ("matching: the learning rate does not fall", "learners:ScoreMatchingLearner.set_rate",
-     "(1 + math.cos(math.pi * min(progress, 1.0))) / 2", "1.0", PACED),
+     "cosine(progress)", "1.0", PACED),
     ("matching: backoff ignored", "learners:ScoreMatchingLearner.set_rate", "rate * backoff)",
      "rate)", PACED),
     ("matching: counted from 0 when resumed", "learners:ScoreMatchingLearner.iterate",
@@ -746,7 +745,7 @@ CORE = (
     ("figures: energies without weights", "distributions:draw_energies",
      "density(ax, walkers, span, RED, p=p,", "density(ax, walkers, span, RED,",
      ("test_figures.py::test_a_spurious_mode_is_a_bump_to_the_left_of_its_weight",)),
-    ("figures: sign of the denoised mean", "samples:denoised", "= x - noise**2 *",
+    ("figures: sign of the denoised mean", "denoising:denoised", "= x - noise**2 *",
      "= x + noise**2 *", ("test_pictures.py::"
      "test_a_clean_row_is_the_mean_of_the_data_given_the_noisy_one",)),
     # -- data sets

@@ -346,7 +346,7 @@ KERNELS = (
      'log_sum(beta * cache["pre"])', 'log_sum(cache["pre"])', ON_WAY),
     ("machine's path: a constant left out", "rbm_path:RBMPath.evaluate",
      "return a + hidden - log_sum", "return a - log_sum", ON_WAY),
-    ("machine's path: sweeps of the whole coupling", "rbm_path:RBMPath.gibbs",
+    ("machine's path: sweeps of the whole coupling", "rbm_path:RBMPath.rbm_at",
      "beta * self.end.c, beta)", "beta * self.end.c)",
      ("test_rbm_paths.py::test_every_kernel_samples_numbers_along_the_path",)),
     ("machine's path: another energy's cache", "rbm_path:RBMPath.evaluate",

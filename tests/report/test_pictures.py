@@ -4,10 +4,10 @@ import known
 import pytest
 import torch
 
+from noneq.energies.denoising import denoised
 from noneq.report import pictures
 from noneq.run import checkpoint
 from noneq.run.evaluation import evaluate_run
-from noneq.run.samples import denoised
 
 HEAVY, NOISE = 5, 0.5
 

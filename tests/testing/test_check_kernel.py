@@ -275,7 +275,7 @@ def test_what_is_no_kernel_at_all_is_told():
         fresh = True
 
     with pytest.raises(
-        ValueError, match=r"Bare has no tune: derive it from noneq.kernels.Stepped"
+        ValueError, match=r"Bare has no adapt: derive it from noneq.kernels.Stepped"
     ):
         check_kernel(Bare())
 

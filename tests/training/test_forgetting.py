@@ -192,7 +192,7 @@ def test_what_a_memory_cannot_be_is_refused():
     for forgetting_factor in (-0.1, 1.5, math.nan):
         with pytest.raises(ValueError, match=r"forgetting_factor is a fraction in \[0, 1\]"):
             Settings(forgetting_factor=forgetting_factor)
-    with pytest.raises(ValueError, match="weights fade all at once"):
+    with pytest.raises(ValueError, match="weights are forgotten all at once"):
         Settings(forgetting_factor=0.5, active=8)
     Settings(forgetting_factor=0.5, active=8, weighted=False)
     with pytest.raises(ValueError, match="`held_out` 8 or more, or `forgetting_factor` 1"):

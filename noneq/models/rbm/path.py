@@ -90,8 +90,12 @@ class RBMPath(SnapshotPath):
             shares = self._log_shares(cache, beta).softmax(1)
             k = torch.multinomial(shares, 1, generator=rng)[:, 0]
             layer = layer.chosen(layers, k)
-        rbm = Algebra(layer, self.end.w, beta * self.end.c, beta)
-        return rbm.sweep(beta * cache["pre"], rng).view_as(x)
+        return self.rbm_at(beta, layer).sweep(beta * cache["pre"], rng).view_as(x)
+
+    def rbm_at(self, beta: float, layer: Layer | None = None) -> Algebra:
+        """Return the RBM at beta with visible units ``layer``; default: the first component's."""
+        layer = self._layers(beta)[0] if layer is None else layer
+        return Algebra(layer, self.end.w, beta * self.end.c, beta)
 
     def _layers(self, beta: float) -> list[Layer]:
         """Return the visible units of every component at beta."""

@@ -1,0 +1,28 @@
+"""Numbers that JSON lacks: NaN and infinity are written as null."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["without_nan"]
+
+
+def without_nan(value: Any) -> Any:
+    """Replace every float that is NaN or infinite by None, in a mapping or a tuple, too.
+
+    Arguments:
+        value: a number, a text, or mappings and tuples of them.
+
+    Returns:
+        The same for ``json.dumps``; tuples become lists.
+
+    >>> without_nan({"nll": float("nan"), "sides": (1.0, float("inf"))})
+    {'nll': None, 'sides': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
