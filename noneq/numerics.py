@@ -89,7 +89,7 @@ def set_matmul_backend(engine: str) -> None:
 
 
 def product(x: Tensor, w: Tensor, bias: Tensor, *, scale: float = 1.0) -> Tensor:
-    """Compute ``bias + scale x w`` by the selected backend.
+    """Compute ``bias + scale x w`` by the library that `set_matmul_backend` has selected.
 
     Arguments:
         x: matrix (B, n).

@@ -87,10 +87,10 @@ def columns() -> int:
 
 
 def echo(text: str = "", style: str = "") -> None:
-    """Print lines without interpreting them, with names of fields as options.
+    """Print lines as they are, without rich's markup, but with every `field` as ``--field``.
 
     Arguments:
-        text: one or more lines.
+        text: one or more lines; a name in backticks is replaced if it is an option of the command.
         style: a style of rich, such as "bold".
     """
     console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))

@@ -57,7 +57,7 @@ def called(source: object) -> str:
 
 
 def existing_path(source: str | Path) -> Path:
-    """Convert a source to a path, with ``~`` as the home folder unless such a file exists.
+    """Convert a source to a path; a leading ``~`` is the home folder unless a file has that name.
 
     Arguments:
         source: the path as the user gave it.

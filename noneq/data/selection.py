@@ -224,7 +224,7 @@ def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
 
 
 def checked(raw: Raw) -> Raw:
-    """Check that rows are not empty and finite.
+    """Check that there are rows with values, all of them finite.
 
     Arguments:
         raw: the content of a source.

@@ -67,10 +67,10 @@ def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator
     """Find reasons why the model or its log Z may be wrong.
 
     Arguments:
-        model: with independent units fitted to the rows as its base.
-        z: its log Z.
-        evidence: what to judge it by.
-        rng: of a sample of the model.
+        model: RBM whose ``base`` is independent units, fitted to the rows.
+        z: estimate of the model's log Z.
+        evidence: rows and walkers that the model is judged by.
+        rng: source of randomness of a sample that is drawn from the model.
 
     Returns:
         Sentences, one for each reason.

@@ -23,12 +23,15 @@ DRAWS = 20  # of the bits of a row of probabilities
 
 
 def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate:
-    """Estimate log Z: exactly if one layer can be summed over, else by annealing from both sides.
+    """Estimate log Z of an RBM, exactly if the states of one of its layers are few enough to sum.
+
+    Otherwise it is bracketed by forward and backward annealing.
 
     Arguments:
-        model: with a base that annealing starts from.
-        kept: (K, d) rows that it was trained on, where the way back starts.
-        temperatures: of the annealing; default: four times those of a pilot run.
+        model: RBM whose ``base`` forward annealing starts from.
+        kept: (K, d) rows that the model was trained on, from which backward annealing starts.
+        temperatures: number of annealing temperatures; default: four times that of a pilot run,
+            and 50 or more.
 
     Returns:
         The estimate with its alarms.

@@ -138,30 +138,31 @@ def _first(recipe: Recipe, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Progress(NamedTuple):
-    """Where training stands after a pass."""
+    """Where training stands after a pass over the rows."""
 
     record: Record
-    """the last of the pass"""
+    """record of the last iteration of the pass"""
     seconds: float
-    """of training so far"""
+    """seconds of training so far"""
 
 
 class Training:
-    """What an estimator learns by, from one call to the next.
+    """The training of an estimator's RBM, which goes on when it is called again with more rows.
 
     Arguments:
-        visible: "bernoulli" or "gaussian".
-        hidden: units.
-        history: what the calls have shown.
-        seeds: of the sessions, and of the passes over rows.
-        device: of the tensors.
+        visible: kind of the visible units, "bernoulli" or "gaussian".
+        hidden: number of hidden units.
+        history: summary of the rows of all calls.
+        seeds: seed of the sessions, and seed of ``rng``.
+        device: torch device of the tensors.
 
     Attributes:
-        rng: of the passes.
-        recipe: of the last session, None before.
-        model: with the moving average of the parameters, and the base of all rows so far.
-        walkers: that the last session has left.
-        state: the session's ``state_dict``.
+        rng: source of randomness of the passes over rows.
+        recipe: recipe of the last session; None before the first.
+        model: RBM with the moving average of the parameters, whose base is fitted to all rows so
+            far.
+        walkers: walkers at the end of the last session.
+        state: ``state_dict`` of the last session; None before the first.
     """
 
     model: Trained
@@ -178,11 +179,11 @@ class Training:
 
     @property
     def iteration(self) -> int:
-        """Iterations done, of all calls."""
+        """Number of iterations done in all calls together."""
         return int(self.state["trained"]["iteration"]) if self.state else 0
 
     def go(self, passes: Passes, recipe: Recipe, n: int) -> Iterator[Progress]:
-        """Train for n passes, by a recipe whose budget they are; yields after each."""
+        """Train for n passes over rows by a recipe for as many; yields the progress after each."""
         session = Session(recipe, passes.window, self.seed, family=self.family)
         if self.state is not None:
             session.load_state_dict(self.state)

@@ -57,7 +57,7 @@ class State(NamedTuple):
     u: Tensor
     """energies (N,) under the model last seen, which may be an earlier one (a stale state)"""
     cache: Cache
-    """functions of (model last seen, x), e.g. ``g``; replaced at each evaluation"""
+    """functions of (model last seen, x), e.g. the gradient ``g``; replaced at each evaluation"""
     aux: Cache
     """coordinates that the energy ignores, e.g. momentum; kept at each evaluation"""
 

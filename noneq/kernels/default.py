@@ -20,14 +20,15 @@ def default_kernel(
 ) -> MALA | DiscreteLangevin | BlockGibbs:
     """Choose a kernel for an energy: MALA, or a discrete kernel for discrete variables.
 
-    An energy that can sample its own conditionals gets block Gibbs, one of other discrete
-    variables adjusted discrete Langevin. MALA is preconditioned by the base's covariance, if it
-    has one.
+    An energy that can sample its own conditionals gets block Gibbs, any other energy on a discrete
+    space adjusted discrete Langevin. MALA is preconditioned by the base's covariance, if it has
+    one.
 
     Arguments:
-        base: energy at which the walkers start, on the space of the energy; None for R^n.
+        base: solvable energy at which the walkers start, on the same space as the energy under
+            which they move; None: that space is R^n, and MALA is not preconditioned.
         x: rows (M, *shape), whose dimension sets the step size.
-        energy: energy under which the walkers move.
+        energy: energy under which the walkers move; None: one without conditionals.
 
     Returns:
         The kernel.

@@ -100,12 +100,12 @@ class Flow(Stepped):
     ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that of the
     map itself: ``h div b`` would be wrong by ``h^2``.
 
-    With ``probes = 0`` it is exact, at d backward passes a step and d^2 numbers a walker. With
-    probes it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, with traces
-    estimated by that many random signs (Hutchinson 1989). These terms are unbiased, and converge
-    if h times the Lipschitz constant of b is below 1, but the *weight* is biased: noise of
-    variance s^2 in each logarithm adds s^2/2 to log Z, at every step. Use probes to explore, not
-    to bracket log Z.
+    With ``probes = 0`` it is exact, at d backward passes a step and d^2 stored numbers a walker.
+    Otherwise it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, with traces
+    estimated by ``probes`` vectors of random signs (Hutchinson 1989). They are unbiased, and
+    converge if h times the Lipschitz constant of b is below 1, but the *weight* is biased: noise
+    of variance s^2 in each logarithm adds s^2/2 to log Z, at every step. Use probes to explore,
+    not to bracket log Z.
 
     Without noise, errors of b never decay, and the same map has no time reversal:
     `noneq.Schedule.backward` refuses it. All walkers must be at one time. A map that is not

@@ -27,6 +27,7 @@ from noneq.likelihood.rays import Field, Rays
 __all__ = ["NO", "POSSIBLE", "PROVEN", "Finding", "Ray", "rise", "rounding"]
 
 NO, POSSIBLE, PROVEN = range(3)
+"""How certain it is that Z is infinite: there is no sign of it, it is undecided, it is proven."""
 PROBES = 16  # points around a ray
 CONES = (0.1, 1e-2, 1e-3)  # half widths of cones, relative to the distance
 BISECTIONS = 14  # bisections of the logarithm of a width

@@ -152,11 +152,11 @@ def wider(base: Solvable, rng: torch.Generator, times: float = 3.0) -> Solvable 
 
     Arguments:
         base: solvable energy.
-        rng: source of the samples to which a Gaussian is fitted if the base is none.
+        rng: source of the samples to which a Gaussian is fitted if the base is not Gaussian.
         times: factor of the standard deviations.
 
     Returns:
-        The wider base, or None if the base is uniform or in a box.
+        The wider base, or None if the base is uniform on a discrete space, or in a box.
     """
     if isinstance(base, Bernoulli | Categorical):
         even = torch.zeros_like(base.logits)

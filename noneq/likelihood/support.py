@@ -36,12 +36,12 @@ MOST = 4096  # largest number of rows of either half: more cost time and add lit
 
 
 class Share(NamedTuple):
-    """An estimated share of a model's mass, between 0 and 1."""
+    """The estimated share of a model's mass outside the support of the data, between 0 and 1."""
 
     value: float
     """estimate of the share"""
     stderr: float
-    """standard error, from the walkers' islands and the finite number of rows of the threshold"""
+    """standard error of the estimate, due to finite numbers of walkers and of rows"""
     expected: float
     """expectation of the share if the model were the data's distribution"""
 

@@ -13,7 +13,9 @@ from pathlib import Path
 __all__ = ["BLANK", "KEY", "add_checksum", "check_checksum"]
 
 KEY = "noneq_sha256"
+"""The name of the field that holds the checksum of a file, in the file."""
 BLANK = "0" * 64
+"""What that field holds while the checksum is computed, which then takes its place."""
 _FIELD = re.compile(rb'"%b"\s*:\s*"([0-9a-f]{64}|)"' % KEY.encode())
 _PART = 1 << 20  # bytes read at once; the field is within the first so many
 

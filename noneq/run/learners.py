@@ -36,13 +36,13 @@ Observed: TypeAlias = Record | ScoreMatchingRecord
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """The objects that a session shares with its learner.
+    """The objects that a session shares with the `Learner` that does its iterations.
 
     Attributes:
         recipe: every choice of the training.
         energy: model that is being trained.
         data: rows (M, *shape) to train on.
-        kernel: first move of the walkers.
+        kernel: kernel of the walkers' first move; later ones are adapted.
         optimizer: optimiser of the model's parameters.
         rng: source of randomness, on the data's device.
     """

@@ -25,11 +25,12 @@ class Scores:
 
     Attributes:
         log_density: (M,) normalised log-densities ``-U(x) - log Z`` of the rows as they are,
-            under the model, which is meant for data with noise.
-        expected: (M,) means of the log-density over draws of the noise, the same draws for every
+            without the noise that the training rows had added.
+        expected: (M,) means of the log-density over draws of that noise, the same draws for every
             row: the terms of the model's likelihoods; equal to ``log_density`` without noise.
-        unlike: distance of the rows' mean NLL under the base from that of the training rows, in
-            standard deviations of a row; far from 0 the rows may be in other units.
+        unlike: mean negative log-likelihood of the rows under the base, minus that of the training
+            rows, in standard deviations of the latter's values; if it is far from 0, the rows may
+            be in other units.
         verdict: verdict on the run, which holds log Z, its error and its alarms.
     """
 

@@ -109,9 +109,13 @@ def unsettled(folder: Path) -> bool:
 
 
 def settle(folder: Path) -> None:
-    """Move the files of a new run to their places, also after a process was killed doing so.
+    """Move the files of a completely written new run into its folder, in place of an old run's.
 
-    The caller must hold the folder's lock.
+    They lie in a folder inside it, see `staged`. If the process is killed before all are moved,
+    the next call moves the rest. The caller must hold the folder's lock.
+
+    Arguments:
+        folder: the run's folder; nothing is moved where no new run waits.
     """
     if unsettled(folder):
         for name in RESULTS:  # the old run's

@@ -166,7 +166,7 @@ def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
 
 
 def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float = 1.0) -> M:
-    """Make an RBM with random parameters, and random offsets far from 0.
+    """Make an RBM with random parameters, and random offsets mu and lam of its units, far from 0.
 
     Arguments:
         kind: class of the RBM.

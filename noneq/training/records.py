@@ -40,6 +40,9 @@ class TrainState:
 class Record:
     """Record what was observed in one training iteration.
 
+    Gradient walkers are those that the gradient is computed from. Held-out walkers follow the
+    model in the same way, but the gradient never sees them.
+
     Attributes:
         iteration: number of the iteration, from 1.
         seconds: time since the start of training.
@@ -49,16 +52,19 @@ class Record:
             held-out walkers, else of the gradient walkers: a running estimate, to be replaced by a
             bracket; NaN where log Z is unknown.
         ess: effective sample size of the gradient walkers, a fraction; NaN if only some of them
-            are active, whose weights are for different energies.
+            move in an iteration (``active`` of the settings), since their weights are then for
+            different energies.
         acceptance: acceptance of the moves; NaN for unadjusted kernels.
         faults: share of moves rejected because the energy was NaN or -inf there; if it is not 0,
             look at the energy at those positions.
-        log_z: log Z from the gradient walkers, biased low as they train; NaN where their weights
-            decay.
-        log_z_held_out: log Z from the held-out walkers; NaN without.
+        log_z: log Z from the gradient walkers, biased low because the model learns from them; NaN
+            where they have no weights, weights with a forgetting factor below 1, or ``active`` is
+            set.
+        log_z_held_out: log Z from the held-out walkers; NaN without them.
         scale: factor of the optimiser's step that the trust region chose.
         cost: ``-log CESS`` of the optimiser's step, CESS its conditional effective sample size.
-        renewed: whether the renewal tried in this iteration was accepted; None if none was tried.
+        renewed: whether walkers were replaced by newly annealed ones; False if these were refused
+            or annealing failed; None if no walkers were annealed in this iteration.
         state: state to resume or to sample from.
     """
 

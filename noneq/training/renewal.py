@@ -94,14 +94,14 @@ def _lost(new: Walkers, old: Walkers) -> bool:
 
 
 def renewals(energy: nn.Module, settings: Settings) -> int:
-    """Compute the number of iterations between renewals.
+    """Compute the number of iterations after which walkers are replaced by newly annealed ones.
 
     Arguments:
-        energy: the model.
-        settings: how to train.
+        energy: the model that is trained.
+        settings: settings of the training, whose ``renew`` is that number where it applies.
 
     Returns:
-        The number; 0 if no walkers are renewed.
+        The number of iterations between such renewals; 0 if no walkers are renewed.
     """
     if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
         return 0

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from noneq.run.learners import LikelihoodLearner
-from noneq.run.metrics import Metrics, finite, line
+from noneq.run.json_numbers import without_nan
+from noneq.run.metrics import Metrics, line
 from noneq.training import Record, TrainState
 from noneq.walkers import LogZ
 
@@ -47,8 +48,8 @@ def test_what_json_lacks_is_null(metrics):
 
     for text in metrics.path.read_text().splitlines():
         json.loads(text, parse_constant=strict)
-    assert finite(7) == 7
-    assert finite(False) is False
+    assert without_nan(7) == 7
+    assert without_nan(False) is False
 
 
 @pytest.mark.parametrize("torn", ['{"iteration": 31, "n', "{", '{"iteration": 31, "nll": 1.5'])

@@ -35,9 +35,9 @@ _STEEP = 10.0  # slopes of alpha
 
 
 class Coefficients(NamedTuple):
-    """Hold the coefficients of an interpolant at times t, finite at both ends.
+    """Hold the coefficients of ``x_t = alpha x_0 + beta x_1 + gamma z`` at times t in [0, 1].
 
-    All have the shape of t.
+    All have the shape of t, and are finite at t = 0 and t = 1.
 
     Attributes:
         alpha: factor of x_0.
@@ -66,8 +66,8 @@ class Coefficients(NamedTuple):
     def lift(self) -> Tensor:
         r"""Return ``alpha^2 beta' - alpha alpha' beta``, the factor of the score in the drift.
 
-        Where x_0 is Gaussian of covariance C_0 and gamma = 0, ``b = (beta'/beta) x + ... +
-        (lift / beta) C_0 s``.
+        Where x_0 is normal, N(m_0, C_0), and gamma = 0, the drift is ``b = alpha' m_0 +
+        (beta'/beta) (x - alpha m_0) + (lift / beta) C_0 s``, with s the score of x_t.
         """
         return self.alpha**2 * self.d_beta - self.alpha_d_alpha * self.beta
 

@@ -31,16 +31,19 @@ __all__ = ["RBMPath"]
 
 
 class RBMPath(SnapshotPath):
-    """Connect independent units to an RBM by the energies ``U_beta``.
+    """Connect independent units at beta = 0 to an RBM at beta = 1 by energies ``U_beta``.
 
-    Every energy on it is an RBM, too. The caches of its energies hold what does not depend on
-    beta.
-    Source: Salakhutdinov and Murray 2008 (K = 1).
+    The joint energies of visible and hidden units at both ends are mixed with the weights
+    1 - beta and beta, and the hidden units are summed out, so that every energy on the path is
+    that of an RBM, too (from a mixture: of a mixture of RBMs). The caches of the energies hold
+    what does not depend on beta.
+    Source: Salakhutdinov and Murray 2008, for one set of independent units.
 
     Arguments:
         base: solvable start: one set of independent units, or a `noneq.energies.Mixture` of them.
-        start: layers of the base's units, of the same kind as the RBM's.
-        end: the RBM.
+        start: visible layers of the base, one for each set of units, of the same kind as the
+            RBM's.
+        end: weights, hidden biases and visible layer of the RBM.
     """
 
     def __init__(self, base: Solvable, start: Sequence[Layer], end: Algebra) -> None:

@@ -11,6 +11,7 @@ FAMILIES: dict[str, Family] = {
     family.kind: family
     for family in (NetworkFamily(), BernoulliRBMFamily(), GaussianRBMFamily(), InterpolantFamily())
 }
+"""Every kind of model that a run can train, by the name that a recipe gives it."""
 
 
 def family_of(kind: str) -> Family:
