@@ -31,7 +31,7 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
 
     Arguments:
         run: the folder of the run.
-        how: settings of the bracket other than the run's, see `noneq.run.verdict.evaluate_run`.
+        how: settings of the bracket other than the run's, see `noneq.run.evaluation.evaluate_run`.
         device: a torch device; empty: the run's.
 
     Returns:
@@ -74,6 +74,8 @@ def audit(
     Raises:
         ValueError: if energy, weights and rows do not fit, or the energy is not finite.
     """
+    if "cycled" in how:
+        raise ValueError("--bracket.cycled is for runs: an audit's annealing is always cycled")
     if data is None:
         raise ValueError("an audit needs --data: rows that the model was trained on")
     where = torch.device(resolve_device(device))

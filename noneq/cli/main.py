@@ -22,7 +22,6 @@ from noneq.cli.advice import flags
 from noneq.cli.options import (
     BracketChoices,
     Choices,
-    Count,
     Data,
     File,
     Flag,
@@ -68,7 +67,7 @@ def train(
     subset: Integers = "",
     binary: Flag = False,
     budget: Time = "",
-    iterations: Count = 0,
+    iterations: Steps = None,
     seed: Seed = None,
     device: Words = "",
     save_every: float = 30.0,
@@ -101,7 +100,7 @@ def train(
     from noneq.cli.train import train as command
 
     changes = {**given(recipe), "bracket": given(bracket)}
-    if budget and iterations:
+    if budget and iterations is not None:
         raise ValueError("--budget and --iterations are two lengths of one training: give one")
     if resume and overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
@@ -109,7 +108,7 @@ def train(
         raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
     if budget:
         changes |= {"seconds": seconds(budget), "iterations": None}
-    if iterations:
+    if iterations is not None:
         changes["iterations"] = iterations
     return command(
         data,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import known_log_z, mean_energy
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint
+from noneq.run.choosing import with_changes
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Mean, Verdict
@@ -42,8 +44,8 @@ def evaluate_run(
     Arguments:
         run: run whose model is evaluated.
         data: data that the model was trained on.
-        how: ``walkers``, ``temperatures``, ``equilibrate`` and ``seed`` of the bracket, as in
-            `noneq.log_z`; default: the recipe's.
+        how: choices of the bracket, the fields of `noneq.run.recipe.Bracket`, and ``seed``;
+            default: the recipe's, and the run's seed plus 7.
         track: progress display, see `noneq.log_z`.
 
     Returns:
@@ -54,25 +56,21 @@ def evaluate_run(
         TooFarError: annealing does not reach the model.
         OSError: a file cannot be written.
     """
-    recipe = run.recipe
-    how = {
-        "walkers": recipe.bracket.walkers,
-        "temperatures": recipe.bracket.temperatures,
-        "equilibrate": recipe.bracket.equilibrate,
-        "seed": run.seed + 7,
-        **(how or {}),
-    }
+    seed = (how or {}).get("seed", run.seed + 7)
+    recipe = with_changes(
+        run.recipe, {"bracket": {k: v for k, v in (how or {}).items() if k != "seed"}}
+    )
+    bracket = recipe.bracket
+    how = {**asdict(bracket), "seed": seed}
     energy, move = run.model()
     base, kernel = base_of(energy), with_momentum(move)
-    rng = torch.Generator(data.train.device).manual_seed(how["seed"])
-    z = known_log_z(energy, data.train, n=how["walkers"], rng=rng) or log_z(
+    rng = torch.Generator(data.train.device).manual_seed(seed)
+    z = known_log_z(energy, data.train, n=bracket.walkers, rng=rng) or log_z(
         energy,
         data=data.train,
-        n=how["walkers"],
-        temperatures=run.family.annealing_schedule(
-            recipe, energy, kernel, rng, how["temperatures"], track
-        ),
-        equilibrate=how["equilibrate"],
+        n=bracket.walkers,
+        temperatures=run.family.annealing_schedule(recipe, energy, kernel, rng, track=track),
+        equilibrate=bracket.equilibrate,
         noise=recipe.train.noise,
         kernel=kernel,
         rng=rng,

@@ -128,7 +128,7 @@ def _wrong_variants(kernel: Kernel, model: Energy, state: State, info: Info) -> 
         if other.fresh != kernel.fresh:
             return "is fresh or not depending on how it is tuned"
     if not _same(kernel, kept, model, state):
-        return "is changed by tune, scaled or preconditioned: these return a new kernel"
+        return "is changed by adapt, scaled or preconditioned: these return a new kernel"
     return None
 
 

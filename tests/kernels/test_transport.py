@@ -310,7 +310,7 @@ def test_log_z_is_bracketed_along_a_drift(corrected):
 def test_what_only_leads_cannot_equilibrate():
     data = mixture().sample(64, seeded(1))
     schedule = Schedule.uniform(4, EulerMaruyama(0.5))
-    with pytest.raises(ValueError, match=r"nothing equilibrates.*Chain.*equilibrate=0"):
+    with pytest.raises(ValueError, match=r"none equilibrates.*Chain.*equilibrate=0"):
         log_z(End(), data=data, n=32, temperatures=schedule)
     with pytest.raises(ValueError, match="no way back"):
         log_z(End(), data=data, n=32, temperatures=Schedule.uniform(4, Flow()))

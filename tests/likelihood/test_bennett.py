@@ -121,7 +121,7 @@ def test_bennett_refuses_what_is_no_work():
             bennett(wrong, b)
         with pytest.raises(FloatingPointError, match="1 of 8 backward log-weights are NaN or"):
             bennett(f, wrong)
-    with pytest.raises(FloatingPointError, match="no backward walker has any weight"):
+    with pytest.raises(FloatingPointError, match="all backward walkers have weight zero"):
         bennett(f, torch.full((8,), -INF))
     walkers = Walkers.sample(base(), 16, seeded(0), islands=1).reweight(skewed)
     with pytest.raises(ValueError, match="the forward walkers were resampled 1 times"):

@@ -478,10 +478,10 @@ CORE = (
     ("training: walkers without weights", "iteration:_gradient",
      "energy(x).mean(), walkers.mean(u)", "energy(x).mean(), u.mean()", LETTER),
     ("training: Algorithm 1 moves before the step", "iteration:step",
-     "        optimizer.step()\n        if advance:\n            walkers, u = "
-     "advance(walkers)",
-     "        if advance:\n            walkers, u = advance(walkers)\n        "
-     "optimizer.step()", LETTER),
+     "        optimizer.step()\n        if advance:\n            walkers, u = advance(walkers)\n"
+     "            u = walkers.without_zero(u)\n",
+     "        if advance:\n            walkers, u = advance(walkers)\n"
+     "            u = walkers.without_zero(u)\n        optimizer.step()\n", LETTER),
     ("training: new noise for a step redone", "iteration:_stale_move.advance",
      "        rng.set_state(noise)\n", "",
      ("test_training.py::test_a_redone_stale_step_has_the_same_noise",)),

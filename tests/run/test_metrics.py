@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from noneq.run.learners import LikelihoodLearner
 from noneq.run.json_numbers import without_nan
+from noneq.run.learners import LikelihoodLearner
 from noneq.run.metrics import Metrics, line
 from noneq.training import Record, TrainState
 from noneq.walkers import LogZ

@@ -232,7 +232,13 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     run.save(session)
     mean, cov, exact = known.exact(session.average, [0.7, -0.4])
     found = evaluate_run(run, data, how={"walkers": 256, "temperatures": 40, "seed": 1})
-    assert found.how == {"walkers": 256, "temperatures": 40, "equilibrate": 20, "seed": 1}
+    assert found.how == {
+        "walkers": 256,
+        "temperatures": 40,
+        "equilibrate": 20,
+        "cycled": True,
+        "seed": 1,
+    }
     for side in (found.forward, found.backward):
         assert side.stderr < 0.05
         assert abs(side.value - exact) < 4 * side.stderr

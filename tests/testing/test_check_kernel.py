@@ -252,7 +252,7 @@ def test_a_kernel_that_changes_when_it_is_tuned_is_told():
             object.__setattr__(self, "h", self.h * 2)
             return self
 
-    with pytest.raises(ValueError, match="is changed by tune, scaled or preconditioned"):
+    with pytest.raises(ValueError, match="is changed by adapt, scaled or preconditioned"):
         check_kernel(Tuned())
 
     class Loosened(Walk):

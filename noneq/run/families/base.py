@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -191,9 +190,3 @@ class Family(ABC):
     def filters(self, energy: nn.Module) -> Tensor | None:  # noqa: ARG002
         """Return weights (visible, hidden) that can be drawn as pictures, or None."""
         return None
-
-
-def with_choices(recipe: Recipe, **sections: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with other values of some fields, by section."""
-    changed = {name: replace(getattr(recipe, name), **new) for name, new in sections.items()}
-    return replace(recipe, **changed)

@@ -105,7 +105,7 @@ class NetworkFamily(OnGaussian):
         if data.kind == "image":
             train["longest"] = 0.1
         if data.kind == "table" or min(data.shape[1:]) < 16:
-            return Recipe(self.kind, NetworkModel(**own), Likelihood(**{**_TRAIN, **train}))
+            return Recipe(self.kind, NetworkModel(**own), Likelihood(**train))
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
@@ -114,7 +114,7 @@ class NetworkFamily(OnGaussian):
         return Recipe(
             self.kind,
             NetworkModel(**own),
-            Likelihood(**{**_TRAIN, **train}),
+            Likelihood(**train),
             Optimizer(),
             Bracket(walkers=320, temperatures=800, equilibrate=500, cycled=False),
             Budget(seconds=540.0, threads=None),
@@ -149,9 +149,6 @@ class NetworkFamily(OnGaussian):
         if recipe.train.tau is None:
             return super().after_divergence(recipe)
         return "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
-
-
-_TRAIN = {"walkers": 512, "moves": 8, "renew": 500, "temperatures": 500}
 
 
 def _blank(
