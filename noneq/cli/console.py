@@ -120,7 +120,7 @@ def listening() -> Iterator[None]:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table with its first column aligned left and the others right.
+    """Print a table whose first column is aligned left, and all other columns right.
 
     Arguments:
         title: title above the table.

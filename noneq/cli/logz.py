@@ -34,7 +34,7 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
     A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
-        run: folder of the run.
+        run: folder of the training run.
         how: settings that differ from those of the run, see
             `noneq.run.evaluation.evaluate_run`.
         device: torch device; empty: the device of the run.

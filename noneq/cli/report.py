@@ -12,10 +12,10 @@ __all__ = ["report"]
 
 
 def report(run: Path, out: Path | None, device: str) -> None:
-    """Draw the figures of a run on one page, as the command ``noneq report`` does.
+    """Draw the figures of a training run on one page, as the command ``noneq report`` does.
 
     Arguments:
-        run: folder of the run, whether log Z has been estimated or not.
+        run: folder of the training run, whether log Z has been estimated or not.
         out: .png file to write; None: report.png in the folder of the run.
         device: torch device; empty: the device of the run.
 

@@ -23,7 +23,7 @@ def sample(
     """Draw samples of a trained model and write them to a file, as ``noneq sample`` does.
 
     Arguments:
-        run: folder of the run whose model is sampled.
+        run: folder of the training run whose model is sampled.
         n: number of samples.
         out: file to write: .npz, or .npy for samples without weights.
         weighted: whether to write weighted walkers with their log-weights; otherwise walkers are

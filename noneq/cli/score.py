@@ -19,7 +19,7 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
     """Compute log-densities of the rows of a file under a model, as ``noneq score`` does.
 
     Arguments:
-        run: folder of the run whose model scores the rows.
+        run: folder of the training run whose model scores the rows.
         data: file of rows, in the units of the data that the run was trained on.
         out: .npz file for the log-density of each row; None: only the mean is printed.
         device: torch device; empty: the device of the run.

@@ -38,11 +38,11 @@ def train(
     start: Literal["state", "good"],
     every: float,
 ) -> int:
-    """Train a new or a resumed run and estimate its log Z, as ``noneq train`` does.
+    """Train a model, in a new or a resumed run, and estimate its log Z, as ``noneq train`` does.
 
     Arguments:
         source: name or path of the data; it may be empty if a run is resumed.
-        out: folder of the run; None: runs/NAME, named after the data.
+        out: folder of the training run; None: runs/NAME, named after the data.
         chosen: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`.
         changes: settings of the training that differ from defaults, as `noneq.run.choose` takes
             them.

@@ -54,17 +54,17 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         of a step depends on it only if ``tau`` is None: otherwise the trust region sets it.
     weight_decay : float, default=None
         The L2 penalty of the weights is ``weight_decay |W|^2 / 2``. By default it is 1e-3, or
-        ``n_components / (36 rows)`` if that is more. Biases have normal priors, whose penalty is
+        ``n_components / (36 rows)`` if that is more. Biases are penalised with strength
         ``1 / rows``.
     tau : float, default=0.1
         The size of the trust region: how much effective sample size of the walkers a step of the
         parameters may cost, see `noneq.Settings`. It falls as the square of the learning rate.
         None: there is no trust region.
     n_walkers : int, default=None
-        The number of weighted walkers, i.e. Markov chains, that estimate the model's half of the
+        The number of weighted walkers, i.e. Markov chains, that estimate the model's mean in the
         gradient. By default ``8 batch_size``, so that they add little noise to that of the batch.
     n_moves : int, default=4
-        The number of Gibbs sweeps of each walker for a batch.
+        The number of Gibbs sweeps of each walker in an iteration, i.e. for each batch.
     weighted : bool, default=True
         Whether walkers have weights. False is persistent contrastive divergence, with walkers that
         start at the data, and without a trust region.

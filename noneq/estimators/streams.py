@@ -100,7 +100,7 @@ def apart(a: Moments, b: Moments) -> tuple[int, float]:
         b: moments of the second sample.
 
     Returns:
-        The number of the column, and its z, about a number of standard errors.
+        The index of the column, and the z of this column.
     """
     n, whole = min(a.rows, b.rows), a.merged(b)
     delta = np.abs(a.mean - b.mean)

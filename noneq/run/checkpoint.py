@@ -1,4 +1,4 @@
-"""Checkpoints of a tree of tensors and numbers, which no interruption can damage.
+"""Checkpoints of nested dicts of tensors and numbers, which no interruption can damage.
 
 A folder holds ``state.json``, with everything but the tensors, and one safetensors file with the
 tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
@@ -107,10 +107,10 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def moved(tree: Any, device: torch.device | str) -> Any:
-    """Move the tensors of a nested tree to a device.
+    """Move the tensors in nested dicts, lists and tuples to a device.
 
     Returns:
-        A tree of the same structure.
+        Nested dicts, lists and tuples of the same structure.
     """
     if isinstance(tree, Tensor):
         return tree.to(device)

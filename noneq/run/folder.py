@@ -1,11 +1,11 @@
 """The folder of a training run, with its settings, checkpoints, model and evaluation.
 
 ====================== ========================================================================
-config.json            data, recipe, seed: all choices
+config.json            data, seed, and all settings of the training (the recipe)
 metrics.jsonl          one line for each logged iteration
-model.safetensors      the model that is kept: the moving average of the parameters
-state/                 what resuming needs: walkers, optimiser, random numbers, adaptation
-good/                  the same, of the last good state, for the rollback of a run that diverges
+model.safetensors      the trained model, whose parameters are moving averages
+state/                 the last checkpoint: walkers, optimiser, random numbers, adaptation
+good/                  an earlier checkpoint, for the rollback of a training that diverges
 likelihood.json        the bracket of log Z, the fingerprint of the model's parameters, NLLs
 population.safetensors the weighted walkers of the bracket's forward annealing
 samples.png            samples of the model beside the data
@@ -46,7 +46,7 @@ _CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.correct
 
 
 class Run:
-    """A folder that holds a training: settings, checkpoints, model; `create` makes a new one.
+    """A training run: a folder with settings, checkpoints and a model, which `create` makes.
 
     Arguments:
         folder: folder of an existing run.
@@ -226,7 +226,7 @@ class Run:
         return (self.folder / "likelihood.json").exists()
 
     def save(self, session: Session) -> None:
-        """Write a checkpoint of a session: its model, and the state to resume training from.
+        """Write a checkpoint of a session (the training in memory), with its present model.
 
         Raises:
             BusyError: the folder no longer holds this run.
@@ -235,7 +235,7 @@ class Run:
         _save(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
-        """Load the last checkpoint, or the last one before divergence, into a session.
+        """Load a checkpoint into a session, i.e. a training in memory, to resume training.
 
         Arguments:
             session: session made with the recipe, the data and the seed of the run.

@@ -156,7 +156,7 @@ class Likelihood(Settings):
             )
 
     def speed(self, progress: float) -> float:
-        """Return the factor of tau: 1 at progress 0, falling linearly to ``tau_end`` at 1."""
+        """Return the factor that multiplies tau: 1 at progress 0, ``tau_end`` at progress 1."""
         return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
 
 
@@ -211,7 +211,7 @@ class Bracket:
     Attributes:
         walkers: number of walkers of the forward and of the backward annealing each, a multiple of
             16.
-        temperatures: number of temperatures of the annealing of log Z.
+        temperatures: number of temperatures of the annealing that estimates log Z.
         equilibrate: number of MCMC moves under the model before backward annealing starts.
         cycled: whether to cycle the step size along the annealing, which finds sharp modes but
             spends half of the moves on short steps.

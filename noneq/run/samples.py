@@ -46,7 +46,8 @@ def draw(
         Samples (n, *shape) in the model's units, and their log-weights (n,), normalised.
 
     Raises:
-        ValueError: ``n`` is less than 1, or more than there are chains.
+        ValueError: ``n`` is less than 1, or more than the walkers of the training that
+            ``source="chains"`` takes.
     """
     return take_samples(
         draw_walkers(run, n, source, weighted=weighted, **how), n, weighted=weighted
@@ -59,7 +60,7 @@ class DrawnWalkers(NamedTuple):
     walkers: Walkers
     """weighted sample of the model"""
     rng: torch.Generator
-    """source of the randomness of samples taken from them"""
+    """source of randomness, to take samples from the walkers by `take_samples`"""
 
 
 @full_precision()
@@ -79,10 +80,11 @@ def draw_walkers(
     Arguments:
         run: trained run.
         n: number of samples that will be taken.
-        source: origin of the walkers. ``steps``: carried from the base by Euler-Maruyama steps
-            with corrections, the default of interpolants; ``ais``: annealed from the base, at the
-            temperatures of the estimate of log Z, the default of other models; ``chains``: the
-            walkers of the training, reweighted to the averaged parameters and moved.
+        source: origin of the walkers. ``steps``: carried by Euler-Maruyama steps with corrections
+            from the base (the energy that training started from), the default of interpolants;
+            ``ais``: annealed from the base, at the temperatures of the estimate of log Z, the
+            default of other models; ``chains``: the walkers of the training, reweighted to the
+            averaged parameters and moved.
         weighted: whether the walkers themselves will be the samples; otherwise four times as
             many are drawn.
         moves: number of MCMC moves of the walkers, for ``chains``.
@@ -94,8 +96,8 @@ def draw_walkers(
         The walkers and the generator that drew them.
 
     Raises:
-        ValueError: ``n`` is less than 1 or more than there are chains, or this kind of model
-            does not have the source.
+        ValueError: ``n`` is less than 1, or more than the walkers of the training for ``chains``,
+            or this kind of model does not have the source.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")

@@ -29,8 +29,8 @@ class Scores:
         expected: (M,) means of each row's log-density over draws of that noise, the same draws for
             every row, as in the likelihoods of a run; equal to ``log_density`` without noise.
         unlike: difference between the mean negative log-likelihoods of these rows and of the
-            training rows under the base, in standard deviations over training rows; if it is far
-            from 0, the rows may be in other units.
+            training rows under the base (the energy that training started from), in standard
+            deviations over training rows; if it is far from 0, the rows may be in other units.
         verdict: evaluation of the run, with log Z, its standard error and its alarms.
     """
 

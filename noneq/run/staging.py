@@ -34,7 +34,7 @@ _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 
 
 def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
-    """Check that a run can be made in a folder: it is empty, or holds a run to overwrite.
+    """Check that a folder is empty, or holds a run to overwrite, so that a run can be made there.
 
     A leftover lock file, or a new run that was killed before its first checkpoint, counts as
     empty. A run can be overwritten if its config.json is noneq's and its folder holds no links and
@@ -46,7 +46,7 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
         held: whether the caller holds the folder's lock.
 
     Raises:
-        FileExistsError: the folder holds something else.
+        FileExistsError: the folder is not empty, and holds no run that may be overwritten.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (`out`)")
@@ -113,10 +113,10 @@ def unsettled(folder: Path) -> bool:
 
 
 def settle(folder: Path) -> None:
-    """Move the files of a completely written new run into its folder, in place of an old run's.
+    """Move the files of a completely written new run to their places, instead of an old run's.
 
-    `staged` has written the files to the folder .noneq-ready inside it. If the process is killed
-    before all are moved, the next call moves the rest. The caller must hold the folder's lock.
+    `staged` has written the files to .noneq-ready in the folder. If the process is killed before
+    all are moved, the next call moves the rest. The caller must hold the folder's lock.
 
     Arguments:
         folder: folder of the run; nothing happens if it has no .noneq-ready inside.

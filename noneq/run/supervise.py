@@ -23,7 +23,7 @@ class DivergedError(RuntimeError):
 
 
 class RolledBack(NamedTuple):
-    """The record of a rollback: training diverged, and continues from its last good state."""
+    """The record of a rollback: training diverged, and continues from an earlier good state."""
 
     iteration: int
     """iteration from which the run continues"""
@@ -42,8 +42,8 @@ def supervise(
 ) -> Iterator[Any]:
     """Train a run until its budget is spent, with checkpoints, metrics and rollbacks.
 
-    If training diverges, the session is rolled back to the last state that was good, and continues
-    with half the trust region, or half the learning rate without one.
+    If training diverges, the session is rolled back to the last state without signs of divergence,
+    and continues with half the trust region, or half the learning rate if there is none.
 
     Arguments:
         run: run (a training's folder) that the caller has locked by `Run.locked`.
@@ -53,10 +53,10 @@ def supervise(
         every: seconds between checkpoints.
 
     Returns:
-        An iterator over the session's records, with a `RolledBack` after each rollback.
+        An iterator over the session's records, and a `RolledBack` after each rollback.
 
     Raises:
-        DivergedError: the run diverged again after three rollbacks.
+        DivergedError: training diverged again after three rollbacks.
         BusyError: the folder now holds another run.
         OSError: the disk is full, or the folder cannot be written any more; the last checkpoint
             is intact.

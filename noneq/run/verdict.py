@@ -34,11 +34,11 @@ class Mean:
 
     @classmethod
     def of(cls, values: Tensor, rows: Tensor | None = None) -> Mean:
-        """Take the mean of values over rows.
+        """Compute the mean of values over rows, and its standard error.
 
         Arguments:
             values: (M,) values, one a row.
-            rows: rows (M, *shape); equal ones count as one for the standard error. None: all
+            rows: rows (M, *shape); equal rows count as one row in the standard error. None: all
                 rows are different.
 
         Returns:
@@ -76,7 +76,7 @@ class Verdict:
         gain: mean over the test rows of the base's minus the model's negative log-likelihood.
         how: numbers of walkers, temperatures and equilibration moves, and seed, of the bracket.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
-        regularisers: choices of a recipe that help this kind of model generalise, for `summary`.
+        regularisers: settings that reduce overfitting of this kind of model, for `summary`.
     """
 
     mark: int
@@ -117,9 +117,9 @@ class Verdict:
 
     @property
     def memorised(self) -> Mean | None:
-        """How much lower the NLL of the training rows is than that of the validation rows.
+        """The mean NLL of validation rows minus that of training rows, if it shows overfitting.
 
-        None unless it is more than a tenth of the gain and than three standard errors.
+        None unless the difference exceeds a tenth of ``gain`` and three standard errors.
         """
         train, validation = self.nll["train"], self.nll["validation"]
         error = math.hypot(train.stderr, validation.stderr)

@@ -190,7 +190,10 @@ class Family(ABC):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Return the schedule of Euler-Maruyama steps from the base; only if ``carried``."""
+        """Return a schedule of Euler-Maruyama steps for walkers that start at the base.
+
+        Only kinds of models with ``carried`` have one.
+        """
         raise NotImplementedError
 
     def shown(self, rows: Tensor) -> Tensor:
