@@ -1,4 +1,4 @@
-"""Conversion of names of fields in messages of the library to options of the command line.
+"""Conversion of setting names in the library's messages to options of the command line.
 
 The library's errors and advice name fields in backticks, as in: a smaller `lr`. Only here such a
 name becomes ``--lr``, and `resume(folder)` the command that continues a run.
@@ -25,16 +25,16 @@ _NAMES = {
 
 
 def flags(text: str) -> str:
-    """Replace each `field` in a message by ``--field`` if that is an option.
+    """Replace each name in backticks in a message by ``--name`` if that is an option.
 
     >>> flags("`noise` 0: take more, or `lr` smaller; `other` stays")
     '--noise 0: take more, or --lr smaller; `other` stays'
 
     Arguments:
-        text: a message of the library.
+        text: message of the library, e.g. "take a smaller `lr`".
 
     Returns:
-        The message for the command line.
+        The message for the command line, e.g. "take a smaller --lr".
     """
     text = re.sub(r"`resume\((.+?)( from=good)?\)`", _resume, text)
     return re.sub(r"`([a-z_.]+)`", lambda found: _flag(found[1], found[0]), text)

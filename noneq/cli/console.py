@@ -78,20 +78,20 @@ console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output())
 
 
 def columns() -> int:
-    """Measure the width of the output.
+    """Measure the width of the terminal.
 
     Returns:
-        The number of characters of a line of the terminal, or 100 if there is none.
+        The number of characters of a line, or 100 if the output is no terminal.
     """
     return console.width if console.is_terminal else 100
 
 
 def echo(text: str = "", style: str = "") -> None:
-    """Print lines as they are, without rich's markup, but with every `field` as ``--field``.
+    """Print text without rich's markup, and with names of settings as options: `lr` as --lr.
 
     Arguments:
         text: one or more lines; a name in backticks is replaced if it is an option of the command.
-        style: a style of rich, such as "bold".
+        style: style of rich for the whole text, such as "bold".
     """
     console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))
 
@@ -105,7 +105,7 @@ class _EchoHandler(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Print the library's log messages within this context."""
+    """Open a context in which the library's log messages are printed on the terminal."""
     logger, handler = logging.getLogger("noneq"), _EchoHandler()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -120,12 +120,12 @@ def listening() -> Iterator[None]:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table with its first column aligned left and the others right.
+    """Print a table whose first column is aligned left, and all other columns right.
 
     Arguments:
-        title: the title above the table.
-        columns: the headings.
-        rows: the cells of each row.
+        title: title above the table.
+        columns: headings of the columns.
+        rows: texts of the cells, row by row.
     """
     shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
@@ -139,11 +139,11 @@ def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
     """Show the progress of a loop: a bar on a terminal, one line at its start elsewhere.
 
     Arguments:
-        steps: the sequence to loop over.
-        what: the label.
+        steps: sequence to loop over.
+        what: label of the bar or line.
 
     Returns:
-        The sequence, to be looped over once.
+        An iterable over the same items, to be looped over once.
     """
     if not console.is_terminal:
         echo(f"{what}: {len(steps)} steps", "dim")
@@ -153,11 +153,11 @@ def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
 
 @contextmanager
 def training_bar() -> Iterator[Callable[[float, float, str], None]]:
-    """Show the progress of training: a bar on a terminal, about ten lines elsewhere.
+    """Open a context that shows the progress of training: a bar, or lines if there is no terminal.
 
     Yields:
-        A function ``show(share, seconds, text)`` of the fraction done, the seconds spent and a
-        line of text.
+        A function ``show(share, seconds, text)`` to call with the fraction done, the seconds spent
+        and a line of text about the last iteration.
     """
     if not console.is_terminal:
         yield _lines()

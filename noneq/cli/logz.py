@@ -1,4 +1,6 @@
-"""``noneq logz``: bracket log Z of a run (`bracket`), or audit any other energy (`audit`).
+"""``noneq logz``: estimate log Z of a trained run (`bracket`) or of any other energy (`audit`).
+
+Both bracket log Z, i.e. estimate it by forward and by backward annealing.
 
 An audit imports and runs the code of the module that it is given.
 """
@@ -27,18 +29,21 @@ __all__ = ["audit", "bracket"]
 
 
 def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
-    """Bracket log Z of a run, as ``noneq logz RUN`` does.
+    """Bracket log Z of a trained run, as ``noneq logz RUN`` does.
+
+    A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
-        run: the folder of the run.
-        how: settings of the bracket other than the run's, see `noneq.run.evaluation.evaluate_run`.
-        device: a torch device; empty: the run's.
+        run: folder of the training run.
+        how: settings that differ from those of the run, see
+            `noneq.run.evaluation.evaluate_run`.
+        device: torch device; empty: the device of the run.
 
     Returns:
-        The exit code.
+        The exit code: 0, or 1 if log Z could not be estimated.
 
     Raises:
-        ValueError: if the walkers need more memory than there is.
+        ValueError: the walkers need more memory than there is.
     """
     opened = Run(run, device)
     n = how.get("walkers", opened.recipe.bracket.walkers)
@@ -60,19 +65,23 @@ def audit(
     how: Mapping[str, Any],
     device: str,
 ) -> None:
-    """Bracket log Z of any energy and print its likelihood, as ``noneq logz --energy`` does.
+    """Bracket log Z of any energy and print likelihoods, as ``noneq logz --energy`` does.
+
+    A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
-        name: the energy, or a function without arguments that returns it, as "module:attribute".
-        weights: a safetensors file of the energy's state_dict; None: its parameters are kept.
-        data: a file of rows that the model was trained on, in the model's units.
-        test: a file of rows whose likelihood is reported; None: that of ``data``.
-        noise: standard deviation of the noise added to the model's data, see `noneq.log_z`.
-        how: seed and, optionally, walkers, temperatures and equilibrate of the bracket.
-        device: a torch device; empty: cuda if there is one, else cpu.
+        name: name "module:attribute" of the energy, or of a function that returns the energy.
+        weights: safetensors file of the energy's state_dict; None: the parameters that the energy
+            has are used.
+        data: file of rows that the model was trained on, in the model's units; required.
+        test: file of rows whose likelihood is reported; None: the rows of ``data``.
+        noise: standard deviation of the Gaussian noise that was added to the training rows.
+        how: ``seed`` and, optionally, ``walkers``, ``temperatures`` and ``equilibrate`` of
+            `noneq.log_z`.
+        device: torch device; empty: cuda if there is one, else cpu.
 
     Raises:
-        ValueError: if energy, weights and rows do not fit, or the energy is not finite.
+        ValueError: energy, weights and rows do not fit together, or an energy is not finite.
     """
     if "cycled" in how:
         raise ValueError("--bracket.cycled is for runs: an audit's annealing is always cycled")

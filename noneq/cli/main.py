@@ -250,7 +250,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run a command of the command line.
 
     Arguments:
-        args: the words of the command line after the program's name; None: those of sys.argv.
+        args: words of the command line after the program's name; None: those in sys.argv.
 
     Returns:
         The exit code, 0 only on success.

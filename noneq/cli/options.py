@@ -1,6 +1,7 @@
 """Types of the command line's options, and errors for names of options that do not exist.
 
-The choices of a recipe become options here; their help is the description of the field.
+The fields of a recipe, i.e. the settings of a training, become options; the description of a field
+in its dataclass is the help of the option.
 """
 
 from __future__ import annotations
@@ -51,17 +52,28 @@ __all__ = [
 ]
 
 Number = Annotated[int, arg(aliases=["-n"])]
+"""An option that is an integer and has the short name -n."""
 Data = Annotated[Path, arg(metavar="DATA", help_behavior_hint="")]
+"""An argument that is the path of a file of rows."""
 Folder = Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]
+"""An argument that is the path of the folder of a run."""
 # options that may be left out say nothing of their defaults, which their help describes
 Flag = Annotated[bool, arg(help_behavior_hint="")]
+"""An option without a value, off by default."""
 Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
+"""An option that is a text."""
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
+"""An option that is a list of integers, converted by `integers`."""
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
+"""An option that is a time, such as 20m, converted by `seconds`."""
 Count = Annotated[int, arg(metavar="INT", help_behavior_hint="")]
+"""An option that is an integer; 0 if it is not given."""
 Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+"""An option that is a number of steps; None if it is not given."""
 Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+"""An option that is a seed; None if it is not given."""
 File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+"""An option that is the path of a file or folder; None if it is not given."""
 
 
 #: the section of a recipe for each kind of model, and the sections whose fields are options
@@ -118,7 +130,9 @@ def _shown(hint: Any) -> tuple[str, Any]:
 
 if TYPE_CHECKING:
     Choices: TypeAlias = Recipe
+    """Options for the settings of a training, in one dataclass; None if not given."""
     BracketChoices: TypeAlias = Bracket
+    """Options for the bracket of log Z (forward and backward annealing); None if not given."""
 else:
     Choices = _options("Choices", "Choices of the recipe; each is optional.", SECTIONS)
     BracketChoices = _options(
@@ -135,23 +149,23 @@ def described(command: F) -> F:
     The help keeps the line breaks of a docstring, which do not suit the width of a terminal.
 
     Arguments:
-        command: a function with a section Args in its docstring.
+        command: function of a command, with a section Args in its docstring.
 
     Returns:
-        The command.
+        The same function, with a changed docstring.
     """
     command.__doc__ = re.sub(r"\n {8}", " ", inspect.cleandoc(command.__doc__ or ""))
     return command
 
 
 def given(choices: Any) -> dict[str, Any]:
-    """Collect the options that were given.
+    """Collect the options that were given on the command line.
 
     Arguments:
-        choices: a dataclass of options, None where an option was not given.
+        choices: dataclass with a field for each option, None where the option was not given.
 
     Returns:
-        The values given, with None for "off".
+        The values by the name of the option; the value "off" becomes None.
     """
     chosen = {key: value for key, value in asdict(choices).items() if value is not None}
     return {key: None if value == "off" else value for key, value in chosen.items()}
@@ -161,13 +175,13 @@ def seconds(text: str) -> float:
     """Convert a time such as 120s, 20m or 2h to seconds.
 
     Arguments:
-        text: the time; without a unit it is in seconds.
+        text: time, a number and a unit; without a unit it is in seconds.
 
     Returns:
-        The seconds.
+        The number of seconds.
 
     Raises:
-        ValueError: if the text is no such time.
+        ValueError: the text is not a time, or 0.
     """
     found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
     if not found or not float(found[1]):
@@ -179,13 +193,13 @@ def integers(text: str) -> tuple[int, ...] | None:
     """Convert a list such as 2,3,6 to integers.
 
     Arguments:
-        text: integers separated by commas or spaces.
+        text: list of integers separated by commas or spaces.
 
     Returns:
         The integers; None if the text is empty.
 
     Raises:
-        ValueError: if the text is no such list.
+        ValueError: the text is not a list of integers.
     """
     if not text:
         return None
@@ -201,11 +215,11 @@ def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]
     """Check that the command and the options of a command line exist.
 
     Arguments:
-        words: the words of the command line after the program's name.
-        commands: the commands by name.
+        words: words of the command line after the program's name.
+        commands: functions of the commands by name.
 
     Raises:
-        ValueError: if a name does not exist; the message suggests the nearest one.
+        ValueError: a command or option does not exist; the message suggests the nearest name.
     """
     if not words or words[0].startswith("-"):
         return

@@ -1,4 +1,4 @@
-"""``noneq report``: the figures of a run on one page."""
+"""``noneq report``: draw the figures of a run on one page."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["report"]
 
 
 def report(run: Path, out: Path | None, device: str) -> None:
-    """Draw the figures of a run on one page, as ``noneq report`` does.
+    """Draw the figures of a training run on one page, as the command ``noneq report`` does.
 
     Arguments:
-        run: the folder of the run, bracketed or not.
-        out: the .png file; None: report.png in the folder.
-        device: a torch device; empty: the run's.
+        run: folder of the training run, whether log Z has been estimated or not.
+        out: .png file to write; None: report.png in the folder of the run.
+        device: torch device; empty: the device of the run.
 
     Raises:
-        ValueError: if ``out`` is not a .png file.
+        ValueError: ``out`` is not a .png file.
     """
     from noneq.report.pictures import draw_report
 

@@ -20,19 +20,21 @@ __all__ = ["sample"]
 def sample(
     run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
 ) -> None:
-    """Draw samples of a run's model and write them to a file, as ``noneq sample`` does.
+    """Draw samples of a trained model and write them to a file, as ``noneq sample`` does.
 
     Arguments:
-        run: the folder of the run.
-        n: the number of samples.
-        out: an .npz file, or an .npy file for samples without weights.
-        weighted: whether to write walkers with log-weights instead of resampled ones.
-        denoise: whether to write denoised means ``x - sigma^2 grad U``.
-        device: a torch device; empty: the run's.
-        **how: source, steps, moves and seed, see `noneq.run.samples.draw_walkers`.
+        run: folder of the training run whose model is sampled.
+        n: number of samples.
+        out: file to write: .npz, or .npy for samples without weights.
+        weighted: whether to write weighted walkers with their log-weights; otherwise walkers are
+            resampled to equal weights.
+        denoise: whether to write the denoised means ``x - sigma^2 grad U`` of samples x, where
+            sigma is the standard deviation of the noise in training.
+        device: torch device; empty: the device of the run.
+        **how: ``source``, ``steps``, ``moves`` and ``seed`` of `noneq.run.samples.draw_walkers`.
 
     Raises:
-        ValueError: if the options contradict each other or the run.
+        ValueError: options contradict each other, or do not suit the run's model.
     """
     if out.suffix not in (".npz", ".npy"):
         raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")

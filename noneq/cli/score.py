@@ -16,17 +16,17 @@ __all__ = ["score"]
 
 
 def score(run: Path, data: Path, out: Path | None, device: str) -> None:
-    """Compute log-densities of the rows of a file, as ``noneq score`` does.
+    """Compute log-densities of the rows of a file under a model, as ``noneq score`` does.
 
     Arguments:
-        run: the folder of the run.
-        data: a file of rows in the units of the run's data.
-        out: an .npz file for the results; None: only their mean is printed.
-        device: a torch device; empty: the run's.
+        run: folder of the training run whose model scores the rows.
+        data: file of rows, in the units of the data that the run was trained on.
+        out: .npz file for the log-density of each row; None: only the mean is printed.
+        device: torch device; empty: the device of the run.
 
     Raises:
-        FileNotFoundError: if the file of rows does not exist.
-        ValueError: if the rows do not fit the model.
+        FileNotFoundError: the file of rows does not exist.
+        ValueError: the rows do not fit the model.
     """
     opened = Run(run, device)
     if not data.exists():

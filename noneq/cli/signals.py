@@ -19,6 +19,7 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
     if hasattr(signal, name)
 )
+"""Signals that ask the program to stop, as far as the operating system has them."""
 #: signals that stop at once when repeated; the others may be repeated by the system
 _INSISTENT = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,7 +28,7 @@ class StoppedError(KeyboardInterrupt):
     """Raised when a signal stops the program.
 
     Arguments:
-        number: the number of the signal.
+        number: number of the signal, e.g. ``signal.SIGINT``.
     """
 
     def __init__(self, number: int) -> None:
@@ -37,16 +38,16 @@ class StoppedError(KeyboardInterrupt):
 
 @contextmanager
 def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Record the first signal that asks to stop instead of raising, so that a run can be saved.
+    """Open a context in which the first signal to stop is recorded, so that a run can be saved.
 
     Arguments:
-        echo: a function that is called when the first signal arrives.
+        echo: function without arguments that is called when the first signal arrives.
 
     Yields:
-        A function that returns the number of the signal that arrived, or 0.
+        A function that returns the number of the signal that arrived, or 0 if none did.
 
     Raises:
-        StoppedError: if SIGINT or SIGTERM arrives after the first signal.
+        StoppedError: SIGINT or SIGTERM arrives after the first signal.
     """
     seen: list[int] = []
 
@@ -63,10 +64,10 @@ def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise `StoppedError` within this context if a signal asks to stop.
+    """Open a context in which a signal that asks to stop raises `StoppedError`.
 
     Raises:
-        StoppedError: if such a signal arrives.
+        StoppedError: one of the signals in `STOPPING` arrives.
     """
 
     def stop(number: int) -> None:

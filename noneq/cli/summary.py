@@ -1,4 +1,4 @@
-"""The end of a run: bracket log Z, print likelihoods and verdict, draw samples."""
+"""The end of a training: estimate log Z, print likelihoods and advice, draw samples."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ __all__ = ["echo_damage", "summarise"]
 def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
     """Bracket log Z of a trained run, draw samples.png, and print the results.
 
+    A bracket is a pair of estimates of log Z, by forward and by backward annealing.
+
     Arguments:
-        run: a trained run, locked by this process.
-        data: the data set that it was trained on, on its device.
-        how: settings of the bracket other than the run's, see `noneq.run.evaluation.evaluate_run`.
+        run: trained run, whose folder this process has locked.
+        data: data set that the run was trained on, on the run's device.
+        how: settings of the bracket that differ from those of the run, see
+            `noneq.run.evaluation.evaluate_run`.
 
     Returns:
         The exit code: 0, or 1 if log Z could not be estimated.
 
     Raises:
-        OSError: if the results cannot be written.
+        OSError: the results cannot be written.
     """
     again = f"noneq logz {run.folder}"
     try:
@@ -76,10 +79,10 @@ def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
 
 
 def echo_damage(run: Run) -> None:
-    """Print which lines of metrics.jsonl are damaged, if any are.
+    """Print a warning if lines of metrics.jsonl of a run are damaged.
 
     Arguments:
-        run: the run.
+        run: run whose file is read.
     """
     damage = run.metrics.damage()
     if damage:

@@ -38,24 +38,26 @@ def train(
     start: Literal["state", "good"],
     every: float,
 ) -> int:
-    """Train a new or a resumed run and bracket its log Z, as ``noneq train`` does.
+    """Train a model, in a new or a resumed run, and estimate its log Z, as ``noneq train`` does.
 
     Arguments:
-        source: the name or path of the data; may be empty if a run is resumed.
-        out: the folder of the run; None: runs/NAME, named after the data.
-        chosen: classes, subset and binary, see `noneq.data.load`.
-        changes: choices of the recipe other than its defaults.
-        seed: the seed of a new run; None: 0.
-        device: a torch device; empty: cuda if there is one, or the device of a resumed run.
-        mode: whether to make a new run, replace one, or resume one.
-        start: the checkpoint to resume from, see `noneq.run.Run.restore`.
-        every: seconds between checkpoints.
+        source: name or path of the data; it may be empty if a run is resumed.
+        out: folder of the training run; None: runs/NAME, named after the data.
+        chosen: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`.
+        changes: settings of the training that differ from defaults, as `noneq.run.choose` takes
+            them.
+        seed: seed of a new run; None: 0.
+        device: torch device; empty: cuda if there is one, or the device of a resumed run.
+        mode: whether to make a new run, to overwrite one, or to resume one.
+        start: checkpoint to resume from: ``state``, the last one, or ``good``, the last one before
+            training diverged.
+        every: number of seconds between checkpoints.
 
     Returns:
-        The exit code.
+        The exit code: 0 only on success.
 
     Raises:
-        ValueError: if data or choices cannot be used, or a resumed run began with others.
+        ValueError: data or settings are invalid, or differ from those of the resumed run.
     """
     if not source and (mode != "resume" or out is None):
         raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")

@@ -1,4 +1,4 @@
-"""What the rows and the walkers of an estimator say against its model: one sentence each."""
+"""Tests of an estimator's fitted model against rows and walkers; each failure is a sentence."""
 
 from __future__ import annotations
 
@@ -27,16 +27,19 @@ APART = 5.0  # standard errors between a column's mean under the model and among
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows in the model's units, bits where they are probabilities of some.
+    """The rows and walkers against which a fitted model is tested, in the model's units.
+
+    Where values of rows are probabilities, bits are drawn from them.
 
     Attributes:
-        kept: (K, d) a sample of those that it has learned from.
-        held: (H, d) rows that it has not learned from; maybe none.
-        held_weight: (H,) their weights.
-        halves: which of the kept rows came early, and which late; None if all came at once.
-        walkers: those that it has learned from.
-        exact: whether these have exact weights.
-        units: of the rows.
+        kept: sample (K, d) of the training rows.
+        held: validation rows (H, d), on which the model was not trained; H may be 0.
+        held_weight: weights (H,) of the validation rows.
+        halves: two arrays of booleans (K,), true for rows of ``kept`` from early and from late
+            calls; None if all rows came in one call.
+        walkers: weighted walkers at the end of training, which gave the gradient.
+        exact: whether the walkers' weights are exact, i.e. no forgetting factor shrinks them.
+        units: units of the model, to convert rows to the user's.
     """
 
     kept: Tensor
@@ -49,7 +52,16 @@ class Evidence:
 
     @classmethod
     def of(cls, training: Training, units: Units, rng: torch.Generator) -> Self:
-        """What a training has left."""
+        """Collect the rows and walkers at the end of a training.
+
+        Arguments:
+            training: training that has ended.
+            units: units of the model.
+            rng: source of randomness of bits that are drawn from probabilities.
+
+        Returns:
+            The rows and walkers.
+        """
         history, recipe = training.history, training.recipe
         assert recipe is not None
         return cls(
@@ -64,16 +76,19 @@ class Evidence:
 
 
 def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator) -> Iterator[str]:
-    """Find reasons why the model or its log Z may be wrong.
+    """Test a fitted model, and report reasons why it or its log Z may be wrong.
+
+    The model is compared with independent units, with its walkers, and with early and late rows;
+    log Z with the mass of the training rows.
 
     Arguments:
-        model: RBM whose ``base`` is independent units, fitted to the rows.
+        model: RBM whose ``base`` is a model of independent units, fitted to the rows.
         z: estimate of the model's log Z.
-        evidence: rows and walkers that the model is judged by.
+        evidence: rows and walkers to test the model against.
         rng: source of randomness of a sample that is drawn from the model.
 
     Returns:
-        Sentences, one for each reason.
+        An iterator over sentences, one for each reason.
     """
     yield from _against_independent_units(model, z, evidence)
     if evidence.units.bits:
@@ -88,10 +103,14 @@ def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator
 
 
 def log_mass(model: Trained, rows: Tensor) -> float:
-    """Compute the logarithm of the sum of ``exp(-U)`` over distinct rows (M, d).
+    """Compute the logarithm of the sum of ``exp(-U)`` over rows of bits; equal rows count once.
+
+    Arguments:
+        model: RBM whose free energy is U.
+        rows: rows (M, d) of 0 and 1.
 
     Returns:
-        A lower bound of log Z.
+        The logarithm, which is a lower bound of log Z.
     """
     return float((-energy_of(model, torch.unique(rows, dim=0)).double()).logsumexp(0))
 
@@ -163,10 +182,13 @@ def _between_halves(model: Trained, evidence: Evidence) -> Iterator[str]:
 
 
 def mistaken_for_numbers(history: History) -> Iterator[str]:
-    """Warn if most of the rows that ``visible="auto"`` has taken for numbers are bits.
+    """Warn if ``visible="auto"`` chose real numbers although most rows consist of 0 and 1.
+
+    Arguments:
+        history: summary of the rows of all calls.
 
     Returns:
-        A sentence, or nothing.
+        An iterator over one sentence, or over none.
     """
     if history.bits > 0.5:
         yield (

@@ -1,4 +1,4 @@
-"""Arrays of rows as an estimator is given them: dense, or compressed sparse rows."""
+"""Helpers for the rows that an estimator is given: a dense array or a sparse csr matrix."""
 
 from __future__ import annotations
 
@@ -23,29 +23,36 @@ __all__ = [
 ]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
-Rows: TypeAlias = Any  # Floats, or a scipy.sparse matrix or array in csr format
+"""A dense NumPy array of floating-point numbers."""
+Rows: TypeAlias = Any
+"""Rows (M, d): a dense array (`Floats`), or a scipy.sparse matrix or array in csr format."""
 PART = 2**24  # numbers that are made dense at a time
 
 
 def dense(x: Rows) -> Floats:
-    """Convert rows to an ordinary array.
+    """Convert rows, dense or sparse, to a dense NumPy array.
+
+    Arguments:
+        x: rows (M, d), dense or sparse.
 
     Returns:
-        The same rows, dense.
+        A dense array (M, d) of the same rows.
     """
     found: Floats = x.toarray() if issparse(x) else x
     return found
 
 
 def parts(x: Rows, copies: int = 1) -> Iterator[Floats]:
-    """Go through rows in order, in dense parts of at most PART numbers.
+    """Split rows into consecutive dense arrays, each small enough for the memory.
+
+    A part has at most ``PART / copies`` numbers (PART is 2^24), and at least one row.
 
     Arguments:
         x: rows (M, d).
-        copies: of each row, that a part has to have room for.
+        copies: number of copies of each row that the caller will make of a part.
 
     Returns:
-        An iterator over arrays.
+        An iterator over the parts in order: dense arrays (m, d).
     """
     size = max(1, PART // (copies * x.shape[1]))
     for i in range(0, x.shape[0], size):
@@ -53,20 +60,26 @@ def parts(x: Rows, copies: int = 1) -> Iterator[Floats]:
 
 
 def are_bits(x: Rows) -> bool:
-    """Test whether all values are 0 or 1.
+    """Test whether all values in the rows are 0 or 1.
+
+    Arguments:
+        x: rows (M, d), dense or sparse.
 
     Returns:
-        True if they are.
+        True if every value is 0 or 1.
     """
     values = x.data if issparse(x) else x
     return bool(((values == 0) | (values == 1)).all())
 
 
 def rows_of_bits(x: Rows) -> NDArray[np.bool_]:
-    """Test for each row whether it is made of 0 and 1.
+    """Test for each row whether all of its values are 0 or 1.
+
+    Arguments:
+        x: rows (M, d), dense or sparse.
 
     Returns:
-        Booleans (M,).
+        Booleans (M,), one for each row.
     """
     if not issparse(x):
         found: NDArray[np.bool_] = ((x == 0) | (x == 1)).all(1)
@@ -78,8 +91,11 @@ def rows_of_bits(x: Rows) -> NDArray[np.bool_]:
 def extremes(x: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the least and the largest value of each column.
 
+    Arguments:
+        x: rows (M, d), dense or sparse.
+
     Returns:
-        Two arrays (d,).
+        The least values (d,), and the largest values (d,).
     """
     if issparse(x):
         least, most = (getattr(x, name)(axis=0).toarray().ravel() for name in ("min", "max"))
@@ -89,10 +105,13 @@ def extremes(x: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def hashes(x: Rows) -> NDArray[np.float64]:
-    """Compute a number in [0, 1) for each row from its values: equal rows have equal numbers.
+    """Hash each row to a number in [0, 1), so that equal rows have equal numbers.
+
+    Arguments:
+        x: rows (M, d), dense or sparse.
 
     Returns:
-        The numbers (M,).
+        The hashes (M,).
     """
     exact = (part.astype(np.float64) + 0.0 for part in parts(x))  # -0.0 + 0.0 is 0.0
     found = [crc32(row.tobytes()) for part in exact for row in part]
@@ -100,9 +119,15 @@ def hashes(x: Rows) -> NDArray[np.float64]:
 
 
 def uniform(row: Floats, draws: int) -> NDArray[np.float64]:
-    """Draw uniform numbers that depend on a row alone, wherever the row stands.
+    """Draw uniform random numbers from a seed that is the hash of a row.
+
+    Equal rows thus get the same numbers, whatever their position in an array.
+
+    Arguments:
+        row: one row (d,).
+        draws: number of draws for each of the d values.
 
     Returns:
-        Numbers (draws, d) in [0, 1).
+        Random numbers (draws, d) in [0, 1).
     """
     return np.random.default_rng(crc32(row.tobytes())).random((draws, len(row)))

@@ -1,4 +1,4 @@
-"""Checks of what an estimator is given: numbers of its own, rows, weights."""
+"""Checks of the arguments of an estimator: its parameters, rows and sample weights."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ _MAY_BE_NONE = {"n_walkers", "n_temperatures", "weight_decay", "tau"}
 
 
 def check_parameters(given: Mapping[str, Any]) -> None:
-    """Raise ValueError for a parameter of an estimator that is out of its range.
+    """Check that the numeric parameters of an estimator are in their ranges.
 
     Arguments:
-        given: as ``get_params`` has them.
+        given: parameters of the estimator by name, as scikit-learn's ``get_params`` returns
+            them.
+
+    Raises:
+        ValueError: a parameter is out of its range.
     """
     for name, value in given.items():
         if value is None and name in _MAY_BE_NONE:
@@ -47,23 +51,35 @@ def check_parameters(given: Mapping[str, Any]) -> None:
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
-    """Raise ValueError unless the value is a whole number, ``least`` or more."""
+    """Check that a parameter is a whole number of at least ``least``.
+
+    Arguments:
+        name: name of the parameter, for the error.
+        value: value of the parameter.
+        least: smallest value that is allowed.
+
+    Raises:
+        ValueError: the value is not a whole number, or less than ``least``.
+    """
     if type(value) is bool or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
 
 
 def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
-    """Decide which kind of visible units these rows allow.
+    """Choose the kind of visible units of an RBM for rows of data.
+
+    "auto" becomes "bernoulli" if all values are in [0, 1], and "gaussian" otherwise.
 
     Arguments:
         x: rows (M, d).
-        wanted: the one, or "auto".
-        chosen: whether earlier rows have chosen it.
-
-    Raises ValueError for rows that are not in [0, 1] where they have to be.
+        wanted: kind that the user asks for: "bernoulli", "gaussian" or "auto".
+        chosen: whether "auto" became ``wanted`` at an earlier call, for the error's text.
 
     Returns:
-        "bernoulli" or "gaussian".
+        The kind, "bernoulli" or "gaussian".
+
+    Raises:
+        ValueError: ``wanted`` is no kind, or is "bernoulli" and a value is not in [0, 1].
     """
     if wanted not in ("auto", "bernoulli", "gaussian"):
         raise ValueError(f"visible is 'auto', 'bernoulli' or 'gaussian', got {wanted!r}")
@@ -81,12 +97,17 @@ def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
 
 
 def weighted(x: Rows, sample_weight: Any) -> tuple[Rows, NDArray[np.float64]]:
-    """Leave out rows of weight zero.
+    """Check the sample weights of rows, and remove rows of weight zero.
 
-    Raises ValueError for weights that are negative, not finite or all 0.
+    Arguments:
+        x: rows (M, d).
+        sample_weight: weights (M,); None: all weights are 1.
 
     Returns:
-        The rows of positive weight, and their weights; all 1 for None.
+        The rows of positive weight, and the weights of these rows.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all weights are 0.
     """
     weight: NDArray[np.float64] = _check_sample_weight(
         sample_weight, x, dtype=np.float64, ensure_non_negative=True

@@ -1,4 +1,4 @@
-"""Log Z and log-likelihoods of an estimator's model."""
+"""Log Z, energies of rows and samples of the RBM that an estimator has fitted."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ DRAWS = 20  # of the bits of a row of probabilities
 
 
 def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate:
-    """Estimate log Z of an RBM, exactly if the states of one of its layers are few enough to sum.
+    """Estimate log Z of an RBM.
 
-    Otherwise it is bracketed by forward and backward annealing.
+    It is a sum over the states of one layer if that has at most 20 bits; otherwise log Z is
+    bracketed, i.e. estimated from below and from above, by forward and backward annealing.
 
     Arguments:
         model: RBM whose ``base`` forward annealing starts from.
         kept: (K, d) rows that the model was trained on, from which backward annealing starts.
-        temperatures: number of annealing temperatures; default: four times that of a pilot run,
-            and 50 or more.
+        temperatures: number of annealing temperatures; None: four times the number that a short
+            pilot run chooses, and 50 or more.
 
     Returns:
-        The estimate with its alarms.
+        The estimate of log Z, with alarms: sentences that say why it may be wrong.
     """
     rng = torch.Generator(kept.device).manual_seed(0)
     try:
@@ -46,16 +47,16 @@ def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate
 
 
 def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
-    """Compute the energies of rows (M, d).
+    """Compute the free energy U of every row under an RBM.
 
     Arguments:
-        model: in float64.
-        rows: in its units.
-        drawn: the rows as they were given, where they are probabilities: U is then the mean over
-            draws of their bits.
+        model: RBM with float64 parameters.
+        rows: rows (M, d) in the model's units.
+        drawn: array (M, d) of the same rows if their values are probabilities of bits: U is then
+            the mean over 20 draws of bits for each row. None: U of ``rows`` is computed.
 
     Returns:
-        U of each row (M,), float64.
+        U of each row, a float64 tensor (M,).
     """
     if drawn is None:
         return energy_of(model, rows)
@@ -71,17 +72,19 @@ def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
 def impossible(
     score: NDArray[np.float64], x: Rows | None, stderr: float
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Compute log-probabilities of discrete rows, and find those that no model can have.
+    """Check that the probabilities of distinct rows of bits sum to at most 1.
 
-    One above 0 by no more than the error of log Z becomes 0, the best that is known of it.
+    A log-probability that exceeds 0 by no more than four standard errors of log Z is set to 0.
 
     Arguments:
-        score: (M,) log-probabilities.
-        x: the rows; None where the scores are means over several states.
-        stderr: of log Z.
+        score: log-probabilities (M,) of the rows.
+        x: rows (M, d); None where each score is a mean over several states, so that only the
+            largest score is checked.
+        stderr: standard error of log Z.
 
     Returns:
-        Log-probabilities, and a sentence if one of them is above 0.
+        The corrected log-probabilities (M,), and a list with one sentence if the sum exceeds 1 by
+        more than the error, or an empty list.
     """
     first = [int(score.argmax())] if x is None else np.unique(hashes(x), return_index=True)[1]
     top = score[first].max()
@@ -97,10 +100,16 @@ def impossible(
 
 
 def draw(model: Trained, z: Estimate, n: int, rng: torch.Generator) -> Tensor:
-    """Draw rows from the model, exactly where its log Z is exact, else by annealing.
+    """Draw rows from an RBM: exactly if its log Z is a sum over states, otherwise by annealing.
+
+    Arguments:
+        model: RBM to sample.
+        z: estimate of the RBM's log Z, whose annealing schedule is used.
+        n: number of rows.
+        rng: source of randomness.
 
     Returns:
-        n rows (n, d).
+        Rows (n, d) in the model's units, of equal weight.
     """
     if z.schedule is None:  # exact
         return model.sample(n, rng)

@@ -1,4 +1,4 @@
-"""What a fitted estimator says of rows: features, likelihoods, samples."""
+"""The methods of a fitted RBM estimator: features, likelihoods and samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Fitted"]
 
 
 class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
-    """An estimator once it has a model, which its subclass trains."""
+    """Base class of `RBM` with the methods that need a trained model; the subclass trains it."""
 
     rbm_: Trained
     visible: str
@@ -57,7 +57,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return features
 
     def gibbs(self, v: ArrayLike) -> Floats:
-        """Make one Gibbs sweep: draw hidden units given rows, then visible units given those.
+        """Make one Gibbs sweep: draw hidden units given rows, then visible units given hidden.
 
         Parameters
         ----------
@@ -81,20 +81,20 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         """Compute the log-likelihood of each row in nats.
 
         The first call after training finds log Z: exactly where one layer has at most 20 bits,
-        else by annealing from both sides, which takes a while; see ``log_z_stderr_`` and
-        ``alarms_``. No row of bits has a log-likelihood above 0: one that exceeds it by less
-        than the error of log Z is given 0, others stay as they are and raise an alarm.
+        else by forward and backward annealing, which takes a while; see ``log_z_stderr_`` and
+        ``alarms_``. No row of bits has a log-likelihood above 0: a value that exceeds 0 by
+        less than the error of log Z is set to 0; a larger one is returned and adds an alarm.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            The rows. Where they are probabilities of bits, the score is the mean over bits that
-            are drawn from them.
+            The rows. Where values are probabilities of bits, the score is the mean over 20 draws
+            of bits from them.
 
         Returns
         -------
         ndarray of shape (n_samples,)
-            The log-likelihoods; of numbers, log-densities in the units of X.
+            The log-likelihoods; for Gaussian units they are log-densities in the units of X.
         """
         x = self._checked(X)
         z, model, units = self._log_z(), self._double(), self._units
@@ -130,7 +130,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         Returns
         -------
         float
-            The mean.
+            The mean log-likelihood of a row.
         """
         found, weight = weighted(self.score_samples(X), sample_weight)
         return float(np.average(found, weights=weight))
@@ -146,7 +146,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            The rows.
+            The samples, in the units of the training rows.
         """
         check_whole("n_samples", n_samples, 1)
         z = self._log_z()
@@ -216,7 +216,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return len(self.rbm_.c)
 
     def __sklearn_tags__(self) -> Any:
-        """Float32 stays float32; sparse rows are welcome."""
+        """Return tags: float32 features for float32 rows, and support of sparse rows."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True

@@ -1,4 +1,4 @@
-"""Passes over weighted rows, by windows of tensors that a training loop draws its batches from."""
+"""Passes over weighted rows, held as a tensor from which a training loop draws its batches."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ __all__ = ["Passes"]
 
 
 class Passes:
-    """Goes over rows again and again; `window` is the tensor that holds them at the time.
+    """Repeated passes over rows; iterating makes one pass, part by part.
 
-    It holds all of them, unless sparse rows of bits are more than a part: then as many as fit, in
-    an order that each pass draws anew. Rows of unequal weights are in a pass as often as their
-    weight says (systematic draws), and probabilities are drawn as bits in each.
+    The tensor ``window`` holds the present part of the rows, and batches are drawn from it. Dense
+    rows are a single part; sparse rows of bits that are too large for memory come in several
+    parts, in an order that is random in each pass. Rows of unequal weights are resampled by weight
+    for each pass (systematic resampling), and where values are probabilities, new bits are drawn.
 
     Arguments:
         x: rows (M, d).
-        weight: (M,) positive.
-        tensor: brings rows into the model's units.
-        bits: "drawn" where rows are probabilities of bits, "given" where they are bits, "" where
-            they are numbers.
-        batch: rows that training takes at once.
-        rng: of the draws, on the device of the tensors.
+        weight: positive weights (M,) of the rows.
+        tensor: function that converts a dense array of rows to a tensor in the model's units.
+        bits: kind of the values: "drawn" for probabilities of bits, "given" for bits, "" for real
+            numbers.
+        batch: number of rows of a training batch.
+        rng: source of randomness, on the device of the tensors.
+
+    Attributes:
+        window: tensor (m, d) of the present part of the rows, overwritten by the next part.
+        batches: number of batches that are drawn from each part.
+        windows: number of parts of a pass.
     """
 
     def __init__(
@@ -56,17 +62,21 @@ class Passes:
         self.window = self._rows(0)
 
     def __len__(self) -> int:
-        """Batches of a pass."""
+        """Return the number of batches of a pass."""
         return self.windows * self.batches
 
     def __iter__(self) -> Iterator[int]:
-        """A pass: fills the window, and says how many batches to take from it, until all were."""
+        """Make one pass over the rows.
+
+        Yields:
+            The number of batches to draw from ``window``, once for each part of the rows.
+        """
         for k in range(self.windows):
             self.fill(k)
             yield self.batches
 
     def fill(self, k: int) -> None:
-        """Bring the k-th part of a pass into the window; the first begins a new one."""
+        """Copy the k-th part of a pass into ``window``; k = 0 begins a new pass."""
         if self.fixed:
             return
         if k == 0:
@@ -80,7 +90,7 @@ class Passes:
         return draw_bits(torch.logit(found), self.rng) if self.bits == "drawn" else found
 
     def _drawn(self) -> NDArray[np.int64] | None:
-        """Which rows a pass takes, by weight; None for all as they stand."""
+        """Draw the indices of the rows of a pass, by weight; None: all rows in their order."""
         n, order = len(self.weight), None
         if not self._equal():
             u = torch.rand(1, generator=self.rng, device=self.rng.device).item()

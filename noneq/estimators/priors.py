@@ -1,4 +1,4 @@
-"""Adam under normal priors: regularisation that knows how many rows speak against it."""
+"""Adam with normal priors on the parameters: an L2 penalty that weakens with more rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ SPREAD = 3.0
 
 
 class PriorAdam(torch.optim.Adam):
-    """Adam on the loss and ``strength |theta - centre|^2 / 2``, of each group its own.
+    """Adam that minimises the loss plus ``strength |theta - centre|^2 / 2``.
 
-    With a strength of ``1 / (N s^2)``, N the number of rows that the loss is the mean over, it
-    looks for the posterior's mode under a normal prior of standard deviation s about the centre.
+    Each parameter group has a ``strength`` and a ``centre`` of its own. If the loss is a mean over
+    N rows, a strength of ``1 / (N s^2)`` gives the maximum a posteriori estimate under a normal
+    prior with mean ``centre`` and standard deviation s.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """A step of Adam, the prior's slope added to the gradients."""
+        """Make a step of Adam on the gradients plus ``strength (theta - centre)``.
+
+        Returns:
+            The loss that ``closure`` returns; None without a closure.
+        """
         with torch.no_grad():
             for group in self.param_groups:
                 for p in group["params"]:
@@ -35,7 +40,8 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
     """Sort the parameters of an RBM into groups for `PriorAdam`.
 
     Returns:
-        Groups of weights, visible biases, hidden biases and the rest.
+        Parameter groups of strength 0, without empty ones: the weights, the visible biases, the
+        hidden biases, and all other parameters.
     """
     kinds = {"w": 0, "b": 1, "c": 2}
     found: list[dict[str, Any]] = [
@@ -47,14 +53,19 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def strengths(rows: float, hidden: int, decay: float | None) -> tuple[float, float]:
-    """Compute how strongly the priors of weights and biases pull, for so many rows.
+    """Compute the strengths of the L2 penalties of an RBM's weights and biases.
 
-    Without a decay the weights have the larger of two priors: that of ``DECAY``, and one where
-    the logits that all hidden units add up to have the standard deviation SPREAD, so that many
-    units for few rows do not learn the rows by heart.
+    By default the strength for the weights is ``max(1e-3, hidden / (36 rows))``. The second value
+    is a prior under which the sum of all hidden units' contributions to a visible logit has
+    standard deviation 3, so that many units do not memorise few rows.
+
+    Arguments:
+        rows: number of training rows.
+        hidden: number of hidden units.
+        decay: strength for the weights; None: the default.
 
     Returns:
-        The strengths of the two priors, whose standard deviation is 1.
+        The strength for the weights, and the strength ``1 / rows`` for the biases.
     """
     if decay is None:
         decay = max(DECAY, hidden / (4 * SPREAD**2 * rows))

@@ -41,67 +41,71 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
     n_components : int, default=256
         The number of hidden units.
     visible : {"auto", "bernoulli", "gaussian"}, default="auto"
-        "bernoulli" is for values in [0, 1]; those that are not bits are probabilities of bits,
-        which are drawn afresh in every pass. "gaussian" is for numbers, which are standardised
-        first. "auto" takes the former where all values of the first call allow it.
+        The kind of the visible units. "bernoulli" is for values in [0, 1]: values other than 0 and
+        1 are probabilities of bits, which are drawn anew in every pass. "gaussian" is for real
+        numbers, which are standardised first. "auto" chooses "bernoulli" if all values of the
+        first call are in [0, 1], and "gaussian" otherwise.
     n_iter : int, default=100
-        The number of passes over the rows. A pass is as many batches as hold them once.
+        The number of passes over the rows. A pass has ceil(rows / batch_size) batches.
     batch_size : int, default=128
-        The number of rows of a batch, which are drawn with replacement.
+        The number of rows of a training batch; they are drawn with replacement.
     learning_rate : float, default=0.03
-        The learning rate of Adam, constant for half of the passes, then falling to 0. The trust
-        region sets the length of the steps, unless ``tau`` is None.
+        The learning rate of Adam, constant for half of the passes, then falling to 0. The length
+        of a step depends on it only if ``tau`` is None: otherwise the trust region sets it.
     weight_decay : float, default=None
         The L2 penalty of the weights is ``weight_decay |W|^2 / 2``. By default it is 1e-3, or
-        ``n_components / (36 rows)`` if that is more. Biases have normal priors, whose penalty is
+        ``n_components / (36 rows)`` if that is more. Biases are penalised with strength
         ``1 / rows``.
     tau : float, default=0.1
-        The trust region, see `noneq.Settings`; it falls as the square of the learning rate.
+        The size of the trust region: how much effective sample size of the walkers a step of the
+        parameters may cost, see `noneq.Settings`. It falls as the square of the learning rate.
+        None: there is no trust region.
     n_walkers : int, default=None
-        The number of walkers that feed the gradient. By default there are eight for each row of
-        a batch, so that they add little noise to that of the rows, and keep the masses of modes
-        that do not mix.
+        The number of weighted walkers, i.e. Markov chains, that estimate the model's mean in the
+        gradient. By default ``8 batch_size``, so that they add little noise to that of the batch.
     n_moves : int, default=4
-        The number of Gibbs sweeps of each walker for a batch.
+        The number of Gibbs sweeps of each walker in an iteration, i.e. for each batch.
     weighted : bool, default=True
-        False is persistent contrastive divergence, in plain steps from the data.
+        Whether walkers have weights. False is persistent contrastive divergence, with walkers that
+        start at the data, and without a trust region.
     memory : float, default=1.0
-        The forgetting factor of the weights, see `noneq.Settings`; 1 is exact.
+        The factor from 0 to 1 by which walkers' log-weights shrink in each iteration, see
+        `noneq.Settings`; weights are exact at 1.
     validation_fraction : float, default=0.1
-        The share of the rows that is set aside: at most 256 of them, and none of fewer than 80
-        or of rows that repeat each other. Only rows that the model has not learned from tell
-        whether it is better than independent units. 0 sets none aside.
+        The fraction of the rows that is set aside to test whether the model has memorised the
+        others: at most 256 rows, and none if there are fewer than 80 or many repeat each other.
     n_temperatures : int, default=None
-        The temperatures of the annealing to log Z. By default a pilot run chooses them.
+        The number of temperatures of the annealing that estimates log Z. By default a short pilot
+        run chooses it.
     random_state : int, RandomState instance or None, default=None
-        The seed.
+        The seed of all randomness.
     device : str, default="cpu"
-        The device of torch, for example "cuda".
+        The torch device to train on, for example "cuda".
     verbose : int, default=0
-        Whether to print a line for each pass, and alarms when they are raised.
+        If it is not 0, a line is printed for each pass, and alarms when they are raised.
 
     Attributes
     ----------
     rbm_ : noneq.BernoulliRBM or noneq.GaussianRBM
-        The model, with the moving average of the parameters. Its numbers are in units of
-        ``scale_`` from ``mean_``.
+        The trained model, whose parameters are moving averages over the iterations. Its visible
+        units are ``(v - mean_) / scale_``.
     visible_ : str
-        "bernoulli" or "gaussian".
+        The kind of the visible units, "bernoulli" or "gaussian".
     components_ : ndarray of shape (n_components, n_features)
-        Its weights.
+        The weights of ``rbm_``.
     intercept_hidden_, intercept_visible_ : ndarray
-        Its biases.
+        The biases of the hidden and of the visible units of ``rbm_``.
     mean_, scale_ : ndarray of shape (n_features,)
-        What numbers are standardised by, from all rows so far; 0 and 1 for bits.
+        The mean and standard deviation of each column over all calls; 0 and 1 for "bernoulli".
     n_features_in_ : int
-        The number of columns.
+        The number of columns of the training rows.
     log_z_, log_z_stderr_ : float
-        log Z of ``rbm_`` and its standard error, which all scores have in common; 0 where log Z
-        is exact. They are known from the first score or sample on.
+        log Z of ``rbm_`` and its standard error, which is 0 where log Z is exact. Both are set by
+        the first call of ``score``, ``score_samples`` or ``sample``.
     alarms_ : tuple of str
-        Why log Z or the model may be wrong: sides that disagree, rows that are likelier under
-        independent units, walkers that do not have the model's means, rows that drift from call
-        to call, probabilities above 1. Empty if there is no reason; known from then on, too.
+        Sentences that say why log Z or the model may be wrong, e.g. forward and backward estimates
+        of log Z disagree, or rows are more likely under independent units. Empty if none was
+        found; set together with ``log_z_``.
 
     Examples
     --------
@@ -153,7 +157,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:  # noqa: ARG002
-        """Train on the rows of X, from the start.
+        """Train a new model on the rows of X, whatever was learned before.
 
         Parameters
         ----------
@@ -167,8 +171,14 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         Returns
         -------
         RBM
-            The estimator itself. Rows or parameters that it cannot have raise ValueError, a
-            training that diverges FloatingPointError.
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            The rows or the parameters are invalid.
+        FloatingPointError
+            The training diverges.
         """
         rows, weight = self._given(X, sample_weight, first=True)
         return self._train(rows, weight, self.n_iter, ends=True)
@@ -179,10 +189,10 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         y: object = None,  # noqa: ARG002
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Go on training, for one pass over the rows of X.
+        """Continue training for one pass over the rows of X.
 
-        The first call chooses the visible units, which later rows must fit. Units of numbers,
-        independent units and the rows that log Z is found by are those of all calls so far.
+        The first call chooses the kind of the visible units, which later rows must fit. The
+        standardisation and the estimate of log Z use the rows of all calls so far.
 
         Parameters
         ----------
@@ -196,7 +206,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         Returns
         -------
         RBM
-            The estimator itself. It raises what `fit` raises.
+            The estimator itself. Errors are those of `fit`.
         """
         rows, weight = self._given(X, sample_weight, first=not hasattr(self, "_training"))
         return self._train(rows, weight, 1, ends=False)

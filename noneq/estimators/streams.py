@@ -1,10 +1,10 @@
-r"""What a stream of rows has shown so far: its moments, a sample of it, rows set aside.
+r"""A summary of the rows of all calls of ``fit`` and ``partial_fit``, which come as a stream.
 
-Rows come in calls, which may come again with the same rows (passes of the caller's own), so that a
-row is known by its content: a hash of it, uniform in [0, 1). The ``MOST`` smallest of the distinct
-hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) tell how many distinct rows there
-were, ``(MOST - 1) / largest``, and choose those set aside: always the same ones, whatever the
-order and however often they come, and a uniform sample of the whole stream.
+The summary holds column moments, a sample of rows, and validation rows. The same rows may come
+again in later calls, so a row is identified by a hash of its values, uniform in [0, 1). The
+``MOST`` smallest distinct hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) give the
+number of distinct rows, ``(MOST - 1) / largest``, and choose the validation rows: the same rows
+whatever the order and the number of repetitions, and a uniform sample of the whole stream.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ LEAST = 80  # distinct rows, before any is set aside
 
 @dataclass(frozen=True)
 class Moments:
-    """Of weighted rows, by column: mean, variance, range.
+    """The mean, variance and range of every column of weighted rows.
 
     Attributes:
-        weight: sum of the weights.
-        square: sum of their squares.
-        mean, var, low, high: (d,).
+        weight: sum of the weights of the rows.
+        square: sum of the squared weights of the rows.
+        mean: weighted means of the columns (d,).
+        var: weighted variances of the columns (d,).
+        low: smallest values of the columns (d,).
+        high: largest values of the columns (d,).
     """
 
     weight: float
@@ -47,7 +50,11 @@ class Moments:
 
     @classmethod
     def of(cls, x: Rows, weight: NDArray[np.float64]) -> Self:
-        """Those of rows (M, d) with weights (M,)."""
+        """Compute the moments of rows (M, d) with positive weights (M,).
+
+        Returns:
+            The moments of the rows.
+        """
         if issparse(x):
             mean, var = mean_variance_axis(x.astype(np.float64), 0, weights=weight)
         else:
@@ -57,7 +64,11 @@ class Moments:
         return cls(float(weight.sum()), float(weight @ weight), mean, var, *extremes(x))
 
     def merged(self, other: Self) -> Self:
-        """Those of the rows of both (Chan, Golub, LeVeque 1983)."""
+        """Combine with the moments of other rows (Chan, Golub, LeVeque 1983).
+
+        Returns:
+            The moments of the rows of ``self`` and ``other`` together.
+        """
         weight = self.weight + other.weight
         share, delta = other.weight / weight, other.mean - self.mean
         between = share * (1 - share) * delta**2
@@ -73,18 +84,23 @@ class Moments:
 
     @property
     def rows(self) -> float:
-        """Their effective number (Kish 1965): that of the rows where all weights are equal."""
+        """The effective number of rows, ``(sum w)^2 / sum w^2`` of the weights w (Kish 1965)."""
         return self.weight**2 / self.square
 
 
 def apart(a: Moments, b: Moments) -> tuple[int, float]:
     """Find the column whose means differ most between two samples of rows.
 
-    By Bernstein's inequality, ``z^2 = delta^2 / (se^2 + delta range / 3 n)``: a bit that is rare
-    may well be on in several rows of the fewer.
+    The difference ``delta`` of the means is measured by Bernstein's inequality,
+    ``z^2 = delta^2 / (se^2 + delta range / 3 n)``, n the smaller number of rows: it allows a rare
+    bit to be 1 in several rows of a small sample.
+
+    Arguments:
+        a: moments of the first sample.
+        b: moments of the second sample.
 
     Returns:
-        The column, and the difference in standard errors, as `excess` counts it.
+        The index of the column, and the z of this column.
     """
     n, whole = min(a.rows, b.rows), a.merged(b)
     delta = np.abs(a.mean - b.mean)
@@ -94,19 +110,20 @@ def apart(a: Moments, b: Moments) -> tuple[int, float]:
 
 
 class History:
-    """What the calls have shown.
+    """A summary of the rows of all calls: training rows, and validation rows that are set aside.
 
     Arguments:
-        aside: fraction of the distinct rows that is set aside, at most MOST rows; none where more
-            than a quarter of a call's rows repeat others: those say as much as fresh ones, and
-            the model would miss the states set aside.
-        seed: of the sample.
+        aside: fraction of the distinct rows to set aside for validation, at most 256 rows. None
+            are set aside where more than a quarter of the rows repeat others of their call:
+            training rows then include most states, and would lack those set aside.
+        seed: seed of the sample of training rows.
 
     Attributes:
-        moments: of all rows to be learned from.
-        bits: share of the rows that are made of 0 and 1.
-        kept: a uniform sample of these rows, by weight, without replacement.
-        calls: (len(kept),) which call each came in.
+        moments: moments of all training rows; None before the first call.
+        bits: weighted fraction of the training rows whose values are all 0 or 1.
+        kept: sample (K, d) of the training rows, at most 1024, drawn by weight without
+            replacement.
+        calls: number (K,) of the call in which each row of ``kept`` came, from 0.
     """
 
     def __init__(self, aside: float, seed: int) -> None:
@@ -122,7 +139,15 @@ class History:
         self._last: tuple[Moments, Moments] | None = None
 
     def add(self, x: Rows, weight: NDArray[np.float64]) -> tuple[Rows, NDArray[np.float64]]:
-        """A call's rows (M, d) with positive weights (M,): those to learn from, maybe none."""
+        """Add the rows of a call to the summary, and set some of them aside for validation.
+
+        Arguments:
+            x: rows (M, d).
+            weight: positive weights (M,) of the rows.
+
+        Returns:
+            The rows to train on, which may be none, and their weights.
+        """
         x, weight = self._split(x, weight)
         if not len(weight):
             return x, weight
@@ -137,34 +162,34 @@ class History:
 
     @property
     def held(self) -> Floats:
-        """The rows set aside (H, d)."""
+        """The validation rows (H, d), on which no model is trained."""
         rows = [dense(row) for row, _ in self._held.values()]
         return np.concatenate(rows) if rows else self.kept[:0]
 
     @property
     def held_weight(self) -> NDArray[np.float64]:
-        """Their weights (H,); of length 0 where there are none."""
+        """The weights (H,) of the validation rows; an empty array if there are none."""
         return np.array([weight for _, weight in self._held.values()])
 
     @property
     def distinct(self) -> float:
-        """Number of distinct rows."""
+        """The number of distinct rows so far, estimated from hashes if it exceeds 256."""
         full = len(self._hashes) == MOST
         return (MOST - 1) / float(self._hashes[-1]) if full else float(len(self._hashes))
 
     @property
     def repeats(self) -> bool:
-        """Whether rows repeat others of their call, so that a row is none of its own."""
+        """Whether more than a quarter of the rows repeat other rows of the same call."""
         return self._unlike < 0.75 * self._seen
 
     @property
     def rows(self) -> float:
-        """How many rows there were to learn from, those that came in several calls once."""
+        """The effective number of training rows; a row that came in several calls counts once."""
         assert self.moments is not None
         return self.moments.rows * (1.0 if self.repeats else min(1, self.distinct / self._seen))
 
     def _split(self, x: Rows, weight: NDArray[np.float64]) -> tuple[Rows, NDArray[np.float64]]:
-        """Set rows aside; the others, with those that give way to them."""
+        """Set rows aside; return the other rows, and rows that are set aside no longer."""
         found = hashes(x)
         unlike, first, times = np.unique(found, return_index=True, return_counts=True)
         self._seen, self._unlike = self._seen + len(found), self._unlike + len(unlike)
@@ -184,7 +209,7 @@ class History:
         return (x.tocsr() if issparse(x) else x), weight
 
     def _sample(self, x: Rows, weight: NDArray[np.float64]) -> None:
-        """Those of the smallest priorities, ``Exp(1) / weight`` (Efraimidis and Spirakis 2006)."""
+        """Keep rows of the smallest ``Exp(1) / weight`` (Efraimidis and Spirakis 2006)."""
         priority = self._rng.exponential(size=len(weight)) / weight
         new = np.argsort(priority)[:KEPT]
         calls = np.full(len(new), self._call)
@@ -206,7 +231,12 @@ class History:
     # -- drift
 
     def halves(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-        """Which of the rows kept came early and which late; None if all came at once."""
+        """Divide the rows of ``kept`` into those of early and of late calls.
+
+        Returns:
+            Two arrays of booleans (K,), true for early and for late rows; None if all rows came
+            in one call.
+        """
         edges = np.unique(self.calls)
         if len(edges) < 2:
             return None
@@ -215,7 +245,11 @@ class History:
         return self.calls < edge, self.calls >= edge
 
     def drift(self) -> Iterator[str]:
-        """How the rows have changed, in words: early against late ones, the last call's too."""
+        """Test whether column means differ between early and late rows, or at the last call.
+
+        Yields:
+            At most one sentence, about the first difference that is significant.
+        """
         pairs = []
         halves = self.halves()
         if halves is not None:

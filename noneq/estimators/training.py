@@ -1,8 +1,8 @@
-"""The training of an estimator's model: one `noneq.Session` for each call that brings rows.
+"""The training of an estimator's RBM: one `noneq.Session` for each call that brings rows.
 
-A session takes up the ``state_dict`` that the last one has left, with rows of its own. Its model
-is a family of its own: without offsets, since its biases have normal priors, and on a base that
-is fitted to the rows of all calls.
+A session (one training in memory) continues from the ``state_dict`` of the session before, on the
+rows of the present call. The RBM differs from that of the command line: it has no offsets, normal
+priors on the biases, and a base of independent units that is fitted to the rows of all calls.
 """
 
 from __future__ import annotations
@@ -35,22 +35,31 @@ from noneq.walkers import Walkers
 __all__ = ["PassSettings", "Progress", "Trained", "Training"]
 
 Trained: TypeAlias = BernoulliRBM | GaussianRBM
+"""The model of an estimator: an RBM with binary or with Gaussian visible units."""
 
 
 @dataclass(frozen=True)
 class PassSettings(Settings):
-    """Settings of a number of passes: the speed is that of a pass, and falls in their second half.
+    """`noneq.Settings` for a number of passes over the rows, in whose second half tau falls.
 
-    Steps shorten linearly: the learning rate as the root of the speed, tau as the speed.
+    From one pass to the next, in the second half, tau falls as the square of the fraction of
+    passes that remain, and without a trust region the learning rate falls as that fraction.
 
     Attributes:
-        passes: over the rows.
+        passes: number of passes over the rows.
     """
 
     passes: int = 1
 
     def speed(self, progress: float) -> float:
-        """What tau is multiplied by when that much of the budget is spent."""
+        """Compute the factor by which tau is multiplied.
+
+        Arguments:
+            progress: fraction of the training that is done, from 0 to 1.
+
+        Returns:
+            The factor, from 1 to 0, constant within a pass.
+        """
         done = math.floor(progress * self.passes + 1e-9)  # of rounding
         return min(1.0, 2 * (1 - done / self.passes)) ** 2
 
@@ -138,16 +147,18 @@ def _first(recipe: Recipe, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Progress(NamedTuple):
-    """Where training stands after a pass over the rows."""
+    """A report on the training after one pass over the rows."""
 
     record: Record
-    """record of the last iteration of the pass"""
+    """record of the last iteration of the pass, with its loss and walkers"""
     seconds: float
     """seconds of training so far"""
 
 
 class Training:
-    """The training of an estimator's RBM, which goes on when it is called again with more rows.
+    """Trains the RBM of an estimator, and continues the training when later calls bring more rows.
+
+    Each call trains in a `noneq.Session`, which starts from the state of the session before.
 
     Arguments:
         visible: kind of the visible units, "bernoulli" or "gaussian".
@@ -158,11 +169,11 @@ class Training:
 
     Attributes:
         rng: source of randomness of the passes over rows.
-        recipe: recipe of the last session; None before the first.
+        recipe: settings of the last session; None before the first session.
         model: RBM with the moving average of the parameters, whose base is fitted to all rows so
             far.
         walkers: walkers at the end of the last session.
-        state: ``state_dict`` of the last session; None before the first.
+        state: ``state_dict`` of the last session; None before the first session.
     """
 
     model: Trained
@@ -179,11 +190,20 @@ class Training:
 
     @property
     def iteration(self) -> int:
-        """Number of iterations done in all calls together."""
+        """The number of iterations that all calls together have done."""
         return int(self.state["trained"]["iteration"]) if self.state else 0
 
     def go(self, passes: Passes, recipe: Recipe, n: int) -> Iterator[Progress]:
-        """Train for n passes over rows by a recipe for as many; yields the progress after each."""
+        """Train for n passes over rows.
+
+        Arguments:
+            passes: rows to train on, from which batches are drawn.
+            recipe: settings of the training, made for n passes.
+            n: number of passes.
+
+        Yields:
+            A report after each pass.
+        """
         session = Session(recipe, passes.window, self.seed, family=self.family)
         if self.state is not None:
             session.load_state_dict(self.state)

@@ -1,4 +1,4 @@
-"""The units that an estimator's model is trained in: bits as they are, numbers standardised."""
+"""The units in which an estimator's model is trained: bits unchanged, numbers standardised."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ __all__ = ["Units"]
 
 @dataclass(frozen=True)
 class Units:
-    """Rows of arrays and rows of tensors, one from the other.
+    """Converts NumPy rows in the user's units to tensors in the model's units, and back.
+
+    The model's units are ``(x - mean) / scale``.
 
     Attributes:
-        visible: "bernoulli" or "gaussian".
-        mean, scale: (d,) what numbers are standardised by; 0 and 1 for bits.
-        device: where tensors are.
+        visible: kind of the visible units, "bernoulli" or "gaussian".
+        mean: column means (d,) that are subtracted; 0 for "bernoulli".
+        scale: standard deviations (d,) that divide the columns; 1 for "bernoulli".
+        device: torch device of the tensors.
     """
 
     visible: str
@@ -34,7 +37,14 @@ class Units:
 
     @classmethod
     def of(cls, visible: str, moments: Moments, device: str) -> Self:
-        """Those of rows with these moments; ValueError for columns that never change."""
+        """Choose the units for rows whose column moments are given.
+
+        Returns:
+            The units, with the mean and the standard deviation of each column for "gaussian".
+
+        Raises:
+            ValueError: a column is constant, or, for "bernoulli", all rows are equal.
+        """
         still = np.flatnonzero(moments.low == moments.high).tolist()
         if visible == "bernoulli":
             if len(still) == len(moments.mean) and are_bits(moments.low):
@@ -50,20 +60,33 @@ class Units:
 
     @property
     def bits(self) -> bool:
-        """Whether the visible units are bits."""
+        """Whether the visible units are bits, i.e. ``visible`` is "bernoulli"."""
         return self.visible == "bernoulli"
 
     def tensor(self, x: Floats, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Rows in the model's units."""
+        """Convert rows (M, d) in the user's units.
+
+        Returns:
+            A tensor (M, d) in the model's units.
+        """
         scaled = (x.astype(np.float64) - self.mean) / self.scale
         return torch.from_numpy(scaled).to(device=self.device, dtype=dtype)
 
     def states(self, x: Floats, rng: torch.Generator) -> Tensor:
-        """Rows in the model's units, with bits drawn where they are probabilities of bits."""
+        """Convert rows (M, d) in the user's units to states that the model can have.
+
+        Returns:
+            A tensor (M, d) in the model's units; for "bernoulli" bits that are 1 with the
+            probabilities ``x``.
+        """
         rows = self.tensor(x)
         return draw_bits(torch.logit(rows), rng) if self.bits else rows
 
     def array(self, x: Tensor) -> NDArray[np.float64]:
-        """Rows in the units that they were given in."""
+        """Convert rows (M, d) in the model's units.
+
+        Returns:
+            An array (M, d) in the user's units.
+        """
         found: NDArray[np.float64] = x.detach().double().cpu().numpy() * self.scale + self.mean
         return found

@@ -1,7 +1,8 @@
 """Training runs in a folder on disk: from a recipe to the likelihood, samples and scores.
 
-`choose` makes a recipe, a `Session` trains by it in memory, a `Run` is its folder, and `supervise`
-trains with checkpoints and rollbacks. `noneq.run.evaluation` brackets the likelihood afterwards.
+`choose` makes a recipe, i.e. all settings of a training; a `Session` trains by it in memory; a
+`Run` is the folder of a training; and `supervise` trains with checkpoints and rollbacks.
+Afterwards `noneq.run.evaluation` brackets log Z by forward and by backward annealing.
 """
 
 import lazy_loader

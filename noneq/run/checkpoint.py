@@ -1,4 +1,4 @@
-"""Checkpoints of a tree of tensors and numbers, which no interruption can damage.
+"""Checkpoints of nested dicts of tensors and numbers, which no interruption can damage.
 
 A folder holds ``state.json``, with everything but the tensors, and one safetensors file with the
 tensors, which the JSON names. The tensors are written first, under a new name; replacing the JSON
@@ -57,7 +57,7 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what interrupted writes left in a folder: parts of files, unused tensors."""
+    """Delete parts of files and unused tensors that interrupted writes left in a folder."""
     with suppress(OSError):
         for part in folder.glob(".*.part.*"):
             part.unlink(missing_ok=True)
@@ -75,10 +75,10 @@ def sweep(folder: Path) -> None:
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """Read the checkpoint of a folder.
+    """Read the checkpoint in a folder.
 
     Returns:
-        The tree that `store` was given, bit for bit, with its tensors on the cpu.
+        The nested dictionary that `store` wrote, bit for bit, with its tensors on the cpu.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or its tensors are missing.
@@ -107,10 +107,10 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def moved(tree: Any, device: torch.device | str) -> Any:
-    """Move the tensors of a nested tree to a device.
+    """Move the tensors in nested dicts, lists and tuples to a device.
 
     Returns:
-        A tree of the same structure.
+        Nested dicts, lists and tuples of the same structure.
     """
     if isinstance(tree, Tensor):
         return tree.to(device)
@@ -122,7 +122,7 @@ def moved(tree: Any, device: torch.device | str) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
-    """Write a safetensors file in one piece; its header has a checksum and the texts ``about``."""
+    """Write a safetensors file, with a checksum and the texts ``about`` in its header."""
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     content = save(own)
     n = 8 + int.from_bytes(content[:8], "little")
@@ -173,7 +173,7 @@ def load_tensors(
 
 
 def save_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object in one piece, with a checksum."""
+    """Write a JSON file with a checksum; an interruption leaves the old or the new file."""
     text = json.dumps({KEY: BLANK, **value}, indent=1, allow_nan=False) + "\n"
     write(path, add_checksum(text.encode()))
 
@@ -186,7 +186,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a byte of the file has changed, or it is none of noneq's.
+        ValueError: a byte of the file has changed, or noneq did not write it.
     """
     try:
         check_checksum(path)
@@ -202,11 +202,11 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Replace a file in one piece; if interrupted, the path has the old file or the new one.
+    """Write a file, so that after an interruption the path has the old file or the new one.
 
     Arguments:
         path: path of the file.
-        content: bytes of the file, or a function that writes them to the path it is given.
+        content: bytes of the file, or a function that writes the file to a given path.
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -228,7 +228,7 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays by name to an .npz file, or the array ``x`` alone to an .npy file."""
+    """Write named arrays to an .npz file, or only the array named ``x`` to an .npy file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
         write(path, lambda part: np.save(part, arrays["x"]))
@@ -237,7 +237,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names of a folder's files to disk: until then a crash may undo a replacement."""
+    """Flush a folder to disk (fsync), so that a crash cannot undo the replacement of a file."""
     if os.name == "nt":  # there is no such call
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -248,7 +248,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and flush their names to disk."""
+    """Make a folder and its parents, and flush the new names to disk (fsync)."""
     if folder.is_dir():
         return
     make_folder(folder.parent)

@@ -13,9 +13,9 @@ from pathlib import Path
 __all__ = ["BLANK", "KEY", "add_checksum", "check_checksum"]
 
 KEY = "noneq_sha256"
-"""The name of the field that holds the checksum of a file, in the file."""
+"""The name of the field in a JSON or safetensors file that holds the checksum of that file."""
 BLANK = "0" * 64
-"""What that field holds while the checksum is computed, which then takes its place."""
+"""The 64 zeros in the place of a file's checksum while the checksum is computed."""
 _FIELD = re.compile(rb'"%b"\s*:\s*"([0-9a-f]{64}|)"' % KEY.encode())
 _PART = 1 << 20  # bytes read at once; the field is within the first so many
 
@@ -24,8 +24,8 @@ def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
     """Put the checksum into the content of a file.
 
     Arguments:
-        head: first part of the content, whose first run of 64 zeros is `BLANK`, under `KEY`.
-        rest: remaining part of the content.
+        head: first part of the content, which has 64 zeros in the place of the checksum.
+        rest: remaining part of the content; it may be empty.
 
     Returns:
         The content with its checksum in place of the zeros.
@@ -36,7 +36,7 @@ def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
 
 
 def check_checksum(path: Path, *, required: bool = True) -> None:
-    """Compare a file with the checksum in it.
+    """Compare a file's content with the checksum stored in the file.
 
     An empty checksum, ``"noneq_sha256": ""``, marks a file that was edited by hand, and is
     accepted.

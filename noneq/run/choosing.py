@@ -1,6 +1,6 @@
-"""Making a recipe: the defaults of a kind of model for the data, with the user's changes.
+"""Making a recipe, i.e. all settings of a training: defaults for the data, and the user's changes.
 
-`choose` makes one, `with_changes` changes one, `read_recipe` reads one from a file.
+`choose` makes a recipe, `with_changes` changes one, `read_recipe` reads one from a file.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ def choose(
     model: str = "network",
     **changes: Any,
 ) -> Recipe:
-    """Make a recipe for data of a shape and kind: the defaults of a model, with some changes.
+    """Make a recipe, i.e. all settings of a training, for data of some shape and kind.
+
+    Settings that are not given get defaults that suit the data and the kind of model.
 
     Arguments:
         shape: shape of one row; of images (channels, height, width).
         rows: number of training rows.
-        kind: kind of the data, image or table.
+        kind: kind of the data, "image" or "table".
         discrete: whether values repeat or columns are constant, so that the data have a density
             only with noise.
-        model: kind of model, one of `noneq.run.families.FAMILIES`.
-        changes: values of fields of the recipe's sections, by name, e.g. ``tau=0.1``; those of
-            the bracket in a dictionary, ``bracket={"walkers": 64}``, as any section's may be.
+        model: kind of model: "network", "rbm", "gaussian-rbm" or "interpolant".
+        changes: values of fields of any section of a `Recipe`, by name, e.g. ``tau=0.1``, or
+            dictionaries by section. Fields of the section bracket (the estimate of log Z after
+            training) need the dictionary: ``bracket={"walkers": 64}``.
 
     Returns:
         The recipe.
@@ -53,7 +56,7 @@ def choose(
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Change some choices of a recipe.
+    """Change some settings of a recipe.
 
     Arguments:
         recipe: recipe to start from.
@@ -100,10 +103,14 @@ def _every_name() -> set[str]:
 
 
 def applicable(recipe: Recipe) -> dict[str, Any]:
-    """List the choices of a recipe that apply to its kind of model.
+    """List the settings of a recipe that have an effect on its kind of model.
+
+    Arguments:
+        recipe: recipe, i.e. all settings of a training.
 
     Returns:
-        Values by the name of the field; those of the bracket as ``bracket.walkers``.
+        A dictionary of values by the name of the field; fields of the section bracket have names
+        such as ``bracket.walkers``.
     """
     family, found = family_of(recipe.kind), {}
     for section, own in recipe.sections().items():
@@ -115,10 +122,13 @@ def applicable(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_recipe(plain: Mapping[str, Any]) -> Recipe:
-    """Make a recipe from the nested dictionaries of `Recipe.plain`.
+    """Make a recipe from nested dictionaries, as config.json of a run holds them.
+
+    Arguments:
+        plain: dictionary that `Recipe.plain` returned.
 
     Returns:
-        The recipe.
+        The recipe, i.e. all settings of a training.
 
     Raises:
         TypeError: a section has a field that it should not have.

@@ -1,4 +1,4 @@
-"""Detecting a training that diverges, by the running mean of its negative log-likelihood."""
+"""Detection of a training that diverges, by a running mean of its negative log-likelihood."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ _REASONS = {
 
 @dataclass
 class DivergenceMonitor:
-    """Detects that a run diverges, by a running mean of its NLL over ``least`` iterations.
+    """Detects that training diverges, by a running mean of its negative log-likelihood (NLL).
 
-    A run has diverged if this mean is more than ``margin`` above the smallest of three numbers:
-    the base's NLL, the least mean since the last renewal of log Z, and the least mean right after
-    any renewal (or the start), where log Z is most certain; or if it is more than ``margin`` below
-    ``floor``. No run is judged in the first ``least`` iterations after a renewal.
+    A renewal estimates log Z anew during training, by annealing new walkers. Training has diverged
+    if the mean is more than ``margin`` above the smallest of three numbers: the NLL of the base
+    (the energy that training starts from), the least mean since the last renewal, and the least
+    mean right after any renewal or the start, where log Z is most certain; or if the mean is more
+    than ``margin`` below ``floor``. Nothing is tested for ``least`` iterations after a renewal.
 
     Arguments:
         base: NLL of the base, in nats.
-        margin: tolerance in nats, larger than the fluctuations of a batch's mean;
-            infinite: nothing is judged.
+        margin: tolerance in nats, larger than the fluctuations of a batch's mean NLL; infinite: no
+            divergence is ever detected.
         least: number of iterations that the running mean extends over.
-        seen: iterations since the last renewal.
+        seen: number of iterations since the last renewal.
         mean: running mean of the NLL.
-        best: least running mean since the last renewal.
-        known: least running mean right after a renewal.
+        best: least running mean of the NLL since the last renewal.
+        known: least running mean of the NLL right after any renewal.
         floor: smallest possible NLL: 0 for discrete rows, whose probabilities are at most 1.
         kind: monitored metric: the NLL, or the loss of score matching in its place.
     """
@@ -48,7 +49,7 @@ class DivergenceMonitor:
 
     @property
     def healthy(self) -> bool:
-        """Whether the mean is near its best, so that a run may be rolled back to this state."""
+        """Whether the mean is within ``margin / 4`` of ``best``: a state to roll back to."""
         return self.seen < self.least or not self.mean - self.best > self.margin / 4
 
     def see(self, nll: float, *, renewed: bool = False) -> None:

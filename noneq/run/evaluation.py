@@ -1,6 +1,6 @@
-"""Evaluating a run: log Z is bracketed, and the likelihoods are written to likelihood.json.
+"""Evaluation of a trained run: the bracket of log Z and the likelihoods, in likelihood.json.
 
-The file holds the fingerprint of the model's parameters, so that the log Z of others is refused.
+The file holds a fingerprint (hash) of the model's parameters, so that it is refused for others.
 JSON lacks NaN and infinity: numbers that are not finite are written as null and come back as NaN.
 """
 
@@ -37,23 +37,24 @@ def evaluate_run(
     how: Mapping[str, Any] | None = None,
     track: Track = untracked,
 ) -> Verdict:
-    """Bracket the log Z of a run's model and store it, with the likelihoods of all three splits.
+    """Bracket log Z of a run's model, and compute likelihoods of train, validation and test rows.
 
-    The files likelihood.json and population.safetensors are written.
+    A bracket is a pair of estimates of log Z, by forward and by backward annealing. The files
+    likelihood.json and population.safetensors (the walkers of forward annealing) are written.
 
     Arguments:
-        run: run whose model is evaluated.
+        run: trained run (a training's folder) whose model is evaluated.
         data: data that the model was trained on.
         how: choices of the bracket, the fields of `noneq.run.recipe.Bracket`, and ``seed``;
             default: the recipe's, and the run's seed plus 7.
         track: progress display, see `noneq.log_z`.
 
     Returns:
-        The verdict.
+        The verdict: log Z with its alarms, and the likelihoods.
 
     Raises:
         FloatingPointError: the energy is NaN or -inf at a walker.
-        TooFarError: annealing does not reach the model.
+        TooFarError: annealed walkers do not reach the model's distribution.
         OSError: a file cannot be written.
     """
     seed = (how or {}).get("seed", run.seed + 7)
@@ -121,7 +122,10 @@ def _verdict(
 
 
 def stored_fingerprint(energy: Energy) -> int:
-    """Compute the fingerprint of an energy's parameters, for a file.
+    """Compute a fingerprint (hash) of an energy's parameters that can be written to a JSON file.
+
+    Arguments:
+        energy: energy, such as a torch module.
 
     Returns:
         The fingerprint, see `noneq.energies.fingerprint`, as an integer.
@@ -132,18 +136,18 @@ def stored_fingerprint(energy: Energy) -> int:
 
 
 def read_verdict(run: Run, energy: Energy) -> Verdict:
-    """Read the verdict on a run from its likelihood.json.
+    """Read the verdict on a run, i.e. log Z and the likelihoods, from its likelihood.json.
 
     Arguments:
         run: run whose log Z has been bracketed.
-        energy: the run's model, whose parameters must be those of the verdict.
+        energy: the run's model, whose parameters must be those that were evaluated.
 
     Returns:
-        The verdict.
+        The verdict that `evaluate_run` stored.
 
     Raises:
         FileNotFoundError: log Z has not been bracketed yet.
-        ValueError: the file is damaged, or has the log Z of other parameters than the model's.
+        ValueError: the file is damaged, or was written for other parameters than the model's.
     """
     path = run.folder / "likelihood.json"
     again = f"noneq logz {run.folder}"

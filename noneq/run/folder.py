@@ -1,11 +1,11 @@
-"""A run: the folder of a training run, from its first iteration to its verdict.
+"""The folder of a training run, with its settings, checkpoints, model and evaluation.
 
 ====================== ========================================================================
-config.json            data, recipe, seed: all choices
+config.json            data, seed, and all settings of the training (the recipe)
 metrics.jsonl          one line for each logged iteration
-model.safetensors      the model that is kept: the moving average of the parameters
-state/                 what resuming needs: walkers, optimiser, random numbers, adaptation
-good/                  the same, of the last good state, for the rollback of a run that diverges
+model.safetensors      the trained model, whose parameters are moving averages
+state/                 the last checkpoint: walkers, optimiser, random numbers, adaptation
+good/                  an earlier checkpoint, for the rollback of a training that diverges
 likelihood.json        the bracket of log Z, the fingerprint of the model's parameters, NLLs
 population.safetensors the weighted walkers of the bracket's forward annealing
 samples.png            samples of the model beside the data
@@ -46,18 +46,18 @@ _CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.correct
 
 
 class Run:
-    """A training run in a folder, which this opens and `create` makes.
+    """A training run: a folder with settings, checkpoints and a model, which `create` makes.
 
     Arguments:
-        folder: folder of the run.
-        device: torch device; default: the one that the run was begun on.
+        folder: folder of an existing run.
+        device: torch device; default: the device on which the run was begun.
 
     Attributes:
-        metrics: the logged iterations, in metrics.jsonl.
-        config, recipe: content of config.json, and the recipe in it.
-        family: kind of the run's model.
+        metrics: access to metrics.jsonl, with the metrics of logged iterations.
+        config, recipe: content of config.json, and the settings of the training (recipe) in it.
+        family: object that builds models of the run's kind, a `noneq.run.families.Family`.
         shape, seed: shape of one row, and seed of all randomness.
-        scaling: map between the model's units and those of the data's file.
+        scaling: map between the model's units and the units of the data's file.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -106,24 +106,24 @@ class Run:
         overwrite: bool = False,
         **about: Any,
     ) -> Run:
-        """Make a run's folder, with the first checkpoint of a session in it.
+        """Make the folder of a new run, and write the first checkpoint of a session to it.
 
         Arguments:
-            folder: folder of the run, which is made with its parents.
-            data: data that will be trained on.
-            session: session that will train, by its recipe.
-            seed: seed of all randomness, for config.json.
-            device: torch device of the run, for config.json.
+            folder: folder to make, with its parents.
+            data: data set that the session trains on.
+            session: new session, i.e. the training in memory.
+            seed: seed of the session, recorded in config.json.
+            device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
             about: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`, for `Run.data`.
 
         Returns:
-            The run.
+            The new run.
 
         Raises:
-            FileExistsError: the folder holds a run, or something else.
+            FileExistsError: the folder is not empty, and not a run to overwrite.
             BusyError: another process is working in the folder.
-            OSError: the folder cannot be made or written to; its content is as it was.
+            OSError: the folder cannot be made or written to; its content is unchanged.
         """
         folder = Path(folder)
         config = {
@@ -150,13 +150,13 @@ class Run:
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
-        """Change the budget, the bracket or the sampling of the run; other choices are fixed.
+        """Change settings of the run's budget, estimate of log Z or sampling; others are fixed.
 
         Arguments:
             changes: values of the recipe's fields by name, as `noneq.run.choose` takes them.
 
         Raises:
-            ValueError: another choice differs from the run's.
+            ValueError: a change to a setting that is fixed.
         """
         was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
         for section in self.recipe.sections():
@@ -172,16 +172,16 @@ class Run:
         checkpoint.save_json(self.folder / "config.json", self.config)
 
     def data(self, source: str = "") -> DataSet:
-        """Load the data that the run was begun with, to its device.
+        """Load the data set that the run is trained on, to the run's device.
 
         Arguments:
-            source: name or path of the data; default: as when the run was begun.
+            source: name or path of the data; default: the source in config.json.
 
         Returns:
-            The data, in the model's units.
+            The data set, in the model's units.
 
         Raises:
-            ValueError: the data have other values than those that the run was begun with.
+            ValueError: the data differ from those that the run is trained on.
         """
         own = self.config["data"]
         source = source or own["source"]
@@ -209,7 +209,7 @@ class Run:
             yield
 
     def check_own(self) -> None:
-        """Raise BusyError if the folder no longer holds this run; each save calls this first."""
+        """Raise BusyError if the folder no longer holds this run; `save` calls this first."""
         try:
             own = checkpoint.load_json(self.folder / "config.json") == self.config
         except (OSError, ValueError):
@@ -222,11 +222,11 @@ class Run:
 
     @property
     def bracketed(self) -> bool:
-        """Whether log Z has been bracketed, with alarms or without."""
+        """Whether log Z has been estimated: likelihood.json exists, with alarms or without."""
         return (self.folder / "likelihood.json").exists()
 
     def save(self, session: Session) -> None:
-        """Write a checkpoint: the model that is kept, and the state that resuming needs.
+        """Write a checkpoint of a session (the training in memory), with its present model.
 
         Raises:
             BusyError: the folder no longer holds this run.
@@ -235,15 +235,15 @@ class Run:
         _save(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
-        """Load the last checkpoint, or the last good state, into a session.
+        """Load a checkpoint into a session, i.e. a training in memory, to resume training.
 
         Arguments:
-            session: session made by the run's recipe, data and seed.
-            which: ``state`` for the last checkpoint, ``good`` for the last good state.
+            session: session made with the recipe, the data and the seed of the run.
+            which: ``state`` for the last checkpoint, ``good`` for the last without divergence.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
-            ValueError: the checkpoint is damaged, or that of another model or kind of device.
+            ValueError: the checkpoint is damaged, or is of another model or kind of device.
         """
         begun_on = torch.device(self.config["device"])
         if self.device.type != begun_on.type:
@@ -276,13 +276,13 @@ class Run:
         return f"{again})` goes on from its last checkpoint, iteration {iteration}"
 
     def model(self) -> tuple[nn.Module, Kernel]:
-        """Load the model that is kept.
+        """Load the trained model, with averaged parameters, from model.safetensors.
 
         Returns:
-            The model, an energy, and one move of its walkers.
+            The model (an energy), and the MCMC kernel that moves its walkers.
 
         Raises:
-            ValueError: its file is damaged, or has the parameters of another model.
+            ValueError: the file is damaged, or has the parameters of another model.
         """
         path = self.folder / "model.safetensors"
         try:

@@ -1,4 +1,4 @@
-"""Numbers that JSON lacks: NaN and infinity are written as null."""
+"""Conversion of NaN and infinity, which JSON lacks, to null."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["without_nan"]
 
 
 def without_nan(value: Any) -> Any:
-    """Replace every float that is NaN or infinite by None, in a mapping or a tuple, too.
+    """Replace every float that is NaN or infinite by None, also inside mappings and tuples.
 
     Arguments:
-        value: a number, a text, or mappings and tuples of them.
+        value: number, text, or nested mappings and tuples of numbers and texts.
 
     Returns:
-        The same for ``json.dumps``; tuples become lists.
+        The converted value, for ``json.dumps``; tuples become lists.
 
     >>> without_nan({"nll": float("nan"), "sides": (1.0, float("inf"))})
     {'nll': None, 'sides': [1.0, None]}

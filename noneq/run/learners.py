@@ -1,7 +1,7 @@
-"""Learners do the iterations of a session: weighted maximum likelihood, or score matching.
+"""Learners, which do the iterations of a training: weighted maximum likelihood or score matching.
 
-A learner keeps the state that passes from one iteration to the next, besides the parameters, the
-optimiser and the generator, which the session keeps.
+A learner keeps the state that passes between iterations, e.g. the walkers. A `noneq.Session`, i.e.
+one training in memory, has a learner, and keeps the parameters, optimiser and generator itself.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = [
 ]  # fmt: skip
 
 Observed: TypeAlias = Record | ScoreMatchingRecord
-"""The record that an iteration yields."""
+"""The record of one iteration, by maximum likelihood (`Record`) or by score matching."""
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """The objects that a session shares with the `Learner` that does its iterations.
+    """The objects that a session, one training in memory, shares with its `Learner`.
 
     Attributes:
-        recipe: every choice of the training.
+        recipe: settings of the training.
         energy: model that is being trained.
         data: rows (M, *shape) to train on.
-        kernel: kernel of the walkers' first move; later ones are adapted.
+        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
         optimizer: optimiser of the model's parameters.
         rng: source of randomness, on the data's device.
     """
@@ -56,45 +56,45 @@ class TrainingContext:
 
 
 class Learner(Protocol):
-    """The protocol of a way to train, which a session calls once an iteration.
+    """The protocol of an object that does the iterations of a session (one training in memory).
 
     Attributes:
         trained: state after the last iteration, a `TrainState` or a `ScoreMatchingRecord`; None
-            before the first.
+            before the first iteration.
     """
 
     trained: Any
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the arguments of a `noneq.run.divergence.DivergenceMonitor` for this training."""
+        """Return keyword arguments (thresholds) of `noneq.run.divergence.DivergenceMonitor`."""
 
     def iterate(self) -> Iterator[Any]:
-        """Yield records of further iterations, from the state ``trained`` on, without end."""
+        """Iterate from the state ``trained`` on without end, and yield each iteration's record."""
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set the speed by the part of the budget that is spent, times ``backoff``."""
+        """Set tau or the learning rate, scheduled by ``progress``, multiplied by ``backoff``."""
 
     def monitored_metric(self, record: Any) -> tuple[float, bool]:
-        """Return the metric that shows divergence, and whether log Z was estimated anew."""
+        """Return the NLL or loss to detect divergence by, and whether log Z was estimated anew."""
 
     def metrics(self, record: Any) -> dict[str, Any]:
-        """Return the metrics of an iteration for metrics.jsonl, by name."""
+        """Return the metrics of an iteration by name, for the file metrics.jsonl of a run."""
 
     def progress_line(self, record: Any) -> str:
-        """Return a line of text about an iteration, for a terminal."""
+        """Return a line of text with an iteration's main metrics, for a terminal."""
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return the state ``trained`` as a tree of tensors and numbers."""
+        """Return ``trained`` as a nested dictionary of tensors; None before any iteration."""
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set ``trained`` from a `state_dict`."""
+        """Set ``trained`` from a dictionary that `state_dict` returned, to continue training."""
 
 
 def at_step(kernel: Kernel, h: float) -> Kernel:
-    """Set the step size of a kernel.
+    """Set the step size of an MCMC kernel.
 
     Returns:
-        A copy with step size ``h``, or the kernel itself if it has no step size.
+        A copy of the kernel with step size ``h``, or the kernel itself if it has no step size.
     """
     if not hasattr(kernel, "h"):
         return kernel
@@ -103,7 +103,7 @@ def at_step(kernel: Kernel, h: float) -> Kernel:
 
 
 class LikelihoodLearner:
-    """Trains by weighted maximum likelihood (`noneq.train`); tau or the learning rate falls."""
+    """Trains by weighted maximum likelihood (`noneq.train`), with steps that become shorter."""
 
     def __init__(self, context: TrainingContext) -> None:
         self.context = context
@@ -112,7 +112,7 @@ class LikelihoodLearner:
         self.renewals = 0
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the base's NLL, and a margin above the fluctuations of a batch's mean."""
+        """Return the NLL of the base (the energy at the start), a margin, and the least NLL."""
         context, base = self.context, self.context.energy.base
         assert isinstance(base, Solvable)
         noise = context.recipe.train.noise
@@ -125,7 +125,7 @@ class LikelihoodLearner:
         }
 
     def iterate(self) -> Iterator[Record]:
-        """Yield records of `noneq.train`, whose state becomes ``trained``."""
+        """Iterate `noneq.train`, yield its records, and keep the state of each as ``trained``."""
         context, settings = self.context, self.context.recipe.train
         if settings.tau:
             settings = replace(settings, tau=settings.tau * self.speed)
@@ -144,7 +144,7 @@ class LikelihoodLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Let tau fall linearly; without a trust region, the learning rate as a square root."""
+        """Set tau, or the learning rate if there is no trust region, multiplied by ``backoff``."""
         recipe, trust = self.context.recipe, self.trained.trust if self.trained else None
         self.speed = recipe.train.speed(progress) * backoff
         if trust is not None:
@@ -153,12 +153,12 @@ class LikelihoodLearner:
             set_learning_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """Return the running NLL, and whether this iteration renewed log Z."""
+        """Return the iteration's NLL, and whether log Z was estimated anew by new walkers."""
         assert isinstance(record, Record)
         return record.nll, bool(record.renewed)
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Return energies, weights, log Z, and the state of the kernel and the trust region."""
+        """Return energies, weights, log Z, and the state of kernel and trust region, by name."""
         assert isinstance(record, Record)
         state, trust = record.state, record.state.trust
         return {
@@ -182,7 +182,7 @@ class LikelihoodLearner:
         }
 
     def progress_line(self, record: Observed) -> str:
-        """Return NLL, effective sample size, acceptance and cost of the last step, as text."""
+        """Return NLL, effective sample size, acceptance and the step's cost as a line of text."""
         assert isinstance(record, Record)
         trust, walkers = record.state.trust, record.state.walkers
         parts = [f"iteration {record.iteration}"]
@@ -198,7 +198,7 @@ class LikelihoodLearner:
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return walkers, step size and trust region; None before the first iteration."""
+        """Return walkers, step size and trust region by name; None before the first iteration."""
         trained, energy = self.trained, self.context.energy
         if trained is None:
             return None
@@ -211,7 +211,7 @@ class LikelihoodLearner:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set ``trained`` from a `state_dict`, on the data's device."""
+        """Set ``trained`` from what `state_dict` returned, moved to the data's device."""
         self.trained = None
         if saved is None:
             return
@@ -238,7 +238,7 @@ class ScoreMatchingLearner:
         self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the base's loss, and a margin; a score of 0 everywhere has a loss of 1."""
+        """Return the loss of the base (the energy at the start), and a margin above it."""
         energy, data = self.energy, self.context.data
         rng = torch.Generator(data.device).manual_seed(0)
         size = (16, self.context.recipe.train.batch)
@@ -248,7 +248,7 @@ class ScoreMatchingLearner:
         return {"base": float(losses.mean()), "margin": 1.0 + tolerance, "kind": "loss"}
 
     def iterate(self) -> Iterator[ScoreMatchingRecord]:
-        """Yield records of `noneq.training.match`; the last one becomes ``trained``."""
+        """Iterate `noneq.training.match`, yield its records, and keep the last as ``trained``."""
         context = self.context
         for record in match(
             self.energy,
@@ -267,25 +267,25 @@ class ScoreMatchingLearner:
         set_learning_rate(self.context.optimizer, rate * backoff)
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """Return the loss; no iteration renews log Z."""
+        """Return the loss, and False, since score matching does not estimate log Z."""
         return record.loss, False
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Return the learning rate, besides the loss that all learners log."""
+        """Return the learning rate by name; the session's metrics have the loss already."""
         assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
     def progress_line(self, record: Observed) -> str:
-        """Return loss and learning rate, as text."""
+        """Return the loss and the learning rate as a line of text."""
         assert isinstance(record, ScoreMatchingRecord)
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return the number of iterations done; None before the first."""
+        """Return the number of iterations done, by name; None before the first iteration."""
         return {"iteration": self.trained.iteration} if self.trained else None
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set the number of iterations done, the only state of this learner."""
+        """Set the number of iterations done, which is the only state, from what was saved."""
         self.trained = None
         if saved is not None:
             self.trained = ScoreMatchingRecord(saved["iteration"], 0.0, math.nan, math.nan)

@@ -1,4 +1,4 @@
-"""A lock on a run's folder, which only one process at a time may change."""
+"""A lock on a run's folder, so that only one process at a time changes its files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if sys.platform != "win32":
 
 
 class BusyError(RuntimeError):
-    """Raised where another process works in a run's folder, or has replaced the run."""
+    """Raised if another process works in the folder of a training run, or has replaced the run."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An estimate of the least memory that a recipe takes, to refuse one that cannot fit.
+"""An estimate of the least memory that training takes, to refuse settings that cannot fit.
 
 The estimate counts parameters with the optimiser's state, walkers, and the activations of a
 network.
@@ -25,17 +25,17 @@ MOVED = 4  # numbers a dimension of a walker: position and gradient, current and
 
 
 def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
-    """Estimate the least memory of a run, for each choice that decides a part of it.
+    """Estimate the least memory that a training takes, in parts, each due to one setting.
 
-    Counted are parameters with the optimiser's state, walkers, and the activations of a network
-    for each walker and each row of a batch.
+    The estimate counts parameters with the optimiser's state, walkers, and the activations of a
+    network for each walker and each row of a batch.
 
     Arguments:
-        recipe: recipe of the run.
+        recipe: settings of the training.
         shape: shape of one row.
 
     Returns:
-        Bytes, by the name ``section.field`` of the choice.
+        A mapping from settings, named ``section.field`` as in the recipe, to bytes.
     """
     dim = math.prod(shape)
     choice, parameters, activations = family_of(recipe.kind).size(recipe, shape)
@@ -59,17 +59,17 @@ def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
 def check_recipe(
     recipe: Recipe, default: Recipe, shape: Sequence[int], device: torch.device | str
 ) -> None:
-    """Check that a run fits into the memory of its device.
+    """Check that a training fits into the memory of its device.
 
     Arguments:
-        recipe: recipe of the run.
-        default: default recipe of the same kind of model; the error names the choice whose
-            default would save most.
+        recipe: settings of the training.
+        default: default settings for the same data and kind of model; the error names the
+            setting whose default would save most memory.
         shape: shape of one row.
-        device: device of the run.
+        device: torch device of the training.
 
     Raises:
-        ValueError: the run takes more memory than the device has.
+        ValueError: the training takes more memory than the device has.
     """
     needs = footprint(recipe, shape)
 
@@ -94,7 +94,7 @@ def check_walkers(what: str, n: int, shape: Sequence[int], device: torch.device 
     """Check that a number of walkers fits into the memory of a device.
 
     Arguments:
-        what: name of the choice, with its value, for the error.
+        what: name of the setting, with its value, for the error.
         n: number of walkers.
         shape: shape of one walker.
         device: device of the walkers.

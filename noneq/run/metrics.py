@@ -19,26 +19,30 @@ __all__ = ["Metrics", "line"]
 
 
 class Metrics:
-    """Access to a run's metrics.jsonl, which may not exist yet.
+    """Reads and writes metrics.jsonl of a run: one line of JSON for each logged iteration.
 
     Arguments:
-        path: path of the file.
+        path: path of the file, which may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[dict[str, Any]]:
-        """Read all lines; damaged ones are left out."""
+        """Read all lines of the file except damaged ones.
+
+        Returns:
+            One dictionary for each line; an empty list if there is no file.
+        """
         return self.read()[0]
 
     def read(self) -> tuple[list[dict[str, Any]], list[int]]:
-        """Read all lines, and find damaged ones.
+        """Read all lines of the file, and find damaged ones.
 
         A last line that was cut short, because its process was killed, does not count as damaged.
 
         Returns:
-            The rows of undamaged lines, and the numbers of damaged lines, from 1.
+            One dictionary for each undamaged line, and the line numbers, from 1, of the damaged.
         """
         lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
         rows, damaged = [], []
@@ -59,7 +63,11 @@ class Metrics:
         return f"{self.path}: {len(damaged)} damaged, left out: line {lines}"
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a line; NaN and infinity, which JSON lacks, become null."""
+        """Append a line to the file; NaN and infinity, which JSON lacks, become null.
+
+        Arguments:
+            row: metrics of one iteration, as `line` makes them.
+        """
         text = json.dumps(without_nan(row))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -69,7 +77,8 @@ class Metrics:
 
         Arguments:
             iteration: iteration of the checkpoint.
-            backoff: backoff of the checkpoint; rollbacks to a smaller one came later.
+            backoff: the session's `backoff` at the checkpoint, which every rollback halves; lines
+                with a smaller one were logged later and are removed.
         """
         kept = [
             row
@@ -94,14 +103,14 @@ def _row(text: bytes) -> dict[str, Any] | None:
 
 
 def line(record: Any, session: Session) -> dict[str, Any]:
-    """Make the row of metrics.jsonl for an iteration.
+    """Collect the metrics of one iteration, for a line of metrics.jsonl.
 
     Arguments:
         record: record of the iteration, which the session yielded.
-        session: session that trains.
+        session: session (one training in memory) that did the iteration.
 
     Returns:
-        The row: iteration, seconds, loss, and the metrics of the session's learner.
+        A dictionary with iteration, seconds, loss, and the metrics of the way of training.
     """
     return {
         "iteration": record.iteration,

@@ -1,4 +1,4 @@
-"""Every choice of a run: the model, its training, the optimiser, the bracket, the budget.
+"""The settings of a training: model, way of training, optimiser, estimate of log Z, budget.
 
 A recipe is made by `noneq.run.choose` from the shape and kind of the data; each kind of model has
 its own defaults (`noneq.run.families`), whose reasons are in docs/lab/defaults.md. The command
@@ -51,19 +51,19 @@ def _least(section: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """Choices of an energy that is the sum of a Gaussian base's energy and a network.
+    """Settings of an energy that is the sum of a Gaussian base's energy and a network.
 
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance does.
+            the moves of walkers; None: the base's covariance preconditions them.
         net: kind of the energy network: mlp, convnet or resnet.
-        width: hidden units of each layer of a perceptron, or channels after the first layer of a
+        width: number of hidden units of each layer of a perceptron, or of channels after the first
+            layer of a convolutional network.
+        depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
             convolutional network.
-        depth: hidden layers of a perceptron, or halvings of the resolution in a convolutional
-            network.
         leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
-        step_size: step size of the first move; later ones are adapted to the acceptance.
+        step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
     """
 
     base: Literal["full", "diagonal", "low-rank"] = "full"
@@ -81,7 +81,7 @@ class NetworkModel:
 
 @dataclass(frozen=True)
 class RBMModel:
-    """Choices of a restricted Boltzmann machine.
+    """Settings of a restricted Boltzmann machine (RBM).
 
     Attributes:
         hidden: number of hidden units of the RBM.
@@ -95,22 +95,23 @@ class RBMModel:
 
 @dataclass(frozen=True)
 class InterpolantModel:
-    """Choices of an energy at all times between a Gaussian and the data (score matching).
+    """Settings of an energy at all times between a Gaussian and the data (score matching).
 
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance does.
-        width: hidden units of each layer of the energy network.
-        depth: hidden layers of the energy network.
+            the moves of walkers; None: the base's covariance preconditions them.
+        width: number of hidden units of each layer of the energy network.
+        depth: number of hidden layers of the energy network.
         leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
             Hamiltonian Monte Carlo.
-        step_size: step size of the first move that corrects samples; later ones are adapted to
-            the acceptance.
+        step_size: step size of the first move that corrects samples; it is then adapted to a
+            target acceptance.
         steps: number of Euler-Maruyama steps from the base to a sample.
         eps: diffusivity of the Euler-Maruyama steps: a larger one mixes more and lowers the
             effective sample size.
-        corrections: moves after each Euler-Maruyama step, at the time that it has reached.
+        corrections: number of MCMC moves after each Euler-Maruyama step, under the energy at the
+            time that the step has reached.
     """
 
     base: Literal["full", "diagonal", "low-rank"] = "full"
@@ -134,10 +135,11 @@ class InterpolantModel:
 
 @dataclass(frozen=True)
 class Likelihood(Settings):
-    """Choices of weighted maximum likelihood: `noneq.Settings`, with a tau that falls linearly.
+    """Settings of weighted maximum likelihood: `noneq.Settings`, and a tau that falls linearly.
 
     Attributes:
-        tau_end: fraction of its first value to which tau falls linearly until the budget is spent.
+        tau_end: fraction of its first value to which tau, the size of the trust region, falls
+            linearly until the budget is spent.
     """
 
     tau_end: float = 0.05
@@ -154,16 +156,16 @@ class Likelihood(Settings):
             )
 
     def speed(self, progress: float) -> float:
-        """Return the factor of tau, from 1 to ``tau_end``, as progress goes from 0 to 1."""
+        """Return the factor that multiplies tau: 1 at progress 0, ``tau_end`` at progress 1."""
         return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
 
 
 @dataclass(frozen=True)
 class ScoreMatching:
-    """Choices of denoising score matching, which learns the density of rows with noise added.
+    """Settings of denoising score matching, which learns the density of rows with noise added.
 
     Attributes:
-        batch: number of data rows of an iteration.
+        batch: number of data rows in the batch of an iteration.
         noise: standard deviation of the Gaussian noise added to the data, in the units of
             training.
     """
@@ -182,12 +184,12 @@ class ScoreMatching:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Choices of AdamW, and of the moving average of the parameters, which is kept as the model.
+    """Settings of AdamW, and of the moving average of the parameters, which is the final model.
 
     Attributes:
-        lr: learning rate; it hardly matters under a trust region, and falls to 0 along a cosine in
-            score matching.
-        weight_decay: weight decay of AdamW.
+        lr: learning rate of AdamW; it hardly matters under a trust region, and falls to 0 along a
+            cosine in score matching.
+        weight_decay: coefficient of the decoupled weight decay of AdamW.
         ema: decay of the exponential moving average of the parameters, from 0 to 1.
     """
 
@@ -202,12 +204,15 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Bracket:
-    """Choices of the bracket of log Z after training, see `noneq.log_z`.
+    """Settings of the bracket of log Z after training: forward and backward annealing.
+
+    See `noneq.log_z`.
 
     Attributes:
-        walkers: walkers of the forward and of the backward annealing each, a multiple of 16.
-        temperatures: number of temperatures of the annealing of log Z.
-        equilibrate: moves under the model before the backward annealing of log Z starts.
+        walkers: number of walkers of the forward and of the backward annealing each, a multiple of
+            16.
+        temperatures: number of temperatures of the annealing that estimates log Z.
+        equilibrate: number of MCMC moves under the model before backward annealing starts.
         cycled: whether to cycle the step size along the annealing, which finds sharp modes but
             spends half of the moves on short steps.
     """
@@ -226,7 +231,7 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Budget:
-    """Choices of how long to train, and on how many threads.
+    """Settings of how long to train, and on how many threads.
 
     Attributes:
         seconds: training time in seconds, where no number of iterations is given.
@@ -245,14 +250,14 @@ class Budget:
             raise ValueError(f"the budget is a time > 0 or iterations, got {self.seconds} s")
 
     def progress(self, iteration: int, seconds: float) -> float:
-        """Return the part of the budget that is spent.
+        """Compute the fraction of the budget that is spent.
 
         Arguments:
-            iteration: iterations done.
+            iteration: number of iterations done.
             seconds: seconds of training done.
 
         Returns:
-            The part, from 0 to 1 or more.
+            The fraction, from 0 to 1 or more.
         """
         return iteration / self.iterations if self.iterations else seconds / self.seconds
 
@@ -262,15 +267,15 @@ Train: TypeAlias = Likelihood | ScoreMatching
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a training run, in sections.
+    """All settings of a training, in sections, as `noneq.run.choose` makes them.
 
     Attributes:
-        kind: kind of model, one of `noneq.run.families.FAMILIES`.
-        model: choices of this kind of model: a `NetworkModel`, `RBMModel` or `InterpolantModel`.
-        train: choices of the training: `Likelihood` or `ScoreMatching`.
-        optimizer: choices of the optimiser and of the moving average.
-        bracket: choices of the bracket of log Z after training.
-        budget: choices of how long to train.
+        kind: kind of model: "network", "rbm", "gaussian-rbm" or "interpolant".
+        model: settings of the model: a `NetworkModel`, `RBMModel` or `InterpolantModel`.
+        train: settings of the training: `Likelihood` or `ScoreMatching`.
+        optimizer: settings of the optimiser and of the moving average of the parameters.
+        bracket: settings of the estimate of log Z, forward and backward, after training.
+        budget: settings of how long to train.
 
     >>> from noneq.run import choose
     >>> recipe = choose((5,), 300, "table", tau=0.1, bracket={"walkers": 64})
@@ -286,9 +291,9 @@ class Recipe:
     budget: Budget = field(default_factory=Budget)
 
     def plain(self) -> dict[str, Any]:
-        """Return the recipe as nested dictionaries, which `read_recipe` turns back into one."""
+        """Return the recipe as nested dictionaries, for JSON; `read_recipe` reverses this."""
         return asdict(self)
 
     def sections(self) -> Mapping[str, Any]:
-        """Return the sections by name, e.g. ``{"model": NetworkModel(...), ...}``."""
+        """Return the sections of the recipe by name: ``{"model": NetworkModel(...), ...}``."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}

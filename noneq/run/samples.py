@@ -1,8 +1,8 @@
 """Samples of a trained run's model, with their weights.
 
-Walkers come from the base by Euler-Maruyama steps or by annealing, or are the chains of the
-training, reweighted to the model that is kept. `draw` does all of it; `draw_walkers` and
-`take_samples` are its two halves.
+Weighted walkers are carried from the base by Euler-Maruyama steps or by annealing, or are the
+Markov chains of the training. `draw` returns samples; it calls `draw_walkers`, which makes
+the walkers, and `take_samples`, which resamples them.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ from noneq.walkers import Walkers
 __all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
 
 Source: TypeAlias = Literal["steps", "ais", "chains"]
+"""The origin of walkers: Euler-Maruyama steps, annealing (AIS), or the chains of the training."""
 
 
 def draw(
     run: Run, n: int, source: Source | None = None, *, weighted: bool = False, **how: Any
 ) -> tuple[Tensor, Tensor]:
-    """Draw samples of a run's model.
+    """Draw samples from the model of a trained run.
 
     Arguments:
         run: trained run.
         n: number of samples.
         source: origin of the walkers, see `draw_walkers`.
-        weighted: whether the samples are weighted walkers; otherwise they are drawn by weight,
-            and all have weight 1/n.
-        how: other arguments of `draw_walkers`.
+        weighted: whether to return walkers with their weights; otherwise walkers are resampled,
+            and each sample has weight 1/n.
+        how: ``moves``, ``steps``, ``seed`` and ``track`` of `draw_walkers`.
 
     Returns:
         Samples (n, *shape) in the model's units, and their log-weights (n,), normalised.
 
     Raises:
-        ValueError: ``n`` is less than 1, or more than there are chains.
+        ValueError: ``n`` is less than 1, or more than the walkers of the training that
+            ``source="chains"`` takes.
     """
     return take_samples(
         draw_walkers(run, n, source, weighted=weighted, **how), n, weighted=weighted
@@ -58,7 +60,7 @@ class DrawnWalkers(NamedTuple):
     walkers: Walkers
     """weighted sample of the model"""
     rng: torch.Generator
-    """source of the randomness of samples taken from them"""
+    """source of randomness, to take samples from the walkers by `take_samples`"""
 
 
 @full_precision()
@@ -73,19 +75,20 @@ def draw_walkers(
     seed: int = 0,
     track: Track = untracked,
 ) -> DrawnWalkers:
-    """Draw weighted walkers of a run's model, enough to take n samples.
+    """Draw weighted walkers from the model of a trained run, enough to take n samples.
 
     Arguments:
         run: trained run.
         n: number of samples that will be taken.
-        source: origin of the walkers. ``steps``: carried from the base by Euler-Maruyama steps
-            with corrections, the default of interpolants; ``ais``: annealed from the base in as
-            many temperatures as log Z, the default of other models; ``chains``: the walkers of
-            the training, reweighted to the averaged parameters and moved.
+        source: origin of the walkers. ``steps``: carried by Euler-Maruyama steps with corrections
+            from the base (the energy that training started from), the default of interpolants;
+            ``ais``: annealed from the base, at the temperatures of the estimate of log Z, the
+            default of other models; ``chains``: the walkers of the training, reweighted to the
+            averaged parameters and moved.
         weighted: whether the walkers themselves will be the samples; otherwise four times as
             many are drawn.
-        moves: number of moves of the chains.
-        steps: number of Euler-Maruyama steps; default: the recipe's.
+        moves: number of MCMC moves of the walkers, for ``chains``.
+        steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's recipe.
         seed: seed of all randomness.
         track: progress display, see `noneq.log_z`.
 
@@ -93,8 +96,8 @@ def draw_walkers(
         The walkers and the generator that drew them.
 
     Raises:
-        ValueError: ``n`` is less than 1 or more than there are chains, or the model has no such
-            source.
+        ValueError: ``n`` is less than 1, or more than the walkers of the training for ``chains``,
+            or this kind of model does not have the source.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
@@ -145,12 +148,13 @@ def _source(run: Run, source: Source | None, steps: int | None) -> Source:
 def take_samples(
     gathered: DrawnWalkers, n: int, *, weighted: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Take samples from weighted walkers, in random order: any part of them is a sample, too.
+    """Take samples from weighted walkers, in random order, so that any slice is a fair sample.
 
     Arguments:
         gathered: walkers from `draw_walkers`.
         n: number of samples.
-        weighted: whether to take walkers with their weights; otherwise they are resampled.
+        weighted: whether to return walkers with their weights; otherwise walkers are resampled,
+            and each sample has weight 1/n.
 
     Returns:
         Samples (n, *shape) and their log-weights (n,), normalised.

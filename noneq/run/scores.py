@@ -1,4 +1,4 @@
-"""Scores of new rows under a run's model: their normalised log-densities."""
+"""The normalised log-densities of new rows under the model of a trained run."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Scores:
     Attributes:
         log_density: (M,) normalised log-densities ``-U(x) - log Z`` of the rows as they are,
             without the noise that the training rows had added.
-        expected: (M,) means of the log-density over draws of that noise, the same draws for every
-            row: the terms of the model's likelihoods; equal to ``log_density`` without noise.
-        unlike: mean negative log-likelihood of the rows under the base, minus that of the training
-            rows, in standard deviations of the latter's values; if it is far from 0, the rows may
-            be in other units.
-        verdict: verdict on the run, which holds log Z, its error and its alarms.
+        expected: (M,) means of each row's log-density over draws of that noise, the same draws for
+            every row, as in the likelihoods of a run; equal to ``log_density`` without noise.
+        unlike: difference between the mean negative log-likelihoods of these rows and of the
+            training rows under the base (the energy that training started from), in standard
+            deviations over training rows; if it is far from 0, the rows may be in other units.
+        verdict: evaluation of the run, with log Z, its standard error and its alarms.
     """
 
     log_density: Tensor
@@ -41,19 +41,19 @@ class Scores:
 
 
 def score(run: Run, x: Tensor) -> Scores:
-    """Score rows by a run's model.
+    """Compute the normalised log-densities of rows under the model of a trained run.
 
     Arguments:
-        run: run whose log Z has been bracketed.
+        run: run whose log Z has been estimated by `noneq.run.evaluation.evaluate_run`.
         x: rows (M, *shape) in the model's units.
 
     Returns:
         The log-densities of the rows.
 
     Raises:
-        FileNotFoundError: log Z has not been bracketed yet.
-        ValueError: the rows are no states of the model, likelihood.json is damaged, or its log Z
-            is that of other parameters.
+        FileNotFoundError: log Z has not been estimated yet.
+        ValueError: the rows have a wrong shape or are no states of the model, or likelihood.json
+            is damaged or was written for other parameters.
     """
     energy, _ = run.model()
     base = base_of(energy)

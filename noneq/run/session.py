@@ -1,11 +1,11 @@
-"""A session: training by a recipe, in memory, which can be saved and resumed.
+"""A session: one training in memory, with settings (a recipe), which can be saved and resumed.
 
     for record in Session(recipe, data.train): ...
 
-The learner of a session does the iterations (`noneq.run.learners`): `noneq.train`, or score
-matching. The session adds what a recipe decides over time: speed, the moving average and the end;
-and it detects divergence. From its ``state_dict`` training continues with the same bits, given the
-same recipe, data and number of threads.
+The learner of a session (`noneq.run.learners`) does the iterations by `noneq.train` or by score
+matching. The session adds schedules of the step size, the moving average of the parameters, the
+end of the training, and the detection of divergence. From its ``state_dict`` training continues
+with the same bits, given the same recipe, data and number of threads.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Training by a recipe: iterating yields a record an iteration until the budget is spent.
+    """One training in memory: iterating does the iterations and yields a record of each.
+
+    Iteration ends when the recipe's budget, a time or a number of iterations, is spent.
 
     Arguments:
-        recipe: every choice of the training.
+        recipe: settings of the training, as `noneq.run.choose` makes them.
         data: rows (M, *shape) to train on.
-        seed: seed of the network, the clusters and all randomness.
-        family: how such a model is built and trained; default: the family of the recipe's kind.
+        seed: seed of the network's first parameters and of all other randomness.
+        family: object that builds the model and its learner; default: that of ``recipe.kind``.
 
     Attributes:
         energy: model that is being trained.
-        average: copy of the model with the moving average of its parameters, which is kept.
-        kernel: first move of the walkers; the learner holds the adapted one.
-        learner: learner that does the iterations.
-        seconds: seconds of training so far, those before an interruption included.
-        clock: function that returns the time in seconds, e.g. ``time.process_time`` beside other
-            work; to be set before iterating.
-        backoff: factor of the speed, 1 until a rollback lowers it.
+        average: copy of the model whose parameters are moving averages over the iterations.
+        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
+        learner: object that does the iterations, by maximum likelihood or score matching.
+        seconds: seconds of training so far, including those before an interruption.
+        clock: function without arguments that returns the time in seconds; default:
+            ``time.perf_counter``. It may be replaced before iterating.
+        backoff: factor of tau or of the learning rate: 1, halved by every rollback.
 
     >>> import noneq, torch
     >>> rows = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
@@ -76,7 +78,7 @@ class Session:
 
     @property
     def average(self) -> nn.Module:
-        """The model that is kept: the energy with the moving average of its parameters."""
+        """The trained model: a copy of the energy with the moving average of its parameters."""
         model: nn.Module = self._average.module
         return model
 
@@ -87,12 +89,12 @@ class Session:
 
     @property
     def progress(self) -> float:
-        """The part of the budget that is spent, from 0 to 1."""
+        """The fraction of the recipe's budget that is spent, from 0 to 1 (or more at the end)."""
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
     def trained(self) -> TrainState | ScoreMatchingRecord | None:
-        """The state after the last iteration, which can be set; None before the first one."""
+        """The state after the last iteration, e.g. with the walkers; None before the first one."""
         trained: TrainState | ScoreMatchingRecord | None = self.learner.trained
         return trained
 
@@ -124,7 +126,11 @@ class Session:
             yield record
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training changes, as a tree of tensors and numbers."""
+        """Collect everything that training changes, to continue with the same bits.
+
+        Returns:
+            A nested dictionary of tensors and numbers, for `load_state_dict`.
+        """
         return {
             "seconds": self.seconds,
             "backoff": self.backoff,
@@ -137,7 +143,11 @@ class Session:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict` of a session, with the rows and the budget of this one."""
+        """Set the state of this session, which keeps its own rows and budget.
+
+        Arguments:
+            saved: ``state_dict`` of a session with the same kind and size of model.
+        """
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
         self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])

@@ -20,10 +20,11 @@ from noneq.run.checkpoint import make_folder, sweep, sync_folder
 __all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 
 NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
-#: files that a run gets after its first checkpoint
+"""Names in a run's folder: a new run being written, one completely written, and the lock file."""
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
+"""Names of the files that a run's folder gets during training or afterwards."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATES = ("state", "good")
 _PART = r"\.[\w-]+\.\d+\.part\.\w+"
@@ -33,7 +34,7 @@ _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 
 
 def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
-    """Check that a run can be made in a folder: it is empty, or holds a run to overwrite.
+    """Check that a folder is empty, or holds a run to overwrite, so that a run can be made there.
 
     A leftover lock file, or a new run that was killed before its first checkpoint, counts as
     empty. A run can be overwritten if its config.json is noneq's and its folder holds no links and
@@ -45,7 +46,7 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
         held: whether the caller holds the folder's lock.
 
     Raises:
-        FileExistsError: the folder holds something else.
+        FileExistsError: the folder is not empty, and holds no run that may be overwritten.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; a run is a folder: take another (`out`)")
@@ -80,12 +81,15 @@ def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """Write a new run, which at the end replaces an old one in the folder.
+    """Open a context to write a new run, which replaces an old run when the context ends.
 
-    The caller must hold the folder's lock. After an error the folder is as it was.
+    The caller must hold the folder's lock. After an error in the context the folder is unchanged.
+
+    Arguments:
+        folder: folder of the run.
 
     Returns:
-        A context whose value is the path to write the files of the run to.
+        A context whose value is the path of a temporary folder, for the files of the new run.
     """
     new = folder / NEW
     try:
@@ -100,22 +104,22 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def unsettled(folder: Path) -> bool:
-    """Tell whether a folder holds a new run whose files are not yet in their places.
+    """Test whether a folder holds a new run whose files are still in .noneq-ready.
 
     Returns:
-        Whether `settle` has something to do.
+        True if `settle` has files to move.
     """
     return (folder / READY).is_dir()
 
 
 def settle(folder: Path) -> None:
-    """Move the files of a completely written new run into its folder, in place of an old run's.
+    """Move the files of a completely written new run to their places, instead of an old run's.
 
-    They lie in a folder inside it, see `staged`. If the process is killed before all are moved,
-    the next call moves the rest. The caller must hold the folder's lock.
+    `staged` has written the files to .noneq-ready in the folder. If the process is killed before
+    all are moved, the next call moves the rest. The caller must hold the folder's lock.
 
     Arguments:
-        folder: the run's folder; nothing is moved where no new run waits.
+        folder: folder of the run; nothing happens if it has no .noneq-ready inside.
     """
     if unsettled(folder):
         for name in RESULTS:  # the old run's
@@ -135,12 +139,12 @@ def settle(folder: Path) -> None:
 
 
 def disk_error(error: OSError, kept: str, then: str) -> OSError:
-    """Add advice to the error of a file that could not be written.
+    """Make an error with advice from the error of a file that could not be written.
 
     Arguments:
         error: error of the operating system.
-        kept: clause that says what is intact.
-        then: clause that says what to do after the cause is removed.
+        kept: clause for the text that says which files are intact.
+        then: clause for the text that says what to do after the cause is removed.
 
     Returns:
         An error of the same number, with the advice in its text.

@@ -20,13 +20,13 @@ _OWN = "preconditioner."
 
 
 def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) -> None:
-    """Write a model's parameters and buffers, and the preconditioner of its walkers.
+    """Write a model's parameters and buffers, and the preconditioner of its MCMC kernel.
 
     Arguments:
         path: path of the file.
-        energy: the model.
-        kernel: one move of the walkers, which may hold a preconditioner.
-        recipe: recipe of the run.
+        energy: model to write.
+        kernel: MCMC kernel of the model's walkers, which may hold a preconditioner.
+        recipe: recipe, i.e. all settings, of the training.
     """
     tensors = dict(energy.state_dict())
     if _has_clusters(recipe):  # else the preconditioner is the base's own, or there is none
@@ -39,16 +39,16 @@ def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) ->
 def load_model(
     path: Path, recipe: Recipe, shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> tuple[nn.Module, Kernel]:
-    """Read a model that `save_model` wrote.
+    """Read a model and its MCMC kernel from a file that `save_model` wrote.
 
     Arguments:
         path: path of the file.
-        recipe: recipe of the run.
+        recipe: recipe, i.e. all settings, of the training.
         shape: shape of one row.
-        device: device of the model.
+        device: torch device of the model.
 
     Returns:
-        The model, and one move of its walkers.
+        The model (an energy), and the MCMC kernel that moves its walkers.
 
     Raises:
         FileNotFoundError: there is no such file.

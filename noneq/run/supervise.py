@@ -19,18 +19,18 @@ GOOD = 100  # iterations between the states to which a run may be rolled back
 
 
 class DivergedError(RuntimeError):
-    """Raised for a run that still diverges after three rollbacks, each with half the speed."""
+    """Raised if training still diverges after three rollbacks, each of which halved its steps."""
 
 
 class RolledBack(NamedTuple):
-    """The record of a rollback: a run diverged, and continues from its last good state."""
+    """The record of a rollback: training diverged, and continues from an earlier good state."""
 
     iteration: int
     """iteration from which the run continues"""
     backoff: float
-    """factor of tau, or of the learning rate, from now on"""
+    """factor of tau (the trust region's size), or of the learning rate without one, from now on"""
     reason: str
-    """sentence that says at which iteration and why it diverged"""
+    """sentence that says at which iteration and why the training diverged"""
 
 
 def supervise(
@@ -42,20 +42,21 @@ def supervise(
 ) -> Iterator[Any]:
     """Train a run until its budget is spent, with checkpoints, metrics and rollbacks.
 
-    A run that diverges is rolled back to its last good state and continues with half the speed.
+    If training diverges, the session is rolled back to the last state without signs of divergence,
+    and continues with half the trust region, or half the learning rate if there is none.
 
     Arguments:
-        run: run whose folder the caller has locked (`Run.locked`).
-        session: new session, or one restored by `Run.restore`.
+        run: run (a training's folder) that the caller has locked by `Run.locked`.
+        session: session (the training in memory), new or restored by `Run.restore`.
         stop: function called after every iteration; once it returns true, the run is saved and
             training ends.
         every: seconds between checkpoints.
 
     Returns:
-        An iterator over the session's records, with a `RolledBack` after each rollback.
+        An iterator over the session's records, and a `RolledBack` after each rollback.
 
     Raises:
-        DivergedError: the run diverged again after three rollbacks.
+        DivergedError: training diverged again after three rollbacks.
         BusyError: the folder now holds another run.
         OSError: the disk is full, or the folder cannot be written any more; the last checkpoint
             is intact.

@@ -1,4 +1,4 @@
-"""The verdict on a run: its bracketed likelihood, in numbers and in sentences.
+"""The verdict on a run: log Z and likelihoods after training, in numbers and in sentences.
 
 `noneq.run.evaluation` makes a verdict, writes it to likelihood.json and reads it from there.
 """
@@ -34,11 +34,11 @@ class Mean:
 
     @classmethod
     def of(cls, values: Tensor, rows: Tensor | None = None) -> Mean:
-        """Take the mean of values over rows.
+        """Compute the mean of values over rows, and its standard error.
 
         Arguments:
             values: (M,) values, one a row.
-            rows: rows (M, *shape); equal ones count as one for the standard error. None: all
+            rows: rows (M, *shape); equal rows count as one row in the standard error. None: all
                 rows are different.
 
         Returns:
@@ -57,23 +57,26 @@ LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
 
 @dataclass(frozen=True)
 class Verdict:
-    """The bracketed likelihood of a run, as likelihood.json holds it; all numbers are in nats.
+    """The evaluation of a trained run: its bracket of log Z and its likelihoods, in nats.
+
+    The bracket is a pair of estimates, by forward and by backward annealing; likelihood.json holds
+    the verdict.
 
     Attributes:
-        mark: fingerprint of the model's parameters.
+        mark: fingerprint (hash) of the model's parameters.
         log_z: the larger estimate of log Z, from which the likelihoods are computed.
         stderr: standard error of ``log_z``.
         forward, backward: log Z from forward and backward annealing, with their standard errors.
-        alarms: reasons why the bracket may be wrong; empty if none was raised.
-        off_support_mass: share of the model's mass where there are no data, see
-            `noneq.likelihood.support`.
-        nll: mean negative log-likelihood of the train, validation and test rows.
-        base: mean negative log-likelihood of the same rows, with the same noise, under the base,
-            whose log Z is exact.
+        alarms: sentences that say why the bracket may be wrong; empty if none was raised.
+        off_support_mass: fraction of the model's probability where there are no data, see
+            `noneq.likelihood.support`; None if it was not estimated.
+        nll: mean negative log-likelihoods of "train", "validation" and "test" rows.
+        base: mean negative log-likelihoods of the same rows, with the same noise, under the base,
+            the solvable energy that training started from.
         gain: mean over the test rows of the base's minus the model's negative log-likelihood.
-        how: walkers, temperatures, equilibration and seed of the bracket.
-        origin: name of the kind of base, for the sentences of `summary`.
-        regularisers: choices of a recipe that help this kind of model generalise, for `summary`.
+        how: numbers of walkers, temperatures and equilibration moves, and seed, of the bracket.
+        origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
+        regularisers: settings that reduce overfitting of this kind of model, for `summary`.
     """
 
     mark: int
@@ -92,18 +95,18 @@ class Verdict:
 
     @property
     def bracketed(self) -> bool:
-        """Whether no alarm was raised."""
+        """Whether the bracket of log Z raised no alarm."""
         return not self.alarms
 
     @property
     def interval(self) -> tuple[Mean, Mean]:
-        """The interval between the two estimates of log Z: the smaller, then the larger."""
+        """The forward and the backward estimate of log Z, the smaller one first."""
         ends = self.forward, self.backward
         return ends if self.backward.value > self.forward.value else ends[::-1]
 
     @property
     def within(self) -> float:
-        """The distance of the two estimates of log Z in nats, their standard errors included."""
+        """The distance of the two estimates of log Z in nats, plus their standard errors."""
         gap = abs(self.backward.value - self.forward.value)
         return gap + math.hypot(self.forward.stderr, self.backward.stderr)
 
@@ -114,9 +117,9 @@ class Verdict:
 
     @property
     def memorised(self) -> Mean | None:
-        """How much lower the NLL of the training rows is than that of the validation rows.
+        """The mean NLL of validation rows minus that of training rows, if it shows overfitting.
 
-        None unless it is more than a tenth of the gain and than three standard errors.
+        None unless the difference exceeds a tenth of ``gain`` and three standard errors.
         """
         train, validation = self.nll["train"], self.nll["validation"]
         error = math.hypot(train.stderr, validation.stderr)
@@ -125,10 +128,10 @@ class Verdict:
         return gap if far else None
 
     def summary(self) -> list[str]:
-        """Say the verdict in words.
+        """Describe the evaluation in words.
 
         Returns:
-            Lines of text of a sentence or two, for a terminal.
+            Lines of text, each of a sentence or two, for a terminal.
         """
         said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.memorised
@@ -185,7 +188,11 @@ class Verdict:
         return said
 
     def plain(self) -> dict[str, Any]:
-        """Return the verdict as a dictionary for JSON; numbers that are not finite become None."""
+        """Convert the verdict to a dictionary for JSON.
+
+        Returns:
+            The attributes by name; numbers that are not finite become None.
+        """
         away = self.off_support_mass
         own = {**asdict(self), "off_support_mass": None if away is None else away._asdict()}
         plain: dict[str, Any] = without_nan(own)

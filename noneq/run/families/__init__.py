@@ -1,4 +1,4 @@
-"""The kinds of models that a run can train: `FAMILIES` by name, each a `Family`."""
+"""The kinds of models that can be trained: `FAMILIES` has an object of `Family` for each."""
 
 from noneq.run.families.base import About, Family, Size
 from noneq.run.families.interpolant import InterpolantFamily
@@ -11,14 +11,17 @@ FAMILIES: dict[str, Family] = {
     family.kind: family
     for family in (NetworkFamily(), BernoulliRBMFamily(), GaussianRBMFamily(), InterpolantFamily())
 }
-"""Every kind of model that a run can train, by the name that a recipe gives it."""
+"""A dictionary of all kinds of models: a name, e.g. "rbm", and the `Family` that builds them."""
 
 
 def family_of(kind: str) -> Family:
     """Look up a kind of model by its name.
 
+    Arguments:
+        kind: name of the kind: "network", "rbm", "gaussian-rbm" or "interpolant".
+
     Returns:
-        The family.
+        The family: the object that builds, trains and samples models of this kind.
 
     Raises:
         ValueError: no kind of model has this name.

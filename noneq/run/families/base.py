@@ -23,23 +23,23 @@ __all__ = ["About", "Family", "Size", "base_of"]
 
 
 class About(NamedTuple):
-    """The properties of data from which the defaults of a recipe are chosen."""
+    """The properties of data from which default settings of a training are chosen."""
 
     shape: Sequence[int]
     """shape of one row; of images (channels, height, width)"""
     rows: int
     """number of training rows"""
     kind: Literal["image", "table"]
-    """kind of the data"""
+    """kind of the data: image or table"""
     discrete: bool
-    """whether values repeat or columns are constant, so that a density needs noise"""
+    """whether values repeat or columns are constant, so that only noisy data have a density"""
 
 
 class Size(NamedTuple):
-    """The memory that a model takes, as counts of numbers."""
+    """The size of a model: how many numbers its parameters and activations are."""
 
     choice: str
-    """field of the recipe that decides the size"""
+    """name of the setting that decides the size, e.g. width"""
     parameters: int
     """number of parameters"""
     activations: int
@@ -47,10 +47,13 @@ class Size(NamedTuple):
 
 
 def base_of(energy: nn.Module) -> Solvable:
-    """Return the base of a model: the solvable energy that its training starts from.
+    """Return the base of a model: the energy with a known log Z that its training starts from.
+
+    Arguments:
+        energy: model with an attribute ``base``.
 
     Returns:
-        The model's attribute ``base``.
+        The base, from which exact samples can be drawn.
     """
     base = energy.base
     assert isinstance(base, Solvable)
@@ -58,22 +61,25 @@ def base_of(energy: nn.Module) -> Solvable:
 
 
 class Family(ABC):
-    """A kind of model that a run can train; subclasses define one each."""
+    """A kind of model that can be trained: its default settings, building, training, sampling.
+
+    Each kind is a subclass. In the methods' arguments, a recipe is all settings of a training.
+    """
 
     kind: ClassVar[str]
-    """name of the kind, as in `Recipe`"""
+    """name of the kind, e.g. rbm"""
     model: ClassVar[type]
-    """dataclass of the choices of the model"""
+    """dataclass of the settings of the model"""
     train: ClassVar[type] = Likelihood
-    """dataclass of the choices of the training"""
+    """dataclass of the settings of the training"""
     not_applicable: ClassVar[frozenset[str]] = frozenset()
-    """choices that have no effect on this kind, as ``section.field``"""
+    """settings of a recipe that have no effect on this kind, as ``section.field``"""
     binary: ClassVar[bool] = False
-    """whether rows consist of zeros and ones"""
+    """whether rows of data must consist of zeros and ones"""
     origin: ClassVar[str] = "Gaussian base"
-    """name of the kind of base, for the sentences of a verdict"""
+    """name of the kind of base, for sentences about a trained model"""
     regularisers: ClassVar[str] = "more noise (`noise`)"
-    """choices that help where training rows are memorised, for the sentences of a verdict"""
+    """advice for a model that has memorised training rows, for sentences about it"""
     carried: ClassVar[bool] = False
     """whether samples can be carried from the base by Euler-Maruyama steps (`transport`)"""
     chains: ClassVar[bool] = True
@@ -85,19 +91,22 @@ class Family(ABC):
 
     @abstractmethod
     def defaults(self, data: About) -> Recipe:
-        """Return the default recipe for data; docs/lab/defaults.md has the reasons."""
+        """Return the default settings of a training for data with some properties.
+
+        The reasons are in docs/lab/defaults.md.
+        """
 
     @abstractmethod
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build the model before its first update.
+        """Build an untrained model for rows of data.
 
         Arguments:
-            recipe: every choice.
+            recipe: settings of the training.
             rows: rows (M, *shape), to which the base and the preconditioner are fitted.
-            seed: seed of the first parameters.
+            seed: seed of the random initial parameters.
 
         Returns:
-            The energy, on the rows' device, and one move of its walkers.
+            The model (an energy), on the device of the rows, and the MCMC kernel of its walkers.
 
         Raises:
             ValueError: this kind of model cannot be trained on such rows.
@@ -105,27 +114,27 @@ class Family(ABC):
 
     @abstractmethod
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the memory that the model takes for rows of a shape."""
+        """Return the numbers of parameters and activations of a model for rows of a shape."""
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Return the learner of a session; weighted maximum likelihood by default."""
+        """Return the object that does the iterations; by default weighted maximum likelihood."""
         return LikelihoodLearner(context)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the parameters in groups, as a torch optimiser takes them."""
+        """Return the trained parameters of a model as parameter groups of a torch optimiser."""
         return [{"params": list(energy.parameters()), "weight_decay": weight_decay}]
 
     def optimizer(self, energy: nn.Module, choices: Optimizer) -> torch.optim.Optimizer:
-        """AdamW; another one if it can be scaled by a trust region."""
+        """Return the optimiser of a model: AdamW, unless a subclass overrides this."""
         groups = self.parameter_groups(energy, choices.weight_decay)
         return torch.optim.AdamW(groups, lr=choices.lr)
 
     def notes(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Return a note that a user should read before training; empty if there is none."""
+        """Return a note that a user should read before training, or an empty text."""
         return ""
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a run that has diverged, as a clause that names fields of a recipe."""
+        """Return advice for a training that has diverged, as a clause that names settings."""
         if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
             return "a trust region (`tau` 0.1) or a smaller learning rate (`lr`)"
         return "more moves (`moves`), more noise (`noise`) or a smaller model"
@@ -136,11 +145,11 @@ class Family(ABC):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """Return a model of the right sizes, into which a file's ``tensors`` can be loaded."""
+        """Return a model whose parameters have the shapes of ``tensors``, to load these into."""
 
     @abstractmethod
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """Return one move of the walkers, with a root ``factor`` of the preconditioner."""
+        """Return the MCMC kernel of the walkers; the preconditioner is ``factor factor^T``."""
 
     # -- samples and pictures
 
@@ -153,15 +162,15 @@ class Family(ABC):
         temperatures: int | None = None,
         track: Track = untracked,
     ) -> int | Schedule:
-        """Return the annealing schedule of log Z and of samples.
+        """Return the annealing schedule by which log Z is estimated and samples are drawn.
 
         Arguments:
-            recipe: every choice; its ``bracket`` has the temperatures and ``cycled``.
-            energy: the model.
-            kernel: one move of the walkers.
-            rng: source of the randomness of a pilot run.
-            temperatures: number of temperatures; default: the recipe's.
-            track: display of the pilot run's progress.
+            recipe: settings of the training; the section ``bracket`` decides the schedule.
+            energy: trained model.
+            kernel: MCMC kernel of the walkers.
+            rng: source of randomness of a pilot run, which chooses the temperatures.
+            temperatures: number of temperatures; default: that of the recipe.
+            track: progress display of the pilot run.
 
         Returns:
             The ``temperatures`` argument of `noneq.log_z`: a schedule, or a number of steps.
@@ -180,13 +189,16 @@ class Family(ABC):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Return the schedule that carries walkers from the base to samples, where ``carried``."""
+        """Return a schedule of Euler-Maruyama steps for walkers that start at the base.
+
+        Only kinds of models with ``carried`` have one.
+        """
         raise NotImplementedError
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Return rows as pixel values from -1, black, to 1, white."""
+        """Convert rows to pixel values from -1, black, to 1, white, for pictures."""
         return rows
 
     def filters(self, energy: nn.Module) -> Tensor | None:  # noqa: ARG002
-        """Return weights (visible, hidden) that can be drawn as pictures, or None."""
+        """Return weights (visible, hidden) of a model to draw as pictures; None if it has none."""
         return None

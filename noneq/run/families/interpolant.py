@@ -1,4 +1,4 @@
-"""The kind ``interpolant``: an energy at all times between a Gaussian and the data."""
+"""The kind ``interpolant``: an energy at all times of a path from a Gaussian to the data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ __all__ = ["InterpolantFamily"]
 
 
 class InterpolantFamily(OnGaussian):
-    """Kind ``interpolant``: an energy at all times, trained by denoising score matching."""
+    """Builds models of the kind ``interpolant``, trained by denoising score matching.
+
+    The model is an energy ``U(x, t)`` at all times t of a path from a Gaussian to the data.
+    """
 
     kind = "interpolant"
     model = InterpolantModel
@@ -32,7 +35,7 @@ class InterpolantFamily(OnGaussian):
     calmer = "more noise (`noise`) or weight decay (`weight_decay`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default recipe, which adds noise to all data: score matching needs it."""
+        """Return the default settings; score matching needs noise, which is added to all data."""
         small, noisy = math.prod(data.shape) <= FULL, 0.15 if data.kind == "image" else 0.1
         return Recipe(
             self.kind,
@@ -46,7 +49,7 @@ class InterpolantFamily(OnGaussian):
         )
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build the model before its first update; ValueError for binary rows."""
+        """Build an untrained model and its MCMC kernel; ValueError for binary rows."""
         flat = rows.flatten(1)
         least, most = flat.aminmax(dim=0)
         if len(flat) > 2 and bool(((flat == least) | (flat == most)).all()):
@@ -57,25 +60,25 @@ class InterpolantFamily(OnGaussian):
         return super().build(recipe, rows, seed)
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Return a learner by denoising score matching."""
+        """Return the object that does the iterations, by denoising score matching."""
         return ScoreMatchingLearner(context)
 
     def notes(self, recipe: Recipe) -> str:
-        """Return the note that likelihoods are those of noisy rows."""
+        """Return a note for the user: likelihoods are those of rows with noise added."""
         return (
             f"score matching learns the density of rows with noise {recipe.train.noise:g} added "
             "(`noise`): likelihoods and samples are those of noisy rows"
         )
 
     def after_divergence(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Return advice on score matching, which has no walkers that could fall behind."""
+        """Return advice for a training that has diverged: a smaller learning rate, more noise."""
         return "a smaller learning rate (`lr`), more noise (`noise`) or larger batches (`batch`)"
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         return TimedMLP(shape, recipe.model.width, recipe.model.depth)
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """Return the energy of noisy rows at every time, from a base and a network."""
+        """Return the model, ``U(x, t)`` of noisy rows, made of a Gaussian base and a network."""
         return TimedEnergy(base, net, recipe.train.noise)
 
     def transport(
@@ -86,17 +89,20 @@ class InterpolantFamily(OnGaussian):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Return equal Euler-Maruyama steps, with corrections whose step size is adapted.
+        """Return the schedule that carries walkers from the base to samples of the model.
+
+        It has Euler-Maruyama steps of equal length, each followed by MCMC moves (corrections),
+        whose step sizes are adapted.
 
         Arguments:
-            recipe: every choice; its ``model`` has the diffusivity and the number of corrections.
-            energy: the model.
-            kernel: one move of a correction.
-            rng: source of the randomness of a run that adapts the step sizes.
-            steps: number of steps; default: the recipe's.
+            recipe: settings; ``model`` has the diffusivity and the number of corrections.
+            energy: trained model.
+            kernel: MCMC kernel of the corrections.
+            rng: source of randomness of a run that adapts the step sizes.
+            steps: number of steps; default: that of the recipe.
 
         Returns:
-            The schedule.
+            The schedule, for `noneq.population`.
         """
         steps, own = steps or recipe.model.steps, recipe.model
         assert isinstance(energy, TimedEnergy)

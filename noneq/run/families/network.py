@@ -29,10 +29,10 @@ FULL = 2048  # largest dimension in which the covariance is full by default
 
 
 class OnGaussian(Family):
-    """The common part of kinds that have a Gaussian base: building, preconditioner, files."""
+    """Base class of kinds of models that are made of a Gaussian base and a network."""
 
     def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
-        """Build the network of a recipe for rows of a shape; torch's generator is unchanged."""
+        """Build the untrained network of a model; torch's global generator is unchanged."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
             torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
             return self._network(recipe, shape)
@@ -41,14 +41,14 @@ class OnGaussian(Family):
         raise NotImplementedError
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """Return the model made of a base and a network."""
+        """Return the model (an energy) made of a Gaussian base and a network."""
         raise NotImplementedError
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build the model before its first update.
+        """Build an untrained model, whose base is a Gaussian fitted to the rows, and its kernel.
 
-        Moves should be as long as a mode is wide, not as the data are: so the preconditioner is
-        the pooled covariance of clusters of the rows.
+        MCMC moves should be as long as a mode is wide, which is less than the width of the data:
+        so the preconditioner is the pooled covariance of clusters of the rows.
         """
         noise, clusters = recipe.train.noise, recipe.model.clusters or 0
         base = Gaussian.fit(rows, recipe.model.base, noise=noise)
@@ -61,7 +61,7 @@ class OnGaussian(Family):
         return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """Return MALA, or Hamiltonian Monte Carlo where there are more leapfrog steps."""
+        """Return the MCMC kernel: MALA, or Hamiltonian Monte Carlo for several leapfrog steps."""
         own = recipe.model
         if own.leapfrog_steps == 1:
             return MALA(own.step_size, factor)
@@ -76,24 +76,24 @@ class OnGaussian(Family):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """Return a model to load from a file, with a base whose factor has the file's sizes."""
+        """Return a model whose parameters have the shapes of ``tensors``, to load these into."""
         base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the memory that a perceptron takes."""
+        """Return the numbers of parameters and activations of a perceptron."""
         w, depth = recipe.model.width, recipe.model.depth
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
 
 class NetworkFamily(OnGaussian):
-    """Kind ``network``: the energy of a Gaussian base plus a network."""
+    """Builds models of the kind ``network``: the energy of a Gaussian base plus a network."""
 
     kind = "network"
     model = NetworkModel
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default recipe: a perceptron, or convolutions for images from 16 x 16 on."""
+        """Return the default settings: a perceptron, or a convnet for images of 16 x 16 up."""
         small = math.prod(data.shape) <= FULL
         own: dict[str, Any] = {
             "base": "full" if small else "low-rank",
@@ -133,11 +133,11 @@ class NetworkFamily(OnGaussian):
         return net
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
-        """Return the energy ``U_base(x) + f(x)``, f the network."""
+        """Return the model with the energy ``U_base(x) + f(x)``, where f is the network."""
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the memory that the recipe's network takes."""
+        """Return the numbers of parameters and activations of the network."""
         own = recipe.model
         if own.net == "mlp":
             return super().size(recipe, shape)
@@ -145,7 +145,7 @@ class NetworkFamily(OnGaussian):
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a run that has diverged; noise smooths what a network learns."""
+        """Return advice for a training that has diverged, e.g. more moves or more noise."""
         if recipe.train.tau is None:
             return super().after_divergence(recipe)
         return "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"

@@ -29,7 +29,7 @@ class _RBMFamily(Family):
     regularisers = "fewer hidden units (`hidden`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default recipe; Gibbs sweeps are cheap, so that there are many walkers."""
+        """Return the default settings, with many walkers, since Gibbs sweeps are cheap."""
         train: dict[str, Any] = {
             "walkers": 1024, "held_out": 256, "moves": 4, "tau": 0.1, "renew": 1000,
             "batch": min(512, data.rows),
@@ -46,11 +46,11 @@ class _RBMFamily(Family):
         raise NotImplementedError
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:  # noqa: ARG002
-        """Return a block Gibbs sweep, which needs no preconditioner."""
+        """Return the MCMC kernel: block Gibbs, which needs no preconditioner."""
         return BlockGibbs()
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the weights with weight decay, and the biases without."""
+        """Return two parameter groups: weights with weight decay, and biases without it."""
         rest = [p for p in energy.parameters() if p is not energy.w]
         return [
             {"params": [energy.w], "weight_decay": weight_decay},
@@ -58,24 +58,24 @@ class _RBMFamily(Family):
         ]
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the number of weights, and of hidden units for a row."""
+        """Return the number of weights, and the number of hidden units as activations."""
         hidden = recipe.model.hidden
         return Size("hidden", math.prod(shape) * hidden, hidden)
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a run that has diverged: more sampling, or a smaller RBM."""
+        """Return advice for a training that has diverged: more sampling, or a smaller RBM."""
         if recipe.train.tau is None:
             return super().after_divergence(recipe)
         return "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
 
     def filters(self, energy: nn.Module) -> Tensor | None:
-        """Return the weights (visible, hidden)."""
+        """Return the weights (visible, hidden) of an RBM, to draw as pictures."""
         assert isinstance(energy, RBM)
         return energy.w
 
 
 class BernoulliRBMFamily(_RBMFamily):
-    """Kind ``rbm``: an RBM with visible units of 0 and 1."""
+    """Builds models of the kind ``rbm``: an RBM with binary visible units, for rows of bits."""
 
     kind = "rbm"
     not_applicable = frozenset({"bracket.cycled", "train.noise"})
@@ -86,7 +86,7 @@ class BernoulliRBMFamily(_RBMFamily):
         return {"moves": 1, "forgetting_factor": 0.9} if data.kind == "image" else {}
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build the RBM before its first update, with visible biases fitted to the rows."""
+        """Build an untrained RBM with visible biases fitted to the rows, and block Gibbs."""
         rng = torch.Generator(rows.device).manual_seed(seed)
         return BernoulliRBM.from_data(rows, recipe.model.hidden, rng), BlockGibbs()
 
@@ -96,17 +96,20 @@ class BernoulliRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM of zeros, into which a file can be loaded."""
+        """Return an RBM whose parameters are 0, to load the tensors of a file into."""
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return BernoulliRBM(torch.zeros(b.numel(), len(c)), b, c)
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Return rows as pixel values: 0 becomes -1, black, and 1 stays white."""
+        """Convert rows of bits to pixel values: 0 becomes -1, black; 1 stays 1, white."""
         return 2 * rows - 1
 
 
 class GaussianRBMFamily(_RBMFamily):
-    """Kind ``gaussian-rbm``: an RBM with real visible units, Gaussian given the hidden ones."""
+    """Builds models of the kind ``gaussian-rbm``: an RBM for rows of real numbers.
+
+    Given the hidden units, the visible units are Gaussian.
+    """
 
     kind = "gaussian-rbm"
 
@@ -114,7 +117,7 @@ class GaussianRBMFamily(_RBMFamily):
         return {"noise": 0.1 if data.discrete else 0.0}
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build the RBM before its first update, with means and variances of noisy rows."""
+        """Build an untrained RBM with the means and variances of noisy rows, and block Gibbs."""
         rng = torch.Generator(rows.device).manual_seed(seed)
         noisy = add_noise(rows, recipe.train.noise, rng)
         return GaussianRBM.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
@@ -125,6 +128,6 @@ class GaussianRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM of zeros, into which a file can be loaded."""
+        """Return an RBM whose parameters are 0, to load the tensors of a file into."""
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return GaussianRBM(torch.zeros(b.numel(), len(c)), b, c, b)
