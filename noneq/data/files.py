@@ -36,10 +36,21 @@ DEFLATED = 1032
 
 @runtime_checkable
 class Frame(Protocol):
-    """Describes a table with Arrow's interface, as those of pandas, polars and pyarrow."""
+    """Describes a table in memory that has Arrow's interface ``__arrow_c_stream__``.
+
+    A pandas or polars DataFrame, a pyarrow Table and a duckdb relation are frames; `read` and
+    `load` accept them in place of a path.
+    """
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Export the columns as an Arrow stream."""
+        """Export the columns of the table as an Arrow stream.
+
+        Arguments:
+            requested_schema: the schema that a reader would prefer, or None.
+
+        Returns:
+            A PyCapsule that holds the stream.
+        """
 
 
 def called(source: object) -> str:

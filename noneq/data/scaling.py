@@ -25,10 +25,15 @@ class Scaling:
     """Maps values from a file's units to the model's: ``x = (value - shift) / scale``.
 
     Attributes:
-        shift: the shift, float64, () or (*shape) of a row.
-        scale: the scale, float64, () or (*shape) of a row, positive.
-        threshold: for a binary set, values above it count as 1 and others as 0 before shift and
-            scale are applied; None: values are not binarised.
+        shift: number subtracted from the values, float64; of shape () if it is the same for all
+            values of a row, else of the shape of a row.
+        scale: positive number by which the shifted values are divided, float64; of shape () or of
+            the shape of a row.
+        threshold: for binary data, the number above which values are replaced by 1, and others by
+            0, before shift and scale are applied; None: values are not replaced.
+
+    Raises:
+        ValueError: if a scale is not a positive finite number.
     """
 
     shift: Tensor
@@ -63,25 +68,25 @@ class Scaling:
             x: rows in the model's units.
 
         Returns:
-            The rows in the file's units, float64; 0 or 1 for a binary set.
+            The rows in the file's units, float64; for binary data, 0 or 1 instead.
         """
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         return values if self.threshold is None else (values > 0.5).double()
 
     def log_jacobian(self, dim: int) -> float:
-        """Compute ``log |dx/dvalue| = -sum log scale`` of a row of ``dim`` values, in nats.
+        """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
 
-        Added to a log-density in the model's units it gives the log-density in the file's units.
-        It does not apply to binary rows, whose probabilities do not depend on units.
+        The log-density of a row in the file's units is its log-density in the model's units plus
+        this number. For binary rows there is nothing to add: probabilities have no units.
 
         Arguments:
             dim: the number of values of a row.
 
         Returns:
-            The log-determinant of the scaling.
+            The logarithm of the Jacobian determinant.
 
         Raises:
-            ValueError: if the scale is that of rows with another number of values.
+            ValueError: if ``scale`` has one number for each value of a row, but not ``dim``.
         """
         if self.scale.dim() and self.scale.numel() != dim:
             raise ValueError(f"rows have {self.scale.numel()} values, not {dim}")
@@ -92,7 +97,7 @@ class Scaling:
         """Convert the scaling to numbers and lists for a JSON file.
 
         Returns:
-            A dict of shift, scale and threshold, for `from_plain`.
+            A dict of shift, scale and threshold, from which `from_plain` restores the scaling.
         """
         return {
             "shift": self.shift.tolist(),
@@ -102,10 +107,10 @@ class Scaling:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
-        """Restore a scaling from the dict that `plain` returned, with the same bits.
+        """Restore a scaling from the dict that `plain` returned, bit for bit.
 
         Arguments:
-            plain: what `plain` returned.
+            plain: a dict returned by `plain`, also if written to JSON and read again.
 
         Returns:
             The scaling.

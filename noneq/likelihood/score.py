@@ -35,20 +35,22 @@ PROBES = 64  # walkers at which the energy is compared with the one that log Z w
 def exact_log_z(
     energy: Solvable, data: Tensor | None = None, *, n: int = 1024, rng: torch.Generator
 ) -> Estimate:
-    """Return the exact log Z of an energy that has one, with exact samples, as an `Estimate`.
+    """Compute the exact log Z of an energy that has a method for it, as an `Estimate`.
 
     Arguments:
-        energy: energy with exact ``log_z()`` and ``sample(n, rng)``, e.g. an RBM of at most 20
-            hidden units.
-        data: rows (M, *shape) that the model is meant for, for ``off_support_mass``.
-        n: number of samples.
-        rng: source of the samples.
+        energy: energy with exact methods ``log_z()`` and ``sample(n, rng)``, e.g. a Gaussian, or
+            an RBM of at most 20 hidden units.
+        data: rows (M, *shape) that the model was trained on. With them the result also has the
+            share of the model's probability in regions without data (``off_support_mass``).
+        n: number of exact samples of the model that the result holds as walkers.
+        rng: source of randomness of the samples.
 
     Returns:
-        Equal forward and backward estimates, without error or alarm, and the samples as walkers.
+        An estimate whose forward and backward values both are the exact log Z, with standard
+        errors 0, no alarms, and the samples as walkers of equal weight.
 
     Raises:
-        ValueError: the sum over states is too large, as ``energy.log_z()`` says.
+        ValueError: ``energy.log_z()`` raises it, since there are too many states to sum over.
     """
     side = LogZ(energy.log_z(), 0.0)
     islands = 8 if n % 8 == 0 else 1  # for standard errors of means over the walkers
@@ -100,23 +102,26 @@ def nll(
 ) -> NLL:
     """Compute the mean negative log-likelihood of data, ``mean U(x) + log Z``, in nats per row.
 
-    Equal rows count as one for the standard error of the mean: copies are not independent.
+    For the standard error of ``mean U``, equal rows count as a single observation, since copies of
+    a row are not independent.
 
     Arguments:
-        energy: the model.
-        data: rows (M, *shape).
+        energy: the model, a function ``(B, *shape) -> (B,)``.
+        data: rows (M, *shape), for example of the test set.
         z: log Z of the model, from `noneq.log_z`; the larger of its two estimates is used.
-        noise: standard deviation of Gaussian noise that was added to the model's training data;
-            the mean is then taken over ``draws`` draws of it.
-        draws: number of draws of the noise.
-        rng: source of the noise; default seed 0.
+        noise: standard deviation of Gaussian noise that was added to the model's training data.
+            If it is above 0, noise is added to the rows here, too, and the mean is taken over
+            ``draws`` draws of it.
+        draws: number of draws of the noise for each row.
+        rng: source of randomness of the noise; default: a generator with seed 0.
 
     Returns:
-        The mean, with the standard errors of log Z and of the mean over the rows.
+        The mean negative log-likelihood, with the standard errors of log Z and of ``mean U``.
 
     Raises:
-        ValueError: ``z`` is the log Z of another energy or of other parameters (the energy is
-            compared at walkers that ``z`` holds), or a row is no state of a discrete energy.
+        ValueError: ``z`` was estimated for another energy or for other parameters (the energy is
+            evaluated again at walkers that ``z`` holds), or the model is discrete and a row is
+            not one of its states.
 
     >>> import noneq, torch
     >>> def energy(x):
