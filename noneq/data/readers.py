@@ -41,11 +41,11 @@ _PART = 2**20  # values at a time
 
 
 class Raw(NamedTuple):
-    """Holds the content of a file, in the file's own type.
+    """Holds the rows read from a file or a table in memory, in their original type of numbers.
 
     Attributes:
         values: real numbers (M, *shape) in native byte order.
-        labels: labels (M,), or None.
+        labels: class labels (M,) of the rows, or None if the source has none.
         columns: the names of a table's columns; empty if it has none.
     """
 
@@ -105,10 +105,10 @@ def read(source: str | Path | Frame) -> Rows:
 
 
 def read_raw(source: str | Path | Frame) -> Raw:
-    """Read the rows of a source as `read` does, but without converting them to float32.
+    """Read rows from a file or a table in memory, without converting them to float32.
 
     Arguments:
-        source: a path or a frame.
+        source: a path, or a table in memory, as for `read`.
 
     Returns:
         The rows in the file's own type, with labels and names of columns if there are any.

@@ -144,7 +144,8 @@ def scalar(shift: float, scale: float, threshold: float | None = None) -> Scalin
     Arguments:
         shift: the shift.
         scale: the scale, positive.
-        threshold: the threshold of a binary set, or None.
+        threshold: for binary data, the value above which a value counts as 1 and not as 0; or
+            None.
 
     Returns:
         The scaling.
@@ -180,9 +181,10 @@ def for_images(train: NDArray[Any]) -> Scaling:
 
 
 def for_table(train: NDArray[Any]) -> Scaling:
-    """Choose the mean and standard deviation of each column over the training rows (M, D).
+    """Make the scaling that standardises each column of a table.
 
-    A constant column becomes 0: its shift is its value, and its scale 1.
+    Shift and scale of a column are its mean and standard deviation over the training rows. For a
+    constant column they are its value and 1, so that it becomes 0.
 
     Arguments:
         train: the training rows (M, D).
@@ -199,12 +201,12 @@ def for_table(train: NDArray[Any]) -> Scaling:
 
 
 def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
-    """Make the scaling of rows of 0 and 1, as RBMs of bits take them.
+    """Make the scaling of rows for RBMs of bits, whose values are 0 and 1.
 
     Arguments:
         train: the training rows.
-        binary: whether values above the middle of their range become 1 and others 0; if not, all
-            values must be 0 or 1.
+        binary: whether values above the middle of the range of ``train`` become 1 and others 0;
+            if not, all values must be 0 or 1 already.
 
     Returns:
         The scaling.
@@ -227,7 +229,9 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
 
 
 def for_binary(train: NDArray[Any]) -> Scaling:
-    """Make the scaling by which values above the middle of the training range are 1, others -1.
+    """Make the scaling that maps values to 1 and -1.
+
+    Values above the middle between the smallest and the largest training value become 1.
 
     Arguments:
         train: the training rows.

@@ -125,7 +125,7 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
 
 
 def samples_size(what: Samples) -> tuple[float, float]:
-    """Choose the size of `samples_figure`.
+    """Choose the size of a figure of samples and data, see `samples_figure`.
 
     Arguments:
         what: samples and data.
@@ -140,10 +140,10 @@ def samples_size(what: Samples) -> tuple[float, float]:
 
 
 def draw_samples(place: FigureBase, what: Samples) -> None:
-    """Draw what `samples_figure` shows on a figure or subfigure.
+    """Draw samples of a model beside its data, as `samples_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
+        place: the figure or subfigure to draw on.
         what: samples and data.
 
     Raises:
@@ -167,11 +167,11 @@ def draw_samples(place: FigureBase, what: Samples) -> None:
 
 
 def draw_energies(place: FigureBase, what: Energies) -> None:
-    """Draw what `energies_figure` shows on a figure or subfigure.
+    """Draw histograms of energies, as `energies_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        what: the energies.
+        place: the figure or subfigure to draw on.
+        what: energies of data and walkers.
     """
     data, walkers, p = array(what.data), array(what.walkers), array(what.p)
     held = None if what.held_out is None else array(what.held_out)

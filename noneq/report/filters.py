@@ -58,10 +58,10 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
 
 def filters_size(what: Filters) -> tuple[float, float]:
-    """Choose the size of `filters_figure`.
+    """Choose the size of a figure of an RBM's filters, see `filters_figure`.
 
     Arguments:
-        what: the weights.
+        what: the weight matrix of the RBM and the shape of its data.
 
     Returns:
         Width and height in inches.
@@ -72,11 +72,11 @@ def filters_size(what: Filters) -> tuple[float, float]:
 
 
 def draw_filters(place: FigureBase, what: Filters) -> None:
-    """Draw what `filters_figure` shows on a figure or subfigure.
+    """Draw the filters of an RBM, as `filters_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        what: the weights.
+        place: the figure or subfigure to draw on.
+        what: the weight matrix of the RBM and the shape of its data.
 
     Raises:
         ValueError: if the weights do not fit the shape.

@@ -68,12 +68,12 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
 
 
 def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None = None) -> None:
-    """Draw what `training_figure` shows on a figure or subfigure.
+    """Draw the metrics of a training run, as `training_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        metrics: logged metrics, one dict for each iteration.
-        estimate: estimates of the trained model, or None.
+        place: the figure or subfigure to draw on.
+        metrics: metrics of training, one dict for each logged iteration.
+        estimate: final estimates of the trained model, see `training_figure`; or None.
 
     Raises:
         ValueError: if there are no metrics.
@@ -100,10 +100,10 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
 
 
 def training_height(metrics: Metrics) -> float:
-    """Choose the height of `training_figure` at a width of 14 inches.
+    """Choose the height of a figure of training metrics that is 14 inches wide.
 
     Arguments:
-        metrics: logged metrics, one dict for each iteration.
+        metrics: metrics of training, one dict for each logged iteration.
 
     Returns:
         The height in inches.
