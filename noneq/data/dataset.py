@@ -54,14 +54,14 @@ NAME = 40  # the most characters of a column's name in a summary
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Holds the training, validation and test rows of a data set, scaled to the model's units.
+    """Holds the training, validation and test rows of a data set, scaled for training a model.
 
     Attributes:
         train: training rows, float32 (M, *shape).
         validation: validation rows (M, *shape), for choices such as early stopping.
         test: test rows (M, *shape), for the likelihood that is reported at the end.
         kind: "image" for rows of shape (C, H, W), or "table" for rows of shape (D,).
-        scaling: the map from the file's units to the model's.
+        scaling: the map from values in the file to the scaled values that a model is trained on.
         source: the name "digits", the absolute path of a file, or e.g. "a pandas DataFrame".
         discrete: whether rows look discrete, so that a density needs noise (`is_discrete`).
         columns: the names of a table's columns; empty if it has none.
@@ -147,10 +147,10 @@ def load(
     bits: bool = False,
     seed: int = 0,
 ) -> DataSet:
-    """Read a data set, split it 70 / 10 / 20 at random, and scale it to the model's units.
+    """Read a data set, split it 70 / 10 / 20 at random, and scale it for training a model.
 
-    Images are mapped to [-1, 1] and the columns of a table standardised, by the training rows. The
-    digits, and a folder that holds a test file, have splits of their own.
+    Integer pixels are mapped to [-1, 1], and columns of a table standardised by the training rows.
+    The digits, and a folder that holds a test file, have splits of their own.
 
     >>> data = load("digits", classes=(0, 1))
     >>> data.shape, data.kind, float(data.train.min()), float(data.train.max())
@@ -161,8 +161,8 @@ def load(
             that name); or a table of pandas, polars or pyarrow in memory.
         classes: class labels of the rows to keep; None: all rows.
         subset: the number of rows to keep of each class, in the order of ``classes`` or of
-            increasing labels, over all splits together. With a test file of its own, the numbers
-            count training and validation rows, and test rows are kept in the same proportions.
+            increasing labels, over all splits together. In a folder with a test file, they count
+            training and validation rows, and test rows are kept in the same proportions.
         binary: whether values above the middle of the training values' range become 1, others -1.
         bits: whether all values must be 0 or 1, as for RBMs of bits; with ``binary``, values that
             are not above the middle become 0 instead of -1.
@@ -202,11 +202,11 @@ def rows_like(
         source: a path, or a table in memory, as for `noneq.data.read`.
         shape: the shape of one row of the model's training data.
         scaling: the scaling of the data set that the model was trained on.
-        columns: the names of the columns that the model was trained on. A source with names of
-            columns is arranged by them, and its other columns are left out.
+        columns: the names of the columns that the model was trained on. If the source has names
+            of columns, too, these columns are taken from it, in this order.
 
     Returns:
-        The rows, float32 (M, *shape), in the model's units.
+        The scaled rows, float32 (M, *shape).
 
     Raises:
         FileNotFoundError: if the path does not exist.

@@ -24,6 +24,8 @@ _BLOCK = 4096  # rows in float64 at a time
 class Scaling:
     """Maps values from a file's units to the model's: ``x = (value - shift) / scale``.
 
+    The model's units are those of the rows x that a model is trained on.
+
     Attributes:
         shift: number subtracted from the values, float64; of shape () if it is the same for all
             values of a row, else of the shape of a row.

@@ -1,4 +1,4 @@
-"""Estimates of log Z, the normalised likelihoods of data that follow, and checks of both.
+"""Estimates of log Z, normalised likelihoods of data computed with it, and checks of both.
 
 `log_z` brackets the log of an energy's normalising constant between estimates by forward and by
 backward annealing, with alarms where these cannot be trusted; `nll` computes the likelihood of

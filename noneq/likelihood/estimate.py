@@ -21,9 +21,9 @@ __all__ = ["NLL", "Estimate"]
 class Estimate:
     """Holds a bracket of log Z: one estimate that is low on average, one that is high, and alarms.
 
-    `noneq.log_z` returns it. The low estimate is from forward annealing of walkers to the model,
-    the high one from backward annealing of samples of the model. An alarm is a sentence that says
-    why the bracket may be wrong.
+    `noneq.log_z` returns an object of this class. The low estimate is from annealing walkers
+    forward, from an energy with known log Z to the model; the high one from annealing samples of
+    the model backward. An alarm is a sentence that says why the bracket may be wrong.
 
     Attributes:
         forward: log Z from forward annealing, on average too low, with its standard error.
@@ -31,8 +31,8 @@ class Estimate:
         alarms: reasons why the bracket may be wrong, each with its remedy; empty if there are
             none.
         ess: effective sample size of the forward walkers, as a fraction of their number.
-        survivors: effective number of ancestors of the forward walkers: starting walkers from
-            which they descend by resampling.
+        survivors: effective number of ancestors: of those walkers at the start of forward
+            annealing from which, after resampling, the walkers at its end descend.
         schedule: annealing schedule of the forward walkers, which `noneq.log_z` accepts as
             ``temperatures``; None where log Z is exact.
         walkers: walkers at the end of forward annealing, a weighted sample of the model.
@@ -70,7 +70,7 @@ class Estimate:
 
     @property
     def value(self) -> float:
-        """The larger estimate of log Z, with which likelihoods are, if at all, underestimated."""
+        """The larger estimate of log Z: likelihoods with it are rather too low than too high."""
         return self.interval[1].value
 
     @property

@@ -13,7 +13,7 @@ __all__ = ["Unsolved"]
 
 
 class Unsolved:
-    """Hide the methods ``log_z`` and ``sample`` of an energy, and keep its other methods.
+    """Hide the methods ``log_z`` and ``sample`` of an energy, and keep those that kernels use.
 
     `noneq.log_z` returns the exact log Z of an energy that has these methods, such as a Gaussian
     or a small RBM. For the wrapped energy it has to estimate log Z by annealing.
