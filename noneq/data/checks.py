@@ -13,15 +13,16 @@ __all__ = ["check_data", "check_rows", "is_discrete"]
 
 
 def check_rows(data: Tensor, *, least: int = 1) -> None:
-    """Raise unless the data are rows (M, *shape) of finite floating-point numbers.
+    """Raise an error unless the data are rows (M, *shape) of finite floating-point numbers.
 
     Arguments:
         data: the rows (M, *shape).
-        least: the smallest number M of rows that is accepted, 1 or 2.
+        least: the smallest accepted number M of rows, 1 or 2.
 
     Raises:
         TypeError: if the data are not a floating-point tensor.
-        ValueError: if there are too few dimensions or rows, or NaN or infinite values.
+        ValueError: if the tensor has fewer than two dimensions or fewer than ``least`` rows, or
+            holds NaN or infinite values.
     """
     if not isinstance(data, Tensor):
         raise TypeError(
@@ -52,10 +53,10 @@ def _converter(data: object) -> str:
 
 
 def check_data(data: Tensor, *, noise: float = 0.0) -> None:
-    """Raise unless a density can be fitted to the rows (M, *shape), M >= 2.
+    """Raise an error unless a probability density can be fitted to the rows (M, *shape), M >= 2.
 
-    The values must be finite floating-point numbers. A column that is constant, or a linear
-    combination of others, has no density; added noise gives it one.
+    The values must be finite floating-point numbers. Rows with a column that is constant, or a
+    linear combination of other columns, have no density, unless noise is added to them.
 
     >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
     >>> check_data(x)  # doctest: +ELLIPSIS
@@ -65,8 +66,8 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
 
     Arguments:
         data: the rows (M, *shape).
-        noise: standard deviation of the Gaussian noise added in training; with noise above 0
-            constant and dependent columns are accepted.
+        noise: standard deviation of the Gaussian noise that training will add to the rows; if it
+            is above 0, constant and linearly dependent columns are accepted.
 
     Raises:
         TypeError: if the data are not a floating-point tensor.
@@ -94,9 +95,10 @@ def check_data(data: Tensor, *, noise: float = 0.0) -> None:
 def is_discrete(data: Tensor) -> bool:
     """Tell whether the rows (M, *shape) look discrete, so that a density needs added noise.
 
-    They do if a column is constant, if a column of a table takes only two values, or if at least
+    Rows look discrete if a column is constant, if a column takes only two values, or if at least
     90 % of the columns take few distinct values: at most 256, and at most a quarter of the number
-    of rows. All pixels of images count as one column. About a million values are looked at.
+    of rows. Images look discrete if a pixel is constant, or if the values of all pixels, taken as
+    one column, fulfil the other conditions. Only about the first million values are examined.
 
     >>> is_discrete(torch.arange(100.0)[:, None]), is_discrete(torch.arange(100.0)[:, None] % 4)
     (False, True)

@@ -125,14 +125,14 @@ def choose(
 
 
 def share(number: int, there: Sequence[int]) -> list[int]:
-    """Divide ``number`` among parts in proportion to their sizes, by largest remainders.
+    """Divide a number of rows among parts in proportion to their sizes, by largest remainders.
 
     >>> share(10, [70, 10, 20])
     [7, 1, 2]
 
     Arguments:
-        number: the total to divide, at most the sum of ``there``.
-        there: the sizes of the parts.
+        number: the number of rows to divide, at most the sum of ``there``.
+        there: the numbers of rows available in the parts.
 
     Returns:
         One integer for each part, at most the part's size; they sum to ``number``.
@@ -146,14 +146,14 @@ def share(number: int, there: Sequence[int]) -> list[int]:
 
 
 def thinned(counts: Counts, there: Counts) -> Counts:
-    """Scale class counts to the largest that are available, keeping their proportions.
+    """Scale numbers of rows per class up as far as rows are available, keeping proportions.
 
     >>> thinned({2: 800, 3: 400}, {2: 1000, 3: 1000})
     {2: 1000, 3: 500}
 
     Arguments:
-        counts: numbers of rows whose proportions are kept.
-        there: the numbers of rows available.
+        counts: the number of rows of each class, whose proportions are kept.
+        there: the number of available rows of each class.
 
     Returns:
         The number of rows to take of each class.

@@ -43,13 +43,13 @@ class _Fault(NamedTuple):
 
 @dataclass
 class Faults:
-    """Collects what is wrong with the columns of a table while it is read piece by piece.
+    """Collects what is wrong with the columns of a table, while the table is read piece by piece.
 
-    An object is true if it holds a fault; as text it is the error message.
+    ``bool(faults)`` tells whether anything is wrong, and ``str(faults)`` is the error message.
 
     Attributes:
-        unit: the unit of places in messages: "line" of a text file, counted from 1, or "row" of
-            a frame, counted from 0.
+        unit: what messages count: "line" for a text file, from 1, or "row" for a table in
+            memory, from 0.
         names: the names of the columns; a column without a name is called by its number, from 1.
         words: the columns with values that are not numbers.
         gaps: the columns with missing values.

@@ -14,9 +14,8 @@ Rows are split 70 / 10 / 20 (train / validation / test) at random; copies of a r
 split (`Repeats`). If a folder of IDX files has a test file (t10k or test), that file is the test
 split and one eighth of the training file is the validation split. The digits have a fixed split.
 
-Labels select rows and are not trained on. A table's column named y, label(s), target(s) or class
-is an ordinary column unless classes or a subset are asked for: then it holds the labels and is
-removed from the rows.
+A table's column named y, label(s), target(s) or class is an ordinary column unless classes or a
+subset are asked for: then it holds the labels, which select rows and are not trained on.
 """
 
 from __future__ import annotations
@@ -55,19 +54,20 @@ NAME = 40  # the most characters of a column's name in a summary
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Holds training, validation and test rows, in the model's units.
+    """Holds the training, validation and test rows of a data set, scaled for training a model.
 
     Attributes:
         train: training rows, float32 (M, *shape).
-        validation: validation rows, for choices such as early stopping.
-        test: test rows, to report a likelihood of once.
-        kind: "image" for rows (C, H, W), or "table" for rows (D,).
-        scaling: the map from the file's units to the model's.
-        source: a known name, an absolute path, or the kind of frame.
-        discrete: whether a density needs noise (`is_discrete`); always true of a binary set.
+        validation: validation rows (M, *shape), for choices such as early stopping.
+        test: test rows (M, *shape), for the likelihood that is reported at the end.
+        kind: "image" for rows of shape (C, H, W), or "table" for rows of shape (D,).
+        scaling: the map from values in the file to the scaled values that a model is trained on.
+        source: the name "digits", the absolute path of a file, or e.g. "a pandas DataFrame".
+        discrete: whether rows look discrete, so that a density needs noise (`is_discrete`).
         columns: the names of a table's columns; empty if it has none.
-        digest: sha256 of the raw values and shapes of the splits, to recognise the data again.
-        repeats: how many rows equal others, and how many of these are in different splits.
+        digest: sha256 of the unscaled values of all splits, which identifies the data.
+        repeats: the number of rows equal to an earlier row, and the number of validation and test
+            rows equal to a row of an earlier split.
     """
 
     train: Tensor
@@ -103,7 +103,7 @@ class DataSet:
         """Describe the data set, without its rows, for a JSON file.
 
         Returns:
-            A dict of numbers, strings and lists.
+            A dict of source, digest, shape, numbers of rows, scaling and so on.
         """
         return {
             "source": self.source,
@@ -121,7 +121,7 @@ class DataSet:
         """Describe the data set in one line.
 
         Returns:
-            The sizes of the splits, the kind of rows, their scaling and their repeats.
+            A text: the sizes of the splits, the kind of rows, their scaling, and repeated rows.
         """
         sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.validation, self.test))
         names = ", ".join(visible(name, NAME) for name in self.columns[:6]) + (
@@ -147,31 +147,33 @@ def load(
     bits: bool = False,
     seed: int = 0,
 ) -> DataSet:
-    """Read a data set, select rows, split them and scale them by the training rows.
+    """Read a data set, split it 70 / 10 / 20 at random, and scale it for training a model.
+
+    Integer pixels are mapped to [-1, 1], and columns of a table standardised by the training rows.
+    The digits, and a folder that holds a test file, have splits of their own.
 
     >>> data = load("digits", classes=(0, 1))
     >>> data.shape, data.kind, float(data.train.min()), float(data.train.max())
     ((1, 8, 8), 'image', -1.0, 1.0)
 
     Arguments:
-        source: "digits", a path to a file or a folder of IDX files (`noneq.data.read`), or a
-            frame of pandas, polars or pyarrow. A path that equals a known name is given as
-            "./digits" or as a Path.
-        classes: labels of the rows to keep; None: all rows.
-        subset: the number of rows of each class, in the order of ``classes`` or of increasing
-            labels, over all splits together. Where the test rows have a file of their own, the
-            numbers are those of the training file, and the test rows keep the proportions.
-        binary: whether values above the middle of the training range become 1 and others -1.
-        bits: whether rows must be 0 or 1, as RBMs of bits take them; with ``binary`` values up to
-            the middle become 0 instead of -1.
-        seed: seed of the random split and of the selection within a class.
+        source: the name "digits"; a path that `noneq.data.read` accepts ("./digits" for a file of
+            that name); or a table of pandas, polars or pyarrow in memory.
+        classes: class labels of the rows to keep; None: all rows.
+        subset: the number of rows to keep of each class, in the order of ``classes`` or of
+            increasing labels, over all splits together. In a folder with a test file, they count
+            training and validation rows, and test rows are kept in the same proportions.
+        binary: whether values above the middle of the training values' range become 1, others -1.
+        bits: whether all values must be 0 or 1, as for RBMs of bits; with ``binary``, values that
+            are not above the middle become 0 instead of -1.
+        seed: seed of the random split and of the random choice of rows for ``subset``.
 
     Returns:
-        The data set, on the CPU.
+        The data set, with tensors on the CPU.
 
     Raises:
         FileNotFoundError: if the source is neither a known name nor an existing path.
-        ValueError: if the file, the classes or the subset cannot be used.
+        ValueError: if the file is damaged or too small, or has no such classes or rows.
     """
     choice = Choice(classes, subset, torch.Generator().manual_seed(seed))
     if isinstance(source, str) and source in NAMED:
@@ -194,21 +196,21 @@ def rows_like(
     *,
     columns: Sequence[str] = (),
 ) -> Tensor:
-    """Read rows for a trained model and convert them to its units.
+    """Read new rows for a trained model, scaled in the same way as its training rows.
 
     Arguments:
-        source: a path or a frame, as for `noneq.data.read`.
-        shape: the shape of one row of the model.
+        source: a path, or a table in memory, as for `noneq.data.read`.
+        shape: the shape of one row of the model's training data.
         scaling: the scaling of the data set that the model was trained on.
-        columns: the names of the model's columns. If the source has names, too, its columns are
-            taken by name, in whatever order, and additional columns are left out.
+        columns: the names of the columns that the model was trained on. If the source has names
+            of columns, too, these columns are taken from it, in this order.
 
     Returns:
-        The rows, float32 (M, *shape), in the model's units.
+        The scaled rows, float32 (M, *shape).
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the rows do not fit the model; the message tells what the model takes.
+        ValueError: if the rows have another shape, or lack a column.
     """
     raw = read_raw(source if isinstance(source, Frame) else existing(source))
     with naming(source):

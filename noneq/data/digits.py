@@ -19,12 +19,12 @@ SIZES = (1257, 180, 360)
 
 
 class Split(NamedTuple):
-    """Holds the three splits of a data set, as tensors (M, *shape).
+    """Holds the training, validation and test rows of a data set.
 
     Attributes:
-        train: training rows.
-        validation: validation rows, for choices such as early stopping.
-        test: test rows, to report a likelihood of once.
+        train: training rows (M, *shape).
+        validation: validation rows (M, *shape), for choices such as early stopping.
+        test: test rows (M, *shape), for the likelihood that is reported at the end.
     """
 
     train: Tensor
@@ -33,11 +33,12 @@ class Split(NamedTuple):
 
 
 def digits() -> Split:
-    """Load scikit-learn's digits, scaled to ``pixel / 8 - 1`` in [-1, 1], in a fixed split.
+    """Load the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, in a fixed split.
 
-    Pixels are integers from 0 to 16, and some are always 0, so a density needs noise: the results
-    of this library use ``Settings(noise=0.15)``. Source: Alpaydin and Kaynak 1998, as bundled
-    with scikit-learn.
+    Pixels are integers from 0 to 16, scaled to ``pixel / 8 - 1`` in [-1, 1]. Some are always 0, so
+    that a density can be fitted only with noise added to the rows; the documentation of this
+    library adds Gaussian noise of standard deviation 0.15, ``noneq.Settings(noise=0.15)``. Source:
+    Alpaydin and Kaynak 1998.
 
     >>> [tuple(part.shape) for part in digits()]
     [(1257, 64), (180, 64), (360, 64)]

@@ -36,20 +36,31 @@ DEFLATED = 1032
 
 @runtime_checkable
 class Frame(Protocol):
-    """Describes a table with Arrow's interface, as those of pandas, polars and pyarrow."""
+    """Describes a table in memory that has Arrow's interface ``__arrow_c_stream__``.
+
+    A pandas or polars DataFrame, a pyarrow Table and a duckdb relation are frames; `read` and
+    `load` accept them in place of a path.
+    """
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Export the columns as an Arrow stream."""
+        """Export the columns of the table as an Arrow stream.
+
+        Arguments:
+            requested_schema: the schema that a reader would prefer, or None.
+
+        Returns:
+            A PyCapsule that holds the stream.
+        """
 
 
 def called(source: object) -> str:
-    """Return the name of a source in messages: its path, or such as "a pandas DataFrame".
+    """Name a source of rows in messages: by its path, or by its type, "a pandas DataFrame".
 
     Arguments:
-        source: a path, or a frame.
+        source: a path, or a table in memory (`Frame`).
 
     Returns:
-        The name.
+        The name of the source.
     """
     if isinstance(source, Frame):
         return f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
@@ -134,8 +145,8 @@ def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: i
     Arguments:
         shape: the shape stated by the header.
         dtype: the type of the values.
-        there: bytes of values in the file, or the uncompressed size stated for a compressed one.
-        packed: compressed bytes; 0 if the file is not compressed.
+        there: the number of bytes of values in the file, after decompression.
+        packed: the number of compressed bytes in the file; 0 if it is not compressed.
 
     Raises:
         ValueError: if the file is too short for the array, or memory is short.

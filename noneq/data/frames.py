@@ -24,10 +24,10 @@ _ROWS = 2**16  # of a parquet file at a time
 
 
 def frame(source: Frame) -> Table:
-    """Read the columns of a frame.
+    """Read the columns of a table in memory.
 
     Arguments:
-        source: the frame.
+        source: a table of pandas, polars, pyarrow or another library (`noneq.data.Frame`).
 
     Returns:
         The columns as float64, with their names.
@@ -51,7 +51,7 @@ def parquet(path: Path) -> Table:
         The columns as float64, with their names.
 
     Raises:
-        ValueError: as `frame` does, and if the file is damaged.
+        ValueError: if the file is damaged, or a column holds text, dates or missing values.
     """
     with pyarrow.parquet.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows

@@ -24,13 +24,13 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Read an array, and the labels if its file of images has a file of labels beside it.
+    """Read an array from an IDX file, and its labels if a file of labels is in the same folder.
 
     Arguments:
-        path: the file of the array.
+        path: the IDX file of the array, for example train-images-idx3-ubyte.
 
     Returns:
-        The array, and the labels or None.
+        The array, and the labels, or None if there is no file of labels.
 
     Raises:
         ValueError: if a file is damaged.

@@ -41,11 +41,11 @@ _PART = 2**20  # values at a time
 
 
 class Raw(NamedTuple):
-    """Holds the content of a file, in the file's own type.
+    """Holds the rows read from a file or a table in memory, in their original type of numbers.
 
     Attributes:
         values: real numbers (M, *shape) in native byte order.
-        labels: labels (M,), or None.
+        labels: class labels (M,) of the rows, or None if the source has none.
         columns: the names of a table's columns; empty if it has none.
     """
 
@@ -55,11 +55,12 @@ class Raw(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Holds the rows of a source, neither scaled nor split.
+    """Holds rows as read from a file or a table in memory, neither scaled nor split.
 
     Attributes:
         x: the rows, float32 (M, *shape).
-        labels: the labels, int64 (M,); None if there are none, or if they are not integers.
+        labels: the class labels of the rows, int64 (M,); None if the source has no labels, or if
+            they are not integers.
         columns: the names of a table's columns; empty if it has none.
     """
 
@@ -69,7 +70,7 @@ class Rows(NamedTuple):
 
 
 def read(source: str | Path | Frame) -> Rows:
-    """Read the rows of a file, a folder of IDX files or a frame, with their values unchanged.
+    """Read rows from a file, a folder of IDX files or a table in memory, without scaling them.
 
     Files are .npy, .npz, .csv, .tsv, .txt, .parquet or IDX (MNIST's format, plain or .gz).
 
@@ -79,13 +80,14 @@ def read(source: str | Path | Frame) -> Rows:
     ([[1.0, 3.0], [2.0, 4.0]], ('length', 'width'))
 
     Arguments:
-        source: a path, or a frame of pandas, polars, pyarrow or others with Arrow's interface.
+        source: a path, or a table of pandas, polars, pyarrow or any other library with Arrow's
+            interface (`Frame`).
 
     Returns:
-        The rows as float32, with labels and names of columns if there are any.
+        The rows as float32, with the labels and the names of columns if the source has them.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the path does not exist.
         ValueError: if the file is damaged, or holds anything but numbers that float32 can hold.
     """
     raw = read_raw(source)
@@ -103,10 +105,10 @@ def read(source: str | Path | Frame) -> Rows:
 
 
 def read_raw(source: str | Path | Frame) -> Raw:
-    """Read the rows of a source as `read` does, but without converting them to float32.
+    """Read rows from a file or a table in memory, without converting them to float32.
 
     Arguments:
-        source: a path or a frame.
+        source: a path, or a table in memory, as for `read`.
 
     Returns:
         The rows in the file's own type, with labels and names of columns if there are any.

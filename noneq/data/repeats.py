@@ -22,14 +22,14 @@ _PART = 4096  # rows at a time
 
 
 class Repeats(NamedTuple):
-    """Counts the rows of a data set that repeat others.
+    """Counts the rows of a data set that are equal to other rows.
 
-    As text it is half a sentence for a summary, empty if no row repeats another.
+    As text it is part of a sentence for a summary; the text is empty if all rows are different.
 
     Attributes:
-        rows: the number of rows that equal an earlier row, whatever the split.
-        across: the number of rows of the second and later splits that equal a row of an earlier
-            split.
+        rows: the number of rows that equal an earlier row, in the same split or in another one.
+        across: the number of validation and test rows that equal a row of an earlier split; the
+            order of the splits is training, validation, test.
     """
 
     rows: int
@@ -79,7 +79,8 @@ def repeats_in(splits: Sequence[Array]) -> Repeats:
         splits: the arrays of rows, the training rows first.
 
     Returns:
-        The number of repeated rows, and of those in different splits.
+        The number of rows that equal an earlier row, and the number of rows that equal a row of
+        an earlier split.
     """
     first = first_of(*splits)
     starts = np.cumsum([0, *(len(part) for part in splits)])

@@ -24,11 +24,18 @@ _BLOCK = 4096  # rows in float64 at a time
 class Scaling:
     """Maps values from a file's units to the model's: ``x = (value - shift) / scale``.
 
+    The model's units are those of the rows x that a model is trained on.
+
     Attributes:
-        shift: the shift, float64, () or (*shape) of a row.
-        scale: the scale, float64, () or (*shape) of a row, positive.
-        threshold: for a binary set, values above it count as 1 and others as 0 before shift and
-            scale are applied; None: values are not binarised.
+        shift: number subtracted from the values, float64; of shape () if it is the same for all
+            values of a row, else of the shape of a row.
+        scale: positive number by which the shifted values are divided, float64; of shape () or of
+            the shape of a row.
+        threshold: for binary data, the number above which values are replaced by 1, and others by
+            0, before shift and scale are applied; None: values are not replaced.
+
+    Raises:
+        ValueError: if a scale is not a positive finite number.
     """
 
     shift: Tensor
@@ -63,25 +70,25 @@ class Scaling:
             x: rows in the model's units.
 
         Returns:
-            The rows in the file's units, float64; 0 or 1 for a binary set.
+            The rows in the file's units, float64; for binary data, 0 or 1 instead.
         """
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         return values if self.threshold is None else (values > 0.5).double()
 
     def log_jacobian(self, dim: int) -> float:
-        """Compute ``log |dx/dvalue| = -sum log scale`` of a row of ``dim`` values, in nats.
+        """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
 
-        Added to a log-density in the model's units it gives the log-density in the file's units.
-        It does not apply to binary rows, whose probabilities do not depend on units.
+        The log-density of a row in the file's units is its log-density in the model's units plus
+        this number. For binary rows there is nothing to add: probabilities have no units.
 
         Arguments:
             dim: the number of values of a row.
 
         Returns:
-            The log-determinant of the scaling.
+            The logarithm of the Jacobian determinant.
 
         Raises:
-            ValueError: if the scale is that of rows with another number of values.
+            ValueError: if ``scale`` has one number for each value of a row, but not ``dim``.
         """
         if self.scale.dim() and self.scale.numel() != dim:
             raise ValueError(f"rows have {self.scale.numel()} values, not {dim}")
@@ -92,7 +99,7 @@ class Scaling:
         """Convert the scaling to numbers and lists for a JSON file.
 
         Returns:
-            A dict of shift, scale and threshold, for `from_plain`.
+            A dict of shift, scale and threshold, from which `from_plain` restores the scaling.
         """
         return {
             "shift": self.shift.tolist(),
@@ -102,10 +109,10 @@ class Scaling:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
-        """Restore a scaling from the dict that `plain` returned, with the same bits.
+        """Restore a scaling from the dict that `plain` returned, bit for bit.
 
         Arguments:
-            plain: what `plain` returned.
+            plain: a dict returned by `plain`, also if written to JSON and read again.
 
         Returns:
             The scaling.
@@ -139,7 +146,8 @@ def scalar(shift: float, scale: float, threshold: float | None = None) -> Scalin
     Arguments:
         shift: the shift.
         scale: the scale, positive.
-        threshold: the threshold of a binary set, or None.
+        threshold: for binary data, the value above which a value counts as 1 and not as 0; or
+            None.
 
     Returns:
         The scaling.
@@ -175,9 +183,10 @@ def for_images(train: NDArray[Any]) -> Scaling:
 
 
 def for_table(train: NDArray[Any]) -> Scaling:
-    """Choose the mean and standard deviation of each column over the training rows (M, D).
+    """Make the scaling that standardises each column of a table.
 
-    A constant column becomes 0: its shift is its value, and its scale 1.
+    Shift and scale of a column are its mean and standard deviation over the training rows. For a
+    constant column they are its value and 1, so that it becomes 0.
 
     Arguments:
         train: the training rows (M, D).
@@ -194,12 +203,12 @@ def for_table(train: NDArray[Any]) -> Scaling:
 
 
 def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
-    """Make the scaling of rows of 0 and 1, as RBMs of bits take them.
+    """Make the scaling of rows for RBMs of bits, whose values are 0 and 1.
 
     Arguments:
         train: the training rows.
-        binary: whether values above the middle of their range become 1 and others 0; if not, all
-            values must be 0 or 1.
+        binary: whether values above the middle of the range of ``train`` become 1 and others 0;
+            if not, all values must be 0 or 1 already.
 
     Returns:
         The scaling.
@@ -222,7 +231,9 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
 
 
 def for_binary(train: NDArray[Any]) -> Scaling:
-    """Make the scaling by which values above the middle of the training range are 1, others -1.
+    """Make the scaling that maps values to 1 and -1.
+
+    Values above the middle between the smallest and the largest training value become 1.
 
     Arguments:
         train: the training rows.

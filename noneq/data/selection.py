@@ -28,17 +28,19 @@ from noneq.data.scaling import Scaling, scalar
 __all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_source", "naming"]
 
 Array = NDArray[Any]
+"""An array of numbers of any type."""
 
 
 class Parts(NamedTuple):
-    """Holds three splits of rows in the file's units.
+    """Holds training, validation and test rows in the file's units.
 
     Attributes:
         train: training rows (M, *shape).
-        validation: validation rows.
-        test: test rows.
+        validation: validation rows (M, *shape).
+        test: test rows (M, *shape).
         columns: the names of a table's columns; empty if it has none.
-        scaling: the scaling of a data set known by name; None: one is computed.
+        scaling: the scaling of a data set that is known by name, such as "digits"; None: it is
+            computed from the training rows.
     """
 
     train: Array
@@ -49,12 +51,12 @@ class Parts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Holds the classes and numbers of rows asked for, and the generator that draws them.
+    """Holds which rows of a data set to select, and the source of randomness for it.
 
     Attributes:
-        classes: labels of the rows to keep; None: all rows.
-        subset: the number of rows of each class; None: all rows.
-        rng: random generator on the CPU.
+        classes: class labels of the rows to keep; None: all rows.
+        subset: the number of rows to keep of each class; None: all rows of these classes.
+        rng: random generator on the CPU, for the choice of rows and for splits.
     """
 
     classes: Sequence[int] | None
@@ -112,14 +114,14 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
     The splits are 70 / 10 / 20 %; a folder of IDX files with a test file keeps it as test split.
 
     Arguments:
-        source: an existing path, or a frame.
-        choice: the rows asked for.
+        source: an existing path, or a table in memory.
+        choice: the classes and the numbers of rows to select.
 
     Returns:
         The three splits.
 
     Raises:
-        ValueError: if the source or the choice cannot be used.
+        ValueError: if the source is damaged, or has no such classes or too few rows.
     """
     if not isinstance(source, Frame) and source.is_dir():
         source, test = published(source)

@@ -1,8 +1,8 @@
-"""Estimates of log Z, the normalised likelihoods of data that follow, and checks of both.
+"""Estimates of log Z, normalised likelihoods of data computed with it, and checks of both.
 
-`log_z` brackets the normalising constant of an energy by forward and backward annealing and
-raises an alarm where the estimates cannot be trusted; `nll` scores data with it; `bennett` and
-`genealogy` are estimators of log Z from walkers that are already annealed.
+`log_z` brackets the log of an energy's normalising constant between estimates by forward and by
+backward annealing, with alarms where these cannot be trusted; `nll` computes the likelihood of
+data with it; `bennett` and `genealogy` estimate log Z from walkers that are already annealed.
 """
 
 from noneq.likelihood.bennett import bennett, genealogy

@@ -31,19 +31,23 @@ def alarms(
     split_starts: bool,
     remedy: str,
 ) -> Iterator[str]:
-    """Yield the reasons to distrust a bracket of log Z, a sentence each with its remedy.
+    """Yield alarms: sentences that say why an estimate of log Z may be wrong, and what to change.
+
+    The estimate is a bracket: forward annealing gives a value that is low on average, backward
+    annealing one that is high.
 
     Arguments:
         forward: walkers annealed from the base to the model.
         backward: walkers annealed from the model to the base.
-        equilibrium: (N,) model energies of the backward walkers before their annealing.
+        equilibrium: energies (N,) of the backward walkers under the model, before they were
+            annealed.
         sides: the forward and the backward estimate of log Z.
-        split_starts: whether the first half of the backward walkers started from data and the
-            second half from the base.
-        remedy: change of the training that keeps a model from growing spurious modes.
+        split_starts: whether, before equilibration, the first half of the backward walkers were
+            rows of data, and the second half forward walkers.
+        remedy: change of the training that keeps a model from growing spurious modes, as text.
 
     Yields:
-        One sentence for each alarm; none where nothing speaks against the bracket.
+        One sentence for each alarm; nothing where no check fails.
     """
     if not all(math.isfinite(number) for side in sides for number in side):
         yield (
@@ -123,12 +127,15 @@ def stranded(
     """Yield an alarm where equilibrated chains are in a region that no forward walker reaches.
 
     Arguments:
-        mixture: mixture fitted to the chains, with a component for each of their clusters.
-        chains: walkers that have moved under the model.
-        sides: forward populations, one for each start of an annealing.
+        mixture: mixture fitted to the chains, with one component for each cluster of chains; a
+            component is the region of the points to which it gives the highest density.
+        chains: walkers equilibrated under the model.
+        sides: walkers annealed forward to the model, one population for each distribution that
+            annealing started from.
 
     Yields:
-        One sentence where 1 % of the chains or more are in such a region, else nothing.
+        An alarm (a sentence on why log Z may be wrong) if at least 1 % of the chains are in
+        regions without forward walkers, else nothing.
     """
     own = mixture.responsibilities(chains.x).argmax(1)
     arrived = torch.zeros(len(mixture.log_masses), dtype=torch.bool, device=own.device)

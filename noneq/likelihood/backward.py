@@ -31,21 +31,20 @@ __all__ = ["backward_side", "equilibrated"]
 
 
 def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
-    """Run chains under the model, to get an approximate sample of it.
+    """Run Markov chains under the model, to get an approximate sample of the model.
 
     Arguments:
-        forward: forward annealing that has reached the model; chains start from its resampled
-            walkers.
-        data: rows (M, *shape) that half of the chains start from, or None.
-        plan: number of moves, and the settings that all phases of a bracket share.
+        forward: result of forward annealing, whose walkers have reached the model; chains start
+            from the resampled walkers.
+        data: rows (M, *shape), from which the first half of the chains start instead; or None.
+        plan: settings of `noneq.log_z`, with the number of moves.
 
     Returns:
-        Chains of equal weight, in as many islands as the forward walkers have. With data, those of
-        the first half started from data.
+        The chains, as walkers of equal weight, in the number of islands of the forward walkers.
 
     Raises:
-        ValueError: the schedule has no kernel that leaves the model invariant, but moves under the
-            model are asked for.
+        ValueError: moves are asked for, but the annealing schedule has no kernel that leaves the
+            model invariant.
     """
     equilibration_kernel, end = (
         _equilibration_kernel(forward.schedule, plan.moves),
@@ -61,20 +60,21 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
 def backward_side(
     energy: Energy, forward: Forward, chains: Walkers, plan: Plan
 ) -> tuple[Walkers, LogZ]:
-    """Anneal chains of the model backward to the start of the forward path, to estimate log Z.
+    """Estimate log Z of a model from above, by annealing samples of the model backward.
 
-    Where the forward path starts at a fitted mixture, the masses of its components are first set
-    to those that the forward walkers give them (`noneq.likelihood.starts.reweighted`).
+    The walkers are annealed from the model to the energy at which forward annealing started. If
+    this is a mixture fitted to the chains, the masses of its components are first set to those
+    that the forward walkers give them (`noneq.likelihood.starts.reweighted`).
 
     Arguments:
         energy: the model.
-        forward: forward annealing whose path and schedule are traversed backward.
-        chains: sample of the model, see `equilibrated`.
-        plan: settings that all phases of a bracket share.
+        forward: result of forward annealing, whose path and schedule are traversed backward.
+        chains: approximate sample of the model, made by `equilibrated`.
+        plan: settings of `noneq.log_z`.
 
     Returns:
-        The walkers at the start of the path, and the model's log Z: on average over runs an upper
-        bound.
+        The walkers at the end of backward annealing, and the estimate of the model's log Z, an
+        upper bound on average over runs.
     """
     schedule, path, start = forward.schedule, forward.path, forward.path.start
     assert isinstance(start, Solvable)

@@ -26,29 +26,32 @@ OVERLAP = 5  # effective walkers
 
 
 def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
-    r"""Estimate log Z_1 from forward and backward work together: Bennett's acceptance ratio.
+    r"""Estimate log Z_1 from walkers annealed forward and backward, by Bennett's acceptance ratio.
 
-    With a the forward log-weights, b minus the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
-    root ``c = log(Z_1 / Z_0)`` of
+    Forward annealing is from an energy U_0 to U_1, backward annealing from U_1 to U_0. With a_i
+    the forward log-weights, ``-b_j`` the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
+    estimate of ``log(Z_1 / Z_0)`` is the root c of
 
         ``sum_i s(a_i - c - log(n_F/n_B)) = sum_j s(c + log(n_F/n_B) - b_j)``
 
-    which has the least variance of all estimators from the two sets of work. Its standard error
-    is ``sqrt(v_F + v_B)``, v the relative variance of either mean of s; NaN where the two
-    distributions of work hardly overlap (an effective sample size below 5 in either sum).
-    Sources: Bennett 1976; Crooks 1999; Shirts, Bair, Hooker, Pande 2003 (the error).
+    It has the least variance of all estimators from both sets of log-weights. Its standard error
+    is ``sqrt(v_F + v_B)``, with v_F and v_B the relative variances of the means of s on the left
+    and on the right; it is NaN where the distributions of a and b hardly overlap (an effective
+    sample size below 5 of the terms of either sum). Sources: Bennett 1976; Crooks 1999; Shirts,
+    Bair, Hooker, Pande 2003 (the error).
 
     Arguments:
-        forward: walkers annealed by ``schedule.forward(path)`` with ``ess_min=0`` from exact
-            samples of the start, or their log-weights (n_F,).
-        backward: walkers annealed by ``schedule.backward(path)`` with ``ess_min=0`` from exact,
-            independent samples of the end, or their log-weights (n_B,).
+        forward: walkers annealed by ``schedule.forward(path)`` without resampling (``ess_min=0``)
+            from exact samples of U_0, or their log-weights (n_F,).
+        backward: walkers annealed by ``schedule.backward(path)`` without resampling from exact,
+            independent samples of U_1, or their log-weights (n_B,).
 
     Returns:
-        From log-weights ``log(Z_1 / Z_0)``, from walkers ``log Z_1``, with its standard error.
+        If ``forward`` is walkers, ``log Z_1`` (the walkers hold log Z_0); if it is log-weights,
+        ``log(Z_1 / Z_0)``; with the standard error.
 
     Raises:
-        ValueError: the walkers were resampled, so that their weights are not their own work.
+        ValueError: walkers were resampled, which mixes the log-weights of different walkers.
         FloatingPointError: a log-weight is NaN or +inf, or all forward or all backward walkers
             have weight zero.
     """
@@ -97,24 +100,30 @@ def _log_weights(side: Walkers | Tensor, name: str) -> Tensor:
 
 
 def genealogy(walkers: Walkers) -> LogZ:
-    r"""Estimate log Z and its standard error from the ancestors of a single population.
+    r"""Estimate log Z with a standard error that is computed from the ancestors of the walkers.
 
-    No islands are needed. The variance is ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``, P_a the
-    share of the weight that descends from ancestor a, P_r that of island r, n the walkers of an
-    island; without resampling it is the variance of a mean. It does not see variance that arises
-    after all walkers descend from the same ancestor, nor a mode that all walkers missed. Each
-    multinomial resampling makes it too large by about ``1/n``, which the estimator of Lee and
-    Whiteley 2018 (arXiv 1509.00394) corrects; under systematic resampling the excess is smaller,
-    and that estimator can be negative.
+    An ancestor is a walker at the start of annealing; resampling gives it several descendants or
+    none. The standard error of `noneq.Walkers.log_z` needs several islands (groups of walkers that
+    are resampled separately); this one needs a single island. The relative variance of Z is
+
+        ``n/(n - 1) (sum_a P_a^2 - sum_r P_r^2 / n)``
+
+    with P_a the share of the total weight held by descendants of ancestor a, P_r the share of
+    island r, and n the number of walkers in an island. Without resampling it is the variance of a
+    mean. Variance that arises after all walkers descend from one ancestor is not seen, nor a mode
+    that all walkers missed. Each multinomial resampling adds an excess of about ``1/n``, which the
+    estimator of Lee and Whiteley 2018 (arXiv 1509.00394) removes; under systematic resampling the
+    excess is smaller, and their estimator can be negative.
 
     Arguments:
-        walkers: annealed population, resampled or not.
+        walkers: annealed walkers, resampled or not.
 
     Returns:
-        log Z with its standard error, NaN with fewer than 20 effective ancestors an island.
+        log Z with its standard error, which is NaN if an island has fewer than 20 effective
+        ancestors on average.
 
     Raises:
-        FloatingPointError: no walker has weight, see `noneq.Walkers.log_z`.
+        FloatingPointError: all walkers have weight zero, or a weight is invalid.
     """
     n = len(walkers) // walkers.islands
     ancestors, islands = walkers.effective_ancestors, walkers.weights.mass_by_island

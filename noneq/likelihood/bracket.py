@@ -75,42 +75,49 @@ def log_z(
 ) -> Estimate:
     """Bracket ``log Z = log of the integral of exp(-U)`` by forward and backward annealing.
 
-    Where an energy has an exact log Z and exact samples (a small RBM, a Gaussian), these are the
-    result (`noneq.likelihood.score.known_log_z`), unless a schedule is given. How long a bracket
-    takes is logged by the logger "noneq" (``logging.basicConfig(level="INFO")`` shows it).
+    Walkers annealed forward, from a base with known log Z to the model, give an estimate that is
+    too low on average; chains equilibrated under the model and annealed backward to the base give
+    one that is too high. Where both may be wrong, alarms (sentences) say why. An energy with an
+    exact log Z and exact samples (a small RBM, a Gaussian) is not annealed: the exact value is
+    returned, unless ``temperatures`` is a schedule. The expected duration is logged by the logger
+    "noneq" (``logging.basicConfig(level="INFO")`` shows it).
 
     Arguments:
-        energy: U, any callable ``(B, *shape) -> (B,)``.
-        base: solvable start of the path; default: the energy's own ``base``, else a Gaussian
-            fitted to the data and their noise (independent sites, if the energy is discrete).
-        data: rows (M, *shape) that the model is meant for; half of the backward chains start from
-            them. Without data a mode that no start reaches cannot be noticed.
-        n: walkers of the forward and of the backward annealing each, a multiple of 16 (8 islands,
-            2 halves).
+        energy: the energy U of the model, any callable ``(B, *shape) -> (B,)``.
+        base: energy at which forward annealing starts, with exact ``log_z()`` and ``sample(n,
+            rng)``; default: the attribute ``base`` of the energy, else a Gaussian fitted to the
+            data with noise (for a discrete energy: independent sites).
+        data: rows (M, *shape) that the model was trained on; half of the chains for backward
+            annealing start from them, the others from forward walkers. Without data, a mode that
+            no forward walker reaches cannot be noticed.
+        n: number of forward walkers, and of chains for backward annealing; a multiple of 16.
         temperatures: number of annealing steps, placed by a pilot run; or an annealing schedule,
             used as it is.
-        equilibrate: moves under the model before the backward annealing starts; default: as many
-            as temperatures. Data are not samples of the model: without equilibration the backward
-            estimate is no upper bound.
-        noise: standard deviation of Gaussian noise that the model's data had added.
-        kernel: one move, whose step size the pilot adapts; default as in `noneq.population`.
-        rng: source of randomness on the base's device; default seed 0.
+        equilibrate: number of moves under the model before backward annealing starts; default:
+            the number of annealing steps. Data are not samples of the model: without these moves
+            the backward estimate is no upper bound.
+        noise: standard deviation of Gaussian noise that was added to the model's training data.
+        kernel: transition kernel of one move, whose step size the pilot run adapts; default as in
+            `noneq.population`.
+        rng: source of randomness, on the device of the base; default: seed 0.
         track: progress display: ``rich.progress.track``, tqdm or any wrapper of iterables, called
             as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
-            "forward from the clusters", "forward from far out" and "backward"; the pilot of a
+            "forward from the clusters", "forward from far out" and "backward"; the pilot run of a
             forward phase is called "forward: pilot" and so on.
-        extra_starts: whether to anneal also from the clusters of the chains and from a wider base,
-            with three quarters of the temperatures, at about 1.5 times the evaluations. Without
-            them modes that are rare in the data and heavy in the model go unseen.
+        extra_starts: whether to anneal forward from two more distributions: a mixture fitted to
+            clusters of the equilibrated chains, and a wider base. They take three quarters of the
+            temperatures each, and make the evaluations about 1.5 times as many. Without them,
+            modes that are rare in the data but likely in the model can be missed.
 
     Returns:
-        Both estimates with their errors, and alarms: log Z is *bracketed* where there are none.
+        Both estimates of log Z with standard errors, and alarms. Without alarms, log Z is called
+        bracketed.
 
     Raises:
-        ValueError: there are neither base nor data; the energy is not a deterministic function of
+        ValueError: neither base nor data are given; the energy is not a deterministic function of
             each row (`noneq.energies.check_energy`); or Z is infinite
-            (`noneq.likelihood.integrability`) and annealing fails. Where it does not fail, an
-            infinite Z is the first alarm.
+            (`noneq.likelihood.integrability`) and annealing fails. If annealing succeeds, an
+            infinite Z is reported by the first alarm instead.
         TooFarError: the pilot run does not reach the model.
         FloatingPointError: the energy is NaN or -inf at a walker.
 

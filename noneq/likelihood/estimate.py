@@ -19,22 +19,28 @@ __all__ = ["NLL", "Estimate"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A bracketed log Z: its forward and backward estimates, and alarms.
+    """Holds a bracket of log Z: one estimate that is low on average, one that is high, and alarms.
+
+    `noneq.log_z` returns an object of this class. The low estimate is from annealing walkers
+    forward, from an energy with known log Z to the model; the high one from annealing samples of
+    the model backward. An alarm is a sentence that says why the bracket may be wrong.
 
     Attributes:
-        forward: log Z from forward annealing, on average too low.
-        backward: log Z from backward annealing, on average too high.
-        alarms: reasons why the bracket may be wrong, each with its remedy; empty if none was
-            raised.
+        forward: log Z from forward annealing, on average too low, with its standard error.
+        backward: log Z from backward annealing, on average too high, with its standard error.
+        alarms: reasons why the bracket may be wrong, each with its remedy; empty if there are
+            none.
         ess: effective sample size of the forward walkers, as a fraction of their number.
-        survivors: effective number of ancestors of the forward walkers.
-        schedule: annealing schedule of the forward walkers, which can be used again; None where
-            log Z is exact.
-        walkers: forward walkers, a weighted sample of the model.
-        mark: fingerprint of the model's parameters; None for a plain function.
-        off_support_mass: share of the model's mass where there are no data, with its standard
-            error and its expectation for a perfect model (`noneq.likelihood.support`); None
-            without data.
+        survivors: effective number of ancestors: of those walkers at the start of forward
+            annealing from which, after resampling, the walkers at its end descend.
+        schedule: annealing schedule of the forward walkers, which `noneq.log_z` accepts as
+            ``temperatures``; None where log Z is exact.
+        walkers: walkers at the end of forward annealing, a weighted sample of the model.
+        mark: hash of the model's parameters, by which `noneq.nll` recognises the model; None
+            where the model is a plain function.
+        off_support_mass: share of the model's probability in regions without data, with its
+            standard error and its expectation for a perfect model (`noneq.likelihood.support`);
+            None where no data were given.
 
     >>> import noneq, torch
     >>> base = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity(2.0))
@@ -58,38 +64,41 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[LogZ, LogZ]:
-        """The interval between the two estimates of log Z: the smaller, then the larger."""
+        """The two estimates of log Z with their standard errors, the smaller one first."""
         ends = self.forward, self.backward
         return ends if self.backward.value > self.forward.value else ends[::-1]
 
     @property
     def value(self) -> float:
-        """The larger estimate of log Z, which makes likelihoods computed with it conservative."""
+        """The larger estimate of log Z: likelihoods with it are rather too low than too high."""
         return self.interval[1].value
 
     @property
     def stderr(self) -> float:
-        """The standard error of `value`, in nats."""
+        """The standard error of `value`, the larger estimate of log Z, in nats."""
         return self.interval[1].stderr
 
     @property
     def gap(self) -> float:
-        """The difference ``backward - forward``, in nats; negative where the estimates cross."""
+        """The difference ``backward - forward`` of the two estimates of log Z, in nats.
+
+        It is negative where the forward estimate is the higher one.
+        """
         return self.backward.value - self.forward.value
 
     @property
     def bracketed(self) -> bool:
-        """Whether no alarm was raised."""
+        """Whether there are no alarms, so that log Z can be taken to lie in `interval`."""
         return not self.alarms
 
     @property
     def known(self) -> str:
-        """A sentence that says what is known of log Z even where an alarm was raised.
+        """A text on the lower bound of log Z, which is valid even where there are alarms.
 
-        Forward annealing by a frozen schedule gives an unbiased estimate of Z. By Markov's
-        inequality its logarithm exceeds log Z by more than c in a share ``exp(-c)`` of all runs at
-        most, and the best of three starts in three times as many: by more than 4.1 nats in one run
-        of twenty.
+        Forward annealing by a fixed schedule gives an unbiased estimate of Z. By Markov's
+        inequality the logarithm of such an estimate exceeds log Z by more than c in at most a
+        share ``exp(-c)`` of all runs. The forward estimate is the best of up to three, and exceeds
+        log Z by more than c in at most a share ``3 exp(-c)``: one run of twenty for c = 4.1 nats.
         """
         if not math.isfinite(self.forward.value):
             return "nothing: the forward estimate is not finite"
@@ -123,13 +132,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class NLL:
-    """A mean negative log-likelihood in nats per row, with its two standard errors.
+    """Holds the mean negative log-likelihood of data, in nats per row, with two standard errors.
 
     Attributes:
-        value: mean negative log-likelihood, ``mean U + log Z``.
-        stderr_z: standard error of log Z, which all data sets scored with it share.
-        stderr_data: standard error of the mean over the rows.
-        bracketed: whether log Z was bracketed without an alarm.
+        value: mean negative log-likelihood, ``mean U(x) + log Z`` over the rows x.
+        stderr_z: standard error of log Z; this error is the same for all data of the model.
+        stderr_data: standard error of ``mean U(x)``, due to the finite number of rows.
+        bracketed: whether log Z was estimated without alarms, which are reasons to distrust it.
 
     >>> import noneq, torch
     >>> energy = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity())

@@ -33,15 +33,16 @@ MORE = 0.75  # share of the temperatures that annealing from another start has
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings that all phases of a bracket share, from the arguments of `noneq.log_z`.
+    """Holds those arguments of `noneq.log_z` that forward and backward annealing share.
 
     Attributes:
-        n: walkers of the forward and of the backward annealing each.
-        temperatures: number of steps of the first annealing, or the schedule that it follows.
-        equilibrate: moves under the model before the backward annealing starts; None: as many as
-            temperatures.
-        extra_starts: whether to anneal from the clusters and from a wider base, too.
-        kernel: one move, or None for the default.
+        n: number of forward walkers, and of backward walkers.
+        temperatures: number of steps of annealing from the base, or the schedule that it follows.
+        equilibrate: number of moves under the model before backward annealing starts; None: the
+            number of annealing steps.
+        extra_starts: whether to anneal forward also from a mixture fitted to clusters of
+            equilibrated chains, and from a wider base.
+        kernel: transition kernel of one move, or None for the default.
         rng: source of randomness.
         track: progress display, as in `noneq.log_z`.
     """
@@ -56,13 +57,13 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """The number of temperatures of the first annealing."""
+        """The number of temperatures of annealing from the base."""
         own = self.temperatures
         return len(own) if isinstance(own, Schedule) else own
 
     @property
     def more_steps(self) -> int:
-        """The number of temperatures of an annealing from another start; 0 if there is none."""
+        """The number of temperatures of annealing from the mixture or the wider base, or 0."""
         return max(1, round(MORE * self.steps)) if self.extra_starts else 0
 
     @property
@@ -72,7 +73,7 @@ class Plan:
 
 
 class Forward(NamedTuple):
-    """The result of a forward annealing: walkers at the model, with their schedule and path."""
+    """Holds the result of forward annealing: walkers at the model, their schedule and path."""
 
     walkers: Walkers
     """weighted sample of the model"""
@@ -127,19 +128,20 @@ class Forward(NamedTuple):
 
 
 def best_of(sides: Sequence[Forward]) -> Forward:
-    """Choose the best of several forward estimates of log Z.
+    """Choose the best of several estimates of log Z by forward annealing.
 
-    Each is a lower bound on average, so that the highest is the best. One is significantly higher
-    than another if its log Z is larger by 0.1 nat and by two standard errors of the difference. Of
-    those that no other is significantly higher than, the choice is the first, if it is the most
-    precise; else the one whose start was fitted to the chains, if its standard error is below 0.1
-    nat, since the chains are annealed backward to this start; else the most precise.
+    Each estimate is a lower bound on average, so that the highest is the best. One is
+    significantly higher than another if it is larger by 0.1 nat and by two standard errors of the
+    difference. Among the estimates that no other one significantly exceeds, the choice is the one
+    from the base, if it is the most precise; else the one from the mixture fitted to the chains,
+    if its standard error is below 0.1 nat, since backward annealing from these chains to this
+    mixture is precise, too; else the most precise.
 
     Arguments:
-        sides: forward annealings, one or more, the one from the base first.
+        sides: results of forward annealing, one or more, the one from the base first.
 
     Returns:
-        One of them.
+        One of the results.
     """
 
     def higher(a: LogZ, b: LogZ) -> bool:
@@ -152,18 +154,19 @@ def best_of(sides: Sequence[Forward]) -> Forward:
 
 
 def more_sides(energy: Energy, base: Solvable, chains: Tensor, plan: Plan) -> list[Forward]:
-    """Anneal forward from two more starts: the clusters of the chains, and a wider base.
+    """Anneal forward from two other distributions than the base, to find modes that it missed.
 
-    A start from which the model is not reached is left out.
+    One is a mixture fitted to the clusters of chains, the other is wider than the base. Annealing
+    that fails to reach the model is left out.
 
     Arguments:
         energy: the model.
-        base: start of the first annealing.
+        base: energy at which the first annealing started.
         chains: positions (N, *shape) of chains that have equilibrated under the model.
-        plan: settings that all phases of a bracket share.
+        plan: settings of `noneq.log_z`.
 
     Returns:
-        None, one or two forward annealings whose log Z is finite.
+        The results of annealing whose log Z is finite, at most two.
     """
     found = []
     starts = {"the clusters": fitted_mixture(energy, chains), "far out": wider(base, plan.rng)}

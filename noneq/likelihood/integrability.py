@@ -35,7 +35,7 @@ LINEAR = 0.75  # exponent of growth, well below 1, that counts as slower than li
 
 
 class Tails(NamedTuple):
-    """The behaviour of an energy far from the data."""
+    """Holds what is found about an energy far from the data: whether Z can be infinite."""
 
     alarm: str | None = None
     """sentence that says why Z is or may be infinite, with a remedy; None if no ray shows it"""
@@ -49,13 +49,15 @@ def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
     """Test whether ``exp(-U)`` has a finite integral, and whether its tails are heavy.
 
     Arguments:
-        energy: U; on a discrete space or in a bounded box it has no tails.
-        x: rows (M, *shape) that the energy is meant for; their medians set the centre and the
-            scale of the rays, and a few hundred rows are enough.
-        rays: number of random rays (of a fixed seed), besides coordinate and principal axes.
+        energy: energy U; on a discrete space or in a bounded box nothing is tested.
+        x: data rows (M, *shape), a few hundred are enough. U is evaluated on rays that leave
+            from their median, at multiples of their median distance from it.
+        rays: number of rays in random directions (of a fixed seed), besides the coordinate and
+            principal axes.
 
     Returns:
-        An alarm where Z is or may be infinite, and whether U grows slower than linearly.
+        An alarm (a sentence with a remedy) where Z is or may be infinite, whether this is proven,
+        and whether U grows slower than linearly.
     """
     space = space_of(energy)
     if isinstance(space, Discrete):

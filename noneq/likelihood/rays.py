@@ -24,12 +24,12 @@ NEAR, FAR = 2.0**10, 2.0**20  # distances of the two spheres, in radii of the da
 
 
 class Field:
-    """An energy as a function of flat float64 points (B, d), whatever shape and dtype it takes.
+    """Evaluates an energy at flat float64 points (B, d), whatever shape and dtype it expects.
 
     Arguments:
-        energy: U, any callable ``(B, *shape) -> (B,)``.
-        x: rows (M, *shape) that give the shape and the dtype; their medians set the centre and
-            the scale.
+        energy: energy U, any callable ``(B, *shape) -> (B,)``.
+        x: data rows (M, *shape), which have the shape and dtype that the energy expects. Their
+            median is the centre of the data, the median distance from it their radius.
     """
 
     def __init__(self, energy: Energy, x: Tensor) -> None:
@@ -62,7 +62,7 @@ class Field:
 
 
 class Rays(NamedTuple):
-    """A set of n rays ``origin + r v``, r the distance."""
+    """Holds n rays, half-lines of points ``origin + r v`` at distances ``r >= 0``."""
 
     origin: Tensor
     """origins (n, d), near the centre of the data"""
@@ -75,14 +75,17 @@ class Rays(NamedTuple):
 
 
 def rays_of(field: Field, *, many: int) -> Rays:
-    """Choose rays: coordinate axes, principal axes and random ones, the latter two also polished.
+    """Choose rays from the data's centre outwards, on which to test whether an energy rises.
+
+    Directions are coordinate axes, principal axes and random ones; the principal and the random
+    ones are used a second time after a descent of the energy on a distant sphere.
 
     Arguments:
-        field: energy of flat points.
+        field: energy as a function of flat points, with the data's centre and principal axes.
         many: number of random directions, of a fixed seed.
 
     Returns:
-        The rays; each direction comes with its opposite, except for random ones.
+        The rays; axes are followed in both directions.
     """
     rng = torch.Generator(field.rows.device).manual_seed(0)
     d = field.rows.shape[1]

@@ -27,7 +27,7 @@ from noneq.likelihood.rays import Field, Rays
 __all__ = ["NO", "POSSIBLE", "PROVEN", "Finding", "Ray", "rise", "rounding"]
 
 NO, POSSIBLE, PROVEN = range(3)
-"""How certain it is that Z is infinite: there is no sign of it, it is undecided, it is proven."""
+"""How certain it is that Z is infinite: no sign of it (0), possible (1), proven (2)."""
 PROBES = 16  # points around a ray
 CONES = (0.1, 1e-2, 1e-3)  # half widths of cones, relative to the distance
 BISECTIONS = 14  # bisections of the logarithm of a width
@@ -38,7 +38,7 @@ ROUNDING = 5e-3  # nats an octave that count as no growth; a larger rounding err
 
 
 class Finding(NamedTuple):
-    """The evidence of a region around a ray that Z is infinite."""
+    """Holds the evidence that ``exp(-U)`` has an infinite integral over a region around a ray."""
 
     certainty: int
     """certainty that Z is infinite: `NO`, `POSSIBLE` or `PROVEN`"""
@@ -58,11 +58,11 @@ class _Widths(NamedTuple):
 
 
 class Ray(NamedTuple):
-    """One ray ``origin + r v``, examined at some distances."""
+    """Tests whether the integral of ``exp(-U)`` is infinite near a ray ``origin + r v``."""
 
     field: Field
     ray: Rays
-    """set of rays that has this one alone"""
+    """the ray, as a set of one ray"""
     radii: Tensor
     """(K,) distances, K >= 3"""
 

@@ -35,20 +35,22 @@ PROBES = 64  # walkers at which the energy is compared with the one that log Z w
 def exact_log_z(
     energy: Solvable, data: Tensor | None = None, *, n: int = 1024, rng: torch.Generator
 ) -> Estimate:
-    """Return the exact log Z of an energy that has one, with exact samples, as an `Estimate`.
+    """Compute the exact log Z of an energy that has a method for it, as an `Estimate`.
 
     Arguments:
-        energy: energy with exact ``log_z()`` and ``sample(n, rng)``, e.g. an RBM of at most 20
-            hidden units.
-        data: rows (M, *shape) that the model is meant for, for ``off_support_mass``.
-        n: number of samples.
-        rng: source of the samples.
+        energy: energy with exact methods ``log_z()`` and ``sample(n, rng)``, e.g. a Gaussian, or
+            an RBM of at most 20 hidden units.
+        data: rows (M, *shape) that the model was trained on. With them the result also has the
+            share of the model's probability in regions without data (``off_support_mass``).
+        n: number of exact samples of the model that the result holds as walkers.
+        rng: source of randomness of the samples.
 
     Returns:
-        Equal forward and backward estimates, without error or alarm, and the samples as walkers.
+        An estimate whose forward and backward values both are the exact log Z, with standard
+        errors 0, no alarms, and the samples as walkers of equal weight.
 
     Raises:
-        ValueError: the sum over states is too large, as ``energy.log_z()`` says.
+        ValueError: ``energy.log_z()`` raises it, since there are too many states to sum over.
     """
     side = LogZ(energy.log_z(), 0.0)
     islands = 8 if n % 8 == 0 else 1  # for standard errors of means over the walkers
@@ -66,18 +68,19 @@ def known_log_z(
     rng: torch.Generator,
     most: float = 2**20,
 ) -> Estimate | None:
-    """Return the exact log Z of an energy where it has one that is cheap enough, else None.
+    """Compute the exact log Z of an energy, if it has a method for it that is cheap enough.
 
     Arguments:
-        energy: any energy; the log Z of an RBM is a sum over the ``states`` of its smaller layer.
-        data: rows (M, *shape) that the model is meant for, for ``off_support_mass``.
-        n: number of samples.
-        rng: source of the samples.
-        most: largest number of terms of the sum; a bracket of the default size evaluates the
-            energy three million times.
+        energy: any energy. Its attribute ``states``, if any, is the number of terms in the sum
+            for log Z, e.g. over the states of the smaller layer of an RBM.
+        data: rows (M, *shape) that the model was trained on, see `exact_log_z`; or None.
+        n: number of exact samples of the model.
+        rng: source of randomness of the samples.
+        most: largest number of terms of the sum; estimating log Z by annealing evaluates the
+            energy three million times by default.
 
     Returns:
-        The estimate of `exact_log_z`, or None.
+        The estimate that `exact_log_z` returns; None if log Z is not known or too expensive.
     """
     if not isinstance(energy, Solvable) or getattr(energy, "states", 0) > most * (1 + 1e-9):
         return None
@@ -100,23 +103,26 @@ def nll(
 ) -> NLL:
     """Compute the mean negative log-likelihood of data, ``mean U(x) + log Z``, in nats per row.
 
-    Equal rows count as one for the standard error of the mean: copies are not independent.
+    For the standard error of ``mean U``, equal rows count as a single observation, since copies of
+    a row are not independent.
 
     Arguments:
-        energy: the model.
-        data: rows (M, *shape).
+        energy: the model, a function ``(B, *shape) -> (B,)``.
+        data: rows (M, *shape), for example of the test set.
         z: log Z of the model, from `noneq.log_z`; the larger of its two estimates is used.
-        noise: standard deviation of Gaussian noise that was added to the model's training data;
-            the mean is then taken over ``draws`` draws of it.
-        draws: number of draws of the noise.
-        rng: source of the noise; default seed 0.
+        noise: standard deviation of Gaussian noise that was added to the model's training data.
+            If it is above 0, noise is added to the rows here, too, and the mean is taken over
+            ``draws`` draws of it.
+        draws: number of draws of the noise for each row.
+        rng: source of randomness of the noise; default: a generator with seed 0.
 
     Returns:
-        The mean, with the standard errors of log Z and of the mean over the rows.
+        The mean negative log-likelihood, with the standard errors of log Z and of ``mean U``.
 
     Raises:
-        ValueError: ``z`` is the log Z of another energy or of other parameters (the energy is
-            compared at walkers that ``z`` holds), or a row is no state of a discrete energy.
+        ValueError: ``z`` was estimated for another energy or for other parameters (the energy is
+            evaluated again at walkers that ``z`` holds), or the model is discrete and a row is
+            not one of its states.
 
     >>> import noneq, torch
     >>> def energy(x):
@@ -152,14 +158,14 @@ def _check_owner(energy: Energy, z: Estimate) -> None:
 
 
 def grouped_stderr(values: Tensor, rows: Tensor) -> float:
-    """Compute the standard error of a mean, where equal rows count as one draw.
+    """Compute the standard error of a mean over rows, where equal rows count as one observation.
 
     With G groups of ``m_g`` equal rows it is ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) /
     M``, which is the ordinary standard error where no two rows are equal.
 
     Arguments:
-        values: (M,) values whose mean is taken.
-        rows: rows (M, *shape) that the values belong to.
+        values: values (M,), one for each row, whose mean is taken.
+        rows: rows (M, *shape).
 
     Returns:
         The standard error; NaN if all rows are equal.
@@ -181,17 +187,18 @@ def mean_energy(
 ) -> Tensor:
     """Compute the energy of every row, averaged over draws of Gaussian noise added to it.
 
-    By default the draws are the same for every energy, so that differences are paired.
+    By default the noise is the same for every energy, so that energies of two models are compared
+    under the same noise.
 
     Arguments:
-        energy: U, any callable ``(B, *shape) -> (B,)``.
+        energy: energy U, any callable ``(B, *shape) -> (B,)``.
         data: rows (M, *shape).
-        noise: standard deviation of the noise.
-        draws: number of draws; default: `noise_draws`.
-        rng: source of the noise; default seed 0.
+        noise: standard deviation of the noise; 0: none is added.
+        draws: number of draws of the noise for each row; default: `noise_draws`.
+        rng: source of randomness of the noise; default: a generator with seed 0.
 
     Returns:
-        Energies (M,) in float64.
+        The mean energy of each row (M,), in float64.
     """
     rng = rng or torch.Generator(data.device).manual_seed(0)
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
@@ -202,10 +209,13 @@ def mean_energy(
 
 
 def noise_draws(rows: int) -> int:
-    """Choose how many draws of noise a mean over rows takes.
+    """Choose the number of draws of noise for each row, when a mean over noisy rows is computed.
+
+    Arguments:
+        rows: number of rows.
 
     Returns:
-        20, or fewer where there are more than 2,000 rows, over which the noise averages out.
+        20 for up to 2,000 rows; fewer for more rows, since noise averages out over rows, too.
     """
     return max(1, min(20, 40_000 // rows))
 
@@ -213,7 +223,12 @@ def noise_draws(rows: int) -> int:
 @full_precision()
 @torch.no_grad()
 def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
-    """Compute the energies of rows (M, *shape), a batch at a time.
+    """Compute the energies of rows in batches, without gradients.
+
+    Arguments:
+        energy: energy U, any callable ``(B, *shape) -> (B,)``.
+        x: rows (M, *shape).
+        batch: number of rows of a batch.
 
     Returns:
         Energies (M,) in float64.

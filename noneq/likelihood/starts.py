@@ -45,17 +45,18 @@ FULL = 256  # largest dimension in which a component has a full covariance
 
 
 def clusters(x: Tensor) -> Tensor:
-    """Assign rows to clusters of density (DBSCAN; Ester, Kriegel, Sander, Xu 1996).
+    """Assign rows to clusters of high density (DBSCAN; Ester, Kriegel, Sander, Xu 1996).
 
-    Columns are standardised; the radius is 1.2 times the distance within which nine rows of ten
-    have five neighbours. Rows in no cluster are clustered again, with a radius of their own, up to
-    three times; the remaining ones go to the nearest cluster.
+    Columns are standardised; DBSCAN's radius is 1.2 times the distance within which 90 % of the
+    rows have five neighbours. Rows that are left without a cluster are clustered again, with a
+    radius found from them in the same way, up to three times in all; rows that remain are assigned
+    to the nearest cluster.
 
     Arguments:
         x: rows (N, *shape).
 
     Returns:
-        The number of each row's cluster (N,), from 0.
+        The index of the cluster of each row (N,), from 0.
     """
     rows = _standardised(x)
     labels = torch.full((len(x),), -1, device=x.device)
@@ -92,11 +93,11 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
-    """Fit a mixture with a component of equal mass for every cluster of chains.
+    """Fit a mixture to chains of a model: one component for each cluster, all of equal mass.
 
     Arguments:
-        energy: the model; the components have independent columns if its space is discrete, or
-            if it samples from its own conditionals.
+        energy: the model. Columns are independent within a component if the model is discrete, or
+            has conditionals to sample from, as an RBM does.
         x: positions (N, *shape) of chains that have equilibrated under the model.
 
     Returns:
@@ -148,10 +149,12 @@ def reweighted(
 
 
 def wider(base: Solvable, rng: torch.Generator, times: float = 3.0) -> Solvable | None:
-    """Make a base whose standard deviations are larger by a factor; on discrete spaces, uniform.
+    """Make a distribution that is wider than a base, from which annealing can start instead.
+
+    It is a Gaussian with standard deviations larger by a factor, or uniform on discrete spaces.
 
     Arguments:
-        base: solvable energy.
+        base: energy with exact log Z and samples.
         rng: source of the samples to which a Gaussian is fitted if the base is not Gaussian.
         times: factor of the standard deviations.
 

@@ -36,10 +36,10 @@ MOST = 4096  # largest number of rows of either half: more cost time and add lit
 
 
 class Share(NamedTuple):
-    """The estimated share of a model's mass outside the support of the data, between 0 and 1."""
+    """Holds the estimated share of a model's probability outside the support of the data."""
 
     value: float
-    """estimate of the share"""
+    """estimate of the share, between 0 and 1"""
     stderr: float
     """standard error of the estimate, due to finite numbers of walkers and of rows"""
     expected: float

@@ -34,26 +34,28 @@ def crooks_figure(
     backward_work: Rows | Weighted,
     log_ratio: float | None = None,
 ) -> Figure:
-    """Draw histograms of forward work W and of minus the backward work, and their log ratio.
+    """Draw histograms of forward work W and of negated backward work, and the log of their ratio.
 
-    If both directions started in equilibrium and the backward annealing reverses the forward one,
-    ``log P_F(W) / P_B(-W) = W - dF``: the histograms cross at ``dF = -log(Z_1 / Z_0)``, and the
-    log ratio is a line of slope 1 (Crooks 1999, Phys. Rev. E 60, 2721). A smaller slope shows that
-    a direction did not start in equilibrium, or that the energy or the kernel is wrong. Histograms
-    that do not overlap show that more temperatures are needed.
+    If the walkers of both annealings started in equilibrium and the backward annealing reverses
+    the forward one, ``log P_F(W) / P_B(-W) = W - dF``: the histograms cross at ``W = dF``, where
+    ``dF = -log(Z_1 / Z_0)``, and the log ratio is a line of slope 1 (Crooks 1999, Phys. Rev. E 60,
+    2721). A smaller slope shows that walkers did not start in equilibrium, or that the energy or
+    the kernel is wrong. Histograms that do not overlap show that more temperatures are needed.
 
     Arguments:
-        forward_work: the work ``W = -log w`` (n_F,) of forward annealing without resampling, or
-            the walkers; +inf, the work of a walker of weight zero, is counted in the legend.
-        backward_work: the work (n_B,) of backward annealing without resampling, or the walkers.
-        log_ratio: an estimate of ``log(Z_1 / Z_0)`` to draw, for example that of
-            `noneq.likelihood.bennett`; None: none is drawn.
+        forward_work: the work ``W = -log w`` (n_F,) of walkers annealed forward, from energy U_0
+            to U_1, without resampling; or these walkers. Work of +inf (weight zero) is counted in
+            the legend.
+        backward_work: the work ``-log w`` (n_B,) of walkers annealed backward, from U_1 to U_0,
+            without resampling; or these walkers.
+        log_ratio: an estimate of ``log(Z_1 / Z_0)`` to mark in the figure, for example the value
+            that `noneq.likelihood.bennett` returns; None: no estimate is marked.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: if a direction has no finite work, or a work is NaN or -inf.
+        ValueError: if no forward or no backward work is finite, or if work is NaN or -inf.
     """
     there, back = _work(forward_work, "forward"), -_work(backward_work, "backward")
     ends = [limits(there[np.isfinite(there)]), limits(back[np.isfinite(back)])]

@@ -44,13 +44,13 @@ DOTS = 2000  # the most rows of a scatter plot
 
 
 class Samples(NamedTuple):
-    """Holds samples of a model and the data that it was trained on.
+    """Holds samples of a model and the data that it was trained on, to be drawn side by side.
 
     Attributes:
-        data: rows (M, *shape), with noise added as in training.
+        data: training rows (M, *shape), with noise added as in training.
         samples: samples of the model (N, *shape), of equal weight.
-        denoised: the denoised means ``x - sigma^2 grad U`` of the samples, drawn only if they are
-            images; or None.
+        denoised: denoised samples ``x - sigma^2 grad U(x)``, sigma the standard deviation of the
+            training noise; drawn only for images. None: they are not drawn.
         columns: the names of a table's columns; empty if it has none.
     """
 
@@ -61,13 +61,13 @@ class Samples(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Holds energies U of data and of weighted walkers.
+    """Holds the energies U(x) of data rows and of weighted walkers, to be drawn as histograms.
 
     Attributes:
         data: energies of training rows (M,).
-        walkers: energies of walkers (N,).
-        p: weights of the walkers (N,).
-        held_out: energies of rows that were not trained on, or None.
+        walkers: energies of walkers (N,), which are weighted samples of the model.
+        p: normalised weights of the walkers (N,).
+        held_out: energies of rows that the model was not trained on (L,), or None.
     """
 
     data: Rows
@@ -79,15 +79,16 @@ class Energies(NamedTuple):
 def samples_figure(
     data: Rows, samples: Rows, denoised: Rows | None = None, columns: Names = ()
 ) -> Figure:
-    """Draw samples of a model beside its data.
+    """Draw samples of a model beside the data that it was trained on.
 
     Images (M, C, H, W) are drawn in grids, the rows of a table as histograms and scatter plots of
     their first five columns.
 
     Arguments:
-        data: rows (M, *shape), with noise added as in training; images in [-1, 1].
+        data: training rows (M, *shape), with noise added as in training; images in [-1, 1].
         samples: samples of the model (N, *shape), of equal weight.
-        denoised: denoised means of the samples, drawn only if they are images; or None.
+        denoised: denoised samples ``x - sigma^2 grad U(x)``, sigma the standard deviation of the
+            training noise; drawn only for images. None: they are not drawn.
         columns: the names of a table's columns; empty if it has none.
 
     Returns:
@@ -103,16 +104,17 @@ def samples_figure(
 
 
 def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None = None) -> Figure:
-    """Draw histograms of the energies of data and of weighted walkers.
+    """Draw histograms of the energies of data rows and of weighted walkers.
 
-    A bump of the walkers to the left of the data is a spurious mode. Values beyond the quantiles
-    of 0.5 % and 99.5 %, and a margin, count in the outermost bins.
+    Walkers at energies below all of the data show a spurious mode: a region of low energy without
+    data. The axis shows the quantiles from 0.5 % to 99.5 % with a margin; outliers beyond it are
+    counted in the outermost bins.
 
     Arguments:
         data_u: energies of training rows (M,).
-        walker_u: energies of walkers (N,).
-        p: weights of the walkers (N,).
-        held_u: energies of rows that were not trained on, or None.
+        walker_u: energies of walkers (N,), which are weighted samples of the model.
+        p: normalised weights of the walkers (N,).
+        held_u: energies of rows that the model was not trained on (L,), or None.
 
     Returns:
         The figure.
@@ -123,7 +125,7 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
 
 
 def samples_size(what: Samples) -> tuple[float, float]:
-    """Choose the size of `samples_figure`.
+    """Choose the size of a figure of samples and data, see `samples_figure`.
 
     Arguments:
         what: samples and data.
@@ -138,10 +140,10 @@ def samples_size(what: Samples) -> tuple[float, float]:
 
 
 def draw_samples(place: FigureBase, what: Samples) -> None:
-    """Draw what `samples_figure` shows on a figure or subfigure.
+    """Draw samples of a model beside its data, as `samples_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
+        place: the figure or subfigure to draw on.
         what: samples and data.
 
     Raises:
@@ -165,11 +167,11 @@ def draw_samples(place: FigureBase, what: Samples) -> None:
 
 
 def draw_energies(place: FigureBase, what: Energies) -> None:
-    """Draw what `energies_figure` shows on a figure or subfigure.
+    """Draw histograms of energies, as `energies_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        what: the energies.
+        place: the figure or subfigure to draw on.
+        what: energies of data and walkers.
     """
     data, walkers, p = array(what.data), array(what.walkers), array(what.p)
     held = None if what.held_out is None else array(what.held_out)

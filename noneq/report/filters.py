@@ -19,12 +19,12 @@ MOST = SIDE**2  # the most hidden units that are shown
 
 
 class Filters(NamedTuple):
-    """Holds the weights between the visible and hidden units of an RBM.
+    """Holds the weight matrix of an RBM, whose columns are drawn as filters of the hidden units.
 
     Attributes:
-        w: the weights (d, m), one column for each hidden unit.
-        shape: the shape of one row of data; for (C, H, W) each column is drawn as an image, its
-            channels averaged.
+        w: weights (d, m) between d visible and m hidden units, one column for each hidden unit.
+        shape: the shape of one row of data, of d values; for (C, H, W) each column of ``w`` is
+            drawn as an image, averaged over the channels C.
         columns: the names of the visible units, the columns of a table; empty if there are none.
     """
 
@@ -34,14 +34,14 @@ class Filters(NamedTuple):
 
 
 def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ()) -> Figure:
-    """Draw the 64 columns of an RBM's weights W with the largest norms.
+    """Draw the filters of an RBM: the columns of its weight matrix, one for each hidden unit.
 
-    Columns are drawn as images if the data are images, else as the rows of one picture. Red raises
-    a visible unit, blue lowers it, white leaves it unchanged. All columns have one colour scale,
-    whose ends are exceeded by 1 of 200 weights.
+    The 64 columns of the largest norms are drawn, as images if the data are images, else as rows
+    of a single heat map. Positive weights are red, negative ones blue and zero white. All columns
+    have the same colour scale; one weight of 200 lies beyond its ends.
 
     Arguments:
-        w: the weights (d, m), one column for each hidden unit.
+        w: weights (d, m) between d visible and m hidden units, one column for each hidden unit.
         shape: the shape of one row of data, of d values.
         columns: the names of the visible units; empty if there are none.
 
@@ -49,7 +49,7 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
         The figure.
 
     Raises:
-        ValueError: if the weights do not fit the shape.
+        ValueError: if ``w`` is not a matrix of as many rows as ``shape`` has values.
     """
     what = Filters(w, shape, columns)
     figure = Figure(figsize=filters_size(what), layout="constrained")
@@ -58,10 +58,10 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
 
 def filters_size(what: Filters) -> tuple[float, float]:
-    """Choose the size of `filters_figure`.
+    """Choose the size of a figure of an RBM's filters, see `filters_figure`.
 
     Arguments:
-        what: the weights.
+        what: the weight matrix of the RBM and the shape of its data.
 
     Returns:
         Width and height in inches.
@@ -72,11 +72,11 @@ def filters_size(what: Filters) -> tuple[float, float]:
 
 
 def draw_filters(place: FigureBase, what: Filters) -> None:
-    """Draw what `filters_figure` shows on a figure or subfigure.
+    """Draw the filters of an RBM, as `filters_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        what: the weights.
+        place: the figure or subfigure to draw on.
+        what: the weight matrix of the RBM and the shape of its data.
 
     Raises:
         ValueError: if the weights do not fit the shape.

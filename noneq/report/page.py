@@ -30,16 +30,19 @@ def report_figure(
     samples: Samples | None = None,
     filters: Filters | None = None,
 ) -> Figure:
-    """Draw a run on one page, 14 inches wide: its verdict, its training and what it learned.
+    """Draw one page about a training run: text, training metrics, energies, samples and filters.
+
+    The page is 14 inches wide and as high as its parts need.
 
     Arguments:
-        title: the name of the run.
-        verdict: lines of text below the title; long lines are wrapped.
-        metrics: logged metrics, one dict for each iteration, see `training_figure`.
-        estimate: log Z and likelihoods of the trained model, see `training_figure`; or None.
-        energies: energies of data and walkers; None leaves them out.
-        samples: samples and data; None leaves them out.
-        filters: weights of an RBM; None leaves them out.
+        title: text at the top, for example the name of the run.
+        verdict: text below the title, for example a summary of results; long lines are wrapped.
+        metrics: metrics of training, one dict for each logged iteration, see `training_figure`.
+        estimate: log Z and likelihoods of the trained model, a dict as in `training_figure`; None:
+            these are not known.
+        energies: energies of data and walkers for a histogram; None: it is left out.
+        samples: samples of the model and its data, drawn side by side; None: they are left out.
+        filters: weights of an RBM, drawn as filters; None: they are left out.
 
     Returns:
         The figure.

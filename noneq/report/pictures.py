@@ -26,31 +26,31 @@ __all__ = ["draw_report", "draw_samples"]
 
 
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
-    """Draw samples of a run's model beside its data to a file.
+    """Draw samples of a run's model beside the run's data, to a file.
 
-    The samples are resampled from the population that log Z was estimated with; of images their
-    denoised means are drawn, too, if the model was trained with noise.
+    The samples are drawn from the walkers that log Z was estimated with. If the data are images
+    and the model was trained with noise, denoised samples are drawn, too.
 
     Arguments:
-        run: a run whose log Z has been bracketed.
-        data: the data set that the run was trained on.
-        path: the picture's file.
+        run: a run whose model's log Z has been estimated.
+        data: the data set that the model was trained on.
+        path: the file of the picture.
 
     Raises:
-        FileNotFoundError: if the run has no such population yet.
+        FileNotFoundError: if the run's log Z has not been estimated yet.
     """
     figure = samples_figure(*_samples(run, data, run.model()[0], _population(run)))
     write(path, lambda part: figure.savefig(part, dpi=110))
 
 
 def draw_report(run: Run, path: Path) -> None:
-    """Draw verdict, training, energies and samples of a run on one page to a file.
+    """Draw one page about a run to a file: text, training metrics, energies and samples.
 
-    Of a run whose log Z has not been bracketed yet, only the training is drawn.
+    If log Z of the run's model has not been estimated yet, only the training is drawn.
 
     Arguments:
-        run: the run.
-        path: the picture's file.
+        run: the run, a folder of results of training.
+        path: the file of the picture.
     """
     words = f"not bracketed yet: noneq logz {run.folder} does it"
     parts: dict[str, Any] = {}

@@ -32,7 +32,7 @@ KEYS = (
 
 
 def series(metrics: Metrics) -> Series:
-    """Convert logged metrics to columns.
+    """Convert the metrics of a run, one dict for each iteration, to one array for each metric.
 
     >>> series([{"iteration": 1, "nll": 3.0}, {"iteration": 2}])["nll"]
     array([ 3., nan])
@@ -74,7 +74,7 @@ def number(value: Any) -> float:
 
 
 def rises(count: Array) -> NDArray[np.intp]:
-    """Find where a count that restarts from 0 at times has increased.
+    """Find where a count has increased that is set back to 0 from time to time.
 
     Arguments:
         count: the counts, NaN where there is none.

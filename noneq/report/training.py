@@ -39,18 +39,22 @@ Panel: TypeAlias = Callable[[Axes, Series, Bracket], Axes | None]
 
 
 def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure:
-    """Draw the metrics of a run over its iterations, and the final estimates.
+    """Draw the metrics of a training run over its iterations, and the final likelihoods and log Z.
 
     Arguments:
-        metrics: for each logged iteration a dict of the numbers of a `noneq.training.Record` and
+        metrics: one dict for each logged iteration, with the numbers of a
+            `noneq.training.Record`, such as ``iteration``, ``nll`` and ``ess``, and with
             ``walker_energy``, ``log_z_held_out_stderr``, ``survivors`` (effective number of
-            ancestors), ``resampled`` (number of resamplings since the last renewal),
-            ``step_size``, ``tau`` (the cost allowed to a step) and ``rollback``; of score
-            matching ``loss`` and ``rate``. Missing, null and infinite values are gaps.
-        estimate: estimates of the trained model; None: there are none yet. A dict of ``forward``,
-            ``forward_stderr``, ``backward`` and ``backward_stderr`` (of log Z), of ``alarms``,
-            and of ``nll``: for each of train, validation, test and base a dict of ``value``,
-            ``stderr_z`` and ``stderr_data``, or None.
+            ancestors of the walkers), ``resampled`` (number of resamplings since walkers were last
+            annealed anew), ``step_size`` (of the kernel), ``tau`` (cost in effective sample size
+            that an optimiser step may have) and ``rollback`` (True if the run went back to an
+            earlier state). For score matching: ``iteration``, ``loss`` and ``rate`` (learning
+            rate). Missing, null and infinite values are gaps in the curves.
+        estimate: final estimates of the trained model, a dict of ``forward``, ``forward_stderr``,
+            ``backward`` and ``backward_stderr`` (log Z by forward and by backward annealing),
+            ``alarms`` (reasons to distrust log Z) and ``nll`` (negative log-likelihoods: for each
+            of train, validation, test and base a dict of ``value``, ``stderr_z`` and
+            ``stderr_data``, or None). None: there are no estimates yet.
 
     Returns:
         The figure.
@@ -64,12 +68,12 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
 
 
 def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None = None) -> None:
-    """Draw what `training_figure` shows on a figure or subfigure.
+    """Draw the metrics of a training run, as `training_figure` does, on a given figure.
 
     Arguments:
-        place: the figure or subfigure.
-        metrics: logged metrics, one dict for each iteration.
-        estimate: estimates of the trained model, or None.
+        place: the figure or subfigure to draw on.
+        metrics: metrics of training, one dict for each logged iteration.
+        estimate: final estimates of the trained model, see `training_figure`; or None.
 
     Raises:
         ValueError: if there are no metrics.
@@ -96,10 +100,10 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
 
 
 def training_height(metrics: Metrics) -> float:
-    """Choose the height of `training_figure` at a width of 14 inches.
+    """Choose the height of a figure of training metrics that is 14 inches wide.
 
     Arguments:
-        metrics: logged metrics, one dict for each iteration.
+        metrics: metrics of training, one dict for each logged iteration.
 
     Returns:
         The height in inches.

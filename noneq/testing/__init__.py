@@ -1,7 +1,8 @@
-"""A test that every kernel must pass, and targets whose log Z, means and samples are known.
+"""A test that every kernel must pass, and test densities with known log Z, mean and samples.
 
-`check_kernel` tests a kernel. Targets are smooth (`banana`), of hard shape (`ring`), discrete
-(`ising`) or chains (`double_wells`); `CONTINUOUS` and `DISCRETE` list them by name.
+`check_kernel` tests a kernel. The densities are smooth (`banana`), of difficult shape (`ring`),
+discrete (`ising`) or of coupled sites (`double_wells`); `CONTINUOUS` and `DISCRETE` list them by
+name.
 """
 
 from noneq.testing.catalogue import CONTINUOUS, DISCRETE

@@ -36,7 +36,6 @@ from noneq.testing.targets import (
 
 __all__ = ["CONTINUOUS", "DISCRETE"]
 
-#: densities of numbers
 CONTINUOUS: Mapping[str, Callable[[], Target]] = {
     "two modes": two_modes,
     "skewed": skewed,
@@ -53,8 +52,8 @@ CONTINUOUS: Mapping[str, Callable[[], Target]] = {
     "plateau": plateau,
     "double wells": double_wells,
 }
+"""Test densities of real vectors: for each name a function that makes its `Target`."""
 
-#: models of bits and of sites of several states
 DISCRETE: Mapping[str, Callable[[], Target]] = {
     "Ising": lambda: enumerated(ising(), all_bits(9)),
     "frustrated": lambda: enumerated(frustrated(), all_bits(3)),
@@ -62,3 +61,4 @@ DISCRETE: Mapping[str, Callable[[], Target]] = {
     "Potts": lambda: enumerated(potts(), all_one_hot(2, 3)),
     "Potts RBM": lambda: enumerated(potts_rbm(), all_one_hot(2, 3)),
 }
+"""Test models of bits or three-state sites: for each name a function that makes its `Target`."""

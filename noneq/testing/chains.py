@@ -46,20 +46,19 @@ def _walks(transfer: Tensor, powers: list[Tensor], n: int, rng: torch.Generator)
 def double_wells(
     sites: int = 4, tilt: float = 0.05, barrier: float = 3.0, spring: float = 1.0
 ) -> Target:
-    r"""Make a ring of coupled double wells, with two phases: all sites up or all down.
+    r"""Make a ring of coupled double wells, with two modes: all x_i near 1, or all near -1.
 
     ``U = sum_i barrier (x_i^2 - 1)^2 - tilt x_i + spring (x_i - x_{i+1})^2 / 2``. Log Z is
-    computed with the transfer matrix on 261 points of [-2.6, 2.6], and samples lie on these
-    points.
+    computed by a transfer matrix on 261 points of [-2.6, 2.6], and samples lie on these points.
 
     Arguments:
-        sites: number of sites, the dimension of x.
-        tilt: slope that favours the upper wells.
-        barrier: height of the barrier between the wells of a site.
-        spring: strength of the coupling of neighbours.
+        sites: number of sites of the ring, the dimension of x.
+        tilt: slope of the energy that favours the wells at 1.
+        barrier: energy of the barrier between the two wells of one site.
+        spring: strength of the coupling of neighbouring sites.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def well(y: Tensor) -> Tensor:
@@ -84,16 +83,17 @@ def double_wells(
 
 
 class Lattice:
-    r"""Define the Potts model on a torus.
+    r"""Define the energy of the Potts model on a square lattice with periodic boundaries.
 
-    ``U = -coupling #{equal neighbours} - sum_i field[s_i]``. With q = 2 states it is the Ising
-    model of bits with ``coupling = 2 beta``. Rows are L^2 bits, or one-hot (L^2, q) if q > 2.
+    ``U = -coupling (number of equal neighbours) - sum_i field[s_i]`` for states s_i = 0 ... q - 1
+    on L x L sites. With q = 2 it is the Ising model, ``coupling = 2 beta``. The energy is called
+    with rows of L^2 bits, or of shape (L^2, q), one-hot, if q > 2.
 
     Arguments:
-        side: side L of the torus, at most about 8 for bits or 5 for three states, since `exact`
-            needs q^L states.
-        coupling: energy gained by each pair of equal neighbours.
-        field: energy gained by each of the q states.
+        side: side L of the lattice, at most about 8 for q = 2 or 5 for q = 3, since `exact`
+            lists q^L states.
+        coupling: energy by which each pair of equal neighbours lowers U.
+        field: energies by which a site in each of the q states lowers U, q numbers.
     """
 
     def __init__(self, side: int, coupling: float, field: Sequence[float]) -> None:
@@ -102,7 +102,14 @@ class Lattice:
         self.space: Space = BINARY if self.q == 2 else ONE_HOT
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute the energies (B,) of rows x."""
+        """Compute the energies of rows.
+
+        Arguments:
+            x: rows of bits (B, L^2), or one-hot (B, L^2, q) if q > 2.
+
+        Returns:
+            Energies (B,).
+        """
         if self.q == 2:
             x = torch.stack([1 - x, x], -1)
         s = x.view(len(x), self.side, self.side, self.q)
@@ -110,22 +117,29 @@ class Lattice:
         return -self.coupling * equal - (s.sum((1, 2)) * self.field.to(s)).sum(1)
 
     def rows(self, states: Tensor) -> Tensor:
-        """Convert states (B, L, L), numbers 0 ... q - 1, to rows of the model."""
+        """Convert states of the sites to rows, with which the energy can be called.
+
+        Arguments:
+            states: states of all sites (B, L, L), integers 0 ... q - 1.
+
+        Returns:
+            Rows of bits (B, L^2), or one-hot (B, L^2, q) if q > 2.
+        """
         if self.q == 2:
             return states.flatten(1).float()
         return one_hot(states.flatten(1), self.q).float()
 
     def exact(self, n: int, rng: torch.Generator) -> tuple[float, Tensor]:
-        """Compute log Z, and draw n exact samples (n, L, L), numbers 0 ... q - 1.
+        """Compute the exact log Z and draw exact samples, by a transfer matrix.
 
-        The transfer matrix is that of whole lines of the lattice.
+        The matrix (q^L, q^L) couples neighbouring lines of the lattice.
 
         Arguments:
             n: number of samples.
             rng: source of randomness.
 
         Returns:
-            Log Z and the samples.
+            log Z, and samples (n, L, L) as integers 0 ... q - 1.
         """
         lines = torch.cartesian_prod(*[torch.arange(self.q)] * self.side).view(-1, self.side)
         own = self.coupling * (lines == lines.roll(1, 1)).sum(1).double()

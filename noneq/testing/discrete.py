@@ -36,14 +36,14 @@ M = TypeVar("M", BernoulliRBM, GaussianRBM, PottsRBM)
 
 
 class Ising(nn.Module):
-    r"""Define the Ising model of bits x with spins ``s = 2 x - 1``.
+    r"""Define the energy of the Ising model on bits x in {0, 1}^n, with spins ``s = 2 x - 1``.
 
-    ``U = -sum_ij J_ij s_i s_j - sum_i b_i s_i``.
+    ``U(x) = -sum_ij J_ij s_i s_j - sum_i b_i s_i``, where i and j run over all n spins.
 
     Arguments:
-        couplings: couplings J (n, n); the sum is over all i and j, so give an upper triangle, or
-            half of a symmetric matrix.
-        fields: fields b (n,).
+        couplings: couplings J (n, n). A pair of spins has the coupling ``J_ij + J_ji``, so that an
+            upper triangular matrix counts each pair once.
+        fields: external fields b (n,).
 
     >>> pair = Ising(torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.tensor([0.0, 0.5]))
     >>> pair(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist()
@@ -60,20 +60,28 @@ class Ising(nn.Module):
         self.register_buffer("fields", fields)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the energies (B,) of bits x (B, n)."""
+        """Compute the energies of states.
+
+        Arguments:
+            x: bits (B, n).
+
+        Returns:
+            Energies (B,).
+        """
         s = 2 * x - 1
         return -((s @ self.couplings.to(s)) * s).sum(1) - s @ self.fields.to(s)
 
 
 class Potts(nn.Module):
-    r"""Couple two sites of q states, ``U = sum_i f_i . x_i + exp(x_1 C x_2) / 2``, x one-hot.
+    r"""Define the energy of two coupled sites of q states each, x_1 and x_2 in one-hot encoding.
 
-    The coupling is not linear in x, so that a gradient gives the energies of other states only
-    approximately, as kernels that follow gradients must allow for.
+    ``U(x) = f_1 . x_1 + f_2 . x_2 + exp(x_1 C x_2) / 2``. U is not linear in x_1, so that
+    its gradient predicts the energies of other states only approximately. A kernel for discrete
+    states that proposes by gradients must correct for this, and is tested with this model.
 
     Arguments:
-        fields: fields f (2, q).
-        couplings: couplings C (q, q).
+        fields: energies f (2, q) of the states of both sites.
+        couplings: matrix C (q, q) in the coupling of the sites.
     """
 
     space = ONE_HOT
@@ -84,28 +92,37 @@ class Potts(nn.Module):
         self.couplings = nn.Parameter(couplings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the energies (B,) of one-hot sites x (B, 2, q)."""
+        """Compute the energies of states.
+
+        Arguments:
+            x: states of both sites (B, 2, q), one-hot.
+
+        Returns:
+            Energies (B,).
+        """
         pair = ((x[:, 0] @ self.couplings) * x[:, 1]).sum(1)
         return (x * self.fields).flatten(1).sum(1) + pair.exp() / 2
 
 
 def enumerated(energy: Energy, states: Tensor) -> Target:
-    """Make a target of an energy of discrete sites by summing over all states.
+    """Compute log Z and the mean of a discrete model by summing over all of its states.
 
     Arguments:
-        energy: energy of the sites.
-        states: all states (S, *shape), e.g. `noneq.testing.all_bits` or
+        energy: energy of the states.
+        states: all states (S, *shape), e.g. from `noneq.testing.all_bits` or
             `noneq.testing.all_one_hot`.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
     grid = Grid.over(energy, states)
     return Target(energy, grid.log_z, grid.mean(states), grid.draw)
 
 
 def ising() -> Ising:
-    """Make an Ising model of 3 x 3 bits with open ends, unequal couplings and a growing field.
+    """Make an Ising model on a lattice of 3 x 3 bits with open boundaries.
+
+    Couplings of neighbours are positive and unequal, and the field grows from bit to bit.
 
     Returns:
         The model, in float64.
@@ -122,7 +139,7 @@ def ising() -> Ising:
 def frustrated() -> Ising:
     """Make an Ising model of three bits with frustrated couplings: no state satisfies all of them.
 
-    Each coupling favours unequal bits, and a field breaks the symmetry.
+    Each coupling favours unequal bits, and a field breaks the symmetry of 0 and 1.
 
     Returns:
         The model, in float64.
@@ -132,7 +149,7 @@ def frustrated() -> Ising:
 
 
 def potts(seed: int = 3) -> Potts:
-    """Make two coupled sites of three states with random fields and couplings.
+    """Make a `Potts` model of two coupled sites of three states, with random parameters.
 
     Arguments:
         seed: seed of the fields and couplings.
@@ -145,12 +162,12 @@ def potts(seed: int = 3) -> Potts:
 
 
 def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
-    """Make an RBM of bits with large random weights, whose modes are unequal.
+    """Make an RBM of bits with large random weights, so that it has several unequal modes.
 
     Arguments:
         d: number of visible units.
         m: number of hidden units.
-        seed: seed of the parameters.
+        seed: seed of the random parameters.
 
     Returns:
         The RBM, in float64.
@@ -166,13 +183,16 @@ def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
 
 
 def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float = 1.0) -> M:
-    """Make an RBM with random parameters, and random offsets mu and lam of its units, far from 0.
+    """Make an RBM with random weights, biases and offsets.
+
+    The offsets mu and lam are subtracted from visible and hidden units: ``(v - mu) W (h - lam)``.
 
     Arguments:
         kind: class of the RBM.
-        shapes: shapes of W, b, c and of further arguments of the class.
+        shapes: shapes of the weights W, the visible biases b, the hidden biases c, and of further
+            arguments of the class.
         seed: seed of all random numbers.
-        scale: scale of the parameters.
+        scale: factor of all parameters but the offsets.
 
     Returns:
         The RBM, in float64.
@@ -184,10 +204,10 @@ def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float 
 
 
 def potts_rbm(seed: int = 7, m: int = 3) -> PottsRBM:
-    """Make an RBM of two sites of three states, with offsets.
+    """Make an RBM whose visible units are two sites of three states, with random parameters.
 
     Arguments:
-        seed: seed of the parameters.
+        seed: seed of the random parameters, see `random_rbm`.
         m: number of hidden units.
 
     Returns:
@@ -197,10 +217,12 @@ def potts_rbm(seed: int = 7, m: int = 3) -> PottsRBM:
 
 
 def gaussian_rbm(seed: int = 9, m: int = 3) -> GaussianRBM:
-    """Make an RBM of two real numbers, with offsets; some of its 2^m modes are far apart.
+    """Make an RBM whose visible units are two real numbers, with random parameters.
+
+    Its density is a mixture of 2^m Gaussians, some of them far apart.
 
     Arguments:
-        seed: seed of the parameters.
+        seed: seed of the random parameters, see `random_rbm`.
         m: number of hidden units.
 
     Returns:

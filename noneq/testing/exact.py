@@ -23,12 +23,14 @@ __all__ = ["Grid", "all_bits", "all_one_hot", "cells"]
 
 @dataclass(frozen=True)
 class Grid:
-    """Hold the points of a sum or quadrature, and their probabilities under a density.
+    """Hold a density on a finite set of points: all states of a model, or a grid for quadrature.
+
+    It gives exact means, samples and log Z of models that are small enough.
 
     Attributes:
-        x: points (S, *shape).
-        p: probabilities of the points (S,), float64.
-        log_z: log of the integral, or of the sum, of ``exp(-U)``.
+        x: points (S, *shape): states, or centres of grid cells.
+        p: probabilities of the points (S,), float64, proportional to ``exp(-U(x))``.
+        log_z: logarithm of the sum of ``exp(-U)`` over all states, or of its integral.
     """
 
     x: Tensor
@@ -37,10 +39,14 @@ class Grid:
 
     @classmethod
     def of(cls, energy: Energy, dim: int) -> Grid:
-        """Integrate over R^dim: 8,001 points of [-20, 20], or 501^2 points of [-8, 9]^2.
+        """Integrate ``exp(-U)`` over R or R^2, on a regular grid.
+
+        The grid has 8,001 points in [-20, 20] if ``dim`` is 1, and 501^2 points in [-8, 9]^2 if it
+        is 2.
 
         Arguments:
-            energy: energy with negligible density outside, smooth on the scale of the spacing.
+            energy: energy U whose density is negligible outside the grid and smooth on the scale
+                of its spacing.
             dim: dimension of x, 1 or 2.
 
         Returns:
@@ -56,26 +62,43 @@ class Grid:
 
     @classmethod
     def over(cls, energy: Energy, x: Tensor, log_cell: float = 0.0) -> Grid:
-        """Sum over given states, or over equal cells.
+        """Sum ``exp(-U)`` over all states of a model, or over grid cells of equal volume.
 
         Arguments:
-            energy: energy of the states.
-            x: all states (S, *shape), e.g. `all_bits`; or the centres of cells.
-            log_cell: logarithm of a cell's volume.
+            energy: energy U of the states.
+            x: all states (S, *shape), e.g. from `all_bits`; or the centres of the cells.
+            log_cell: logarithm of the volume of a cell; 0 for states.
 
         Returns:
-            The grid, with probabilities in float64.
+            The states or cells as a grid, with probabilities in float64.
         """
         log_p = -energy(x).detach().double()
         return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)) + log_cell)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Compute the mean of f, given its values (S, ...) at the points."""
+        """Compute the mean of a function f under the density.
+
+        Arguments:
+            f: values (S, ...) of the function at the points ``x``.
+
+        Returns:
+            The mean, of the shape of one value.
+        """
         mean: Tensor = torch.tensordot(self.p, f.to(self.p), 1)
         return mean
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n points (n, d), uniform inside cells that are drawn by their probability."""
+        """Draw samples of a density on R or R^2, for a grid made by `of`.
+
+        A cell of the grid is drawn by its probability, and a point uniformly inside the cell.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, d).
+        """
         i = torch.searchsorted(self.p.cumsum(0), torch.rand(n, generator=rng, dtype=self.p.dtype))
         cell = (self.x.max() - self.x.min()) / (round(len(self.x) ** (1 / self.x.shape[1])) - 1)
         jitter = torch.rand(n, self.x.shape[1], generator=rng, dtype=self.p.dtype) - 0.5
@@ -83,13 +106,21 @@ class Grid:
         return x
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape) of the states."""
+        """Draw independent samples among the points ``x``, by their probabilities.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, *shape).
+        """
         x: Tensor = self.x[torch.multinomial(self.p, n, replacement=True, generator=rng)]
         return x
 
 
 def all_bits(n: int) -> Tensor:
-    """List all states of n bits, the last bit changing first.
+    """List all 2^n states of n bits, in the order in which the last bit changes fastest.
 
     Arguments:
         n: number of bits.
@@ -104,14 +135,16 @@ def all_bits(n: int) -> Tensor:
 
 
 def all_one_hot(sites: int, q: int) -> Tensor:
-    """List all states of sites with q states each, one-hot, the last site changing first.
+    """List all joint states of several sites with q states each, in one-hot encoding.
+
+    The state of the last site changes fastest.
 
     Arguments:
         sites: number of sites.
-        q: number of states of a site.
+        q: number of states of one site.
 
     Returns:
-        A tensor (q^sites, sites, q), float64.
+        A tensor (q^sites, sites, q) of 0 and 1, float64.
 
     >>> all_one_hot(1, 3).tolist()
     [[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]

@@ -23,20 +23,22 @@ __all__ = ["chambers", "plateau", "ring", "wall"]
 
 
 def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.25) -> Target:
-    r"""Make a thin ring in the first two coordinates; the others are standard normal.
+    r"""Make a density on R^dim that is a thin ring in the first two coordinates.
 
-    ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, and with the Bessel
-    function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` up to terms of order
-    ``exp(-radius^2 / (2 width^2))``.
+    With r and angle the polar coordinates of these two, and rest the other coordinates, which are
+    standard normal, ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, and
+    with the Bessel function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` up to
+    terms of order ``exp(-radius^2 / (2 width^2))``.
 
     Arguments:
         dim: dimension of x, 2 or more.
-        bias: strength of the variation along the ring, with density ``exp(-bias cos(angle))``.
+        bias: strength of the factor ``exp(-bias cos(angle))``, by which the density varies along
+            the ring.
         radius: radius of the ring.
         width: standard deviation across the ring, much less than the radius.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -69,16 +71,16 @@ def _inverted(at: Tensor, log_p: Tensor, n: int, rng: torch.Generator) -> Tensor
 
 
 def wall(dim: int = 2, place: float = 0.5) -> Target:
-    r"""Make a standard normal on ``x_0 > place``, with an energy of +inf elsewhere.
+    r"""Make a standard normal density cut off by a wall: the energy is +inf where x_0 <= place.
 
     ``Z = (2 pi)^(dim / 2) erfc(place / sqrt 2) / 2``.
 
     Arguments:
         dim: dimension of x.
-        place: position of the wall.
+        place: position of the wall on the axis of the first coordinate x_0.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -96,17 +98,17 @@ def wall(dim: int = 2, place: float = 0.5) -> Target:
 
 
 def chambers(dim: int = 2, right: float = 0.7) -> Target:
-    r"""Make two half-spaces, ``x_0 < -2`` and ``x_0 > 2``, with an energy of +inf between them.
+    r"""Make a density on two half-spaces, ``x_0 < -2`` and ``x_0 > 2``: U is +inf between them.
 
-    ``|x_0| - 2`` has the density ``2 e^{-2 y}``, the other coordinates are standard normal;
-    ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
+    The distance ``y = |x_0| - 2`` from the gap has the density ``2 e^{-2 y}``, and the other
+    coordinates are standard normal; ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
 
     Arguments:
         dim: dimension of x.
-        right: mass of the right half-space, in (0, 1).
+        right: probability of the half-space ``x_0 > 2``, in (0, 1).
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
     drop = math.log(right / (1 - right))
 
@@ -128,22 +130,22 @@ def chambers(dim: int = 2, right: float = 0.7) -> Target:
 def plateau(
     dim: int = 2, radius: float = 6.0, core: float = 0.3, mass: float = 0.5, edge: float = 0.2
 ) -> Target:
-    r"""Make a sharp core in the middle of a wide plateau with soft edges.
+    r"""Make a mixture of a narrow Gaussian and a wide box of constant density with soft edges.
 
-    The core is ``N(0, core^2)``. The plateau is ``prod_i s((x_i + radius) / edge) s((radius - x_i)
-    / edge)``, s the logistic function: the density of a uniform number plus a logistic one. Its
-    integral is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius / edge)``, and ``Z = (2
-    radius)^dim / mass``.
+    The narrow Gaussian is ``N(0, core^2)``. The box is ``prod_i s((x_i + radius) / edge) s((radius
+    - x_i) / edge)``, s the logistic function: in each coordinate the density of a uniform number
+    plus a logistic one. Its integral is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius /
+    edge)``, and ``Z = (2 radius)^dim / mass``.
 
     Arguments:
         dim: dimension of x.
-        radius: half the side of the plateau, many times ``edge``.
-        core: standard deviation of the core.
-        mass: mass of the plateau, in (0, 1).
-        edge: width of the plateau's edges.
+        radius: half the side of the box, many times ``edge``.
+        core: standard deviation of the narrow Gaussian.
+        mass: probability of the box, in (0, 1).
+        edge: width of the edges of the box.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
     log_core = dim / 2 * LOG_2_PI + dim * math.log(core)
     log_box = dim * math.log(2 * radius)

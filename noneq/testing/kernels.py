@@ -30,24 +30,26 @@ BETAS = (0.25, 0.5, 0.75, 1.0)
 
 
 def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
-    """Raise unless the kernel keeps its contract and its weight is exact, to 4.5 standard errors.
+    """Test a kernel: raise an error unless its interface, log-weights and samples are correct.
 
-    It is tested on R^2, along a path with a drift in R^2, in a box of two dimensions, on 4 bits
-    and on 2 sites of 3 states. A kernel that cannot move in a space must refuse it with a
-    ValueError (`noneq.spaces.require`), and must accept one space or more. The mean weight after 6
-    moves is known to about 0.3 percent. Take a step size at which walkers clearly move, or errors
-    cannot be seen.
+    A kernel moves walkers and returns increments of their log-weights. With w the weights after
+    moves in which the energy changed from U_start to U, a kernel is correct if ``E w = Z /
+    Z_start`` and weighted means are those of ``exp(-U)``. Both are compared with exact sums, up to
+    4.5 standard errors, for five small models: in R^2, along a path with a drift in R^2, in a box
+    of two dimensions, on 4 bits and on 2 sites of 3 states. The standard error of the mean weight
+    is about 0.3 percent. Choose a step size at which walkers clearly move, or errors are not seen.
 
     Arguments:
-        kernel: the kernel; its preconditioner, if any, is of dimension 2 or a number.
-        dtype: dtype of the walkers, which should be that of the preconditioner.
+        kernel: the kernel to test. For a space that it cannot move in, it must raise a ValueError
+            (`noneq.spaces.require`). Its preconditioner, if any, has dimension 2 or is a number.
+        dtype: dtype of the walkers, which should be that of the kernel's preconditioner.
         seed: seed of the walkers; a correct kernel fails for about one seed in a thousand.
 
     Raises:
         ValueError: the kernel writes into its inputs, loses or permutes rows, changes the dtype,
-            keeps a graph, leaves the model's space, returns a wrong state, draws from another
-            source than ``rng``, keeps memory between calls, does not move, has a wrong weight, or
-            refuses all spaces.
+            returns tensors that require gradients, leaves the model's space, returns a state whose
+            energies are not the model's, draws from another source than ``rng``, depends on
+            earlier calls, does not move, has wrong weights, or refuses all five models.
 
     >>> import noneq
     >>> noneq.testing.check_kernel(noneq.MALA(0.3))

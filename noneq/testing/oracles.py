@@ -29,11 +29,11 @@ __all__ = ["Oracle", "features", "oracles"]
 
 
 class Oracle(NamedTuple):
-    """Hold a path to a model whose log Z and means are sums over known states.
+    """Hold a small model with a path to it, whose log Z and means are sums over known states.
 
     Attributes:
-        path: path from beta = 0 to the model at beta = 1.
-        start: solvable energy at the start of the path.
+        path: path of energies from ``start`` at beta = 0 to the model at beta = 1.
+        start: energy with exact samples and log Z, at which the path starts.
         states: all states of the model (S, *shape), or the points of a grid.
         log_cell: logarithm of the volume of a grid cell; 0 for states.
     """
@@ -69,13 +69,15 @@ def features(x: Tensor) -> Tensor:
 
 
 def oracles(dtype: torch.dtype) -> tuple[Oracle, ...]:
-    """Make one oracle for each space, and one whose path has a drift, on the CPU.
+    """Make five small models with known log Z and means, to test kernels on.
+
+    There is one model for each kind of space, and one whose path has a drift. All are on the CPU.
 
     Arguments:
         dtype: dtype of the parameters.
 
     Returns:
-        The oracles: plane, plane with drift, box, bits, one-hot sites.
+        Models on the plane, on the plane with a drift, in a box, of bits, and of one-hot sites.
     """
     with torch.device("cpu"):
         return _plane(dtype), _drifted(dtype), _box(dtype), _bits(dtype), _sites(dtype)

@@ -44,14 +44,13 @@ Sampler = Callable[[int, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Target:
-    """Hold an energy whose log Z, mean and samples are known.
+    """Hold an energy with its exact log Z, mean and sampler, to test estimates against.
 
     Attributes:
         energy: energy U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.
-        log_z: log of the integral (of discrete sites: of the sum) of ``exp(-U)``.
+        log_z: logarithm of the integral (for discrete states, of the sum) of ``exp(-U)``.
         mean: mean of the density (*shape), float64.
-        sample: function ``(n, rng) -> (n, *shape)`` that draws exact independent samples in
-            float64.
+        sample: function ``(n, rng) -> (n, *shape)`` for exact independent samples, float64.
     """
 
     energy: Energy
@@ -74,15 +73,15 @@ def _vector(*values: float) -> Tensor:
 
 
 def two_modes(left: float = 0.7) -> Target:
-    r"""Make two modes on R of unequal mass and width.
+    r"""Make a mixture of two Gaussians on R, of unequal mass and width.
 
-    ``p = left N(-1.2, 0.6^2) + (1 - left) N(1.5, 0.5^2)``; Z is ``sqrt(2 pi)``.
+    ``p = left N(-1.2, 0.6^2) + (1 - left) N(1.5, 0.5^2)``; ``Z = sqrt(2 pi)``.
 
     Arguments:
-        left: mass of the left mode, in (0, 1).
+        left: probability of the Gaussian at -1.2, in (0, 1).
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -98,12 +97,12 @@ def two_modes(left: float = 0.7) -> Target:
 
 
 def skewed() -> Target:
-    r"""Make ``U = 4 log(1 + e^x) - x`` on R, whose slope is -1 far left and 3 far right.
+    r"""Make a skewed density on R, ``U = 4 log(1 + e^x) - x``, whose left tail is the longer one.
 
-    ``Z = B(1, 3) = 1/3``, and ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
+    ``Z = B(1, 3) = 1/3``, and the number ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -116,10 +115,10 @@ def skewed() -> Target:
 
 
 def correlated() -> Target:
-    """Make a Gaussian on R^2: mean (0.7, -0.4), deviations 1 and 0.6, correlation 0.8.
+    """Make a Gaussian on R^2: mean (0.7, -0.4), standard deviations (1, 0.6), correlation 0.8.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -138,12 +137,12 @@ def _ridge(a: Tensor) -> Tensor:
 
 
 def banana() -> Target:
-    r"""Make a bent ridge on R^2 of bounded slope, so that the gradient grows as x.
+    r"""Make a banana-shaped density of (a, b) in R^2, whose energy gradient grows only linearly.
 
-    ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r = 1.3 sqrt(1 + a^2) - 1.5``.
+    ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r(a) = 1.3 sqrt(1 + a^2) - 1.5``.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -159,10 +158,10 @@ def banana() -> Target:
 
 
 def funnel() -> Target:
-    """Make a mild funnel on R^2: v of N(0.4, 1), and b of N(0.5, e^{1.2 v}) given v.
+    """Make a mild funnel of (v, b) in R^2: v from N(0.4, 1), b from N(0.5, e^{1.2 v}) given v.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -180,18 +179,18 @@ def funnel() -> Target:
 
 
 def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
-    r"""Make Neal's funnel (2003): v of N(centre, width^2), the other numbers of N(0, e^v).
+    r"""Make Neal's funnel (2003) of (v, x): v from N(centre, width^2), each x_i from N(0, e^v).
 
     ``U = (v - centre)^2 / (2 width^2) + |x|^2 e^-v / 2 + (dim - 1) v / 2`` and
     ``Z = (2 pi)^(dim / 2) width``.
 
     Arguments:
-        dim: dimension, v included, which is the first coordinate.
+        dim: number of coordinates, v included, which is the first of them.
         width: standard deviation of v.
         centre: mean of v.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -211,13 +210,13 @@ def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
 
 
 def parabola(thickness: float = 0.3) -> Target:
-    """Make a thin parabola on R^2, ``U = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)``.
+    """Make a thin parabola, ``U(a, b) = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)``.
 
     Arguments:
-        thickness: standard deviation across the parabola.
+        thickness: standard deviation of b about the parabola.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -233,15 +232,16 @@ def parabola(thickness: float = 0.3) -> Target:
 
 
 def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
-    r"""Make independent numbers of generalised logistic distributions.
+    r"""Make a product of generalised logistic densities, with a shape parameter a_i for each x_i.
 
-    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``, mean ``psi(a) - psi(1)``
+    ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``; the mean of x_i is
+    ``psi(a_i) - psi(1)``, psi the digamma function.
 
     Arguments:
         shapes: shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
     a = _vector(*shapes)
 
@@ -256,16 +256,16 @@ def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
 
 
 def student(dim: int = 2, freedom: float = 5.0) -> Target:
-    r"""Make Student's t on R^dim, ``U = (nu + d) / 2 log(1 + |x|^2 / nu)``, with heavy tails.
+    r"""Make a Student t density on R^d, ``U = (nu + d) / 2 log(1 + |x|^2 / nu)``: heavy tails.
 
     ``Z = (nu pi)^(d / 2) Gamma(nu / 2) / Gamma((nu + d) / 2)``; the mean is 0, NaN for nu <= 1.
 
     Arguments:
-        dim: dimension d.
+        dim: dimension d of x.
         freedom: degrees of freedom nu > 0.
 
     Returns:
-        The target.
+        The energy with its exact log Z, mean and sampler, as a `Target`.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -288,11 +288,11 @@ def mixture(
 
     Arguments:
         means: means of the K components, d numbers each.
-        scales: standard deviations of the K components, each a number or d of them.
-        masses: masses of the K components, positive.
+        scales: standard deviations of the K components, each one number or d numbers.
+        masses: probabilities of the K components, positive.
 
     Returns:
-        The mixture, in float32.
+        The mixture, an energy with log Z = 0, in float32.
     """
     centres = torch.tensor(means, dtype=torch.float32)
     roots = [torch.as_tensor(s, dtype=torch.float32).expand(centres.shape[1]) for s in scales]

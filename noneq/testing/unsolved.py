@@ -13,10 +13,10 @@ __all__ = ["Unsolved"]
 
 
 class Unsolved:
-    """Wrap an energy so that all of its methods but ``log_z`` and ``sample`` are available.
+    """Hide the methods ``log_z`` and ``sample`` of an energy, and keep those that kernels use.
 
-    `noneq.log_z` asks a Gaussian or a small RBM for its exact log Z; a wrapped one has to be
-    annealed like any other energy.
+    `noneq.log_z` returns the exact log Z of an energy that has these methods, such as a Gaussian
+    or a small RBM. For the wrapped energy it has to estimate log Z by annealing.
 
     Arguments:
         energy: the energy to wrap.
@@ -35,16 +35,36 @@ class Unsolved:
                 setattr(self, name, getattr(energy, name))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute the energies (B,) of rows x (B, *shape)."""
+        """Compute the energies of rows.
+
+        Arguments:
+            x: rows (B, *shape).
+
+        Returns:
+            Energies (B,).
+        """
         u: Tensor = self.energy(x)
         return u
 
     def fingerprint(self) -> Tensor | None:
-        """Return the fingerprint of the wrapped energy's parameters; None if it has none."""
+        """Compute a fingerprint of the wrapped energy's parameters, which changes with them.
+
+        Returns:
+            The fingerprint; None if the wrapped energy has none.
+        """
         return fingerprint(self.energy)
 
     def evaluate(
         self, x: Tensor, previous_cache: Any = None, graph: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the wrapped energy's values (B,) and cache."""
+        """Compute the wrapped energy, with intermediate results that kernels use again.
+
+        Arguments:
+            x: rows (B, *shape).
+            previous_cache: cache of the same rows from an earlier evaluation, or None.
+            graph: whether the energies keep the graph of autograd.
+
+        Returns:
+            Energies (B,), and a cache: tensors by name, one row for each row of x.
+        """
         return evaluate(self.energy, x, previous_cache, graph=graph, skip_gradient=True)
