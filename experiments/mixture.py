@@ -88,7 +88,7 @@ class Result:
     left: float
     right: float
     ess: float
-    survivors: float
+    effective_ancestors: float
     log_z_error: float  # of the held-out walkers
     log_z_stderr: float
     log_z_error_training: float  # of the walkers that fed the gradient

@@ -194,7 +194,7 @@ def judge(plan: Plan, temperatures: int, walkers: int, *, test: bool) -> Result:
         z.forward.value,
         z.backward.value,
         z.stderr,
-        z.survivors,
+        z.effective_ancestors,
         z.off_support_mass.value,
         z.alarms,
         float(score(noisy(data.train)).mean()),

@@ -10,7 +10,7 @@ import torch
 from noneq.cli.console import echo, tracked
 from noneq.energies.denoising import denoised
 from noneq.run import Run
-from noneq.run.checkpoint import save_arrays
+from noneq.run.atomic import save_arrays
 from noneq.run.memory import check_walkers
 from noneq.run.samples import draw_walkers, take_samples
 

@@ -9,7 +9,7 @@ import numpy as np
 from noneq.cli.console import echo
 from noneq.data import rows_like
 from noneq.run import Run
-from noneq.run.checkpoint import save_arrays
+from noneq.run.atomic import save_arrays
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]

@@ -154,7 +154,7 @@ def _against_walkers(z: Estimate, evidence: Evidence, rng: torch.Generator) -> I
     if float(away.max()) > APART:
         k = int(away.argmax())
         ours, theirs = evidence.units.array(means)[:, k]
-        weights = "exact weights (weighted=True, memory=1)"
+        weights = "exact weights (weighted=True, forgetting_factor=1)"
         calmer = "more walkers (n_walkers)" if evidence.exact else weights
         yield (
             f"column {k} has the mean {ours:.2g} under the model, but {theirs:.2g} among the "

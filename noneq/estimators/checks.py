@@ -23,7 +23,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "learning_rate": (lambda v: 0 <= v < math.inf, "0 or more"),
     "weight_decay": (lambda v: 0 <= v < math.inf, "0 or more"),
     "tau": (lambda v: 0 < v < math.inf, "above 0"),
-    "memory": (lambda v: 0 <= v <= 1, "from 0 to 1"),
+    "forgetting_factor": (lambda v: 0 <= v <= 1, "from 0 to 1"),
     "validation_fraction": (lambda v: 0 <= v < 1, "0 or more and below 1"),
 }
 _MAY_BE_NONE = {"n_walkers", "n_temperatures", "weight_decay", "tau"}

@@ -68,7 +68,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
     weighted : bool, default=True
         Whether walkers have weights. False is persistent contrastive divergence, with walkers that
         start at the data, and without a trust region.
-    memory : float, default=1.0
+    forgetting_factor : float, default=1.0
         The factor from 0 to 1 by which walkers' log-weights shrink in each iteration, see
         `noneq.Settings`; weights are exact at 1.
     validation_fraction : float, default=0.1
@@ -132,7 +132,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         n_walkers: int | None = None,
         n_moves: int = 4,
         weighted: bool = True,
-        memory: float = 1.0,
+        forgetting_factor: float = 1.0,
         validation_fraction: float = 0.1,
         n_temperatures: int | None = None,
         random_state: Any = None,
@@ -149,7 +149,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         self.n_walkers = n_walkers
         self.n_moves = n_moves
         self.weighted = weighted
-        self.memory = memory
+        self.forgetting_factor = forgetting_factor
         self.validation_fraction = validation_fraction
         self.n_temperatures = n_temperatures
         self.random_state = random_state
@@ -262,7 +262,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         train = PassSettings.pcd(passes=passes)
         if self.weighted:
             plain = PassSettings(passes=passes, held_out=None, renew=None)
-            train = replace(plain, tau=self.tau, forgetting_factor=self.memory)
+            train = replace(plain, tau=self.tau, forgetting_factor=self.forgetting_factor)
         walkers = self.n_walkers or 8 * batch
         train = replace(train, walkers=walkers, moves=self.n_moves, batch=batch)
         decay, _ = strengths(training.history.rows, training.hidden, self.weight_decay)

@@ -31,8 +31,8 @@ class Estimate:
         alarms: reasons why the bracket may be wrong, each with its remedy; empty if there are
             none.
         ess: effective sample size of the forward walkers, as a fraction of their number.
-        survivors: effective number of ancestors: of those walkers at the start of forward
-            annealing from which, after resampling, the walkers at its end descend.
+        effective_ancestors: effective number of ancestors: of those walkers at the start of
+            forward annealing from which, after resampling, the walkers at its end descend.
         schedule: annealing schedule of the forward walkers, which `noneq.log_z` accepts as
             ``temperatures``; None where log Z is exact.
         walkers: walkers at the end of forward annealing, a weighted sample of the model.
@@ -56,7 +56,7 @@ class Estimate:
     backward: LogZ
     alarms: tuple[str, ...]
     ess: float
-    survivors: float
+    effective_ancestors: float
     schedule: Schedule | None
     walkers: Walkers
     mark: Tensor | None = None

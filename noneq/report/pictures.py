@@ -18,7 +18,8 @@ from noneq.report.distributions import Energies, Samples, samples_figure
 from noneq.report.filters import Filters
 from noneq.report.page import report_figure
 from noneq.run import Run
-from noneq.run.checkpoint import load_tensors, write
+from noneq.run.atomic import write
+from noneq.run.checkpoint import load_tensors
 from noneq.run.evaluation import read_verdict
 from noneq.run.verdict import Verdict
 

@@ -24,7 +24,8 @@ Bracket: TypeAlias = Mapping[str, Any]
 Series: TypeAlias = Mapping[str, Array]
 """One column of numbers for each metric, NaN where there is none."""
 KEYS = (
-    "iteration", "nll", "ess", "survivors", "resampled", "renewed", "rollback", "acceptance",
+    "iteration", "nll", "ess", "effective_ancestors", "resampled", "renewed", "rollback",
+    "acceptance",
     "step_size", "faults", "log_z", "log_z_held_out", "log_z_held_out_stderr", "cost", "tau",
     "scale", "data_energy", "walker_energy", "loss", "rate",
 )  # fmt: skip

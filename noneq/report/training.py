@@ -42,14 +42,14 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
     """Draw the metrics of a training run over its iterations, and the final likelihoods and log Z.
 
     Arguments:
-        metrics: one dict for each logged iteration, with the numbers of a
-            `noneq.training.Record`, such as ``iteration``, ``nll`` and ``ess``, and with
-            ``walker_energy``, ``log_z_held_out_stderr``, ``survivors`` (effective number of
-            ancestors of the walkers), ``resampled`` (number of resamplings since walkers were last
-            annealed anew), ``step_size`` (of the kernel), ``tau`` (cost in effective sample size
-            that an optimiser step may have) and ``rollback`` (True if the run went back to an
-            earlier state). For score matching: ``iteration``, ``loss`` and ``rate`` (learning
-            rate). Missing, null and infinite values are gaps in the curves.
+        metrics: one dict for each logged iteration, with the numbers of a `noneq.training.Record`,
+            such as ``iteration``, ``nll`` and ``ess``, and with ``walker_energy``,
+            ``log_z_held_out_stderr``, ``effective_ancestors`` (effective number of ancestors of
+            the walkers), ``resampled`` (number of resamplings since walkers were last annealed
+            anew), ``step_size`` (of the kernel), ``tau`` (cost in effective sample size that an
+            optimiser step may have) and ``rollback`` (True if the run went back to an earlier
+            state). For score matching: ``iteration``, ``loss`` and ``rate`` (learning rate).
+            Missing, null and infinite values are gaps in the curves.
         estimate: final estimates of the trained model, a dict of ``forward``, ``forward_stderr``,
             ``backward`` and ``backward_stderr`` (log Z by forward and by backward annealing),
             ``alarms`` (reasons to distrust log Z) and ``nll`` (negative log-likelihoods: for each
@@ -155,7 +155,7 @@ def _ess(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG0
     _marks(ax, x[rises(run["resampled"])], 0.015, "|", ORANGE, label="resampled")
     _renewals(ax, run)
     ax.set_ylim(0, 1.05)
-    return _twin(ax, x, run["survivors"], "ancestors left")
+    return _twin(ax, x, run["effective_ancestors"], "ancestors left")
 
 
 def _acceptance(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG001

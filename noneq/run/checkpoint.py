@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save
 from torch import Tensor
 
+from noneq.run.atomic import make_folder, sync_folder, write
 from noneq.run.checksums import BLANK, KEY, add_checksum, check_checksum
 
 __all__ = [
-    "load", "load_json", "load_tensors", "make_folder", "moved", "save_arrays", "save_json",
-    "save_tensors", "store", "sweep", "sync_folder", "write",
+    "load", "load_json", "load_tensors",  "moved",  "save_json",
+    "save_tensors", "store", "sweep",
 ]  # fmt: skip
 
 FORMAT = 3
@@ -199,61 +198,6 @@ def load_json(path: Path) -> dict[str, Any]:
         ) from error
     assert isinstance(found, dict)
     return found
-
-
-def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Write a file, so that after an interruption the path has the old file or the new one.
-
-    Arguments:
-        path: path of the file.
-        content: bytes of the file, or a function that writes the file to a given path.
-    """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        if callable(content):
-            content(part)
-        else:
-            part.write_bytes(content)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named arrays to an .npz file, or only the array named ``x`` to an .npy file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        write(path, lambda part: np.save(part, arrays["x"]))
-    else:
-        write(path, lambda part: np.savez(part, **arrays))
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder to disk (fsync), so that a crash cannot undo the replacement of a file."""
-    if os.name == "nt":  # there is no such call
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and flush the new names to disk (fsync)."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
 
 
 def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:

@@ -31,6 +31,7 @@ from noneq.data import DataSet, Scaling, load
 from noneq.kernels import Kernel
 from noneq.numerics import resolve_device
 from noneq.run import checkpoint
+from noneq.run.atomic import make_folder
 from noneq.run.choosing import read_recipe, with_changes
 from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked
@@ -137,7 +138,7 @@ class Run:
         }
         check_vacant(folder, overwrite=overwrite)
         try:
-            checkpoint.make_folder(folder)
+            make_folder(folder)
             with locked(folder):
                 check_vacant(folder, overwrite=overwrite, held=True)
                 with staged(folder) as new:

@@ -166,7 +166,7 @@ class LikelihoodLearner:
             "walker_energy": record.data_energy - record.loss,
             "nll": record.nll,
             "ess": record.ess,
-            "survivors": state.walkers.effective_ancestors,
+            "effective_ancestors": state.walkers.effective_ancestors,
             "resampled": state.walkers.weights.resampled,
             "acceptance": record.acceptance,
             "step_size": getattr(state.kernel, "h", math.nan),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from noneq.run.checkpoint import write
+from noneq.run.atomic import write
 from noneq.run.json_numbers import without_nan
 from noneq.run.session import Session
 

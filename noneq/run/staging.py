@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from noneq.run.checkpoint import make_folder, sweep, sync_folder
+from noneq.run.atomic import make_folder, sync_folder
+from noneq.run.checkpoint import sweep
 
 __all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 

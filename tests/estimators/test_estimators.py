@@ -130,14 +130,14 @@ def test_walkers_that_have_other_masses_than_the_model_ring():
         exact = RBM(**how, random_state=seed).fit(x)
         assert abs((exact.sample(2000).mean(1) > 0.5).mean() - 0.8) < 0.15
         assert exact.alarms_ == ()
-    for changes in ({"weighted": False}, {"memory": 0.5}):
+    for changes in ({"weighted": False}, {"forgetting_factor": 0.5}):
         lost = RBM(**how, **changes, random_state=0).fit(x)
         share = (lost.sample(2000).mean(1) > 0.5).mean()
         assert abs(share - 0.8) > 0.1
         (alarm,) = [a for a in lost.alarms_ if "among the walkers" in a]
         column, mean = alarm.split()[1], float(alarm.split()[5])
         assert abs(lost.sample(4000)[:, int(column)].mean() - mean) < 0.08
-        assert "take exact weights (weighted=True, memory=1)" in alarm
+        assert "take exact weights (weighted=True, forgetting_factor=1)" in alarm
 
 
 def test_a_bit_that_is_rare_does_not_ring():
@@ -178,7 +178,9 @@ def test_the_larger_side_of_log_z_counts_and_its_alarms_are_told(of_bits, monkey
 
 
 def test_what_is_asked_for_reaches_training():
-    asked = quick(n_walkers=24, n_moves=3, tau=0.02, memory=0.7, weight_decay=0.5, n_iter=4)
+    asked = quick(
+        n_walkers=24, n_moves=3, tau=0.02, forgetting_factor=0.7, weight_decay=0.5, n_iter=4
+    )
     found = asked.fit(two_clusters(300, 0))
     training = found._training
     settings, state = training.recipe.train, training.state
@@ -293,7 +295,7 @@ def test_parameters_may_change_from_call_to_call():
 
 
 def test_weights_may_fade():
-    model = quick(memory=0.5).fit(two_clusters(200, 7))
+    model = quick(forgetting_factor=0.5).fit(two_clusters(200, 7))
     assert np.isnan(model._training.walkers.log_z.value)
     assert model.score(STATES) != quick().fit(two_clusters(200, 7)).score(STATES)
 
@@ -322,8 +324,16 @@ def test_what_it_cannot_have_is_one_clear_error():
         (quick(weight_decay=-0.1), x, "weight_decay must be a number, 0 or more, got -0.1"),
         (quick(learning_rate="a"), x, "learning_rate must be a number, 0 or more, got 'a'"),
         (quick(learning_rate=np.inf), x, "learning_rate must be a number, 0 or more, got inf"),
-        (quick(memory=None), x, "memory must be a number, from 0 to 1, got None"),
-        (quick(memory=1.5), x, "memory must be a number, from 0 to 1, got 1.5"),
+        (
+            quick(forgetting_factor=None),
+            x,
+            "forgetting_factor must be a number, from 0 to 1, got None",
+        ),
+        (
+            quick(forgetting_factor=1.5),
+            x,
+            "forgetting_factor must be a number, from 0 to 1, got 1.5",
+        ),
         (quick(tau="x"), x, "tau must be a number, above 0, got 'x'"),
         (quick(tau=0), x, "tau must be a number, above 0, got 0"),
         (quick(validation_fraction=1), x, "0 or more and below 1, got 1"),

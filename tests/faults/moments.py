@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from noneq.run import checkpoint, checksums
+from noneq.run import atomic, checkpoint, checksums
 from noneq.run import staging as folders
 
 #: of the frames of these files each instruction is a moment, of those each line
-OWN = {module.__file__ for module in (checkpoint, checksums, folders)}
+OWN = {module.__file__ for module in (atomic, checkpoint, checksums, folders)}
 LINES = {module.__file__ for module in (pathlib, shutil)}
 
 

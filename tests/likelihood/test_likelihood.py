@@ -301,7 +301,7 @@ def test_an_estimate_holds_a_weighted_sample_of_the_model_and_a_schedule_to_use_
     far = 0.5 * math.erfc(1.5 / 0.7 / math.sqrt(2))
     exact = 0.9 * (1 - far) + 0.1 * far
     p = z.walkers.mean(beyond.float())
-    assert abs(float(p) - exact) < 4 * math.sqrt(exact * (1 - exact) / (z.survivors / 2))
+    assert abs(float(p) - exact) < 4 * math.sqrt(exact * (1 - exact) / (z.effective_ancestors / 2))
     assert len(z.schedule) == 200
     assert z.schedule.betas[0] == 0
     assert z.schedule.betas[-1] == 1
@@ -449,7 +449,7 @@ def test_alarm_islands_and_founders():
         assert "use more walkers or temperatures" in alarm
     (alarm,) = ringing(z, "ancestors")
     assert "use more temperatures or walkers" in alarm
-    assert z.survivors < 16
+    assert z.effective_ancestors < 16
 
 
 def test_alarm_wide_errors():

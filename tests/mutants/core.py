@@ -553,7 +553,7 @@ CORE = (
      ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
     ("score: greys pass for bits", "scores:score", "check_states(energy, x)", "pass",
      ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
-    ("machine: its biases decay", "families_rbm:_RBMFamily.parameter_groups",
+    ("machine: its biases decay", "parameters:parameter_groups",
      '"weight_decay": 0.0', '"weight_decay": decay',
      ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)),
     ("renewal: with nobody held out", "renewal:renewals",
@@ -637,7 +637,7 @@ CORE = (
     ("tuned: kernels of the warm-up", "pilot:adapt_steps", "tuple(kernels[warmup:])",
      "tuple(kernels[: len(models)])", ANNEALED),
     # -- checkpoints
-    ("checkpoint: written in place", "checkpoint:write", "            part.write_bytes(content)",
+    ("checkpoint: written in place", "atomic:write", "            part.write_bytes(content)",
      "            path.write_bytes(content)\n            part.write_bytes(content)", FULL),
     ("checkpoint: old tensors deleted first", "checkpoint:store",
      "        save_tensors(folder / name, tensors)\n",

@@ -55,7 +55,7 @@ ESTIMATORS = (
      "torch.maximum(x.var(0), p @ (walkers.x - means[1]).square())", "x.var(0)", RARE),
     ("estimator: the smaller side of log Z", "fitted:Fitted._log_z",
      "self._z.value, self._z.stderr", "self._z.interval[0].value, self._z.stderr", LARGER),
-    ("estimator: memory left out", "rbm:RBM._recipe", "forgetting_factor=self.memory)",
+    ("estimator: memory left out", "rbm:RBM._recipe", "forgetting_factor=self.forgetting_factor)",
      "forgetting_factor=1.0)", FADE),
     ("estimator: units: the Jacobian's sign", "fitted:Fitted.score_samples",
      "score -= np.log(units.scale).sum()", "score += np.log(units.scale).sum()", UNITS),

@@ -44,7 +44,7 @@ def metrics(n=40):
             "walker_energy": 2.9 - i / n,
             "nll": 5.0 + 3.0 / i,
             "ess": 0.7 + 0.2 * math.sin(i),
-            "survivors": 50.0,
+            "effective_ancestors": 50.0,
             "resampled": i // 5,
             "acceptance": 0.6,
             "step_size": 0.1,

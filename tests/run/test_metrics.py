@@ -130,6 +130,6 @@ def test_a_line_of_a_run_without_trust_region_or_log_z():
     assert found["iteration"] == 4
     assert found["seconds"] == 1.235  # of the training, interruptions included
     assert found["walker_energy"] == 2.5
-    assert (found["survivors"], found["resampled"], found["redone"]) == (3.0, 2, 0)
+    assert (found["effective_ancestors"], found["resampled"], found["redone"]) == (3.0, 2, 0)
     for name in ("nll", "log_z", "log_z_held_out", "cost", "tau", "step_size", "acceptance"):
         assert math.isnan(found[name])

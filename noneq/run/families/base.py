@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from noneq.annealing import Schedule, Track, pilot, untracked
 from noneq.energies import Factor, Solvable, path_to
 from noneq.kernels import Kernel
+from noneq.models.parameters import parameter_groups
 from noneq.run.learners import Learner, LikelihoodLearner, TrainingContext
 from noneq.run.recipe import Likelihood, Optimizer, Recipe
 
@@ -122,7 +123,7 @@ class Family(ABC):
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """Return the trained parameters of a model as parameter groups of a torch optimiser."""
-        return [{"params": list(energy.parameters()), "weight_decay": weight_decay}]
+        return parameter_groups(energy.parameters(), weight_decay=weight_decay)
 
     def optimizer(self, energy: nn.Module, choices: Optimizer) -> torch.optim.Optimizer:
         """Return the optimiser of a model: AdamW, unless a subclass overrides this."""

@@ -20,6 +20,7 @@ from noneq.energies import (
 )
 from noneq.kernels import HMC, MALA, Kernel
 from noneq.models import MLP, ConvNet, ResNet
+from noneq.models.parameters import parameter_groups
 from noneq.run.families.base import About, Family, Size
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
 
@@ -71,7 +72,7 @@ class OnGaussian(Family):
         """Return the network's parameters alone, since the base is not trained."""
         net = energy.net
         assert isinstance(net, nn.Module)
-        return [{"params": list(net.parameters()), "weight_decay": weight_decay}]
+        return parameter_groups(net.parameters(), weight_decay=weight_decay)
 
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from noneq.energies import Factor
 from noneq.kernels import BlockGibbs, Kernel
 from noneq.models import BernoulliRBM, GaussianRBM
+from noneq.models.parameters import parameter_groups
 from noneq.models.rbm import RBM
 from noneq.random import add_noise
 from noneq.run.families.base import About, Family, Size
@@ -52,10 +53,7 @@ class _RBMFamily(Family):
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """Return two parameter groups: weights with weight decay, and biases without it."""
         rest = [p for p in energy.parameters() if p is not energy.w]
-        return [
-            {"params": [energy.w], "weight_decay": weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
+        return parameter_groups([energy.w], rest, weight_decay=weight_decay)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
         """Return the number of weights, and the number of hidden units as activations."""
