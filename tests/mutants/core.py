@@ -554,7 +554,7 @@ CORE = (
     ("score: greys pass for bits", "scores:score", "check_states(energy, x)", "pass",
      ("test_cli_machines.py::test_what_a_machine_cannot_take",)),
     ("machine: its biases decay", "parameters:parameter_groups",
-     '"weight_decay": 0.0', '"weight_decay": decay',
+     '"weight_decay": 0.0', '"weight_decay": weight_decay',
      ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)),
     ("renewal: with nobody held out", "renewal:renewals",
      "if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):",

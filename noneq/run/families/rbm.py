@@ -52,6 +52,7 @@ class _RBMFamily(Family):
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """Return two parameter groups: weights with weight decay, and biases without it."""
+        assert isinstance(energy, RBM)
         rest = [p for p in energy.parameters() if p is not energy.w]
         return parameter_groups([energy.w], rest, weight_decay=weight_decay)
 
