@@ -284,7 +284,7 @@ class GeometricPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return ``(1 - beta) U_0 + beta U_1`` (B,) and a cache, with the gradient if it exists."""
+        """Return ``(1 - beta) U_0 + beta U_1`` (B,) and a cache, with the gradient if any."""
         ends = (
             dict(previous_cache)
             if previous_cache is not None and "du" in previous_cache

@@ -81,10 +81,10 @@ def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
 
 
 def where(accept: Tensor, new: State, old: State) -> State:
-    """Choose walkers from ``new`` where accept (N,) is true, else from ``old``; reuses new.x.
+    """Take walkers from ``new`` where accept (N,) is true, else from ``old``; overwrites new.x.
 
     Returns:
-        The state, with those cache entries that both have.
+        The state, with those entries of the cache that both states have.
     """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def put(whole: State, index: Tensor, part: State) -> State:
     """Replace the walkers of ``whole`` at ``index`` (1-d) by those of ``part``.
 
     Returns:
-        The new state, with those entries of the cache and of ``aux`` that both have.
+        The new state, with those entries of ``cache`` and ``aux`` that both states have.
     """
 
     def both(a: Cache, b: Cache) -> Cache:
@@ -139,7 +139,7 @@ def apply_in_parts(
     """Apply a kernel to parts of the walkers in turn, which bounds its working memory.
 
     Returns:
-        What the kernel returns for all walkers at once, but for the order of random numbers.
+        The state, increments and observations for all walkers; random numbers come in parts.
     """
     n, slices = len(state.x), parts(state.x)
     if len(slices) == 1:
@@ -214,13 +214,13 @@ class Stepped:
 
 
 class Adjustable(Stepped):
-    """Base class of kernels that accept and reject if ``adjusted``, else give a weight."""
+    """Base class of kernels that accept or reject if ``adjusted``, else change log-weights."""
 
     adjusted: bool
 
     @property
     def fresh(self) -> bool:
-        """Whether a fresh state is needed: only where proposals are rejected."""
+        """Whether walkers must be evaluated under the model before a move: if ``adjusted``."""
         return self.adjusted
 
     def adapt(self, info: Observed) -> Self:

@@ -24,7 +24,7 @@ class TrainState:
     Attributes:
         iteration: number of iterations done.
         walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees, for an unbiased log Z; None without.
+        held_out: walkers that the gradient never sees, for an unbiased log Z; or None.
         kernel: kernel of one move, with its adapted step size.
         trust: trust region, whose ``tau`` may be set between iterations; None if the steps of the
             optimiser are not scaled.

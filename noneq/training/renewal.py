@@ -47,7 +47,7 @@ def renew(
         energy: model, with a solvable energy as its attribute ``base``; or a path from a solvable
             energy to the model, e.g. `noneq.energies.ModelsPath` through the checkpoints.
         walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees; None without.
+        held_out: walkers that the gradient never sees; None: no such walkers.
         kernel: kernel of one move; a pilot run adapts its step size. MALA is replaced by
             generalised HMC, and block Gibbs by the default kernel where the energies between base
             and model have no method ``gibbs``.
@@ -134,7 +134,7 @@ def renewed_by(
     Arguments:
         energy: the model.
         walkers: walkers that the gradient is computed from.
-        held: held-out walkers; None without.
+        held: held-out walkers; None: no such walkers.
         kernel: kernel of one move.
         rng: source of randomness.
         settings: how to train.

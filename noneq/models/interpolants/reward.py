@@ -55,7 +55,7 @@ class RewardPath(DriftedPath):
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift (B, *shape), guided by the reward if ``whole``, differentiable in x."""
+        """Compute the drift (B, *shape), with guidance if ``whole``, differentiable in x."""
         b = self.path.drift(x, t)
         if not self.whole:
             return b
