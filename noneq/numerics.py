@@ -64,15 +64,15 @@ _KNOWN: dict[str, tuple[Engine, tuple[torch.dtype, ...]]] = {
     "openblas": (_openblas, (torch.float32, torch.float64)),
     "onednn": (_onednn, (torch.float32,)),
 }
-#: names of the libraries that can multiply the matrices of RBMs
 MATMUL_BACKENDS = tuple(_KNOWN)
+"""Names of the libraries that can multiply the matrices of RBMs, see `set_matmul_backend`."""
 
 
 def set_matmul_backend(engine: str) -> None:
     """Select the library that multiplies the matrices of RBMs, for the whole process.
 
     Arguments:
-        engine: name of the backend, one of `MATMUL_BACKENDS`.
+        engine: name of the library: "torch", "openblas" (numpy's BLAS) or "onednn".
 
     Raises:
         ValueError: the name is unknown.
@@ -132,9 +132,10 @@ def resolve_device(name: str = "") -> str:
 
 
 def memory(device: torch.device | str = "cpu") -> int:
-    """Return how much memory a device offers.
+    """Return the memory of a device in bytes.
 
-    For the CPU it is what is available, within the limit of a container.
+    For a GPU this is all of its memory, for the CPU the memory that is available now, within the
+    limit of the container.
 
     Arguments:
         device: device; by default the CPU.
@@ -162,13 +163,13 @@ def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "
     """Raise ValueError where a device has less memory than is needed.
 
     Arguments:
-        need: bytes that are needed.
-        what: subject and verb of the error message, e.g. "the data need".
-        remedy: advice that ends the error message.
+        need: number of bytes that are needed.
+        what: first words of the error message, e.g. "the data need".
+        remedy: last words of the error message, advice to the user.
         device: device; by default the CPU.
 
     Raises:
-        ValueError: the device has less memory.
+        ValueError: the device has less memory than ``need``.
     """
     there = memory(device)
     if need > there:
@@ -189,10 +190,10 @@ PART = 2**22  # numbers that are worked on at a time: 16 MiB of float32
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Make a context in which operations on x keep its precision.
+    """Make a context in which torch's automatic mixed precision is off.
 
     Arguments:
-        x: tensor on the device whose autocast is switched off.
+        x: tensor on the device for which it is switched off.
 
     Returns:
         The context manager.
@@ -207,10 +208,10 @@ def full_precision() -> Iterator[None]:
     """Switch TensorFloat-32 off in a with block, since log Z sums small differences of energies.
 
     TensorFloat-32 has ten bits of mantissa and is torch's default for convolutions on a GPU. The
-    setting is that of the whole process.
+    setting applies to the whole process, and is restored at the end of the block.
 
     Yields:
-        None.
+        Nothing: None.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     places: tuple[object, ...] = (matmul, cudnn)
@@ -229,13 +230,13 @@ def full_precision() -> Iterator[None]:
 
 
 def parts(x: Tensor) -> list[slice]:
-    """Split the rows of x into parts of ``PART`` numbers each, which bounds working memory.
+    """Split the rows of x into parts of at most 2^22 numbers, which bounds working memory.
 
     Arguments:
         x: tensor (N, ...).
 
     Returns:
-        Slices of the first dimension, in order.
+        The slices of the first dimension, in order; a part has at least one row.
     """
     n, rows = len(x), max(1, PART // max(1, math.prod(x.shape[1:])))
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]

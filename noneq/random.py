@@ -38,14 +38,14 @@ def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
 
 
 def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw standard normal noise.
+    """Draw standard normal numbers of the shape, dtype and device of a tensor.
 
     Arguments:
-        x: tensor whose shape, dtype and device the noise has.
+        x: tensor, whose values are not used.
         rng: source of randomness.
 
     Returns:
-        The noise, of the shape of x.
+        The numbers, of the shape of x.
     """
     return torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
 
@@ -57,8 +57,9 @@ UNIT = np.float32(2.0**-32 * (1 - 2.0**-24))  # keeps 32-bit integers, rounded t
 def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
     """Draw independent bits that are 1 with probability ``sigmoid(logits)``.
 
-    Probabilities are accurate to 2^-24; where the sigmoid is 0 or 1, so is the bit. Large float32
-    tensors on the CPU use a numpy generator seeded by rng, three times as fast as torch's.
+    Probabilities are accurate to 2^-24; where the sigmoid rounds to 0 or 1 the bit is certain. For
+    large float32 tensors on the CPU a numpy generator is seeded from rng, which is three times as
+    fast as torch's generator.
 
     Arguments:
         logits: log-odds, of any shape.
@@ -97,14 +98,14 @@ class _Seeds(ISeedSequence):
 
 
 def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw a state of each site, from the softmax of the logits along the last dimension.
+    """Draw categorical states, with probabilities ``softmax(logits)`` along the last dimension.
 
     Arguments:
         logits: unnormalised log-probabilities (..., q).
         rng: source of randomness.
 
     Returns:
-        The indices (...) of the states, in 0 .. q - 1.
+        The indices of the states (...), integers from 0 to q - 1.
     """
     # the largest logit after adding Gumbel noise
     return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)

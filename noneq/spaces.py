@@ -43,7 +43,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Real:
-    """Represents R^n, the space of unbounded continuous variables."""
+    """Represents R^n, the space of unbounded continuous variables (instance: `REAL`)."""
 
     def __str__(self) -> str:
         return "R^n"
@@ -62,7 +62,7 @@ class Discrete:
     extended to the numbers between the states.
 
     Arguments:
-        one_hot: whether sites are one-hot vectors, instead of bits.
+        one_hot: whether sites are one-hot vectors (`ONE_HOT`), instead of bits (`BINARY`).
     """
 
     one_hot: bool
@@ -71,7 +71,7 @@ class Discrete:
         return "one-hot vectors" if self.one_hot else "{0, 1}^n"
 
     def contains(self, x: Tensor) -> Tensor:
-        """Return whether each row of x consists of states only, (B,)."""
+        """Return whether each row of x consists of bits or of one-hot vectors, (B,)."""
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
         return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
 
@@ -80,11 +80,11 @@ def check_inside(space: Space, x: Tensor) -> None:
     """Check that every row lies in a space.
 
     Arguments:
-        space: space.
+        space: space in which the rows should lie.
         x: rows (M, *shape).
 
     Raises:
-        ValueError: a row is outside; the message has a remedy.
+        ValueError: a row is not in the space; the message has a remedy.
     """
     outside = (~space.contains(x)).nonzero().flatten()
     if len(outside):
@@ -144,7 +144,7 @@ class Box:
         return self._at[key]
 
     def holds(self, other: Box) -> bool:
-        """Return whether another box lies within this one, both rounded to float32."""
+        """Return whether another box lies within this one, with all walls rounded to float32."""
         a, b = ([wall.detach().cpu().float() for wall in (o.low, o.high)] for o in (self, other))
         return bool((a[0] <= b[0]).all() and (b[1] <= a[1]).all())
 
@@ -154,7 +154,7 @@ class Box:
         return ((x >= low) & (x <= high)).flatten(1).all(1)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Return the nearest points of the box, for energies that are undefined outside."""
+        """Return the point of the box nearest to each row of x, for energies undefined outside."""
         return x.clamp(*self._walls(x))
 
     def fold(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,8 +164,8 @@ class Box:
             z: points (N, *shape).
 
         Returns:
-            The reflected points, and per coordinate the factor of a velocity there: -1 after an
-            odd number of reflections, else 1.
+            The reflected points (N, *shape), and for each coordinate the factor of a velocity: -1
+            after an odd number of reflections, else 1.
         """
         low, high = self._walls(z)
         one_sided = torch.isinf(low) | torch.isinf(high)
@@ -178,20 +178,20 @@ class Box:
         return y, torch.where(odd, -1.0, 1.0).to(z)
 
 
-#: space of the positions of an energy
 Space: TypeAlias = Real | Box | Discrete
-#: R^n, bits, and one-hot sites
+"""A space of positions, which an energy declares by its attribute ``space``."""
 REAL, BINARY, ONE_HOT = Real(), Discrete(one_hot=False), Discrete(one_hot=True)
+"""The spaces R^n, {0, 1}^n (bits), and one-hot vectors along the last dimension."""
 
 
 def space_of(model: object) -> Space:
-    """Return the space that an energy declares.
+    """Return the space of the positions of an energy.
 
     Arguments:
         model: energy.
 
     Returns:
-        Its attribute ``space``, or R^n where it has none.
+        The attribute ``space`` of the energy, or R^n where the energy has no such attribute.
     """
     space: Space = getattr(model, "space", REAL)
     return space
@@ -202,14 +202,14 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
 
     Arguments:
         model: energy.
-        kernel: kernel, or another object to name in the error message.
-        kinds: types of the spaces in which the kernel can move.
+        kernel: kernel, or another object that needs the space, named in the error message.
+        kinds: types of the spaces in which the kernel can move: Real, Box or Discrete.
 
     Returns:
         The space of the model.
 
     Raises:
-        ValueError: the space is of another type; the message names kernels that fit.
+        ValueError: the space of the model is of another type; the message names other kernels.
     """
     space = space_of(model)
     if isinstance(space, kinds):
@@ -235,12 +235,12 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
 
 
 def model_name(model: object) -> str:
-    """Return the name by which an error message calls a model.
+    """Return the name of a model's class, for error messages.
 
     Arguments:
-        model: energy, or a wrapper of one.
+        model: energy, or an object with the energy as its attribute ``__wrapped__``.
 
     Returns:
-        The name of its type, or of the type of the model that it wraps.
+        The name of the class, or of the class of the model that is wrapped.
     """
     return type(getattr(model, "__wrapped__", model)).__name__

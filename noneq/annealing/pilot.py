@@ -47,27 +47,26 @@ def pilot(
     track: Track = untracked,
     name: str = "forward",
 ) -> Schedule:
-    """Find an annealing schedule on n walkers that are then discarded.
+    """Find an annealing schedule by a pilot run, on n walkers that are then discarded.
 
     Each next beta is found by bisection so that the step leaves the fraction ``cess`` of the
-    effective sample size, and the step size follows the kernel's own adaptation. On a path that is
-    linear in beta, such as the geometric path, the bisection needs no further evaluations. On any
-    other path the walkers are evaluated at each trial, about six times for each temperature, which
-    on the path of an RBM costs no matrix product. A transport (`noneq.kernels.EulerMaruyama`) is
-    tried at several lengths with the same noise.
+    effective sample size, and the step size is adapted after each move by the kernel's method
+    ``adapt``. On a path that is linear in beta, such as the geometric path, the bisection needs no
+    further evaluations. On any other path the walkers are evaluated at each trial, about six times
+    for each beta; on the path from independent units to an RBM this costs no matrix product.
 
     Arguments:
-        path: the path; its start is a solvable energy.
-        kernel: kernel that moves the walkers, adapted by its method ``adapt``.
+        path: path that is annealed along, whose start is a solvable energy.
+        kernel: kernel that moves the walkers.
         rng: source of randomness.
-        n: number of walkers.
-        cess: conditional effective sample size of one step, in (0, 1).
-        warmup: number of moves under the start, to find the step size there.
+        n: number of walkers of the pilot run.
+        cess: share of the effective sample size that one step leaves, in (0, 1).
+        warmup: number of moves at beta = 0 before annealing, to find the step size there.
         most: largest number of steps.
         precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one
-            from the walkers' covariance; a full one costs O(d^3) and d^2 numbers at each
-            temperature that is a twentieth of a nat from the last.
-        track: shows progress, called as ``track(sequence, f"{name}: pilot")``.
+            from the walkers' covariance every few steps; to learn a full one costs O(d^3) time,
+            and d^2 numbers are kept each time.
+        track: function that shows progress, called as ``track(sequence, f"{name}: pilot")``.
         name: name of the annealing run in the progress display.
 
     Returns:
@@ -75,7 +74,7 @@ def pilot(
 
     Raises:
         ValueError: cess or precondition is out of range.
-        TooFarError: ``most`` steps do not suffice.
+        TooFarError: beta = 1 is not reached in ``most`` steps.
 
     >>> import torch, noneq
     >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.banana()
@@ -119,17 +118,19 @@ def pilot(
 def adapt_steps(
     path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
 ) -> Schedule:
-    """Adapt the step sizes of a schedule at its own betas, on n walkers that are then discarded.
+    """Adapt the step sizes of a schedule by annealing n walkers that are then discarded.
+
+    The betas stay as they are; `pilot` finds betas, too.
 
     Arguments:
-        path: the path; its start is a solvable energy.
-        schedule: the schedule; its last kernel is adapted and used at every beta.
+        path: path that is annealed along, whose start is a solvable energy.
+        schedule: schedule whose betas are kept, and whose last kernel is adapted at every beta.
         rng: source of randomness.
         n: number of walkers.
-        warmup: number of moves under the start before the first beta.
+        warmup: number of moves at beta = 0 before annealing, to find the step size there.
 
     Returns:
-        A schedule with the same betas. `pilot` finds betas, too.
+        A schedule with the same betas and a kernel of adapted step size for each.
     """
     kernel, models = schedule.kernels[-1], [path.at(beta) for beta in schedule.betas]
     walkers = Walkers.sample(_start(path), n, rng, islands=1).reweight(models[0])

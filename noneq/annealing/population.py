@@ -28,26 +28,28 @@ def population(
     """Draw a weighted sample of the end of a path by annealing from its start.
 
     Arguments:
-        path: the path; its start is a solvable energy, e.g.
+        path: path that is annealed along, whose start is a solvable energy, e.g.
             ``noneq.energies.GeometricPath(base, energy)``.
         n: number of walkers, a multiple of ``islands``.
-        temperatures: number of annealing steps, placed by a pilot run (`pilot`) whose step sizes
-            are then cycled (`Schedule.cycled`); or a schedule, used as it is.
+        temperatures: number of annealing steps, or a schedule. For a number, a pilot run (`pilot`)
+            finds betas and step sizes, and the step sizes are multiplied by a cycle of scales
+            (`Schedule.cycled`); a schedule is used as it is.
         rng: source of randomness.
-        kernel: kernel of one move, whose step size the pilot adapts; default
-            `noneq.kernels.default_kernel`: in general MALA with persistent momentum (generalised
-            HMC of one leapfrog step), preconditioned by the start's covariance. Not used with a
-            schedule, which holds kernels.
-        islands: number of groups that never exchange members, for the standard error of log Z.
-        track: shows progress, called as ``track(sequence, name)``.
-        name: name of the progress.
+        kernel: kernel of one move, whose step size the pilot run adapts. By default generalised
+            HMC of one leapfrog step, preconditioned by the covariance of the path's start, or for
+            discrete variables that of `noneq.kernels.default_kernel`. Ignored if a schedule is
+            given, which has its own kernels.
+        islands: number of groups of walkers that are resampled separately, so that the spread of
+            their log Z gives a standard error.
+        track: function that shows progress, called as ``track(sequence, name)``.
+        name: name of the annealing run in the progress display.
 
     Returns:
-        The walkers and the schedule that they followed. ``walkers.equal(n, rng)`` draws an
-        unweighted sample.
+        The walkers, weighted for the end of the path, and the schedule that they followed.
+        ``walkers.equal(n, rng)`` draws an unweighted sample.
 
     Raises:
-        TooFarError: the pilot does not reach the end of the path.
+        TooFarError: the pilot run does not reach the end of the path.
         FloatingPointError: the energy is NaN or -inf where the walkers are.
 
     >>> import torch, noneq

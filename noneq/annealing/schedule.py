@@ -25,10 +25,10 @@ class Schedule:
 
     Attributes:
         betas: inverse temperatures, strictly increasing from 0 to 1.
-        kernels: one kernel for each inverse temperature; the first is not used by `forward`.
+        kernels: one kernel for each inverse temperature; `forward` does not use the first.
 
     Raises:
-        ValueError: betas do not increase from 0 to 1, or kernels are not as many.
+        ValueError: betas do not increase from 0 to 1, or the numbers of betas and kernels differ.
 
     >>> import torch, noneq
     >>> schedule = noneq.Schedule.uniform(4, noneq.MALA(0.1))
@@ -60,7 +60,14 @@ class Schedule:
 
     @classmethod
     def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
-        """Make a schedule of ``steps`` equal steps of beta with one kernel.
+        """Make a schedule of equal steps of beta with one kernel.
+
+        Arguments:
+            steps: number of steps, 1 or more.
+            kernel: kernel that is used at every beta.
+
+        Returns:
+            The schedule.
 
         Raises:
             ValueError: steps is less than 1.
@@ -78,7 +85,11 @@ class Schedule:
 
         Arguments:
             betas: inverse temperatures or times from 0 to 1.
-            kernel: the kernel of a step, given the mean of its two betas.
+            kernel: function that returns the kernel of a step, given the mean of the betas at the
+                two ends of the step.
+
+        Returns:
+            The schedule.
         """
         middles = [(a + b) / 2 for a, b in itertools.pairwise(betas)]
         kernels = [kernel(middle) for middle in middles]
@@ -89,9 +100,9 @@ class Schedule:
         return len(self.betas) - 1
 
     def resized(self, steps: int) -> Schedule:
-        """Return a schedule of the same shape with another number of steps, by interpolation.
+        """Return a schedule with another number of steps, by interpolation of beta(step).
 
-        Steps that cost equal shares of the effective sample size still do.
+        If all steps cost equal shares of the effective sample size, the new steps do so, too.
         """
         at = np.linspace(0, len(self), steps + 1)
         betas = np.interp(at, np.arange(len(self) + 1), self.betas)
@@ -99,15 +110,18 @@ class Schedule:
         return Schedule(tuple(betas.tolist()), kernels)
 
     def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 1.0, 0.1)) -> Schedule:
-        """Return the same temperatures, the kernels' step sizes multiplied by a cycle of scales.
+        """Return the schedule with the kernels' step sizes multiplied by a cycle of scales.
 
-        A pilot adapts the step size to the modes in which its walkers are. In a much sharper mode
-        such steps are never accepted, so that annealed walkers pass it by; smaller steps in
-        between are.
+        A pilot run adapts the step size to the modes in which its walkers are. In a much narrower
+        mode steps of that size are never accepted, so that annealing would miss the mode; smaller
+        steps in between are accepted.
 
         Arguments:
-            scales: multiples of the step size, applied in turn, counted back from beta = 1, which
-                has ``scales[0]``.
+            scales: factors of the step size: ``scales[0]`` at beta = 1, ``scales[1]`` at the beta
+                before, and so on, repeated in a cycle.
+
+        Returns:
+            A schedule with the same betas.
 
         Raises:
             ValueError: scales is empty.
@@ -119,19 +133,20 @@ class Schedule:
         return Schedule(self.betas, tuple(kernels))
 
     def forward(self, path: Path) -> Iterator[tuple[Energy, Kernel]]:
-        """Yield the models of a path after beta = 0 up to beta = 1, each with its kernel."""
+        """Yield the model of a path and the kernel for each beta after 0, up to beta = 1."""
         for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
             yield path.at(beta), kernel
 
     def backward(self, path: Path) -> Iterator[tuple[Energy, Kernel | None]]:
-        """Yield the models of backward annealing, from beta = 1 to 0, each with its kernel.
+        """Yield pairs of model and kernel for backward annealing, from beta = 1 to beta = 0.
 
-        It is the mirror image of `forward`: every kernel moves under its own model before the
-        walkers are reweighted to the next; none moves under the start. A transport
-        (`noneq.kernels.EulerMaruyama`) carries walkers down the step that it carried them up. The
-        work is then distributed as Crooks' relation says, for unadjusted kernels, too, if each
-        kernel is its own reversal. All kernels here are, except `noneq.kernels.BlockGibbs` with a
-        ``gibbs`` method that sweeps in one direction over three blocks or more.
+        It is the time reversal of `forward`: the kernel at each beta moves walkers under the model
+        at that beta, before they are reweighted to the next lower beta; the last kernel is None. A
+        transport (`noneq.kernels.EulerMaruyama`) carries walkers from a beta to the next lower
+        one. Forward and backward work then satisfy Crooks' relation, also for unadjusted kernels,
+        if each kernel is its own time reversal. All kernels of this package are, except
+        `noneq.kernels.BlockGibbs` for a model whose ``gibbs`` method visits three or more blocks
+        in one direction only.
 
         Raises:
             ValueError: the schedule has a `noneq.kernels.Flow`, which cannot be reversed here.
@@ -148,12 +163,12 @@ class Schedule:
 
     @property
     def equilibration_kernel(self) -> Kernel | None:
-        """Return the kernel that moves under the model at beta = 1; None if there is none."""
+        """Return the kernel that moves walkers under the model at beta = 1; None without one."""
         return _parted(self.kernels[-1])[1]
 
     @property
     def n_backward_steps(self) -> int:
-        """Return the number of pairs that `backward` yields; it raises as `backward` does."""
+        """Return the number of pairs that `backward` yields; ValueError where `backward` fails."""
         return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Track(Protocol):
-    """Show progress over a sequence, as ``rich.progress.track``, tqdm and other wrappers do."""
+    """A function that shows progress over a sequence, such as ``rich.progress.track``."""
 
     def __call__(self, sequence: Sequence[T], description: str, /) -> Iterable[T]:
         """Yield the members of a sequence of known length, and show how many have been yielded."""
@@ -35,8 +35,8 @@ def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noq
     """Return the sequence as it is and show no progress.
 
     Arguments:
-        sequence: what is iterated over.
-        description: name of the progress, unused.
+        sequence: sequence that is iterated over.
+        description: name in the progress display, unused.
 
     Returns:
         The same sequence.
@@ -61,7 +61,7 @@ def with_progress(track: Track, description: str, steps: int, models: Iterable[T
 
 
 class TooFarError(RuntimeError):
-    """Report that a path cannot be annealed to its end in the number of steps allowed."""
+    """Report that annealing does not reach the end of a path in the number of steps allowed."""
 
 
 def anneal(
@@ -73,19 +73,20 @@ def anneal(
 ) -> Walkers:
     """Carry walkers through a sequence of models: reweight, resample, move under each.
 
-    Before they are resampled, walkers are sorted by ``dU/dbeta`` where the path gives it at no
-    cost (`noneq.energies.d_beta`), else by their energy, since their next weights depend on it.
-    With this order and the default ``ess_min`` log Z has 1.2 to 1.9 times less variance, where
-    walkers mix, than with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
+    Before resampling, walkers are sorted by ``dU/dbeta`` where it costs no evaluation
+    (`noneq.energies.d_beta`), else by energy, since the next weights depend on it. This order and
+    the default ``ess_min`` divide the variance of log Z by 1.2 to 1.9, where walkers mix, compared
+    with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
 
     Arguments:
-        models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`; a
-            kernel of None reweights only.
-        walkers: the start, weighted for the energy before the first.
+        models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`; if
+            the kernel is None walkers are reweighted and resampled but not moved.
+        walkers: walkers to start from, weighted for the energy before the first of ``models``.
         rng: source of randomness.
-        ess_min: threshold of the effective sample size, a fraction, below which an island is
-            resampled; default 0.9, and 0.5 before kernels that move from a stale state, whose
-            noise is partly undone by the next move (docs/kernel_study.md).
+        ess_min: effective sample size, a fraction in [0, 1], below which an island (a group of
+            walkers that is resampled by itself) is resampled. Default 0.9, but 0.5 before
+            unadjusted moves, the noise of whose weights the next move partly undoes
+            (docs/kernel_study.md).
 
     Returns:
         The walkers, weighted for the last model.

@@ -37,8 +37,11 @@ __all__ = [
     "shape_message",
 ]
 
-#: per-walker tensors, functions of (energy, x) alone, e.g. ``g = dU/dx``
 Cache = dict[str, Tensor]
+"""Tensors with one row for each walker, functions of the energy and the positions x alone.
+
+An example is the gradient ``{"g": dU/dx}``; kept so that later steps need not compute them again.
+"""
 
 
 class Energy(Protocol):
@@ -50,7 +53,7 @@ class Energy(Protocol):
 
 @runtime_checkable
 class Solvable(Protocol):
-    """A solvable energy has an exact log Z and exact samples, so that walkers can start there."""
+    """A solvable energy has an exact log Z and exact samples, at which walkers can start."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Return the energies (B,) of the rows of x (B, *shape)."""
@@ -61,6 +64,9 @@ class Solvable(Protocol):
         Arguments:
             n: number of samples.
             rng: source of randomness.
+
+        Returns:
+            The samples (n, *shape).
         """
 
     def log_z(self) -> float:
@@ -78,22 +84,25 @@ def evaluate(
     """Evaluate an energy and its gradient at the rows of x.
 
     Automatic mixed precision is switched off inside, since weights are differences of energies.
-    Without a graph a large x is evaluated in parts of ``noneq.numerics.PART`` numbers, which
-    bounds the memory that activations take.
+    Without a graph a large x is evaluated in parts of 2^22 numbers, which bounds the memory that
+    activations take.
 
     Arguments:
-        model: energy; its own ``evaluate(x, previous_cache, graph)`` is used where it has one.
+        model: energy; the method ``evaluate(x, previous_cache, graph)`` of the energy is used
+            where it has one.
         x: positions (B, *shape).
-        previous_cache: cache of the same x under the same pair of end models, or None. With it an
-            annealed energy of which only the temperature has changed needs no new evaluation.
-        graph: whether to keep the graph from the parameters to the energies, so that a loss of
-            them can be differentiated; without it everything returned is detached.
-        skip_gradient: whether to leave out ``g`` where the energy offers it separately
-            (`gradient`).
+        previous_cache: cache that an earlier call returned for the same x, by this energy or by
+            another of the same annealing path, whose parameters have not changed since; or None.
+            On a path, a cache lets the energy at another beta be computed without evaluating the
+            two ends of the path again.
+        graph: whether to keep the graph from the parameters to the energies, so that a loss made
+            of the energies can be differentiated; otherwise all returned tensors are detached.
+        skip_gradient: whether to leave the gradient out of the cache where the energy has a
+            separate method ``gradient`` to compute it later.
 
     Returns:
-        The energies (B,) and their cache ``{"g": dU/dx, ...}``, which lacks ``g`` where the energy
-        has no gradient.
+        The energies (B,) and the cache, a dictionary of tensors with one row for each row of x:
+        the gradient ``g = dU/dx``, if the energy has one, and what else the energy wants to keep.
 
     Raises:
         ValueError: the energy does not return one number for each row.
@@ -141,7 +150,7 @@ def gradient(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
     Arguments:
         model: energy.
         x: positions (B, *shape).
-        cache: cache of x, made by this model with its present parameters.
+        cache: cache that `evaluate` returned for x and this model with its present parameters.
 
     Returns:
         The gradient (B, *shape), or None where the energy has none.
@@ -176,7 +185,7 @@ def _in_parts(
 def is_invalid(u: Tensor) -> Tensor:
     """Mark the energies u that are NaN or -inf, which no energy may be.
 
-    An energy of +inf is valid: it is that of a forbidden position.
+    An energy of +inf is valid: it marks a forbidden position.
 
     Arguments:
         u: energies of any shape.
@@ -229,23 +238,29 @@ class Conditional(Protocol):
         """Make one Gibbs sweep from x, and return the new positions; x is left untouched.
 
         The sweep leaves the model invariant: each block of variables is drawn given all others, in
-        any fixed order. For `noneq.likelihood.bennett` it must be reversible besides. A sweep over
-        two layers is, where one of them is summed out, and so is a sweep over many blocks that
-        visits them forth and then back.
+        any fixed order. To estimate log Z by `noneq.likelihood.bennett` the sweep must also be
+        reversible. The sweep of an RBM, hidden units given visible ones and then the reverse, is
+        reversible; so is a sweep that visits any blocks in one order and then in reverse order.
 
         Arguments:
             x: positions (B, *shape).
-            cache: cache of x, made by this energy.
+            cache: cache that `evaluate` returned for x and this energy.
             rng: source of randomness.
+
+        Returns:
+            The new positions (B, *shape).
         """
 
 
 @runtime_checkable
 class Drifted(Protocol):
-    """A drifted energy stands at time ``beta`` of a path whose velocity carries walkers along.
+    """A drifted energy is the energy at one time of a path that has a velocity field b(x, t).
 
-    Transports (`noneq.kernels.Flow`, `noneq.kernels.EulerMaruyama`) move walkers to such an
-    energy.
+    The kernels `noneq.kernels.Flow` and `noneq.kernels.EulerMaruyama` carry walkers along this
+    field, from the energy at one time to the energy at another.
+
+    Attributes:
+        beta: time of the energy, in [0, 1].
     """
 
     beta: float

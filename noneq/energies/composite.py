@@ -18,8 +18,8 @@ __all__ = ["Boxed", "Tempered", "Tilted"]
 class Tilted(nn.Module):
     """Tilts a solvable base by a network f: ``U(x) = U_base(x) + f(x)``.
 
-    Where f = 0 at first (as the networks of `noneq.models.networks` start), log Z and exact
-    samples are known before the first update. Only the network is trained, never the base.
+    If f = 0 before training, as with the networks of `noneq.models`, the energy starts as the
+    base, whose log Z and exact samples are known. Only the network is trained, never the base.
 
     Arguments:
         base: solvable energy.
@@ -52,14 +52,14 @@ class Tilted(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
-        """Return energies and gradient; the base is evaluated by itself, without a graph."""
+        """Return energies (B,) and their gradient; the base is evaluated without a graph."""
         u0, base = evaluate(self.base, x)
         f, tilt = evaluate(self.net, x, graph=graph)
         return u0 + f, {k: base[k] + tilt[k] for k in _both(base, tilt)}
 
 
 class Tempered(nn.Module):
-    """Puts an energy U_1 at inverse temperature beta: ``U(x) = beta U_1(x)``.
+    """Multiplies an energy U_1 by an inverse temperature: ``U(x) = beta U_1(x)``.
 
     Arguments:
         energy: energy U_1.
@@ -89,7 +89,7 @@ class Tempered(nn.Module):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return ``beta U_1(x)`` and its gradient, by the own `evaluate` of U_1."""
+        """Return ``beta U_1(x)`` (B,) and its gradient."""
         u, cache = evaluate(self.energy, x, previous_cache, graph=graph)
         return _times(self.beta, u), {k: _times(self.beta, cache[k]) for k in _both(cache, cache)}
 
@@ -138,10 +138,11 @@ class Boxed(nn.Module):
 
     Arguments:
         energy: energy U of continuous variables.
-        low, high: walls of the box, see `noneq.spaces.Box`.
+        low, high: lower and upper bounds of the coordinates, numbers or tensors that broadcast to
+            the shape of one position; -inf or +inf for no bound.
 
     Raises:
-        ValueError: the energy is not one of unbounded continuous variables, or low >= high
+        ValueError: the variables of the energy are not continuous and unbounded, or low >= high
             somewhere.
     """
 
@@ -158,7 +159,7 @@ class Boxed(nn.Module):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return energies and gradient; outside of the box the gradient has no meaning."""
+        """Return energies (B,) and their gradient, which has no meaning outside of the box."""
         u, cache = evaluate(self.energy, self._box.nearest(x), previous_cache, graph=graph)
         return self._walled(x, u), cache
 

@@ -67,19 +67,19 @@ class Identity(nn.Module):
         self.scale = scale
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v = s v`` for every row of v."""
+        """Return ``L v = L^T v = s v`` for every row of v."""
         return v if self.scale == 1.0 else v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v = v / s`` for every row of v."""
+        """Return ``L^-1 v = L^-T v = v / s`` for every row of v."""
         return v if self.scale == 1.0 else v / self.scale
 
     t_solve = solve
 
     def log_det(self, dim: int) -> float:
-        """Return ``log det L = d log s``."""
+        """Return ``log det L = d log s`` in dimension d = ``dim``."""
         return dim * math.log(self.scale)
 
 
@@ -88,7 +88,7 @@ class Diagonal(nn.Module):
 
     Arguments:
         scale: standard deviations s (*shape), positive.
-        dtype: precision of the vectors.
+        dtype: dtype in which s is stored, that of the vectors it is applied to.
 
     Raises:
         ValueError: an entry of s is not positive and finite.
@@ -102,13 +102,13 @@ class Diagonal(nn.Module):
         self.register_buffer("scale", scale.detach().clone().to(dtype))
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v = s * v`` for every row of v."""
+        """Return ``L v = L^T v = s * v`` for every row of v."""
         return v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v = v / s`` for every row of v."""
+        """Return ``L^-1 v = L^-T v = v / s`` for every row of v."""
         return v / self.scale
 
     t_solve = solve
@@ -128,7 +128,7 @@ class LowRank(nn.Module):
     Arguments:
         scale: standard deviations s of the diagonal part, d positive numbers.
         loadings: matrix W (d, r).
-        dtype: precision of the vectors.
+        dtype: dtype in which the root is stored, that of the vectors it is applied to.
 
     Attributes:
         q: left singular vectors Q (d, r).
@@ -156,7 +156,7 @@ class LowRank(nn.Module):
 
     @property
     def loadings(self) -> Tensor:
-        """The matrix W (d, r), up to a rotation of its columns."""
+        """Return the matrix W (d, r), up to a rotation of the columns."""
         return self.scale[:, None] * self.q * (self.stretch.square() - 1).clamp(min=0).sqrt()
 
     def _stretch(self, v: Tensor, by: Tensor) -> Tensor:
@@ -190,11 +190,11 @@ class Cholesky(nn.Module):
 
     Arguments:
         covariance: matrix C (d, d), symmetric positive definite.
-        dtype: precision of the vectors.
+        dtype: dtype in which the factor is stored, that of the vectors it is applied to.
 
     Attributes:
         root: lower triangular matrix L (d, d).
-        inverse: its inverse L^-1 (d, d).
+        inverse: matrix L^-1 (d, d).
 
     Raises:
         ValueError: C is not a finite, symmetric and positive definite matrix.
@@ -249,19 +249,19 @@ class Cholesky(nn.Module):
 
 
 def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
-    """Estimate the covariance within a mode: that of the rows about the centres of their clusters.
+    """Estimate the mean covariance within the modes of data, to precondition a kernel.
 
-    It is a preconditioner for moves within modes. The clusters are found by k-means, the pooled
-    covariance is estimated by Ledoit and Wolf (2004), and ``noise^2`` is added to its diagonal.
+    Modes are the clusters found by k-means. The covariance of the rows about the centres of their
+    clusters is estimated after Ledoit and Wolf (2004), and ``noise^2`` is added to the diagonal.
 
     Arguments:
         x: rows (M, *shape).
         clusters: number of clusters, at most M.
-        noise: standard deviation of Gaussian noise that the data will have added.
+        noise: standard deviation of Gaussian noise that will be added to the data later.
         seed: seed of k-means.
 
     Returns:
-        The root of the covariance.
+        The square root of the covariance, as a `Cholesky` factor.
     """
     from sklearn.cluster import KMeans
     from sklearn.covariance import ledoit_wolf

@@ -29,7 +29,8 @@ def check_energy(model: Energy, x: Tensor) -> None:
     Weights are differences of energies, so ``U(x)`` must be the same number when it is evaluated
     twice, in another batch and in another order. Batch normalisation in training mode, dropout,
     the power iteration of spectral normalisation, autocast and labels tied to row numbers break
-    this, and none of them shows in the loss. Randomness that is rare is found by `unsteady`.
+    this, and none of them shows in the loss. Each row is evaluated a few times only, so that
+    randomness in one evaluation of a hundred may be missed.
 
     Arguments:
         model: energy.
@@ -37,8 +38,9 @@ def check_energy(model: Energy, x: Tensor) -> None:
 
     Raises:
         ValueError: the model returns another shape than (M,), computes in less than float32,
-            returns NaN or -inf, changes x, depends on anything but the row, carries no gradient to
-            a continuous x, or has an ``evaluate`` that disagrees with its forward.
+            returns NaN or -inf, changes x in place, gives a row an energy that depends on anything
+            but the row, is not differentiable in a continuous x, or has a method ``evaluate``
+            whose results differ from those of a call.
 
     >>> x = torch.randn(8, 3)
     >>> check_energy(nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), x)

@@ -24,7 +24,7 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torc
 
 
 def fingerprint(model: object) -> Tensor | None:
-    """Hash a model's parameters: the number changes when any single bit of them changes.
+    """Hash a model's parameters to one number, which changes when a bit of a parameter changes.
 
     The hash covers the bit patterns and the order of all parameters and buffers, so that in-place
     writes by fused optimisers or through ``.data`` are seen. It also covers every tensor and float
@@ -32,10 +32,10 @@ def fingerprint(model: object) -> Tensor | None:
     a closure. The contents of other objects are not covered.
 
     Arguments:
-        model: energy; its own ``fingerprint()`` is used where it has one.
+        model: energy; the method ``fingerprint()`` of the energy is used where it has one.
 
     Returns:
-        A 0-d integer tensor, or None for a callable that is no module: its parameters are unknown.
+        A 0-d integer tensor, or None for a callable that is neither a module nor has the method.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -53,9 +53,11 @@ def fingerprint(model: object) -> Tensor | None:
 class Snapshot:
     """Records an energy at one moment: the model, and the `fingerprint` of its parameters then.
 
+    It tells later whether the parameters have changed; it does not copy them.
+
     Attributes:
         model: energy.
-        fingerprint: hash of the parameters, or None where they are unknown.
+        fingerprint: hash of the parameters at that moment, or None where they are unknown.
     """
 
     model: Energy

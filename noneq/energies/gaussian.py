@@ -1,7 +1,4 @@
-"""Gaussians and Gaussian mixtures, fitted to data: solvable energies at which walkers start.
-
-Their log Z, samples and gradients are closed forms.
-"""
+"""Gaussians and Gaussian mixtures fitted to data: energies of known log Z and exact samples."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ __all__ = ["Gaussian", "GaussianMixture"]
 
 
 class Gaussian(nn.Module):
-    """Describes a Gaussian by ``U(x) = |L^-1 (x - m)|^2 / 2``, with covariance ``C = L L^T``.
+    """Represents a Gaussian, ``U(x) = |L^-1 (x - m)|^2 / 2``, with covariance ``C = L L^T``.
 
     ``log Z = (d/2) log 2 pi + log det L``; samples are ``m + L xi``, xi standard normal.
 
     Arguments:
         mean: mean m (*shape).
-        factor: root L of the covariance, see `noneq.energies.covariance`.
+        factor: square root L of the covariance, e.g. `Identity`, `Diagonal` or `Cholesky`.
 
     >>> x = torch.randn(500, 3)
     >>> base = Gaussian.fit(x)
@@ -53,17 +50,20 @@ class Gaussian(nn.Module):
         noise: float = 0.0,
         floor: float = 1e-4,
     ) -> Gaussian:
-        """Fit a Gaussian to rows by shrunk maximum likelihood, in units of the columns' spreads.
+        """Fit a Gaussian to rows by regularised maximum likelihood on standardised columns.
 
-        Every variance is raised by ``noise^2`` and by ``floor`` times itself (of a constant
-        column: the mean variance), so that collinear or too few rows still give a proper density.
+        ``noise^2`` and ``floor`` times the variance of the column (for a constant column: the mean
+        variance) are added to each variance: collinear or few rows still give a proper density.
 
         Arguments:
             x: rows (M, *shape), M >= 2.
-            kind: "full" (Ledoit and Wolf 2004), "diagonal", or "low-rank" (factor analysis).
-            rank: number of factors of "low-rank".
-            noise: standard deviation of Gaussian noise that the data will have added.
+            kind: "full" covariance (Ledoit and Wolf 2004), "diagonal" or "low-rank" (`LowRank`).
+            rank: number of factors of a low-rank covariance.
+            noise: standard deviation of Gaussian noise that will be added to the data later.
             floor: relative increase of the variances.
+
+        Returns:
+            The Gaussian.
 
         Raises:
             ValueError: fewer than two rows, a non-finite value, or rows that are all equal.
@@ -151,10 +151,11 @@ class GaussianMixture(nn.Module):
         masses: probabilities pi (K,) of the components, positive; normalised here.
 
     Attributes:
-        roots, log_norms, log_masses: roots L_k (K, d, d), ``log Z_k`` and ``log pi_k`` (K,).
-        middle, whiten, offset: mean m (d,) of all m_k, all L_k^-T side by side (d, K d), and all
-            ``L_k^-1 (m - m_k)`` (K d,), so that one product whitens for all components.
-        factor: root of ``sum_k pi_k C_k``, the covariance within a component.
+        roots, log_norms: Cholesky factors L_k (K, d, d), and ``log det(2 pi C_k) / 2`` (K,).
+        log_masses: logarithms of pi (K,).
+        middle, whiten, offset: mean m (d,) of all m_k, the matrices L_k^-T side by side (d, K d),
+            and ``L_k^-1 (m - m_k)`` (K d,): one product whitens rows for all components.
+        factor: square root of ``sum_k pi_k C_k``, the mean covariance of a component.
 
     Raises:
         ValueError: the numbers of components differ, or masses or covariances are not positive.
@@ -184,7 +185,6 @@ class GaussianMixture(nn.Module):
         norms = [d / 2 * math.log(2 * math.pi) + f.log_det(d) for f in factors]
         self.register_buffer("means", means.detach().clone())
         self.register_buffer("roots", torch.stack([f.root for f in factors]))
-        # all K inverse roots side by side: (d, K d), and the means seen through them
         self.register_buffer("middle", means.detach().mean(0).flatten())
         inverses = torch.stack([f.inverse for f in factors])
         self.register_buffer("whiten", inverses.flatten(0, 1).T.contiguous())
@@ -208,13 +208,13 @@ class GaussianMixture(nn.Module):
     ) -> GaussianMixture:
         """Fit a mixture with full covariances by expectation maximisation (scikit-learn).
 
-        Columns are standardised first. Each variance is raised by ``floor`` times the column's own
-        (of a constant column: the mean variance) and by ``noise^2``.
+        ``noise^2`` and ``floor`` times the variance of the column (for a constant column: the mean
+        variance) are added to each variance.
 
         Arguments:
-            x: rows (M, *shape).
+            x: rows (M, *shape), standardised for the fit.
             components: number K of components.
-            noise: standard deviation of Gaussian noise that the data will have added.
+            noise: standard deviation of Gaussian noise that will be added to the data later.
             floor: relative increase of the variances.
             seed: seed of the initialisation.
         """
@@ -251,7 +251,7 @@ class GaussianMixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return energies and gradient ``sum_k r_k C_k^-1 (x - m_k)``, r the responsibilities."""
+        """Return energies (B,) and their gradient ``sum_k P(k | x) C_k^-1 (x - m_k)``."""
         with torch.no_grad():
             z, log_p = self._whitened(x)
             u = -log_p.logsumexp(1)
@@ -260,7 +260,7 @@ class GaussianMixture(nn.Module):
             return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """Return the probability (B, K) that each row of x is of each component."""
+        """Return ``P(k | x)`` (B, K), the posterior probabilities of components given rows x."""
         return self._whitened(x)[1].softmax(1)
 
     def with_masses(self, masses: Tensor) -> GaussianMixture:

@@ -19,13 +19,15 @@ __all__ = ["Bernoulli", "Categorical", "Uniform"]
 
 
 class Uniform(nn.Module):
-    """Describes the uniform density on a bounded box: U = 0 inside, +inf outside.
+    """Represents the uniform density on a bounded box: U = 0 inside, +inf outside.
 
     Arguments:
-        low, high: finite walls, tensors that broadcast to the shape (*shape) of one position.
+        low, high: finite lower and upper bounds of the coordinates, tensors that together
+            broadcast to the shape (*shape) of one position.
 
     Raises:
-        ValueError: walls are infinite, not increasing, or scalars, which have no position's shape.
+        ValueError: a bound is infinite, low >= high somewhere, or both bounds are scalars, from
+            which the shape of a position does not follow.
     """
 
     low: Tensor
@@ -65,7 +67,7 @@ class Uniform(nn.Module):
 
 
 class Bernoulli(nn.Module):
-    """Describes independent bits, 1 with probability ``sigmoid(theta_i)``.
+    """Represents independent bits, 1 with probability ``sigmoid(theta_i)``.
 
     ``U(x) = -sum_i theta_i x_i``, ``log Z = sum_i log(1 + exp(theta_i))``.
 
@@ -73,7 +75,7 @@ class Bernoulli(nn.Module):
         logits: log-odds theta (*shape), finite.
 
     Raises:
-        ValueError: a log-odd is infinite or NaN.
+        ValueError: a logit is infinite or NaN.
     """
 
     logits: Tensor
@@ -89,6 +91,9 @@ class Bernoulli(nn.Module):
 
         Arguments:
             x: rows (N, *shape) of 0 and 1.
+
+        Returns:
+            The independent bits with these probabilities.
         """
         p = (x.double().sum(0) + 0.5) / (len(x) + 1)
         return cls(p.logit().to(x))
@@ -102,7 +107,7 @@ class Bernoulli(nn.Module):
         return draw_bits(self.logits.expand(n, *self.logits.shape), rng)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new bits for all rows of x: all bits are independent."""
+        """Draw new bits for all rows of x, independent of x: the bits do not interact."""
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
@@ -111,7 +116,7 @@ class Bernoulli(nn.Module):
 
 
 class Categorical(nn.Module):
-    """Describes independent one-hot sites of q states, drawn from ``softmax(theta_i)``.
+    """Represents independent one-hot sites of q states, drawn from ``softmax(theta_i)``.
 
     ``U(x) = -sum_ic theta_ic x_ic``, ``log Z = sum_i log sum_c exp(theta_ic)``.
 
@@ -131,10 +136,13 @@ class Categorical(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Fit the frequencies of states, with half a count added (Krichevsky and Trofimov 1981).
+        """Fit ``P(x_ic = 1) = (sum_n x_nic + 1/2) / (N + q/2)`` (Krichevsky and Trofimov 1981).
 
         Arguments:
             x: one-hot rows (N, *sites, q).
+
+        Returns:
+            The independent sites with these probabilities.
         """
         return cls((x.double().sum(0) + 0.5).log().to(x))
 
@@ -150,7 +158,7 @@ class Categorical(nn.Module):
         return nn.functional.one_hot(drawn, q).to(p).view(n, *self.logits.shape)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new states for all rows of x: all sites are independent."""
+        """Draw new states for all rows of x, independent of x: the sites do not interact."""
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:

@@ -24,16 +24,18 @@ class Mixture(nn.Module):
     ``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, with Z_k the normalising constants.
 
     Arguments:
-        components: solvable energies of positions of one shape, on one space.
+        components: solvable energies U_k, for positions of the same shape in the same space.
         masses: probabilities pi (K,) of the components, positive, normalised here; by default
-            equal.
+            all equal.
 
     Attributes:
         log_masses: logarithms of pi (K,).
         log_norms: ``log Z_k`` of the components (K,).
+        factor: square root of the covariance of the first component, if it has one; else None.
 
     Raises:
-        ValueError: no components, another number of masses, or components on several spaces.
+        ValueError: there are no components, the numbers of masses and components differ, a mass is
+            not positive, or the components live on different spaces.
 
     >>> from noneq.energies import Bernoulli
     >>> two = [Bernoulli(torch.tensor([2.0, -1.0])), Bernoulli(torch.zeros(2))]
@@ -82,7 +84,7 @@ class Mixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return energies and gradient ``sum_k r_k dU_k/dx``, r the responsibilities."""
+        """Return energies (B,) and their gradient ``sum_k P(k | x) dU_k/dx``."""
         each = [evaluate(one, x) for one in self.components]
         log_p = self._log_p([u for u, _ in each])
         u = -log_p.logsumexp(1)
@@ -98,7 +100,7 @@ class Mixture(nn.Module):
         return drawn[k, torch.arange(n, device=k.device)]
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """Return the probability (B, K) that each row of x is of each component."""
+        """Return ``P(k | x)`` (B, K), the posterior probabilities of components given rows x."""
         return self._log_p([one(x) for one in self.components]).softmax(1)
 
     def with_masses(self, masses: Tensor) -> Mixture:

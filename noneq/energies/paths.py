@@ -45,23 +45,23 @@ __all__ = [
 class Path(Protocol):
     """A path joins two energies: ``at(0)`` is its start and ``at(1)`` its end.
 
-    Each call of ``at`` makes a new energy, which may offer ``d_beta(x, cache)``, see `d_beta`.
+    Each call of ``at`` makes a new energy, which may have a method ``d_beta`` (see `d_beta`).
     """
 
     @property
     def start(self) -> Energy:
-        """The energy at beta = 0, usually solvable."""
+        """Return the energy at beta = 0, usually solvable."""
 
     def at(self, beta: float, /) -> Energy:
         """Return the energy at beta in [0, 1]."""
 
 
 def path_to(energy: Energy, base: Solvable) -> Path:
-    """Choose a path to an energy: its own ``path_from(base)``, else the geometric path.
+    """Choose a path: what ``energy.path_from(base)`` returns if it exists, else a `GeometricPath`.
 
     Arguments:
-        energy: end of the path; its ``path_from`` may return None for a base it has no path from.
-        base: start of the path.
+        energy: end of the path; ``energy.path_from`` may return None for want of a special path.
+        base: solvable start of the path.
 
     Returns:
         The path.
@@ -75,12 +75,12 @@ def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
     """Return ``dU_beta/dbeta`` at x, along the path that the energy is a part of.
 
     Arguments:
-        energy: energy U_beta; its own ``d_beta(x, cache)`` is used, see `PathEnergy.d_beta`.
+        energy: energy U_beta, whose method ``d_beta(x, cache)`` computes the derivative.
         x: positions (B, *shape).
-        cache: cache of x, made by an energy of the same path.
+        cache: cache that `evaluate` returned for x and an energy of the same path.
 
     Returns:
-        The derivative (B,), or None for an energy on no path or where it would cost evaluations.
+        The derivative (B,), or None where it is not known without further evaluations of energies.
     """
     own = getattr(energy, "d_beta", None)
     found: Tensor | None = None if own is None else own(x, cache)
@@ -88,18 +88,17 @@ def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
 
 
 class SnapshotPath(ABC):
-    """A snapshot path states its formulas with beta as an argument; its energies are `PathEnergy`.
+    """Base class of annealing paths between two energies whose parameters stay as they are.
 
-    It is void once the parameters of an end have changed. A subclass sets ``start`` and ``space``,
-    calls ``super().__init__()`` and defines `evaluate`. It may also define
-    ``gradient(x, cache, *, beta)`` (`noneq.energies.gradient`), ``gibbs(x, cache, rng, *, beta)``
-    (`noneq.energies.Conditional`) and ``drift(x, t)`` (`noneq.energies.Drifted`), which its
-    energies then offer.
+    Make a new path when the parameters of an end have changed. A subclass sets ``start`` and
+    ``space``, calls ``super().__init__()`` and defines `evaluate`, the formula of U_beta. It may
+    define ``gradient(x, cache, *, beta)``, ``gibbs(x, cache, rng, *, beta)`` (one Gibbs sweep) and
+    ``drift(x, t)`` (a velocity field); the energies that `at` returns then have these methods.
 
     Attributes:
         space: space of all energies of the path.
         linear: whether U_beta is linear in beta, so that `d_beta` is the same at every beta.
-        mark: fingerprint of the energies; no two paths of a process have the same.
+        mark: number that identifies the path; no two paths of a process have the same.
     """
 
     space: Space
@@ -121,24 +120,24 @@ class SnapshotPath(ABC):
 
         Arguments:
             x: positions (B, *shape).
-            previous_cache: cache of the same x, made by another energy of this path, or None.
+            previous_cache: cache of the same x from this path, at any beta, or None.
             beta: position on the path, in [0, 1].
         """
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Return ``dU_beta/dbeta`` (B,) from the cache; None where it costs evaluations."""
+        """Return ``dU_beta/dbeta`` (B,) at x, or None if that would cost further evaluations."""
         return None
 
 
 class PathEnergy:
-    """Evaluates the formulas of a path at one beta, as the energy at that position.
+    """Represents the energy U_beta at one position beta of a `SnapshotPath`.
 
     Arguments:
-        path: path with the formulas.
+        path: path, which has the formula of U_beta.
         beta: position on the path, in [0, 1].
 
     Attributes:
-        gradient, gibbs, drift: methods of the path at this beta, where it has them.
+        gradient, gibbs, drift: the path's methods of these names at this beta; else absent.
     """
 
     # set only where the path has the formula, since kernels ask what an energy offers
@@ -163,27 +162,27 @@ class PathEnergy:
         return self.evaluate(x)[0]
 
     def fingerprint(self) -> Tensor:
-        """Return the path's mark: each beta is another object, so the mark suffices."""
+        """Return the number that identifies the path, the same for all of its energies."""
         return self.path.mark
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return energies and their cache; raise ValueError where a graph is wanted."""
+        """Return energies (B,) and their cache; ValueError for ``graph=True``."""
         if graph:
             raise ValueError("an energy on a path has no parameters to differentiate")
         return self.path.evaluate(x, previous_cache, beta=self.beta)
 
     def d_beta(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """Return ``dU_beta/dbeta`` (B,) at x from the cache; None where it costs evaluations."""
+        """Return ``dU_beta/dbeta`` (B,) at x, or None if that would cost further evaluations."""
         return self.path.d_beta(x, cache, beta=self.beta)
 
 
 class ParameterPath:
-    """Mixes the parameters of two modules: ``theta_beta = (1 - beta) theta_0 + beta theta_1``.
+    """Interpolates the parameters of two modules, ``(1 - beta) theta_0 + beta theta_1``.
 
-    Between two RBMs all models are RBMs, whose conditional distributions can be sampled; on a
-    geometric path they are not (Salakhutdinov and Murray 2008).
+    Between two RBMs every model is an RBM, so that block Gibbs sampling applies; the energies of a
+    geometric path between two RBMs are not RBMs (Salakhutdinov and Murray 2008).
 
     Arguments:
         start: module at beta = 0, usually solvable.
@@ -217,14 +216,15 @@ class ParameterPath:
 class ModelsPath:
     """Leads from a base through several models, e.g. the checkpoints of one training.
 
-    The first leg leads from the base to the first model (`path_to`), the others mix the parameters
-    of two neighbours (`ParameterPath`); each has an equal share of beta. On a straight path
-    walkers may all end in one mode of several, which the models of a training separate gradually.
-    Source, with exchanges in place of annealing: Bereux et al. 2024 (arXiv 2405.15376).
+    The first part of the path leads from the base to the first model (`path_to`), each other part
+    from a model to the next by interpolated parameters (`ParameterPath`); all have equal lengths
+    in beta. On a straight path to the last model walkers may all end in one mode of several;
+    checkpoints separate the modes one by one. Source, with parallel tempering in place of
+    annealing: Bereux et al. 2024 (arXiv 2405.15376).
 
     Arguments:
         base: solvable start of the path.
-        models: one or more models of one type, the last the end; copies, if still in training.
+        models: models of one type, the last being the end; pass a copy of one still in training.
 
     Raises:
         ValueError: there are no models, or two are not of the same type and shapes.
@@ -248,7 +248,7 @@ class ModelsPath:
 class GeometricPath(SnapshotPath):
     """Interpolates two energies, ``U_beta = (1 - beta) U_0 + beta U_1``: the geometric path.
 
-    The cache holds both ends, so that a change of beta at fixed positions costs no evaluation.
+    A cache keeps the energies of both ends: a change of beta at fixed x costs no evaluation.
 
     Arguments:
         start: energy U_0, usually solvable; its space must contain that of U_1 (ValueError).
@@ -268,7 +268,7 @@ class GeometricPath(SnapshotPath):
         )
 
     def ends(self, x: Tensor) -> Cache:
-        """Return U_0 and its gradient at x, u0 and g0, and those of ``U_1 - U_0``, du and dg."""
+        """Return ``{"u0": U_0, "g0": dU_0/dx, "du": U_1 - U_0, "dg": d(U_1 - U_0)/dx}`` at x."""
         u0, cache0 = evaluate(self.start, x)
         if self.tilt is not None:
             du, cache1 = evaluate(self.tilt, x)
@@ -284,7 +284,7 @@ class GeometricPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return ``U_0 + beta (U_1 - U_0)``, and its gradient where both ends have one."""
+        """Return ``(1 - beta) U_0 + beta U_1`` (B,) and a cache, with the gradient if any."""
         ends = (
             dict(previous_cache)
             if previous_cache is not None and "du" in previous_cache

@@ -43,23 +43,23 @@ __all__ = [
     "with_gradient",
 ]
 
-#: what a kernel observed, e.g. ``{"accept": mean acceptance}``, as 0-d tensors on the device
 Info = dict[str, Tensor]
-#: observations as tensors, or as numbers that have been read from the device
+"""Observations of one kernel move as 0-d tensors, e.g. ``{"accept": mean acceptance}``."""
 Observed = Mapping[str, Tensor | float]
+"""Observations of one kernel move, as tensors or as numbers that were read from the device."""
 
 
 class State(NamedTuple):
-    """Holds the walkers as kernels see them; all tensors have the walkers along dimension 0."""
+    """Holds N walkers as kernels see them; all tensors have the walkers along dimension 0."""
 
     x: Tensor
     """positions (N, *shape)"""
     u: Tensor
-    """energies (N,) under the model last seen, which may be an earlier one (a stale state)"""
+    """energies (N,) under the model that was evaluated last (if the model has changed: stale)"""
     cache: Cache
-    """functions of (model last seen, x), e.g. the gradient ``g``; replaced at each evaluation"""
+    """tensors computed by the last evaluation of that model at x, e.g. the gradient ``g``"""
     aux: Cache
-    """coordinates that the energy ignores, e.g. momentum; kept at each evaluation"""
+    """coordinates beside x of which the energy is no function, e.g. a momentum"""
 
 
 def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
@@ -81,10 +81,10 @@ def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
 
 
 def where(accept: Tensor, new: State, old: State) -> State:
-    """Choose walkers from ``new`` where accept (N,) is true, else from ``old``; reuses new.x.
+    """Take walkers from ``new`` where accept (N,) is true, else from ``old``; overwrites new.x.
 
     Returns:
-        The state, with those cache entries that both have.
+        The state, with those entries of the cache that both states have.
     """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def put(whole: State, index: Tensor, part: State) -> State:
     """Replace the walkers of ``whole`` at ``index`` (1-d) by those of ``part``.
 
     Returns:
-        The new state, with those entries of the cache and of ``aux`` that both have.
+        The new state, with those entries of ``cache`` and ``aux`` that both states have.
     """
 
     def both(a: Cache, b: Cache) -> Cache:
@@ -112,25 +112,25 @@ def put(whole: State, index: Tensor, part: State) -> State:
 
 
 class Kernel(Protocol):
-    """A kernel moves walkers under a model; it is immutable and depends on no model."""
+    """A kernel moves walkers under a model (an energy); it is immutable and holds no model."""
 
     @property
     def fresh(self) -> bool:
-        """Whether the state must have been evaluated under the model that is passed."""
+        """Whether the state must have been evaluated under the model passed (a fresh state)."""
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator, /
     ) -> tuple[State, Tensor, Info]:
-        """Make one move, and return the new state, the increments (N,) and observations."""
+        """Make one move; return the new state, log-weight increments (N,) and observations."""
 
     def adapt(self, info: Observed, /) -> Self:
-        """Return a kernel adapted to what was observed; without step size, itself."""
+        """Return a kernel of adapted step size, given observations such as the acceptance."""
 
     def scaled(self, by: float, /) -> Self:
-        """Return a kernel with its step size times ``by``, or itself if it has none."""
+        """Return a kernel with its step size times ``by``; the same kernel if without one."""
 
     def preconditioned(self, factor: Factor, /) -> Self:
-        """Return a kernel preconditioned by ``factor``, or itself if it takes none."""
+        """Return a kernel preconditioned by ``factor``; the same kernel if it takes none."""
 
 
 def apply_in_parts(
@@ -139,7 +139,7 @@ def apply_in_parts(
     """Apply a kernel to parts of the walkers in turn, which bounds its working memory.
 
     Returns:
-        What the kernel returns for all walkers at once, but for the order of random numbers.
+        The state, increments and observations for all walkers; random numbers come in parts.
     """
     n, slices = len(state.x), parts(state.x)
     if len(slices) == 1:
@@ -161,7 +161,7 @@ def transports(kernel: Kernel) -> bool:
     """Return whether a kernel is a transport, which carries walkers from one energy to another.
 
     Returns:
-        False for kernels that move under one energy, to which walkers are reweighted first.
+        True for a transport; False for a kernel that moves under one energy, as MALA does.
     """
     return bool(getattr(kernel, "transports", False))
 
@@ -178,9 +178,9 @@ def name(kernel: Kernel) -> str:
 
 
 class Stepped:
-    """Base class of kernels: it adapts a step size ``h`` and replaces a preconditioner ``factor``.
+    """Base class of kernels with a step size ``h`` or a preconditioner ``factor``.
 
-    A subclass is a frozen dataclass with any of these fields and, where it accepts and rejects,
+    A subclass is a frozen dataclass with one or both fields; for `adapt` it also has the fields
     ``target_accept`` and ``rate``. A method whose fields are missing returns the kernel itself.
     """
 
@@ -190,7 +190,7 @@ class Stepped:
             raise ValueError(f"the step size h must be positive and finite, got {h}")
 
     def adapt(self, info: Observed) -> Self:
-        """Set ``h <- h exp(rate (accept - target_accept))``, if an acceptance was observed."""
+        """Return the kernel with ``h <- h exp(rate (accept - target_accept))``, accept of info."""
         if "accept" not in info or not self._has("h", "target_accept", "rate"):
             return self
         own: Any = self
@@ -202,7 +202,7 @@ class Stepped:
         return self._with(h=own.h * by) if self._has("h") else self
 
     def preconditioned(self, factor: Factor) -> Self:
-        """Return the kernel with another root of the preconditioner."""
+        """Return the kernel with another ``factor``, a square root of the preconditioner."""
         return self._with(factor=factor) if self._has("factor") else self
 
     def _has(self, *names: str) -> bool:
@@ -214,13 +214,13 @@ class Stepped:
 
 
 class Adjustable(Stepped):
-    """Base class of kernels that accept and reject if ``adjusted``, else give a weight."""
+    """Base class of kernels that accept or reject if ``adjusted``, else change log-weights."""
 
     adjusted: bool
 
     @property
     def fresh(self) -> bool:
-        """Whether a fresh state is needed: only where proposals are rejected."""
+        """Whether walkers must be evaluated under the model before a move: if ``adjusted``."""
         return self.adjusted
 
     def adapt(self, info: Observed) -> Self:
@@ -233,18 +233,18 @@ def metropolis(
 ) -> tuple[State, Tensor, Info]:
     """Accept proposals with probability ``min(1, e^r)``; the log-weight increment is 0.
 
-    This leaves the model invariant if r is the increment of an unadjusted move on a fresh state
-    whose reverse has the same form (Metropolis et al. 1953; Hastings 1970).
+    For ``r = U(x) - U(y) + log q(y -> x) - log q(x -> y)``, with proposals y drawn from q, this
+    leaves the model invariant (Metropolis et al. 1953; Hastings 1970).
 
     Arguments:
-        old: state evaluated under the model, which a rejection keeps.
-        new: proposed state, evaluated under the model; a non-finite energy is rejected.
+        old: state at x, evaluated under the model, which a rejection keeps.
+        new: state at y, evaluated under the model; a non-finite energy is rejected.
         log_ratio: log acceptance ratio r (N,).
         rng: source of randomness.
 
     Returns:
-        The new state, zeros (N,), and the shares of accepted proposals (``accept``) and of those
-        whose energy is invalid, NaN or -inf (``fault``).
+        The new state, log-weight increments of zero (N,), and the shares of proposals that were
+        accepted ("accept") and of proposals of invalid energy, NaN or -inf ("fault").
     """
     uniform = torch.rand(
         log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device

@@ -16,16 +16,15 @@ __all__ = ["Chain", "Repeat"]
 
 @dataclass(frozen=True)
 class Repeat:
-    """Applies a kernel several times under one model.
-
-    Only the first application can meet a stale state, so one refresh serves all of them.
+    """Applies a kernel several times under one model; log-weight increments add up.
 
     Arguments:
         kernel: kernel to repeat.
         times: number of applications, 1 or more.
 
     Raises:
-        ValueError: ``times`` is below 1, or a transport, which arrives in one step, is repeated.
+        ValueError: ``times`` is below 1, or it is above 1 and the kernel is a transport (a kernel
+            that carries walkers from one energy of a path to the next in one step).
     """
 
     kernel: Kernel
@@ -39,42 +38,44 @@ class Repeat:
 
     @property
     def fresh(self) -> bool:
-        """Whether the repeated kernel needs a fresh state."""
+        """Whether the kernel needs a fresh state, evaluated under the model that is passed."""
         return self.kernel.fresh
 
     @property
     def transports(self) -> bool:
-        """Whether the repeated kernel is a transport."""
+        """Whether the kernel is a transport, which carries walkers from one energy to another."""
         return transports(self.kernel)
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Apply the kernel ``times`` times; increments add, observations are averaged."""
+        """Apply the kernel ``times`` times.
+
+        Returns:
+            The new state, the sum of the log-weight increments (N,), and averaged observations.
+        """
         return _compose([self.kernel] * self.times, model, state, rng)
 
     def adapt(self, info: Observed) -> Repeat:
-        """Adapt the repeated kernel."""
+        """Return a `Repeat` whose kernel has adapted its step size to the observations."""
         return Repeat(self.kernel.adapt(info), self.times)
 
     def scaled(self, by: float) -> Repeat:
-        """Scale the step size of the repeated kernel."""
+        """Return a `Repeat` whose kernel has its step size multiplied by ``by``."""
         return Repeat(self.kernel.scaled(by), self.times)
 
     def preconditioned(self, factor: Factor) -> Repeat:
-        """Precondition the repeated kernel."""
+        """Return a `Repeat` whose kernel is preconditioned by ``factor``."""
         return Repeat(self.kernel.preconditioned(factor), self.times)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Applies several kernels one after the other under one model.
-
-    Only the first kernel can meet a stale state: a later one meets a state evaluated under the
-    model.
+    """Applies several kernels one after the other under one model; log-weight increments add up.
 
     Arguments:
-        kernels: kernels in their order, one or more; only the first may be a transport.
+        kernels: kernels in the order in which they are applied, one or more. Only the first may be
+            a transport, a kernel that carries walkers from one energy of a path to the next.
 
     Raises:
         ValueError: there are no kernels, or a transport is not the first.
@@ -92,26 +93,27 @@ class Chain:
 
     @property
     def fresh(self) -> bool:
-        """Whether the first kernel needs a fresh state."""
+        """Whether the first kernel needs a fresh state, evaluated under the model passed."""
         return self.kernels[0].fresh
 
     @property
     def transports(self) -> bool:
-        """Whether the first kernel is a transport; later kernels move at its end time."""
+        """Whether the first kernel is a transport, from another energy to the model passed."""
         return transports(self.kernels[0])
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Apply all kernels in turn; increments add.
+        """Apply all kernels in turn.
 
-        Observations are averaged over the kernels; those of kernel i alone have the prefix
-        ``"i:"``.
+        Returns:
+            The new state, the sum of the log-weight increments (N,), and observations: "accept" is
+            the mean acceptance of the kernels, "0:accept" that of the first kernel, and so on.
         """
         return _compose(list(self.kernels), model, state, rng, own=True)
 
     def adapt(self, info: Observed) -> Chain:
-        """Adapt every kernel by its own observations."""
+        """Return a `Chain` in which every kernel has adapted to its own observations."""
 
         def own(i: int) -> Observed:
             mine = {k.removeprefix(f"{i}:"): v for k, v in info.items() if k.startswith(f"{i}:")}
@@ -120,11 +122,11 @@ class Chain:
         return Chain(tuple(kernel.adapt(own(i)) for i, kernel in enumerate(self.kernels)))
 
     def scaled(self, by: float) -> Chain:
-        """Scale the step size of every kernel."""
+        """Return a `Chain` in which every kernel has its step size multiplied by ``by``."""
         return Chain(tuple(kernel.scaled(by) for kernel in self.kernels))
 
     def preconditioned(self, factor: Factor) -> Chain:
-        """Precondition every kernel."""
+        """Return a `Chain` in which every kernel is preconditioned by ``factor``."""
         return Chain(tuple(kernel.preconditioned(factor) for kernel in self.kernels))
 
 

@@ -100,12 +100,13 @@ def _sites(model: Energy, kernel: object) -> type[_Bits] | type[_OneHot]:
 
 @dataclass(frozen=True)
 class GibbsWithGradients(Stepped):
-    """Proposes a change of one site, chosen by the gradient; the log-weight increment is 0.
+    """Proposes a change of one discrete variable, chosen by the gradient ``g = dU/dx``.
 
-    The proposal y, which differs from x in one site, is drawn from ``q(y | x)`` proportional to
-    ``exp(-(y - x).g(x) / 2)``, and accepted with probability
-    ``min(1, exp(U(x) - U(y)) q(x | y) / q(y | x))``. Source: Grathwohl, Swersky, Hashemi,
-    Duvenaud, Maddison 2021 (arXiv 2102.04509).
+    The proposal y, which differs from x in one variable (a bit or a one-hot site), is drawn from
+    ``q(y | x)`` proportional to ``exp(-(y - x).g(x) / 2)``, and accepted with probability
+    ``min(1, exp(U(x) - U(y)) q(x | y) / q(y | x))``. This leaves the model invariant: log-weight
+    increments are 0. Source: Grathwohl, Swersky, Hashemi, Duvenaud, Maddison 2021 (arXiv
+    2102.04509).
     """
 
     fresh = True
@@ -113,7 +114,7 @@ class GibbsWithGradients(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step: at most one site of every walker changes."""
+        """Make one step, in which at most one site of every walker changes."""
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]
@@ -131,27 +132,28 @@ class GibbsWithGradients(Stepped):
 class DiscreteLangevin(Adjustable):
     """Makes discrete Langevin steps, in which every site may change at once.
 
-    Site i goes to state c with probability proportional to
+    Site i (a bit or a one-hot vector) goes from x_i to y_i with probability proportional to
 
-        ``exp(-(y_i - x_i).g_i / 2 - [c != x_i] / (4 h))``,  y_i being state c,
+        ``exp(-(y_i - x_i).g_i / 2 - [y_i != x_i] / (4 h))``,  ``g = dU/dx``,
 
-    which for bits is the Gaussian step of `ULA` restricted to the states of the site. With
-    ``A_i(x)`` the log normaliser of the site (``softplus`` of the exponent for a bit, else
-    ``logsumexp`` over c) the increment is
+    which for bits is the Gaussian step of `ULA` restricted to 0 and 1. ``A_i(x)`` is the logarithm
+    of the sum of these terms over the states y_i. With U' and g' = dU'/dy of the model, and with U
+    and g of the energy under which the walkers were last evaluated, the increment is
 
-        ``U(x) - U'(y) + (y - x).(g + g')/2 + sum_i [A_i(x) - A'_i(y)]``.
+        ``r = U(x) - U'(y) + (y - x).(g + g')/2 + sum_i [A_i(x) - A'_i(y)]``.
 
-    If ``adjusted``, the step is accepted with the exponential of it as probability (at most 1),
-    and there is no weight (DMALA). Otherwise it is the weight, on a fresh state or on a stale one
-    (DULA). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv 2206.09914), with step
-    ``alpha = 2 h`` for bits, and ``4 h`` for one-hot vectors, two of which are twice as far apart.
-    The weight is derived in docs/mathematics.md.
+    If ``adjusted`` (DMALA), U' = U, and the step is accepted with probability ``min(1, e^r)``;
+    log-weights do not change. Otherwise (DULA) r is added to the log-weights, and U may be an
+    earlier energy than U' (a stale state). Source of the proposal: Zhang, Liu, Liu 2022 (arXiv
+    2206.09914), where the step size is called alpha: ``alpha = 2 h`` for bits and ``4 h`` for
+    one-hot vectors, two of which are twice as far apart. The weight is derived in
+    docs/mathematics.md.
 
     Arguments:
-        h: step size > 0; a change of a site costs ``1/(4 h)``.
-        adjusted: whether to accept or reject; if False the increment is the weight.
+        h: step size > 0; a change of a site lowers the exponent by ``1/(4 h)``.
+        adjusted: whether to accept or reject; if False r is added to the log-weights.
         target_accept: acceptance to which `adapt` steers the step size.
-        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+        rate: rate at which `adapt` changes h: ``h <- h exp(rate (accept - target_accept))``.
 
     Raises:
         ValueError: the step size is not positive and finite.
@@ -165,7 +167,7 @@ class DiscreteLangevin(Adjustable):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step."""
+        """Make one step, with one evaluation of the energy."""
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]

@@ -17,11 +17,11 @@ __all__ = ["BlockGibbs"]
 
 @dataclass(frozen=True)
 class BlockGibbs(Stepped):
-    """Makes one Gibbs sweep by the model's own ``gibbs(x, cache, rng)``, which needs no weight.
+    """Makes one Gibbs sweep by the method ``gibbs(x, cache, rng)`` of the model (increment 0).
 
-    It applies to any `noneq.energies.Conditional`, e.g. `noneq.BernoulliRBM`, which draws hidden
-    units given visible ones and then visible units given hidden ones. Source: Geman and Geman
-    1984.
+    It applies to any `noneq.energies.Conditional`, e.g. to `noneq.BernoulliRBM`, whose sweep draws
+    hidden units given visible ones and then visible units given hidden ones. Source: Geman and
+    Geman 1984.
     """
 
     fresh = True

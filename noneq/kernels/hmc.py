@@ -37,40 +37,41 @@ __all__ = ["HMC"]
 
 @dataclass(frozen=True)
 class HMC(Adjustable):
-    """Makes Hamiltonian Monte Carlo moves, exact by rejection or, if unadjusted, by their weight.
+    """Makes Hamiltonian Monte Carlo moves, corrected by rejection or, if unadjusted, by weights.
 
-    With ``M = L L^T``, a standard normal v (the whitened momentum) and ``e = sqrt(2 h)``, a move
-    makes ``leapfrog_steps`` times
+    With ``M = L L^T``, ``g = dU/dx``, a standard normal v (the whitened momentum) and
+    ``e = sqrt(2 h)``, a move makes ``leapfrog_steps`` times
 
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
-    from (x, v) to (y, v'), with ``H = U + |v|^2 / 2``; this is a bijection that preserves volume.
-    If ``adjusted``, it is accepted with probability ``min(1, e^r)``,
-    ``r = H_old(x, v) - H_new(y, v')``; with one leapfrog step this is `MALA` at the same h.
-    Otherwise r is the log-weight increment, on a fresh state or on a stale one, whose first half
-    step uses the old gradient.
+    from (x, v) to (y, v'), a bijection that preserves volume. With ``H = U + |v|^2 / 2`` let
+    ``r = H_old(x, v) - H_new(y, v')``. If ``adjusted``, the move is accepted with probability
+    ``min(1, e^r)``; with one leapfrog step this is `MALA` at the same h. Otherwise r is added to
+    the log-weight, and H_old may have an earlier energy than H_new (a stale state), whose gradient
+    the first half step then uses.
 
     A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
-    ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``. With one leapfrog step this is
-    the underdamped Langevin scheme OBABO. The momentum is kept in ``state.aux["v"]``; it changes
-    sign where a proposal is rejected.
+    ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``, xi standard normal. With one
+    leapfrog step this is the underdamped Langevin scheme OBABO. The momentum is kept in
+    ``state.aux["v"]``; it changes sign where a proposal is rejected.
 
     A move costs ``leapfrog_steps`` evaluations, and goes as far as ``leapfrog_steps^2`` moves of a
     random walk. Sources: Duane, Kennedy, Pendleton, Roweth 1987; Horowitz 1991 (friction); Neal
     2011 (arXiv 1206.1901); the weights are derived in docs/mathematics.md.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M``, as for `MALA`.
-        factor: root L of the preconditioner M, the inverse of the mass matrix.
+        h: step size > 0; the time step of a leapfrog step is ``sqrt(2 h)``.
+        factor: square root L of the preconditioner M, the inverse of the mass matrix.
         leapfrog_steps: number of leapfrog steps of a move, 1 or more.
-        friction: friction gamma > 0 in inverse units of e; by default infinite, which draws a new
-            momentum at every move.
-        adjusted: whether to accept or reject; if False the increment is the weight.
-        reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor;
-            without it a proposal outside is rejected, and an unadjusted kernel refuses a box.
-        target_accept: acceptance to which `adapt` steers the step size; 0.65 is optimal as d grows
-            (Beskos et al. 2013, arXiv 1001.4460).
-        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+        friction: friction > 0 per unit of time; by default infinite, which draws a new momentum at
+            every move.
+        adjusted: whether to accept or reject; if False r is added to the log-weights.
+        reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor.
+            If False a proposal outside of the box is rejected, and an unadjusted kernel raises an
+            error for a model in a box.
+        target_accept: acceptance to which `adapt` steers the step size; 0.65 is optimal as the
+            dimension grows (Beskos et al. 2013, arXiv 1001.4460).
+        rate: rate at which `adapt` changes h: ``h <- h exp(rate (accept - target_accept))``.
 
     Raises:
         ValueError: a step size, number of steps or friction is not positive, or h is infinite.
@@ -113,11 +114,14 @@ class HMC(Adjustable):
         """Make the kernel of underdamped Langevin dynamics: one leapfrog step with friction.
 
         Arguments:
-            h: step size > 0, in units of squared length over ``M``.
-            factor: root L of the preconditioner M; by default the identity.
-            friction: friction gamma > 0, which keeps a part of the momentum.
-            adjusted: whether to accept or reject, which makes it generalised HMC.
+            h: step size > 0; the time step is ``sqrt(2 h)``.
+            factor: square root L of the preconditioner ``M = L L^T``; by default the identity.
+            friction: friction > 0 per unit of time; the smaller, the more momentum is kept.
+            adjusted: whether to accept or reject moves, as generalised HMC does.
             reflect: whether to reflect at the walls of the model's box.
+
+        Returns:
+            The kernel.
         """
         return cls(h, factor or Identity(), 1, friction, adjusted, reflect)
 

@@ -59,18 +59,25 @@ def _propose(
 
 @dataclass(frozen=True)
 class ULA(Stepped):
-    """Makes unadjusted Langevin steps (ULA), exact with their weight at every step size.
+    """Makes unadjusted Langevin steps (ULA), whose bias the weights correct at any step size.
 
-    The increment is ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``, ``d = y - x``. On a
-    stale state (``refresh=False``, the default) it is one iteration of Algorithm 1 of Carbone,
-    Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414), with one evaluation. Where the energy grows
-    faster than quadratically, the weights of large steps are heavy-tailed, which no effective
-    sample size shows: prefer `MALA` there. A model in a box is refused (`noneq.spaces`).
+    A step is ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal. With U and
+    g = dU/dx of the energy under which the walkers were last evaluated, and U' and g' = dU'/dy of
+    the model, the increment of the log-weight is
+
+        ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``,  ``d = y - x``.
+
+    If the walkers were last evaluated under another energy than the model (a stale state), this is
+    one iteration of Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414),
+    with one evaluation. Where the energy grows faster than quadratically, the weights of large
+    steps are heavy-tailed, which an effective sample size does not show: prefer `MALA` there. A
+    model in a box is an error, since a step may leave the box.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M``.
-        factor: root L of the preconditioner M, see `noneq.energies.covariance`.
-        refresh: whether to reweight a stale state to the model before the step.
+        h: step size > 0, the time step of the Langevin dynamics.
+        factor: square root L of the preconditioner M.
+        refresh: whether to reweight the walkers to the model before the step, if they were last
+            evaluated under another energy; this costs one more evaluation.
 
     Raises:
         ValueError: the step size is not positive and finite.
@@ -89,13 +96,13 @@ class ULA(Stepped):
 
     @property
     def fresh(self) -> bool:
-        """Whether a fresh state is needed, as ``refresh`` says."""
+        """Whether the walkers must be evaluated under the model before the step: ``refresh``."""
         return self.refresh
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step."""
+        """Make one step, with one evaluation of the energy."""
         require(model, self, Real)
         state = with_gradient(model, state)
         new, increment = _propose(model, state, rng, self.h, self.factor)
@@ -104,19 +111,20 @@ class ULA(Stepped):
 
 @dataclass(frozen=True)
 class MALA(Stepped):
-    """Makes Metropolis-adjusted Langevin steps (MALA), which leave the model invariant: no weight.
+    """Makes Metropolis-adjusted Langevin steps (MALA), which leave the model invariant.
 
-    A step y of `ULA` is accepted with probability ``min(1, exp(r))``, r its increment on a fresh
-    state. Proposals with a non-finite energy are rejected; the share of those whose energy is NaN
-    or -inf, which no energy should be, is ``info["fault"]``. Source: Roberts and Tweedie 1996.
+    The proposal ``y = x - h M dU/dx + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal, is
+    accepted by the rule of Metropolis and Hastings; log-weights do not change. Proposals with a
+    non-finite energy are rejected; the share of proposals whose energy is NaN or -inf, which no
+    energy should be, is observed as "fault". Source: Roberts and Tweedie 1996.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M``; about ``1.3 d^(-1/3)`` is best for
-            a whitened Gaussian of dimension d.
-        factor: root L of the preconditioner M, best near the model's covariance.
-        target_accept: acceptance to which `adapt` steers the step size; 0.574 is optimal as d
-            grows (Roberts and Rosenthal 1998).
-        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+        h: step size > 0, the time step of the Langevin dynamics; about ``1.3 d^(-1/3)`` is best
+            for a standard normal of dimension d and M = I.
+        factor: square root L of the preconditioner M, which is best near the model's covariance.
+        target_accept: acceptance to which `adapt` steers the step size; 0.574 is optimal as the
+            dimension grows (Roberts and Rosenthal 1998).
+        rate: rate at which `adapt` changes h: ``h <- h exp(rate (accept - target_accept))``.
 
     Raises:
         ValueError: the step size is not positive and finite.
@@ -139,7 +147,7 @@ class MALA(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step."""
+        """Make one step, with one evaluation of the energy."""
         require(model, self, Real, Box)
         state = with_gradient(model, state)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)

@@ -18,21 +18,21 @@ __all__ = ["RandomWalk"]
 
 @dataclass(frozen=True)
 class RandomWalk(Stepped):
-    """Makes random-walk Metropolis moves, which leave the model invariant: no weight.
+    """Makes random-walk Metropolis moves, which leave the model invariant (increment 0).
 
-    ``y = x + sqrt(2 h) L xi`` is accepted with probability ``min(1, exp(U(x) - U(y)))``; the
-    energy needs no gradient. Sources: Metropolis et al. 1953; for target acceptance and step size
-    Roberts, Gelman, Gilks 1997.
+    The proposal ``y = x + sqrt(2 h) L xi``, xi standard normal, is accepted with probability
+    ``min(1, exp(U(x) - U(y)))``; the energy needs no gradient. Sources: Metropolis et al. 1953;
+    for target acceptance and step size Roberts, Gelman, Gilks 1997.
 
     Arguments:
-        h: step size > 0, in units of squared length over ``M = L L^T``, as for `MALA`; about
-            ``2.8 / d`` is best for a whitened Gaussian of dimension d.
-        factor: root L of the preconditioner M, whose multiple is the covariance of the steps.
-        reflect: whether to reflect at the walls of the model's box, which needs a diagonal factor;
-            without it a proposal outside is rejected.
+        h: step size > 0: steps have the covariance ``2 h M``, ``M = L L^T``. About ``2.8 / d`` is
+            best for a standard normal of dimension d and M = I.
+        factor: square root L of the preconditioner M.
+        reflect: whether to reflect proposals at the walls of the model's box, which needs a
+            diagonal factor; if False a proposal outside of the box is rejected.
         target_accept: acceptance to which `adapt` steers the step size; 0.234 is optimal as d
             grows.
-        rate: gain of `adapt`: ``h <- h exp(rate (accept - target_accept))``.
+        rate: rate at which `adapt` changes h: ``h <- h exp(rate (accept - target_accept))``.
 
     Raises:
         ValueError: the step size is not positive and finite.
@@ -49,7 +49,7 @@ class RandomWalk(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one move."""
+        """Make one move, with one evaluation of the energy."""
         box = walls(self.reflect, require(model, self, Real, Box), self.factor)
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
         if box is not None:

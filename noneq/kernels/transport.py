@@ -28,12 +28,14 @@ __all__ = ["EulerMaruyama", "Flow"]
 class EulerMaruyama(Stepped):
     """Makes one step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW``, with its exact weight.
 
-    Here b is the velocity of the path and s its score. With ``h = t' - t``, ``M = L L^T``,
-    ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')``
+    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
+    field b(x, t) and a score s(x, t), see `noneq.models.interpolants`. With ``h = t' - t``,
+    ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')`` and xi standard normal
+    a step is
 
         ``y = x + h a + sqrt(2 eps h) L xi``,
 
-    whose backward step is ``x = y - h c + noise``. The increment of the log-weight is
+    and the backward step is ``x = y - h c + noise``. The increment of the log-weight is
 
         ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
         ``D = L^-1 (a - c)``,
@@ -44,9 +46,9 @@ class EulerMaruyama(Stepped):
     `noneq.Schedule` one kernel for each step.
 
     Arguments:
-        eps: diffusivity > 0. Where the fields are right, any value has the same densities at every
-            time; steps with ``eps h`` well below the narrowest variance are accurate.
-        factor: root L of the preconditioner M, best near the model's covariance.
+        eps: diffusivity > 0. With the exact fields the density at each time is the same for all
+            eps; a step is accurate if ``eps h`` is well below the smallest variance of the energy.
+        factor: square root L of the preconditioner M, which is best near the model's covariance.
 
     Raises:
         ValueError: the diffusivity is not positive and finite.
@@ -95,27 +97,28 @@ class EulerMaruyama(Stepped):
 class Flow(Stepped):
     """Makes one step of ``dX = b dt``, a deterministic map y = T(x), weighted by its Jacobian.
 
-    With b the velocity of the path, the increment is ``U(x, t) - U(T x, t') + log |det dT/dx|``,
-    for Euler's map ``T x = x + h b(x, t)`` or Heun's,
-    ``x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that of the
-    map itself: ``h div b`` would be wrong by ``h^2``.
+    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
+    field b(x, t), see `noneq.models.interpolants`. The increment of the log-weight is
+    ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h b(x, t)`` or Heun's,
+    ``T x = x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that
+    of the map T itself: ``h div b`` would be wrong by ``h^2``.
 
-    With ``probes = 0`` it is exact, at d backward passes a step and d^2 stored numbers a walker.
-    Otherwise it is the first ``terms`` of ``log det(1 + A) = tr A - tr A^2/2 + ...``, with traces
-    estimated by ``probes`` vectors of random signs (Hutchinson 1989). They are unbiased, and
-    converge if h times the Lipschitz constant of b is below 1, but the *weight* is biased: noise
-    of variance s^2 in each logarithm adds s^2/2 to log Z, at every step. Use probes to explore,
-    not to bracket log Z.
+    With ``probes = 0`` log det is exact, at d backward passes a step and d^2 stored numbers a
+    walker. Otherwise it is the sum of the first ``terms`` of ``tr A - tr A^2/2 + ...``,
+    ``A = dT/dx - 1``, with traces estimated by ``probes`` vectors of random signs (Hutchinson
+    1989). The series converges if h times the Lipschitz constant of b is below 1. The estimate of
+    log det is unbiased up to the terms left out, but weights are biased: a noise of variance v in
+    log det adds v/2 to log Z at every step. Use probes to explore, not to bracket log Z.
 
-    Without noise, errors of b never decay, and the same map has no time reversal:
-    `noneq.Schedule.backward` refuses it. All walkers must be at one time. A map that is not
-    invertible somewhere, where ``h Lip(b) >= 1``, has no weight there: FloatingPointError when
-    weights are read.
+    Without noise, errors of b never decay. The map has no time reversal of the same form, so that
+    backward annealing (`noneq.Schedule.backward`) is an error. All walkers must be at one time.
+    Where the map is not invertible, which is possible if h is large, the weight is invalid:
+    FloatingPointError when weights are read.
 
     Arguments:
-        heun: whether to use Heun's map (second order, two drifts a step) instead of Euler's.
-        probes: number of random vectors of a trace estimate; 0 for the exact determinant.
-        terms: number of terms of the series, with probes.
+        heun: whether to use Heun's map (second order, two evaluations of b) instead of Euler's.
+        probes: number of random vectors of each trace estimate; 0 for the exact determinant.
+        terms: number of terms of the series, used if probes > 0.
 
     Raises:
         ValueError: ``probes`` is negative or ``terms`` is below 1.

@@ -29,9 +29,9 @@ class MLP(nn.Module):
         shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
         width: number of hidden units in each layer.
         depth: number of hidden layers.
-        gain: factor of the first layer's weights over torch's default. With 1 the first features
-            are nearly linear on standardised data, and a base that matches mean and covariance has
-            already learned all that linear features can express.
+        gain: factor by which the first layer's initial weights are larger than torch's default.
+            With 1 the features are nearly linear on standardised data, and add little to a
+            Gaussian base of the data's mean and covariance.
 
     >>> import torch, noneq
     >>> x = torch.randn(5, 2)
@@ -70,9 +70,10 @@ class TimedMLP(nn.Module):
         shape: shape of one row.
         width: number of hidden units in each layer.
         depth: number of hidden layers.
-        field: return a vector for each row, (B, *shape), for velocities and denoisers; otherwise
-            one number (B,), for energies.
-        gain: factor of the first layer's weights for x over torch's default.
+        field: whether to return a vector for each row, (B, *shape), for velocities and denoisers,
+            instead of one number, (B,), for energies.
+        gain: factor by which the first layer's initial weights of x are larger than torch's
+            default.
     """
 
     FREQUENCIES = 4
@@ -99,7 +100,7 @@ class TimedMLP(nn.Module):
             next(self.net.parameters())[:, :dim].mul_(gain)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return a field (B, *shape) or scalars (B,) for rows x (B, *shape) and times t (B,)."""
+        """Return vectors (B, *shape) or scalars (B,) for rows x (B, *shape) and times t (B,)."""
         out: Tensor = self.net(torch.cat([x.flatten(1), self._features(t)], 1))
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 
@@ -109,12 +110,18 @@ class TimedMLP(nn.Module):
 
     @torch.no_grad()
     def frozen(self, t: float) -> MLP:
-        """Return a copy at a fixed time t as an `MLP` with its own parameters.
+        """Return the network at a fixed time t, as an `MLP` with its own parameters.
 
-        The terms of t in the first layer become part of its bias. The copy may be trained further.
+        The terms of t in the first layer become part of the bias of that layer.
+
+        Arguments:
+            t: time in [0, 1].
+
+        Returns:
+            The network of x alone, which may be trained further.
 
         Raises:
-            ValueError: the network returns a field, which is not an energy.
+            ValueError: the network was made with ``field=True`` and returns vectors.
         """
         if self.field:
             raise ValueError("a field returns vectors: only a network of field=False is an energy")
@@ -132,15 +139,15 @@ class TimedMLP(nn.Module):
 class ConvNet(nn.Module):
     """Map images to scalars by strided convolutions, each of which halves the resolution.
 
-    A linear layer reads out the last features.
+    A linear layer maps the last features to one number, which is 0 before training.
 
     Arguments:
         shape: shape of one image, ``(channels, height, width)``.
         width: number of channels after the first layer, doubled at each further layer.
-        depth: number of strided layers after the first.
+        depth: number of strided layers after the first layer, which keeps the resolution.
 
     Raises:
-        ValueError: the image has not three dimensions, or is too small for ``depth`` halvings.
+        ValueError: ``shape`` has not three entries, or is too small for ``depth`` halvings.
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
@@ -177,18 +184,18 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Map images to scalars by residual blocks.
+    """Map images to scalars by residual blocks of convolutions.
 
-    The resolution is halved between stages; a linear layer reads out the mean over pixels.
+    A linear layer maps the mean over pixels to one number, which is 0 before training.
 
     Arguments:
         shape: shape of one image, ``(channels, height, width)``.
-        width: number of channels.
+        width: number of channels after the first layer.
         stages: number of times that the resolution is halved.
-        blocks: number of residual blocks in each stage.
+        blocks: number of residual blocks at each resolution.
 
     Raises:
-        ValueError: the image has not three dimensions, or is too small for ``stages`` halvings.
+        ValueError: ``shape`` has not three entries, or is too small for ``stages`` halvings.
     """
 
     def __init__(

@@ -15,17 +15,18 @@ __all__ = ["moving_average"]
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     """Make an exponential moving average of a model's parameters.
 
-    ``average <- d average + (1 - d) now`` at each ``update_parameters(model)``, where
-    ``d = min(decay, (1 + n) / (10 + n))`` after n updates, so that the start has little weight
-    soon. Buffers are copied once, from the model as it is. The average is a model of its own with
-    its own log Z.
+    Each call of ``average.update_parameters(model)`` sets
+    ``average <- d average + (1 - d) parameters``, where ``d = min(decay, (1 + n) / (10 + n))``
+    after n updates, so that the first parameters are soon forgotten. Buffers are copied only once,
+    when the average is made. The average is another model than the trained one, and has another
+    log Z.
 
     Arguments:
-        model: the model whose parameters are averaged.
-        decay: largest weight d of the past, in [0, 1].
+        model: model whose parameters are averaged.
+        decay: largest weight d of the earlier average, in [0, 1].
 
     Returns:
-        The average, a copy of the model at first.
+        The average, a module that is a copy of the model at first.
 
     >>> average = moving_average(nn.Linear(2, 1), 0.999)
     >>> average.update_parameters(nn.Linear(2, 1))

@@ -19,10 +19,11 @@ class Step(NamedTuple):
     """Hold the result of one training iteration.
 
     Attributes:
-        walkers: the walkers after the iteration.
-        u: their energies (N,) under the new parameters, with the graph for the next loss; or None.
-        data_energy: ``mean U(x)`` before the step.
-        walker_energy: the weighted mean of U at the walkers before the step.
+        walkers: walkers after the iteration.
+        u: energies (N,) of these walkers under the new parameters, with their graph for the next
+            loss; None if they have not been evaluated.
+        data_energy: mean energy of the batch before the optimiser's step, 0-d.
+        walker_energy: weighted mean energy of the walkers before the optimiser's step, 0-d.
     """
 
     walkers: Walkers
@@ -48,20 +49,22 @@ def step(
     """Do one training iteration: gradient, resampling, moves, optimiser step.
 
     Arguments:
-        energy: the model.
-        x: a batch of data (B, *shape).
-        walkers: the walkers, as the last step returned them.
-        u: their energies with the graph, as the last step returned them; saves an evaluation.
+        energy: model whose parameters are trained.
+        x: batch of data (B, *shape).
+        walkers: walkers, as the last call returned them.
+        u: energies (N,) of the walkers with their graph, as the last call returned them. None: the
+            walkers are evaluated here.
         kernel: kernel of the moves; None: no moves.
         optimizer: optimiser of the energy's parameters.
         rng: source of randomness.
         trust: trust region that scales the optimiser's step; None leaves the step as it is.
-        ess_min: effective sample size, a fraction, below which walkers are resampled.
-        weighted: False ignores the weights (contrastive divergence).
-        forgetting_factor: factor of the log-weights after the gradient, see `Settings`.
+        ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
+        weighted: whether to use the log-weights of the walkers; False: contrastive divergence.
+        forgetting_factor: factor in [0, 1] by which log-weights are multiplied after the gradient.
 
     Returns:
-        The `Step`. The loss is ``data_energy - walker_energy``.
+        The walkers and energies after the iteration, with the two parts of the loss
+        ``data_energy - walker_energy``.
     """
     now = Snapshot.of(energy)
     if u is not None and walkers.under is not None and now.same(walkers.under):

@@ -51,21 +51,25 @@ def train(
     """Train an energy by maximum likelihood for as long as the caller iterates.
 
     Arguments:
-        energy: the model, e.g. `noneq.energies.Tilted`, with a ``base`` where walkers start.
-        data: rows (M, *shape), read anew for every batch, so that changes count; or a frame of
-            pandas, polars or pyarrow, used unscaled.
-        settings: how to train.
+        energy: model whose parameters are trained, e.g. `noneq.energies.Tilted`; its attribute
+            ``base`` is the solvable energy at which walkers start.
+        data: rows (M, *shape), which may be changed in place between iterations; or a frame of
+            pandas, polars or pyarrow, used without standardisation.
+        settings: settings of the training; default ``Settings()``.
         optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
-        kernel: kernel of one move; default MALA preconditioned by the base's covariance, discrete
-            Langevin, or block Gibbs for an energy with conditionals.
+        kernel: kernel of one move; default MALA preconditioned by the base's covariance, for
+            discrete variables discrete Langevin, for RBMs block Gibbs.
         rng: source of all randomness, on the data's device; default seed 0.
-        resume: ``state`` of an earlier record; restore parameters, optimiser and generator, too.
+        resume: attribute ``state`` of an earlier `Record`, to continue from it; the caller
+            restores the parameters, the optimiser and the generator.
 
     Yields:
         A `Record` after each iteration.
 
     Raises:
-        ValueError, TypeError: data or energy is unfit, see `noneq.energies.checks`.
+        TypeError: data are not a floating-point tensor.
+        ValueError: data cannot be fitted, the energy fails `noneq.energies.check_energy`, or it
+            has no ``base`` where the settings need one.
         FloatingPointError: the model has diverged.
 
     >>> import torch, noneq

@@ -13,7 +13,7 @@ def cosine(progress: float) -> float:
     """Compute ``(1 + cos(pi progress)) / 2``, which falls from 1 to 0.
 
     Arguments:
-        progress: how much of the training is done; 1 and more is its end.
+        progress: fraction of the training that is done; 1 or more at the end.
 
     Returns:
         The factor of the learning rate.

@@ -24,9 +24,10 @@ class TrainState:
     Attributes:
         iteration: number of iterations done.
         walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees, for an unbiased log Z; None without.
+        held_out: walkers that the gradient never sees, for an unbiased log Z; or None.
         kernel: kernel of one move, with its adapted step size.
-        trust: trust region; None for plain steps. Its ``tau`` may be set between iterations.
+        trust: trust region, whose ``tau`` may be set between iterations; None if the steps of the
+            optimiser are not scaled.
     """
 
     iteration: int
@@ -46,26 +47,28 @@ class Record:
     Attributes:
         iteration: number of the iteration, from 1.
         seconds: time since the start of training.
-        loss: ``mean U(batch) - weighted mean U(walkers)``, which is not a likelihood.
-        data_energy: ``mean U(batch)`` before the step.
-        nll: negative log-likelihood (nats) of the batch before the step, with log Z of the
-            held-out walkers, else of the gradient walkers: a running estimate, to be replaced by a
-            bracket; NaN where log Z is unknown.
-        ess: effective sample size of the gradient walkers, a fraction; NaN if only some of them
-            move in an iteration (``active`` of the settings), since their weights are then for
-            different energies.
-        acceptance: acceptance of the moves; NaN for unadjusted kernels.
-        faults: share of moves rejected because the energy was NaN or -inf there; if it is not 0,
-            look at the energy at those positions.
-        log_z: log Z from the gradient walkers, biased low because the model learns from them; NaN
-            where they have no weights, weights with a forgetting factor below 1, or ``active`` is
-            set.
-        log_z_held_out: log Z from the held-out walkers; NaN without them.
-        scale: factor of the optimiser's step that the trust region chose.
-        cost: ``-log CESS`` of the optimiser's step, CESS its conditional effective sample size.
-        renewed: whether walkers were replaced by newly annealed ones; False if these were refused
-            or annealing failed; None if no walkers were annealed in this iteration.
-        state: state to resume or to sample from.
+        loss: mean energy of the batch minus the weighted mean energy of the gradient walkers; it
+            has the gradient of the negative log-likelihood, but not the value.
+        data_energy: mean energy of the batch before the optimiser's step.
+        nll: negative log-likelihood (nats) of the batch before the optimiser's step, a running
+            estimate with log Z of the held-out walkers, or without these of the gradient walkers;
+            NaN where log Z is unknown. Bounds on log Z come from `noneq.log_z` after training.
+        ess: effective sample size of the gradient walkers, a fraction in [0, 1]; NaN if the
+            setting ``active`` moves only some of them in an iteration, since their weights are
+            then for different energies.
+        acceptance: mean acceptance of the kernel's moves; NaN for unadjusted kernels.
+        faults: share of moves that were rejected because the energy of the proposal was NaN or
+            -inf, which no energy should be.
+        log_z: log Z (nats) from the gradient walkers, biased low because the model learns from
+            them; NaN where it is unknown, e.g. for walkers without weights, with a forgetting
+            factor below 1 or with ``active`` set.
+        log_z_held_out: log Z (nats) from the held-out walkers; NaN without held-out walkers.
+        scale: factor by which the trust region multiplied the optimiser's step.
+        cost: cost of the optimiser's step in nats, minus the logarithm of the share of the
+            walkers' effective sample size that the step leaves.
+        renewed: whether walkers were replaced by newly annealed ones in this iteration; False if
+            the new ones were refused or annealing failed; None if none were annealed.
+        state: state of training, to resume or to sample from.
     """
 
     iteration: int

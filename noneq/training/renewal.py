@@ -37,26 +37,29 @@ def renew(
     *,
     weighted: bool = True,
 ) -> tuple[bool | None, Populations]:
-    """Anneal new populations from the energy's base, and accept or refuse them.
+    """Replace walkers by new ones annealed from the base, if these are better (a renewal).
 
-    The new ones have the sizes and islands of the old ones.
+    Training biases log Z of walkers low, and resampling costs ancestors. New walkers, as many as
+    the old ones, replace these if they have more effective ancestors and log Z is not lower beyond
+    noise: a lower log Z shows that annealing has missed a mode.
 
     Arguments:
-        energy: the model, with a solvable ``base`` attribute; or a path to it from a solvable
-            start, e.g. `noneq.energies.ModelsPath` of the models of its own training.
+        energy: model, with a solvable energy as its attribute ``base``; or a path from a solvable
+            energy to the model, e.g. `noneq.energies.ModelsPath` through the checkpoints.
         walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees; None without.
-        kernel: kernel of one move, given a momentum if it is MALA; a pilot run adapts its step
-            size. The default kernel takes the place of `noneq.kernels.BlockGibbs`, unless the
-            energies on the path have conditionals, too (`noneq.energies.paths`).
+        held_out: walkers that the gradient never sees; None: no such walkers.
+        kernel: kernel of one move; a pilot run adapts its step size. MALA is replaced by
+            generalised HMC, and block Gibbs by the default kernel where the energies between base
+            and model have no method ``gibbs``.
         rng: source of randomness.
         temperatures: number of annealing steps, each one evaluation of every walker.
-        weighted: False for walkers without weights, whose successors are resampled and accepted.
+        weighted: whether log-weights are used. If False, new walkers are resampled to equal
+            weights and always replace the old ones.
 
     Returns:
-        Whether the walkers were renewed, and the populations, new or old. False: there would be
-        fewer ancestors, mass would be lost, or the annealing does not reach the energy. None: the
-        energy has no solvable base.
+        A flag and the pair (walkers, held_out), new or old. The flag is True if the walkers are
+        new, False if the new ones were refused or annealing did not reach the model, and None if
+        there is no solvable base.
     """
     base = energy.start if isinstance(energy, Path) else getattr(energy, "base", None)
     if not isinstance(base, Solvable):
@@ -97,7 +100,7 @@ def renewals(energy: nn.Module, settings: Settings) -> int:
     """Compute the number of iterations after which walkers are replaced by newly annealed ones.
 
     Arguments:
-        energy: the model that is trained.
+        energy: model that is trained.
         settings: settings of the training, whose ``renew`` is that number where it applies.
 
     Returns:
@@ -131,7 +134,7 @@ def renewed_by(
     Arguments:
         energy: the model.
         walkers: walkers that the gradient is computed from.
-        held: held-out walkers; None without.
+        held: held-out walkers; None: no such walkers.
         kernel: kernel of one move.
         rng: source of randomness.
         settings: how to train.

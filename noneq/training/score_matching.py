@@ -27,9 +27,10 @@ class ScoreMatchingRecord:
 
     Attributes:
         iteration: number of the iteration, from 1.
-        seconds: time since the start.
-        loss: score-matching loss of the batch before the step (`TimedEnergy.score_loss`).
-        rate: learning rate of the step.
+        seconds: time since the start of training.
+        loss: denoising score-matching loss of the batch before the optimiser's step, see
+            `noneq.models.interpolants.TimedEnergy.score_loss`.
+        rate: learning rate of the optimiser's step.
     """
 
     iteration: int
@@ -47,23 +48,24 @@ def match(
     rng: torch.Generator | None = None,
     done: int = 0,
 ) -> Iterator[ScoreMatchingRecord]:
-    """Minimise the score-matching loss of a `TimedEnergy` for as long as the caller iterates.
+    """Train an energy U(x, t) by denoising score matching for as long as the caller iterates.
 
     Arguments:
-        energy: the energy whose network is trained, on ``energy.score_loss``.
+        energy: `noneq.models.interpolants.TimedEnergy`, whose network is trained.
         data: rows (M, *shape) without noise.
         batch: number of rows in an iteration, drawn with replacement.
-        optimizer: optimiser of the network; default Adam at learning rate 1e-3. Its rate may be
-            set between iterations.
+        optimizer: optimiser of the network; default Adam at learning rate 1e-3. The learning rate
+            may be set between iterations.
         rng: source of all randomness, on the data's device; default seed 0.
-        done: number of iterations done before a resumed run; parameters, optimiser and generator
-            are the caller's to restore.
+        done: number of iterations that an interrupted run has done, if it is resumed; the caller
+            restores the parameters, the optimiser and the generator.
 
     Yields:
-        A `ScoreMatchingRecord` after each iteration.
+        A record of the loss after each iteration.
 
     Raises:
-        ValueError, TypeError: data or energy is unfit, see `noneq.energies.checks`.
+        TypeError: data are not a floating-point tensor.
+        ValueError: data cannot be fitted, or the energy fails `noneq.energies.check_energy`.
         FloatingPointError: the loss is not finite.
     """
     if batch < 1:

@@ -17,39 +17,40 @@ class Settings:
 
     Attributes:
         walkers: number of walkers that the gradient is computed from, 2 or more.
-        held_out: number of walkers that follow the model as the others do but are not used in the
+        held_out: number of further walkers, which follow the model but are not used in the
             gradient, so that their log Z is unbiased; a multiple of 8, started at the base. None:
             no held-out walkers.
         moves: number of kernel moves of each walker in an iteration.
-        tau: trust region: the cost in effective sample size (nats) that one optimiser step may
-            have. None: optimiser steps are not scaled.
+        tau: cost of one optimiser step that the trust region allows, in nats: minus the logarithm
+            of the share of the walkers' effective sample size that is left. None: optimiser steps
+            are not scaled.
         longest: largest length of an optimiser step under the trust region, as a fraction of the
             norm of the parameters.
         ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
         renew: number of iterations between renewals, which replace the walkers by others annealed
-            from the base. None: no renewals. Where the forgetting factor is below 1, and for
-            models with conditionals such as RBMs, only the held-out walkers are renewed
-            (docs/rbm_bias.md).
+            from the base. None: no renewals. With a forgetting factor below 1, and for RBMs, only
+            the held-out walkers are renewed (docs/rbm_bias.md).
         temperatures: number of annealing steps of a renewal, each one evaluation of every walker.
         batch: number of data rows in an iteration.
         noise: standard deviation of the Gaussian noise added to each batch of data, in the units
             in which the model is trained. The model learns the density of the noisy rows.
         active: number of walkers, chosen at random, that are moved in an iteration. None: all of
             them.
-        weighted: use the log-weights of the walkers. False: ignore them (persistent contrastive
-            divergence).
+        weighted: whether the gradient uses the log-weights of the walkers. False: it ignores them,
+            as in persistent contrastive divergence.
         forgetting_factor: factor in [0, 1] by which log-weights are multiplied after each
             gradient. 1 is exact; less is better where many modes mix slowly, and worse where a few
             modes do not mix at all (docs/rbm_bias.md). Below 1 only the held-out walkers estimate
             log Z.
-        start: start of the walkers, samples of the base or rows of the data. From the data,
-            averages are right only once the walkers have mixed.
-        restart: restart the walkers at the batch in every iteration (contrastive divergence).
+        start: start of the walkers, exact samples of the "base" or rows of the "data". From the
+            data, weighted averages are right only once the walkers have mixed.
+        restart: whether walkers restart at the batch in every iteration, as in contrastive
+            divergence.
 
-    With a forgetting factor g < 1, in a mode of the sampler of autocorrelation r per iteration,
-    the share ``r (1 - g) / (1 - g r)`` of the lag behind the model stays uncorrected, as does that
-    share of the bias of an unadjusted kernel; in return the variance of the log-weights stays
-    bounded. Derived in docs/mathematics.md.
+    A forgetting factor g < 1 keeps the variance of the log-weights bounded, at the cost of a bias.
+    For a direction in which the sampler has autocorrelation r per iteration, weights then leave
+    the share ``r (1 - g) / (1 - g r)`` of the error of unweighted walkers uncorrected
+    (docs/mathematics.md).
 
     >>> Settings(walkers=64, tau=None).walkers
     64
@@ -80,7 +81,10 @@ class Settings:
         Walkers start at the data and have no weights, and optimiser steps are not scaled.
 
         Arguments:
-            changes: values of other fields.
+            changes: values of other fields of `Settings`, by name.
+
+        Returns:
+            The settings.
         """
         plain = {"weighted": False, "start": "data", "tau": None, "renew": None, "held_out": None}
         return cls(**{**plain, **changes})
@@ -90,7 +94,10 @@ class Settings:
         """Return settings for contrastive divergence: `pcd` with walkers restarted at every batch.
 
         Arguments:
-            changes: values of other fields.
+            changes: values of other fields of `Settings`, by name.
+
+        Returns:
+            The settings.
         """
         return cls.pcd(**{"restart": True, **changes})
 

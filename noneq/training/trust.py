@@ -24,35 +24,41 @@ from noneq.walkers import Walkers
 
 __all__ = ["Advance", "TrustRegion"]
 
-#: brings walkers to the energy as it is after a step; also returns u with its graph
 Advance: TypeAlias = Callable[[Walkers], tuple[Walkers, Tensor]]
+"""A function that reweights or moves walkers to the energy as it is after an optimiser step.
+
+It returns the walkers and their new energies (N,) with the graph to the parameters.
+"""
 
 #: optimisers whose next step depends on where the last one ended, not only on its gradient
 _REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
 
 
 class TrustRegion:
-    """Scale optimiser steps so that each costs about tau nats of effective sample size.
+    """Scale optimiser steps so that each costs the walkers about tau of effective sample size.
 
-    The scale of a step is predicted from the last ones. A step that costs more than ``2 tau`` is
-    shortened, and the walkers are evaluated again.
+    A step that changes the energies of the walkers by d leaves the fraction
+    ``CESS = (sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}`` of the effective sample size, p the
+    normalised weights; the cost of the step is ``-log CESS`` (nats). The scale of a step is
+    predicted from the last steps. A step that costs more than ``2 tau`` is shortened, and the
+    walkers are evaluated again.
 
     Arguments:
-        tau: allowed cost ``-log CESS`` of one step, > 0. Larger learns faster; smaller keeps the
-            walkers closer to the model.
-        longest: largest length of a step as a fraction of the norm of the parameters,
-            ``|step| <= longest max(|theta|, 1)``, at any cost, since walkers cannot see what a
-            step does to the energy elsewhere: longer ones may create a spurious mode. ``inf``: no
+        tau: allowed cost of one step in nats, > 0. Larger learns faster; smaller keeps the walkers
+            closer to the model.
+        longest: largest length of a step relative to the norm of the parameters theta,
+            ``|step| <= longest max(|theta|, 1)``, whatever the cost: the walkers do not show what
+            a long step does to the energy where there are none, e.g. a spurious mode. ``inf``: no
             limit.
-        smoothing: weight of the past in the prediction, in [0, 1).
+        smoothing: weight of earlier steps in the prediction of the scale, in [0, 1).
 
     Attributes:
-        scale: factor of the last step.
-        cost: ``-log CESS`` of the last step.
+        scale: factor by which the last step was multiplied.
+        cost: cost ``-log CESS`` of the last step.
         redone: number of evaluations of all walkers beyond one per step, since the start.
         steps: number of steps since the start.
 
-    A change of the learning rate changes the *length* of the steps: the allowed cost is
+    If the learning rate lr is lowered the steps become shorter: the allowed cost is
     ``tau (lr / top)^2``, where top is the largest learning rate so far or ``initial_lr`` (set by
     torch's schedulers), whichever is larger.
 
@@ -91,19 +97,19 @@ class TrustRegion:
         walkers: Walkers,
         advance: Advance | None = None,
     ) -> tuple[Walkers, Tensor]:
-        """Do ``optimizer.step()``, shortened or lengthened.
+        """Do ``optimizer.step()``, scaled so that it costs about ``tau`` of effective sample size.
 
         Arguments:
-            optimizer: the optimiser, after the gradients have been computed.
-            energy: the model, or a snapshot of it before the step.
-            walkers: the walkers whose effective sample size is the measure, reweighted to the
-                energy first if they are not up to date.
-            advance: takes the walkers to the new parameters in place of
-                ``reweight(energy, graph=True)``: a stale unadjusted move.
+            optimizer: optimiser; the gradients have been computed before.
+            energy: model, or a `noneq.energies.Snapshot` of it before the step.
+            walkers: walkers whose effective sample size measures the cost of the step; they are
+                first reweighted to the energy if they are weighted for another.
+            advance: function that takes the walkers to the new parameters by an unadjusted move;
+                default ``walkers.reweight(energy, graph=True)``.
 
         Returns:
-            The walkers under the new parameters, and their energies with the graph for the next
-            loss.
+            The walkers, weighted for the new parameters, and the energies of the walkers (N,) with
+            their graph for the next loss.
 
         Raises:
             ValueError: the steps of this optimiser cannot be scaled.

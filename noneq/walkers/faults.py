@@ -52,7 +52,7 @@ def explain(x: Tensor, invalid: Tensor, last: LastMove | None) -> str:
     Arguments:
         x: positions of the walkers (N, *shape).
         invalid: whether each log-weight is NaN or +inf (N,).
-        last: the last move; None if the walkers have not moved.
+        last: last move of the walkers; None if the walkers have not moved.
 
     Returns:
         One sentence with the probable cause and a remedy.

@@ -22,8 +22,8 @@ class Readings:
 
     Attributes:
         state: positions, energies and cache of the walkers.
-        weights: their log-weights.
-        last_move: what the last kernel did, which explains an invalid weight.
+        weights: log-weights of the walkers.
+        last_move: the last move, from which the cause of an invalid weight is explained.
     """
 
     state: State
@@ -43,27 +43,27 @@ class Readings:
 
     @property
     def x(self) -> Tensor:
-        """Positions (N, *shape)."""
+        """Return the positions (N, *shape)."""
         return self.state.x
 
     @property
     def log_w(self) -> Tensor:
-        """Log-weights (N,), float64."""
+        """Return the log-weights (N,), float64."""
         return self.weights.log_w
 
     @property
     def islands(self) -> int:
-        """Number of groups that never exchange members."""
+        """Return the number of islands, groups of walkers that are resampled separately."""
         return self.weights.islands
 
     @property
     def p(self) -> Tensor:
-        """Normalised weights (N,), float64; FloatingPointError where one is invalid."""
+        """Return the normalised weights (N,), float64; FloatingPointError if one is invalid."""
         return self._read(lambda w: w.p)
 
     @property
     def ess(self) -> float:
-        """Effective sample size of all walkers together, a fraction in [1/N, 1]."""
+        """Return the effective sample size of all walkers, a fraction in [1/N, 1]."""
         return self._read(lambda w: w.ess)
 
     @property
@@ -73,7 +73,10 @@ class Readings:
 
     @property
     def effective_ancestors(self) -> float:
-        """Return the effective number of starting walkers from which these descend, by weight."""
+        """Return the effective number of ancestors: ``1 / sum_a P_a^2``.
+
+        P_a is the share of the weight of all walkers that descend from starting walker a.
+        """
         return self._read(lambda w: w.effective_ancestors)
 
     def mean(self, f: Tensor) -> Tensor:

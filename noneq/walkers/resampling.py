@@ -21,8 +21,11 @@ __all__ = [
     "systematic",
 ]
 
-#: ``(p, rng) -> indices``: both of shape (..., n), p normalised along the last dimension.
 Resampler: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+"""A resampling scheme, ``(p, rng) -> indices``: draws the walkers that are copied.
+
+The normalised weights p and the indices have the shape (..., n), n walkers in each population.
+"""
 
 
 def _invert(p: Tensor, u: Tensor) -> Tensor:
@@ -47,10 +50,11 @@ def _places(p: Tensor) -> Tensor:
 
 
 def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample with one uniform number u for all: quantiles ``(j + u) / n``, j = 0 ... n - 1.
+    """Resample at the quantiles ``(j + u) / n``, j = 0 ... n - 1, with one uniform number u.
 
-    Walker i is copied ``n p_i`` times in expectation, and always the floor or the ceiling of that.
-    It is the default, since it adds little variance. Source: Kitagawa 1996.
+    Walker i is copied ``n p_i`` times in expectation, and always ``floor(n p_i)`` or
+    ``ceil(n p_i)`` times. This is the default, since it adds little variance. Source: Kitagawa
+    1996.
 
     Arguments:
         p: normalised weights (..., n).
@@ -67,7 +71,7 @@ def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample with one uniform number u_j for each stratum: quantiles ``(j + u_j) / n``.
+    """Resample at the quantiles ``(j + u_j) / n``, j = 0 ... n - 1, with n uniform numbers u_j.
 
     Source: Kitagawa 1996.
 
@@ -98,9 +102,10 @@ def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def residual(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Copy walker i ``floor(n p_i)`` times and draw the remaining copies by the remaining weights.
+    """Copy walker i ``floor(n p_i)`` times, and draw further copies up to n in total.
 
-    Source: Liu and Chen 1998.
+    These are drawn with probabilities proportional to the rest ``n p_i - floor(n p_i)``. Source:
+    Liu and Chen 1998.
 
     Arguments:
         p: normalised weights (..., n).

@@ -44,10 +44,10 @@ Target: TypeAlias = Energy | Snapshot
 
 @dataclass(frozen=True)
 class Walkers(Readings):
-    """Hold N weighted walkers; every method returns new ones.
+    """Hold N weighted walkers; methods that change walkers return new ones.
 
-    `sample` starts them at a model whose log Z is known, `at` at given positions. A
-    `noneq.energies.Snapshot` in place of an energy asserts that its parameters have not changed.
+    `sample` starts walkers at a model whose log Z is known, `at` at given positions. Instead of an
+    energy one may pass a `noneq.energies.Snapshot` if its parameters have not changed since.
 
     >>> import torch, noneq
     >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.correlated()
@@ -58,11 +58,13 @@ class Walkers(Readings):
     (True, (2,))
 
     Attributes:
-        state: positions, their energies and the cache of the last evaluation.
-        weights: log-weights, ancestors and islands.
-        info: what the last kernel observed, e.g. its acceptance.
-        under: the energy of ``state.u`` and the weights; None if unknown or not one for all.
-        last_move: the last move, to explain an invalid weight.
+        state: positions (N, *shape), their energies (N,), and the gradients and other tensors of
+            the last evaluation.
+        weights: log-weights of the walkers, and the starting walkers from which they descend.
+        info: observations of the last move, e.g. ``{"accept": mean acceptance}``.
+        under: the energy for which the walkers are weighted; None if it is unknown or not the same
+            for all walkers.
+        last_move: the last move, from which the cause of an invalid weight is explained.
     """
 
     state: State
@@ -81,7 +83,11 @@ class Walkers(Readings):
             base: the model.
             n: number of walkers, 2 or more and a multiple of ``islands``; else ValueError.
             rng: source of randomness.
-            islands: groups that never exchange members, for the standard error of log Z.
+            islands: number of groups that are resampled separately, so that the spread of their
+                log Z gives a standard error.
+
+        Returns:
+            The walkers.
         """
         return cls.at(base.sample(n, rng), base, log_z=base.log_z(), islands=islands)
 
@@ -89,10 +95,17 @@ class Walkers(Readings):
     def at(
         cls, x: Tensor, energy: Energy, *, log_z: float = math.nan, islands: int = 1
     ) -> Walkers:
-        """Place walkers of weight 1 under ``energy`` at given positions x (N, *shape).
+        """Place walkers of weight 1 under an energy at given positions.
 
-        ``log_z`` is that of the energy, NaN if unknown; with 0, `log_z` is the change since the
-        start.
+        Arguments:
+            x: positions (N, *shape).
+            energy: energy for which the walkers are weighted.
+            log_z: log Z of the energy, NaN if unknown. With 0 the later estimates of log Z are the
+                change since the start.
+            islands: number of groups that are resampled separately, for the standard error.
+
+        Returns:
+            The walkers.
         """
         x = x.detach().clone()
         weights = Weights.equal(len(x), log_z, islands, device=x.device)
@@ -120,10 +133,14 @@ class Walkers(Readings):
         invalid, which raises FloatingPointError where the weights are next read.
 
         Arguments:
-            energy: U_new.
-            graph: also return the energies (N,) with their graph to the parameters, for a loss
-                ``energy(x).mean() - walkers.mean(u)``. A graph serves one backward pass.
-            raw: leave it to the caller to call `without_zero` before the backward pass.
+            energy: the new energy U_new.
+            graph: whether to return also the energies u (N,) with their graph to the parameters,
+                for a loss ``energy(x).mean() - walkers.mean(u)``, for one backward pass.
+            raw: whether to keep walkers of weight zero in that graph; if so, call `without_zero`
+                before the backward pass.
+
+        Returns:
+            The walkers, weighted for the new energy; with ``graph`` a pair of them and u.
         """
         now = Snapshot.of(energy)
         faults.check_space(self.x, now.model, self.under)
@@ -164,16 +181,20 @@ class Walkers(Readings):
     ) -> Walkers | tuple[Walkers, Tensor]:
         """Move by a kernel that targets ``energy``; the walkers are then weighted for ``energy``.
 
-        A kernel that needs a fresh state gets one: where the energy or its parameters have
-        changed, the walkers are reweighted first (one evaluation).
+        Where the energy or its parameters have changed, the walkers are first reweighted (one
+        evaluation) if the kernel needs that, as all kernels that leave the energy invariant do.
 
         Arguments:
-            kernel: the transition.
-            energy: its target.
+            kernel: transition kernel.
+            energy: energy that the kernel targets.
             rng: source of randomness, on the walkers' device.
-            graph: also return the new energies (N,) with their graph, for the next loss (Algorithm
-                1 of arXiv 2305.19414); for unadjusted kernels.
-            raw: as in `reweight`.
+            graph: whether to return also the new energies u (N,) with their graph to the
+                parameters, for the next loss (Algorithm 1 of arXiv 2305.19414); for unadjusted
+                kernels only.
+            raw: whether to keep walkers of weight zero in that graph, as in `reweight`.
+
+        Returns:
+            The walkers; with ``graph`` a pair of the walkers and u.
         """
         path = transports(kernel)  # from the energy last seen, so that it must not be replaced
         if graph:
@@ -198,10 +219,7 @@ class Walkers(Readings):
         return walkers, u if raw else walkers.without_zero(u)
 
     def without_zero(self, u: Tensor) -> Tensor:
-        """Energies u (N,) with a graph that walkers of weight zero have no part in.
-
-        The product of a weight of zero and an infinite derivative would be NaN.
-        """
+        """Take walkers of weight zero, whose gradient may be NaN, out of the graph of u (N,)."""
         assert self.under is not None
         return without_zero(self.under.model, u, self.x, self.weights)
 
@@ -213,15 +231,17 @@ class Walkers(Readings):
         *,
         order: Tensor | None = None,
     ) -> Walkers:
-        """Resample every island whose effective sample size is below ``ess_min``; log Z is kept.
+        """Resample each island (group of walkers) of low effective sample size; log Z is kept.
 
         Arguments:
-            ess_min: threshold, a fraction in [0, 1] (else ValueError): 1 resamples always, 0
-                never.
+            ess_min: effective sample size, a fraction in [0, 1], below which an island is
+                resampled: 1 resamples always, 0 never. ValueError outside [0, 1].
             rng: source of randomness.
             scheme: resampling scheme.
-            order: quantity (N,) by which the walkers of an island are sorted before they are
-                drawn.
+            order: quantity (N,) by which the walkers of an island are sorted before resampling.
+
+        Returns:
+            The walkers, each resampled one with the mean weight of its island.
         """
         weights, index = self._read(lambda w: w.resample(ess_min, rng, scheme, order=order))
         if index is None:
@@ -229,9 +249,10 @@ class Walkers(Readings):
         return replace(self, state=each(lambda t: t[index], self.state), weights=weights)
 
     def decay(self, forgetting_factor: float) -> Walkers:
-        """Multiply log-weights by a forgetting factor in [0, 1]; log Z becomes unknown below 1.
+        """Multiply all log-weights by a forgetting factor in [0, 1].
 
-        A factor of 0 leaves weights of 1, as in contrastive divergence; zero weights stay zero.
+        If the factor is below 1, log Z is unknown from then on. A factor of 0 sets weights to 1,
+        as in contrastive divergence; weights of zero stay zero.
         """
         if forgetting_factor == 1:
             return self
@@ -240,21 +261,22 @@ class Walkers(Readings):
     # -- parts of them
 
     def __getitem__(self, index: Tensor) -> Walkers:
-        """Return the walkers at ``index`` (a 1-d integer tensor) as one island."""
+        """Return the walkers at ``index`` (a 1-d integer tensor), as one group (island)."""
         state = each(lambda t: t[index], self.state)
         return replace(self, state=state, weights=self.weights[index])
 
     def put(self, index: Tensor, part: Walkers) -> Walkers:
         """Return a copy in which the walkers at ``index`` are replaced by ``part``.
 
-        The others keep their last energy. Choose ``index`` independently of positions and weights.
-        Momenta that only one of the two has are dropped.
+        The other walkers stay weighted for the energy that they were last evaluated at. Choose
+        ``index`` independently of positions and weights. Momenta are kept only if both the walkers
+        and ``part`` have them.
         """
         state, weights = put(self.state, index, part.state), self.weights.put(index, part.weights)
         return Walkers(state, weights, info=part.info, last_move=part.last_move)
 
     def state_dict(self, energy: Energy) -> dict[str, Any]:
-        """Return tensors and numbers for a checkpoint, and whether ``energy`` is current."""
+        """Return a checkpoint, which also says whether the walkers are weighted for ``energy``."""
         return {
             "state": self.state._asdict(),
             "weights": {f.name: getattr(self.weights, f.name) for f in fields(self.weights)},

@@ -28,11 +28,13 @@ __all__ = ["InvalidWeightsError", "LogZ", "Weights"]
 
 
 class LogZ(NamedTuple):
-    """Hold an estimate of log Z (nats) with its standard error over islands.
+    """Hold an estimate of log Z (nats) with its standard error.
+
+    The standard error is computed from islands, groups of walkers that are resampled separately.
 
     Attributes:
-        value: the estimate.
-        stderr: its standard error; NaN for three islands or fewer.
+        value: estimate of log Z.
+        stderr: standard error of the estimate; NaN for three islands or fewer.
     """
 
     value: float
@@ -52,9 +54,9 @@ class Weights:
             NaN or +inf is invalid and raises an error where the weights are read.
         log_z_start: log Z of the model from which the walkers were sampled; NaN if unknown.
         ancestors: index of the starting walker from which each walker descends (N,).
-        islands: number of equal contiguous groups that never exchange members, so that the spread
-            of their log Z gives a standard error.
-        resampled: number of resampling events since the start, each of one or more islands.
+        islands: number of islands, equal contiguous groups of walkers that are resampled
+            separately, so that the spread of their log Z gives a standard error.
+        resampled: number of times that one or more islands have been resampled.
     """
 
     log_w: Tensor
@@ -70,12 +72,10 @@ class Weights:
         """Make N weights of 1.
 
         Arguments:
-            n: number of walkers, 2 or more and a multiple of ``islands``.
+            n: number of walkers, 2 or more and a multiple of ``islands``; else ValueError.
             log_z: log Z of the model that the walkers come from; NaN if unknown.
-            islands: number of islands.
+            islands: number of groups of walkers that are resampled separately.
             device: device of the weights.
-
-        Raises ValueError if n or islands is out of range.
 
         >>> Weights.equal(4, 0.0).log_z
         LogZ(value=0.0, stderr=nan)
@@ -96,14 +96,14 @@ class Weights:
     def add(
         self, increment: Tensor, minus: Tensor | None = None, *, zero: Tensor | None = None
     ) -> Weights:
-        """Return ``log_w + increment - minus``.
+        """Return weights with the log-weights ``log_w + increment - minus``.
 
         A weight of zero stays zero, and an invalid weight stays invalid.
 
         Arguments:
             increment: change of the log-weights (N,).
-            minus: second term, subtracted (N,); None: 0.
-            zero: whether each weight becomes zero (N,), unless it is invalid.
+            minus: term that is subtracted from the log-weights (N,); None: 0.
+            zero: whether each weight becomes zero (N,), unless it is invalid (NaN or +inf).
         """
         log_w = self.log_w + increment  # in float64, as the first of them
         if minus is not None:
@@ -121,21 +121,21 @@ class Weights:
         *,
         order: Tensor | None = None,
     ) -> tuple[Weights, Tensor | None]:
-        """Resample every island whose effective sample size is below ``ess_min``.
+        """Resample every island (group of walkers) whose effective sample size is too low.
 
         Arguments:
-            ess_min: threshold, a fraction in [0, 1].
+            ess_min: effective sample size below which an island is resampled, in [0, 1].
             rng: source of randomness.
             scheme: resampling scheme.
-            order: quantity (N,) by which the walkers of an island are sorted first.
+            order: quantity (N,) by which the walkers of an island are sorted before resampling.
 
         Returns:
-            The weights, each the mean weight of its island where that was resampled, and the index
-            (N,) of the walker copied to each place; None for the index if no island was resampled.
+            The weights, where each walker of a resampled island has the mean weight of the island,
+            and the index (N,) of the walker copied to each place, None if no island was resampled.
 
         Raises:
             ValueError: ess_min is outside [0, 1].
-            FloatingPointError: see `check`.
+            FloatingPointError: a weight is invalid, or all weights of an island are zero.
         """
         if not 0 <= ess_min <= 1:
             raise ValueError(f"ess_min is a fraction of the walkers in [0, 1], got {ess_min}")
@@ -152,9 +152,9 @@ class Weights:
         return replace(self, log_w=new, ancestors=ancestors, resampled=times), index
 
     def decay(self, forgetting_factor: float) -> Weights:
-        """Multiply log-weights by a forgetting factor in [0, 1]; log Z becomes unknown below 1.
+        """Multiply all log-weights by a forgetting factor in [0, 1] (else ValueError).
 
-        Weights of zero stay zero. A factor outside [0, 1] raises ValueError.
+        If the factor is below 1, log Z is unknown from then on. Weights of zero stay zero.
         """
         if not 0 <= forgetting_factor <= 1:
             raise ValueError(
@@ -167,7 +167,7 @@ class Weights:
         return replace(self, log_w=log_w, log_z_start=math.nan)
 
     def __getitem__(self, index: Tensor) -> Weights:
-        """Return the weights at ``index`` (a 1-d integer tensor) as one island."""
+        """Return the weights at ``index`` (a 1-d integer tensor), as one group (island)."""
         return replace(self, log_w=self.log_w[index], ancestors=self.ancestors[index], islands=1)
 
     def put(self, index: Tensor, part: Weights) -> Weights:
@@ -187,7 +187,7 @@ class Weights:
 
     @property
     def by_island(self) -> Tensor:
-        """Return the log-weights by island (islands, N / islands)."""
+        """Return the log-weights with one row for each island (islands, N / islands)."""
         return self.log_w.view(self.islands, -1)
 
     @property
@@ -201,11 +201,11 @@ class Weights:
 
     @cached_property
     def summary(self) -> Summary:
-        """Return counts, effective sample sizes and log mean weight, read in one transfer."""
+        """Return a `Summary` of the weights, read from the device in one transfer."""
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Return the values of 0-d tensors, read in the same transfer as the summary."""
+        """Return 0-d tensors as numbers, read from the device together with the summary."""
         numbers = [one.double() for one in scalars]
         if "summary" in vars(self):
             return list(torch.stack(numbers).tolist())
@@ -246,16 +246,16 @@ class Weights:
 
     @property
     def mass_by_island(self) -> Tensor:
-        """Return the share of the total weight that each island has (islands,), float64."""
+        """Return the share of the total weight in each island (islands,), float64."""
         return self.p.view(self.islands, -1).sum(1)
 
     @property
     def log_z(self) -> LogZ:
         """Estimate log Z as ``log Z_start + log mean w``, with a jackknife error over islands.
 
-        With R islands the standard error has R - 1 degrees of freedom, so that errors in units of
-        it follow a Student t. It is multiplied by ``sqrt((R - 1) / (R - 3))``, which makes their
-        variance 1; NaN for three islands or fewer, where that variance is infinite.
+        With R islands the standard error has R - 1 degrees of freedom: the error of log Z over the
+        standard error follows a Student t. A factor ``sqrt((R - 1) / (R - 3))`` in the standard
+        error makes the variance of this ratio 1; NaN for R <= 3, where it would be infinite.
         """
         self.check()
         found, r = self.summary, self.islands
@@ -289,8 +289,8 @@ class Weights:
         return torch.multinomial(self.p, n, replacement=True, generator=rng)
 
     def conditional_ess(self, increment: Tensor) -> Tensor:
-        """Return the share of the effective sample size that an increment (N,) leaves (0-d).
+        """Return ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` for increments d (N,), 0-d.
 
-        See `noneq.walkers.reductions.conditional_ess`.
+        This is the share of the effective sample size left after adding d to the log-weights.
         """
         return reductions.conditional_ess(self.log_w, increment)

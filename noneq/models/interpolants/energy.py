@@ -31,23 +31,25 @@ __all__ = ["EnergyPath", "TimedEnergy"]
 class TimedEnergy(nn.Module):
     """Model an energy that depends on time, ``U(x, t) = U_G(x, t) + beta(t) f(x, t)``.
 
-    Called with x alone it is ``U(x, 1)``. Energies and fields cost what the factor of the base's
-    covariance costs. `score_loss` needs all eigenvectors of the covariance: O(d^3) once, d^2
-    numbers, and three products of the rows with them (d = 3,072: 7 s of one core, 0.3 GB for a
-    moment and 38 MB to keep; 0.1 s for 128 rows).
+    U(., t) is learned as the energy of ``x_t = alpha(t) x_0 + beta(t) x_1``, with x_0 from a
+    Gaussian base of the data's mean and covariance, and x_1 the data with noise. U_G is the exact
+    energy for data that are Gaussian themselves, and the network f adds the difference. A call
+    with x alone returns ``U(x, 1)``, the energy of the noisy data.
+
+    `score_loss` needs all eigenvectors of the covariance: O(d^3) time once, d^2 numbers, and three
+    products of the rows with them (d = 3,072: 7 s on one core; 0.1 s for 128 rows).
 
     Arguments:
-        base: Gaussian of the data's mean and covariance, noise included.
-        net: the network f, ``(B, *shape), (B,) -> (B,)``, e.g. `noneq.models.TimedMLP`.
-        noise: standard deviation of the Gaussian noise added to the data, > 0; the density of the
-            noisy data is learned.
-        interpolant: the interpolant, whose own noise is 0; default `Trigonometric`, along which a
-            Gaussian of the data's covariance stays as it is.
+        base: Gaussian with the mean and covariance of the noisy data.
+        net: network f, ``(B, *shape), (B,) -> (B,)``, e.g. `noneq.models.TimedMLP`.
+        noise: standard deviation of the Gaussian noise added to the data, > 0.
+        interpolant: functions alpha and beta, an interpolant of ``noise=0``; default
+            `Trigonometric`, where x_t has the data's covariance at every time.
 
     Attributes:
-        q: eigenvectors Q of the covariance (d, d).
-        variance: eigenvalues lambda of the covariance (d,).
-        remedy: what to do about a spurious mode, for the alarms of `noneq.log_z`.
+        q: eigenvectors of the covariance of the base (d, d).
+        variance: eigenvalues of the covariance of the base (d,).
+        remedy: advice against spurious modes, for the messages of `noneq.log_z`.
 
     Raises:
         ValueError: the interpolant has noise, or the data have none.
@@ -84,7 +86,17 @@ class TimedEnergy(nn.Module):
     def fit(
         cls, x: Tensor, net: nn.Module, noise: float, interpolant: Interpolant | None = None
     ) -> TimedEnergy:
-        """Make one between Gaussians of the mean and covariance of rows x with noise."""
+        """Make an energy to be trained, with a Gaussian base fitted to data.
+
+        Arguments:
+            x: rows (M, *shape) without noise.
+            net: network f, ``(B, *shape), (B,) -> (B,)``.
+            noise: standard deviation of the Gaussian noise added to the data, > 0.
+            interpolant: interpolant of ``noise=0``; default `Trigonometric`.
+
+        Returns:
+            The energy.
+        """
         return cls(Gaussian.fit(x, noise=noise), net, noise, interpolant)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
@@ -97,13 +109,17 @@ class TimedEnergy(nn.Module):
     def score_loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
         r"""Compute the denoising score matching loss, averaged over rows and coordinates.
 
-        Times are uniform. Given a row x_1, the noisy x_t is Gaussian with variance ``V = alpha^2
-        lambda + beta^2 noise^2`` along the eigenvectors. The loss is ``mean |sqrt(V) Q^T s +
-        zeta|^2`` with zeta the standard normal draw of x_t there.
+        Times t are uniform. Given a row x, the noisy x_t is Gaussian; along the eigenvectors Q of
+        the covariance, of eigenvalues lambda, its variance is ``V = alpha^2 lambda + beta^2
+        noise^2``. The loss is the mean of ``|sqrt(V) Q^T s + zeta|^2``, with the score
+        ``s = -dU/dx`` at x_t, and zeta the standard normal numbers with which x_t was drawn.
 
         Arguments:
             x: rows (B, *shape) without noise.
             rng: source of randomness.
+
+        Returns:
+            The loss, 0-d, with its graph to the parameters of the network.
         """
         t = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
         c = Coefficients(*(value[:, None] for value in self.interpolant.at(t)))
@@ -118,7 +134,7 @@ class TimedEnergy(nn.Module):
         return (root * s + zeta).square().mean()
 
     def path_from(self, base: Solvable) -> EnergyPath | None:
-        """Return the path from ``base`` if that is the base of this energy, else None."""
+        """Return the path from ``base`` to this energy, or None if it has another base."""
         return EnergyPath(self) if base is self.base else None
 
     def _within(self, x: Tensor) -> Tensor:
@@ -133,10 +149,13 @@ class TimedEnergy(nn.Module):
 
 
 class EnergyPath(DriftedPath):
-    """Connect the base of a `TimedEnergy` at t = 0 to ``U(., 1)`` by its energies.
+    """Connect the base of a `TimedEnergy` U(x, t) at t = 0 to U(., 1) by the energies U(., t).
+
+    The velocity field b(x, t) of the path, along which `noneq.kernels.EulerMaruyama` and
+    `noneq.kernels.Flow` carry walkers, follows from the score ``-dU/dx``.
 
     Arguments:
-        energy: the energy.
+        energy: energy that depends on time.
 
     Attributes:
         base: Gaussian base of the energy.
@@ -162,13 +181,13 @@ class EnergyPath(DriftedPath):
             return u, {"g": base["g"] / c.width + c.beta * df, "b": self._drift(df, c, x)}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
+        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
         df = gradient_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
         assert df is not None
         return self._drift(df, self.energy.interpolant.at(t), x)
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """Return the change of the drift b where the score changes by ``t y``."""
+        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score."""
         return self.energy.interpolant.response(t)[0] * self._covary(y)
 
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:

@@ -15,22 +15,24 @@ __all__ = ["MixturePath"]
 
 
 class MixturePath(DriftedPath):
-    r"""Connect ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)`` by an interpolant.
+    r"""Connect ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)`` by exact energies and fields.
 
-    The density of x_t is a mixture, too, of
+    The energy at time t is that of ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard
+    normal, whose density is a mixture of
 
-        ``N(alpha m_0 + beta m_k, S_k)``,  ``S_k = alpha^2 C_0 + beta^2 C_k + gamma^2 I``
+        ``N(alpha m_0 + beta m_k, S_k)``,  ``S_k = alpha^2 C_0 + beta^2 C_k + gamma^2 I``.
 
-    and with the responsibilities r_k and ``y_k = S_k^-1 (x - mean_k)``
+    With ``r_k = P(k | x_t = x)`` and ``y_k = S_k^-1 (x - alpha m_0 - beta m_k)`` the score s and
+    the drift b, which carries walkers along the path, are
 
         ``s = -sum_k r_k y_k``,  ``b = sum_k r_k [alpha' m_0 + beta' m_k + S_k' y_k / 2]``.
 
     Derived in docs/mathematics.md. Energies are normalised: log Z = 0 at every time.
 
     Arguments:
-        interpolant: the functions alpha, beta and gamma.
-        start: the Gaussian at t = 0.
-        end: the mixture, or Gaussian, at t = 1.
+        interpolant: interpolant, which defines alpha, beta and gamma.
+        start: Gaussian at t = 0.
+        end: mixture of Gaussians, or Gaussian, at t = 1.
 
     Raises:
         ValueError: the ends differ in shape.
@@ -56,11 +58,11 @@ class MixturePath(DriftedPath):
         return u, {"g": g, "b": b}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
+        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
         return self._all(x, t)[2]
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """Return the change of the drift b where the score changes by ``t y``."""
+        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score."""
         p, q = self.interpolant.response(t)
         return p * (y.flatten(1) @ self._c0.to(y)).view_as(y) + q * y
 

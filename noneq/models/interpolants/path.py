@@ -24,16 +24,19 @@ __all__ = ["DriftedPath", "checked_fields", "gradient_with_graph"]
 
 
 class DriftedPath(SnapshotPath):
-    """Define a path with an energy, a drift and a score at every t in [0, 1] (base class).
+    """Base class of paths with an energy U, a drift b and a score s at every time t in [0, 1].
 
-    Like all paths it is a snapshot, of parameters that must not change while it is used.
+    The drift is a velocity field b(x, t), along which `noneq.kernels.EulerMaruyama` and
+    `noneq.kernels.Flow` carry walkers. Drift and score may be inexact: log-weights correct for it.
+    Parameters must not change while the path is used.
 
     Arguments:
         base: solvable energy at t = 0.
 
     Attributes:
         base: solvable energy at t = 0.
-        between: whether there are energies between the ends, to resample and to move by.
+        between: whether U is defined at times between 0 and 1, so that walkers can be resampled
+            and moved there.
         space: space of the walkers.
     """
 
@@ -46,22 +49,22 @@ class DriftedPath(SnapshotPath):
 
     @abstractmethod
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``U(x, t)`` (B,) and the cache of fields, without a graph.
+        """Compute the energies ``U(x, t)`` (B,) and a dictionary of fields, without a graph.
 
-        The cache holds the drift ``b`` and either the gradient ``g = dU/dx``, so that s = -g, or
-        the score ``s``, each (B, *shape).
+        The dictionary holds the drift ``b``, and the score ``s`` or else the gradient
+        ``g = dU/dx``, in which case s = -g; each is (B, *shape).
         """
 
     @abstractmethod
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
+        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
-        """Compute ``dU/dx`` where the cache has none, for kernels that need it; or return None."""
+        """Compute ``dU/dx`` for kernels that need it if `fields` returns none; None if unknown."""
         return None
 
     def answer(self, y: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
-        """Return the change of the drift b where the score changes by ``t y``.
+        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score.
 
         The default, None, says that b does not follow from the score. See `Interpolant.response`.
         """
@@ -84,12 +87,12 @@ class DriftedPath(SnapshotPath):
         *,
         beta: float,
     ) -> tuple[Tensor, Cache]:
-        """Compute energies (B,) at time ``beta``, and a cache of fields and times ``t`` (B,)."""
+        """Compute the energies (B,) at time ``beta``, and a cache: the fields, and times (B,)."""
         u, cache = checked_fields(self, x, beta)
         return u, {**cache, "t": x.new_full((len(x),), beta)}
 
     def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Compute `energy_gradient` at the time ``beta``."""
+        """Compute ``dU/dx`` (B, *shape) at the time ``beta``; None if `fields` returns it."""
         return self.energy_gradient(x, beta)
 
 

@@ -12,23 +12,23 @@ __all__ = ["RewardPath"]
 
 
 class RewardPath(DriftedPath):
-    r"""Tilt a path by a reward: energies ``U(x, t) - t r(x)``, and the score ``s + t grad r``.
+    r"""Tilt a path by a reward r: its end is ``exp(-U_1(x) + r(x))``, without further training.
 
-    Without weights this is guidance, which samples no known density. With weights the walkers
-    sample ``rho_1 e^r``, and log Z gains ``log E_{rho_1} e^r``.
+    The energies are ``U(x, t) - t r(x)`` and the score is ``s + t grad r`` (guidance). Guided
+    walkers without weights sample no known density; with weights they sample ``rho_1 e^r``, with
+    rho_1 the density at the end of ``path``, and log Z grows by ``log E_{rho_1} e^r``.
 
     Arguments:
-        path: the path to U_1.
-        reward: the reward r, ``(B, *shape) -> (B,)``, e.g. the log-probability of a classifier.
-        whole: guide the drift, too, by what follows from the guided score (`DriftedPath.answer`),
-            as guidance without weights usually does. Weights are exact in either case, and without
-            guided drift they keep as much effective sample size or more
-            (docs/lab/interpolants.md).
+        path: path to U_1 with a drift and a score.
+        reward: reward r, ``(B, *shape) -> (B,)``, e.g. the log-probability of a classifier.
+        whole: whether to change the drift, too, as the changed score implies
+            (`DriftedPath.answer`). Weights are exact in either case; with False their effective
+            sample size is as large or larger (docs/lab/interpolants.md).
 
     Raises:
-        ValueError: the drift is to be guided and does not follow from the score, or the reward has
-            no gradient.
-        FloatingPointError: the reward is not finite at the start.
+        ValueError: ``whole`` is set and the drift does not follow from the score, or the reward
+            has no gradient.
+        FloatingPointError: the reward is not finite at the walkers at t = 0.
     """
 
     def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
@@ -39,7 +39,7 @@ class RewardPath(DriftedPath):
         self.space = path.space
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``U - t r`` (B,), and the cache of the path with guided score or gradient."""
+        """Compute ``U - t r`` (B,), and a cache of the drift and the score or gradient."""
         u, cache = checked_fields(self.path, x, t)
         r, slope = evaluate(self.reward, x)
         if "g" not in slope:
@@ -55,7 +55,7 @@ class RewardPath(DriftedPath):
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift of the path (B, *shape), guided if ``whole``, with its graph to x."""
+        """Compute the drift (B, *shape), with guidance if ``whole``, differentiable in x."""
         b = self.path.drift(x, t)
         if not self.whole:
             return b
@@ -64,7 +64,7 @@ class RewardPath(DriftedPath):
         return b + self._answer(y, t)
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Compute the gradient of the path's energy less that of ``t r``; None if unknown."""
+        """Compute the gradient of ``U - t r`` (B, *shape); None if that of U is unknown."""
         g, (_, slope) = self.path.energy_gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
 

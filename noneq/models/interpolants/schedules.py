@@ -73,13 +73,15 @@ class Coefficients(NamedTuple):
 
 
 class Bridge(NamedTuple):
-    """Hold points between pairs of rows, and the targets that fields are regressed on.
+    """Hold points ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` between pairs of rows.
+
+    Velocity fields and denoisers are learned from these points by least squares.
 
     Attributes:
         t: times (B,).
         x: points x_t (B, *shape).
         velocity: ``alpha' x_0 + beta' x_1`` (B, *shape), whose mean given x_t is the velocity v.
-        z: the normal numbers (B, *shape), whose mean given x_t is the denoiser eta.
+        z: standard normal numbers (B, *shape), whose mean given x_t is the denoiser eta.
     """
 
     t: Tensor
@@ -88,11 +90,11 @@ class Bridge(NamedTuple):
     z: Tensor
 
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Compute ``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, averaged over rows."""
+        """Return ``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2`` over rows, for a velocity v."""
         return _square(v(self.x, self.t), self.velocity)
 
     def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Compute ``mean |eta(x_t, t) - z|^2``, averaged over rows."""
+        """Return ``mean |eta(x_t, t) - z|^2`` over rows, the loss of a denoiser eta."""
         return _square(eta(self.x, self.t), self.z)
 
 
@@ -107,12 +109,14 @@ def _square(found: Tensor, wanted: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Interpolant(ABC):
-    """Define ``x_t = alpha x_0 + beta x_1 + gamma z`` (base class of interpolants).
+    """Base class of interpolants ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, t in [0, 1].
 
-    ``gamma = noise sqrt(t (1 - t))``; subclasses define alpha and beta.
+    Rows x_0 are drawn from the start and x_1 from the end of a path, z is standard normal and
+    ``gamma = noise sqrt(t (1 - t))``. Subclasses define alpha, which falls from 1 to 0, and beta,
+    which rises from 0 to 1.
 
     Arguments:
-        noise: factor of gamma, 0 or more; 0 is a one-sided interpolant, in which x_0 is the noise.
+        noise: factor of gamma, 0 or more; 0 for paths on which x_0 itself is Gaussian noise.
     """
 
     noise: float = 0.0
@@ -135,14 +139,14 @@ class Interpolant(ABC):
         return Coefficients(alpha, beta, gamma, d_alpha, d_beta, product, change)
 
     def response(self, t: float) -> tuple[float, float]:
-        r"""Return p and q: the drift changes by ``p C_0 y + q y`` if the score changes by ``t y``.
+        r"""Return p and q: if ``t y`` is added to the score, the drift gains ``p C_0 y + q y``.
 
         On a path from ``N(m_0, C_0)`` the drift follows from the score, with
 
             ``p = t (alpha^2 beta' - alpha alpha' beta) / beta``,
             ``q = t (gamma^2 beta' - gamma gamma' beta) / beta``,
 
-        and 1 and 0 at t = 0. Derived in docs/mathematics.md.
+        and p = 1, q = 0 at t = 0. Derived in docs/mathematics.md.
         """
         c = self.at(t)
         over = t / float(c.beta) if t > 0 else 1 / float(c.d_beta)
@@ -152,13 +156,16 @@ class Interpolant(ABC):
     def draw(
         self, x0: Tensor, x1: Tensor, rng: torch.Generator, *, t: Tensor | None = None
     ) -> Bridge:
-        """Draw a point between each pair of rows.
+        """Draw a point ``alpha x_0 + beta x_1 + gamma z`` between each pair of rows.
 
         Arguments:
-            x0: rows of the start (B, *shape).
-            x1: rows of the end (B, *shape).
+            x0: rows drawn from the start of the path (B, *shape).
+            x1: rows drawn from the end of the path (B, *shape).
             rng: source of randomness.
             t: times (B,) in [0, 1]; default uniform.
+
+        Returns:
+            The points, with the times and the targets of regression.
 
         Raises:
             ValueError: x0 and x1 differ in shape.
@@ -176,7 +183,7 @@ class Interpolant(ABC):
 
 
 class Linear(Interpolant):
-    """Interpolate with ``alpha = 1 - t, beta = t``.
+    """Interpolate by ``x_t = (1 - t) x_0 + t x_1``, with noise ``gamma z`` where it is set.
 
     >>> bridge = Linear().draw(torch.randn(8, 2), torch.randn(8, 2), torch.Generator())
     >>> tuple(bridge.x.shape), float(bridge.velocity_loss(lambda x, t: bridge.velocity))
@@ -189,9 +196,9 @@ class Linear(Interpolant):
 
 
 class Trigonometric(Interpolant):
-    """Interpolate with ``alpha = cos(pi t / 2), beta = sin(pi t / 2)``.
+    """Interpolate by ``x_t = cos(pi t / 2) x_0 + sin(pi t / 2) x_1``, with noise if it is set.
 
-    If both ends have the same covariance, x_t has it at every time.
+    If both ends have the same covariance C, and ``noise`` is 0, x_t has covariance C at any time.
     """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -201,10 +208,10 @@ class Trigonometric(Interpolant):
 
 
 class VariancePreserving(Interpolant):
-    """Interpolate with ``alpha = sqrt(1 - t^2), beta = t``: a diffusion in its own time.
+    """Interpolate by ``x_t = sqrt(1 - t^2) x_0 + t x_1``, as a variance-preserving diffusion does.
 
-    ``alpha'`` is infinite at t = 1 and bounded by 10 here, which matters only if the start is not
-    centred.
+    The derivative of ``sqrt(1 - t^2)`` is infinite at t = 1 and is bounded by 10 here, which
+    matters only if the mean of x_0 is not 0.
     """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -213,16 +220,17 @@ class VariancePreserving(Interpolant):
 
 
 def couple(x0: Tensor, x1: Tensor) -> Tensor:
-    """Reorder the rows of x1 to pair them with x0 at the least ``sum |x0 - x1|^2``.
+    """Reorder the rows of x1 so that ``sum_i |x0_i - x1_i|^2`` is least.
 
-    This is mini-batch optimal transport: the lines between pairs cross less, and need fewer steps.
-    The ends keep their densities, but x_0 and x_1 are no longer independent, so that the score
-    that `VelocityPath` derives without a denoiser is not exact (weights stay exact). Sources:
-    Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023 (arXiv 2302.00482).
+    This is mini-batch optimal transport: the lines between pairs cross less, so that walkers need
+    fewer steps along the learned velocity. The densities of x_0 and of x_1 stay the same, but x_0
+    and x_1 are no longer independent, so that the score of a `VelocityPath` without denoiser is
+    not exact (weights stay exact). Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al.
+    2023 (arXiv 2302.00482).
 
     Arguments:
-        x0: rows of the start (B, *shape).
-        x1: rows of the end (B, *shape); the work grows as B^3.
+        x0: rows drawn from the start of the path (B, *shape).
+        x1: rows drawn from the end of the path (B, *shape); the time grows as B^3.
 
     Returns:
         The rows of x1 in their new order (B, *shape).

@@ -19,33 +19,37 @@ _LEAST = 0.02  # alpha or gamma by which a denoiser is divided
 
 
 class VelocityPath(DriftedPath):
-    r"""Connect a base to ``exp(-U_1)`` by learned fields, accurate or not.
+    r"""Connect a base U_0 to an energy U_1 by a learned velocity field, accurate or not.
 
-    With a denoiser: ``s = -eta / gamma``, ``b = v - gamma gamma' s``. Without one the interpolant
-    is one-sided (gamma = 0) and starts at a Gaussian: then b = v, and as x_t and b are two linear
-    functions of the means of x_0 and x_1 given x_t,
+    The networks learn, for ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` with z standard
+    normal (`Interpolant`), the velocity ``v = E[alpha' x_0 + beta' x_1 | x_t]`` and the denoiser
+    ``eta = E[z | x_t]``. With a denoiser the score is ``s = -eta / gamma`` and the drift
+    ``b = v - gamma gamma' s``. Without a denoiser gamma = 0, x_0 is Gaussian, N(m_0, C_0), b = v
+    and
 
         ``E[x_0 | x_t] = (beta' x - beta b) / (alpha beta' - alpha' beta)``,
         ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
 
-    At both ends s is that of the energies there. Between them walkers are weighted by the
-    geometric mean ``(1 - t) U_0 + t U_1``, which decides only who is resampled: the weights at the
-    end do not depend on it.
+    At t = 0 and t = 1 the score is that of U_0 and U_1. Between, walkers are weighted for the
+    energy ``(1 - t) U_0 + t U_1``, on which only the resampling depends: the weights at the end
+    are right in any case.
 
     Arguments:
-        interpolant: the interpolant with which the networks were trained.
-        base: the solvable energy U_0.
-        end: the energy U_1.
-        velocity: the velocity v, ``(B, *shape), (B,) -> (B, *shape)``.
-        denoiser: the denoiser eta, of the same form; None without.
-        between: evaluate the energies between the ends. If False, U is 0 there and only weights at
-            the end have a meaning, which suits an energy that is expensive beside the networks.
-            `noneq.population` then does not resample between the ends (with `noneq.anneal` set
-            ``ess_min=0``), and no kernel can move by the energy there.
+        interpolant: interpolant with which the networks were trained.
+        base: solvable energy U_0.
+        end: energy U_1.
+        velocity: network or function v, ``(B, *shape), (B,) -> (B, *shape)``, of rows and times.
+        denoiser: network or function eta of the same signature; None if the interpolant has
+            ``noise=0``.
+        between: whether to evaluate ``(1 - t) U_0 + t U_1`` at times between 0 and 1. If False,
+            the energy is 0 there and only weights at the end have a meaning, which saves
+            evaluations of an expensive U_1. `noneq.population` then does not resample between the
+            ends (with `noneq.anneal` set ``ess_min=0``), and no kernel can move by the energy
+            there.
 
     Raises:
-        ValueError: the interpolant has noise and there is no denoiser, or the other way round; or
-            it has no noise and the base is not a Gaussian.
+        ValueError: the interpolant has noise and there is no denoiser, or has no noise and there
+            is one; or the interpolant has no noise and the base is not a Gaussian.
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class VelocityPath(DriftedPath):
             return u, {"b": b, "s": s}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape) with its graph to x."""
+        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
         v = self._call(self.velocity, x, t)
         if self.denoiser is None:
             return v
@@ -99,9 +103,10 @@ class VelocityPath(DriftedPath):
         return v - c.gamma_d_gamma * s
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Compute the gradient of the geometric mean, or of U_0 or U_1 alone at an end.
+        """Compute the gradient of ``(1 - t) U_0 + t U_1`` (B, *shape).
 
-        It is None where an energy has no gradient; ValueError between the ends if not ``between``.
+        It is None where an energy has no gradient. ValueError for t inside (0, 1) if the path was
+        made with ``between=False``.
         """
         if t in (0.0, 1.0):
             return self._energy(x, t)[1]
@@ -116,9 +121,9 @@ class VelocityPath(DriftedPath):
         return (1 - t) * ends[0] + t * ends[1]
 
     def answer(self, y: Tensor, t: float) -> Tensor | None:
-        """Return the change of b where the score changes by ``t y``, from a Gaussian base.
+        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score.
 
-        It is None for another base.
+        It is None if the base is not a Gaussian, since b then does not follow from the score.
         """
         if not isinstance(self.base, Gaussian):
             return None

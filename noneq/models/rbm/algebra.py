@@ -50,12 +50,14 @@ def log_sum(pre: Tensor) -> Tensor:
 
 
 class Algebra(NamedTuple):
-    """Hold the numbers that define an RBM without offsets; rows v are flat, (B, d).
+    """Hold the numbers that define an RBM of joint energy ``A(v) - c.h - strength v.W h``.
+
+    Visible units v are flat rows (B, d), hidden units h are bits (B, m).
 
     Attributes:
-        layer: visible units.
+        layer: visible layer, which defines A(v).
         w: weights W (d, m).
-        c: fields of the hidden units (m,).
+        c: biases of the hidden units (m,).
         strength: factor of the coupling between v and h.
     """
 
@@ -65,11 +67,11 @@ class Algebra(NamedTuple):
     strength: float = 1.0
 
     def pre(self, v: Tensor) -> Tensor:
-        """Compute the logits of the hidden units (B, m) given v."""
+        """Compute the logits of the hidden units (B, m) given v, ``c + strength v W``."""
         return product(v, self.w, self.c, scale=self.strength)
 
     def energy(self, v: Tensor, pre: Tensor) -> Tensor:
-        """Compute the free energy U (B,) at v, given its logits ``pre``."""
+        """Compute the free energy U (B,) at v, given the logits ``pre`` of the hidden units."""
         return self.layer.energy(v) - log_sum(pre)
 
     def gradient(self, v: Tensor, pre: Tensor) -> Tensor:
@@ -77,20 +79,20 @@ class Algebra(NamedTuple):
         return product(pre.sigmoid(), self.w.T, self.layer.gradient(v), scale=-self.strength)
 
     def fields(self, h: Tensor) -> Tensor:
-        """Compute the fields of the visible units (B, d) given h (B, m)."""
+        """Compute the linear parameters of the visible units (B, d) given h (B, m)."""
         return product(h, self.w.T, self.layer.field, scale=self.strength)
 
     def push(self, h: Tensor) -> Tensor:
-        """Compute what hidden units h (B, m) add to the visible fields (B, d)."""
+        """Compute ``strength W h`` (B, d), which h adds to the visible linear parameters."""
         return self.strength * (h @ self.w.T)
 
     def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw hidden units with the logits ``pre``, then visible units given them (B, d)."""
+        """Draw hidden units of logits ``pre``, then visible units (B, d) given the hidden ones."""
         return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
 
     @property
     def states(self) -> float:
-        """Return the number of states of the smaller layer, over which `log_z` sums; maybe inf."""
+        """Return the number of states of the smaller layer, over which `log_z` sums."""
         log_states = min(len(self.c) * math.log(2), self.layer.log_states)
         return math.exp(log_states) if log_states < 700 else math.inf
 
@@ -103,7 +105,7 @@ class Algebra(NamedTuple):
         return float(self._log_p()[0].logsumexp(0))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, d), where `log_z` can be summed; else ValueError."""
+        """Draw n exact samples (n, d); ValueError if both layers have over 2^20 states."""
         log_p, hidden = self._log_p()
         k = torch.multinomial(log_p.softmax(0), n, replacement=True, generator=rng)
         if hidden:

@@ -29,7 +29,11 @@ __all__ = ["RBM"]
 
 
 class RBM(nn.Module):
-    """Define a trainable energy, the free energy of visible units (base class of RBMs).
+    """Base class of restricted Boltzmann machines; a call returns the free energy U(v).
+
+    For visible units v and hidden bits h the joint energy is, up to a constant,
+    ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``; subclasses define A and f. The offsets mu and
+    lam centre the units, which helps the optimiser and does not change what an RBM can represent.
 
     Arguments:
         w: weights W (d, m).
@@ -94,10 +98,10 @@ class RBM(nn.Module):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Fit independent visible units to rows (M, *shape): log Z and samples are exact.
+        """Fit independent visible units, a solvable energy, to rows (M, *shape).
 
         Raises:
-            ValueError, TypeError: a row is not in the space of this RBM.
+            ValueError, TypeError: a row is not a state of this RBM.
         """
         raise NotImplementedError
 
@@ -112,20 +116,20 @@ class RBM(nn.Module):
     def from_data(
         cls, data: Tensor, hidden: int, rng: torch.Generator | None = None, *, scale: float = 0.01
     ) -> Self:
-        """Make an RBM to be trained on data, centred and with a `base` fitted to the data.
+        """Make an RBM to be trained on data, with independent units fitted to the data as `base`.
 
-        Visible biases and offsets are the data's, ``lam = 1/2``, ``c = 0``; weights are small and
-        random, so that the first model is nearly the base.
+        Visible biases are those of the base, ``mu`` is the mean of the data, ``lam = 1/2`` and
+        ``c = 0``; weights are small and random, so that the first model is nearly the base.
 
         Arguments:
             data: rows (M, *shape).
             hidden: number m of hidden units, 1 or more.
             rng: source of the random weights, on the data's device; default seed 0.
-            scale: standard deviation of the weights, in units of the data where they have one.
+            scale: standard deviation of the weights, in units of the data's standard deviations
+                where data are real numbers.
 
         Raises:
-            ValueError, TypeError: rows are not of this RBM's space or have no spread, or hidden <
-                1.
+            ValueError, TypeError: rows are no states of this RBM or all the same, or hidden < 1.
         """
         base = cls.independent_start(data)
         if hidden < 1:
@@ -140,11 +144,11 @@ class RBM(nn.Module):
         return new
 
     def recentred(self, mu: Tensor, lam: Tensor) -> Self:
-        """Return the same function with other offsets.
+        """Return an RBM of the same free energy with other offsets.
 
         Arguments:
-            mu: offsets of the visible units (*shape), about the mean of v.
-            lam: offsets of the hidden units (m,), about the mean of h.
+            mu: new offsets of the visible units (*shape), best near the mean of v.
+            lam: new offsets of the hidden units (m,), best near the mean of h.
         """
         new = type(self)(*self._own(), mu=mu, lam=lam)
         with torch.no_grad():
@@ -175,7 +179,7 @@ class RBM(nn.Module):
         return self.w.T @ (v if scale is None else v * scale)
 
     def machine(self) -> Algebra:
-        """Return layer, weights and biases of the RBM without offsets, with their graph."""
+        """Return units, weights and biases of the RBM without offsets that has the same energy."""
         return self._machine(self.hidden_bias)
 
     def _machine(self, c: Tensor) -> Algebra:
@@ -202,43 +206,43 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
-        """Compute ``dU/dv`` (B, *shape): a matrix product, which `gibbs` does not need."""
+        """Compute ``dU/dv`` (B, *shape) from the cache, at the cost of one matrix product."""
         return self._machine(self.c).gradient(v.flatten(1), cache["pre"]).view_as(v)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """Draw hidden units given v, then visible units given them (B, *shape)."""
+        """Draw hidden units given v, then visible units (B, *shape) given the hidden units."""
         return self._machine(self.c).sweep(cache["pre"], rng).view_as(v)  # c is in pre
 
     @torch.no_grad()
     def features(self, v: Tensor) -> Tensor:
-        """Return the probabilities ``P(h_j = 1 | v)`` (B, m)."""
+        """Return the probabilities ``P(h_j = 1 | v)`` (B, m) of the hidden units, given v."""
         return self.machine().pre(v.flatten(1)).sigmoid()
 
     @property
     def states(self) -> float:
-        """Return the number of states of the smaller layer, over which `log_z` sums; maybe inf."""
+        """Return the number of states of the smaller layer, over which `log_z` sums."""
         return self.machine().states
 
     @torch.no_grad()
     def log_z(self) -> float:
-        """Compute the exact log Z in float64 by a sum over the states of one layer.
+        """Compute the exact log Z in float64 by a sum over the states of the smaller layer.
 
         Raises:
-            ValueError: both layers have more than 2^20 states (numbers have infinitely many).
+            ValueError: both layers have more than 2^20 states.
         """
         return self.machine().log_z()
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape); ValueError where `log_z` cannot be summed."""
+        """Draw n exact samples (n, *shape); ValueError if both layers have over 2^20 states."""
         return self.machine().sample(n, rng).view(n, *self.b.shape)
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> RBMPath | None:
-        """Return a path of RBMs from independent units of this kind, or from a mixture of such.
+        """Return a path of RBMs from a base of independent units (or a mixture of such bases).
 
-        It is None for another base.
+        The path is None for another base, from which there is no path of RBMs.
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]

@@ -40,10 +40,12 @@ def bits(k: Tensor, units: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """Define independent visible units, with ``A(v) = -field.v`` unless overridden.
+    """Base class of visible layers of RBMs: independent units with an energy A(v).
+
+    ``A(v) = -field.v`` unless a subclass overrides it. Rows v are flat, (B, d).
 
     Arguments:
-        field: linear parameter (d,).
+        field: linear parameter (d,), e.g. the log-odds of bits.
     """
 
     field: Tensor
@@ -62,7 +64,7 @@ class Layer:
         return -self.field.expand_as(v)
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw v (B, d) given the fields (B, d)."""
+        """Draw units v (B, d) of layers with the linear parameters ``field`` (B, d)."""
         raise NotImplementedError
 
     def log_sum(self, push: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Layer:
         raise NotImplementedError
 
     def states(self, k: Tensor) -> Tensor:
-        """Return the states (B, d) with the numbers k (B,)."""
+        """Return states of the layer (B, d), given their numbers k (B,) in an enumeration."""
         raise NotImplementedError
 
     def mixed(self, other: Self, beta: float) -> Self:
@@ -78,9 +80,9 @@ class Layer:
         return replace(self, field=torch.lerp(self.field, other.field, beta))
 
     def chosen(self, layers: Sequence[Self], k: Tensor) -> Self:
-        """Return a layer for each row, that of number k (B,) in ``layers``.
+        """Return a layer whose parameters in row i are those of ``layers[k_i]``, k (B,).
 
-        Its parameters are (B, d); only `draw` can be used.
+        As the parameters are (B, d), only `draw` can be used.
         """
         return replace(self, field=torch.stack([one.field for one in layers])[k])
 
@@ -91,7 +93,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Bits(Layer):
-    """Define visible units of 0 and 1."""
+    """Visible layer of an RBM made of bits, with ``A(v) = -field.v``."""
 
     @property
     def log_states(self) -> float:
@@ -99,7 +101,7 @@ class Bits(Layer):
         return len(self.field) * math.log(2)
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw bits (B, d) with these logits."""
+        """Draw bits (B, d) with the logits ``field`` (B, d)."""
         return draw_bits(field, rng)
 
     def log_sum(self, push: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ class Bits(Layer):
 
 @dataclass(frozen=True)
 class Sites(Layer):
-    """Define visible one-hot sites of q states, one after the other.
+    """Visible layer of an RBM made of one-hot sites of q states, with ``A(v) = -field.v``.
 
     Arguments:
         field: logits of all states of all sites (d,), d a multiple of q.
@@ -128,7 +130,7 @@ class Sites(Layer):
         return len(self.field) // self.q * math.log(self.q)
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw a one-hot state of every site (B, d) with these logits."""
+        """Draw a one-hot state of every site (B, d) with the logits ``field`` (B, d)."""
         state = draw_state(self._sites(field), rng)
         return one_hot(state, self.q).flatten(1).to(field)
 
@@ -147,10 +149,12 @@ class Sites(Layer):
 
 @dataclass(frozen=True)
 class Normals(Layer):
-    """Define visible real numbers, ``A(v) = sum_i precision_i (v_i - m_i)^2 / 2``.
+    """Visible layer of an RBM made of normal numbers of means m and variances 1 / precision.
+
+    ``A(v) = sum_i precision_i (v_i - m_i)^2 / 2``.
 
     Arguments:
-        field: ``precision m`` (d,).
+        field: products ``precision_i m_i`` (d,).
         precision: inverse variances (d,).
     """
 
@@ -193,7 +197,7 @@ class Normals(Layer):
         return replace(super().mixed(other, beta), precision=precision)
 
     def chosen(self, layers: Sequence[Self], k: Tensor) -> Self:
-        """Return for each row the fields and precisions of the layer of number k (B,)."""
+        """Return a layer whose fields and precisions in row i are those of ``layers[k_i]``."""
         precision = torch.stack([one.precision for one in layers])[k]
         return replace(super().chosen(layers, k), precision=precision)
 

@@ -46,12 +46,17 @@ class _Discrete(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Fit independent visible units to the smoothed means of rows (M, *shape).
+        """Fit independent visible units, a solvable energy, to the smoothed means of data.
 
-        Log Z and samples of these are exact.
+        Arguments:
+            data: rows (M, *shape) of states of this RBM.
+
+        Returns:
+            The independent units.
 
         Raises:
-            ValueError, TypeError: a row is not in the space of this RBM, or all rows are the same.
+            TypeError: data are not a floating-point tensor.
+            ValueError: a row is not a state of this RBM, or all rows are the same.
         """
         check_rows(data)
         check_inside(cls.space, data)
@@ -68,20 +73,21 @@ class _Discrete(RBM):
 
 
 class BernoulliRBM(_Discrete):
-    r"""Model bits by a restricted Boltzmann machine, called for its free energy U.
+    r"""Model bits by a restricted Boltzmann machine (RBM); a call returns the free energy U(v).
 
-    ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``, ``c' = c - mu W``.
-    Sources: Smolensky 1986; Hinton 2002; offsets: Montavon and Mueller 2012, Melchior, Fischer,
-    Wiskott 2016.
+    ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``, ``c' = c - mu W``. The
+    offsets mu and lam centre the units, which helps the optimiser and does not change what an RBM
+    can represent. Sources: Smolensky 1986; Hinton 2002; offsets: Montavon and Mueller 2012,
+    Melchior, Fischer, Wiskott 2016.
 
     Arguments:
         w: weights W (d, m).
         b: visible biases (*shape), d numbers.
         c: hidden biases (m,).
-        mu, lam: offsets (*shape), (m,) of visible and hidden units; default 0.
+        mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent units at which walkers start; by default those of the biases b.
+        base: independent bits at which walkers start; by default bits with the log-odds b.
 
     >>> import torch, noneq
     >>> data = (torch.rand(100, 6) < 0.3).float()
@@ -100,19 +106,20 @@ class BernoulliRBM(_Discrete):
 
 
 class PottsRBM(_Discrete):
-    r"""Model sites with q states by a restricted Boltzmann machine, called for its free energy U.
+    r"""Model sites of q states by a restricted Boltzmann machine; a call returns the free energy.
 
-    ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, v one-hot at every
-    site i; ``b'`` and ``c'`` as for `BernoulliRBM`.
+    ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, with v one-hot at
+    every site i and W flattened over sites and states; ``b' = b - W lam``, ``c' = c - mu W``. For
+    the offsets mu and lam see `BernoulliRBM`.
 
     Arguments:
         w: weights W (L q, m), rows in the order of ``v.flatten(1)``.
-        b: visible biases (L, q), or of another shape (*sites, q).
+        b: visible biases (L, q) of L sites, or of another shape (*sites, q).
         c: hidden biases (m,).
-        mu, lam: offsets (L, q), (m,) of visible and hidden units; default 0.
+        mu, lam: offsets (L, q) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent units at which walkers start; by default those of the biases b.
+        base: independent sites at which walkers start; by default sites with the logits b.
 
     >>> import torch, noneq
     >>> data = torch.nn.functional.one_hot(torch.randint(3, (100, 4)), 3).float()
@@ -129,22 +136,23 @@ class PottsRBM(_Discrete):
 
 
 class GaussianRBM(RBM):
-    r"""Model real numbers by a restricted Boltzmann machine, called for its free energy U.
+    r"""Model real numbers by a restricted Boltzmann machine; a call returns the free energy U(v).
 
-    The variances ``s^2 = exp(log_var)`` are learned, too, and
     ``U(v) = sum_i (v_i - b'_i)^2 / (2 s_i^2) - sum_j softplus(c'_j + sum_i v_i W_ij / s_i^2)``,
-    ``b' = b - W lam``, ``c' = c - (mu / s^2) W``: given h, v is normal with mean ``b' + W h`` and
-    variance s^2. Z is always finite. Source: Cho, Ilin, Raiko 2011; offsets as for `BernoulliRBM`.
+    ``b' = b - W lam``, ``c' = c - (mu / s^2) W``: given the hidden units h, v is normal with mean
+    ``b' + W h`` and variances ``s^2 = exp(log_var)``, which are learned, too. Z is always finite.
+    Source: Cho, Ilin, Raiko 2011. For the offsets mu and lam see `BernoulliRBM`.
 
     Arguments:
         w: weights W (d, m).
         b: visible biases (*shape), d numbers, in the data's units.
         c: hidden biases (m,).
-        log_var: logarithms of the variances given h (*shape).
-        mu, lam: offsets (*shape), (m,) of visible and hidden units; default 0.
+        log_var: logarithms of the variances s^2 of v given h (*shape).
+        mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent units at which walkers start; by default the visible units without W.
+        base: independent normal units at which walkers start; by default of means b and variances
+            s^2.
 
     >>> import torch, noneq
     >>> data = torch.randn(100, 6)
@@ -176,12 +184,17 @@ class GaussianRBM(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Gaussian:
-        """Fit independent normal units to the means and variances of rows (M, *shape).
+        """Fit independent normal units, a solvable energy, to the means and variances of data.
 
-        Log Z and samples of these are exact.
+        Arguments:
+            data: rows (M, *shape).
+
+        Returns:
+            The Gaussian of independent units.
 
         Raises:
-            ValueError, TypeError: rows have no density, e.g. a column that never changes.
+            TypeError: data are not a floating-point tensor.
+            ValueError: rows have no density, e.g. because a column never changes.
         """
         check_data(data)
         return Gaussian.fit(data, "diagonal")

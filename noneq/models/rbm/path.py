@@ -33,10 +33,9 @@ __all__ = ["RBMPath"]
 class RBMPath(SnapshotPath):
     """Connect independent units at beta = 0 to an RBM at beta = 1 by energies ``U_beta``.
 
-    The joint energies of visible and hidden units at both ends are mixed with the weights
-    1 - beta and beta, and the hidden units are summed out, so that every energy on the path is
-    that of an RBM, too (from a mixture: of a mixture of RBMs). The caches of the energies hold
-    what does not depend on beta.
+    The joint energies of visible and hidden units at both ends are added with the factors
+    1 - beta and beta, and the hidden units are summed out. So every energy on the path is the free
+    energy of an RBM, too (or of a mixture of RBMs, if the start is a mixture).
     Source: Salakhutdinov and Murray 2008, for one set of independent units.
 
     Arguments:
