@@ -73,10 +73,11 @@ def anneal(
 ) -> Walkers:
     """Carry walkers through a sequence of models: reweight, resample, move under each.
 
-    Before resampling, walkers are sorted by ``dU/dbeta`` where it costs no evaluation
-    (`noneq.energies.d_beta`), else by energy, since the next weights depend on it. This order and
-    the default ``ess_min`` divide the variance of log Z by 1.2 to 1.9, where walkers mix, compared
-    with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
+    Before resampling, walkers are sorted by ``dU/dbeta``, beta the place in [0, 1] of the model on
+    its path, where that costs no evaluation (`noneq.energies.d_beta`), else by energy, since the
+    next weights depend on it. This order and the default ``ess_min`` divide the variance of log Z
+    by 1.2 to 1.9, where walkers mix, compared with ``ess_min=0.5`` and no order
+    (docs/lab/annealing.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`; if
@@ -84,9 +85,9 @@ def anneal(
         walkers: walkers to start from, weighted for the energy before the first of ``models``.
         rng: source of randomness.
         ess_min: effective sample size, a fraction in [0, 1], below which an island (a group of
-            walkers that is resampled by itself) is resampled. Default 0.9, but 0.5 before
-            unadjusted moves, the noise of whose weights the next move partly undoes
-            (docs/kernel_study.md).
+            walkers that is resampled by itself) is resampled. Default 0.9, but 0.5 before moves
+            without acceptance: the next move cancels a part of the noise in their weights, which
+            an earlier resampling would make permanent (docs/kernel_study.md).
 
     Returns:
         The walkers, weighted for the last model.

@@ -76,8 +76,8 @@ def audit(
         data: file of rows that the model was trained on, in the model's units; required.
         test: file of rows whose likelihood is reported; None: the rows of ``data``.
         noise: standard deviation of the Gaussian noise that was added to the training rows.
-        how: ``seed`` and, optionally, ``walkers``, ``temperatures`` and ``equilibrate`` of
-            `noneq.log_z`.
+        how: ``seed`` of the random numbers and, optionally, ``walkers`` (the argument n of
+            `noneq.log_z`), ``temperatures`` and ``equilibrate`` (its arguments of these names).
         device: torch device; empty: cuda if there is one, else cpu.
 
     Raises:

@@ -38,7 +38,7 @@ class Repeat:
 
     @property
     def fresh(self) -> bool:
-        """Whether the kernel needs a fresh state, evaluated under the model that is passed."""
+        """Whether energies and gradients must be those of the model that the kernel is given."""
         return self.kernel.fresh
 
     @property

@@ -40,14 +40,16 @@ class EulerMaruyama(Stepped):
         ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
         ``D = L^-1 (a - c)``,
 
-    which is right for any fields b and s and any eps > 0. Backward in time h is negative and s
-    changes its sign: the kernel is its own time reversal. The next step reuses the fields at
+    which is right for any fields b and s and any eps > 0. Backward in time, where h is
+    negative, the noise has the variance ``2 eps |h|`` and s enters with the other sign, so that
+    the kernel is its own time reversal. The next step reuses the fields at
     (y, t'), so that a step costs one evaluation. For an eps that depends on time, give a
     `noneq.Schedule` one kernel for each step.
 
     Arguments:
         eps: diffusivity > 0. With the exact fields the density at each time is the same for all
-            eps; a step is accurate if ``eps h`` is well below the smallest variance of the energy.
+            eps; a step is accurate if ``eps |h|`` is well below the smallest variance of the
+            density exp(-U), in coordinates in which M is the identity.
         factor: square root L of the preconditioner M, which is best near the model's covariance.
 
     Raises:

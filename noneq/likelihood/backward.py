@@ -40,7 +40,8 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
         plan: settings of `noneq.log_z`, with the number of moves.
 
     Returns:
-        The chains, as walkers of equal weight, in the number of islands of the forward walkers.
+        The chains, as walkers of equal weight, in as many islands (groups that
+        are resampled separately) as the forward walkers.
 
     Raises:
         ValueError: moves are asked for, but the annealing schedule has no kernel that leaves the

@@ -87,7 +87,7 @@ def log_z(
         base: energy at which forward annealing starts, with exact ``log_z()`` and ``sample(n,
             rng)``; default: the attribute ``base`` of the energy, else a Gaussian fitted to the
             data with noise (for a discrete energy: independent sites).
-        data: rows (M, *shape) that the model was trained on; half of the chains for backward
+        data: training rows (M, *shape), without noise; half of the chains for backward
             annealing start from them, the others from forward walkers. Without data, a mode that
             no forward walker reaches cannot be noticed.
         n: number of forward walkers, and of chains for backward annealing; a multiple of 16.
@@ -96,7 +96,8 @@ def log_z(
         equilibrate: number of moves under the model before backward annealing starts; default:
             the number of annealing steps. Data are not samples of the model: without these moves
             the backward estimate is no upper bound.
-        noise: standard deviation of Gaussian noise that was added to the model's training data.
+        noise: standard deviation of the Gaussian noise that the model was trained with; it is
+            added to ``data`` here.
         kernel: transition kernel of one move, whose step size the pilot run adapts; default as in
             `noneq.population`.
         rng: source of randomness, on the device of the base; default: seed 0.
@@ -121,7 +122,7 @@ def log_z(
         TooFarError: the pilot run does not reach the model.
         FloatingPointError: the energy is NaN or -inf at a walker.
 
-    >>> import math, noneq
+    >>> import math, noneq, torch
     >>> def banana(x):
     ...     return x[:, 0] ** 2 / 2 + (x[:, 1] - x[:, 0] ** 2) ** 2 / 2
     >>> base = noneq.Gaussian(torch.tensor([0.0, 1.0]), noneq.energies.Identity(1.5))

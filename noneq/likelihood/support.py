@@ -36,7 +36,10 @@ MOST = 4096  # largest number of rows of either half: more cost time and add lit
 
 
 class Share(NamedTuple):
-    """Holds the estimated share of a model's probability outside the support of the data."""
+    """Holds the share of a model's probability that is far from all data.
+
+    Far is what is farther from the nearest row than 99 % of held-out data are.
+    """
 
     value: float
     """estimate of the share, between 0 and 1"""

@@ -223,7 +223,7 @@ def density(
 
 
 def line(ax: Axes, x: Array, y: Array, color: str, **how: Any) -> None:
-    """Draw a line with gaps where y is NaN, and dots for isolated values or for at most 30.
+    """Draw a line with gaps where y is NaN, and dots at values without neighbours or if few.
 
     Arguments:
         ax: the axes.
