@@ -43,7 +43,7 @@ $(LOW)/.installed: pyproject.toml constraints-lowest.txt
 # old releases warn of themselves: warnings are no errors here
 lowest: $(LOW)/.installed
 	OMP_NUM_THREADS=1 $(LOW)/bin/python -m pytest -n 2 -o filterwarnings=default --disable-warnings \
-		$(MEETING:%=tests/test_%.py) tests/cli/test_cli.py -k 'not test_cli or help or option or asked'
+		$(MEETING:%=tests/%.py) tests/cli/test_cli.py -k 'not test_cli or help or option or asked'
 	$(LOW)/bin/noneq train digits --out $(LOW)/digits --overwrite --iterations 4 --walkers 64 \
 		--held-out 16 --renew 3 --temperatures 20 --width 32 --bracket.walkers 64 \
 		--bracket.temperatures 40 --bracket.equilibrate 40
