@@ -33,7 +33,6 @@ from noneq.run.recipe import (
 __all__ = [
     "BracketChoices",
     "Choices",
-    "Count",
     "Data",
     "File",
     "Flag",
@@ -66,8 +65,6 @@ Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
 """An option that is a list of integers, converted by `integers`."""
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
 """An option that is a time, such as 20m, converted by `seconds`."""
-Count = Annotated[int, arg(metavar="INT", help_behavior_hint="")]
-"""An option that is an integer; 0 if it is not given."""
 Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 """An option that is a number of steps; None if it is not given."""
 Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]

@@ -85,6 +85,8 @@ class Family(ABC):
     """whether samples can be carried from the base by Euler-Maruyama steps (`transport`)"""
     chains: ClassVar[bool] = True
     """whether training has walkers, which can be moved on to draw samples"""
+    remedies: ClassVar[str] = "more moves (`moves`), more noise (`noise`) or a smaller model"
+    """advice for a training that has diverged under a trust region, as a clause"""
     calmer: ClassVar[str] = "half the `tau` or more `moves`"
     """advice for a model whose likelihood cannot be bracketed"""
 
@@ -138,7 +140,7 @@ class Family(ABC):
         """Return advice for a training that has diverged, as a clause that names settings."""
         if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
             return "a trust region (`tau` 0.1) or a smaller learning rate (`lr`)"
-        return "more moves (`moves`), more noise (`noise`) or a smaller model"
+        return self.remedies
 
     # -- to a file and back
 

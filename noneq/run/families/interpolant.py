@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +13,7 @@ from noneq.kernels import Chain, EulerMaruyama, Kernel, Repeat
 from noneq.models import TimedMLP
 from noneq.models.interpolants import TimedEnergy
 from noneq.run.families.base import About
-from noneq.run.families.network import FULL, OnGaussian
+from noneq.run.families.network import OnGaussian
 from noneq.run.learners import Learner, ScoreMatchingLearner, TrainingContext
 from noneq.run.recipe import Bracket, InterpolantModel, Optimizer, Recipe, ScoreMatching
 
@@ -36,13 +35,10 @@ class InterpolantFamily(OnGaussian):
 
     def defaults(self, data: About) -> Recipe:
         """Return the default settings; score matching needs noise, which is added to all data."""
-        small, noisy = math.prod(data.shape) <= FULL, 0.15 if data.kind == "image" else 0.1
+        noisy = 0.15 if data.kind == "image" else 0.1
         return Recipe(
             self.kind,
-            InterpolantModel(
-                base="full" if small else "low-rank",
-                clusters=(min(15, data.rows // 80) or None) if small else None,
-            ),
+            InterpolantModel(**self.gaussian_defaults(data)),
             ScoreMatching(batch=min(512, data.rows), noise=noisy if data.discrete else 0.05),
             Optimizer(lr=2e-3, weight_decay=0.5, ema=0.999),
             Bracket(walkers=1024, temperatures=500, equilibrate=500, cycled=False),

@@ -32,6 +32,14 @@ FULL = 2048  # largest dimension in which the covariance is full by default
 class OnGaussian(Family):
     """Base class of kinds of models that are made of a Gaussian base and a network."""
 
+    def gaussian_defaults(self, data: About) -> dict[str, Any]:
+        """Return the default base and clusters: a full covariance as long as it is small."""
+        small = math.prod(data.shape) <= FULL
+        return {
+            "base": "full" if small else "low-rank",
+            "clusters": (min(15, data.rows // 80) or None) if small else None,
+        }
+
     def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
         """Build the untrained network of a model; torch's global generator is unchanged."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
@@ -92,14 +100,11 @@ class NetworkFamily(OnGaussian):
 
     kind = "network"
     model = NetworkModel
+    remedies = "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
 
     def defaults(self, data: About) -> Recipe:
         """Return the default settings: a perceptron, or a convnet for images of 16 x 16 up."""
-        small = math.prod(data.shape) <= FULL
-        own: dict[str, Any] = {
-            "base": "full" if small else "low-rank",
-            "clusters": (min(15, data.rows // 80) or None) if small else None,
-        }
+        own = self.gaussian_defaults(data)
         train: dict[str, Any] = {"held_out": 128, "tau": 0.2, "batch": min(1024, data.rows)}
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1
@@ -144,12 +149,6 @@ class NetworkFamily(OnGaussian):
             return super().size(recipe, shape)
         convolutions = 32 if own.net == "convnet" else 36  # width^2 each, of its first stage
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
-
-    def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a training that has diverged, e.g. more moves or more noise."""
-        if recipe.train.tau is None:
-            return super().after_divergence(recipe)
-        return "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
 
 
 def _blank(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,9 @@ class _RBMFamily(Family):
     not_applicable = frozenset({"bracket.cycled"})
     origin = "independent base"
     regularisers = "fewer hidden units (`hidden`)"
+    remedies = "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
+    rbm: ClassVar[type[RBM]]
+    """the class of the model"""
 
     def defaults(self, data: About) -> Recipe:
         """Return the default settings, with many walkers, since Gibbs sweeps are cheap."""
@@ -46,6 +49,12 @@ class _RBMFamily(Family):
     def _train(self, data: About) -> Mapping[str, Any]:
         raise NotImplementedError
 
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """Build an untrained RBM whose visible units are fitted to noisy rows, and block Gibbs."""
+        rng = torch.Generator(rows.device).manual_seed(seed)
+        noisy = add_noise(rows, recipe.train.noise, rng)
+        return self.rbm.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
+
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:  # noqa: ARG002
         """Return the MCMC kernel: block Gibbs, which needs no preconditioner."""
         return BlockGibbs()
@@ -61,12 +70,6 @@ class _RBMFamily(Family):
         hidden = recipe.model.hidden
         return Size("hidden", math.prod(shape) * hidden, hidden)
 
-    def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a training that has diverged: more sampling, or a smaller RBM."""
-        if recipe.train.tau is None:
-            return super().after_divergence(recipe)
-        return "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
-
     def filters(self, energy: nn.Module) -> Tensor | None:
         """Return the weights (visible, hidden) of an RBM, to draw as pictures."""
         assert isinstance(energy, RBM)
@@ -77,17 +80,13 @@ class BernoulliRBMFamily(_RBMFamily):
     """Builds models of the kind ``rbm``: an RBM with binary visible units, for rows of bits."""
 
     kind = "rbm"
+    rbm = BernoulliRBM
     not_applicable = frozenset({"bracket.cycled", "train.noise"})
     binary = True
 
     def _train(self, data: About) -> Mapping[str, Any]:
         # images have many modes, between which chains mix slowly
         return {"moves": 1, "forgetting_factor": 0.9} if data.kind == "image" else {}
-
-    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained RBM with visible biases fitted to the rows, and block Gibbs."""
-        rng = torch.Generator(rows.device).manual_seed(seed)
-        return BernoulliRBM.from_data(rows, recipe.model.hidden, rng), BlockGibbs()
 
     def empty(
         self,
@@ -111,15 +110,10 @@ class GaussianRBMFamily(_RBMFamily):
     """
 
     kind = "gaussian-rbm"
+    rbm = GaussianRBM
 
     def _train(self, data: About) -> Mapping[str, Any]:
         return {"noise": 0.1 if data.discrete else 0.0}
-
-    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained RBM with the means and variances of noisy rows, and block Gibbs."""
-        rng = torch.Generator(rows.device).manual_seed(seed)
-        noisy = add_noise(rows, recipe.train.noise, rng)
-        return GaussianRBM.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
 
     def empty(
         self,
