@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from noneq.energies import Snapshot
 from noneq.kernels import Kernel
 from noneq.training.trust import Advance, TrustRegion
-from noneq.walkers import Walkers
+from noneq.walkers import Walkers, move_together
 
 __all__ = ["Step", "step"]
 
@@ -24,12 +24,14 @@ class Step(NamedTuple):
             loss; None if they have not been evaluated.
         data_energy: mean energy of the batch before the optimiser's step, 0-d.
         walker_energy: weighted mean energy of the walkers before the optimiser's step, 0-d.
+        held_out: held-out walkers after their moves, weighted for the parameters before the step.
     """
 
     walkers: Walkers
     u: Tensor | None
     data_energy: Tensor
     walker_energy: Tensor
+    held_out: Walkers | None = None
 
 
 def step(
@@ -45,6 +47,7 @@ def step(
     ess_min: float = 0.5,
     weighted: bool = True,
     forgetting_factor: float = 1.0,
+    held_out: Walkers | None = None,
 ) -> Step:
     """Do one training iteration: gradient, resampling, moves, optimiser step.
 
@@ -61,6 +64,8 @@ def step(
         ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
         weighted: whether to use the log-weights of the walkers; False: contrastive divergence.
         forgetting_factor: factor in [0, 1] by which log-weights are multiplied after the gradient.
+        held_out: walkers that the gradient does not use; they are resampled and moved together
+            with the others if the kernel leaves the energy invariant.
 
     Returns:
         The walkers and energies after the iteration, with the two parts of the loss
@@ -77,7 +82,11 @@ def step(
     walkers = walkers.decay(forgetting_factor).resample(ess_min, rng)
     u, advance = None, None
     if kernel is not None and kernel.fresh:
-        walkers = walkers.move(kernel, now, rng)
+        if held_out is None:
+            walkers = walkers.move(kernel, now, rng)
+        else:
+            both = [walkers, held_out.resample(ess_min, rng)]
+            walkers, held_out = move_together(both, kernel, now, rng)
     elif kernel is not None:
         advance = _stale_move(kernel, energy, rng)
     if trust is not None:
@@ -87,7 +96,7 @@ def step(
         if advance:
             walkers, u = advance(walkers)
             u = walkers.without_zero(u)
-    return Step(walkers, u, data_energy, walker_energy)
+    return Step(walkers, u, data_energy, walker_energy, held_out)
 
 
 def _stale_move(kernel: Kernel, energy: nn.Module, rng: torch.Generator) -> Advance:

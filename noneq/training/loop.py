@@ -100,7 +100,7 @@ def train(
         walkers, u = done.walkers, done.u
         # the energy changes in the optimiser's step alone: one fingerprint serves what follows
         now = Snapshot.of(energy if u is None or walkers.under is None else walkers.under)
-        held = _advance_held_out(state.held_out, state.kernel, now, rng, settings)
+        held = _follow(done.held_out, state.kernel, now, rng, settings)
         weights = walkers.weights if held is None else held.weights
         observed = read_scalars(
             done.data_energy, done.walker_energy, walkers.info, weights=weights
@@ -166,8 +166,11 @@ def _iterate(
     if settings.active is not None:
         order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()
         index = order[: settings.active]
+    held = state.held_out
     if settings.restart:
         part = Walkers.at(x, energy).move(kernel, energy, rng)
+        if held is not None and kernel.fresh:
+            held = held.resample(settings.ess_min, rng).move(kernel, energy, rng)
     else:
         part = walkers if index is None else walkers[index]
     done = step(
@@ -182,6 +185,7 @@ def _iterate(
         ess_min=settings.ess_min,
         weighted=settings.weighted,
         forgetting_factor=settings.forgetting_factor,
+        held_out=held,
     )
     if index is not None:
         return done._replace(walkers=walkers.put(index, done.walkers), u=None)
@@ -194,18 +198,18 @@ def _iterate(
     return done._replace(walkers=walkers, u=u)
 
 
-def _advance_held_out(
+def _follow(
     held: Walkers | None,
     kernel: Kernel,
     now: Snapshot,
     rng: torch.Generator,
     settings: Settings,
 ) -> Walkers | None:
-    """Reweight, resample and move the held-out walkers as the others."""
+    """Take held-out walkers to the new parameters: by weight, or by a move of a stale kernel."""
     if held is None:
         return None
-    if kernel.fresh:
+    if kernel.fresh:  # they have moved before the optimiser's step
         # the parameters have just changed: there is nothing to compare with
-        held = replace(held, under=None).reweight(now)
+        return replace(held, under=None).reweight(now)
     moves = Repeat(kernel, settings.moves)
     return held.resample(settings.ess_min, rng).move(moves, now, rng)

@@ -123,9 +123,9 @@ def read_scalars(
     Returns:
         The scalars as Python numbers.
     """
-    scalars = (data_energy, data_energy - walker_energy, *info.values())
-    energy, loss, *others = weights.read_with(*scalars)
-    return Scalars(energy, loss, dict(zip(info, others, strict=True)))
+    scalars = (data_energy, walker_energy, *info.values())
+    energy, subtracted, *others = weights.read_with(*scalars)
+    return Scalars(energy, energy - subtracted, dict(zip(info, others, strict=True)))
 
 
 def _record(

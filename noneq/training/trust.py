@@ -126,14 +126,15 @@ class TrustRegion:
 
         lr = self._rate(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        old = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            old = list(torch._foreach_mul(parameters, 1.0))
         optimizer.step()
         if lr == 0:
             moved, u = advance(walkers)
             return moved, moved.without_zero(u)
         tau = self.tau * (lr / self._top) ** 2
         with torch.no_grad():
-            full = [p - o for p, o in zip(parameters, old, strict=True)]
+            full = list(torch._foreach_sub(parameters, old))
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
         limit, scale = self._limit(old, full), math.nan
         for attempt in range(20):
@@ -172,8 +173,10 @@ class TrustRegion:
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> Tensor:
         """Compute the largest scale, a 0-d tensor."""
-        theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
-        return (self.longest * theta.clamp(min=1.0) / step).double()
+        lengths = torch.stack(torch._foreach_norm([*old, *full]))
+        theta, step = torch.linalg.vector_norm(lengths.view(2, -1), dim=1)
+        limit: Tensor = self.longest * theta.clamp(min=1.0) / step
+        return limit
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
         length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
@@ -209,5 +212,7 @@ def _too_expensive(tau: float, cost: float) -> str:
 def _place(
     parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float | Tensor
 ) -> None:
-    for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
-        p.copy_(o if full is None else o + scale * full[i])
+    """Set the parameters to ``old + scale full``, or to ``old``."""
+    if full is not None:
+        old = list(torch._foreach_add(torch._foreach_mul(full, scale), old))
+    torch._foreach_copy_(parameters, old)
