@@ -96,16 +96,10 @@ class Bridge(NamedTuple):
     z: Tensor
 
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Compute the least-squares loss of a velocity field v at these points.
+        """Return the loss (0-d) of a velocity field ``v: (B, *shape), (B,) -> (B, *shape)``.
 
         It is the mean over rows of ``|v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, summed over
         coordinates.
-
-        Arguments:
-            v: network or function ``(B, *shape), (B,) -> (B, *shape)`` of points and times.
-
-        Returns:
-            The loss, 0-d, with its graph to the parameters of v.
 
         Raises:
             ValueError: v returns another shape.
@@ -113,15 +107,9 @@ class Bridge(NamedTuple):
         return _square(v(self.x, self.t), self.velocity)
 
     def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Compute the least-squares loss of a denoiser eta, which predicts z from x_t and t.
+        """Return the loss (0-d) of a denoiser ``eta: (B, *shape), (B,) -> (B, *shape)``.
 
         It is the mean over rows of ``|eta(x_t, t) - z|^2``, summed over coordinates.
-
-        Arguments:
-            eta: network or function ``(B, *shape), (B,) -> (B, *shape)`` of points and times.
-
-        Returns:
-            The loss, 0-d, with its graph to the parameters of eta.
 
         Raises:
             ValueError: eta returns another shape.
