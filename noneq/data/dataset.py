@@ -1,9 +1,10 @@
 """Data sets by name, path or frame, split and scaled so that a model can be trained on them.
 
 `load` reads and splits a source into a `DataSet`; `rows_like` reads new rows for a trained model.
+In x, the rows that a model is trained on, the values of the array are scaled:
 
 ================ ============ ================================================================
-array            rows         x
+array            row of x     values of x
 ================ ============ ================================================================
 (M, D)           (D,)         each column standardised by its mean and sd over training rows
 (M, H, W)        (1, H, W)    integers mapped to [-1, 1], other values as in `for_images`
@@ -83,11 +84,11 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of one row."""
+        """Return the shape of one row, (C, H, W) for images or (D,) for tables."""
         return tuple(self.train.shape[1:])
 
     def to(self, device: torch.device | str) -> DataSet:
-        """Move the rows to a device.
+        """Copy the rows to a device.
 
         Arguments:
             device: a torch device.
@@ -100,10 +101,9 @@ class DataSet:
         return replace(self, train=train, validation=validation, test=test)
 
     def plain(self) -> dict[str, Any]:
-        """Describe the data set, without its rows, for a JSON file.
+        """Return a dictionary of source, digest, shape, numbers of rows and so on for a JSON file.
 
-        Returns:
-            A dict of source, digest, shape, numbers of rows, scaling and so on.
+        The rows are not in it.
         """
         return {
             "source": self.source,
