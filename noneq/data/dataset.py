@@ -7,12 +7,12 @@ In x, the rows that a model is trained on, the values of the array are scaled:
 array            row of x     values of x
 ================ ============ ================================================================
 (M, D)           (D,)         each column standardised by its mean and sd over training rows
-(M, H, W)        (1, H, W)    integers mapped to [-1, 1], other values as in `for_images`
+(M, H, W)        (1, H, W)    integers mapped to [-1, 1], see `noneq.data.scaling.for_images`
 (M, C, H, W)     (C, H, W)    as (M, H, W); the axis C = 1, 3 or 4 may also be the last one
 ================ ============ ================================================================
 
 Rows are split 70 / 10 / 20 (train / validation / test) at random; copies of a row go into the same
-split (`Repeats`). If a folder of IDX files has a test file (t10k or test), that file is the test
+split. If a folder of IDX files has a test file (t10k or test), that file is the test
 split and one eighth of the training file is the validation split. The digits have a fixed split.
 
 A table's column named y, label(s), target(s) or class is an ordinary column unless classes or a
@@ -101,9 +101,9 @@ class DataSet:
         return replace(self, train=train, validation=validation, test=test)
 
     def plain(self) -> dict[str, Any]:
-        """Return a dictionary of source, digest, shape, numbers of rows and so on for a JSON file.
+        """Return all but the rows as a dictionary of texts, numbers and lists, for a JSON file.
 
-        The rows are not in it.
+        Shapes and numbers of rows are in it.
         """
         return {
             "source": self.source,

@@ -71,7 +71,7 @@ class Choice(NamedTuple):
 
 @contextmanager
 def naming(source: str | Path | Frame) -> Iterator[None]:
-    """Put a source's name before the message of every ValueError raised in this context.
+    """Put the name of a source before the message of each ValueError raised in a with block.
 
     Arguments:
         source: the path, or the table in memory, that the errors are about.

@@ -57,14 +57,15 @@ def step(
     Arguments:
         energy: model U whose parameters are trained.
         x: batch of data (B, *shape).
-        walkers: walkers, as the last call returned them.
+        walkers: walkers, as the last call returned them; at first e.g. from
+            `noneq.Walkers.sample`.
         u: energies (N,) of the walkers with their autograd graph, as the last call returned them.
             None: the walkers are evaluated here.
         kernel: transition kernel that moves the walkers; None: no moves.
         optimizer: optimiser of the energy's parameters.
         rng: source of randomness.
-        trust: trust region, which scales the optimiser's step so that the walkers keep their
-            effective sample size; None leaves the step as it is.
+        trust: trust region, which scales the optimiser's step so that the walkers keep most of
+            their effective sample size; None leaves the step as it is.
         ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
         weighted: whether to use the log-weights of the walkers; False: they are ignored, as in
             contrastive divergence.

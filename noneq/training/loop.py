@@ -11,8 +11,8 @@ kernel that leaves the model invariant:
 4. do the optimiser's step, scaled by the trust region.
 
 That is K + 1 evaluations of each walker. With `ULA` moves, whose weights account for the change of
-the parameters (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414), one
-pass of K evaluations does steps 1, 3 and 4.
+the parameters (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414),
+steps 1, 3 and 4 become one, of K evaluations.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def train(
     Arguments:
         energy: model whose parameters are trained, e.g. `noneq.energies.Tilted`; its attribute
             ``base`` is an energy with exact samples and log Z, at which walkers start.
-        data: rows (M, *shape), which may be changed in place between iterations; or a frame of
+        data: rows (M, *shape), which may be changed in place between iterations; or a table of
             pandas, polars or pyarrow, used without standardisation.
         settings: settings of the training; default ``Settings()``.
         optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
@@ -73,8 +73,8 @@ def train(
 
     Raises:
         TypeError: data are not a floating-point tensor.
-        ValueError: data cannot be fitted, the energy fails `noneq.energies.check_energy`, or it
-            has no ``base`` where the settings need one.
+        ValueError: no density can be fitted to the data, the energy fails
+            `noneq.energies.check_energy`, or it has no ``base`` where the settings need one.
         FloatingPointError: the model has diverged.
 
     >>> import torch, noneq

@@ -63,10 +63,12 @@ class Record:
         acceptance: mean acceptance of the kernel's moves; NaN for unadjusted kernels.
         faults: share of moves that were rejected because the energy of the proposal was NaN or
             -inf, which no energy should be.
-        log_z: log Z (nats) from the gradient walkers, biased low because the model learns from
-            them; NaN where it is unknown, e.g. for walkers without weights, with a forgetting
-            factor (which multiplies log-weights) below 1, or with ``active`` set.
-        log_z_held_out: log Z (nats) from the held-out walkers; NaN without held-out walkers.
+        log_z: log Z (nats) and its standard error from the gradient walkers, biased low because
+            the model learns from them; NaN where it is unknown, e.g. for walkers without weights,
+            with a forgetting factor (which multiplies log-weights) below 1, or with ``active``
+            set.
+        log_z_held_out: log Z (nats) and its standard error from the held-out walkers; NaN without
+            held-out walkers.
         scale: factor by which the trust region multiplied the optimiser's step.
         cost: cost of the optimiser's step in nats, minus the logarithm of the share of the
             walkers' effective sample size that the step leaves; NaN without a trust region.

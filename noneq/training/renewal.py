@@ -53,8 +53,8 @@ def renew(
         held_out: walkers that follow the model but are not used in the gradient; None: no such
             walkers.
         kernel: kernel of one move; a pilot run adapts its step size. MALA is replaced by
-            generalised HMC, and block Gibbs by the default kernel where the energies between base
-            and model have no method ``gibbs``.
+            generalised HMC, and block Gibbs by `noneq.kernels.default_kernel` where the energies
+            between base and model have no method ``gibbs``.
         rng: source of randomness.
         temperatures: number of annealing steps, each one evaluation of every walker.
         weighted: whether log-weights are used. If False, new walkers are resampled to equal
@@ -103,10 +103,13 @@ def _lost(new: Walkers, old: Walkers) -> bool:
 def renewals(energy: nn.Module, settings: Settings) -> int:
     """Compute the number of iterations after which walkers are replaced by newly annealed ones.
 
+    It is 0 for walkers that restart at the data in every iteration. For RBMs, and with a
+    forgetting factor of log-weights below 1, only held-out walkers are replaced, and it is 0
+    without these.
+
     Arguments:
         energy: model that is trained.
-        settings: settings of the training; the field ``renew`` is that number, unless other
-            settings exclude the replacement.
+        settings: settings of the training; in all other cases the field ``renew`` is the number.
 
     Returns:
         The number of iterations from one replacement to the next; 0 if walkers are never replaced.
@@ -136,8 +139,8 @@ def renewed_by(
 ) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
     """Apply `renew`, which anneals new walkers, to all walkers or only to the held-out ones.
 
-    It is only the held-out ones, which the gradient does not use, for RBMs and with a forgetting
-    factor below 1.
+    Only held-out walkers, which the gradient does not use, are replaced for RBMs, and if
+    log-weights are multiplied by a forgetting factor below 1 in each iteration.
 
     Arguments:
         energy: model, with an energy of exact samples and log Z as its attribute ``base``.
@@ -149,7 +152,8 @@ def renewed_by(
 
     Returns:
         A flag and the pair (walkers, held-out walkers), new or old. The flag is True if walkers
-        were replaced, False if the new ones were refused, and None if none were annealed.
+        were replaced, False if the new ones were refused or annealing did not reach the model, and
+        None if none were annealed.
     """
     steps = settings.temperatures
     if held is None or not _held_out_alone(energy, settings):

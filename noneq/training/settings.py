@@ -25,9 +25,9 @@ class Settings:
             gradient, so that their log Z is unbiased; a multiple of 8, started at the base. None:
             no held-out walkers.
         moves: number of kernel moves of each walker in an iteration.
-        tau: cost of one optimiser step that the trust region allows, in nats: minus the logarithm
-            of the share of the walkers' effective sample size that is left. None: optimiser steps
-            are not scaled.
+        tau: cost in nats to which the trust region scales every optimiser step: minus the
+            logarithm of the share of the walkers' effective sample size that is left. None:
+            optimiser steps are not scaled.
         longest: largest length of an optimiser step under the trust region, as a fraction of the
             norm of the parameters.
         ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.

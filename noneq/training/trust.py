@@ -103,12 +103,13 @@ class TrustRegion:
         """Do ``optimizer.step()``, scaled so that it costs about ``tau`` of effective sample size.
 
         If the step changes the energies of walkers of normalised weights p by d, the cost is
-        ``-log[(sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}]`` nats.
+        ``-log[(sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}]`` nats; tau is the attribute of that
+        name.
 
         Arguments:
             optimizer: optimiser; the gradients have been computed before.
-            energy: model, or a `noneq.energies.Snapshot` of it (which notes its parameters) before
-                the step.
+            energy: model before the step, or a `noneq.energies.Snapshot` of it (which notes its
+                parameters).
             walkers: weighted samples whose effective sample size measures the cost of the step;
                 they are first reweighted to the energy if they are weighted for another.
             advance: function that carries the walkers to the new parameters, e.g. by unadjusted

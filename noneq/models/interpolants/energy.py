@@ -94,12 +94,14 @@ class TimedEnergy(nn.Module):
 
         Arguments:
             x: rows (M, *shape) without noise.
-            net: network f, ``(B, *shape), (B,) -> (B,)``, of rows and times.
+            net: network f(x, t), ``(B, *shape), (B,) -> (B,)``, which learns the difference from
+                the energy of Gaussian data.
             noise: standard deviation of the Gaussian noise added to the data, > 0.
-            interpolant: `Interpolant` of ``noise=0``; default `Trigonometric`.
+            interpolant: functions of time that mix samples of the base with data, an `Interpolant`
+                of ``noise=0``; default `Trigonometric`.
 
         Returns:
-            The energy, whose network is not trained yet.
+            The energy U(x, t), whose network is not trained yet.
         """
         return cls(Gaussian.fit(x, noise=noise), net, noise, interpolant)
 
@@ -111,7 +113,7 @@ class TimedEnergy(nn.Module):
             t: times (B,) in [0, 1]; default 1, where U is the energy of the noisy data.
 
         Returns:
-            The energies (B,), with their graph to the parameters of the network.
+            The energies (B,), with their autograd graph to the parameters of the network.
         """
         t = torch.ones_like(x.flatten(1)[:, 0]) if t is None else t
         c = self.interpolant.at(t)
@@ -122,18 +124,19 @@ class TimedEnergy(nn.Module):
         """Compute the denoising score matching loss, averaged over rows and coordinates.
 
         Each row x gets a uniform time t and a noisy point
-        ``x_t = alpha(t) x_0 + beta(t) (x + noise)`` with x_0 from the Gaussian base. Given x, x_t
-        is Gaussian; along the eigenvectors Q of the base's covariance, of eigenvalues lambda, its
-        variance is ``V = alpha^2 lambda + beta^2 sd^2``, sd the standard deviation of the noise.
-        The loss is the mean of ``|sqrt(V) Q^T s + zeta|^2``, with the score ``s = -dU/dx`` at x_t,
-        and zeta the standard normal numbers with which x_t was drawn.
+        ``x_t = alpha(t) x_0 + beta(t) (x + noise)`` with x_0 from the Gaussian base, and alpha and
+        beta given by the interpolant. Given x, x_t is Gaussian; along the eigenvectors Q of the
+        base's covariance, of eigenvalues lambda, its variance is
+        ``V = alpha^2 lambda + beta^2 sd^2``, sd the standard deviation of the noise. The loss is
+        the mean of ``|sqrt(V) Q^T s + zeta|^2``, with the score ``s = -dU/dx`` of the energy U at
+        x_t and t, and zeta the standard normal numbers with which x_t was drawn along Q.
 
         Arguments:
             x: rows (B, *shape) without noise.
             rng: source of randomness.
 
         Returns:
-            The loss, 0-d, with its graph to the parameters of the network.
+            The loss, 0-d, with its autograd graph to the parameters of the network.
         """
         t = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
         c = Coefficients(*(value[:, None] for value in self.interpolant.at(t)))
@@ -198,7 +201,7 @@ class EnergyPath(DriftedPath):
 
         Returns:
             The energies (B,), and a dictionary of ``g``, the gradients dU/dx, and ``b``, the
-            drift, both (B, *shape) and without a graph.
+            drift, both (B, *shape) and without an autograd graph.
         """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_(True)

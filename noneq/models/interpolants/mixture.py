@@ -61,7 +61,7 @@ class MixturePath(DriftedPath):
 
         Returns:
             The energies (B,), and a dictionary of ``g``, the gradients dU/dx, and ``b``, the
-            drift, both (B, *shape) and without a graph.
+            drift, both (B, *shape) and without an autograd graph.
         """
         with torch.no_grad():
             u, g, b = self._all(x, t)

@@ -59,7 +59,8 @@ class DriftedPath(SnapshotPath):
 
         Returns:
             The energies (B,), and a dictionary of the drift ``b``, and of the score ``s`` or else
-            the gradient ``g = dU/dx``, in which case s = -g; each is (B, *shape), without a graph.
+            the gradient ``g = dU/dx``, in which case s = -g; each is (B, *shape), without an
+            autograd graph.
         """
 
     @abstractmethod
@@ -75,7 +76,7 @@ class DriftedPath(SnapshotPath):
         """
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:  # noqa: ARG002
-        """Compute ``dU/dx`` at time t, for kernels that need it where `fields` does not give it.
+        """Compute ``dU/dx`` at time t, for kernels that need it if the method `fields` omits it.
 
         Arguments:
             x: positions (B, *shape).
@@ -128,7 +129,7 @@ class DriftedPath(SnapshotPath):
         *,
         beta: float,
     ) -> tuple[Tensor, Cache]:
-        """Compute the energies at time ``beta``, and a dictionary of the fields there.
+        """Compute the energies at time ``beta``, and a dictionary of the drift and the score.
 
         Arguments:
             x: positions (B, *shape).
@@ -136,14 +137,14 @@ class DriftedPath(SnapshotPath):
             beta: time in [0, 1].
 
         Returns:
-            The energies (B,), and the dictionary that `fields` returns (drift, and score or
-            gradient) with the further entry ``t``, the time of each row (B,).
+            The energies (B,), and the dictionary that the method `fields` returns (drift, and
+            score or gradient) with the further entry ``t``, the time of each row (B,).
         """
         u, cache = checked_fields(self, x, beta)
         return u, {**cache, "t": x.new_full((len(x),), beta)}
 
     def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Compute ``dU/dx`` at time ``beta``, where `fields` does not give it.
+        """Compute ``dU/dx`` at time ``beta``, for kernels that need it if `fields` omits it.
 
         Arguments:
             x: positions (B, *shape).
@@ -151,7 +152,7 @@ class DriftedPath(SnapshotPath):
             beta: time in [0, 1].
 
         Returns:
-            The gradient (B, *shape), from `energy_gradient`; None if it is unknown.
+            The gradient (B, *shape), from the method `energy_gradient`; None if it is unknown.
         """
         return self.energy_gradient(x, beta)
 
@@ -210,7 +211,8 @@ def gradient_with_graph(energy: Energy, x: Tensor) -> Tensor | None:
         x: positions (B, *shape).
 
     Returns:
-        The gradient (B, *shape), with its graph; None if U does not depend on x differentiably.
+        The gradient (B, *shape), with its autograd graph; None if U does not depend on x
+        differentiably.
     """
     with torch.enable_grad():
         leaf = x if x.requires_grad else x.detach().requires_grad_(True)

@@ -1,4 +1,7 @@
-"""The path to a density tilted by a reward r, ``rho_1(x) e^{r(x)}``, without training."""
+"""The path to a density tilted by a reward r, ``rho_1(x) e^{r(x)}``, without training.
+
+Here rho_1 is the density at the end of a path that is known or has been trained already.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ class RewardPath(DriftedPath):
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift (velocity field), changed by the reward if ``whole`` is set.
+        """Compute the drift (velocity field) b of the path with the reward.
+
+        It is that of the path without reward, or, if the path was made with ``whole=True``, the
+        one that follows from the score with the reward.
 
         Arguments:
             x: positions (B, *shape).

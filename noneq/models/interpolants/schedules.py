@@ -38,7 +38,8 @@ _STEEP = 10.0  # slopes of alpha
 class Coefficients(NamedTuple):
     """Hold the coefficients of ``x_t = alpha x_0 + beta x_1 + gamma z`` at times t in [0, 1].
 
-    All have the shape of t, and are finite at t = 0 and t = 1. Primes are time derivatives.
+    Here x_0 is a sample of the density at t = 0, x_1 of that at t = 1, z is standard normal, and
+    primes are time derivatives. All have the shape of t, and are finite at t = 0 and t = 1.
 
     Attributes:
         alpha: factor of x_0.
@@ -62,7 +63,7 @@ class Coefficients(NamedTuple):
     def width(self) -> Tensor:
         """Return ``alpha^2 + beta^2`` at each time, the variance of ``alpha x_0 + beta x_1``.
 
-        This holds for independent x_0 and x_1 of variance 1.
+        This holds for independent x_0 and x_1 of variance 1. The shape is that of the times t.
         """
         return self.alpha**2 + self.beta**2
 
@@ -167,13 +168,13 @@ class Interpolant(ABC):
     def response(self, t: float) -> tuple[float, float]:
         """Compute p and q: adding ``t y`` to the score adds ``p C_0 y + q y`` to the drift.
 
-        On a path whose start x_0 is from ``N(m_0, C_0)`` the drift (velocity field) follows from
-        the score of ``x_t = alpha x_0 + beta x_1 + gamma z``, with
+        Here y is any vector. On a path whose start x_0 is from ``N(m_0, C_0)`` the drift (velocity
+        field) follows from the score of ``x_t = alpha x_0 + beta x_1 + gamma z``, with
 
             ``p = t (alpha^2 beta' - alpha alpha' beta) / beta``,
             ``q = t (gamma^2 beta' - gamma gamma' beta) / beta``,
 
-        and p = 1, q = 0 at t = 0. Derived in docs/mathematics.md.
+        and p = 1, q = 0 at t = 0; primes are time derivatives. Derived in docs/mathematics.md.
 
         Arguments:
             t: time in [0, 1].
@@ -275,7 +276,7 @@ def couple(x0: Tensor, x1: Tensor) -> Tensor:
 
     Arguments:
         x0: rows drawn from the density at t = 0 (B, *shape).
-        x1: rows drawn from the density at t = 1 (B, *shape); the time grows as B^3.
+        x1: rows drawn from the density at t = 1 (B, *shape); the computing time grows as B^3.
 
     Returns:
         The rows of x1 in their new order (B, *shape).

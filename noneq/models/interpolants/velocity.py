@@ -1,4 +1,7 @@
-"""The path to a known energy along a learned velocity field."""
+"""The path to a known energy along a learned velocity field.
+
+The field is learned by least squares from pairs of samples of the start and the end.
+"""
 
 from __future__ import annotations
 
@@ -90,8 +93,9 @@ class VelocityPath(DriftedPath):
             t: time in [0, 1].
 
         Returns:
-            The energies (B,), 0 between the ends if ``between`` is False, and a dictionary of the
-            drift ``b`` and the score ``s``, both (B, *shape) and without a graph.
+            The energies (B,), from U_0 at the start and U_1 at the end of the path, or 0 between
+            the ends if ``between`` is False; and a dictionary of the drift ``b`` and the score
+            ``s``, both (B, *shape) and without an autograd graph.
         """
         with torch.no_grad():
             c = self.interpolant.at(t)
@@ -121,7 +125,7 @@ class VelocityPath(DriftedPath):
         return v - c.gamma_d_gamma * s
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Compute the gradient of the energy ``(1 - t) U_0 + t U_1`` at time t.
+        """Compute the gradient of ``(1 - t) U_0 + t U_1``, U_0 and U_1 the energies of the ends.
 
         Arguments:
             x: positions (B, *shape).

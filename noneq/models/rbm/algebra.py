@@ -38,7 +38,7 @@ def log_sum(pre: Tensor) -> Tensor:
         pre: logits of the m hidden units (B, m).
 
     Returns:
-        The sums (B,), with their graph if ``pre`` requires a gradient.
+        The sums (B,), with their autograd graph if ``pre`` requires a gradient.
     """
     if pre.requires_grad or pre.device.type != "cpu":
         return softplus(pre).sum(1)
@@ -100,7 +100,8 @@ class Algebra(NamedTuple):
     def fields(self, h: Tensor) -> Tensor:
         """Compute the linear parameters of the visible units given hidden units h.
 
-        These are ``field + strength W h``, e.g. the log-odds of visible bits.
+        These are ``field + strength W h``, with ``field`` the linear parameters without hidden
+        units, e.g. the log-odds of visible bits.
 
         Arguments:
             h: hidden units (B, m).

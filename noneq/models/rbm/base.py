@@ -125,8 +125,9 @@ class RBM(nn.Module):
     ) -> Self:
         """Make an RBM to be trained on data, with independent units fitted to the data as `base`.
 
-        Visible biases are those of the base, ``mu`` is the mean of the data, ``lam = 1/2`` and
-        ``c = 0``; weights are small and random, so that the first model is nearly the base.
+        Visible biases are those of the base, hidden biases 0. The offsets, which centre the units,
+        are the mean of the data and 1/2. Weights are small and random: the first model is nearly
+        the base.
 
         Arguments:
             data: rows (M, *shape).
@@ -178,12 +179,19 @@ class RBM(nn.Module):
 
     @property
     def visible_bias(self) -> Tensor:
-        """Return the visible biases ``b - W lam`` (*shape) of the same RBM without offsets."""
+        """Return the visible biases ``b - W lam`` (*shape) of the same RBM without offsets.
+
+        Here b are the visible biases, W the weights and lam the offsets of hidden units.
+        """
         return self.b - (self.w @ self.lam).view_as(self.b)
 
     @property
     def hidden_bias(self) -> Tensor:
-        """Return the hidden biases ``c - f(mu) W`` (m,) of the same RBM without offsets."""
+        """Return the hidden biases ``c - f(mu) W`` (m,) of the same RBM without offsets.
+
+        Here c are the hidden biases, W the weights and mu the offsets of visible units v, which
+        enter the coupling to hidden units by f(v).
+        """
         return self.c - self._push(self.mu)
 
     def _push(self, v: Tensor) -> Tensor:
@@ -213,8 +221,8 @@ class RBM(nn.Module):
     ) -> tuple[Tensor, Cache]:
         """Return the free energies (B,) of v (B, *shape), and a cache of the hidden logits.
 
-        The cache is a dictionary with the entry ``pre`` (B, m), from which `gradient` and `gibbs`
-        compute. With ``graph`` the energies keep their graph to the parameters.
+        The cache is a dictionary with the entry ``pre`` (B, m), which the methods `gradient` and
+        `gibbs` use. With ``graph`` the energies keep their autograd graph to the parameters.
         """
         with torch.set_grad_enabled(graph):
             machine, v = self.machine(), v.flatten(1)
@@ -264,14 +272,9 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> RBMPath | None:
-        """Return the annealing path of RBMs to this one from independent visible units.
+        """Return the annealing path of RBMs from ``base`` to this one, or None.
 
-        Arguments:
-            base: energy at which the path starts: independent units, or a mixture of such
-                energies.
-
-        Returns:
-            The path; None if the base is of another kind.
+        It is None unless the base is an energy of independent visible units, or a mixture of such.
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]

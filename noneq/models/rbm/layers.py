@@ -65,10 +65,10 @@ class Layer:
         return -self.field.expand_as(v)
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw random units with other linear parameters than those of this layer.
+        """Draw random units, given linear parameters for each row in place of those of the layer.
 
         Arguments:
-            field: linear parameters (B, d), different for each row.
+            field: linear parameters (B, d), e.g. log-odds of bits.
             rng: source of randomness.
 
         Returns:

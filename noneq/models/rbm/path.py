@@ -64,7 +64,10 @@ class RBMPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Compute the energies ``U_beta`` of visible units x; see `noneq.models.rbm.path`.
+        """Compute the energies of visible units x at one position beta on the path.
+
+        It is the free energy of an RBM between independent units at beta = 0 and the RBM at beta =
+        1; its formula is in `noneq.models.rbm.path`.
 
         Arguments:
             x: visible units (B, *shape).
@@ -90,7 +93,7 @@ class RBMPath(SnapshotPath):
 
     @torch.no_grad()
     def gradient(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor:
-        """Compute the gradient of ``U_beta`` at visible units x, by one matrix product.
+        """Compute the gradient of the energy at beta at visible units x, by one matrix product.
 
         Arguments:
             x: visible units (B, *shape).
@@ -108,7 +111,7 @@ class RBMPath(SnapshotPath):
 
     @torch.no_grad()
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator, *, beta: float) -> Tensor:
-        """Make one block Gibbs sweep under ``U_beta``: draw hidden units, then visible units.
+        """Make one block Gibbs sweep under the energy at beta: hidden units, then visible units.
 
         If the start is a mixture, its component is drawn along with the hidden units.
 
@@ -134,8 +137,8 @@ class RBMPath(SnapshotPath):
 
         Arguments:
             beta: position on the path, in [0, 1].
-            layer: visible units of the RBM; default: those that lead from the first (or only) set
-                of independent units of the start to the end.
+            layer: visible units of the RBM; default: interpolated between the first (or only) set
+                of independent units at beta = 0 and the visible units at beta = 1.
 
         Returns:
             The RBM, with hidden biases and couplings multiplied by beta.
