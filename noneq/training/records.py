@@ -29,8 +29,8 @@ class TrainState:
         held_out: further walkers that follow the model but are not used in the gradient, so that
             log Z estimated from them is unbiased; or None.
         kernel: kernel of one move, with its adapted step size.
-        trust: trust region that scales the optimiser's steps, whose ``tau`` may be set between
-            iterations; None if steps are not scaled.
+        trust: trust region that scales the optimiser's steps, whose attribute ``tau`` (the cost of
+            a step) may be set between iterations; None if steps are not scaled.
     """
 
     iteration: int

@@ -172,19 +172,19 @@ class _Start(PathEnergy):
 
 
 def checked_fields(path: DriftedPath, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-    """Compute the energies and fields of a path by `DriftedPath.fields`, and check their shapes.
+    """Compute the energies, drift and score of a path at a time t, and check their shapes.
 
     Arguments:
-        path: path with a drift.
+        path: path with a drift (a velocity field along which samples are carried).
         x: positions (B, *shape).
         t: time in [0, 1].
 
     Returns:
-        The energies (B,), and a dictionary of the drift ``b`` and the score ``s`` or gradient
-        ``g``, each (B, *shape).
+        The energies (B,), and a dictionary of the drift ``b`` and the score ``s`` or else the
+        gradient ``g`` of the energy, each (B, *shape).
 
     Raises:
-        ValueError: a field is missing or of the wrong shape.
+        ValueError: the drift, or both score and gradient, are missing or have another shape.
     """
     u, cache = path.fields(x, t)
     if u.shape != x.shape[:1]:

@@ -70,7 +70,10 @@ class Algebra(NamedTuple):
     strength: float = 1.0
 
     def pre(self, v: Tensor) -> Tensor:
-        """Return the logits ``c + strength v W`` (B, m) of hidden units, given v (B, d)."""
+        """Return the logits ``c + strength v W`` (B, m) of hidden units, given v (B, d).
+
+        Here c are the hidden biases, W the weights, and ``strength`` scales the coupling.
+        """
         return product(v, self.w, self.c, scale=self.strength)
 
     def energy(self, v: Tensor, pre: Tensor) -> Tensor:
@@ -88,6 +91,9 @@ class Algebra(NamedTuple):
     def gradient(self, v: Tensor, pre: Tensor) -> Tensor:
         """Compute the gradient of the free energy, ``dU/dv = dA/dv - strength W sigmoid(pre)``.
 
+        Here A(v) is the energy of the visible units without hidden ones, W are the weights, and
+        ``strength`` scales the coupling.
+
         Arguments:
             v: visible units (B, d).
             pre: logits of the hidden units given v (B, m), as the method `pre` returns them.
@@ -101,7 +107,8 @@ class Algebra(NamedTuple):
         """Compute the linear parameters of the visible units given hidden units h.
 
         These are ``field + strength W h``, with ``field`` the linear parameters without hidden
-        units, e.g. the log-odds of visible bits.
+        units (e.g. the log-odds of visible bits), W the weights and ``strength`` the scale of the
+        coupling.
 
         Arguments:
             h: hidden units (B, m).
@@ -112,7 +119,11 @@ class Algebra(NamedTuple):
         return product(h, self.w.T, self.layer.field, scale=self.strength)
 
     def push(self, h: Tensor) -> Tensor:
-        """Return ``strength W h`` (B, d), the effect of hidden units h (B, m) on visible ones."""
+        """Return ``strength W h`` (B, d), the effect of hidden units h (B, m) on visible ones.
+
+        It is added to the linear parameters of the visible units; W are the weights, and
+        ``strength`` scales the coupling.
+        """
         return self.strength * (h @ self.w.T)
 
     def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:

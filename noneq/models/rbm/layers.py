@@ -147,9 +147,10 @@ class Bits(Layer):
         return draw_bits(field, rng)
 
     def log_sum(self, push: Tensor) -> Tensor:
-        """Compute ``sum_i softplus(field_i + push_i)`` (B,), the log of a sum over all states.
+        """Compute the log (B,) of the sum of ``exp((field + push).v)`` over all states v of bits.
 
-        Hidden units of an RBM add the numbers ``push`` (B, d) to the log-odds ``field``.
+        It is ``sum_i softplus(field_i + push_i)``. Hidden units of an RBM add the numbers ``push``
+        (B, d) to the log-odds ``field``.
         """
         return softplus(self.field + push).sum(1)
 
@@ -214,11 +215,17 @@ class Normals(Layer):
         return math.inf
 
     def energy(self, v: Tensor) -> Tensor:
-        """Return ``sum_i precision_i (v_i - m_i)^2 / 2`` (B,) at v (B, d), m the means."""
+        """Return ``sum_i precision_i (v_i - m_i)^2 / 2`` (B,) for normal numbers v (B, d).
+
+        Here m are their means, and precisions are inverse variances.
+        """
         return (v - self.centre).square() @ self.precision / 2
 
     def gradient(self, v: Tensor) -> Tensor:
-        """Return ``precision (v - m)`` (B, d), the gradient at v (B, d), m the means."""
+        """Return ``precision (v - m)`` (B, d), the gradient of the energy at v (B, d).
+
+        Here m are the means of the normal numbers v, and precisions are inverse variances.
+        """
         return (v - self.centre) * self.precision
 
     @property
@@ -227,9 +234,9 @@ class Normals(Layer):
         return self.field / self.precision
 
     def draw(self, field: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw normal v (B, d) of mean ``field / precision``, given field (B, d).
+        """Draw normal numbers (B, d) of means ``field / precision``, given ``field`` (B, d).
 
-        The variance is ``1 / precision``.
+        Their variances are ``1 / precision``.
         """
         xi = torch.randn(field.shape, generator=rng, dtype=field.dtype, device=field.device)
         return torch.addcdiv(xi.mul_(self.precision.rsqrt()), field, self.precision)
