@@ -1,4 +1,4 @@
-"""One iteration of maximum-likelihood training with weighted walkers.
+"""One iteration of maximum-likelihood training with walkers, samples with importance weights.
 
 It computes the gradient, resamples and moves the walkers, and does the optimiser's step.
 """

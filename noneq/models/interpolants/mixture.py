@@ -1,4 +1,7 @@
-"""The stochastic interpolant from a Gaussian to a Gaussian mixture, with exact fields."""
+"""The stochastic interpolant from a Gaussian to a Gaussian mixture, with exact fields.
+
+Energy, score and velocity field have closed forms, since the density is a mixture at every time.
+"""
 
 from __future__ import annotations
 

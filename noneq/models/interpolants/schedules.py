@@ -73,7 +73,7 @@ class Coefficients(NamedTuple):
 
         For ``x_t = alpha x_0 + beta x_1`` with x_0 from ``N(m_0, C_0)``, the drift (velocity
         field) is ``b = alpha' m_0 + (beta'/beta) (x - alpha m_0) + (lift / beta) C_0 s``, with s
-        the score of x_t.
+        the score of x_t and primes for time derivatives.
         """
         return self.alpha**2 * self.d_beta - self.alpha_d_alpha * self.beta
 
@@ -220,6 +220,8 @@ class Interpolant(ABC):
 class Linear(Interpolant):
     """Interpolate by ``x_t = (1 - t) x_0 + t x_1 + noise sqrt(t (1 - t)) z``, z standard normal.
 
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1.
+
     Arguments:
         noise: factor of the random numbers z, 0 or more; default 0.
 
@@ -236,8 +238,9 @@ class Linear(Interpolant):
 class Trigonometric(Interpolant):
     """Interpolate by ``x_t = cos(pi t / 2) x_0 + sin(pi t / 2) x_1 + noise sqrt(t (1 - t)) z``.
 
-    Here z is standard normal. If x_0 and x_1 are independent and have the same covariance C, and
-    ``noise`` is 0, x_t has covariance C at every time.
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1, and z is standard normal. If
+    x_0 and x_1 are independent and have the same covariance, and ``noise`` is 0, so has x_t at any
+    time.
 
     Arguments:
         noise: factor of the random numbers z, 0 or more; default 0.
@@ -252,9 +255,10 @@ class Trigonometric(Interpolant):
 class VariancePreserving(Interpolant):
     """Interpolate by ``x_t = sqrt(1 - t^2) x_0 + t x_1 + noise sqrt(t (1 - t)) z``.
 
-    Here z is standard normal. Without noise these are the points of a variance-preserving
-    diffusion. The derivative of ``sqrt(1 - t^2)`` is infinite at t = 1 and its size is bounded by
-    10 here, which matters only if the mean of x_0 is not 0.
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1, and z is standard normal.
+    Without noise these are the points of a variance-preserving diffusion. The derivative of
+    ``sqrt(1 - t^2)`` is infinite at t = 1 and its size is bounded by 10 here, which matters only
+    if the mean of x_0 is not 0.
 
     Arguments:
         noise: factor of the random numbers z, 0 or more; default 0.

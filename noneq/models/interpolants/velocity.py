@@ -94,8 +94,8 @@ class VelocityPath(DriftedPath):
 
         Returns:
             The energies (B,), from U_0 at the start and U_1 at the end of the path, or 0 between
-            the ends if ``between`` is False; and a dictionary of the drift ``b`` and the score
-            ``s``, both (B, *shape) and without an autograd graph.
+            the ends if the path was made with ``between=False``; and a dictionary of the drift
+            ``b`` and the score ``s``, both (B, *shape) and without an autograd graph.
         """
         with torch.no_grad():
             c = self.interpolant.at(t)

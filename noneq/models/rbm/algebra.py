@@ -154,7 +154,7 @@ class Algebra(NamedTuple):
             log Z in nats.
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         return float(self._log_p()[0].logsumexp(0))
 
@@ -171,7 +171,7 @@ class Algebra(NamedTuple):
             The samples (n, d).
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         log_p, hidden = self._log_p()
         k = torch.multinomial(log_p.softmax(0), n, replacement=True, generator=rng)

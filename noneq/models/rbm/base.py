@@ -257,7 +257,7 @@ class RBM(nn.Module):
         """Return the exact log Z (nats), summed in float64 over the states of the smaller layer.
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         return self.machine().log_z()
 
@@ -266,7 +266,7 @@ class RBM(nn.Module):
         """Draw n exact, independent samples (n, *shape) of the visible units.
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         return self.machine().sample(n, rng).view(n, *self.b.shape)
 
