@@ -16,7 +16,7 @@ class Settings:
     """Hold the settings of training; defaults suit standardised data of some tens of dimensions.
 
     Walkers are samples with log-weights that follow the model, from which the gradient is
-    computed.
+    computed. The base is an energy with exact samples and log Z, from which the model starts.
 
     Attributes:
         walkers: number of walkers (weighted samples) that the gradient is computed from, 2 or

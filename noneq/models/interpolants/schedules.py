@@ -99,8 +99,8 @@ class Bridge(NamedTuple):
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Return the loss (0-d) of a velocity field ``v: (B, *shape), (B,) -> (B, *shape)``.
 
-        It is the mean over rows of ``|v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, summed over
-        coordinates.
+        It is the mean over rows of ``|v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, where the points
+        are ``x_t = alpha x_0 + beta x_1 + gamma z`` and primes are time derivatives.
 
         Raises:
             ValueError: v returns another shape.
@@ -110,7 +110,7 @@ class Bridge(NamedTuple):
     def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Return the loss (0-d) of a denoiser ``eta: (B, *shape), (B,) -> (B, *shape)``.
 
-        It is the mean over rows of ``|eta(x_t, t) - z|^2``, summed over coordinates.
+        It is the mean over rows of ``|eta(x_t, t) - z|^2``, z the noise in the points x_t.
 
         Raises:
             ValueError: eta returns another shape.
