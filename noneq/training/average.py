@@ -1,4 +1,4 @@
-"""A moving average of a model's parameters, which is usually the better model."""
+"""A moving average of a model's parameters over training, usually the better model."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     Each call of ``average.update_parameters(model)`` sets
     ``average <- d average + (1 - d) parameters``, where ``d = min(decay, (1 + n) / (10 + n))``
     after n updates (0 at the first), so that the first parameters are soon forgotten. Buffers are
-    copied. The average is another model than the trained one, and has another log Z.
+    copied. The averaged parameters define a model of their own, whose log Z differs from that of
+    the trained model.
 
     Arguments:
         model: model whose parameters are averaged.
         decay: largest weight d of the earlier average, in [0, 1].
 
     Returns:
-        The average, a module that is a copy of the model at first.
+        The average, a module that is called like the model and is a copy of it at first.
 
     >>> average = moving_average(nn.Linear(2, 1), 0.999)
     >>> average.update_parameters(nn.Linear(2, 1))

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from targets import seeded
 
 from noneq.energies import Gaussian, Identity, Tilted
 from noneq.kernels import HMC, MALA, ULA, Repeat
 from noneq.models import MLP
 from noneq.walkers import Walkers, move_together
-from targets import seeded
 
 BASE = Gaussian(torch.zeros(2, dtype=torch.float64), Identity())
 
