@@ -13,7 +13,7 @@ step's wherever they occur. What only a processor does (`noneq.random` draws man
 stream of numpy's there) is left out.
 
 The models are those that a recipe builds: of the digits a network moved by MALA, K = 8, and a
-machine of binarised digits moved by block Gibbs. ``--where`` prints from which functions of the
+RBM of binarised digits moved by block Gibbs. ``--where`` prints from which functions of the
 library the waiting comes.
 """
 

@@ -63,7 +63,7 @@ def taking_turns(candidates: Candidates, rounds: int) -> Times:
 
 
 def machine() -> tuple[noneq.BernoulliRBM, torch.Tensor]:
-    """A centred machine that is not at its base, and data: bits, three of ten are on."""
+    """A centred RBM that is not at its base, and data: bits, three of ten are on."""
     rng = torch.Generator().manual_seed(0)
     data = (torch.rand(8_500, D, generator=rng) < 0.6 * torch.rand(D, generator=rng)).float()
     return noneq.BernoulliRBM.from_data(data, M, rng, scale=0.05), data

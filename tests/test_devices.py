@@ -436,7 +436,7 @@ def _():
     return lambda: log_z(tilted, data=x, n=32, temperatures=10)
 
 
-@case("log_z of a machine by a schedule")
+@case("log_z of an RBM by a schedule")
 def _():
     machine, x = BernoulliRBM.from_data(bit_rows(), 4, seeded(0)), bit_rows()
     schedule = Schedule.uniform(10, noneq.kernels.BlockGibbs())
@@ -463,7 +463,7 @@ for _name, _machine in {
     "centred": lambda: centred(BernoulliRBM, (4, 3), (4,), (3,), seed=1),
 }.items():  # fmt: skip
 
-    @case(f"a machine, {_name}")
+    @case(f"an RBM, {_name}")
     def _(machine=_machine):
         model, rng = machine(), seeded(0)
 

@@ -67,7 +67,7 @@ class Course:
     @torch.no_grad()
     def machine(self, t: int) -> Machine:
         """Numbers of update t that stay what they are."""
-        m = self.place(t).machine()
+        m = self.place(t).algebra()
         return m._replace(w=m.w.clone())
 
 
@@ -84,7 +84,7 @@ def moments(rbm: noneq.BernoulliRBM, v: Tensor, p: Tensor) -> Tensor:
 @torch.no_grad()
 def exact(rbm: noneq.BernoulliRBM) -> Tensor:
     """``E_rho[f]`` (P,) by a sum over the hidden states, float64."""
-    m, units = rbm.machine(), len(rbm.c)
+    m, units = rbm.algebra(), len(rbm.c)
     states, masses, sums = torch.arange(2**units).split(AT_ONCE), [], []
     for k in states:
         h = bits(k, units).to(m.w)
@@ -102,7 +102,7 @@ def exact(rbm: noneq.BernoulliRBM) -> Tensor:
 @torch.no_grad()
 def log_z(rbm: noneq.BernoulliRBM) -> float:
     """By enumeration, summands in float32: half the time of ``rbm.log_z()`` with 20 units."""
-    m, units = rbm.machine(), len(rbm.c)
+    m, units = rbm.algebra(), len(rbm.c)
     parts = (bits(k, units).to(m.w) for k in torch.arange(2**units).split(AT_ONCE))
     log_p = [h @ m.c + softplus(m.fields(h)).sum(1) for h in parts]
     return float(torch.cat(log_p).double().logsumexp(0))

@@ -1,4 +1,4 @@
-r"""The exact law of persistent chains on a small machine, and its linear response.
+r"""The exact law of persistent chains on a small RBM, and its linear response.
 
 Chains of PCD-k have the law ``mu_t = mu_{t-1} P_t^k``, P_t one sweep of update t's model. With at
 most 14 visible units mu is a vector over their states, and a sweep is two matrix products, one
@@ -26,7 +26,7 @@ __all__ = ["Response", "Sweep", "response", "start", "states"]
 
 
 class Sweep(NamedTuple):
-    """One sweep of a machine as two matrices.
+    """One sweep of an RBM as two matrices.
 
     Attributes:
         up: P(h | v), (2^d, 2^m).

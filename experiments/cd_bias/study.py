@@ -1,4 +1,4 @@
-"""The bias of contrastive divergence on machines that can be enumerated, and what it costs.
+"""The bias of contrastive divergence on RBMs that can be enumerated, and what it costs.
 
 gradient    every sampler along the same recorded courses (experiments/cd_bias/walks.py), PCD's
 drift

@@ -10,7 +10,7 @@ same processor time on one core:
   an annealing along U(., t) has brought to it.
 
 A budget is so many iterations of the one or so many steps of the other as take the same time of
-the processor (not of the clock: the machine may be busy): the same bits every time.
+the processor (not of the clock: the RBM may be busy): the same bits every time.
 
     python -m experiments interpolants.digits run --plan.way both --plan.seed 0
     python -m experiments interpolants.digits table    what has been recorded

@@ -51,7 +51,7 @@ class Counted(Veiled):
 
 
 def counted(energy: Any) -> Any:
-    """Machines are evaluated by paths of their own, which nobody counts."""
+    """RBMs are evaluated by paths of their own, which nobody counts."""
     return energy if hasattr(energy, "path_from") else Counted(energy)
 
 

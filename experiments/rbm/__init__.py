@@ -1,1 +1,1 @@
-"""Restricted Boltzmann machines of real and planted data, beside other libraries."""
+"""Restricted Boltzmann RBMs of real and planted data, beside other libraries."""

@@ -1,4 +1,4 @@
-r"""Restricted Boltzmann machines on DNA splice rows by the processor's time: noneq, scikit-learn.
+r"""Restricted Boltzmann RBMs on DNA splice rows by the processor's time: noneq, scikit-learn.
 
 3,186 rows of 180 bits (`DNA` of R's package mlbench: 60 places, three bits each), a seeded split:
 2,000 to train, 500 to choose by, 686 to report on once. 16 and 64 hidden units, 5 and 18 seconds
@@ -12,7 +12,7 @@ scikit-learn its BernoulliRBM, batches of 50, three trials of the learning rate,
              is up
 ============ ===================================================================================
 
-The validation rows choose one trial of each, with the first seed; its machines are read on the
+The validation rows choose one trial of each, with the first seed; its RBMs are read on the
 test rows, one a seed. The likelihood is the same for both: exact with 16 hidden units, else
 `noneq.log_z` from both sides of the same numbers (W, b, c), the larger side counts.
 
@@ -50,7 +50,7 @@ EFFORT = {"validation": (256, 400), "test": (256, 800)}  # walkers, temperatures
 
 @dataclass(frozen=True)
 class Score:
-    """A machine's likelihood, in nats a row, and the rows' own in their order, to hundredths."""
+    """An RBM's likelihood, in nats a row, and the rows' own in their order, to hundredths."""
 
     contender: str
     hidden: int
@@ -80,7 +80,7 @@ def rows_of(path: Path, seed: int = 0) -> dict[str, Bits]:
     return dict(zip(("train", "validation", "test"), parts, strict=True))
 
 
-# -- contenders: (rows, hidden units, seconds, seed, options) -> machine, updates, seconds
+# -- contenders: (rows, hidden units, seconds, seed, options) -> RBM, updates, seconds
 
 
 def ours(

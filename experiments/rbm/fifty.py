@@ -1,4 +1,4 @@
-r"""How close to the truth do restricted Boltzmann machines come on 50 bits?
+r"""How close to the truth do restricted Boltzmann RBMs come on 50 bits?
 
 Data from an equal mixture of four product-Bernoulli clusters (`experiments.rbm.sets.fifty`), 12
 hidden units, so that log Z is exact by enumeration. 4,000 rows: 3,600 to train, 400 to choose by.
@@ -111,7 +111,7 @@ def missing(rbm: nn.Module, bits: Bits, rows: Tensor) -> float:
 
 
 def run(cell: Cell) -> Result:
-    """Train one machine and stop it where the rows held out like it best."""
+    """Train one RBM and stop it where the rows held out like it best."""
     began = time.perf_counter()
     bits = fifty(cell.seed, cell.spread)
     train, held = bits.train[:-HELD], bits.train[-HELD:]

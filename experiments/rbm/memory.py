@@ -1,7 +1,7 @@
 r"""How long weights should remember: binarised MNIST in the course of training, by one bracket.
 
-The split and the machine of `experiments.rbm.mnist`; 512 walkers, one move an update, no
-rollbacks. The moving average's machine is judged by the validation rows after 500, 1,000 and 2,000
+The split and the RBM of `experiments.rbm.mnist`; 512 walkers, one move an update, no
+rollbacks. The moving average's RBM is judged by the validation rows after 500, 1,000 and 2,000
 updates.
 
     python -m experiments rbm.memory --data mnist10k.npz     half an hour a seed
@@ -38,7 +38,7 @@ CELLS: dict[str, Options] = {
 
 
 def course(name: str, split: Split, seed: int, updates: Sequence[int]) -> Iterator[Score]:
-    """A machine's scores after so many updates, in rising order."""
+    """An RBM's scores after so many updates, in rising order."""
     options = {**CELLS[name], "moves": 1}
     run = session(split.train, seed, iterations=updates[-1], **options)
     run.monitor.margin = math.inf  # it is left to diverge
@@ -61,7 +61,7 @@ def main(
         data: an .npz with the array images.
         names: of the cells.
         seeds: of the trainings.
-        updates: after which the machines are judged.
+        updates: after which the RBMs are judged.
         threads: of torch.
     """
     torch.set_num_threads(threads)

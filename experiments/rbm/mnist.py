@@ -1,4 +1,4 @@
-r"""Restricted Boltzmann machines on binarised MNIST: noneq and its peers, by one likelihood.
+r"""Restricted Boltzmann RBMs on binarised MNIST: noneq and its peers, by one likelihood.
 
 10,000 images, on where above 127 of 255, a seeded split: 7,500 to train, 1,000 to choose by, 1,500
 to report on once. 500 hidden units, 10 minutes of the processor for each training, on one thread.
@@ -14,9 +14,9 @@ rbms             PCD of the package of that name, its own update; it divides the
 
 Every contender has trials at different speeds, two with weights, three without, each for the whole
 time (short ones prefer speeds at which a long one diverges), with the first seed. The validation
-rows choose one of them, and the test rows are read by its machines alone, one a seed. Whatever
+rows choose one of them, and the test rows are read by its RBMs alone, one a seed. Whatever
 trained them, the numbers (W, b, c) are scored alike: `noneq.log_z` from both sides, block Gibbs
-along the path of machines from the pixels' means; the larger side counts.
+along the path of RBMs from the pixels' means; the larger side counts.
 
     pip install -c constraints.txt -e .[rbm]
     python -m experiments rbm.mnist --data mnist10k.npz          five hours
@@ -74,7 +74,7 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A machine's likelihood, in nats a row; the rows' own, in their order, to tenths."""
+    """An RBM's likelihood, in nats a row; the rows' own, in their order, to tenths."""
 
     contender: str
     rows: str
@@ -103,7 +103,7 @@ def split_of(path: Path, seed: int = 0) -> Split:
 
 
 def session(x: Tensor, seed: int, **options: Any) -> Session:
-    """noneq's recipe for a machine, whatever the options change, by the processor's time."""
+    """noneq's recipe for an RBM, whatever the options change, by the processor's time."""
     how = {"model": "rbm", "hidden": HIDDEN, "held_out": 128, "weight_decay": 0.01}
     recipe = choose(x.shape[1:], len(x), "table", discrete=True, **{**how, **options})
     made = Session(recipe, x, seed)

@@ -1,4 +1,4 @@
-"""Sets of bits on which restricted Boltzmann machines are compared, each drawn from a seed.
+"""Sets of bits on which restricted Boltzmann RBMs are compared, each drawn from a seed.
 
 A set that is drawn from a mixture knows its own exact log-likelihood, so that a model can be told
 how far it is from the truth and not only from another model.

@@ -1,7 +1,7 @@
 """Conversion of setting names in the library's messages to options of the command line.
 
 The library's errors and advice name fields in backticks, as in: a smaller `lr`. Only here such a
-name becomes ``--lr``, and `resume(folder)` the command that continues a run.
+name becomes ``--lr``, and a call such as `resume(folder)` the command that does the same.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def flags(text: str) -> str:
         The message for the command line, e.g. "take a smaller --lr".
     """
     text = re.sub(r"`resume\((.+?)( from=good)?\)`", _resume, text)
+    text = re.sub(r"`evaluate_run\((.+?)\)`", r"noneq logz \1", text)
+    text = text.replace("`Run.create`", "noneq train")
     return re.sub(r"`([a-z_.]+)`", lambda found: _flag(found[1], found[0]), text)
 
 

@@ -30,4 +30,7 @@ def report(run: Path, out: Path | None, device: str) -> None:
     opened = Run(run, device)
     echo_damage(opened)
     draw_report(opened, path)
-    echo(f"{path}: training, log Z, weights, energies and samples on one page")
+    if opened.bracketed:
+        echo(f"{path}: training, log Z, weights, energies and samples on one page")
+    else:
+        echo(f"{path}: training alone; noneq logz {run} brackets log Z, then report it again")

@@ -4,6 +4,6 @@ Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
 from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
-from noneq.models.rbm.machines import BernoulliRBM, GaussianRBM, PottsRBM
+from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 
 __all__ = ["MLP", "BernoulliRBM", "ConvNet", "GaussianRBM", "PottsRBM", "ResNet", "TimedMLP"]

@@ -53,7 +53,7 @@ def draw_report(run: Run, path: Path) -> None:
         run: the run, a folder of results of training.
         path: the file of the picture.
     """
-    words = f"not bracketed yet: noneq logz {run.folder} does it"
+    words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
     if run.bracketed:
         data, (energy, _), walkers = run.data(), run.model(), _population(run)
@@ -76,7 +76,7 @@ def _population(run: Run) -> dict[str, Tensor]:
     try:
         return load_tensors(run.folder / "population.safetensors", run.device)
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{error}; noneq logz {run.folder} makes it anew") from error
+        raise type(error)(f"{error}; `evaluate_run({run.folder})` makes it anew") from error
 
 
 def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:

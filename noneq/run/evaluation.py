@@ -150,7 +150,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
         ValueError: the file is damaged, or was written for other parameters than the model's.
     """
     path = run.folder / "likelihood.json"
-    again = f"noneq logz {run.folder}"
+    again = f"`evaluate_run({run.folder})`"
     if not path.exists():
         raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
     try:

@@ -82,7 +82,7 @@ class Run:
                 pass
         if not path.is_file():
             raise FileNotFoundError(
-                f"{self.folder}: holds no run (no config.json); noneq train makes one"
+                f"{self.folder}: holds no run (no config.json); `Run.create` makes one"
             )
         self.config: dict[str, Any] = checkpoint.load_json(path)
         try:

@@ -164,8 +164,8 @@ def take_samples(
         return walkers.equal(n, rng), walkers.log_w.new_full((n,), -math.log(n))
     # resampling orders walkers by their energy: the first would be the lowest
     chosen = torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]
-    log_w = walkers.log_w[chosen]
-    return walkers.x[chosen], log_w - log_w.logsumexp(0)
+    part = walkers[chosen]
+    return part.x, part.weights.log_p
 
 
 def _chains(

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Settings"]
+__all__ = ["TAU", "Settings"]
+
+TAU = 0.1
+"""The default cost (nats of effective sample size) that a trust region allows one step."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Settings:
     walkers: int = 512
     held_out: int | None = 256
     moves: int = 8
-    tau: float | None = 0.1
+    tau: float | None = TAU
     longest: float = 0.02
     ess_min: float = 0.5
     renew: int | None = 500

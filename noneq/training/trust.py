@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Energy, Snapshot
+from noneq.training.settings import TAU, Settings
 from noneq.walkers import Walkers
 
 __all__ = ["Advance", "TrustRegion"]
@@ -76,7 +77,13 @@ class TrustRegion:
     (True, (64,))
     """
 
-    def __init__(self, tau: float = 0.1, *, longest: float = 0.02, smoothing: float = 0.8) -> None:
+    def __init__(
+        self,
+        tau: float = TAU,
+        *,
+        longest: float = Settings.longest,
+        smoothing: float = 0.8,
+    ) -> None:
         if not tau > 0:
             raise ValueError(f"tau must be positive, got {tau}")
         if not longest > 0 or not 0 <= smoothing < 1:

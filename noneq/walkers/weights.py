@@ -5,7 +5,7 @@ every walker of an island the island's mean weight, so that log Z needs no secon
 
 All reductions over walkers stand here and nowhere else, since walkers that are spread over
 several processes would need a collective operation for each: `Weights.summary`, `Weights.check`,
-`Weights.p`, `Weights.ess`, `Weights.log_z`, `Weights.log_mean_by_island`,
+`Weights.p`, `Weights.log_p`, `Weights.ess`, `Weights.log_z`, `Weights.log_mean_by_island`,
 `Weights.mass_by_island`, `Weights.effective_ancestors`, `Weights.mean`, `Weights.draw`,
 `Weights.conditional_ess` and `Weights.resample`.
 """
@@ -230,6 +230,12 @@ class Weights:
         """Return the normalised weights (N,), float64."""
         self.check()
         return self._p
+
+    @property
+    def log_p(self) -> Tensor:
+        """Return the logarithms of the normalised weights (N,), float64."""
+        self.check()
+        return self.log_w.log_softmax(0)
 
     @property
     def ess(self) -> float:

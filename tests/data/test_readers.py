@@ -212,7 +212,7 @@ def test_no_digit_is_lost_in_the_file_s_own_type(tmp_path):
     assert np.diff(read_raw(tmp_path / "a.csv").values[:, 0]) == 1
     np.save(tmp_path / "a.npy", IMAGES.astype(">u2"))
     values = read_raw(tmp_path / "a.npy").values
-    assert values.dtype == np.uint16  # in the machine's byte order
+    assert values.dtype == np.uint16  # in the RBM's byte order
     assert (values == IMAGES).all()
 
 

@@ -155,7 +155,7 @@ def test_a_bit_that_is_rare_does_not_ring():
         assert [a.startswith("column 0 ") for a in found._doubts(z)] == [True] * rings
 
 
-def test_a_machine_that_is_worse_than_independent_units_rings():
+def test_an_rbm_that_is_worse_than_independent_units_rings():
     lost = quick(learning_rate=1e6, tau=None).fit(two_clusters(300, 0))
     assert lost.score(two_clusters(300, 0)) < -1000
     assert any("less likely than under independent units" in alarm for alarm in lost.alarms_)

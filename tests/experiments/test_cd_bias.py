@@ -1,7 +1,7 @@
-"""The bias study's own functions on machines of 6 bits, whose every law is a vector of 64 numbers.
+"""The bias study's own functions on RBMs of 6 bits, whose every law is a vector of 64 numbers.
 
 Statistical tests: seeds as given, standard errors over independent populations, judged at 4 of
-them. Machines are random, without any symmetry.
+them. RBMs are random, without any symmetry.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ def machine(seed=0, scale=1.5):
 
 
 def course(updates=6, size=2.0):
-    """From one random machine towards another, with a kink halfway."""
+    """From one random RBM towards another, with a kink halfway."""
     rbm = machine()
     ends = [parameters_to_vector(machine(s).parameters()).detach() for s in (0, 1, 2)]
     legs = [ends[1] - ends[0], ends[2] - ends[1]]
@@ -58,7 +58,7 @@ def test_exact_moments_are_sums_over_all_visible_states():
     assert log_z(rbm) == pytest.approx(rbm.log_z(), abs=1e-5)
 
 
-def test_moments_are_the_machines_own_gradient():
+def test_moments_are_the_rbms_own_gradient():
     # but for mu lam^T, which is the same in the data and in the model
     rbm, p = machine(4), torch.rand(2, 64, dtype=torch.float64)
     p = p / p.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""How machines of MNIST are chosen, judged and compared: contenders whose answers are known."""
+"""How RBMs of MNIST are chosen, judged and compared: contenders whose answers are known."""
 
 import math
 from dataclasses import asdict
@@ -78,7 +78,7 @@ def test_a_score_is_the_rows_own_likelihood_with_the_exact_log_z(trained):
 
 
 def test_differences_are_paired_by_seed_and_by_row(trained):
-    """Over rows a machine differs by its own numbers, over seeds by shifts; both are known."""
+    """Over rows an RBM differs by its own numbers, over seeds by shifts; both are known."""
     one, other = list(contest("a", SPLIT, 1.0, (1, 2, 3))), []
     for s in one:
         each = [float(u) + 0.5 + 0.1 * s.seed + i % 2 for i, u in enumerate(s.each.split())]

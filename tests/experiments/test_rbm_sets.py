@@ -1,4 +1,4 @@
-"""The laws that machines are compared with add up to 1, and the rows follow them."""
+"""The laws that RBMs are compared with add up to 1, and the rows follow them."""
 
 import math
 

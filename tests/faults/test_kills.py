@@ -51,7 +51,7 @@ def killed_until_done(begin, resume, how, seconds, rng, log, early=1.0):
                 assert process.exitcode == 0, log.read_text()
                 return kills
         kills += 1
-        seconds *= 1.1  # the machine may be busier than before
+        seconds *= 1.1  # the RBM may be busier than before
 
 
 def test_a_run_that_is_killed_resumes_to_the_same_bits(tmp_path, data, whole):

@@ -1,4 +1,4 @@
-"""Hostile models of bits and sites: phases, valleys, patterns, machines with far clusters.
+"""Hostile models of bits and sites: phases, valleys, patterns, RBMs with far clusters.
 
 Their sums are exact: powers of a transfer matrix, enumeration, or counting where all units of a
 layer are alike. Rows are exact samples, of which one phase is then made rare.
@@ -103,7 +103,7 @@ def some(count: Tensor, n: int, rng: torch.Generator) -> Tensor:
     return (order < count[:, None]).float()
 
 
-def bernoulli_machine(seed, rare, d=40, m=30, w=0.2, heavy=0.6):
+def bernoulli_rbm(seed, rare, d=40, m=30, w=0.2, heavy=0.6):
     """All visible units alike, all hidden units alike: two phases; the lit one is rare."""
     k = torch.arange(d + 1, dtype=torch.float64)
 
@@ -163,8 +163,8 @@ CASES: dict[str, Callable[[int], Case]] = {
     "potts-5x5-field": lambda s: lattice(5, 1.3, [0.0, 0.03, 0.0], [0.49, 0.02, 0.49], s),
     "spin-glass-20": spin_glass,
     "hopfield-18": hopfield,
-    "rbm-far": lambda s: bernoulli_machine(s, 0.02),
-    "rbm-far-heavy": lambda s: bernoulli_machine(s, 0.02, d=60, m=40, w=0.15, heavy=0.9),
+    "rbm-far": lambda s: bernoulli_rbm(s, 0.02),
+    "rbm-far-heavy": lambda s: bernoulli_rbm(s, 0.02, d=60, m=40, w=0.15, heavy=0.9),
     "gaussian-rbm-far": lambda s: gaussian_machine(s, 0.02),
 }
 
@@ -176,7 +176,7 @@ BENIGN: dict[str, Callable[[int], Case]] = {
     "potts-warm": lambda s: lattice(4, 0.6, [0.0, 0.1, 0.2], [0.3, 0.3, 0.4], s)._replace(
         data=one_hot(lattice_states(4, 0.6, (0.0, 0.1, 0.2), s).flatten(1), 3).float()
     ),
-    "rbm-two-clusters": lambda s: bernoulli_machine(s, 0.6),
+    "rbm-two-clusters": lambda s: bernoulli_rbm(s, 0.6),
 }
 
 

@@ -237,7 +237,7 @@ def test_sites_and_boxes_have_no_tails():
     assert tails(never, torch.zeros(3, 2)) == (None, False, False)
 
 
-def test_a_machine_of_numbers_is_light():
+def test_an_rbm_of_numbers_is_light():
     rows = 3 + torch.randn(200, 6, generator=seeded(0))
     machine = GaussianRBM.from_data(rows, 4, seeded(1), scale=2.0)
     assert tails(machine, rows) == (None, False, False)

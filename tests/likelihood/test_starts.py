@@ -94,7 +94,7 @@ def test_what_is_no_mixture():
         Mixture([one, Gaussian(torch.zeros(2), Identity())])
 
 
-# -- machines from a mixture ----------------------------------------------------------------------
+# -- RBMs from a mixture ----------------------------------------------------------------------
 
 
 def machines():
@@ -110,7 +110,7 @@ def machines():
 
 
 @pytest.mark.parametrize("kind", range(3), ids=["bits", "sites", "numbers"])
-def test_a_machines_path_leads_from_a_mixture_by_machines_all_along(kind):
+def test_an_rbms_path_leads_from_a_mixture_by_rbms_all_along(kind):
     machine, units = list(machines())[kind]
     base = Mixture(units, torch.tensor([0.3, 0.7], dtype=torch.float64))
     path = path_to(machine, base)
@@ -129,7 +129,7 @@ def test_a_machines_path_leads_from_a_mixture_by_machines_all_along(kind):
     torch.testing.assert_close(noneq.energies.evaluate(model, x, cache)[0], model(x))
 
 
-def test_the_gradient_on_a_machines_path_is_the_slope_of_its_energy():
+def test_the_gradient_on_an_rbms_path_is_the_slope_of_its_energy():
     machine, units = list(machines())[2]
     path = path_to(machine, Mixture(units))
     x, d = Mixture(units).sample(5, seeded(3)), 1e-5 * torch.eye(4, dtype=torch.float64)

@@ -65,7 +65,7 @@ def test_where_a_graph_is_asked_for_there_is_one(engine):
 
 
 @pytest.mark.parametrize("engine", numerics.MATMUL_BACKENDS)
-def test_a_machine_is_the_same_by_every_engine(engine):
+def test_an_rbm_is_the_same_by_every_engine(engine):
     rng = seeded(6)
     w, b, c = (torch.randn(s, generator=rng) for s in ((9, 6), (9,), (6,)))
     v = (torch.rand(50, 9, generator=rng) < 0.5).float()

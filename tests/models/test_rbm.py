@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines against sums over both layers, and quadrature for numbers."""
+"""Restricted Boltzmann RBMs against sums over both layers, and quadrature for numbers."""
 
 import math
 from dataclasses import replace
@@ -35,15 +35,15 @@ def plain_bits(d=3, m=5):
     return rbm(d, m)
 
 
-MACHINES = {  # name: (machine, all its visible states, or some)
+RBMS = {  # name: (RBM, all its visible states, or some)
     "bits": (centred_bits, lambda: bits(4)),
     "bits, many hidden": (plain_bits, lambda: bits(3)),
     "sites": (potts_rbm, lambda: one_hots(2, 3)),
     "sites, many hidden": (lambda: potts_rbm(m=5), lambda: one_hots(2, 3)),
     "numbers": (gaussian_rbm, lambda: torch.randn(9, 2, generator=seeded(1)).double()),
 }
-every_machine = pytest.mark.parametrize("name", MACHINES)
-finite_machine = pytest.mark.parametrize("name", [n for n in MACHINES if n != "numbers"])
+every_rbm = pytest.mark.parametrize("name", RBMS)
+finite_rbm = pytest.mark.parametrize("name", [n for n in RBMS if n != "numbers"])
 
 
 def joint(model, v):
@@ -62,9 +62,9 @@ def joint(model, v):
         return torch.stack(rows, 1).detach()
 
 
-@every_machine
+@every_rbm
 def test_the_free_energy_is_the_sum_over_hidden_units(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     difference = joint(model, v).logsumexp(1) + model(v).detach()
     torch.testing.assert_close(difference, difference[:1].expand_as(difference))
@@ -79,9 +79,9 @@ def test_the_free_energy_is_the_sum_over_hidden_units(name):
     torch.testing.assert_close(model(v), a.flatten(1).sum(1) - pre.exp().log1p().sum(1))
 
 
-@every_machine
+@every_rbm
 def test_every_parameter_is_learned_by_the_derivative_of_the_energy(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()[:3]
     names, values = zip(*model.named_parameters(), strict=True)
     assert set(names) == {"w", "b", "c"} | ({"log_var"} if name == "numbers" else set())
@@ -95,9 +95,9 @@ def test_every_parameter_is_learned_by_the_derivative_of_the_energy(name):
         assert float(slope.abs().max()) > 1e-3, value.shape
 
 
-@finite_machine
+@finite_rbm
 def test_log_z_is_the_sum_over_all_states(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model = make()
     exact = float((-model(states())).detach().logsumexp(0))
     assert model.log_z() == pytest.approx(exact, abs=1e-10)
@@ -118,9 +118,9 @@ def test_many_states_are_summed_over_in_parts():
     assert model.log_z() == pytest.approx(float(given.logsumexp(0)), abs=1e-9)
 
 
-@every_machine
+@every_rbm
 def test_its_own_evaluation_is_that_of_its_formula(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     u, cache = evaluate(model, v)
     plain, auto = evaluate(lambda x: model(x), v)
@@ -152,10 +152,10 @@ def z_of_counts(x, states, p):
     return ((share - p) / (p * (1 - p) / n).sqrt())[common]
 
 
-@finite_machine
+@finite_rbm
 def test_exact_samples_are_distributed_as_the_sums_say(name):
     # seed 51; 200,000; binomial standard errors of all states
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     x = model.sample(200_000, seeded(51))
     assert x.shape[1:] == model.b.shape
@@ -173,10 +173,10 @@ def test_exact_samples_of_numbers_have_the_moments_of_the_integral():
     assert float(z.abs().max()) < 4
 
 
-@finite_machine
+@finite_rbm
 def test_block_gibbs_draws_from_the_exact_conditionals(name):
     # seed 52; 20,000 from one state: P(v' | v) = sum_h P(h | v) P(v' | h), from the joint sums
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     log_p = joint(model, v)
     step = log_p.softmax(1) @ log_p.softmax(0).T
@@ -225,7 +225,7 @@ def test_a_sweep_of_the_model_before_an_update_is_biased():
 @pytest.mark.parametrize("name", ["bits", "sites", "numbers"])
 def test_offsets_make_the_gradient_the_centred_one(name):
     # minus the difference of E[(f(v) - f(mu)) (h - lam)], of v and of h, between data and model
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     data, model_rows = v[:4], v[3:]
     (model(data).mean() - model(model_rows).mean()).backward()
@@ -244,7 +244,7 @@ def test_offsets_make_the_gradient_the_centred_one(name):
 
 @pytest.mark.parametrize("name", ["bits", "sites", "numbers"])
 def test_other_offsets_are_the_same_function(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = make(), states()
     mu, lam = torch.linspace(0, 1, model.b.numel()).double().view_as(model.b), model.lam + 0.7
     other = model.recentred(mu, lam)
@@ -270,7 +270,7 @@ def data_of(kind, n=500):
 
 
 @pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
-def test_a_machine_from_data_starts_at_units_with_their_means(kind):
+def test_an_rbm_from_data_starts_at_units_with_their_means(kind):
     data = data_of(kind)
     model = kind.from_data(data, 6, seeded(3))
     assert model.w.shape == (data[0].numel(), 6)
@@ -288,7 +288,7 @@ def test_a_machine_from_data_starts_at_units_with_their_means(kind):
     half = {BernoulliRBM: (0.5, 1), PottsRBM: (0.5, 1.5), GaussianRBM: (0, 0)}[kind]
     mean = (data.sum(0) + half[0]) / (len(data) + half[1])
     assert float(((x.mean(0) - mean) / x.std(0)).abs().max()) < 4 / math.sqrt(100_000)
-    # the base is saved with the machine and is no parameter of it
+    # the base is saved with the RBM and is no parameter of it
     names = {name for name, _ in model.named_parameters()}
     assert names == {"w", "b", "c"} | ({"log_var"} if kind is GaussianRBM else set())
     other = kind.from_data(data_of(kind, 50), 6)
@@ -308,7 +308,7 @@ def test_weights_are_in_the_units_of_the_data():
     ("make", "kind"),
     [(centred_bits, Bernoulli), (potts_rbm, Categorical), (gaussian_rbm, Gaussian)],
 )
-def test_a_machine_from_numbers_starts_at_its_visible_units(make, kind):
+def test_an_rbm_from_numbers_starts_at_its_visible_units(make, kind):
     model = make()
     assert type(model.base) is kind
     x = model.base.sample(3, seeded(0))
@@ -321,7 +321,7 @@ def test_a_machine_from_numbers_starts_at_its_visible_units(make, kind):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_hidden_units_are_summed_over_without_overflow(dtype):
-    # several parts; logits as large as a diverging machine's
+    # several parts; logits as large as a diverging RBM's
     eps, zero = torch.finfo(dtype).eps, torch.zeros((), dtype=torch.float64)
     pre = 60 * torch.randn(700, 300, generator=seeded(8), dtype=dtype)
     pre[0, :4] = torch.tensor([1e4, -1e4, 79.5, 80.5])
@@ -336,7 +336,7 @@ def test_hidden_units_are_summed_over_without_overflow(dtype):
     assert log_sum(torch.tensor([[math.nan, 0.0]])).isnan().all()
 
 
-def test_log_z_far_from_the_origin_is_that_of_the_same_machine_at_the_origin():
+def test_log_z_far_from_the_origin_is_that_of_the_same_rbm_at_the_origin():
     # in float64; a mean of 1e8 standard deviations is known to 1e-8 of them
     w, c = 1e-8 * torch.randn(4, 3, generator=seeded(0)).double(), torch.tensor([0.5, -1, 0.2])
     spread, b = torch.full((4,), 2 * math.log(1e-8)), 1e-8 * torch.arange(4)
@@ -345,15 +345,15 @@ def test_log_z_far_from_the_origin_is_that_of_the_same_machine_at_the_origin():
     assert there.log_z() == pytest.approx(here.log_z(), abs=1e-6)
 
 
-def test_mixed_precision_is_off_where_a_machine_moves():
+def test_mixed_precision_is_off_where_an_rbm_moves():
     # logits of 8 bits are probabilities to 1 in 100: sweeps would leave another law invariant
     shapes = ((3, 4), (3,), (4,), (3,))
-    machine = GaussianRBM(*(torch.randn(s, generator=seeded(5)) for s in shapes))
-    start = Walkers.at(torch.randn(50, 3, generator=seeded(4)), machine)
+    model = GaussianRBM(*(torch.randn(s, generator=seeded(5)) for s in shapes))
+    start = Walkers.at(torch.randn(50, 3, generator=seeded(4)), model)
     for kernel in (BlockGibbs(), MALA(0.3)):
-        plain = start.move(kernel, machine, seeded(5))
+        plain = start.move(kernel, model, seeded(5))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            mixed = start.move(kernel, machine, seeded(5))
+            mixed = start.move(kernel, model, seeded(5))
         assert torch.equal(mixed.x, plain.x)
         assert torch.equal(mixed.state.u, plain.state.u)
 
@@ -434,7 +434,7 @@ def test_sums_over_too_many_states():
 
 
 @pytest.mark.parametrize("kind", [BernoulliRBM, GaussianRBM, PottsRBM])
-def test_rows_that_no_machine_can_have(kind):
+def test_rows_that_no_rbm_can_have(kind):
     fine = data_of(kind)
     wrong = fine.clone()
     wrong.view(len(fine), -1)[7, 2] = math.nan
@@ -468,7 +468,7 @@ def test_bits_that_are_always_0_are_smoothed():
 
 def test_states_are_numbered_without_repetition():
     for make, states in ((centred_bits, bits(4)), (potts_rbm, one_hots(2, 3))):
-        layer = make().machine().layer
+        layer = make().algebra().layer
         found = layer.states(torch.arange(len(states)))
         assert {tuple(r) for r in found.tolist()} == {tuple(r) for r in states.flatten(1).tolist()}
         assert len(states) == pytest.approx(math.exp(layer.log_states))
@@ -481,7 +481,7 @@ def test_rows_that_are_all_alike_teach_nothing():
     BernoulliRBM.from_data(torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 2)  # a constant column is fine
 
 
-def test_of_a_machine_the_held_out_walkers_alone_are_renewed(monkeypatch):
+def test_of_an_rbm_the_held_out_walkers_alone_are_renewed(monkeypatch):
     # annealed from independent units they can lose a mode, and founders do not tell
     rows = draw_bits(torch.zeros(200, 4), seeded(0))
     settings = Settings(walkers=16, held_out=None, moves=1, batch=16, temperatures=5)

@@ -1,4 +1,4 @@
-"""Paths to Boltzmann machines, what moves on them, and training: against sums over all states."""
+"""Paths to Boltzmann RBMs, what moves on them, and training: against sums over all states."""
 
 import itertools
 import math
@@ -44,9 +44,9 @@ from noneq.energies import (
 from noneq.kernels import BlockGibbs, DiscreteLangevin, RandomWalk
 from noneq.training import renew
 
-MACHINES = {"bits": (rbm, lambda: bits(4)), "sites": (potts_rbm, lambda: one_hots(2, 3)),
+RBMS = {"bits": (rbm, lambda: bits(4)), "sites": (potts_rbm, lambda: one_hots(2, 3)),
             "numbers": (gaussian_rbm, lambda: torch.randn(9, 2).double())}  # fmt: skip
-every_machine = pytest.mark.parametrize("name", MACHINES)
+every_rbm = pytest.mark.parametrize("name", RBMS)
 
 
 def rebased(model, factor=None):
@@ -62,16 +62,16 @@ def rebased(model, factor=None):
 # -- the path
 
 
-@every_machine
-def test_on_its_way_a_machine_is_the_mixture_of_joint_energies(name):
+@every_rbm
+def test_on_its_way_an_rbm_is_the_mixture_of_joint_energies(name):
     # exp(-U_beta) = sum_h exp(-(1 - beta) [A_0 + m log 2] - beta E(v, h)), h written out
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = rebased(make()), states()
     base, path = model.base, model.path_from(model.base)
-    h, machine = bits(3), model.machine()
+    h, algebra = bits(3), model.algebra()
     e0 = (base(v) + 3 * math.log(2))[:, None]
-    e1 = machine.layer.energy(v.flatten(1))[:, None] - v.flatten(1) @ machine.w @ h.T
-    e1 = e1 - h @ machine.c
+    e1 = algebra.layer.energy(v.flatten(1))[:, None] - v.flatten(1) @ algebra.w @ h.T
+    e1 = e1 - h @ algebra.c
     for beta in (0.0, 0.2, 0.7, 1.0):
         exact = -(-(1 - beta) * e0 - beta * e1).logsumexp(1)
         torch.testing.assert_close(path.at(beta)(v), exact)
@@ -83,9 +83,9 @@ def test_on_its_way_a_machine_is_the_mixture_of_joint_energies(name):
     assert path.at(0.3).fingerprint() != model.path_from(base).at(0.3).fingerprint()
 
 
-@every_machine
+@every_rbm
 def test_a_change_of_temperature_is_the_energy_asked_anew(name):
-    make, states = MACHINES[name]
+    make, states = RBMS[name]
     model, v = rebased(make()), states()
     path = model.path_from(model.base)
     _, was = evaluate(path.at(0.2), v)
@@ -109,7 +109,7 @@ def test_a_change_of_temperature_is_the_energy_asked_anew(name):
     "kernel", [BlockGibbs(), MALA(0.3), ULA(0.1), HMC(0.1), RandomWalk(0.5)], ids=str
 )
 def test_every_kernel_samples_numbers_along_the_path(kernel):
-    # seed 58; 100 islands of 400; the machine changes at every one of 4 steps
+    # seed 58; 100 islands of 400; the RBM changes at every one of 4 steps
     model, rng = rebased(gaussian_rbm()), seeded(58)
     path = path_to(model, model.base)
     walkers = Walkers.sample(path.start, 40_000, rng, islands=100)
@@ -130,12 +130,12 @@ def test_a_path_is_a_snapshot():
 
 
 def test_the_path_to_an_energy_is_its_own_or_the_geometric_one():
-    for make, _ in MACHINES.values():
+    for make, _ in RBMS.values():
         model = make()
         assert not isinstance(path_to(model, model.base), GeometricPath)
     model = rebased(gaussian_rbm(), Cholesky(torch.eye(2), torch.float64))
     assert isinstance(path_to(model, model.base), GeometricPath), "of full covariance"
-    assert isinstance(path_to(model.base, model.base), GeometricPath), "of no machine"
+    assert isinstance(path_to(model.base, model.base), GeometricPath), "of no RBM"
     path = path_to(rbm(), rebased(rbm()).base)
     assert not isinstance(path, GeometricPath), "any base of the kind"
     with pytest.raises(ValueError, match=r"beta is in \[0, 1\], got 1.1"):
@@ -147,7 +147,7 @@ def test_the_path_to_an_energy_is_its_own_or_the_geometric_one():
 # -- log Z
 
 
-def test_a_machine_too_large_to_sum_is_bracketed_by_block_gibbs():
+def test_an_rbm_too_large_to_sum_is_bracketed_by_block_gibbs():
     # 100 x 15, which can be summed: within 4 standard errors of either side; no argument needed
     model = BernoulliRBM(
         0.5 * torch.randn(100, 15, generator=seeded(3)),
@@ -161,10 +161,10 @@ def test_a_machine_too_large_to_sum_is_bracketed_by_block_gibbs():
     assert found.bracketed
 
 
-@every_machine
-def test_log_z_of_any_machine_from_its_base_or_another(name):
-    model = MACHINES[name][0]()
-    for base in (None, rebased(MACHINES[name][0]()).base):
+@every_rbm
+def test_log_z_of_any_rbm_from_its_base_or_another(name):
+    model = RBMS[name][0]()
+    for base in (None, rebased(RBMS[name][0]()).base):
         found = log_z(Veiled(model), base, n=512, temperatures=60)
         for value, stderr in (found.forward, found.backward):
             assert abs(value - model.log_z()) < 4 * stderr < 0.4
@@ -174,7 +174,7 @@ def test_log_z_of_any_machine_from_its_base_or_another(name):
 
 
 def test_kernels_that_take_stale_states_never_see_a_gradient_of_the_wrong_model():
-    # the machine leaves its gradient out; its formula, as a function, does not: the same weights
+    # the RBM leaves its gradient out; its formula, as a function, does not: the same weights
     old, new = gaussian_rbm(seed=9), gaussian_rbm(seed=10)
     x = torch.randn(50, 2, generator=seeded(1), dtype=torch.float64)
     for kernel in (ULA(0.1), HMC(0.1, adjusted=False)):
@@ -222,7 +222,7 @@ def clusters(n):
     return torch.bernoulli(p[which], generator=rng)
 
 
-def test_a_machine_trains_by_block_gibbs_and_is_renewed_on_the_way():
+def test_an_rbm_trains_by_block_gibbs_and_is_renewed_on_the_way():
     # seed 28; no argument but data; judged by the exact likelihood
     data = clusters(500)
     model = BernoulliRBM.from_data(data, 5, seeded(28))
@@ -272,7 +272,7 @@ def test_rows_between_the_states_are_refused_wherever_they_are_given():
             use(bits(4).float(), noise=0.1)
 
 
-def test_persistent_contrastive_divergence_of_a_machine_needs_no_kernel_either():
+def test_persistent_contrastive_divergence_of_an_rbm_needs_no_kernel_either():
     data = clusters(50)
     model = BernoulliRBM.from_data(data, 3)
     record = next(train(model, data, Settings.pcd(walkers=16)))
@@ -281,30 +281,30 @@ def test_persistent_contrastive_divergence_of_a_machine_needs_no_kernel_either()
 
 def test_a_model_whose_path_has_no_conditionals_is_renewed_by_another_kernel():
     class Alone(torch.nn.Module):
-        """A machine without a path of its own."""
+        """An RBM without a path of its own."""
 
-        def __init__(self, machine):
+        def __init__(self, inner):
             super().__init__()
-            self.machine, self.base, self.space = machine, machine.base, machine.space
+            self.inner, self.base, self.space = inner, inner.base, inner.space
 
         def forward(self, v):
-            return self.machine(v)
+            return self.inner(v)
 
         def evaluate(self, v, previous_cache=None, graph=False):
-            return self.machine.evaluate(v, previous_cache, graph)
+            return self.inner.evaluate(v, previous_cache, graph)
 
         def gibbs(self, v, cache, rng):
-            return self.machine.gibbs(v, cache, rng)
+            return self.inner.gibbs(v, cache, rng)
 
         def gradient(self, v, cache):
-            return self.machine.gradient(v, cache)
+            return self.inner.gradient(v, cache)
 
     model, rng = Alone(rbm()), seeded(12)
     walkers = Walkers.sample(model.base, 64, rng, islands=1).reweight(model).resample(1.0, rng)
     walkers = walkers.move(BlockGibbs(), model, rng)
     renewed, (new, _) = renew(model, walkers, None, BlockGibbs(), rng, 60)
     assert renewed
-    assert abs(new.log_z.value - model.machine.log_z()) < 0.3
+    assert abs(new.log_z.value - model.inner.log_z()) < 0.3
     schedule = log_z(Veiled(model), n=64, temperatures=20).schedule
     assert isinstance(schedule.kernels[0], DiscreteLangevin)
 
@@ -347,7 +347,7 @@ def test_a_path_of_parameters_joins_two_of_a_kind():
 
 
 def trail():
-    """Three machines on the way to the usual one, which turn; a base of their own."""
+    """Three RBMs on the way to the usual one, which turn; a base of their own."""
     models = [rebased(rbm(seed=s)) for s in (3, 1, 7)]
     return models[-1].base, models
 
@@ -378,7 +378,7 @@ def test_walkers_annealed_through_models_are_exact():
     walkers = Walkers.sample(base, 20_000, rng, islands=100)
     for beta in (0.2, 0.45, 0.7, 1.0):
         walkers = walkers.move(BlockGibbs(), path.at(beta), rng)
-    assert_exact(walkers, Grid.over(models[-1], bits(4)), "through three machines")
+    assert_exact(walkers, Grid.over(models[-1], bits(4)), "through three RBMs")
 
 
 def two_clusters(pull, tilt):

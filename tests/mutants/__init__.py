@@ -98,7 +98,7 @@ MODULES = {
     "lock": "run/lock.py",
     "logz": "cli/logz.py",
     "loop": "training/loop.py",
-    "machines": "models/rbm/machines.py",
+    "rbms": "models/rbm/rbms.py",
     "main": "cli/main.py",
     "memory": "run/memory.py",
     "metrics": "run/metrics.py",

@@ -12,8 +12,8 @@ def starts(test: str) -> str:
 
 SUMS = (starts("test_a_mixture_is_the_sum_of_its_normalised_components"),)
 SAME = (starts("test_a_mixture_of_gaussians_is_the_gaussian_mixture"),)
-ALONG = (starts("test_a_machines_path_leads_from_a_mixture_by_machines_all_along"),)
-SLOPE = (starts("test_the_gradient_on_a_machines_path_is_the_slope_of_its_energy"),)
+ALONG = (starts("test_an_rbms_path_leads_from_a_mixture_by_rbms_all_along"),)
+SLOPE = (starts("test_the_gradient_on_an_rbms_path_is_the_slope_of_its_energy"),)
 GIBBS = (starts("test_block_gibbs_from_a_mixture_gives_the_exact_log_z"),)
 FOUND = (
     starts("test_clusters_of_one_percent_and_more_are_found"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MIXED = ("test_estimators.py::test_walkers_that_have_other_masses_than_the_model_ring",)
-WORSE = ("test_estimators.py::test_a_machine_that_is_worse_than_independent_units_rings",)
+WORSE = ("test_estimators.py::test_an_rbm_that_is_worse_than_independent_units_rings",)
 RARE = ("test_estimators.py::test_a_bit_that_is_rare_does_not_ring",)
 LARGER = ("test_estimators.py::test_the_larger_side_of_log_z_counts_and_its_alarms_are_told",)
 FADE = ("test_estimators.py::test_weights_may_fade",)

@@ -42,7 +42,7 @@ SWEPT = ("test_rbm.py::test_block_gibbs_draws_from_the_exact_conditionals",)
 NUMBERS = ("test_rbm.py::test_block_gibbs_of_numbers_draws_a_mixture_of_normals",)
 SAMPLED = ("test_rbm.py::test_exact_samples_are_distributed_as_the_sums_say",)
 OFFSETS = ("test_rbm.py::test_offsets_make_the_gradient_the_centred_one",)
-ON_WAY = ("test_rbm_paths.py::test_on_its_way_a_machine_is_the_mixture_of_joint_energies",)
+ON_WAY = ("test_rbm_paths.py::test_on_its_way_an_rbm_is_the_mixture_of_joint_energies",)
 LEFT_OUT = (
     "test_rbm_paths.py::test_kernels_that_accept_ask_for_the_gradient_once",
     "test_rbm_paths.py::test_kernels_that_take_stale_states_never_see_a_gradient_of_the_wrong_model",
@@ -246,7 +246,7 @@ KERNELS = (
      "discrete:GibbsWithGradients.__call__", "sites.gains(y, required_gradient(model, new))",
      "sites.gains(y, g)", MATRIX),
     ("BlockGibbs: takes stale states", "gibbs:BlockGibbs", "fresh = True", "fresh = False", FRESH),
-    # -- machines
+    # -- RBMs
     ("RBM: gradient's sign", "algebra:Algebra.gradient", "scale=-self.strength",
      "scale=self.strength", EVALUATED),
     ("RBM: hidden units left out of the energy", "algebra:Algebra.energy",
@@ -315,7 +315,7 @@ KERNELS = (
      INTEGRAL),
     ("numbers: log of the integral, the square whole", "layers:Normals.log_sum",
      "self.centre + push / (2 * self.precision)", "self.centre + push / self.precision", INTEGRAL),
-    ("machine: sums over states without their coupling", "algebra:Algebra.push",
+    ("RBM: sums over states without their coupling", "algebra:Algebra.push",
      "self.strength * (h @ self.w.T)", "0 * (h @ self.w.T)", INTEGRAL),
     ("numbers: energy of the variance", "layers:Normals.energy", "square() @ self.precision / 2",
      "square() @ (1 / self.precision) / 2", SUMS),
@@ -337,7 +337,7 @@ KERNELS = (
     ("RBM: other offsets, the biases kept", "rbm_base:RBM.recentred",
      "self.hidden_bias + new._push(mu)", "self.c",
      ("test_rbm.py::test_other_offsets_are_the_same_function",)),
-    ("RBM: the first weights in any units", "machines:GaussianRBM._first",
+    ("RBM: the first weights in any units", "rbms:GaussianRBM._first",
      "xi * scale.flatten()[:, None]", "xi",
      ("test_rbm.py::test_weights_are_in_the_units_of_the_data",)),
     ("machine's path: reversed", "rbm_path:RBMPath.evaluate", 'a = beta * cache["a"]',

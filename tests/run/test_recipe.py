@@ -82,7 +82,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
     assert differ == {(section, name)}
 
 
-def test_a_machine_has_choices_of_its_own():
+def test_an_rbm_has_choices_of_its_own():
     bits = choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=7)
     assert (bits.kind, bits.model.hidden, bits.train.noise) == ("rbm", 7, 0.0)
     assert (bits.train.forgetting_factor, bits.train.moves) == (

@@ -73,14 +73,14 @@ def test_weights_that_fade_leave_the_share_of_the_lag_that_theory_says(forgettin
     assert float(walkers.log_w.var()) == pytest.approx(spread, abs=close)
 
 
-def machine():
+def small_rbm():
     rows = (torch.rand(200, 6, generator=seeded(3)) < torch.linspace(0.2, 0.9, 6)).float()
     rows[:100] = 1 - rows[:100]
     return BernoulliRBM.from_data(rows, 4, seeded(4), scale=0.5), rows
 
 
 def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
-    model, rows = machine()
+    model, rows = small_rbm()
     walkers = Walkers.sample(model.base, 64, seeded(0), islands=1).reweight(model)
     log_w = torch.linspace(-2, 1, 64, dtype=torch.float64)
     walkers = replace(walkers, weights=replace(walkers.weights, log_w=log_w))
@@ -101,7 +101,7 @@ def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
 
 
 def test_training_with_no_memory_weighs_by_its_last_step_alone():
-    model, rows = machine()
+    model, rows = small_rbm()
     settings = Settings(
         walkers=32,
         held_out=8,
@@ -151,8 +151,8 @@ def test_a_network_whose_weights_fade_has_its_held_out_walkers_renewed():
     assert abs(exact - energy.base.log_z()) > 0.1
 
 
-def test_a_machines_running_log_z_is_right_after_a_renewal():
-    model, rows = machine()
+def test_an_rbms_running_log_z_is_right_after_a_renewal():
+    model, rows = small_rbm()
     settings = Settings(
         walkers=32,
         held_out=256,
@@ -179,7 +179,7 @@ def test_training_with_a_memory_resumes_with_the_same_bits():
         done = resume.iteration if resume else 0
         return next(islice(records, upto - done - 1, None)).state, rng
 
-    model, rows = machine()
+    model, rows = small_rbm()
     again = copy.deepcopy(model)
     whole, _ = run(model, 20)
     part, rng = run(again, 9)

@@ -199,7 +199,7 @@ class RBM(nn.Module):
         scale, v = self._scale(), v.flatten()
         return self.w.T @ (v if scale is None else v * scale)
 
-    def machine(self) -> Algebra:
+    def algebra(self) -> Algebra:
         """Return visible units, weights and hidden biases of the same RBM without offsets."""
         return self._machine(self.hidden_bias)
 
@@ -210,8 +210,8 @@ class RBM(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Return the free energies U(v) (B,) of visible units v (B, *shape)."""
-        machine, v = self.machine(), v.flatten(1)
-        return machine.energy(v, machine.pre(v))
+        algebra, v = self.algebra(), v.flatten(1)
+        return algebra.energy(v, algebra.pre(v))
 
     def evaluate(
         self,
@@ -225,9 +225,9 @@ class RBM(nn.Module):
         `gibbs` use. With ``graph`` the energies keep their autograd graph to the parameters.
         """
         with torch.set_grad_enabled(graph):
-            machine, v = self.machine(), v.flatten(1)
-            pre = machine.pre(v)
-            return machine.energy(v, pre), {"pre": pre.detach()}
+            algebra, v = self.algebra(), v.flatten(1)
+            pre = algebra.pre(v)
+            return algebra.energy(v, pre), {"pre": pre.detach()}
 
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
@@ -245,12 +245,12 @@ class RBM(nn.Module):
     @torch.no_grad()
     def features(self, v: Tensor) -> Tensor:
         """Return ``P(h_j = 1 | v)`` (B, m) for hidden units h, given visible v (B, *shape)."""
-        return self.machine().pre(v.flatten(1)).sigmoid()
+        return self.algebra().pre(v.flatten(1)).sigmoid()
 
     @property
     def states(self) -> float:
         """Return the number of states of the smaller layer, over which `log_z` sums."""
-        return self.machine().states
+        return self.algebra().states
 
     @torch.no_grad()
     def log_z(self) -> float:
@@ -259,7 +259,7 @@ class RBM(nn.Module):
         Raises:
             ValueError: the visible and the hidden units both have more than 2^20 states.
         """
-        return self.machine().log_z()
+        return self.algebra().log_z()
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
@@ -268,7 +268,7 @@ class RBM(nn.Module):
         Raises:
             ValueError: the visible and the hidden units both have more than 2^20 states.
         """
-        return self.machine().sample(n, rng).view(n, *self.b.shape)
+        return self.algebra().sample(n, rng).view(n, *self.b.shape)
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> RBMPath | None:
@@ -278,4 +278,4 @@ class RBM(nn.Module):
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]
-        return RBMPath(base, units, self.machine()) if len(units) == len(sets) else None
+        return RBMPath(base, units, self.algebra()) if len(units) == len(sets) else None

@@ -19,6 +19,7 @@ from noneq.kernels import Kernel
 from noneq.models.parameters import parameter_groups
 from noneq.run.learners import Learner, LikelihoodLearner, TrainingContext
 from noneq.run.recipe import Likelihood, Optimizer, Recipe
+from noneq.training.settings import TAU
 
 __all__ = ["About", "Family", "Size", "base_of"]
 
@@ -139,7 +140,7 @@ class Family(ABC):
     def after_divergence(self, recipe: Recipe) -> str:
         """Return advice for a training that has diverged, as a clause that names settings."""
         if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
-            return "a trust region (`tau` 0.1) or a smaller learning rate (`lr`)"
+            return f"a trust region (`tau` {TAU:g}) or a smaller learning rate (`lr`)"
         return self.remedies
 
     # -- to a file and back

@@ -35,7 +35,7 @@ class _RBMFamily(Family):
     def defaults(self, data: About) -> Recipe:
         """Return the default settings, with many walkers, since Gibbs sweeps are cheap."""
         train: dict[str, Any] = {
-            "walkers": 1024, "held_out": 256, "moves": 4, "tau": 0.1, "renew": 1000,
+            "walkers": 1024, "held_out": 256, "moves": 4, "renew": 1000,
             "batch": min(512, data.rows),
         }  # fmt: skip
         return Recipe(

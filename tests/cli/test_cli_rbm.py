@@ -1,4 +1,4 @@
-"""Machines on the command line: a run of bits, one of numbers, and what they cannot take."""
+"""RBMs on the command line: a run of bits, one of numbers, and what they cannot take."""
 
 import json
 
@@ -34,7 +34,7 @@ def bits(tmp_path_factory):
 MACHINE = [*QUICK[:10], *QUICK[12:]]  # without the width of a network
 
 
-def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
+def test_an_rbm_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     run = tmp_path / "r"
     args = ["train", bits, "--model", "rbm", "--hidden", 4, "--out", run, *MACHINE]
     assert main([*map(str, args), "--iterations", "12"]) == 0
@@ -67,7 +67,7 @@ def test_a_machine_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     assert (run / "report.png").stat().st_size > 10_000
 
 
-def test_a_machine_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, capsys):
+def test_an_rbm_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, capsys):
     run = tmp_path / "r"
     args = ["train", bits, "--model", "rbm", "--hidden", 4, "--out", run, *MACHINE]
     monkeypatch.setattr("noneq.models.BernoulliRBM.states", 2.0**700)
@@ -79,7 +79,7 @@ def test_a_machine_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, caps
         assert abs(found[side]["value"] - exact) < 4 * found[side]["stderr"] + 0.02
 
 
-def test_a_machine_of_numbers_takes_a_table(data, tmp_path):
+def test_an_rbm_of_numbers_takes_a_table(data, tmp_path):
     run = tmp_path / "r"
     args = ["train", data, "--model", "gaussian-rbm", "--hidden", 4, "--out", run, *MACHINE]
     assert main([*map(str, args), "--iterations", "5"]) == 0
@@ -87,7 +87,7 @@ def test_a_machine_of_numbers_takes_a_table(data, tmp_path):
     assert main(["report", str(run)]) == 0
 
 
-def test_what_a_machine_cannot_take(data, bits, tmp_path, capsys):
+def test_what_an_rbm_cannot_take(data, bits, tmp_path, capsys):
     out = ["--out", tmp_path / "r"]
     told = refused(["train", data, "--model", "rbm", *out], capsys)
     assert "neither 0 nor 1" in told
@@ -109,7 +109,7 @@ def test_what_a_machine_cannot_take(data, bits, tmp_path, capsys):
     assert "not made of 0 and 1" in told
 
 
-def test_only_the_weights_of_a_machine_decay():
+def test_only_the_weights_of_an_rbm_decay():
     machine = noneq.BernoulliRBM(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
     weights, biases = FAMILIES["rbm"].parameter_groups(machine, 0.3)
     assert [p is machine.w for p in weights["params"]] == [True]
