@@ -1,4 +1,7 @@
-"""Hamiltonian Monte Carlo and underdamped Langevin dynamics: one trajectory, four kernels.
+"""Hamiltonian Monte Carlo (HMC) and underdamped Langevin dynamics: one class, four kernels.
+
+With H the energy plus the kinetic energy at the ends of a trajectory, h the step size, and a state
+*fresh* if its energies are those of the model, *stale* if they are of an earlier one:
 
 ============================ ================================ ==================================
 kernel                       arguments                        increment of the log-weight
@@ -113,6 +116,9 @@ class HMC(Adjustable):
     ) -> Self:
         """Make the kernel of underdamped Langevin dynamics: one leapfrog step with friction.
 
+        A move is the splitting scheme OBABO: the momentum is partly redrawn (O), a leapfrog step
+        is made (B A B), and the momentum is partly redrawn again.
+
         Arguments:
             h: step size > 0; the time step is ``sqrt(2 h)``.
             factor: square root L of the preconditioner ``M = L L^T``; by default the identity.
@@ -128,7 +134,18 @@ class HMC(Adjustable):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one move of ``leapfrog_steps`` evaluations."""
+        """Move every walker by ``leapfrog_steps`` evaluations of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples) with their energies.
+            rng: source of randomness.
+
+        Returns:
+            The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
+            the observations "accept" and "fault": shares of accepted proposals, and of energies
+            that are NaN or -inf.
+        """
         box = self._box(model)
         state = with_gradient(model, state)
         v = self._refreshed(state.aux.get("v"), state.x, rng)

@@ -1,6 +1,7 @@
-"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = grad U(x)``.
+"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = dU/dx``.
 
-`ULA` accepts every step and weights it; `MALA` accepts or rejects, and needs no weight.
+`ULA` takes every step and corrects its bias by a weight; `MALA` accepts or rejects steps, and
+needs no weight. M is the preconditioner and xi standard normal.
 """
 
 from __future__ import annotations
@@ -96,13 +97,23 @@ class ULA(Stepped):
 
     @property
     def fresh(self) -> bool:
-        """Whether the walkers must be evaluated under the model before the step: ``refresh``."""
+        """Whether walkers are evaluated under the model before the step: if ``refresh``."""
         return self.refresh
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, with one evaluation of the energy."""
+        """Make one step of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), evaluated under this or an earlier energy.
+            rng: source of randomness.
+
+        Returns:
+            The new state, the increments of the log-weights (N,), and no observations (an empty
+            dictionary).
+        """
         require(model, self, Real)
         state = with_gradient(model, state)
         new, increment = _propose(model, state, rng, self.h, self.factor)
@@ -147,7 +158,17 @@ class MALA(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, with one evaluation of the energy."""
+        """Make one step of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), with energies and gradients under the model.
+            rng: source of randomness.
+
+        Returns:
+            The new state, increments of the log-weights of 0 (N,), and the observations "accept",
+            the share of proposals that were accepted, and "fault", that of energies NaN or -inf.
+        """
         require(model, self, Real, Box)
         state = with_gradient(model, state)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)

@@ -1,10 +1,10 @@
 """Transports: kernels that carry walkers from one time of a path with a drift to the next.
 
-A transport moves walkers from the energy that they last saw, U at time t, to the one that it is
-given, U' at t'. It takes a stale state, since after a reweighting to U' nothing would be left to
-do. Its increment is the whole weight of the move, so that wrong fields or long steps cost
-effective sample size, but cause no bias (Carbone 2025, arXiv 2506.07843; derived in
-docs/mathematics.md).
+A transport moves walkers (weighted samples) from the energy under which they were last evaluated,
+U at time t, to the one that it is given, U' at t'. The walkers must not have been reweighted to U'
+before. The increment of the log-weight is the exact weight of the move, so that wrong fields or
+long steps cost effective sample size, but cause no bias (Carbone 2025, arXiv 2506.07843; derived
+in docs/mathematics.md).
 """
 
 from __future__ import annotations
@@ -72,7 +72,17 @@ class EulerMaruyama(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step from the time of the state to that of the model."""
+        """Make one step of every walker, from the time of the state to that of the model.
+
+        Arguments:
+            model: energy of the path at the time to which the step leads.
+            state: N walkers (weighted samples), evaluated under another energy of the path.
+            rng: source of randomness.
+
+        Returns:
+            The new state at the time of the model, the increments of the log-weights (N,), and no
+            observations (an empty dictionary).
+        """
         require(model, self, Real)
         h = _place(self, model, state).beta - state.cache["t"]
         h = h.view(-1, *[1] * (state.x.dim() - 1))
@@ -143,7 +153,17 @@ class Flow(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step from the time of the state to that of the model."""
+        """Make one step of every walker, from the time of the state to that of the model.
+
+        Arguments:
+            model: energy of the path at the time to which the step leads.
+            state: N walkers (weighted samples), evaluated under another energy of the path.
+            rng: source of randomness.
+
+        Returns:
+            The new state at the time of the model, the increments of the log-weights (N,), and no
+            observations (an empty dictionary).
+        """
         require(model, self, Real)
         place = _place(self, model, state)
         with torch.enable_grad():
