@@ -1,7 +1,7 @@
 """Energies of walkers that keep their autograd graph to the parameters, for a training loss.
 
-`WithGraph` makes a kernel evaluate with the graph. `without_zero` keeps walkers of weight zero,
-whose energies may be infinite, out of the gradient.
+`WithGraph` makes a kernel evaluate an energy with its graph. `without_zero` keeps walkers of
+weight zero, whose energies may be infinite, out of the gradient.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ __all__ = ["WithGraph", "apply", "lacks_gradient", "without_zero"]
 
 
 class WithGraph:
-    """Wrap an energy so that each evaluation keeps its graph to the parameters.
+    """Wraps an energy so that each evaluation keeps the autograd graph to the energy's parameters.
 
-    A kernel that moves under it returns energies from which a loss can be differentiated.
+    A kernel that moves walkers under the wrapped energy returns energies that can be part of a
+    loss.
 
     Arguments:
         energy: the energy to wrap, usually the model that is trained.
@@ -43,29 +44,48 @@ class WithGraph:
         previous_cache: Cache | None = None,
         graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return the energies (N,) at x with their graph, and the cache of the evaluation."""
+        """Evaluate the wrapped energy at x, with the autograd graph to its parameters.
+
+        Arguments:
+            x: positions (N, *shape).
+            previous_cache: cache of an earlier evaluation at the same x, or None.
+            graph: not used: the graph is always kept.
+
+        Returns:
+            The energies (N,) with their graph, and a cache with the gradient "g" (N, *shape) if
+            the energy has one.
+        """
         return evaluate(self.energy, x, previous_cache, graph=True)
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """Return ``dU/dx`` from a cache; None if the energy has no gradient method of its own."""
+        """Return ``dU/dx`` (N, *shape) of the wrapped energy, as `noneq.energies.gradient` does.
+
+        Arguments:
+            x: positions (N, *shape).
+            cache: cache of an evaluation at x, whose entry "g" is the gradient.
+
+        Returns:
+            The gradient; None if neither the cache nor a method of the energy gives one.
+        """
         return gradient(self.energy, x, cache)
 
 
 def apply(
     kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
 ) -> tuple[State, Tensor, Info]:
-    """Apply a kernel to a state, with or without the graph of the energies.
+    """Move the walkers of a state by a kernel, with or without the autograd graph of the energies.
 
     Arguments:
-        kernel: the kernel.
-        energy: its target.
-        state: where the walkers are.
+        kernel: transition kernel.
+        energy: energy that the kernel targets.
+        state: positions and energies of N walkers.
         rng: source of randomness.
-        graph: keep the graph of the new energies to the parameters; without it, large populations
-            are moved in parts to save memory.
+        graph: whether the new energies keep their graph to the parameters; without it, large
+            populations are moved in parts to save memory.
 
     Returns:
-        The new state, the increments of the log-weights (N,) and what the kernel observed.
+        The new state, the increments of the log-weights (N,), and observations of the kernel such
+        as the acceptance.
     """
     if graph:
         return kernel(WithGraph(energy), state, rng)
@@ -73,13 +93,14 @@ def apply(
 
 
 def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tensor:
-    """Recompute energies with a graph that leaves out walkers of weight zero or infinite energy.
+    """Take walkers of weight zero or infinite energy out of the autograd graph of their energies.
 
-    The gradient of a product ``0 x inf`` would be NaN.
+    The gradient of a product ``0 x inf`` would be NaN. Where there are such walkers, the energies
+    of all others are computed again.
 
     Arguments:
-        energy: the energy that was evaluated.
-        u: its values (N,) with their graph.
+        energy: energy U that was evaluated.
+        u: its values U(x) (N,) with their graph.
         x: positions (N, *shape).
         weights: weights of the walkers.
 
@@ -94,15 +115,19 @@ def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tens
 
 
 def lacks_gradient(cache: Cache, now: Snapshot, before: Snapshot | None) -> bool:
-    """Return whether a cache lacks a gradient that only the earlier model could still compute.
+    """Return whether the gradient at the walkers is missing where a kernel would need it.
+
+    An unadjusted kernel starts from the gradient of the energy under which the walkers were last
+    evaluated. If the cache lacks it, only that energy's own method ``gradient`` could compute it.
 
     Arguments:
-        cache: the cache of the last evaluation.
+        cache: cache of the last evaluation, whose entry "g" is the gradient.
         now: the energy of the next move.
         before: the energy of the last evaluation; None if unknown.
 
     Returns:
-        True where the next kernel has to evaluate the energy anew.
+        True if the cache has no gradient and ``now`` or ``before`` has a method ``gradient``: the
+        walkers are then to be evaluated under ``now`` before they move.
     """
     models = (now.model, None if before is None else before.model)
     return "g" not in cache and any(hasattr(model, "gradient") for model in models)
