@@ -1,8 +1,8 @@
-r"""Estimators of log Z from the work of forward and backward walkers, or from their ancestors.
+"""Estimators of log Z from the work of forward and backward annealing, or from genealogies.
 
-The work done on a walker on its way from one energy to another is ``W = -log w``, with w the
-weight that it collects. Crooks' relation (1999) between the distributions of forward work and of
-backward work along the mirrored schedule (`noneq.Schedule.backward`) is
+The work done on a walker (a weighted sample) that is annealed from one energy to another is ``W =
+-log w``, with w the weight that it collects. Crooks' relation (1999) between the distributions of
+forward work and of backward work along the reversed schedule (`noneq.Schedule.backward`) is
 
     ``P_F(W) / P_B(-W) = exp(W - dF),  dF = -log(Z_1 / Z_0)``
 

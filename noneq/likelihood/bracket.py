@@ -1,16 +1,17 @@
-r"""A bracket of log Z from forward and backward annealing, with alarms where it may be wrong.
+"""A bracket of log Z from forward and backward annealing, with alarms where it may be wrong.
 
-Forward annealing (exact start, frozen schedule) gives a log Z that is too low on average; backward
-annealing, from samples of the model to the start of the path, one that is too high: each estimate
-checks the other (Grosse, Ghahramani, Adams 2015, bidirectional Monte Carlo). Exact samples of the
-model are not available, so half of the backward chains start from the data and half from
-resampled forward walkers, and all are equilibrated under the model.
+Forward annealing (from exact samples of a base, by a schedule that does not depend on them) gives
+a log Z that is too low on average; backward annealing, from samples of the model to the base, one
+that is too high: each estimate checks the other (Grosse, Ghahramani, Adams 2015, bidirectional
+Monte Carlo). Exact samples of the model are not available, so half of the Markov chains for
+backward annealing start from the data and half from resampled forward samples, and all are
+equilibrated under the model.
 
-A start that does not reach a mode gives a log Z that lacks the mass of this mode. So walkers are
-annealed from the base, from the clusters of the equilibrated chains and from a wider base
-(`noneq.likelihood.starts`). Each log Z is a lower bound on average; the best of them is the
-forward estimate, and backward annealing ends at its start. The result is *bracketed*, not
-certified: a mode that neither the data nor any start reaches is invisible.
+A start that does not reach a mode gives a log Z that lacks the mass of this mode. So samples are
+annealed from the base, from a mixture fitted to the clusters of the equilibrated chains and from a
+wider base (`noneq.likelihood.starts`). Each log Z is a lower bound on average; the best of them is
+the forward estimate, and backward annealing ends at its start. The result is called *bracketed*,
+not certified: a mode that neither the data nor any start reaches is invisible.
 """
 
 from __future__ import annotations
