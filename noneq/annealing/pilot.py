@@ -58,7 +58,7 @@ def pilot(
     no matrix product.
 
     Arguments:
-        path: path that is annealed along, whose start is a solvable energy.
+        path: path that is annealed along, whose start has exact log Z and samples.
         kernel: kernel that moves the samples.
         rng: source of randomness.
         n: number of samples of the pilot run.
@@ -125,7 +125,7 @@ def adapt_steps(
     The inverse temperatures (betas) stay as they are; `pilot` finds betas, too.
 
     Arguments:
-        path: path that is annealed along, whose start is a solvable energy.
+        path: path that is annealed along, whose start has exact log Z and samples.
         schedule: schedule whose betas are kept, and whose last kernel is adapted at every beta.
         rng: source of randomness.
         n: number of samples that are annealed.

@@ -80,9 +80,9 @@ class Schedule:
 
     @classmethod
     def along(cls, betas: Sequence[float], kernel: Callable[[float], Kernel]) -> Schedule:
-        """Make a schedule whose kernel at each step is a function of the middle of the step.
+        """Make a schedule whose kernel at each step is a function of the mean beta of the step.
 
-        This is for parameters that depend on time:
+        This is for kernels with parameters that depend on time:
         ``Schedule.along(times, lambda t: EulerMaruyama(eps(t)))``.
 
         Arguments:

@@ -172,7 +172,7 @@ class LowRank(nn.Module):
     def loadings(self) -> Tensor:
         """Return a matrix W (d, r) of the covariance ``diag(s^2) + W W^T``.
 
-        It may differ from the one that was given by an orthogonal matrix R (r, r), as W R.
+        It is ``W_0 R`` with W_0 the matrix that was given and R an orthogonal matrix (r, r).
         """
         return self.scale[:, None] * self.q * (self.stretch.square() - 1).clamp(min=0).sqrt()
 

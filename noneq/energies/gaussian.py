@@ -203,17 +203,17 @@ class GaussianMixture(nn.Module):
     def fit(
         cls, x: Tensor, components: int, *, noise: float = 0.0, floor: float = 1e-3, seed: int = 0
     ) -> GaussianMixture:
-        """Fit a mixture with full covariances by expectation maximisation (scikit-learn).
+        """Return the mixture of Gaussians fitted to rows by expectation maximisation (EM).
 
         ``noise^2`` and ``floor`` times the variance of the column (for a constant column: the mean
         variance) are added to each variance. Columns are standardised for the fit.
 
         Arguments:
             x: rows (M, *shape).
-            components: number K of components.
+            components: number K of components, each with a full covariance.
             noise: standard deviation of Gaussian noise that will be added to the data later.
             floor: relative increase of the variances.
-            seed: seed of the initialisation.
+            seed: seed of the initialisation by scikit-learn.
         """
         from sklearn.mixture import GaussianMixture as SklearnMixture
 

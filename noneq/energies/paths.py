@@ -57,7 +57,7 @@ def path_to(energy: Energy, base: Solvable) -> Path:
 
     Arguments:
         energy: end of the path; a method ``path_from`` of it may return None for no special path.
-        base: solvable start of the path.
+        base: start of the path, with exact log Z and samples.
 
     Returns:
         The path from the base to the energy.
@@ -112,11 +112,11 @@ class SnapshotPath(ABC):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return the energies U_beta (B,) at x, and a cache: ``{"g": dU_beta/dx}`` and others.
+        """Return the energies U_beta (B,) at x, and a cache (dictionary), e.g. of the gradient.
 
         Arguments:
             x: positions (B, *shape).
-            previous_cache: cache of the same x from this path, at any beta, or None.
+            previous_cache: cache that a call at the same x and any beta returned, or None.
             beta: position on the path, in [0, 1].
         """
 
@@ -163,9 +163,9 @@ class PathEnergy:
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return the energies U_beta (B,) at x, and a cache with the gradient "g" if any.
+        """Return the energies U_beta (B,) at x, and a dictionary ("cache"), e.g. of the gradient.
 
-        ``previous_cache`` is a cache of the same x from this path; ``graph=True`` is a ValueError.
+        ``previous_cache`` is one of the same x from this path; ``graph=True`` is a ValueError.
         """
         if graph:
             raise ValueError("an energy on a path has no parameters to differentiate")
@@ -221,7 +221,7 @@ class ModelsPath:
     in place of annealing: Bereux et al. 2024 (arXiv 2405.15376).
 
     Arguments:
-        base: solvable start of the path.
+        base: start of the path, with exact log Z and samples.
         models: models of one type, the end last; pass a copy of one still in training.
 
     Raises:
@@ -246,8 +246,6 @@ class ModelsPath:
 class GeometricPath(SnapshotPath):
     """Interpolates two energies, ``U_beta = (1 - beta) U_0 + beta U_1``: the geometric path.
 
-    The cache of an evaluation keeps U_0 and U_1, so that another beta at the same x costs nothing.
-
     Arguments:
         start: energy U_0, usually solvable; its space must contain that of U_1 (ValueError).
         end: energy U_1.
@@ -266,7 +264,7 @@ class GeometricPath(SnapshotPath):
         )
 
     def ends(self, x: Tensor) -> Cache:
-        """Evaluate U_0 ("u0"), U_1 - U_0 ("du") and the gradients of both ("g0", "dg") at x."""
+        """Return a dictionary of U_0 ("u0"), U_1 - U_0 ("du") and their gradients ("g0", "dg")."""
         u0, cache0 = evaluate(self.start, x)
         if self.tilt is not None:
             du, cache1 = evaluate(self.tilt, x)
@@ -282,7 +280,10 @@ class GeometricPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return ``(1 - beta) U_0 + beta U_1`` (B,) at x, and a cache with the gradient "g"."""
+        """Return ``(1 - beta) U_0 + beta U_1`` (B,) at x, and a cache with the gradient "g".
+
+        The cache keeps U_0 and U_1: given as ``previous_cache`` for the same x, it spares both.
+        """
         ends = (
             dict(previous_cache)
             if previous_cache is not None and "du" in previous_cache
@@ -294,5 +295,5 @@ class GeometricPath(SnapshotPath):
         return u, {**ends, "g": _plus(ends["g0"], beta, ends["dg"])}
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Return ``dU_beta/dbeta = U_1 - U_0`` (B,), or None where the cache lacks it."""
+        """Return ``dU_beta/dbeta = U_1 - U_0`` (B,), the cache's entry "du", else None."""
         return cache.get("du")

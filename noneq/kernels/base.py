@@ -132,7 +132,7 @@ class Kernel(Protocol):
         """Return a kernel with its step size times ``by``, or itself if it has no step size."""
 
     def preconditioned(self, factor: Factor, /) -> Self:
-        """Return a kernel preconditioned by ``L L^T``, L = ``factor``, itself if it cannot be."""
+        """Return a kernel with the preconditioner ``L L^T``, L = ``factor``, if it takes one."""
 
 
 def apply_in_parts(

@@ -25,8 +25,8 @@ def default_kernel(
     or rejection. MALA is preconditioned by the covariance of the base where the base has one.
 
     Arguments:
-        base: solvable energy at which annealing starts, on the same space as ``energy``. None:
-            variables are continuous, and MALA is not preconditioned.
+        base: energy with exact samples, at which annealing starts, on the space of ``energy``.
+            None: variables are continuous, and MALA is not preconditioned.
         x: rows (M, *shape), of which only the dimension is used, to set the step size.
         energy: energy under which samples are moved. None: an energy without a method ``gibbs``.
 

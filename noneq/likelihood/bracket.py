@@ -76,12 +76,12 @@ def log_z(
 ) -> Estimate:
     """Bracket ``log Z = log of the integral of exp(-U)`` by forward and backward annealing.
 
-    Walkers annealed forward, from a base with known log Z to the model, give an estimate that is
-    too low on average; chains equilibrated under the model and annealed backward to the base give
-    one that is too high. Where both may be wrong, alarms (sentences) say why. An energy with an
-    exact log Z and exact samples (a small RBM, a Gaussian) is not annealed: the exact value is
-    returned, unless ``temperatures`` is a schedule. The expected duration is logged by the logger
-    "noneq" (``logging.basicConfig(level="INFO")`` shows it).
+    Walkers (weighted samples) annealed forward, from a base with known log Z to the model, give an
+    estimate that is too low on average; chains equilibrated under the model and annealed backward
+    to the base give one that is too high. Where both may be wrong, alarms (sentences) say why. An
+    energy with an exact log Z and exact samples (a small RBM, a Gaussian) is not annealed: the
+    exact value is returned, unless ``temperatures`` is a schedule. The expected duration is logged
+    by the logger "noneq" (``logging.basicConfig(level="INFO")`` shows it).
 
     Arguments:
         energy: the energy U of the model, any callable ``(B, *shape) -> (B,)``.
@@ -92,8 +92,8 @@ def log_z(
             annealing start from them, the others from forward walkers. Without data, a mode that
             no forward walker reaches cannot be noticed.
         n: number of forward walkers, and of chains for backward annealing; a multiple of 16.
-        temperatures: number of annealing steps, placed by a pilot run; or an annealing schedule,
-            used as it is.
+        temperatures: number of annealing steps, placed by a pilot run (an annealing of a few
+            samples that are then discarded); or an annealing schedule, used as it is.
         equilibrate: number of moves under the model before backward annealing starts; default:
             the number of annealing steps. Data are not samples of the model: without these moves
             the backward estimate is no upper bound.

@@ -77,12 +77,12 @@ class Plan:
 
 
 class Forward(NamedTuple):
-    """Holds the result of annealing forward, from a solvable energy to the model.
+    """Holds the result of annealing forward, from an energy with exact samples to the model.
 
     Attributes:
         walkers: weighted sample of the model.
         schedule: annealing schedule of the walkers, fixed before they started.
-        path: path of energies from the solvable one to the model.
+        path: path of energies from the one with exact samples to the model.
         fitted: whether the path starts at a mixture fitted to chains of the model.
     """
 
@@ -104,8 +104,9 @@ class Forward(NamedTuple):
         """Anneal walkers (weighted samples) along a path, from exact samples of its start.
 
         Arguments:
-            path: path of energies from a solvable one to the model.
-            temperatures: number of steps, placed by a pilot run, or a schedule used as it is.
+            path: path of energies, from one with exact log Z and samples to the model.
+            temperatures: number of steps, placed by a pilot run (annealing of a few samples that
+                are then discarded), or a schedule used as it is.
             plan: settings that forward and backward annealing share.
             name: label of the progress display.
             fitted: whether the path starts at a mixture fitted to chains of the model.
@@ -169,7 +170,7 @@ def more_sides(energy: Energy, base: Solvable, chains: Tensor, plan: Plan) -> li
 
     Arguments:
         energy: the model.
-        base: solvable energy at which the first annealing started.
+        base: energy with exact samples, at which the first annealing started.
         chains: positions (N, *shape) of chains that have equilibrated under the model.
         plan: settings of `noneq.log_z`.
 

@@ -40,6 +40,7 @@ class Readings:
             raise FloatingPointError(why) from error
 
     def __len__(self) -> int:
+        """Return the number N of walkers."""
         return len(self.weights)
 
     @property

@@ -271,9 +271,9 @@ class Weights:
         return float(1.0 / mass.index_add(0, self.ancestors, self.p).square().sum())
 
     def mean(self, f: Tensor) -> Tensor:
-        """Return the weighted mean ``sum_i p_i f_i`` of values f (N, ...), with the graph of f.
+        """Return the mean ``sum_i p_i f_i`` of values f (N, ...), with normalised weights p.
 
-        Walkers of weight zero are left out, so that f may be infinite there.
+        Walkers of weight zero are left out, so that f may be infinite there; its graph is kept.
         """
         p = self.p
         if self.summary.zero:
@@ -283,12 +283,12 @@ class Weights:
         return mean
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n indices of walkers (n,) with replacement, with probabilities ``p``."""
+        """Draw n indices of walkers (n,) with replacement, in proportion to their weights."""
         return torch.multinomial(self.p, n, replacement=True, generator=rng)
 
     def conditional_ess(self, increment: Tensor) -> Tensor:
         """Return ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` (0-d) for increments d (N,).
 
-        It is the share of the effective sample size left after adding d to the log-weights.
+        It is the share of the effective sample size left by adding d; p are normalised weights.
         """
         return reductions.conditional_ess(self.log_w, increment)
