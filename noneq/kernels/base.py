@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 Info = dict[str, Tensor]
-"""Observations of one kernel move as 0-d tensors, e.g. "accept", the share of accepted moves."""
+"""Observations of one kernel move as 0-d tensors, e.g. ``{"accept": mean acceptance}``."""
 Observed = Mapping[str, Tensor | float]
-"""Observations of one kernel move, as 0-d tensors or as floats that were read from the device."""
+"""Observations of one kernel move, as tensors or as numbers that were read from the device."""
 
 
 class State(NamedTuple):
@@ -141,7 +141,7 @@ def apply_in_parts(
     """Apply a kernel to parts of the walkers one after the other, to bound its working memory.
 
     Returns:
-        The new state, log-weight increments (N,) and mean observations of all N walkers.
+        The new state, log-weight increments (N,) and observations of all N walkers.
     """
     n, slices = len(state.x), parts(state.x)
     if len(slices) == 1:

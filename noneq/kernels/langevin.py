@@ -126,8 +126,8 @@ class MALA(Stepped):
 
     The proposal ``y = x - h M dU/dx + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal, is
     accepted by the rule of Metropolis and Hastings; log-weights do not change. Proposals with a
-    non-finite energy are rejected; the share of proposals whose energy is NaN or -inf, which no
-    energy should be, is reported as the observation "fault". Source: Roberts and Tweedie 1996.
+    non-finite energy are rejected; those of energy NaN or -inf, which no energy should be, are
+    counted by the observation "fault". Source: Roberts and Tweedie 1996.
 
     Arguments:
         h: step size > 0, the time step of the Langevin dynamics; about ``1.3 d^(-1/3)`` is best

@@ -73,19 +73,18 @@ class WithGraph:
 def apply(
     kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
 ) -> tuple[State, Tensor, Info]:
-    """Move the walkers of a state by a kernel, with or without the autograd graph of the energies.
+    """Apply a kernel to a state, with or without the graph of the energies.
 
     Arguments:
-        kernel: transition kernel.
-        energy: energy that the kernel targets.
-        state: positions and energies of N walkers.
+        kernel: the kernel.
+        energy: its target.
+        state: where the walkers are.
         rng: source of randomness.
-        graph: whether the new energies keep their graph to the parameters; without it, large
-            populations are moved in parts to save memory.
+        graph: keep the graph of the new energies to the parameters; without it, large populations
+            are moved in parts to save memory.
 
     Returns:
-        The new state, the increments of the log-weights (N,), and observations of the kernel such
-        as the acceptance.
+        The new state, the increments of the log-weights (N,) and what the kernel observed.
     """
     if graph:
         return kernel(WithGraph(energy), state, rng)
@@ -115,19 +114,15 @@ def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tens
 
 
 def lacks_gradient(cache: Cache, now: Snapshot, before: Snapshot | None) -> bool:
-    """Return whether the gradient at the walkers is missing where a kernel would need it.
-
-    An unadjusted kernel starts from the gradient of the energy under which the walkers were last
-    evaluated. If the cache lacks it, only that energy's own method ``gradient`` could compute it.
+    """Return whether a cache lacks a gradient that only the earlier model could still compute.
 
     Arguments:
-        cache: cache of the last evaluation, whose entry "g" is the gradient.
+        cache: the cache of the last evaluation.
         now: the energy of the next move.
         before: the energy of the last evaluation; None if unknown.
 
     Returns:
-        True if the cache has no gradient and ``now`` or ``before`` has a method ``gradient``: the
-        walkers are then to be evaluated under ``now`` before they move.
+        True where the next kernel has to evaluate the energy anew.
     """
     models = (now.model, None if before is None else before.model)
     return "g" not in cache and any(hasattr(model, "gradient") for model in models)

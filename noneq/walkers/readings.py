@@ -23,8 +23,7 @@ class Readings:
     Attributes:
         state: positions, energies and cache of the walkers.
         weights: log-weights of the walkers.
-        last_move: the last move, from which the cause of an invalid weight (NaN or +inf) is
-            explained.
+        last_move: the last move, from which the cause of an invalid weight is explained.
     """
 
     state: State

@@ -48,8 +48,7 @@ class Walkers(Readings):
     """Holds N walkers, samples with weights, for estimates of means and of log Z of a model.
 
     `sample` starts walkers at a model whose log Z is known, `at` at given positions. Methods that
-    change walkers return new ones. Instead of an energy one may pass a `noneq.energies.Snapshot`
-    (an energy with a hash of its parameters) if the parameters have not changed since.
+    change walkers return new ones; an energy may be given as its `noneq.energies.Snapshot`.
 
     >>> import torch, noneq
     >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.correlated()
@@ -63,7 +62,8 @@ class Walkers(Readings):
         state: positions (N, *shape), energies (N,), and other tensors of the last evaluation.
         weights: log-weights of the walkers, and the starting walkers from which they descend.
         info: observations of the last move, e.g. ``{"accept": mean acceptance}``.
-        under: the energy for which all walkers are weighted; None if unknown or not one energy.
+        under: the energy for which the walkers are weighted; None if it is unknown or not the same
+            for all walkers.
         last_move: the last move, from which the cause of an invalid weight is explained.
     """
 

@@ -198,11 +198,7 @@ class Weights:
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Return 0-d tensors as a list of floats.
-
-        They are read from the device in one transfer with the numbers of `summary`, which then
-        costs no transfer of its own.
-        """
+        """Return 0-d tensors as numbers, read from the device together with the summary."""
         numbers = [one.double() for one in scalars]
         if "summary" in vars(self):
             return list(torch.stack(numbers).tolist())
