@@ -45,9 +45,8 @@ def with_momentum(kernel: Kernel) -> Kernel:
     """Replace MALA by generalised HMC, which keeps part of the momentum from move to move.
 
     It is better for annealing: where the energy changes little from move to move, walkers
-    (weighted samples) that keep their direction follow the energy more closely. In a test on
-    images of digits, with one evaluation per temperature, the variance of log Z was about half
-    as large, and the final weight came from a third more starting walkers
+    (weighted samples) that keep their direction follow the energy more closely. In a test on four
+    targets, with one evaluation per temperature, it divided the variance of log Z by 1.6 to 3.4
     (docs/lab/annealing.md).
 
     Arguments:
