@@ -83,11 +83,11 @@ def anneal(
 ) -> Walkers:
     """Carry walkers through a sequence of models: reweight, resample, move under each.
 
-    Walkers are weighted samples, resampled in groups called islands. Before that they are sorted by
-    what their next weights depend on: ``dU/dbeta``, beta the position in [0, 1] of the model on its
-    path, where this costs no evaluation (`noneq.energies.d_beta`), else the energy. In a test on
-    four targets this order and the default ``ess_min`` divided the variance of log Z by 1.2 to 1.6,
-    compared with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
+    Walkers are weighted samples, resampled in groups called islands. Before that they are sorted
+    by what their next weights depend on: ``dU/dbeta``, beta the position in [0, 1] of the model on
+    its path, where this costs no evaluation (`noneq.energies.d_beta`), else the energy. In a test
+    on four targets this order and the default ``ess_min`` divided the variance of log Z by 1.2 to
+    1.6, compared with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`; if

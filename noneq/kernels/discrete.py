@@ -124,7 +124,7 @@ class GibbsWithGradients(Stepped):
 
         Returns:
             The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the share of proposals that were accepted, and "fault", that of energies NaN or -inf.
+            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
         """
         sites = _sites(model, self)
         state = with_gradient(model, state)
@@ -188,8 +188,8 @@ class DiscreteLangevin(Adjustable):
 
         Returns:
             The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
-            the observations "accept", the acceptance of the proposals, and "fault", proposals
-            of energy NaN or -inf.
+            the observations "accept", the acceptance of the proposals, and "fault",
+            whether their energy was NaN or -inf.
         """
         sites = _sites(model, self)
         state = with_gradient(model, state)

@@ -143,8 +143,8 @@ class HMC(Adjustable):
 
         Returns:
             The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
-            the observations "accept", the acceptance of the proposals, and "fault", proposals
-            of energy NaN or -inf.
+            the observations "accept", the acceptance of the proposals, and "fault",
+            whether their energy was NaN or -inf.
         """
         box = self._box(model)
         state = with_gradient(model, state)

@@ -167,7 +167,7 @@ class MALA(Stepped):
 
         Returns:
             The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the share of proposals that were accepted, and "fault", that of energies NaN or -inf.
+            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
         """
         require(model, self, Real, Box)
         state = with_gradient(model, state)

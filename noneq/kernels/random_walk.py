@@ -58,7 +58,7 @@ class RandomWalk(Stepped):
 
         Returns:
             The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the share of proposals that were accepted, and "fault", that of energies NaN or -inf.
+            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
         """
         box = walls(self.reflect, require(model, self, Real, Box), self.factor)
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
