@@ -160,7 +160,7 @@ def apply_in_parts(
 
 
 def transports(kernel: Kernel) -> bool:
-    """Return whether a kernel is a transport, which carries walkers from one energy to another.
+    """Return whether a kernel is a transport, which carries samples from one energy to another.
 
     Returns:
         True for a transport; False for a kernel that moves under one energy, as MALA does.

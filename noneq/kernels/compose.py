@@ -16,7 +16,7 @@ __all__ = ["Chain", "Repeat"]
 
 @dataclass(frozen=True)
 class Repeat:
-    """Applies a kernel several times under one model; log-weight increments add up.
+    """Applies a kernel several times under one model and adds up the log-weight increments.
 
     Arguments:
         kernel: kernel to repeat.
@@ -76,7 +76,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Chain:
-    """Applies several kernels one after the other under one model; log-weight increments add up.
+    """Applies several kernels in turn under one model and adds up the log-weight increments.
 
     Arguments:
         kernels: kernels in the order in which they are applied, one or more. Only the first may be

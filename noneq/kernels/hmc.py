@@ -48,10 +48,11 @@ class HMC(Adjustable):
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
     from (x, v) to (y, v'), a bijection that preserves volume. With ``H = U + |v|^2 / 2`` let
-    ``r = H_old(x, v) - H_new(y, v')``. If ``adjusted``, the move is accepted with probability
-    ``min(1, e^r)``; with one leapfrog step this is `MALA` at the same h. Otherwise r is added to
-    the log-weight, and H_old may have an earlier energy than H_new (a stale state), whose gradient
-    the first half step then uses.
+    ``r = H_old(x, v) - H_new(y, v')``, where H_old has the energy under which the walkers
+    (weighted samples) were last evaluated, and H_new that of the model. If ``adjusted``, both are
+    the same, and the move is accepted with probability ``min(1, e^r)``; with one leapfrog step
+    this is `MALA` at the same h. Otherwise r is added to the log-weight, and the energies may
+    differ (a stale state): the first half step then uses the gradient of the old one.
 
     A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
     ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``, xi standard normal. With one

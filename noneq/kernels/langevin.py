@@ -63,8 +63,8 @@ class ULA(Stepped):
     """Makes unadjusted Langevin steps (ULA), whose bias the weights correct at any step size.
 
     A step is ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal. With U and
-    g = dU/dx of the energy under which the walkers were last evaluated, and U' and g' = dU'/dy of
-    the model, the increment of the log-weight is
+    g = dU/dx of the energy under which the walkers (weighted samples) were last evaluated, and U'
+    and g' = dU'/dy of the model, the increment of the log-weight is
 
         ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``,  ``d = y - x``.
 

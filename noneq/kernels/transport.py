@@ -28,23 +28,24 @@ __all__ = ["EulerMaruyama", "Flow"]
 class EulerMaruyama(Stepped):
     """Makes one step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW``, with its exact weight.
 
-    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
-    field b(x, t) and a score s(x, t), see `noneq.models.interpolants`. With ``h = t' - t``,
-    ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')`` and xi standard normal
-    a step is
+    It carries walkers (weighted samples) from time t to time t' of a path of energies U(x, t) that
+    has a velocity field b(x, t) and a score s(x, t), see `noneq.models.interpolants`. With
+    ``h = t' - t``, ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')`` and xi
+    standard normal a step is
 
         ``y = x + h a + sqrt(2 eps h) L xi``,
 
-    and the backward step is ``x = y - h c + noise``. The increment of the log-weight is
+    and the step of the reverse process is ``x = y - h c + sqrt(2 eps h) L xi'``. The increment of
+    the log-weight is
 
         ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
         ``D = L^-1 (a - c)``,
 
     which is right for any fields b and s and any eps > 0. Backward in time, where h is
     negative, the noise has the variance ``2 eps |h|`` and s enters with the other sign, so that
-    the kernel is its own time reversal. The next step reuses the fields at
-    (y, t'), so that a step costs one evaluation. For an eps that depends on time, give a
-    `noneq.Schedule` one kernel for each step.
+    the kernel is its own time reversal. The next step reuses the fields at (y, t'), so that a step
+    costs one evaluation. For an eps that depends on time, give a `noneq.Schedule` one kernel for
+    each step.
 
     Arguments:
         eps: diffusivity > 0. With the exact fields the density at each time is the same for all
@@ -109,11 +110,11 @@ class EulerMaruyama(Stepped):
 class Flow(Stepped):
     """Makes one step of ``dX = b dt``, a deterministic map y = T(x), weighted by its Jacobian.
 
-    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
-    field b(x, t), see `noneq.models.interpolants`. The increment of the log-weight is
-    ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h b(x, t)`` or Heun's,
-    ``T x = x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that
-    of the map T itself: ``h div b`` would be wrong by ``h^2``.
+    It carries walkers (weighted samples) from time t to time t' of a path of energies U(x, t) that
+    has a velocity field b(x, t), see `noneq.models.interpolants`. The increment of the log-weight
+    is ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h b(x, t)`` or
+    Heun's, ``T x = x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant
+    is that of the map T itself: ``h div b`` would be wrong by ``h^2``.
 
     With ``probes = 0`` log det is exact, at d backward passes a step and d^2 stored numbers a
     walker. Otherwise it is the sum of the first ``terms`` of ``tr A - tr A^2/2 + ...``,

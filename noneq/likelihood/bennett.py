@@ -28,9 +28,9 @@ OVERLAP = 5  # effective walkers
 def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
     r"""Estimate log Z_1 from walkers annealed forward and backward, by Bennett's acceptance ratio.
 
-    Forward annealing is from an energy U_0 to U_1, backward annealing from U_1 to U_0. With a_i
-    the forward log-weights, ``-b_j`` the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
-    estimate of ``log(Z_1 / Z_0)`` is the root c of
+    Walkers are weighted samples. Forward annealing is from an energy U_0 to U_1, backward
+    annealing from U_1 to U_0. With a_i the forward log-weights, ``-b_j`` the backward ones, and
+    ``s(t) = 1 / (1 + e^-t)``, the estimate of ``log(Z_1 / Z_0)`` is the root c of
 
         ``sum_i s(a_i - c - log(n_F/n_B)) = sum_j s(c + log(n_F/n_B) - b_j)``
 

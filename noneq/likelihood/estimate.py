@@ -1,6 +1,7 @@
 """The results of the package: a bracketed log Z, and a likelihood computed with it.
 
-Each holds its values, their standard errors and the alarms that were raised, and prints as text.
+`Estimate` and `NLL` hold their values with standard errors and whether alarms (sentences on why
+log Z may be wrong) were raised, and print as text.
 """
 
 from __future__ import annotations

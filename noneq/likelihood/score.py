@@ -123,7 +123,7 @@ def nll(
 
     Raises:
         ValueError: ``z`` was estimated for another energy or for other parameters (the energy is
-            evaluated again at walkers that ``z`` holds), or the model is discrete and a row is
+            evaluated again at samples that ``z`` holds), or the model is discrete and a row is
             not one of its states.
 
     >>> import noneq, torch
