@@ -52,7 +52,10 @@ __all__ = ["CASES", "Count", "Traffic", "bare", "counted", "library", "main", "p
 Part = Literal["optimizer", "rest"]
 PACKAGE = str(Path(noneq.__file__).parent)
 OPTIMISERS, TORCH = str(Path(torch.optim.__file__).parent), "torch.optim"
-PROCESSOR_ONLY = ("random.py:_Seeds.generate_state",)
+PROCESSOR_ONLY = (
+    "random.py:_Seeds.generate_state",
+    "training/average.py:_Average.update_parameters",  # its counter
+)
 #: operations after which the host knows a number of the device's
 WAITS = {
     "_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_dim",

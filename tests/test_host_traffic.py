@@ -12,10 +12,10 @@ from benchmarks.host_traffic import Traffic, counted
 
 #: waits outside of the optimiser's step, and operations there as multiples of the bare loop's
 LIMITS = {
-    "network": (4, 2.3),
-    "network, no held-out": (3, 1.3),
-    "rbm": (4, 2.9),
-    "rbm, no held-out": (3, 1.75),
+    "network": (3, 1.25),
+    "network, no held-out": (3, 1.12),
+    "rbm": (3, 1.75),
+    "rbm, no held-out": (3, 1.35),
 }
 
 

@@ -1,7 +1,8 @@
 """Data sets by name or from files: reading, checking, splitting and scaling.
 
-`load` makes a `DataSet` ready to train on, `read` gives the rows of a file unchanged, and
-`check_data` refuses rows to which no density can be fitted.
+`load` reads a data set and returns a `DataSet`, split and scaled for training; `read` returns the
+rows of a file unchanged; and `check_data` raises an error for rows to which no density can be
+fitted.
 """
 
 import lazy_loader

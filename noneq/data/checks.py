@@ -1,7 +1,7 @@
-"""Checks that a density can be fitted to a set of rows, with one error for each reason why not.
+"""Checks that a probability density can be fitted to rows of data; each error names the reason.
 
 `check_rows` looks at shape, type and finiteness, `check_data` also at constant and linearly
-dependent columns, and `is_discrete` guesses whether the rows need noise.
+dependent columns, and `is_discrete` guesses whether values are discrete, so that noise is needed.
 """
 
 from __future__ import annotations
@@ -97,8 +97,9 @@ def is_discrete(data: Tensor) -> bool:
 
     Rows look discrete if a column is constant, if a column takes only two values, or if at least
     90 % of the columns take few distinct values: at most 256, and at most a quarter of the number
-    of rows. Images look discrete if a pixel is constant, or if the values of all pixels, taken as
-    one column, fulfil the other conditions. Only about the first million values are examined.
+    of rows. Images (C, H, W) look discrete if a pixel is constant, or if the values of all pixels,
+    taken as one column, fulfil the other conditions. Only about the first million values are
+    examined.
 
     >>> is_discrete(torch.arange(100.0)[:, None]), is_discrete(torch.arange(100.0)[:, None] % 4)
     (False, True)
@@ -107,7 +108,7 @@ def is_discrete(data: Tensor) -> bool:
         data: the rows (M, *shape).
 
     Returns:
-        True if the rows look discrete.
+        True if the rows look discrete, else False.
     """
     flat = data.flatten(1)
     if bool((flat == flat[0]).all(0).any()):

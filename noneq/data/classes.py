@@ -1,7 +1,7 @@
 """Selection of rows by their class labels, with a given number of rows from each class.
 
-Small sets with known class proportions are made this way. Labels are checked (`whole`), counted
-(`count`), compared with what is asked for (`wanted`), and rows are drawn (`choose`).
+Labels are converted to integers (`whole`) and counted (`count`); the number of rows asked for is
+checked (`wanted`), adapted to several splits (`share`, `thinned`), and rows are drawn (`choose`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 __all__ = ["Counts", "choose", "count", "share", "thinned", "wanted", "whole"]
 
 Counts = dict[int, int]
-"""The number of rows of each class."""
+"""The number of rows of each class: a dictionary from class labels to numbers."""
 
 
 def whole(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Convert labels (M,) to integers.
+    """Convert class labels to integers, and raise an error for labels that are not whole numbers.
 
     Arguments:
-        labels: class labels (M,) of any type of numbers.
+        labels: class labels (M,), an array of any type.
 
     Returns:
         The labels as int64 (M,).
@@ -48,10 +48,10 @@ def count(labels: NDArray[np.int64]) -> Counts:
     """Count the rows of each class.
 
     Arguments:
-        labels: class labels (M,).
+        labels: class labels of the rows (M,).
 
     Returns:
-        The number of rows of each class, classes in increasing order.
+        A dictionary from each class to its number of rows, classes in increasing order.
     """
     values, numbers = np.unique(labels, return_counts=True)
     return dict(zip(values.tolist(), numbers.tolist(), strict=True))
@@ -60,15 +60,15 @@ def count(labels: NDArray[np.int64]) -> Counts:
 def wanted(
     labels: NDArray[np.int64], classes: Sequence[int] | None, subset: Sequence[int] | None
 ) -> Counts:
-    """Work out how many rows of each class are asked for, and check that they exist.
+    """Work out how many rows of each class are asked for, and check that the data have so many.
 
     Arguments:
-        labels: class labels (M,).
+        labels: class labels of all rows of the data (M,).
         classes: the classes asked for; None: all, in increasing order.
         subset: the number of rows asked for from each of these classes; None: all rows.
 
     Returns:
-        The number of rows to take of each class asked for.
+        A dictionary from each class asked for to the number of rows to take.
 
     Raises:
         ValueError: if a class does not exist, is named twice, or has too few rows, or if
@@ -109,12 +109,12 @@ def choose(
     """Draw a given number of random rows of each class, without replacement.
 
     Arguments:
-        labels: class labels (M,).
-        counts: the number of rows to draw of each class.
+        labels: class labels of all rows (M,).
+        counts: the number of rows to draw of each class, a dictionary from classes to numbers.
         rng: random generator on the CPU.
 
     Returns:
-        The indices of the rows drawn, in increasing order.
+        The indices of the rows drawn, int64 (sum of ``counts``,), in increasing order.
     """
     chosen = [np.empty(0, dtype=np.int64)]
     for c, number in counts.items():
@@ -126,6 +126,9 @@ def choose(
 
 def share(number: int, there: Sequence[int]) -> list[int]:
     """Divide a number of rows among parts in proportion to their sizes, by largest remainders.
+
+    Each part gets its exact share rounded down; rows that remain go to the parts with the largest
+    fractions.
 
     >>> share(10, [70, 10, 20])
     [7, 1, 2]
@@ -146,7 +149,7 @@ def share(number: int, there: Sequence[int]) -> list[int]:
 
 
 def thinned(counts: Counts, there: Counts) -> Counts:
-    """Scale numbers of rows per class up as far as rows are available, keeping proportions.
+    """Scale numbers of rows per class by one factor, the largest for which enough rows exist.
 
     >>> thinned({2: 800, 3: 400}, {2: 1000, 3: 1000})
     {2: 1000, 3: 500}
@@ -156,7 +159,7 @@ def thinned(counts: Counts, there: Counts) -> Counts:
         there: the number of available rows of each class.
 
     Returns:
-        The number of rows to take of each class.
+        A dictionary from each class of ``counts`` to the number of rows to take.
     """
     most = min(there.get(c, 0) / number for c, number in counts.items())
     return {c: min(round(most * number), there.get(c, 0)) for c, number in counts.items()}

@@ -1,4 +1,4 @@
-"""Tables of named columns of numbers, and one error message for all that is wrong with them.
+"""Tables of named columns of numbers, and one error message for all that is wrong with a table.
 
 `Faults` collects what cannot be used (text, missing values, integers that float64 cannot hold)
 while a table is read piece by piece, and names the columns concerned.
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 __all__ = ["EXACT", "Faults", "Table", "beyond", "check_index"]
 
 EXACT = 2**53
-"""The largest integer up to which float64 holds every integer exactly."""
+"""The integer 2^53: float64 holds all integers up to it exactly, but not all larger ones."""
 _KINDS = ("words", "gaps", "integers")
 
 
 class Table(NamedTuple):
-    """Holds columns of numbers with their names.
+    """Holds a table of M rows and D columns of numbers, with the names of the columns.
 
     Attributes:
         values: the numbers (M, D), without missing values.
@@ -45,11 +45,12 @@ class _Fault(NamedTuple):
 class Faults:
     """Collects what is wrong with the columns of a table, while the table is read piece by piece.
 
-    ``bool(faults)`` tells whether anything is wrong, and ``str(faults)`` is the error message.
+    ``bool(faults)`` tells whether anything is wrong, and ``str(faults)`` is the error message. The
+    dictionaries map the index of a column, from 0, to its first bad value and the number of them.
 
     Attributes:
-        unit: what messages count: "line" for a text file, from 1, or "row" for a table in
-            memory, from 0.
+        unit: what messages count: "line" for a text file, from 1, or "row" for a table in memory,
+            from 0.
         names: the names of the columns; a column without a name is called by its number, from 1.
         words: the columns with values that are not numbers.
         gaps: the columns with missing values.
@@ -63,14 +64,15 @@ class Faults:
     integers: dict[int, _Fault] = field(default_factory=dict)
 
     def note(self, kind: str, column: int, place: int, example: Any, times: int = 1) -> None:
-        """Record a fault of a column.
+        """Record that a column holds values that cannot be used.
 
         Arguments:
-            kind: "words", "gaps" or "integers".
+            kind: "words" for values that are no numbers, "gaps" for missing values, or "integers"
+                for integers that float64 does not hold exactly.
             column: the index of the column, from 0.
-            place: the line or row where the fault occurs first in the piece being read.
-            example: the value there.
-            times: how often the fault occurs in this piece.
+            place: the line or row of the first such value in the piece of the table being read.
+            example: that value.
+            times: the number of such values in this piece.
         """
         found: dict[int, _Fault] = getattr(self, kind)
         known = found.get(column, _Fault(place, example, 0))
@@ -80,7 +82,7 @@ class Faults:
         return any(getattr(self, kind) for kind in _KINDS)
 
     def __str__(self) -> str:
-        """Describe all faults in one line: the columns, the first example and what to do."""
+        """Return the error message: for each kind of fault the columns, an example and advice."""
         return "; ".join(filter(None, (self._words(), self._gaps(), self._integers())))
 
     def _words(self) -> str:
@@ -138,11 +140,11 @@ def beyond(integer: object, where: str = "") -> str:
     """Begin the error message about an integer that float64 does not hold exactly.
 
     Arguments:
-        integer: the integer.
+        integer: the integer, or its text.
         where: text inserted after the integer, such as ", line 3".
 
     Returns:
-        The message up to the advice that the caller appends.
+        The message, which ends with "or": the caller appends other advice.
     """
     return (
         f"integers beyond 2^53 ({str(integer)[:40]}{where}), which floating-point numbers do not "
@@ -151,15 +153,15 @@ def beyond(integer: object, where: str = "") -> str:
 
 
 def check_index(names: Sequence[str], values: NDArray[np.float64]) -> None:
-    """Refuse a table whose first column is an index that pandas wrote.
+    """Raise an error if the first column of a table is the index of a pandas frame, saved with it.
 
     Arguments:
         names: the names of the columns.
         values: the table (M, D).
 
     Raises:
-        ValueError: if the first column has no name, or a name that pandas gives to an index,
-            and holds 0, 1, ..., M - 1.
+        ValueError: if the first column has no name, or a name that pandas gives to an index, and
+            holds 0, 1, ..., M - 1.
     """
     unnamed = names and re.fullmatch(r"|Unnamed: \d+|__index_level_\d+__", names[0])
     if unnamed and (values[:, 0] == np.arange(len(values))).all():

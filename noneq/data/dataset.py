@@ -1,17 +1,18 @@
 """Data sets by name, path or frame, split and scaled so that a model can be trained on them.
 
 `load` reads and splits a source into a `DataSet`; `rows_like` reads new rows for a trained model.
+In x, the rows that a model is trained on, the values of the array are scaled:
 
 ================ ============ ================================================================
-array            rows         x
+array            row of x     values of x
 ================ ============ ================================================================
 (M, D)           (D,)         each column standardised by its mean and sd over training rows
-(M, H, W)        (1, H, W)    integers mapped to [-1, 1], other values as in `for_images`
+(M, H, W)        (1, H, W)    integers mapped to [-1, 1], see `noneq.data.scaling.for_images`
 (M, C, H, W)     (C, H, W)    as (M, H, W); the axis C = 1, 3 or 4 may also be the last one
 ================ ============ ================================================================
 
 Rows are split 70 / 10 / 20 (train / validation / test) at random; copies of a row go into the same
-split (`Repeats`). If a folder of IDX files has a test file (t10k or test), that file is the test
+split. If a folder of IDX files has a test file (t10k or test), that file is the test
 split and one eighth of the training file is the validation split. The digits have a fixed split.
 
 A table's column named y, label(s), target(s) or class is an ordinary column unless classes or a
@@ -83,11 +84,11 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of one row."""
+        """Return the shape of one row, (C, H, W) for images or (D,) for tables."""
         return tuple(self.train.shape[1:])
 
     def to(self, device: torch.device | str) -> DataSet:
-        """Move the rows to a device.
+        """Copy the rows to a device.
 
         Arguments:
             device: a torch device.
@@ -100,10 +101,9 @@ class DataSet:
         return replace(self, train=train, validation=validation, test=test)
 
     def plain(self) -> dict[str, Any]:
-        """Describe the data set, without its rows, for a JSON file.
+        """Return all but the rows as a dictionary of texts, numbers and lists, for a JSON file.
 
-        Returns:
-            A dict of source, digest, shape, numbers of rows, scaling and so on.
+        Shapes and numbers of rows are in it.
         """
         return {
             "source": self.source,

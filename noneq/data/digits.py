@@ -1,6 +1,6 @@
 """The 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, in a fixed split.
 
-The set comes with scikit-learn, so nothing is downloaded.
+The digits come with scikit-learn, so that nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 __all__ = ["SIZES", "Split", "digits", "raw_digits"]
 
 SIZES = (1257, 180, 360)
-"""The numbers of training, validation and test rows."""
+"""The numbers of training, validation and test rows of the digits."""
 
 
 class Split(NamedTuple):
@@ -35,10 +35,10 @@ class Split(NamedTuple):
 def digits() -> Split:
     """Load the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, in a fixed split.
 
-    Pixels are integers from 0 to 16, scaled to ``pixel / 8 - 1`` in [-1, 1]. Some are always 0, so
-    that a density can be fitted only with noise added to the rows; the documentation of this
-    library adds Gaussian noise of standard deviation 0.15, ``noneq.Settings(noise=0.15)``. Source:
-    Alpaydin and Kaynak 1998.
+    Pixels are integers from 0 to 16, scaled to ``pixel / 8 - 1`` in [-1, 1]. Some pixels are 0 in
+    all images, so that a density can be fitted only with noise added to the rows; the
+    documentation of this library adds Gaussian noise of standard deviation 0.15,
+    ``noneq.Settings(noise=0.15)``. Source: Alpaydin and Kaynak 1998.
 
     >>> [tuple(part.shape) for part in digits()]
     [(1257, 64), (180, 64), (360, 64)]
@@ -51,11 +51,11 @@ def digits() -> Split:
 
 
 def raw_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Load the pixels and labels of all digits in the order in which they are split.
+    """Load the pixels and labels of all digits, first the training, then validation and test rows.
 
     Returns:
-        Pixels (1797, 64) from 0 to 16, and labels (1797,) from 0 to 9. The splits of `SIZES` rows
-        follow each other.
+        Pixels, float64 (1797, 64), from 0 to 16, and labels, int64 (1797,), from 0 to 9. The first
+        1,257 rows are for training, the next 180 for validation, the last 360 for testing.
     """
     from sklearn.datasets import load_digits
 

@@ -1,8 +1,8 @@
-"""Sources of rows: files, checked before memory is taken for them, and frames of other libraries.
+"""Sources of rows: files, checked before memory is taken for them, and tables of other libraries.
 
-A frame is any object with Arrow's interface ``__arrow_c_stream__``, such as the tables of pandas,
-polars, pyarrow and duckdb. The checks compare the sizes that a file's header states with the bytes
-in the file and with the memory available.
+A table in memory, called a frame, is any object with Arrow's interface ``__arrow_c_stream__``,
+such as the tables of pandas, polars, pyarrow and duckdb. The checks compare the sizes that a
+file's header states with the bytes in the file and with the memory available.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ __all__ = [
 ]
 
 DEFLATED = 1032
-"""The most bytes that one byte compressed by zlib can expand to (zlib's documentation)."""
+"""The most bytes to which one byte compressed by zlib can expand (from zlib's documentation)."""
 
 
 @runtime_checkable
 class Frame(Protocol):
     """Describes a table in memory that has Arrow's interface ``__arrow_c_stream__``.
 
-    A pandas or polars DataFrame, a pyarrow Table and a duckdb relation are frames; `read` and
-    `load` accept them in place of a path.
+    A pandas or polars DataFrame, a pyarrow Table and a duckdb relation are frames;
+    `noneq.data.read` and `noneq.data.load` accept them in place of a path.
     """
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -54,13 +54,13 @@ class Frame(Protocol):
 
 
 def called(source: object) -> str:
-    """Name a source of rows in messages: by its path, or by its type, "a pandas DataFrame".
+    """Name a source of rows for a message: a path as it is, a table by its type.
 
     Arguments:
         source: a path, or a table in memory (`Frame`).
 
     Returns:
-        The name of the source.
+        The path, or a text such as "a pandas DataFrame".
     """
     if isinstance(source, Frame):
         return f"a {type(source).__module__.split('.')[0]} {type(source).__name__}"
@@ -68,7 +68,7 @@ def called(source: object) -> str:
 
 
 def existing_path(source: str | Path) -> Path:
-    """Convert a source to a path; a leading ``~`` is the home folder unless a file has that name.
+    """Convert text to a path; a leading ``~`` is the home folder unless a file has that name.
 
     Arguments:
         source: the path as the user gave it.
@@ -84,7 +84,7 @@ def existing_path(source: str | Path) -> Path:
 
 
 def regular(path: Path) -> Path:
-    """Check that a path is a regular file.
+    """Check that a path is a regular file, neither a folder nor a pipe nor a device.
 
     Arguments:
         path: the path.
@@ -94,7 +94,7 @@ def regular(path: Path) -> Path:
 
     Raises:
         FileNotFoundError: if nothing is there.
-        ValueError: if it is a folder, a pipe or a device; the latter may never end.
+        ValueError: if it is a folder, a pipe or a device; reading a pipe or device may never end.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -113,7 +113,7 @@ def count(shape: Sequence[int]) -> int:
         The product of the sizes.
 
     Raises:
-        ValueError: if a size is negative.
+        ValueError: if a size is negative, so that the header is damaged.
     """
     if any(size < 0 for size in shape):
         raise ValueError(f"its header is damaged: no array has the shape {tuple(shape)}")
@@ -123,14 +123,14 @@ def count(shape: Sequence[int]) -> int:
 def check_memory(values: int, itemsize: int) -> None:
     """Check that an array can be read and prepared in the memory available.
 
-    In the worst case there are two copies in the file's type and two in float32.
+    In the worst case four copies exist at once: two in the file's type and two in float32.
 
     Arguments:
         values: the number of values.
         itemsize: bytes of one value in the file's type.
 
     Raises:
-        ValueError: if memory is short.
+        ValueError: if there is too little memory.
     """
     check_fits(
         values * (2 * itemsize + 8),
@@ -140,7 +140,7 @@ def check_memory(values: int, itemsize: int) -> None:
 
 
 def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: int = 0) -> None:
-    """Check that a file can hold the array of its header, before memory is taken for it.
+    """Check that a file can hold the array that its header states, before memory is taken for it.
 
     Arguments:
         shape: the shape stated by the header.
@@ -149,7 +149,7 @@ def check_size(shape: Sequence[int], dtype: np.dtype[Any], there: int, packed: i
         packed: the number of compressed bytes in the file; 0 if it is not compressed.
 
     Raises:
-        ValueError: if the file is too short for the array, or memory is short.
+        ValueError: if the file is too short for the array, or there is too little memory.
     """
     needs = count(shape) * dtype.itemsize
     most = DEFLATED * packed if packed else there
@@ -171,7 +171,7 @@ def filled(file: IO[bytes], shape: Sequence[int], dtype: np.dtype[Any]) -> NDArr
         dtype: the type of its values.
 
     Returns:
-        The array.
+        The array, of the given shape and type.
 
     Raises:
         ValueError: if the file ends before the array does.

@@ -1,6 +1,6 @@
-"""Tables with typed, named columns: parquet files, and frames of other libraries.
+"""Tables with typed, named columns: parquet files, and tables in memory of other libraries.
 
-Both are converted to float64. The index of a pandas frame is not taken for a column.
+All columns are converted to float64. The index of a pandas frame is left out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _ROWS = 2**16  # of a parquet file at a time
 
 
 def frame(source: Frame) -> Table:
-    """Read the columns of a table in memory.
+    """Convert a table in memory to an array of numbers.
 
     Arguments:
         source: a table of pandas, polars, pyarrow or another library (`noneq.data.Frame`).
 
     Returns:
-        The columns as float64, with their names.
+        The columns, float64 (M, D), with their D names.
 
     Raises:
         ValueError: if a column holds text, dates or missing values; the message names the columns
@@ -42,13 +42,13 @@ def frame(source: Frame) -> Table:
 
 
 def parquet(path: Path) -> Table:
-    """Read the columns of a parquet file.
+    """Read a parquet file as an array of numbers.
 
     Arguments:
         path: the file.
 
     Returns:
-        The columns as float64, with their names.
+        The columns, float64 (M, D), with their D names.
 
     Raises:
         ValueError: if the file is damaged, or a column holds text, dates or missing values.

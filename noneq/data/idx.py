@@ -1,7 +1,8 @@
 """Reading of IDX files, the format in which MNIST is published, plain or compressed by gzip.
 
-A file holds two zero bytes, a type, a rank, the sizes and the values, all big-endian. Images and
-labels are in separate files, found by their names.
+A file holds two zero bytes, a byte for the type of values, a byte for the number of dimensions,
+the sizes of the dimensions and the values, all big-endian. Images and labels are in separate
+files, found by their names.
 
 Source: Le Cun, Cortes and Burges, http://yann.lecun.com/exdb/mnist.
 """
@@ -24,13 +25,16 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 
 
 def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Read an array from an IDX file, and its labels if a file of labels is in the same folder.
+    """Read an array from an IDX file, and its labels from a second IDX file if there is one.
+
+    The file of labels has the same name, with "labels" for "images" and "idx1" for "idx3".
 
     Arguments:
         path: the IDX file of the array, for example train-images-idx3-ubyte.
 
     Returns:
-        The array, and the labels, or None if there is no file of labels.
+        The array (M, *shape), in the file's type, and the labels (M,), or None if there is no file
+        of labels.
 
     Raises:
         ValueError: if a file is damaged.
@@ -47,13 +51,14 @@ def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 
 def published(folder: Path) -> tuple[Path, Path | None]:
-    """Find the files of training and test images in a folder of IDX files.
+    """Find the files of training and test images in a folder of IDX files, as MNIST is published.
 
     Arguments:
         folder: the folder.
 
     Returns:
-        The path of the training images, and that of the test images or None.
+        The path of the training images, and the path of the test images, or None if there are
+        none.
 
     Raises:
         FileNotFoundError: if there are no images.
@@ -68,13 +73,13 @@ def published(folder: Path) -> tuple[Path, Path | None]:
 
 
 def twin(path: Path) -> Path | None:
-    """Find a file, or else the same file with ".gz" added to its name or removed from it.
+    """Find a file under its name, or else under the name with ".gz" added or removed.
 
     Arguments:
         path: the path of the file, with or without ".gz".
 
     Returns:
-        The path that exists, or None.
+        The path that exists, or None if neither does.
     """
     other = path.with_suffix("") if path.suffix == ".gz" else Path(f"{path}.gz")
     return next((p for p in (path, other) if p.exists()), None)

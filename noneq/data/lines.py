@@ -1,12 +1,13 @@
 """Reading of tables of text: fields separated by tabs, semicolons, commas or spaces.
 
-The first line is a header if one of its fields is text, unless it holds numbers, too, and the line
-below holds text in the same fields: then both are rows of a table that contains text. Lines that
-start with # are comments. What could be read in two ways (a header of years, a decimal comma) is
-refused.
+The first line is a header (names of columns) if one of its fields is text. There is one exception:
+if it also holds numbers, and the second line has text in the same fields, both are rows of a table
+that contains text, which is an error. Lines that start with # are comments. What could be read in
+two ways (a header of years, a decimal comma) is an error, too.
 
-pyarrow splits the lines and converts the numbers, some megabytes at a time; its own reader of
-whole files knows neither comments nor columns separated by spaces, and needs 9 kB for each column.
+pyarrow splits the lines and converts the numbers, some megabytes at a time; pyarrow's own reader
+of whole files has neither comments nor columns separated by spaces, and needs 9 kB for each
+column.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def text(path: Path) -> Table:
         path: the file, in UTF-8.
 
     Returns:
-        The columns, with names if the file has a header.
+        The columns, float64 (M, D), with their D names if the file has a header, else with none.
 
     Raises:
         ValueError: if the file has no rows, lines of different lengths, text or missing values;

@@ -1,6 +1,6 @@
 """Reading of numpy's files: one array (.npy), or several named arrays (.npz).
 
-Python objects are refused: nothing is ever unpickled.
+A file with pickled Python objects raises an error: unpickling could run any code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def npy(path: Path) -> NDArray[Any]:
         path: the file.
 
     Returns:
-        The array.
+        The array, in the file's shape and type.
 
     Raises:
         ValueError: if the file is damaged or holds Python objects.
@@ -50,7 +50,8 @@ def npz(path: Path, labels: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any] |
         labels: the names that an array of labels may have.
 
     Returns:
-        The rows, and the labels or None.
+        The rows and the labels, in the file's shapes and types; None in place of the labels if
+        there are none.
 
     Raises:
         ValueError: if the file is damaged, holds Python objects or has no array of rows.

@@ -1,6 +1,6 @@
 """Escaping of names of columns, files and folders before they are printed or drawn.
 
-Such names may hold characters that a terminal, rich or matplotlib would act upon (escape
+Such names may hold characters with a special meaning for a terminal, rich or matplotlib (escape
 characters, brackets, dollars), and a file's name need not even be UTF-8.
 """
 
@@ -10,14 +10,15 @@ __all__ = ["literal", "visible"]
 
 
 def visible(text: str, most: int = 0) -> str:
-    r"""Return text in one line, with unprintable characters in Python's notation.
+    r"""Escape unprintable characters of a text in Python's notation, so that it is one line.
 
     >>> visible("a\x1b[31m\n")
     'a\\x1b[31m\\n'
 
     Arguments:
         text: any text.
-        most: the number of characters to keep; 0: all.
+        most: the number of characters of the text to keep, the last ones replaced by "..."; 0:
+            all.
 
     Returns:
         The escaped text.
@@ -30,17 +31,19 @@ def visible(text: str, most: int = 0) -> str:
 
 
 def literal(text: str, most: int = 0) -> str:
-    r"""Escape text for matplotlib, which reads text between dollars as mathematics.
+    r"""Escape a text for matplotlib, which reads what stands between dollars as mathematics.
 
     >>> print(literal("US$ or A$"))
     US\$ or A\$
 
     Arguments:
         text: any text.
-        most: the number of characters to keep; 0: all.
+        most: the number of characters of the text to keep, the last ones replaced by "..."; 0:
+            all.
 
     Returns:
-        The text, escaped as by `visible`, with a backslash before each dollar.
+        The text, with unprintable characters in Python's notation and a backslash before each
+        dollar.
     """
     return visible(text, most).replace("$", r"\$")
 

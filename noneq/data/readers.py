@@ -6,7 +6,7 @@
                     target(s) or class
 .csv, .tsv, .txt    numbers, one row a line; names of the columns in the first line, or none
 .parquet            a table of numbers
-IDX, plain or .gz   as MNIST and Fashion-MNIST are published: images, with the labels beside them
+IDX, plain or .gz   as MNIST and Fashion-MNIST are published: images, and labels in another file
 a folder            with IDX files: its training images
 a frame             a table of pandas, polars, pyarrow, ... in memory
 =================== ==========================================================================
@@ -35,6 +35,7 @@ from noneq.data.npy import npy, npz
 __all__ = ["FORMATS", "LABELS", "Raw", "Rows", "read", "read_raw"]
 
 FORMATS = ".npy, .npz, .csv, .tsv, .txt, .parquet and IDX"
+"""The names of the file formats that can be read, as messages list them."""
 LABELS = ("y", "labels", "label", "targets", "target", "class")
 """The names that an array of labels, or a column of labels, may have."""
 _PART = 2**20  # values at a time
@@ -45,7 +46,7 @@ class Raw(NamedTuple):
 
     Attributes:
         values: real numbers (M, *shape) in native byte order.
-        labels: class labels (M,) of the rows, or None if the source has none.
+        labels: class labels (M,) of the rows, of any type; None if the source has none.
         columns: the names of a table's columns; empty if it has none.
     """
 
@@ -84,7 +85,8 @@ def read(source: str | Path | Frame) -> Rows:
             interface (`Frame`).
 
     Returns:
-        The rows as float32, with the labels and the names of columns if the source has them.
+        The rows, float32 (M, *shape), with the labels (M,) and the names of columns if the source
+        has them.
 
     Raises:
         FileNotFoundError: if the path does not exist.
@@ -111,7 +113,8 @@ def read_raw(source: str | Path | Frame) -> Raw:
         source: a path, or a table in memory, as for `read`.
 
     Returns:
-        The rows in the file's own type, with labels and names of columns if there are any.
+        The rows (M, *shape) in the file's own type, with labels (M,) and names of columns if the
+        source has them.
 
     Raises:
         FileNotFoundError: if there is no such file.

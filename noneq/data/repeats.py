@@ -1,8 +1,9 @@
 """Detection of repeated rows, and splits in which no test row is the copy of a training row.
 
-Copies of a row are kept in one split. Where rows are equal only because few values are possible (a
-table of four bits, a die), they are split one by one: kept together, the test rows would have
-values that do not occur in training.
+Copies of a row are kept in one split. There is one exception: where rows are equal only because
+few values are possible (a table of four bits, a die), each row is assigned to a split by itself.
+If equal rows were kept together there, the test rows would have values that do not occur in
+training.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PART = 4096  # rows at a time
 class Repeats(NamedTuple):
     """Counts the rows of a data set that are equal to other rows.
 
-    As text it is part of a sentence for a summary; the text is empty if all rows are different.
+    ``str(repeats)`` describes the numbers for a summary; it is empty if all rows are different.
 
     Attributes:
         rows: the number of rows that equal an earlier row, in the same split or in another one.
@@ -54,7 +55,8 @@ def first_of(*splits: Array) -> Rows:
         *splits: arrays of rows (M, ...).
 
     Returns:
-        The index of the first equal row, for each row of the joined arrays.
+        For each row of the joined arrays the index of the first row equal to it, int64 (sum of all
+        M,); that of the row itself if no earlier row is equal.
     """
     hashes = np.concatenate([_hashes(values) for values in splits])
     _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
@@ -73,14 +75,14 @@ def _hashes(values: Array) -> Rows:
 
 
 def repeats_in(splits: Sequence[Array]) -> Repeats:
-    """Count the repeated rows of a data set.
+    """Count the rows of a data set that are equal to other rows.
 
     Arguments:
         splits: the arrays of rows, the training rows first.
 
     Returns:
-        The number of rows that equal an earlier row, and the number of rows that equal a row of
-        an earlier split.
+        The number of rows that equal an earlier row, and the number of rows that equal a row of an
+        earlier split.
     """
     first = first_of(*splits)
     starts = np.cumsum([0, *(len(part) for part in splits)])
@@ -94,11 +96,12 @@ def parted(values: Array, order: Rows, sizes: Sequence[int]) -> list[Rows]:
 
     Arguments:
         values: rows (M, ...).
-        order: a permutation of the M indices; without copies it is cut into parts as it is.
+        order: a permutation of the M row indices, usually random; if no rows are equal, the parts
+            are consecutive pieces of it.
         sizes: the sizes of the parts, whose sum is M.
 
     Returns:
-        The indices of the rows of each part.
+        For each part an array of the indices of its rows.
     """
     cuts, first = np.cumsum(sizes)[:-1], first_of(values)
     if len(np.unique(first)) == len(first) or _by_nature(values, first):

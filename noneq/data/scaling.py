@@ -1,4 +1,4 @@
-"""Scaling of rows from a file's units to the model's and back: x = (value - shift) / scale.
+"""Scaling of rows between the units of a file and those of a model: x = (value - shift) / scale.
 
 Shift and scale depend on the kind of data: `for_images`, `for_table`, `for_bits` and `for_binary`
 compute them from the training rows.
@@ -47,13 +47,13 @@ class Scaling:
             raise ValueError("values spread too far, or too little, for a scale to be computed")
 
     def apply(self, rows: Tensor) -> Tensor:
-        """Convert rows (M, *shape) of any type from the file's units to the model's.
+        """Convert rows from the file's units to the model's, ``x = (value - shift) / scale``.
 
         Arguments:
-            rows: rows in the file's units.
+            rows: rows (M, *shape) in the file's units, of any type of numbers.
 
         Returns:
-            The rows in the model's units, float32.
+            The rows in the model's units, float32 (M, *shape).
         """
         return torch.cat([self._apply(part.double()) for part in torch.split(rows, _BLOCK)])
 
@@ -64,13 +64,13 @@ class Scaling:
         return ((values - shift) / scale).float()
 
     def undo(self, x: Tensor) -> Tensor:
-        """Convert rows (M, *shape) from the model's units to the file's.
+        """Convert rows from the model's units to the file's, ``value = x scale + shift``.
 
         Arguments:
-            x: rows in the model's units.
+            x: rows (M, *shape) in the model's units.
 
         Returns:
-            The rows in the file's units, float64; for binary data, 0 or 1 instead.
+            The rows in the file's units, float64 (M, *shape); for binary data, 0 or 1 instead.
         """
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         return values if self.threshold is None else (values > 0.5).double()
@@ -79,13 +79,13 @@ class Scaling:
         """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
 
         The log-density of a row in the file's units is its log-density in the model's units plus
-        this number. For binary rows there is nothing to add: probabilities have no units.
+        this number. For binary rows it need not be added: probabilities have no units.
 
         Arguments:
             dim: the number of values of a row.
 
         Returns:
-            The logarithm of the Jacobian determinant.
+            The logarithm of the Jacobian determinant of ``x = (value - shift) / scale``, in nats.
 
         Raises:
             ValueError: if ``scale`` has one number for each value of a row, but not ``dim``.
@@ -99,7 +99,8 @@ class Scaling:
         """Convert the scaling to numbers and lists for a JSON file.
 
         Returns:
-            A dict of shift, scale and threshold, from which `from_plain` restores the scaling.
+            A dictionary of shift, scale and threshold, from which `from_plain` restores the
+            scaling.
         """
         return {
             "shift": self.shift.tolist(),
@@ -109,10 +110,10 @@ class Scaling:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
-        """Restore a scaling from the dict that `plain` returned, bit for bit.
+        """Restore a scaling from the dictionary that `plain` returned, bit for bit.
 
         Arguments:
-            plain: a dict returned by `plain`, also if written to JSON and read again.
+            plain: a dictionary returned by `plain`, also if written to JSON and read again.
 
         Returns:
             The scaling.
@@ -141,13 +142,13 @@ def _number(value: float | list[float]) -> Tensor:
 
 
 def scalar(shift: float, scale: float, threshold: float | None = None) -> Scaling:
-    """Make a scaling with one shift and one scale for all values.
+    """Make a scaling ``x = (value - shift) / scale`` with one shift and one scale for all values.
 
     Arguments:
-        shift: the shift.
-        scale: the scale, positive.
-        threshold: for binary data, the value above which a value counts as 1 and not as 0; or
-            None.
+        shift: the number subtracted from every value.
+        scale: the positive number by which the differences are divided.
+        threshold: for binary data, the number above which a value counts as 1, and otherwise as 0,
+            before shift and scale are applied; or None.
 
     Returns:
         The scaling.
@@ -156,9 +157,9 @@ def scalar(shift: float, scale: float, threshold: float | None = None) -> Scalin
 
 
 def for_images(train: NDArray[Any]) -> Scaling:
-    """Choose one shift and scale for all pixels, from the training rows.
+    """Choose one shift and scale for all pixels of images, from the training rows.
 
-    Non-negative integers become ``2 v / top - 1``, where top is 255 if the largest value is from
+    Non-negative integers v become ``2 v / top - 1``, where top is 255 if the largest value is from
     128 to 255, and the largest value otherwise. Values in [0, 1] become ``2 v - 1``, values in
     [-1, 1] stay unchanged, and others are standardised by mean and standard deviation.
 
@@ -166,7 +167,7 @@ def for_images(train: NDArray[Any]) -> Scaling:
         train: the training rows (M, C, H, W).
 
     Returns:
-        The scaling.
+        The scaling ``x = (v - shift) / scale``.
     """
     low, high = float(train.min()), float(train.max())
     whole = train.dtype.kind in "iub" or bool((train == np.floor(train)).all())
@@ -192,7 +193,7 @@ def for_table(train: NDArray[Any]) -> Scaling:
         train: the training rows (M, D).
 
     Returns:
-        The scaling.
+        The scaling ``x = (value - shift) / scale``, with shift and scale of shape (D,).
     """
     constant = torch.from_numpy((train == train[0]).all(0))
     with np.errstate(over="ignore", invalid="ignore"):  # Scaling raises a clearer error
@@ -203,15 +204,15 @@ def for_table(train: NDArray[Any]) -> Scaling:
 
 
 def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
-    """Make the scaling of rows for RBMs of bits, whose values are 0 and 1.
+    """Make the scaling that turns rows into bits, 0 or 1, as an RBM of bits takes them.
 
     Arguments:
-        train: the training rows.
-        binary: whether values above the middle of the range of ``train`` become 1 and others 0;
-            if not, all values must be 0 or 1 already.
+        train: the training rows (M, *shape).
+        binary: whether values above the middle of the range of ``train`` become 1 and others 0; if
+            not, all values must be 0 or 1 already.
 
     Returns:
-        The scaling.
+        The scaling, from values to 0 or 1.
 
     Raises:
         ValueError: if a value is neither 0 nor 1 without ``binary``, or if all are equal.
@@ -231,15 +232,15 @@ def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
 
 
 def for_binary(train: NDArray[Any]) -> Scaling:
-    """Make the scaling that maps values to 1 and -1.
+    """Make the scaling that maps each value to 1 or -1.
 
     Values above the middle between the smallest and the largest training value become 1.
 
     Arguments:
-        train: the training rows.
+        train: the training rows (M, *shape).
 
     Returns:
-        The scaling.
+        The scaling, from values to 1 or -1.
 
     Raises:
         ValueError: if all values are equal.

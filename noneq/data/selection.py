@@ -1,7 +1,7 @@
-"""Selection of training, validation and test rows of a source, in the source's own units.
+"""Selection of training, validation and test rows of a data set, not scaled yet.
 
-`from_source` reads a file, folder or frame, keeps the classes asked for, and splits the rows;
-`NAMED` does so for the data sets known by name.
+`from_source` reads a file, folder or table in memory, keeps the classes asked for, and splits the
+rows; `NAMED` holds functions that do so for the data sets known by name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 class Parts(NamedTuple):
-    """Holds training, validation and test rows in the file's units.
+    """Holds training, validation and test rows in the units of the file, not scaled yet.
 
     Attributes:
         train: training rows (M, *shape).
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
         test: test rows (M, *shape).
         columns: the names of a table's columns; empty if it has none.
         scaling: the scaling of a data set that is known by name, such as "digits"; None: it is
-            computed from the training rows.
+            still to be computed from the training rows.
     """
 
     train: Array
@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Holds which rows of a data set to select, and the source of randomness for it.
+    """Holds which rows of a data set to select, and the random generator to draw them with.
 
     Attributes:
         classes: class labels of the rows to keep; None: all rows.
@@ -65,16 +65,16 @@ class Choice(NamedTuple):
 
     @property
     def everything(self) -> bool:
-        """Tell whether all rows are kept."""
+        """Return True if all rows are kept, False if they are chosen by class or number."""
         return self.classes is None and self.subset is None
 
 
 @contextmanager
 def naming(source: str | Path | Frame) -> Iterator[None]:
-    """Put the name of the source before the message of every ValueError raised in this context.
+    """Put the name of a source before the message of each ValueError raised in a with block.
 
     Arguments:
-        source: the path or frame that the errors are about.
+        source: the path, or the table in memory, that the errors are about.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def naming(source: str | Path | Frame) -> Iterator[None]:
 
 
 def existing(source: str | Path) -> Path:
-    """Check that a path exists.
+    """Convert text to a path, and raise an error with a suggestion if nothing is there.
 
     Arguments:
         source: the path as the user gave it.
@@ -111,14 +111,16 @@ def existing(source: str | Path) -> Path:
 def from_source(source: Path | Frame, choice: Choice) -> Parts:
     """Read a source, select rows, and split them into training, validation and test rows.
 
-    The splits are 70 / 10 / 20 %; a folder of IDX files with a test file keeps it as test split.
+    The splits are random, 70 / 10 / 20 % of the rows. In a folder of IDX files (MNIST's format)
+    with a test file, that file is the test split, and an eighth of the training file is the
+    validation split.
 
     Arguments:
         source: an existing path, or a table in memory.
         choice: the classes and the numbers of rows to select.
 
     Returns:
-        The three splits.
+        The three splits, with the names of columns if the source has them.
 
     Raises:
         ValueError: if the source is damaged, or has no such classes or too few rows.
@@ -176,7 +178,7 @@ def _digits(choice: Choice) -> Parts:
 
 
 NAMED: dict[str, Callable[[Choice], Parts]] = {"digits": _digits}
-"""The data sets known by name."""
+"""The data sets known by name: a dictionary from names to functions that select and split rows."""
 
 
 def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
@@ -226,13 +228,13 @@ def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
 
 
 def checked(raw: Raw) -> Raw:
-    """Check that there are rows with values, all of them finite.
+    """Check that an array of rows is not empty and that all of its values are finite.
 
     Arguments:
-        raw: the content of a source.
+        raw: the rows read from a file or a table in memory.
 
     Returns:
-        The rows, unchanged.
+        The argument, unchanged.
 
     Raises:
         ValueError: if there are no values, or NaN or infinite ones.

@@ -17,7 +17,7 @@ from noneq.numerics import CACHED
 
 __all__ = ["Snapshot", "fingerprint", "unique_mark"]
 
-SMALL = 2**14  # numbers: tensors up to this size are hashed together
+SMALL = 2**17  # numbers: tensors up to this size are hashed together
 _paths = itertools.count()
 _INTERNAL = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_modules"}
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
@@ -46,7 +46,8 @@ def fingerprint(model: object) -> Tensor | None:
     held = list(_held(model, set()))
     tensors = [value for value in held if isinstance(value, Tensor)]
     floats = [value for value in held if isinstance(value, float)]
-    return _hash(tensors) + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats))
+    found = _hash(tensors)
+    return found + sum(hash((k, v)) % 2**40 for k, v in enumerate(floats)) if floats else found
 
 
 @dataclass(frozen=True)
@@ -156,20 +157,21 @@ def unique_mark() -> Tensor:
 
 @torch.no_grad()
 def _hash(tensors: Sequence[Tensor]) -> Tensor:
-    """Add up the hashes of all tensors, each times its number; small ones are hashed at once."""
-    total = torch.zeros((), dtype=torch.int64, device=tensors[0].device if tensors else "cpu")
-    small: dict[tuple[torch.dtype, torch.device], list[tuple[int, Tensor]]] = {}
+    """Add up hashes of all tensors, each times its number; small ones are hashed as one."""
+    small: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    hashes = []
     for k, tensor in enumerate(tensors, start=1):
         flat = tensor if tensor.dim() == 1 else tensor.reshape(-1)
         if len(flat) <= SMALL and not flat.is_complex():
-            small.setdefault((flat.dtype, flat.device), []).append((k, flat))
+            small.setdefault((flat.dtype, flat.device), []).append(flat)
         else:
-            bits = _bits(flat.contiguous())
-            total = total + k * _mixed(bits, _places(len(bits), bits.dtype, bits.device)).to(total)
-    for members in small.values():
-        numbers, together = zip(*members, strict=True)
-        total = total + _hash_at_once(numbers, together).to(total)
-    return total
+            hashes.append((k, _mixed(_bits(flat.contiguous()))))
+    hashes += [(k, _mixed(_bits(torch.cat(one)))) for k, one in enumerate(small.values(), 1)]
+    if not hashes:
+        return torch.zeros((), dtype=torch.int64, device="cpu")
+    first = hashes[0][1].device
+    terms = [one if k == 1 else k * one.to(first) for k, one in hashes]
+    return sum(terms[1:], start=terms[0])
 
 
 def _bits(flat: Tensor) -> Tensor:
@@ -178,32 +180,13 @@ def _bits(flat: Tensor) -> Tensor:
     return bits if bits.element_size() >= 4 else bits.int()
 
 
-def _hash_at_once(numbers: tuple[int, ...], each: tuple[Tensor, ...]) -> Tensor:
-    """Sum ``numbers[i] _mixed(bits of each[i], ...)`` over i, in few operations."""
-    together = _bits(torch.cat(each))
-    sizes, kind = tuple(map(len, each)), (together.dtype, together.device)
-    places, owner, factor = _layout(numbers, sizes, *kind)
-    hashes = together.new_zeros(len(sizes)).index_add_(0, owner, _mix(together, places))
-    return (factor * hashes).sum()
-
-
-@lru_cache(maxsize=64)
-def _layout(
-    numbers: tuple[int, ...], sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the place and the tensor of each number, and the multiplier of each tensor."""
-    places = torch.cat([_places(n, dtype, device) for n in sizes])
-    index = torch.arange(len(sizes), device="cpu")
-    owner = index.repeat_interleave(torch.tensor(sizes, device="cpu")).to(device)
-    return places, owner, torch.tensor(numbers, device=device)
-
-
-def _mixed(bits: Tensor, places: Tensor) -> Tensor:
-    """Hash a tensor of integers and their places to one integer of the same type."""
-    if bits.device.type == "cpu" and len(bits) > CACHED:
+def _mixed(bits: Tensor) -> Tensor:
+    """Hash a tensor of integers and their places to one integer of 64 bits."""
+    places = _places(len(bits), bits.dtype, bits.device)
+    if bits.device.type == "cpu" and len(bits) > 2 * CACHED:
         both = zip(torch.split(bits, CACHED), torch.split(places, CACHED), strict=True)
-        return torch.stack([_mixed(*part) for part in both]).sum(dtype=bits.dtype)
-    return _mix(bits, places).sum(dtype=bits.dtype)
+        return torch.stack([_mix(*part).sum() for part in both]).sum()
+    return _mix(bits, places).sum()
 
 
 def _mix(bits: Tensor, places: Tensor) -> Tensor:
@@ -213,6 +196,7 @@ def _mix(bits: Tensor, places: Tensor) -> Tensor:
     return mixed.bitwise_xor_(mixed >> 12)
 
 
+@lru_cache(maxsize=64)
 def _places(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return odd multipliers of n places, one for each."""
     return _odd(1 << n.bit_length(), dtype, device)[:n]

@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 Info = dict[str, Tensor]
-"""Observations of one kernel move as 0-d tensors, e.g. ``{"accept": mean acceptance}``."""
+"""Observations of one move, of each walker (N,) or of all, 0-d; e.g. "accept" is 1.0 or 0.0."""
 Observed = Mapping[str, Tensor | float]
-"""Observations of one kernel move, as tensors or as numbers that were read from the device."""
+"""Observations of a move, of each walker or averaged, as tensors or as Python numbers."""
 
 
 class State(NamedTuple):
@@ -153,10 +153,10 @@ def apply_in_parts(
         whole = whole or each(lambda t: t.new_empty(n, *t.shape[1:]), new)
         each(lambda w, t: w[at].copy_(t), whole, new)  # noqa: B023
         increments.append(increment)
-        infos.append({key: value * len(increment) / n for key, value in info.items()})
+        infos.append({key: value.expand(len(increment)) for key, value in info.items()})
     assert whole is not None
-    total = {key: torch.stack([info[key] for info in infos]).sum() for key in infos[0]}
-    return whole, torch.cat(increments), total
+    observed = {key: torch.cat([info[key] for info in infos]) for key in infos[0]}
+    return whole, torch.cat(increments), observed
 
 
 def transports(kernel: Kernel) -> bool:
@@ -196,7 +196,9 @@ class Stepped:
         if "accept" not in info or not self._has("h", "target_accept", "rate"):
             return self
         own: Any = self
-        return self.scaled(math.exp(own.rate * (float(info["accept"]) - own.target_accept)))
+        accept = info["accept"]
+        mean = float(accept.mean() if isinstance(accept, Tensor) else accept)
+        return self.scaled(math.exp(own.rate * (mean - own.target_accept)))
 
     def scaled(self, by: float) -> Self:
         """Return the kernel with its step size h multiplied by ``by``."""
@@ -245,8 +247,9 @@ def metropolis(
         rng: source of randomness.
 
     Returns:
-        The new state, log-weight increments of zero (N,), and the shares of proposals that were
-        accepted ("accept") and of proposals of invalid energy, NaN or -inf ("fault").
+        The new state, log-weight increments of zero (N,), and as observations (N,) whether each
+        proposal was accepted ("accept") and whether its energy was invalid, NaN or -inf
+        ("fault"), 1.0 or 0.0.
     """
     uniform = torch.rand(
         log_ratio.shape, generator=rng, dtype=log_ratio.dtype, device=log_ratio.device
@@ -254,12 +257,8 @@ def metropolis(
     # the ratio is NaN or -inf where the energy is NaN or +inf; an energy of -inf is a fault
     fault = is_invalid(new.u)
     accept = (uniform.log_() < log_ratio) & ~fault
-    info = {"accept": _share(accept), "fault": _share(fault)}
+    info = {"accept": accept.float(), "fault": fault.float()}
     return where(accept, new, old), torch.zeros_like(log_ratio), info
-
-
-def _share(which: Tensor) -> Tensor:
-    return which.mean(dtype=torch.float32)
 
 
 def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:

@@ -164,4 +164,11 @@ def _compose(
             if own:
                 seen[f"{i}:{key}"] = [value]
     assert total is not None
-    return state, total, {key: torch.stack(values).mean() for key, values in seen.items()}
+    return state, total, {key: _mean(values) for key, values in seen.items()}
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    """Average observations, some of which may be of each walker (N,) and some of all, 0-d."""
+    if len({value.dim() for value in values}) > 1:
+        values = [value.expand(max(v.shape for v in values)) for value in values]
+    return torch.stack(values).mean(0)

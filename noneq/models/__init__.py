@@ -1,4 +1,4 @@
-"""Models that can be trained: networks and restricted Boltzmann machines.
+"""Models that can be trained: neural networks as energies, and restricted Boltzmann machines.
 
 Stochastic interpolants are in `noneq.models.interpolants`.
 """

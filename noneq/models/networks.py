@@ -1,8 +1,9 @@
-"""Networks ``f: (B, *shape) -> (B,)`` whose last layer starts at zero.
+"""Neural networks ``f: (B, *shape) -> (B,)`` to be used as energies, with a last layer of zeros.
 
-So ``noneq.Tilted(base, net)`` is the base itself before the first update. All networks are smooth
-(SiLU), since Langevin kernels follow the gradient and kinks cost acceptance. None normalises over
-the batch: the energy of a row must not depend on the other rows.
+So ``noneq.Tilted(base, net)``, the energy ``U_base(x) + f(x)``, equals that of the base before
+training. All networks are smooth (SiLU), since Langevin kernels follow the gradient, and kinks
+lower their acceptance. There is no batch normalisation: the energy of one row must not depend on
+the other rows.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class MLP(nn.Module):
-    """Map flattened rows to scalars by a fully connected network, which is 0 at first.
+    """Map each row to one number by a fully connected network, which returns 0 before training.
 
     Arguments:
-        shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``.
+        shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``; rows are flattened.
         width: number of hidden units in each layer.
         depth: number of hidden layers.
-        gain: factor by which the first layer's initial weights are larger than torch's default.
-            With 1 the features are nearly linear on standardised data, and add little to a
-            Gaussian base of the data's mean and covariance.
+        gain: factor that multiplies torch's default initial weights of the first layer. With 1 the
+            hidden units are nearly linear in standardised data, and add little to a Gaussian that
+            has the mean and covariance of the data.
 
     >>> import torch, noneq
     >>> x = torch.randn(5, 2)
@@ -54,26 +55,25 @@ class MLP(nn.Module):
             next(self.net.parameters()).mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return scalars (B,) for rows x (B, *shape)."""
+        """Return the outputs f(x) (B,), one number for each row of x (B, *shape)."""
         out: Tensor = self.net(x.flatten(1))
         return out.squeeze(-1)
 
 
 class TimedMLP(nn.Module):
-    """Map rows and times in [0, 1] to scalars or vectors by a fully connected network.
+    """Map rows x and times t in [0, 1] to numbers or vectors by a fully connected network.
 
-    It serves as the velocity or denoiser of an interpolant, or as an energy that depends on time.
-    The time enters the first layer as t and as ``sin`` and ``cos`` of the first multiples of pi t.
-    The last layer starts at zero.
+    With numbers as outputs it is an energy U(x, t) that depends on time; with vectors it is a
+    field, such as the velocity of a stochastic interpolant (`noneq.models.interpolants`). The time
+    enters the first layer as t, ``sin(k pi t)`` and ``cos(k pi t)``, k = 1, ..., 4. The last layer
+    starts at zero, so that all outputs are 0 before training.
 
     Arguments:
         shape: shape of one row.
         width: number of hidden units in each layer.
         depth: number of hidden layers.
-        field: whether to return a vector for each row, (B, *shape), for velocities and denoisers,
-            instead of one number, (B,), for energies.
-        gain: factor by which the first layer's initial weights of x are larger than torch's
-            default.
+        field: whether to return a vector for each row, (B, *shape), instead of one number, (B,).
+        gain: factor that multiplies torch's default initial weights from x to the first layer.
     """
 
     FREQUENCIES = 4
@@ -100,7 +100,15 @@ class TimedMLP(nn.Module):
             next(self.net.parameters())[:, :dim].mul_(gain)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return vectors (B, *shape) or scalars (B,) for rows x (B, *shape) and times t (B,)."""
+        """Compute the output for rows x at times t: vectors if ``field`` is set, else numbers.
+
+        Arguments:
+            x: rows (B, *shape).
+            t: times (B,) in [0, 1], one for each row.
+
+        Returns:
+            The outputs of the network, (B, *shape) or (B,).
+        """
         out: Tensor = self.net(torch.cat([x.flatten(1), self._features(t)], 1))
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 
@@ -110,18 +118,20 @@ class TimedMLP(nn.Module):
 
     @torch.no_grad()
     def frozen(self, t: float) -> MLP:
-        """Return the network at a fixed time t, as an `MLP` with its own parameters.
+        """Make an `MLP` of x alone that equals this network at a fixed time t.
 
-        The terms of t in the first layer become part of the bias of that layer.
+        What t contributes to the first layer is then constant, and is added to the bias of that
+        layer.
 
         Arguments:
             t: time in [0, 1].
 
         Returns:
-            The network of x alone, which may be trained further.
+            The network ``(B, *shape) -> (B,)``, which has its own parameters and may be trained
+            further.
 
         Raises:
-            ValueError: the network was made with ``field=True`` and returns vectors.
+            ValueError: this network was made with ``field=True`` and returns vectors.
         """
         if self.field:
             raise ValueError("a field returns vectors: only a network of field=False is an energy")
@@ -137,17 +147,17 @@ class TimedMLP(nn.Module):
 
 
 class ConvNet(nn.Module):
-    """Map images to scalars by strided convolutions, each of which halves the resolution.
+    """Map each image to one number by strided convolutions, each of which halves the resolution.
 
-    A linear layer maps the last features to one number, which is 0 before training.
+    A linear layer maps the last features to the number, which is 0 before training.
 
     Arguments:
         shape: shape of one image, ``(channels, height, width)``.
         width: number of channels after the first layer, doubled at each further layer.
-        depth: number of strided layers after the first layer, which keeps the resolution.
+        depth: number of strided layers, which follow a first layer that keeps the resolution.
 
     Raises:
-        ValueError: ``shape`` has not three entries, or is too small for ``depth`` halvings.
+        ValueError: ``shape`` does not have three entries, or is too small for ``depth`` halvings.
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
@@ -163,7 +173,7 @@ class ConvNet(nn.Module):
         self.out = _zero(nn.Linear(width * height * breadth, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return scalars (B,) for images x (B, *shape)."""
+        """Return the outputs f(x) (B,), one number for each image of x (B, *shape)."""
         out: Tensor = self.out(self.net(x))
         return out.squeeze(-1)
 
@@ -184,18 +194,19 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Map images to scalars by residual blocks of convolutions.
+    """Map each image to one number by residual blocks of convolutions.
 
-    A linear layer maps the mean over pixels to one number, which is 0 before training.
+    A linear layer maps the mean over pixels of the last features to the number, which is 0 before
+    training.
 
     Arguments:
         shape: shape of one image, ``(channels, height, width)``.
-        width: number of channels after the first layer.
+        width: number of channels of all hidden layers.
         stages: number of times that the resolution is halved.
         blocks: number of residual blocks at each resolution.
 
     Raises:
-        ValueError: ``shape`` has not three entries, or is too small for ``stages`` halvings.
+        ValueError: ``shape`` does not have three entries, or is too small for ``stages`` halvings.
     """
 
     def __init__(
@@ -214,7 +225,7 @@ class ResNet(nn.Module):
         self.out = _zero(nn.Linear(width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return scalars (B,) for images x (B, *shape)."""
+        """Return the outputs f(x) (B,), one number for each image of x (B, *shape)."""
         out: Tensor = self.out(self.net(x).mean((2, 3)))
         return out.squeeze(-1)
 

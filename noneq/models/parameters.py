@@ -1,4 +1,4 @@
-"""Parameter groups: which parameters of a model an optimiser's weight decay shrinks."""
+"""Parameter groups for torch optimisers, which apply weight decay to some parameters only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ __all__ = ["parameter_groups"]
 def parameter_groups(
     decayed: Iterable[nn.Parameter], free: Iterable[nn.Parameter] = (), *, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Group parameters as the optimisers of torch take them.
+    """Make the parameter groups of a torch optimiser, with weight decay for some parameters only.
 
     Arguments:
         decayed: parameters with weight decay, such as the weights of a network.
-        free: parameters without it, such as the biases of a restricted Boltzmann machine.
-        weight_decay: weight decay, 0 or more.
+        free: parameters without weight decay, such as the biases of a restricted Boltzmann
+            machine.
+        weight_decay: weight decay of the first kind of parameters, 0 or more.
 
     Returns:
-        One group, or two where there are free parameters.
+        The first argument of an optimiser, a list of dictionaries with the keys ``params`` and
+        ``weight_decay``: one for ``decayed``, and one for ``free`` unless it is empty.
 
     >>> net = nn.Linear(3, 1)
     >>> groups = parameter_groups([net.weight], [net.bias], weight_decay=0.1)

@@ -149,8 +149,8 @@ def _wrong_form(new: object, increment: object, info: object, old: State) -> str
         return f"returns an increment of shape {tuple(increment.shape)} for {n} walkers"
     if not bool((increment < math.inf).all()):
         return NOT_FINITE
-    if any(not isinstance(v, Tensor) or v.dim() for v in info.values()):
-        return "observes other things than 0-d tensors: info is for means over the walkers"
+    if any(not isinstance(v, Tensor) or v.shape not in {(), (n,)} for v in info.values()):
+        return f"observes other things than tensors of one number a walker, ({n},), or for all, ()"
     if new.x.shape != old.x.shape or new.u.shape != (n,):
         return "returns positions or energies of another shape"
     tensors = {"x": new.x, "u": new.u, **new.cache, **new.aux}

@@ -1,4 +1,8 @@
-"""Maximum-likelihood training with weighted walkers, and denoising score matching."""
+"""Training of energies: maximum likelihood with weighted walkers, and denoising score matching.
+
+Walkers are samples that follow the model by Markov chain moves, with importance weights that
+correct for their lag behind the changing parameters.
+"""
 
 import lazy_loader
 

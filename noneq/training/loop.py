@@ -1,16 +1,18 @@
-r"""Maximum-likelihood training with weighted walkers.
+"""Maximum-likelihood training with weighted walkers.
 
-The gradient of the cross-entropy is ``E_data[dU/dtheta] - E_rho[dU/dtheta]``. Its second mean is
-taken over weighted walkers, so that it stays right although they lag behind the model. One
-iteration, for a kernel that needs a fresh state:
+The gradient of the cross-entropy is ``E_data[dU/dtheta] - E_rho[dU/dtheta]``, U the energy of the
+model rho and theta its parameters. The second mean is taken over walkers, samples with importance
+weights p_i, so that it stays right although they lag behind the model. One iteration, with a
+kernel that leaves the model invariant:
 
-1. walkers: reweight to the new parameters, u with its graph (returned by the last trusted step);
-2. loss ``mean U(data) - sum_i p_i U(x_i)``, its gradient;
-3. resample where the effective sample size is low; K moves at fixed energy;
-4. optimiser step under the trust region.
+1. reweight the walkers x_i to the new parameters (the trust region of the last step did so);
+2. compute the gradient of the loss ``mean U(data) - sum_i p_i U(x_i)``;
+3. resample if the effective sample size is low, and move each walker K times;
+4. do the optimiser's step, scaled by the trust region.
 
-That is K + 1 evaluations of each walker. With `ULA` on stale states (Algorithm 1 of Carbone, Hua,
-Coste, Vanden-Eijnden 2023, arXiv 2305.19414) steps 1, 3 and 4 are one, of K evaluations.
+That is K + 1 evaluations of each walker. With `ULA` moves, whose weights account for the change of
+the parameters (Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414),
+steps 1, 3 and 4 become one, of K evaluations.
 """
 
 from __future__ import annotations
@@ -50,10 +52,13 @@ def train(
 ) -> Iterator[Record]:
     """Train an energy by maximum likelihood for as long as the caller iterates.
 
+    The mean of the gradient under the model is taken over walkers, samples that follow the model
+    by Markov chain moves and have importance weights.
+
     Arguments:
         energy: model whose parameters are trained, e.g. `noneq.energies.Tilted`; its attribute
-            ``base`` is the solvable energy at which walkers start.
-        data: rows (M, *shape), which may be changed in place between iterations; or a frame of
+            ``base`` is an energy with exact samples and log Z, at which walkers start.
+        data: rows (M, *shape), which may be changed in place between iterations; or a table of
             pandas, polars or pyarrow, used without standardisation.
         settings: settings of the training; default ``Settings()``.
         optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
@@ -64,12 +69,12 @@ def train(
             restores the parameters, the optimiser and the generator.
 
     Yields:
-        A `Record` after each iteration.
+        A `Record` of loss, log Z and so on, and of the training's state, after each iteration.
 
     Raises:
         TypeError: data are not a floating-point tensor.
-        ValueError: data cannot be fitted, the energy fails `noneq.energies.check_energy`, or it
-            has no ``base`` where the settings need one.
+        ValueError: no density can be fitted to the data, the energy fails
+            `noneq.energies.check_energy`, or it has no ``base`` where the settings need one.
         FloatingPointError: the model has diverged.
 
     >>> import torch, noneq
@@ -100,7 +105,7 @@ def train(
         walkers, u = done.walkers, done.u
         # the energy changes in the optimiser's step alone: one fingerprint serves what follows
         now = Snapshot.of(energy if u is None or walkers.under is None else walkers.under)
-        held = _advance_held_out(state.held_out, state.kernel, now, rng, settings)
+        held = _follow(done.held_out, state.kernel, now, rng, settings)
         weights = walkers.weights if held is None else held.weights
         observed = read_scalars(
             done.data_energy, done.walker_energy, walkers.info, weights=weights
@@ -166,8 +171,11 @@ def _iterate(
     if settings.active is not None:
         order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()
         index = order[: settings.active]
+    held = state.held_out
     if settings.restart:
         part = Walkers.at(x, energy).move(kernel, energy, rng)
+        if held is not None and kernel.fresh:
+            held = held.resample(settings.ess_min, rng).move(kernel, energy, rng)
     else:
         part = walkers if index is None else walkers[index]
     done = step(
@@ -182,6 +190,7 @@ def _iterate(
         ess_min=settings.ess_min,
         weighted=settings.weighted,
         forgetting_factor=settings.forgetting_factor,
+        held_out=held,
     )
     if index is not None:
         return done._replace(walkers=walkers.put(index, done.walkers), u=None)
@@ -194,18 +203,18 @@ def _iterate(
     return done._replace(walkers=walkers, u=u)
 
 
-def _advance_held_out(
+def _follow(
     held: Walkers | None,
     kernel: Kernel,
     now: Snapshot,
     rng: torch.Generator,
     settings: Settings,
 ) -> Walkers | None:
-    """Reweight, resample and move the held-out walkers as the others."""
+    """Take held-out walkers to the new parameters: by weight, or by a move of a stale kernel."""
     if held is None:
         return None
-    if kernel.fresh:
+    if kernel.fresh:  # they have moved before the optimiser's step
         # the parameters have just changed: there is nothing to compare with
-        held = replace(held, under=None).reweight(now)
+        return replace(held, under=None).reweight(now)
     moves = Repeat(kernel, settings.moves)
     return held.resample(settings.ess_min, rng).move(moves, now, rng)

@@ -1,4 +1,4 @@
-"""What training yields in each iteration: a record of what was observed, and the state."""
+"""What maximum-likelihood training yields after each iteration: observations and its state."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ __all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
 @dataclass(frozen=True)
 class TrainState:
-    """Hold the state of training, to resume with parameters, optimiser and generator.
+    """Hold the state of training from which `noneq.train` can resume.
+
+    Parameters, optimiser and random generator are not part of it; the caller saves them.
 
     Attributes:
         iteration: number of iterations done.
-        walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees, for an unbiased log Z; or None.
+        walkers: walkers (weighted samples of the model) that the gradient is computed from.
+        held_out: further walkers that follow the model but are not used in the gradient, so that
+            log Z estimated from them is unbiased; or None.
         kernel: kernel of one move, with its adapted step size.
-        trust: trust region, whose ``tau`` may be set between iterations; None if the steps of the
-            optimiser are not scaled.
+        trust: trust region that scales the optimiser's steps, whose attribute ``tau`` (the cost of
+            a step) may be set between iterations; None if steps are not scaled.
     """
 
     iteration: int
@@ -41,8 +44,9 @@ class TrainState:
 class Record:
     """Record what was observed in one training iteration.
 
-    Gradient walkers are those that the gradient is computed from. Held-out walkers follow the
-    model in the same way, but the gradient never sees them.
+    Walkers are weighted samples that follow the model. Gradient walkers are those that the
+    gradient is computed from. Held-out walkers follow the model in the same way but are not used
+    in the gradient.
 
     Attributes:
         iteration: number of the iteration, from 1.
@@ -50,22 +54,24 @@ class Record:
         loss: mean energy of the batch minus the weighted mean energy of the gradient walkers; it
             has the gradient of the negative log-likelihood, but not the value.
         data_energy: mean energy of the batch before the optimiser's step.
-        nll: negative log-likelihood (nats) of the batch before the optimiser's step, a running
-            estimate with log Z of the held-out walkers, or without these of the gradient walkers;
-            NaN where log Z is unknown. Bounds on log Z come from `noneq.log_z` after training.
+        nll: negative log-likelihood (nats) of the batch before the optimiser's step, with log Z
+            estimated from the held-out walkers, or without these from the gradient walkers; NaN
+            where log Z is unknown. Bounds on log Z come from `noneq.log_z` after training.
         ess: effective sample size of the gradient walkers, a fraction in [0, 1]; NaN if the
             setting ``active`` moves only some of them in an iteration, since their weights are
             then for different energies.
         acceptance: mean acceptance of the kernel's moves; NaN for unadjusted kernels.
         faults: share of moves that were rejected because the energy of the proposal was NaN or
             -inf, which no energy should be.
-        log_z: log Z (nats) from the gradient walkers, biased low because the model learns from
-            them; NaN where it is unknown, e.g. for walkers without weights, with a forgetting
-            factor below 1 or with ``active`` set.
-        log_z_held_out: log Z (nats) from the held-out walkers; NaN without held-out walkers.
+        log_z: log Z (nats) and its standard error from the gradient walkers, biased low because
+            the model learns from them; NaN where it is unknown, e.g. for walkers without weights,
+            with a forgetting factor (which multiplies log-weights) below 1, or with ``active``
+            set.
+        log_z_held_out: log Z (nats) and its standard error from the held-out walkers; NaN without
+            held-out walkers.
         scale: factor by which the trust region multiplied the optimiser's step.
         cost: cost of the optimiser's step in nats, minus the logarithm of the share of the
-            walkers' effective sample size that the step leaves.
+            walkers' effective sample size that the step leaves; NaN without a trust region.
         renewed: whether walkers were replaced by newly annealed ones in this iteration; False if
             the new ones were refused or annealing failed; None if none were annealed.
         state: state of training, to resume or to sample from.
@@ -96,12 +102,12 @@ def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:
 
 
 class Scalars(NamedTuple):
-    """Hold the observations of one iteration, as numbers on the host.
+    """Hold the observations of one training iteration, as Python numbers.
 
     Attributes:
-        data_energy: ``mean U(batch)`` before the step.
-        loss: ``data_energy`` less the weighted mean of U at the walkers.
-        info: what the walkers' kernel observed.
+        data_energy: mean energy of the batch before the optimiser's step.
+        loss: ``data_energy`` minus the weighted mean energy of the walkers (samples of the model).
+        info: observations of the walkers' last move, e.g. ``{"accept": mean acceptance}``.
     """
 
     data_energy: float
@@ -112,20 +118,22 @@ class Scalars(NamedTuple):
 def read_scalars(
     data_energy: Tensor, walker_energy: Tensor, info: Info, *, weights: Weights
 ) -> Scalars:
-    """Read the scalars of an iteration and the summary of weights from the device in one transfer.
+    """Copy the observations of one training iteration from the device to Python numbers.
+
+    There is one transfer only, which also computes and keeps the summary of the weights.
 
     Arguments:
         data_energy: mean energy of the batch, 0-d.
-        walker_energy: weighted mean energy of the walkers, 0-d.
-        info: what the walkers' kernel observed, 0-d tensors.
-        weights: weights whose summary is read, too.
+        walker_energy: weighted mean energy of the walkers (samples of the model), 0-d.
+        info: observations of the walkers' last move, 0-d tensors.
+        weights: weights of the walkers, whose summary (e.g. effective sample size) is read, too.
 
     Returns:
-        The scalars as Python numbers.
+        The observations; ``loss`` is ``data_energy - walker_energy``.
     """
-    scalars = (data_energy, data_energy - walker_energy, *info.values())
-    energy, loss, *others = weights.read_with(*scalars)
-    return Scalars(energy, loss, dict(zip(info, others, strict=True)))
+    scalars = (data_energy, walker_energy, *info.values())
+    energy, subtracted, *others = weights.read_with(*scalars)
+    return Scalars(energy, energy - subtracted, dict(zip(info, others, strict=True)))
 
 
 def _record(

@@ -1,10 +1,11 @@
-r"""Renewal: all walkers are replaced by a newly annealed population.
+"""Renewal: replacing all walkers in training by a newly annealed population of weighted samples.
 
 Walkers that the gradient is computed from have a log Z that is biased low, since the energy rises
-where they are, and every resampling costs ancestors. A population annealed from the base along a
-path frozen beforehand has neither fault. It replaces the old one if it has more effective
-ancestors: annealing in too few steps leaves a handful, and near-copies of them would be worse than
-what they replace. A population that has missed a mode has many ancestors, too, but a lower log Z.
+where they are; and every resampling leaves fewer of the walkers' ancestors, the samples from which
+they descend. A population annealed anew from the base to the model has neither fault. It replaces
+the old one if it has more effective ancestors (ancestors counted by their share of the weight):
+annealing in too few steps leaves a handful, and near-copies of them would be worse than what they
+replace. A population that has missed a mode can have many ancestors, too, but has a lower log Z.
 So one whose log Z is below that of the old walkers is refused.
 """
 
@@ -37,20 +38,23 @@ def renew(
     *,
     weighted: bool = True,
 ) -> tuple[bool | None, Populations]:
-    """Replace walkers by new ones annealed from the base, if these are better (a renewal).
+    """Replace walkers (weighted samples) by new ones annealed from the base, if these are better.
 
-    Training biases log Z of walkers low, and resampling costs ancestors. New walkers, as many as
-    the old ones, replace these if they have more effective ancestors and log Z is not lower beyond
-    noise: a lower log Z shows that annealing has missed a mode.
+    Training biases log Z of walkers low, and resampling leaves few ancestors, samples from which
+    the walkers descend. New walkers, as many as the old ones, replace these if they have more
+    effective ancestors (``1 / sum_a P_a^2``, P_a the weight that descends from ancestor a) and log
+    Z is not lower beyond noise: a lower log Z shows that annealing has missed a mode.
 
     Arguments:
-        energy: model, with a solvable energy as its attribute ``base``; or a path from a solvable
-            energy to the model, e.g. `noneq.energies.ModelsPath` through the checkpoints.
+        energy: model, with a solvable energy (one with exact samples and log Z) as its attribute
+            ``base``; or a path from a solvable energy to the model, e.g.
+            `noneq.energies.ModelsPath` through the checkpoints.
         walkers: walkers that the gradient is computed from.
-        held_out: walkers that the gradient never sees; None: no such walkers.
+        held_out: walkers that follow the model but are not used in the gradient; None: no such
+            walkers.
         kernel: kernel of one move; a pilot run adapts its step size. MALA is replaced by
-            generalised HMC, and block Gibbs by the default kernel where the energies between base
-            and model have no method ``gibbs``.
+            generalised HMC, and block Gibbs by `noneq.kernels.default_kernel` where the energies
+            between base and model have no method ``gibbs``.
         rng: source of randomness.
         temperatures: number of annealing steps, each one evaluation of every walker.
         weighted: whether log-weights are used. If False, new walkers are resampled to equal
@@ -99,12 +103,16 @@ def _lost(new: Walkers, old: Walkers) -> bool:
 def renewals(energy: nn.Module, settings: Settings) -> int:
     """Compute the number of iterations after which walkers are replaced by newly annealed ones.
 
+    It is 0 for walkers that restart at the data in every iteration. For RBMs, and with a
+    forgetting factor of log-weights below 1, only held-out walkers are replaced, and it is 0
+    without these.
+
     Arguments:
         energy: model that is trained.
-        settings: settings of the training, whose ``renew`` is that number where it applies.
+        settings: settings of the training; in all other cases the field ``renew`` is the number.
 
     Returns:
-        The number of iterations between such renewals; 0 if no walkers are renewed.
+        The number of iterations from one replacement to the next; 0 if walkers are never replaced.
     """
     if settings.restart or (_held_out_alone(energy, settings) and not settings.held_out):
         return 0
@@ -129,18 +137,23 @@ def renewed_by(
     rng: torch.Generator,
     settings: Settings,
 ) -> tuple[bool | None, tuple[Walkers, Walkers | None]]:
-    """Apply `renew` to all walkers or to the held-out ones, according to the settings.
+    """Apply `renew`, which anneals new walkers, to all walkers or only to the held-out ones.
+
+    Only held-out walkers, which the gradient does not use, are replaced for RBMs, and if
+    log-weights are multiplied by a forgetting factor below 1 in each iteration.
 
     Arguments:
-        energy: the model.
-        walkers: walkers that the gradient is computed from.
+        energy: model, with an energy of exact samples and log Z as its attribute ``base``.
+        walkers: walkers (weighted samples of the model) that the gradient is computed from.
         held: held-out walkers; None: no such walkers.
         kernel: kernel of one move.
         rng: source of randomness.
-        settings: how to train.
+        settings: settings of the training.
 
     Returns:
-        Whether walkers were renewed, and both populations, as `renew` returns them.
+        A flag and the pair (walkers, held-out walkers), new or old. The flag is True if walkers
+        were replaced, False if the new ones were refused or annealing did not reach the model, and
+        None if none were annealed.
     """
     steps = settings.temperatures
     if held is None or not _held_out_alone(energy, settings):

@@ -1,7 +1,7 @@
-r"""Denoising score matching: learn a `noneq.models.interpolants.TimedEnergy` without walkers.
+"""Denoising score matching: learn an energy that depends on time from data, without any sampling.
 
 Sources: Vincent 2011; Song and Ermon 2019 (arXiv 1907.05600). The loss is not a likelihood;
-`noneq.log_z` brackets log Z, and with it the likelihood, afterwards.
+`noneq.log_z` estimates log Z, and with it the likelihood, afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["ScoreMatchingRecord", "match"]
 
 @dataclass(frozen=True)
 class ScoreMatchingRecord:
-    """Record what was observed in one iteration of score matching.
+    """Record what was observed in one iteration of denoising score matching.
 
     Attributes:
         iteration: number of the iteration, from 1.
@@ -51,7 +51,7 @@ def match(
     """Train an energy U(x, t) by denoising score matching for as long as the caller iterates.
 
     Arguments:
-        energy: `noneq.models.interpolants.TimedEnergy`, whose network is trained.
+        energy: energy that depends on the time t, whose network is trained.
         data: rows (M, *shape) without noise.
         batch: number of rows in an iteration, drawn with replacement.
         optimizer: optimiser of the network; default Adam at learning rate 1e-3. The learning rate
@@ -61,7 +61,7 @@ def match(
             restores the parameters, the optimiser and the generator.
 
     Yields:
-        A record of the loss after each iteration.
+        A record with the loss of the batch, after each iteration.
 
     Raises:
         TypeError: data are not a floating-point tensor.

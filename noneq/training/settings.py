@@ -1,4 +1,4 @@
-"""How to train: the settings of `noneq.train`, with their ranges.
+"""The settings of maximum-likelihood training by `noneq.train`, with their ranges.
 
 Each default has its reason in docs/lab/defaults.md.
 """
@@ -15,15 +15,19 @@ __all__ = ["Settings"]
 class Settings:
     """Hold the settings of training; defaults suit standardised data of some tens of dimensions.
 
+    Walkers are samples with log-weights that follow the model, from which the gradient is
+    computed. The base is an energy with exact samples and log Z, from which the model starts.
+
     Attributes:
-        walkers: number of walkers that the gradient is computed from, 2 or more.
+        walkers: number of walkers (weighted samples) that the gradient is computed from, 2 or
+            more.
         held_out: number of further walkers, which follow the model but are not used in the
             gradient, so that their log Z is unbiased; a multiple of 8, started at the base. None:
             no held-out walkers.
         moves: number of kernel moves of each walker in an iteration.
-        tau: cost of one optimiser step that the trust region allows, in nats: minus the logarithm
-            of the share of the walkers' effective sample size that is left. None: optimiser steps
-            are not scaled.
+        tau: cost in nats to which the trust region scales every optimiser step: minus the
+            logarithm of the share of the walkers' effective sample size that is left. None:
+            optimiser steps are not scaled.
         longest: largest length of an optimiser step under the trust region, as a fraction of the
             norm of the parameters.
         ess_min: effective sample size, a fraction in [0, 1], below which walkers are resampled.
@@ -48,8 +52,8 @@ class Settings:
             divergence.
 
     A forgetting factor g < 1 keeps the variance of the log-weights bounded, at the cost of a bias.
-    For a direction in which the sampler has autocorrelation r per iteration, weights then leave
-    the share ``r (1 - g) / (1 - g r)`` of the error of unweighted walkers uncorrected
+    If a statistic of the walkers has autocorrelation r from one iteration to the next, its mean
+    keeps the share ``r (1 - g) / (1 - g r)`` of the error that unweighted walkers have
     (docs/mathematics.md).
 
     >>> Settings(walkers=64, tau=None).walkers
@@ -78,7 +82,8 @@ class Settings:
     def pcd(cls, **changes: Any) -> Settings:
         """Return settings for persistent contrastive divergence.
 
-        Walkers start at the data and have no weights, and optimiser steps are not scaled.
+        Walkers (samples that follow the model) start at the data and have no weights, and
+        optimiser steps are not scaled by a trust region.
 
         Arguments:
             changes: values of other fields of `Settings`, by name.
@@ -91,7 +96,9 @@ class Settings:
 
     @classmethod
     def cd(cls, **changes: Any) -> Settings:
-        """Return settings for contrastive divergence: `pcd` with walkers restarted at every batch.
+        """Return settings for contrastive divergence, with walkers restarted at every batch.
+
+        Otherwise they are those of `Settings.pcd`, persistent contrastive divergence.
 
         Arguments:
             changes: values of other fields of `Settings`, by name.

@@ -1,12 +1,14 @@
-r"""The trust region, which limits how far one optimiser step may change the model.
+"""The trust region, which limits how far one optimiser step may change the model.
 
-A step that changes the energy by dU leaves the fraction
+It is measured on walkers, samples of the model with normalised weights p_i. A step that changes
+their energies by dU_i, and so their weights, leaves the fraction
 
     ``CESS = (sum_i p_i e^{-dU_i})^2 / sum_i p_i e^{-2 dU_i}``
 
-of the walkers' effective sample size, to first order ``exp(-Var_p dU)``. The trust region scales
-every step so that ``-log CESS`` is about ``tau``: walkers set the speed, not the learning rate.
-Scaling the displacement by lambda equals a learning rate multiplied by lambda for SGD and Adam.
+of their effective sample size, for small steps about ``exp(-Var_p dU)``. The trust region scales
+every step so that ``-log CESS`` is about ``tau``: the walkers set the length of a step, not the
+learning rate. Multiplying the step by lambda equals a learning rate multiplied by lambda for SGD
+and Adam.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from noneq.walkers import Walkers
 __all__ = ["Advance", "TrustRegion"]
 
 Advance: TypeAlias = Callable[[Walkers], tuple[Walkers, Tensor]]
-"""A function that reweights or moves walkers to the energy as it is after an optimiser step.
+"""A function that carries walkers (weighted samples) to the energy after an optimiser step.
 
-It returns the walkers and their new energies (N,) with the graph to the parameters.
+It reweights or moves them, and returns the walkers and their new energies (N,), with the autograd
+graph from the energies to the parameters.
 """
 
 #: optimisers whose next step depends on where the last one ended, not only on its gradient
@@ -37,9 +40,9 @@ _REFUSED = ("LBFGS", "Rprop", "Lookahead", "ScheduleFree")
 class TrustRegion:
     """Scale optimiser steps so that each costs the walkers about tau of effective sample size.
 
-    A step that changes the energies of the walkers by d leaves the fraction
-    ``CESS = (sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}`` of the effective sample size, p the
-    normalised weights; the cost of the step is ``-log CESS`` (nats). The scale of a step is
+    Walkers are samples of the model with normalised weights p. A step that changes their energies
+    by d leaves the fraction ``CESS = (sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}`` of the
+    effective sample size; the cost of the step is ``-log CESS`` (nats). The scale of a step is
     predicted from the last steps. A step that costs more than ``2 tau`` is shortened, and the
     walkers are evaluated again.
 
@@ -54,7 +57,7 @@ class TrustRegion:
 
     Attributes:
         scale: factor by which the last step was multiplied.
-        cost: cost ``-log CESS`` of the last step.
+        cost: cost ``-log CESS`` of the last step, in nats.
         redone: number of evaluations of all walkers beyond one per step, since the start.
         steps: number of steps since the start.
 
@@ -99,17 +102,22 @@ class TrustRegion:
     ) -> tuple[Walkers, Tensor]:
         """Do ``optimizer.step()``, scaled so that it costs about ``tau`` of effective sample size.
 
+        If the step changes the energies of walkers of normalised weights p by d, the cost is
+        ``-log[(sum_i p_i e^{-d_i})^2 / sum_i p_i e^{-2 d_i}]`` nats; tau is the attribute of that
+        name.
+
         Arguments:
             optimizer: optimiser; the gradients have been computed before.
-            energy: model, or a `noneq.energies.Snapshot` of it before the step.
-            walkers: walkers whose effective sample size measures the cost of the step; they are
-                first reweighted to the energy if they are weighted for another.
-            advance: function that takes the walkers to the new parameters by an unadjusted move;
-                default ``walkers.reweight(energy, graph=True)``.
+            energy: model before the step, or a `noneq.energies.Snapshot` of it (which notes its
+                parameters).
+            walkers: weighted samples whose effective sample size measures the cost of the step;
+                they are first reweighted to the energy if they are weighted for another.
+            advance: function that carries the walkers to the new parameters, e.g. by unadjusted
+                Langevin moves; default: the walkers stay and are reweighted.
 
         Returns:
             The walkers, weighted for the new parameters, and the energies of the walkers (N,) with
-            their graph for the next loss.
+            their autograd graph for the next loss.
 
         Raises:
             ValueError: the steps of this optimiser cannot be scaled.
@@ -126,14 +134,15 @@ class TrustRegion:
 
         lr = self._rate(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        old = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            old = list(torch._foreach_mul(parameters, 1.0))
         optimizer.step()
         if lr == 0:
             moved, u = advance(walkers)
             return moved, moved.without_zero(u)
         tau = self.tau * (lr / self._top) ** 2
         with torch.no_grad():
-            full = [p - o for p, o in zip(parameters, old, strict=True)]
+            full = list(torch._foreach_sub(parameters, old))
         guess = 1.0 if self._length is None else math.sqrt(tau) / (self._length * lr)
         limit, scale = self._limit(old, full), math.nan
         for attempt in range(20):
@@ -156,11 +165,15 @@ class TrustRegion:
         return moved, moved.without_zero(u)
 
     def state_dict(self) -> dict[str, float | int | None]:
-        """Return all attributes, for a checkpoint."""
+        """Return a dictionary of all attributes, numbers and None, to be saved in a checkpoint."""
         return dict(vars(self))
 
     def load_state_dict(self, saved: Mapping[str, float | int | None]) -> None:
-        """Set all attributes from a `state_dict`."""
+        """Set all attributes to those that `state_dict` returned earlier.
+
+        Arguments:
+            saved: the dictionary.
+        """
         vars(self).update(saved)
 
     def _rate(self, optimizer: torch.optim.Optimizer) -> float:
@@ -172,8 +185,10 @@ class TrustRegion:
 
     def _limit(self, old: list[Tensor], full: list[Tensor]) -> Tensor:
         """Compute the largest scale, a 0-d tensor."""
-        theta, step = (torch.nn.utils.get_total_norm(part) for part in (old, full))
-        return (self.longest * theta.clamp(min=1.0) / step).double()
+        lengths = torch.stack(torch._foreach_norm([*old, *full]))
+        theta, step = torch.linalg.vector_norm(lengths.view(2, -1), dim=1)
+        limit: Tensor = self.longest * theta.clamp(min=1.0) / step
+        return limit
 
     def _learn(self, scale: float, cost: float, lr: float) -> None:
         length = math.sqrt(max(cost, 1e-12)) / (scale * lr)
@@ -209,5 +224,7 @@ def _too_expensive(tau: float, cost: float) -> str:
 def _place(
     parameters: list[Tensor], old: list[Tensor], full: list[Tensor] | None, scale: float | Tensor
 ) -> None:
-    for i, (p, o) in enumerate(zip(parameters, old, strict=True)):
-        p.copy_(o if full is None else o + scale * full[i])
+    """Set the parameters to ``old + scale full``, or to ``old``."""
+    if full is not None:
+        old = list(torch._foreach_add(torch._foreach_mul(full, scale), old))
+    torch._foreach_copy_(parameters, old)

@@ -5,6 +5,7 @@
 """
 
 from noneq.walkers.resampling import Resampler, multinomial, residual, stratified, systematic
+from noneq.walkers.together import move_together
 from noneq.walkers.walkers import Walkers
 from noneq.walkers.weights import LogZ, Weights
 
@@ -13,6 +14,7 @@ __all__ = [
     "Resampler",
     "Walkers",
     "Weights",
+    "move_together",
     "multinomial",
     "residual",
     "stratified",

@@ -11,13 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from noneq.energies import Cache, Energy, Snapshot, evaluate, gradient
-from noneq.kernels import Info, Kernel, State
-from noneq.kernels.base import apply_in_parts
+from noneq.energies import Cache, Energy, evaluate, gradient
 from noneq.spaces import space_of
 from noneq.walkers.weights import Weights
 
-__all__ = ["WithGraph", "apply", "lacks_gradient", "without_zero"]
+__all__ = ["WithGraph", "without_zero"]
 
 
 class WithGraph:
@@ -70,27 +68,6 @@ class WithGraph:
         return gradient(self.energy, x, cache)
 
 
-def apply(
-    kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
-) -> tuple[State, Tensor, Info]:
-    """Apply a kernel to a state, with or without the graph of the energies.
-
-    Arguments:
-        kernel: the kernel.
-        energy: its target.
-        state: where the walkers are.
-        rng: source of randomness.
-        graph: keep the graph of the new energies to the parameters; without it, large populations
-            are moved in parts to save memory.
-
-    Returns:
-        The new state, the increments of the log-weights (N,) and what the kernel observed.
-    """
-    if graph:
-        return kernel(WithGraph(energy), state, rng)
-    return apply_in_parts(kernel, energy, state, rng)
-
-
 def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tensor:
     """Take walkers of weight zero or infinite energy out of the autograd graph of their energies.
 
@@ -111,18 +88,3 @@ def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tens
     some = torch.isfinite(u.detach()) & (weights.log_w != -math.inf)
     kept, _ = evaluate(energy, x[some], graph=True, skip_gradient=True)
     return u.detach().masked_scatter(some, kept)
-
-
-def lacks_gradient(cache: Cache, now: Snapshot, before: Snapshot | None) -> bool:
-    """Return whether a cache lacks a gradient that only the earlier model could still compute.
-
-    Arguments:
-        cache: the cache of the last evaluation.
-        now: the energy of the next move.
-        before: the energy of the last evaluation; None if unknown.
-
-    Returns:
-        True where the next kernel has to evaluate the energy anew.
-    """
-    models = (now.model, None if before is None else before.model)
-    return "g" not in cache and any(hasattr(model, "gradient") for model in models)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from noneq.energies import Snapshot
 from noneq.kernels import State
 from noneq.walkers import faults
 from noneq.walkers.weights import InvalidWeightsError, LogZ, Weights
@@ -23,11 +24,13 @@ class Readings:
     Attributes:
         state: positions, energies and cache of the walkers.
         weights: log-weights of the walkers.
+        under: the energy for which the walkers are weighted; None if it is unknown.
         last_move: the last move, from which the cause of an invalid weight is explained.
     """
 
     state: State
     weights: Weights
+    under: Snapshot | None
     last_move: faults.LastMove | None
 
     def _read(self, what: Callable[[Weights], T]) -> T:

@@ -155,8 +155,9 @@ def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
     tensor(0.8000, dtype=torch.float64)
     """
     log_p = log_w.double().log_softmax(-1)
-    d = torch.where(log_p == -math.inf, 0.0, increment.double())
-    return (2 * (log_p + d).logsumexp(-1) - (log_p + 2 * d).logsumexp(-1)).exp()
+    d = increment.double().masked_fill(log_p.isneginf(), 0.0)
+    once = log_p + d
+    return (2 * once.logsumexp(-1) - (once + d).logsumexp(-1)).exp()
 
 
 def summarise(log_w: Tensor, p: Tensor) -> Tensor:
@@ -169,14 +170,12 @@ def summarise(log_w: Tensor, p: Tensor) -> Tensor:
     Returns:
         A tensor (7,), float64, in the order of the fields of `Summary`.
     """
-    zero, log_mean = log_w.isneginf(), log_mean_exp(log_w)
-    found = (
-        (~(log_w < math.inf)).sum(),
-        zero.sum(),
-        zero.all(1).sum(),
-        ess(log_w).min(),
-        1.0 / (len(p) * p.square().sum()),
-        log_mean_exp(log_mean),
-        jackknife(log_mean),
-    )
-    return torch.stack([one.double() for one in found])
+    invalid, zero = (~(log_w < math.inf)).sum(1), log_w.isneginf().sum(1)
+    overall = (len(p) * p.square().sum(0, keepdim=True)).reciprocal()
+    empty, log_mean = zero == log_w.shape[1], log_mean_exp(log_w)
+    if len(log_w) == 1:  # what would be reduced over islands is the one that there is
+        unknown = torch.full_like(log_mean, math.nan)
+        return torch.cat([invalid, zero, empty, overall, overall, log_mean, unknown])
+    counts = torch.stack([invalid, zero, empty]).sum(1)
+    others = ess(log_w).min(), overall[0], log_mean_exp(log_mean), jackknife(log_mean)
+    return torch.cat([counts, torch.stack(others)])

@@ -29,10 +29,11 @@ import torch
 from torch import Tensor
 
 from noneq.energies import Energy, Snapshot, Solvable, evaluate
-from noneq.kernels import Info, Kernel, State, transports
+from noneq.kernels import Info, Kernel, State
 from noneq.kernels.base import each, put
 from noneq.walkers import faults
-from noneq.walkers.graph import apply, lacks_gradient, without_zero
+from noneq.walkers.graph import without_zero
+from noneq.walkers.moves import apply, moved, needs_reweighting
 from noneq.walkers.readings import Readings
 from noneq.walkers.resampling import Resampler, systematic
 from noneq.walkers.weights import Weights
@@ -61,7 +62,8 @@ class Walkers(Readings):
     Attributes:
         state: positions (N, *shape), energies (N,), and other tensors of the last evaluation.
         weights: log-weights of the walkers, and the starting walkers from which they descend.
-        info: observations of the last move, e.g. ``{"accept": mean acceptance}``.
+        info: means over the walkers of what the last move observed, 0-d tensors, e.g.
+            ``{"accept": mean acceptance}``.
         under: the energy for which the walkers are weighted; None if it is unknown or not the same
             for all walkers.
         last_move: the last move, from which the cause of an invalid weight is explained.
@@ -147,7 +149,7 @@ class Walkers(Readings):
         u, cache = evaluate(now.model, self.state.x, known, graph=graph, skip_gradient=True)
         walkers, new = self, u.detach()
         if not current:
-            weights = self.weights.add(self.state.u, minus=new, zero=new.isposinf())
+            weights = self.weights.add(self.state.u, minus=new)
             state = self.state._replace(u=new, cache=cache)
             walkers = replace(self, state=state, weights=weights, under=now)
         if not graph:
@@ -192,24 +194,15 @@ class Walkers(Readings):
         Returns:
             The walkers; with ``graph`` a pair of the walkers and u.
         """
-        path = transports(kernel)  # from the energy last seen, so that it must not be replaced
         if graph:
             faults.check_graph(kernel)
         now = Snapshot.of(energy)
         faults.check_space(self.x, now.model, self.under)
-        aims = kernel.fresh or lacks_gradient(self.state.cache, now, self.under)
-        walkers = self.reweight(now) if aims and not path else self
+        walkers = self.reweight(now) if needs_reweighting(self, kernel, now) else self
         state, increment, info = apply(kernel, now.model, walkers.state, rng, graph=graph)
-        u, end, increment = state.u, state.u.detach(), increment.detach()
-        zero = None if path else end.isposinf()  # that a transport led there is a fault
-        walkers = replace(
-            walkers,
-            state=state._replace(u=end),
-            weights=walkers.weights.add(increment, zero=zero),
-            info={key: value.detach() for key, value in info.items()},
-            under=walkers.under if kernel.fresh else now,
-            last_move=faults.LastMove(kernel, increment, walkers.state.u, end),
-        )
+        u = state.u
+        state = state._replace(u=u.detach()) if graph else state
+        walkers = moved(walkers, kernel, now, state, increment, info)
         if not graph:
             return walkers
         return walkers, u if raw else walkers.without_zero(u)

@@ -99,13 +99,12 @@ class Weights:
             minus: term that is subtracted from the log-weights (N,); None: 0.
             zero: whether each weight becomes zero (N,), unless it is invalid (NaN or +inf).
         """
+        if zero is not None:  # added to an invalid weight, -inf is NaN
+            increment = increment.masked_fill(zero, -math.inf)
         log_w = self.log_w + increment  # in float64, as the first of them
         if minus is not None:
             log_w -= minus
-        mask = self.log_w.isneginf()
-        if zero is not None:
-            mask |= zero & (self.log_w < math.inf)
-        return replace(self, log_w=log_w.masked_fill_(mask, -math.inf))
+        return replace(self, log_w=log_w.masked_fill_(self.log_w.isneginf(), -math.inf))
 
     def resample(
         self,
@@ -199,11 +198,11 @@ class Weights:
 
     def read_with(self, *scalars: Tensor) -> list[float]:
         """Return 0-d tensors as numbers, read from the device together with the summary."""
-        numbers = [one.double() for one in scalars]
+        numbers = torch.stack(scalars)  # of the widest of their types
         if "summary" in vars(self):
-            return list(torch.stack(numbers).tolist())
+            return list(numbers.tolist())
         own = reductions.summarise(self.by_island, self._p)
-        found: list[float] = torch.cat([own, torch.stack(numbers)]).tolist()
+        found: list[float] = torch.cat([own, numbers]).tolist()
         vars(self)["summary"] = Summary.of(found[: len(own)])
         return found[len(own) :]
 
@@ -275,7 +274,8 @@ class Weights:
         if self.summary.zero:
             some = p > 0
             p, f = p[some], f[some]
-        mean: Tensor = torch.tensordot(p.to(f.dtype), f, 1)
+        p = p.to(f.dtype)
+        mean: Tensor = p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)
         return mean
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:

@@ -80,7 +80,7 @@ def test_algorithm_1_to_the_letter(optimizer, moves):
         before = copy.deepcopy(energy)
         before.net._forward_hooks.clear()
         rows.clear()
-        walkers, graphed, at_data, at_walkers = noneq.training.step(
+        walkers, graphed, at_data, at_walkers, _ = noneq.training.step(
             energy, data, walkers, graphed, kernel=kernel, optimizer=opt, rng=rng, ess_min=0.0
         )
         # one evaluation of each walker a move; the first iteration also has the start to see

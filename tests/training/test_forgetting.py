@@ -85,7 +85,7 @@ def test_the_gradient_has_the_whole_weights_and_later_ones_a_part():
     log_w = torch.linspace(-2, 1, 64, dtype=torch.float64)
     walkers = replace(walkers, weights=replace(walkers.weights, log_w=log_w))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    after, _, _, mean = step(
+    after, _, _, mean, _ = step(
         model,
         rows[:32],
         walkers,

@@ -285,7 +285,7 @@ def test_step_is_the_own_loop():
                 walkers = walkers.resample(0.9, rng).move(kernel, energy, rng)
                 walkers, u = trust.step(optimizer, energy, walkers)
             else:
-                walkers, u, at_data, at_walkers = noneq.training.step(
+                walkers, u, at_data, at_walkers, _ = noneq.training.step(
                     energy, x, walkers, u, kernel=kernel, optimizer=optimizer, rng=rng,
                     trust=trust, ess_min=0.9,
                 )  # fmt: skip
@@ -320,7 +320,7 @@ def test_step_returns_energies_before_the_step():
     walkers = Walkers.sample(BASE, 64, seeded(1)).reweight(energy)
     optimizer = optim.SGD(energy.parameters(), lr=0.5)
     x = DATA[:32]
-    _, _, at_data, at_walkers = noneq.training.step(
+    _, _, at_data, at_walkers, _ = noneq.training.step(
         energy, x, walkers, kernel=None, optimizer=optimizer, rng=seeded(2)
     )
     assert not torch.equal(parameters(energy), parameters(old))
@@ -340,13 +340,13 @@ def test_train_is_step_with_a_schedule_of_batches():
     walkers = Walkers.sample(twin.base, 64, rng, islands=1)
     for _ in range(4):
         x = DATA[torch.randint(len(DATA), (32,), generator=rng)]
-        walkers, _, at_data, at_walkers = noneq.training.step(
+        walkers, _, at_data, at_walkers, _ = noneq.training.step(
             twin, x, walkers, kernel=Repeat(kernel, 2), optimizer=optimizer, rng=rng
         )
         kernel = kernel.adapt(walkers.info)
     assert torch.equal(parameters(energy), parameters(twin))
     assert torch.equal(record.state.walkers.x, walkers.x)
-    assert record.loss == float(at_data - at_walkers)
+    assert record.loss == float(at_data) - float(at_walkers)
     assert record.data_energy == float(at_data)
     assert record.state.kernel.h == kernel.h
 

@@ -40,7 +40,7 @@ CASES = {
     # and what the step costs, read with the weights
     "trust region": (Settings(64, None, 3, renew=None, batch=32), 3),
     # and their weights after the step
-    "held out": (Settings(64, 64, 3, renew=None, batch=32), 4),
+    "held out": (Settings(64, 64, 3, renew=None, batch=32), 3),
 }
 
 

@@ -1,7 +1,9 @@
-"""Stochastic interpolants: paths of energies with a drift that carries walkers from end to end.
+"""Stochastic interpolants: paths of densities from a simple base to a model, with velocity fields.
 
-`VelocityPath` has learned fields, `EnergyPath` a learned energy, `MixturePath` exact fields;
-`RewardPath` tilts any of them by a reward.
+A path defines an energy U(x, t) for each time t in [0, 1], and a velocity field (the drift) that
+carries samples of the base at t = 0 to the model at t = 1. The fields of a `VelocityPath` are
+learned, those of an `EnergyPath` follow from a learned energy, those of a `MixturePath` are exact,
+and a `RewardPath` adds a reward to the log-density of any of them.
 """
 
 from noneq.models.interpolants.energy import EnergyPath, TimedEnergy

@@ -1,18 +1,19 @@
-r"""An energy that depends on time, ``U(x, t)``, learned from data by denoising score matching.
+"""An energy that depends on time, ``U(x, t)``, learned from data by denoising score matching.
 
-In the eigenbasis of the data's covariance, ``C = Q diag(lambda) Q^T`` (noise included), and with
-``xi = Q^T (x - m)``, the interpolant between two Gaussians of covariance C has the energy
+It is the energy of ``x_t = alpha(t) x_0 + beta(t) x_1``, with x_1 the data with noise, and x_0
+drawn from a Gaussian of the data's mean m and covariance ``C = Q diag(lambda) Q^T``. If the data
+were Gaussian, too, the energy would be, with ``xi = Q^T (x - m)``,
 
     ``U_G(x, t) = sum_i [xi_i^2 / S_i + log(S_i / lambda_i)] / 2``,
     ``S = (alpha^2 + beta^2) lambda``.
 
-A network f adds the difference of the data from a Gaussian: ``U = U_G + beta(t) f(x, t)``. While
-f = 0 every U(., t) is solvable. As x_0 is Gaussian, the drift follows from the score
-``s = -grad U``,
+A network f adds the difference: ``U = U_G + beta(t) f(x, t)``. While f = 0 log Z and exact samples
+of every U(., t) are known. As x_0 is Gaussian, the drift (velocity field) b follows from the score
+``-grad U``. With b_G the drift for Gaussian data,
 
     ``b = b_G - (alpha^2 beta' - alpha alpha' beta) C grad f``,
 
-without a singularity at either end. Derived in docs/mathematics.md. Sources: Vincent 2011; Song
+which has no singularity at either end. Derived in docs/mathematics.md. Sources: Vincent 2011; Song
 and Ermon 2019 (arXiv 1907.05600).
 """
 
@@ -32,27 +33,30 @@ class TimedEnergy(nn.Module):
     """Model an energy that depends on time, ``U(x, t) = U_G(x, t) + beta(t) f(x, t)``.
 
     U(., t) is learned as the energy of ``x_t = alpha(t) x_0 + beta(t) x_1``, with x_0 from a
-    Gaussian base of the data's mean and covariance, and x_1 the data with noise. U_G is the exact
+    Gaussian base of the data's mean and covariance, x_1 the data with noise, and alpha and beta
+    known functions of t in [0, 1] that lead from x_0 at t = 0 to x_1 at t = 1. U_G is the exact
     energy for data that are Gaussian themselves, and the network f adds the difference. A call
     with x alone returns ``U(x, 1)``, the energy of the noisy data.
 
-    `score_loss` needs all eigenvectors of the covariance: O(d^3) time once, d^2 numbers, and three
-    products of the rows with them (d = 3,072: 7 s on one core; 0.1 s for 128 rows).
+    The eigenvectors of the covariance are computed once, in time O(d^3) for rows of d numbers, and
+    stored as d^2 numbers; each call of `score_loss` multiplies the rows by them three times (3,072
+    numbers: 7 s once on one core, then 0.1 s for 128 rows).
 
     Arguments:
         base: Gaussian with the mean and covariance of the noisy data.
-        net: network f, ``(B, *shape), (B,) -> (B,)``, e.g. `noneq.models.TimedMLP`.
+        net: network f, ``(B, *shape), (B,) -> (B,)``, of rows and times, e.g.
+            `noneq.models.TimedMLP`.
         noise: standard deviation of the Gaussian noise added to the data, > 0.
-        interpolant: functions alpha and beta, an interpolant of ``noise=0``; default
+        interpolant: functions alpha and beta, an `Interpolant` of ``noise=0``; default
             `Trigonometric`, where x_t has the data's covariance at every time.
 
     Attributes:
         q: eigenvectors of the covariance of the base (d, d).
         variance: eigenvalues of the covariance of the base (d,).
-        remedy: advice against spurious modes, for the messages of `noneq.log_z`.
+        remedy: advice that `noneq.log_z` gives if the model has modes where there are no data.
 
     Raises:
-        ValueError: the interpolant has noise, or the data have none.
+        ValueError: the interpolant has noise, or the argument ``noise`` is not positive.
     """
 
     q: Tensor
@@ -86,40 +90,53 @@ class TimedEnergy(nn.Module):
     def fit(
         cls, x: Tensor, net: nn.Module, noise: float, interpolant: Interpolant | None = None
     ) -> TimedEnergy:
-        """Make an energy to be trained, with a Gaussian base fitted to data.
+        """Make an energy to be trained by score matching, with a Gaussian base fitted to data.
 
         Arguments:
             x: rows (M, *shape) without noise.
-            net: network f, ``(B, *shape), (B,) -> (B,)``.
+            net: network f(x, t), ``(B, *shape), (B,) -> (B,)``, which learns the difference from
+                the energy of Gaussian data.
             noise: standard deviation of the Gaussian noise added to the data, > 0.
-            interpolant: interpolant of ``noise=0``; default `Trigonometric`.
+            interpolant: functions of time that mix samples of the base with data, an `Interpolant`
+                of ``noise=0``; default `Trigonometric`.
 
         Returns:
-            The energy.
+            The energy U(x, t), whose network is not trained yet.
         """
         return cls(Gaussian.fit(x, noise=noise), net, noise, interpolant)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
-        """Return ``U(x, t)`` (B,) at rows x (B, *shape) and times t (B,); t defaults to 1."""
+        """Compute the energies ``U(x, t)`` of rows x at times t.
+
+        Arguments:
+            x: rows (B, *shape).
+            t: times (B,) in [0, 1]; default 1, where U is the energy of the noisy data.
+
+        Returns:
+            The energies (B,), with their autograd graph to the parameters of the network.
+        """
         t = torch.ones_like(x.flatten(1)[:, 0]) if t is None else t
         c = self.interpolant.at(t)
         f: Tensor = self.net(x, t)
         return self._gaussian(self.base(x), c) + c.beta * f
 
     def score_loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        r"""Compute the denoising score matching loss, averaged over rows and coordinates.
+        """Compute the denoising score matching loss, averaged over rows and coordinates.
 
-        Times t are uniform. Given a row x, the noisy x_t is Gaussian; along the eigenvectors Q of
-        the covariance, of eigenvalues lambda, its variance is ``V = alpha^2 lambda + beta^2
-        noise^2``. The loss is the mean of ``|sqrt(V) Q^T s + zeta|^2``, with the score
-        ``s = -dU/dx`` at x_t, and zeta the standard normal numbers with which x_t was drawn.
+        Each row x gets a uniform time t and a noisy point
+        ``x_t = alpha(t) x_0 + beta(t) (x + noise)`` with x_0 from the Gaussian base, and alpha and
+        beta given by the interpolant. Given x, x_t is Gaussian; along the eigenvectors Q of the
+        base's covariance, of eigenvalues lambda, its variance is
+        ``V = alpha^2 lambda + beta^2 sd^2``, sd the standard deviation of the noise. The loss is
+        the mean of ``|sqrt(V) Q^T s + zeta|^2``, with the score ``s = -dU/dx`` of the energy U at
+        x_t and t, and zeta the standard normal numbers with which x_t was drawn along Q.
 
         Arguments:
             x: rows (B, *shape) without noise.
             rng: source of randomness.
 
         Returns:
-            The loss, 0-d, with its graph to the parameters of the network.
+            The loss, 0-d, with its autograd graph to the parameters of the network.
         """
         t = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
         c = Coefficients(*(value[:, None] for value in self.interpolant.at(t)))
@@ -134,7 +151,15 @@ class TimedEnergy(nn.Module):
         return (root * s + zeta).square().mean()
 
     def path_from(self, base: Solvable) -> EnergyPath | None:
-        """Return the path from ``base`` to this energy, or None if it has another base."""
+        """Return the annealing path to this energy from the Gaussian base that it was made with.
+
+        Arguments:
+            base: energy at which the path shall start.
+
+        Returns:
+            The path of the energies U(., t), with t from 0 to 1; None if ``base`` is not the base
+            of this energy.
+        """
         return EnergyPath(self) if base is self.base else None
 
     def _within(self, x: Tensor) -> Tensor:
@@ -151,14 +176,14 @@ class TimedEnergy(nn.Module):
 class EnergyPath(DriftedPath):
     """Connect the base of a `TimedEnergy` U(x, t) at t = 0 to U(., 1) by the energies U(., t).
 
-    The velocity field b(x, t) of the path, along which `noneq.kernels.EulerMaruyama` and
-    `noneq.kernels.Flow` carry walkers, follows from the score ``-dU/dx``.
+    The drift of the path is a velocity field b(x, t), which follows from the score ``-dU/dx``; the
+    kernels `noneq.kernels.EulerMaruyama` and `noneq.kernels.Flow` carry weighted samples along it.
 
     Arguments:
-        energy: energy that depends on time.
+        energy: energy U(x, t) that depends on time.
 
     Attributes:
-        base: Gaussian base of the energy.
+        base: Gaussian with the energy U(., 0).
     """
 
     base: Gaussian
@@ -168,7 +193,16 @@ class EnergyPath(DriftedPath):
         self.energy = energy
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``U(x, t)`` (B,), and a cache of its gradient ``g`` and the drift ``b``."""
+        """Compute the energies U(x, t), their gradients and the drift, a velocity field b(x, t).
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The energies (B,), and a dictionary of ``g``, the gradients dU/dx, and ``b``, the
+            drift, both (B, *shape) and without an autograd graph.
+        """
         with torch.enable_grad():
             leaf = x.detach().requires_grad_(True)
             f = self.energy.net(leaf, x.new_full((len(x),), t))
@@ -181,13 +215,29 @@ class EnergyPath(DriftedPath):
             return u, {"g": base["g"] / c.width + c.beta * df, "b": self._drift(df, c, x)}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
+        """Compute the drift (velocity field) ``b(x, t)`` of the path, differentiable in x.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The drift (B, *shape).
+        """
         df = gradient_with_graph(lambda y: self.energy.net(y, y.new_full((len(y),), t)), x)
         assert df is not None
         return self._drift(df, self.energy.interpolant.at(t), x)
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score."""
+        """Compute how much the drift (velocity field) changes if ``t y`` is added to the score.
+
+        Arguments:
+            y: vectors (B, *shape), e.g. the gradients of a reward.
+            t: time in [0, 1].
+
+        Returns:
+            The change of the drift (B, *shape).
+        """
         return self.energy.interpolant.response(t)[0] * self._covary(y)
 
     def _drift(self, df: Tensor, c: Coefficients, x: Tensor) -> Tensor:

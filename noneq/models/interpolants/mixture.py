@@ -1,4 +1,7 @@
-r"""The interpolant from a Gaussian to a Gaussian mixture, with exact energies, drift and score."""
+"""The stochastic interpolant from a Gaussian to a Gaussian mixture, with exact fields.
+
+Energy, score and velocity field have closed forms, since the density is a mixture at every time.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +18,28 @@ __all__ = ["MixturePath"]
 
 
 class MixturePath(DriftedPath):
-    r"""Connect ``N(m_0, C_0)`` to ``sum_k pi_k N(m_k, C_k)`` by exact energies and fields.
+    """Connect ``N(m_0, C_0)`` at t = 0 to ``sum_k pi_k N(m_k, C_k)`` at t = 1 by exact energies.
 
-    The energy at time t is that of ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard
-    normal, whose density is a mixture of
+    The energy at time t is that of ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, with x_0 and
+    x_1 drawn from the two ends and z standard normal. The density of x_t is a mixture of
 
         ``N(alpha m_0 + beta m_k, S_k)``,  ``S_k = alpha^2 C_0 + beta^2 C_k + gamma^2 I``.
 
-    With ``r_k = P(k | x_t = x)`` and ``y_k = S_k^-1 (x - alpha m_0 - beta m_k)`` the score s and
-    the drift b, which carries walkers along the path, are
+    With ``r_k = P(k | x_t = x)``, ``y_k = S_k^-1 (x - alpha m_0 - beta m_k)`` and primes for time
+    derivatives, the score s and the drift b (the velocity field that carries samples along the
+    path) are
 
         ``s = -sum_k r_k y_k``,  ``b = sum_k r_k [alpha' m_0 + beta' m_k + S_k' y_k / 2]``.
 
     Derived in docs/mathematics.md. Energies are normalised: log Z = 0 at every time.
 
     Arguments:
-        interpolant: interpolant, which defines alpha, beta and gamma.
+        interpolant: `Interpolant`, which defines the functions alpha, beta and gamma.
         start: Gaussian at t = 0.
         end: mixture of Gaussians, or Gaussian, at t = 1.
 
     Raises:
-        ValueError: the ends differ in shape.
+        ValueError: the positions of start and end differ in shape.
     """
 
     def __init__(
@@ -52,17 +56,42 @@ class MixturePath(DriftedPath):
         self._log_masses = ends[1].log_masses.double()
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``U(x, t)`` (B,), and a cache of its gradient ``g`` and the drift ``b``."""
+        """Compute the energies U(x, t), their gradients and the drift, a velocity field b(x, t).
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The energies (B,), and a dictionary of ``g``, the gradients dU/dx, and ``b``, the
+            drift, both (B, *shape) and without an autograd graph.
+        """
         with torch.no_grad():
             u, g, b = self._all(x, t)
         return u, {"g": g, "b": b}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
+        """Compute the drift (velocity field) ``b(x, t)`` of the path, differentiable in x.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The drift (B, *shape).
+        """
         return self._all(x, t)[2]
 
     def answer(self, y: Tensor, t: float) -> Tensor:
-        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score."""
+        """Compute how much the drift (velocity field) changes if ``t y`` is added to the score.
+
+        Arguments:
+            y: vectors (B, *shape), e.g. the gradients of a reward.
+            t: time in [0, 1].
+
+        Returns:
+            The change of the drift (B, *shape).
+        """
         p, q = self.interpolant.response(t)
         return p * (y.flatten(1) @ self._c0.to(y)).view_as(y) + q * y
 

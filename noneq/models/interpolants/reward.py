@@ -1,4 +1,7 @@
-r"""The path to a density tilted by a reward, ``rho_1(x) e^{r(x)}``, without training."""
+"""The path to a density tilted by a reward r, ``rho_1(x) e^{r(x)}``, without training.
+
+Here rho_1 is the density at the end of a path that is known or has been trained already.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ __all__ = ["RewardPath"]
 
 
 class RewardPath(DriftedPath):
-    r"""Tilt a path by a reward r: its end is ``exp(-U_1(x) + r(x))``, without further training.
+    """Tilt a path by a reward r, so that it ends at ``exp(-U_1(x) + r(x))``, without training.
 
-    The energies are ``U(x, t) - t r(x)`` and the score is ``s + t grad r`` (guidance). Guided
-    walkers without weights sample no known density; with weights they sample ``rho_1 e^r``, with
-    rho_1 the density at the end of ``path``, and log Z grows by ``log E_{rho_1} e^r``.
+    Of a path with the energies U(x, t), from t = 0 to the model ``U_1 = U(., 1)``, a score s and a
+    drift (velocity field) b, it makes one with the energies ``U(x, t) - t r(x)`` and the score
+    ``s + t grad r`` (guidance). Samples that are guided in this way follow no known density unless
+    they are weighted; with weights they sample ``rho_1 e^r``, with ``rho_1 = exp(-U_1) / Z_1``,
+    and log Z exceeds ``log Z_1`` by ``log E_{rho_1} e^r``.
 
     Arguments:
         path: path to U_1 with a drift and a score.
@@ -29,7 +34,7 @@ class RewardPath(DriftedPath):
     Raises:
         ValueError: ``whole`` is set and the drift does not follow from the score, or the reward
             has no gradient.
-        FloatingPointError: the reward is not finite at the walkers at t = 0.
+        FloatingPointError: the reward is not finite at a sample at t = 0.
     """
 
     def __init__(self, path: DriftedPath, reward: Energy, *, whole: bool = False) -> None:
@@ -40,7 +45,21 @@ class RewardPath(DriftedPath):
         self.space = path.space
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``U - t r`` (B,), and a cache of the drift and the score or gradient."""
+        """Compute the energies ``U(x, t) - t r(x)`` with the reward r, the drift and the score.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The energies (B,), and a dictionary of the drift ``b`` and the score ``s`` or the
+            gradient ``g`` of the energies, whichever the path without reward has, each (B,
+            *shape).
+
+        Raises:
+            ValueError: the reward has no gradient.
+            FloatingPointError: t = 0 and the reward is not finite at a position.
+        """
         u, cache = checked_fields(self.path, x, t)
         r, slope = evaluate(self.reward, x)
         if "g" not in slope:
@@ -56,7 +75,18 @@ class RewardPath(DriftedPath):
         return u - t * r, {**cache, **{k: cache[k] - up for k in ("g",) if k in cache}}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift (B, *shape), with guidance if ``whole``, differentiable in x."""
+        """Compute the drift (velocity field) b of the path with the reward.
+
+        It is that of the path without reward, or, if the path was made with ``whole=True``, the
+        one that follows from the score with the reward.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The drift (B, *shape), differentiable in x.
+        """
         b = self.path.drift(x, t)
         if not self.whole:
             return b
@@ -65,7 +95,16 @@ class RewardPath(DriftedPath):
         return b + self._answer(y, t)
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Compute the gradient of ``U - t r`` (B, *shape); None if that of U is unknown."""
+        """Compute the gradient of the energy ``U(x, t) - t r(x)``, with the reward r.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The gradient (B, *shape); None if the path without reward does not give that of U
+            separately.
+        """
         g, (_, slope) = self.path.energy_gradient(x, t), evaluate(self.reward, x)
         return None if g is None else g - t * slope["g"]
 

@@ -1,7 +1,8 @@
-r"""Interpolants: ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard normal.
+"""Stochastic interpolants: ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, z standard normal.
 
 ``x_0 ~ rho_0`` and ``x_1 ~ rho_1``, drawn independently or coupled; ``alpha(0) = beta(1) = 1`` and
-``alpha(1) = beta(0) = gamma(0) = gamma(1) = 0``. The density rho_t of x_t is transported by
+``alpha(1) = beta(0) = gamma(0) = gamma(1) = 0``. Primes are time derivatives. The density rho_t of
+x_t is transported by the drift
 
     ``b(x, t) = E[dx_t/dt | x_t = x] = v(x, t) - gamma gamma' s(x, t)``,
     ``v = E[alpha' x_0 + beta' x_1 | x_t = x]``,  ``s = grad log rho_t = -E[z | x_t = x] / gamma``
@@ -37,14 +38,15 @@ _STEEP = 10.0  # slopes of alpha
 class Coefficients(NamedTuple):
     """Hold the coefficients of ``x_t = alpha x_0 + beta x_1 + gamma z`` at times t in [0, 1].
 
-    All have the shape of t, and are finite at t = 0 and t = 1.
+    Here x_0 is a sample of the density at t = 0, x_1 of that at t = 1, z is standard normal, and
+    primes are time derivatives. All have the shape of t, and are finite at t = 0 and t = 1.
 
     Attributes:
         alpha: factor of x_0.
         beta: factor of x_1.
         gamma: factor of z.
-        d_alpha: derivative of alpha.
-        d_beta: derivative of beta.
+        d_alpha: derivative ``alpha'``.
+        d_beta: derivative ``beta'``.
         alpha_d_alpha: ``alpha alpha'``, half the derivative of ``alpha^2``.
         gamma_d_gamma: ``gamma gamma'``, half the derivative of ``gamma^2``.
     """
@@ -59,29 +61,34 @@ class Coefficients(NamedTuple):
 
     @property
     def width(self) -> Tensor:
-        """Return ``alpha^2 + beta^2``, the variance of x_t for ends of variance 1, gamma = 0."""
+        """Return ``alpha^2 + beta^2`` at each time, the variance of ``alpha x_0 + beta x_1``.
+
+        This holds for independent x_0 and x_1 of variance 1. The shape is that of the times t.
+        """
         return self.alpha**2 + self.beta**2
 
     @property
     def lift(self) -> Tensor:
-        r"""Return ``alpha^2 beta' - alpha alpha' beta``, the factor of the score in the drift.
+        """Return ``alpha^2 beta' - alpha alpha' beta`` at each time, a factor of the score.
 
-        Where x_0 is normal, N(m_0, C_0), and gamma = 0, the drift is ``b = alpha' m_0 +
-        (beta'/beta) (x - alpha m_0) + (lift / beta) C_0 s``, with s the score of x_t.
+        For ``x_t = alpha x_0 + beta x_1`` with x_0 from ``N(m_0, C_0)``, the drift (velocity
+        field) is ``b = alpha' m_0 + (beta'/beta) (x - alpha m_0) + (lift / beta) C_0 s``, with s
+        the score of x_t and primes for time derivatives.
         """
         return self.alpha**2 * self.d_beta - self.alpha_d_alpha * self.beta
 
 
 class Bridge(NamedTuple):
-    """Hold points ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` between pairs of rows.
+    """Hold points ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` between rows x_0 and x_1.
 
-    Velocity fields and denoisers are learned from these points by least squares.
+    A velocity field ``v = E[alpha' x_0 + beta' x_1 | x_t]`` and a denoiser ``eta = E[z | x_t]``
+    are learned from these points by least squares.
 
     Attributes:
         t: times (B,).
         x: points x_t (B, *shape).
-        velocity: ``alpha' x_0 + beta' x_1`` (B, *shape), whose mean given x_t is the velocity v.
-        z: standard normal numbers (B, *shape), whose mean given x_t is the denoiser eta.
+        velocity: time derivatives ``alpha' x_0 + beta' x_1`` (B, *shape), the targets of v.
+        z: standard normal numbers (B, *shape), the targets of eta.
     """
 
     t: Tensor
@@ -90,11 +97,24 @@ class Bridge(NamedTuple):
     z: Tensor
 
     def velocity_loss(self, v: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Return ``mean |v(x_t, t) - (alpha' x_0 + beta' x_1)|^2`` over rows, for a velocity v."""
+        """Return the loss (0-d) of a velocity field ``v: (B, *shape), (B,) -> (B, *shape)``.
+
+        It is the mean over rows of ``|v(x_t, t) - (alpha' x_0 + beta' x_1)|^2``, where the points
+        are ``x_t = alpha x_0 + beta x_1 + gamma z`` and primes are time derivatives.
+
+        Raises:
+            ValueError: v returns another shape.
+        """
         return _square(v(self.x, self.t), self.velocity)
 
     def denoiser_loss(self, eta: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Return ``mean |eta(x_t, t) - z|^2`` over rows, the loss of a denoiser eta."""
+        """Return the loss (0-d) of a denoiser ``eta: (B, *shape), (B,) -> (B, *shape)``.
+
+        It is the mean over rows of ``|eta(x_t, t) - z|^2``, z the noise in the points x_t.
+
+        Raises:
+            ValueError: eta returns another shape.
+        """
         return _square(eta(self.x, self.t), self.z)
 
 
@@ -111,12 +131,12 @@ def _square(found: Tensor, wanted: Tensor) -> Tensor:
 class Interpolant(ABC):
     """Base class of interpolants ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z``, t in [0, 1].
 
-    Rows x_0 are drawn from the start and x_1 from the end of a path, z is standard normal and
-    ``gamma = noise sqrt(t (1 - t))``. Subclasses define alpha, which falls from 1 to 0, and beta,
-    which rises from 0 to 1.
+    Rows x_0 are drawn from the density at t = 0 and x_1 from that at t = 1, z is standard normal
+    and ``gamma = noise sqrt(t (1 - t))``. Subclasses define alpha, which falls from 1 to 0, and
+    beta, which rises from 0 to 1.
 
     Arguments:
-        noise: factor of gamma, 0 or more; 0 for paths on which x_0 itself is Gaussian noise.
+        noise: factor of gamma, 0 or more; 0 suffices where x_0 itself is Gaussian.
     """
 
     noise: float = 0.0
@@ -130,7 +150,14 @@ class Interpolant(ABC):
         """``alpha, beta, alpha', beta', alpha alpha'``."""
 
     def at(self, t: Tensor | float) -> Coefficients:
-        """Compute the coefficients at times t in [0, 1]; a float gives 0-d float64 tensors."""
+        """Compute alpha, beta, gamma and their derivatives at times t.
+
+        Arguments:
+            t: times in [0, 1], a tensor of any shape or a float.
+
+        Returns:
+            The coefficients, tensors of the shape of t; 0-d and float64 for a float.
+        """
         if not isinstance(t, Tensor):
             t = torch.tensor(t, dtype=torch.float64, device="cpu")  # 0-d: goes with any device
         alpha, beta, d_alpha, d_beta, product = self._ends(t)
@@ -139,14 +166,21 @@ class Interpolant(ABC):
         return Coefficients(alpha, beta, gamma, d_alpha, d_beta, product, change)
 
     def response(self, t: float) -> tuple[float, float]:
-        r"""Return p and q: if ``t y`` is added to the score, the drift gains ``p C_0 y + q y``.
+        """Compute p and q: adding ``t y`` to the score adds ``p C_0 y + q y`` to the drift.
 
-        On a path from ``N(m_0, C_0)`` the drift follows from the score, with
+        Here y is any vector. On a path whose start x_0 is from ``N(m_0, C_0)`` the drift (velocity
+        field) follows from the score of ``x_t = alpha x_0 + beta x_1 + gamma z``, with
 
             ``p = t (alpha^2 beta' - alpha alpha' beta) / beta``,
             ``q = t (gamma^2 beta' - gamma gamma' beta) / beta``,
 
-        and p = 1, q = 0 at t = 0. Derived in docs/mathematics.md.
+        and p = 1, q = 0 at t = 0; primes are time derivatives. Derived in docs/mathematics.md.
+
+        Arguments:
+            t: time in [0, 1].
+
+        Returns:
+            The two numbers p and q.
         """
         c = self.at(t)
         over = t / float(c.beta) if t > 0 else 1 / float(c.d_beta)
@@ -156,16 +190,17 @@ class Interpolant(ABC):
     def draw(
         self, x0: Tensor, x1: Tensor, rng: torch.Generator, *, t: Tensor | None = None
     ) -> Bridge:
-        """Draw a point ``alpha x_0 + beta x_1 + gamma z`` between each pair of rows.
+        """Draw a point ``alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` between each pair of rows.
 
         Arguments:
-            x0: rows drawn from the start of the path (B, *shape).
-            x1: rows drawn from the end of the path (B, *shape).
+            x0: rows x_0 drawn from the density at t = 0 (B, *shape).
+            x1: rows x_1 drawn from the density at t = 1 (B, *shape).
             rng: source of randomness.
-            t: times (B,) in [0, 1]; default uniform.
+            t: times (B,) in [0, 1]; default uniformly random.
 
         Returns:
-            The points, with the times and the targets of regression.
+            The points with their times and the standard normal numbers z, from which velocity
+            fields and denoisers are learned.
 
         Raises:
             ValueError: x0 and x1 differ in shape.
@@ -183,7 +218,12 @@ class Interpolant(ABC):
 
 
 class Linear(Interpolant):
-    """Interpolate by ``x_t = (1 - t) x_0 + t x_1``, with noise ``gamma z`` where it is set.
+    """Interpolate by ``x_t = (1 - t) x_0 + t x_1 + noise sqrt(t (1 - t)) z``, z standard normal.
+
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1.
+
+    Arguments:
+        noise: factor of the random numbers z, 0 or more; default 0.
 
     >>> bridge = Linear().draw(torch.randn(8, 2), torch.randn(8, 2), torch.Generator())
     >>> tuple(bridge.x.shape), float(bridge.velocity_loss(lambda x, t: bridge.velocity))
@@ -196,9 +236,14 @@ class Linear(Interpolant):
 
 
 class Trigonometric(Interpolant):
-    """Interpolate by ``x_t = cos(pi t / 2) x_0 + sin(pi t / 2) x_1``, with noise if it is set.
+    """Interpolate by ``x_t = cos(pi t / 2) x_0 + sin(pi t / 2) x_1 + noise sqrt(t (1 - t)) z``.
 
-    If both ends have the same covariance C, and ``noise`` is 0, x_t has covariance C at any time.
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1, and z is standard normal. If
+    x_0 and x_1 are independent and have the same covariance, and ``noise`` is 0, so has x_t at any
+    time.
+
+    Arguments:
+        noise: factor of the random numbers z, 0 or more; default 0.
     """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -208,10 +253,15 @@ class Trigonometric(Interpolant):
 
 
 class VariancePreserving(Interpolant):
-    """Interpolate by ``x_t = sqrt(1 - t^2) x_0 + t x_1``, as a variance-preserving diffusion does.
+    """Interpolate by ``x_t = sqrt(1 - t^2) x_0 + t x_1 + noise sqrt(t (1 - t)) z``.
 
-    The derivative of ``sqrt(1 - t^2)`` is infinite at t = 1 and is bounded by 10 here, which
-    matters only if the mean of x_0 is not 0.
+    Here x_0 and x_1 are samples of the densities at t = 0 and t = 1, and z is standard normal.
+    Without noise these are the points of a variance-preserving diffusion. The derivative of
+    ``sqrt(1 - t^2)`` is infinite at t = 1 and its size is bounded by 10 here, which matters only
+    if the mean of x_0 is not 0.
+
+    Arguments:
+        noise: factor of the random numbers z, 0 or more; default 0.
     """
 
     def _ends(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -220,17 +270,17 @@ class VariancePreserving(Interpolant):
 
 
 def couple(x0: Tensor, x1: Tensor) -> Tensor:
-    """Reorder the rows of x1 so that ``sum_i |x0_i - x1_i|^2`` is least.
+    """Reorder the rows of x1 so that ``sum_i |x0_i - x1_i|^2`` is least (optimal transport).
 
-    This is mini-batch optimal transport: the lines between pairs cross less, so that walkers need
-    fewer steps along the learned velocity. The densities of x_0 and of x_1 stay the same, but x_0
-    and x_1 are no longer independent, so that the score of a `VelocityPath` without denoiser is
-    not exact (weights stay exact). Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al.
-    2023 (arXiv 2302.00482).
+    The straight lines between pairs then cross less, so that samples need fewer steps along the
+    learned velocity field. The densities of x_0 and of x_1 stay the same, but x_0 and x_1 are no
+    longer independent, so that the score of a `VelocityPath` without denoiser is not exact
+    (weights stay exact). Sources: Pooladian et al. 2023 (arXiv 2304.14772); Tong et al. 2023
+    (arXiv 2302.00482).
 
     Arguments:
-        x0: rows drawn from the start of the path (B, *shape).
-        x1: rows drawn from the end of the path (B, *shape); the time grows as B^3.
+        x0: rows drawn from the density at t = 0 (B, *shape).
+        x1: rows drawn from the density at t = 1 (B, *shape); the computing time grows as B^3.
 
     Returns:
         The rows of x1 in their new order (B, *shape).

@@ -1,4 +1,7 @@
-r"""The path to a known energy by learned fields: velocity and denoiser are networks."""
+"""The path to a known energy along a learned velocity field.
+
+The field is learned by least squares from pairs of samples of the start and the end.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,25 @@ _LEAST = 0.02  # alpha or gamma by which a denoiser is divided
 
 
 class VelocityPath(DriftedPath):
-    r"""Connect a base U_0 to an energy U_1 by a learned velocity field, accurate or not.
+    """Connect a base U_0 to an energy U_1 by a learned velocity field, accurate or not.
 
-    The networks learn, for ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` with z standard
-    normal (`Interpolant`), the velocity ``v = E[alpha' x_0 + beta' x_1 | x_t]`` and the denoiser
-    ``eta = E[z | x_t]``. With a denoiser the score is ``s = -eta / gamma`` and the drift
-    ``b = v - gamma gamma' s``. Without a denoiser gamma = 0, x_0 is Gaussian, N(m_0, C_0), b = v
-    and
+    The networks learn, for ``x_t = alpha(t) x_0 + beta(t) x_1 + gamma(t) z`` with samples x_0 of
+    U_0, x_1 of U_1 and z standard normal (`Interpolant`), the velocity
+    ``v = E[alpha' x_0 + beta' x_1 | x_t]`` and the denoiser ``eta = E[z | x_t]``; primes are time
+    derivatives. With a denoiser the score is ``s = -eta / gamma`` and the drift, the velocity
+    field along which samples are carried, is ``b = v - gamma gamma' s``. Without a denoiser gamma
+    = 0, x_0 is Gaussian, N(m_0, C_0), b = v and
 
-        ``E[x_0 | x_t] = (beta' x - beta b) / (alpha beta' - alpha' beta)``,
+        ``E[x_0 | x_t] = (beta' x_t - beta b) / (alpha beta' - alpha' beta)``,
         ``s = -C_0^-1 (E[x_0 | x_t] - m_0) / alpha``.
 
-    At t = 0 and t = 1 the score is that of U_0 and U_1. Between, walkers are weighted for the
+    At t = 0 and t = 1 the score is that of U_0 and U_1. Between, samples are weighted for the
     energy ``(1 - t) U_0 + t U_1``, on which only the resampling depends: the weights at the end
     are right in any case.
 
     Arguments:
         interpolant: interpolant with which the networks were trained.
-        base: solvable energy U_0.
+        base: solvable energy U_0, i.e. one with exact samples and log Z.
         end: energy U_1.
         velocity: network or function v, ``(B, *shape), (B,) -> (B, *shape)``, of rows and times.
         denoiser: network or function eta of the same signature; None if the interpolant has
@@ -44,8 +48,8 @@ class VelocityPath(DriftedPath):
         between: whether to evaluate ``(1 - t) U_0 + t U_1`` at times between 0 and 1. If False,
             the energy is 0 there and only weights at the end have a meaning, which saves
             evaluations of an expensive U_1. `noneq.population` then does not resample between the
-            ends (with `noneq.anneal` set ``ess_min=0``), and no kernel can move by the energy
-            there.
+            ends (with `noneq.anneal` set ``ess_min=0``), and kernels that use the energy cannot be
+            used there.
 
     Raises:
         ValueError: the interpolant has noise and there is no denoiser, or has no noise and there
@@ -82,7 +86,17 @@ class VelocityPath(DriftedPath):
         self.space = space_of(end)
 
     def fields(self, x: Tensor, t: float) -> tuple[Tensor, Cache]:
-        """Compute ``(1 - t) U_0 + t U_1`` (B,), and a cache of drift ``b`` and score ``s``."""
+        """Compute the energies ``(1 - t) U_0 + t U_1``, the drift (velocity field) and the score.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The energies (B,), from U_0 at the start and U_1 at the end of the path, or 0 between
+            the ends if the path was made with ``between=False``; and a dictionary of the drift
+            ``b`` and the score ``s``, both (B, *shape) and without an autograd graph.
+        """
         with torch.no_grad():
             c = self.interpolant.at(t)
             v = self._call(self.velocity, x, t)
@@ -92,7 +106,15 @@ class VelocityPath(DriftedPath):
             return u, {"b": b, "s": s}
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Compute the drift ``b(x, t)`` (B, *shape), differentiable in x."""
+        """Compute the drift (velocity field) ``b(x, t)`` of the path, differentiable in x.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The drift (B, *shape).
+        """
         v = self._call(self.velocity, x, t)
         if self.denoiser is None:
             return v
@@ -103,10 +125,17 @@ class VelocityPath(DriftedPath):
         return v - c.gamma_d_gamma * s
 
     def energy_gradient(self, x: Tensor, t: float) -> Tensor | None:
-        """Compute the gradient of ``(1 - t) U_0 + t U_1`` (B, *shape).
+        """Compute the gradient of ``(1 - t) U_0 + t U_1``, U_0 and U_1 the energies of the ends.
 
-        It is None where an energy has no gradient. ValueError for t inside (0, 1) if the path was
-        made with ``between=False``.
+        Arguments:
+            x: positions (B, *shape).
+            t: time in [0, 1].
+
+        Returns:
+            The gradient (B, *shape); None if U_0 or U_1 has no gradient.
+
+        Raises:
+            ValueError: 0 < t < 1, and the path was made with ``between=False``.
         """
         if t in (0.0, 1.0):
             return self._energy(x, t)[1]
@@ -121,9 +150,15 @@ class VelocityPath(DriftedPath):
         return (1 - t) * ends[0] + t * ends[1]
 
     def answer(self, y: Tensor, t: float) -> Tensor | None:
-        """Return how the drift b changes (B, *shape) if ``t y`` is added to the score.
+        """Compute how much the drift (velocity field) b changes if ``t y`` is added to the score.
 
-        It is None if the base is not a Gaussian, since b then does not follow from the score.
+        Arguments:
+            y: vectors (B, *shape), e.g. the gradients of a reward.
+            t: time in [0, 1].
+
+        Returns:
+            The change of the drift (B, *shape); None if the base is not a Gaussian, since b then
+            does not follow from the score.
         """
         if not isinstance(self.base, Gaussian):
             return None

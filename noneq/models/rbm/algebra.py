@@ -1,12 +1,13 @@
-r"""The algebra of a restricted Boltzmann machine (RBM) with any visible layer.
+"""The formulas of a restricted Boltzmann machine (RBM) with any kind of visible units.
 
-Visible v with the energy A(v) of `noneq.models.rbm.layers`, hidden h in {0, 1}^m, joint energy
-``A(v) - c.h - strength v.W h``. The sum over h gives the free energy
+Visible units v have an energy A(v) of their own (`noneq.models.rbm.layers`), hidden units h are
+bits, h in {0, 1}^m, and the joint energy is ``A(v) - c.h - strength v.W h``. The sum over h gives
+the free energy
 
     ``U(v) = A(v) - sum_j softplus(pre_j)``,  ``pre = c + strength v W``,
 
-with the same Z. Given v the hidden units are independent bits of logits ``pre``; given h the layer
-has the field ``field + strength W h``.
+with the same Z. Given v the hidden units are independent bits of logits ``pre``; given h the
+visible units are independent, and ``strength W h`` is added to their linear parameters.
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from noneq.random import draw_bits
 __all__ = ["MOST", "Algebra", "log_sum"]
 
 MOST = 20  # units, of two states each, that can be summed over
+"""The largest number of units, of two states each, over whose states exact sums are taken."""
 AT_ONCE = 2**18  # units of states
 LARGE = 80.0  # log(1 + exp(x)) = x from here on, and exp(x) still is a float32
 
 
 def log_sum(pre: Tensor) -> Tensor:
-    """Compute ``sum_j log(1 + exp(pre_j))``, the log of the sum over all hidden states.
+    """Compute ``sum_j log(1 + exp(pre_j))``, the log of the sum over all hidden states of an RBM.
 
     Arguments:
-        pre: logits of the hidden units (B, m).
+        pre: logits of the m hidden units (B, m).
 
     Returns:
-        A tensor (B,).
+        The sums (B,), with their autograd graph if ``pre`` requires a gradient.
     """
     if pre.requires_grad or pre.device.type != "cpu":
         return softplus(pre).sum(1)
@@ -52,10 +54,11 @@ def log_sum(pre: Tensor) -> Tensor:
 class Algebra(NamedTuple):
     """Hold the numbers that define an RBM of joint energy ``A(v) - c.h - strength v.W h``.
 
-    Visible units v are flat rows (B, d), hidden units h are bits (B, m).
+    Visible units v are flat rows (B, d), hidden units h are bits (B, m), and A(v) is the energy of
+    independent visible units.
 
     Attributes:
-        layer: visible layer, which defines A(v).
+        layer: visible units, which define A(v).
         w: weights W (d, m).
         c: biases of the hidden units (m,).
         strength: factor of the coupling between v and h.
@@ -67,45 +70,109 @@ class Algebra(NamedTuple):
     strength: float = 1.0
 
     def pre(self, v: Tensor) -> Tensor:
-        """Compute the logits of the hidden units (B, m) given v, ``c + strength v W``."""
+        """Return the logits ``c + strength v W`` (B, m) of hidden units, given v (B, d).
+
+        Here c are the hidden biases, W the weights, and ``strength`` scales the coupling.
+        """
         return product(v, self.w, self.c, scale=self.strength)
 
     def energy(self, v: Tensor, pre: Tensor) -> Tensor:
-        """Compute the free energy U (B,) at v, given the logits ``pre`` of the hidden units."""
+        """Compute the free energy ``U(v)`` of visible units, with the hidden units summed out.
+
+        Arguments:
+            v: visible units (B, d).
+            pre: logits of the hidden units given v (B, m), as the method `pre` returns them.
+
+        Returns:
+            The free energies (B,).
+        """
         return self.layer.energy(v) - log_sum(pre)
 
     def gradient(self, v: Tensor, pre: Tensor) -> Tensor:
-        """Compute dU/dv (B, d): ``dA/dv - strength W sigmoid(pre)``."""
+        """Compute the gradient of the free energy, ``dU/dv = dA/dv - strength W sigmoid(pre)``.
+
+        Here A(v) is the energy of the visible units without hidden ones, W are the weights, and
+        ``strength`` scales the coupling.
+
+        Arguments:
+            v: visible units (B, d).
+            pre: logits of the hidden units given v (B, m), as the method `pre` returns them.
+
+        Returns:
+            The gradient (B, d).
+        """
         return product(pre.sigmoid(), self.w.T, self.layer.gradient(v), scale=-self.strength)
 
     def fields(self, h: Tensor) -> Tensor:
-        """Compute the linear parameters of the visible units (B, d) given h (B, m)."""
+        """Compute the linear parameters of the visible units given hidden units h.
+
+        These are ``field + strength W h``, with ``field`` the linear parameters without hidden
+        units (e.g. the log-odds of visible bits), W the weights and ``strength`` the scale of the
+        coupling.
+
+        Arguments:
+            h: hidden units (B, m).
+
+        Returns:
+            The linear parameters (B, d).
+        """
         return product(h, self.w.T, self.layer.field, scale=self.strength)
 
     def push(self, h: Tensor) -> Tensor:
-        """Compute ``strength W h`` (B, d), which h adds to the visible linear parameters."""
+        """Return ``strength W h`` (B, d), the effect of hidden units h (B, m) on visible ones.
+
+        It is added to the linear parameters of the visible units; W are the weights, and
+        ``strength`` scales the coupling.
+        """
         return self.strength * (h @ self.w.T)
 
     def sweep(self, pre: Tensor, rng: torch.Generator) -> Tensor:
-        """Draw hidden units of logits ``pre``, then visible units (B, d) given the hidden ones."""
+        """Make one block Gibbs sweep: draw hidden units, then visible units given the hidden ones.
+
+        Arguments:
+            pre: logits of the hidden units (B, m), given the visible units before the sweep.
+            rng: source of randomness.
+
+        Returns:
+            The new visible units (B, d).
+        """
         return self.layer.draw(self.fields(draw_bits(pre, rng)), rng)
 
     @property
     def states(self) -> float:
-        """Return the number of states of the smaller layer, over which `log_z` sums."""
+        """Return the number of states of the smaller layer, visible or hidden; it may be inf.
+
+        The method `log_z` sums over these states.
+        """
         log_states = min(len(self.c) * math.log(2), self.layer.log_states)
         return math.exp(log_states) if log_states < 700 else math.inf
 
     def log_z(self) -> float:
-        """Compute the exact log Z in float64 by a sum over the states of one layer.
+        """Compute the exact log Z in float64 by a sum over the states of the smaller layer.
+
+        Returns:
+            log Z in nats.
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         return float(self._log_p()[0].logsumexp(0))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, d); ValueError if both layers have over 2^20 states."""
+        """Draw exact, independent samples of the visible units.
+
+        The probabilities of all states of the smaller layer are computed.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, d).
+
+        Raises:
+            ValueError: the visible and the hidden units both have more than 2^20 states.
+        """
         log_p, hidden = self._log_p()
         k = torch.multinomial(log_p.softmax(0), n, replacement=True, generator=rng)
         if hidden:

@@ -1,7 +1,9 @@
-r"""The base class of restricted Boltzmann machines (RBMs) with any visible layer.
+"""The base class of restricted Boltzmann machines (RBMs) with any kind of visible units.
 
-Visible v, hidden h in {0, 1}^m. With the offsets mu and lam (Montavon and Mueller 2012; Melchior,
-Fischer, Wiskott 2016) the joint energy is, up to a constant,
+Visible units v have biases b and an energy A(v; b) of their own, and enter the coupling by
+features f(v); subclasses define A and f. Hidden units are bits, h in {0, 1}^m. With offsets mu of
+v and lam of h (Montavon and Mueller 2012; Melchior, Fischer, Wiskott 2016) the joint energy is, up
+to a constant,
 
     ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``,
 
@@ -32,8 +34,9 @@ class RBM(nn.Module):
     """Base class of restricted Boltzmann machines; a call returns the free energy U(v).
 
     For visible units v and hidden bits h the joint energy is, up to a constant,
-    ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``; subclasses define A and f. The offsets mu and
-    lam centre the units, which helps the optimiser and does not change what an RBM can represent.
+    ``A(v; b) - c.h - (f(v) - f(mu)).W (h - lam)``; subclasses define A, the energy of visible
+    units without coupling, and the features f. The offsets mu and lam centre the units, which
+    helps the optimiser and does not change what an RBM can represent.
 
     Arguments:
         w: weights W (d, m).
@@ -43,8 +46,9 @@ class RBM(nn.Module):
         lam: offsets of the hidden units (m,); default 0.
 
     Attributes:
-        space: space of the visible units.
-        base: solvable energy at which walkers start.
+        space: space of the visible units: bits, real numbers or one-hot sites.
+        base: energy of independent visible units, with exact samples and log Z, where walkers
+            (weighted samples) start.
 
     Raises:
         ValueError: shapes do not fit, or there are no hidden units.
@@ -98,7 +102,10 @@ class RBM(nn.Module):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Fit independent visible units, a solvable energy, to rows (M, *shape).
+        """Fit independent visible units to rows (M, *shape) of data.
+
+        Returns:
+            The energy of the independent units, with exact samples and log Z.
 
         Raises:
             ValueError, TypeError: a row is not a state of this RBM.
@@ -118,8 +125,9 @@ class RBM(nn.Module):
     ) -> Self:
         """Make an RBM to be trained on data, with independent units fitted to the data as `base`.
 
-        Visible biases are those of the base, ``mu`` is the mean of the data, ``lam = 1/2`` and
-        ``c = 0``; weights are small and random, so that the first model is nearly the base.
+        Visible biases are those of the base, hidden biases 0. The offsets, which centre the units,
+        are the mean of the data and 1/2. Weights are small and random: the first model is nearly
+        the base.
 
         Arguments:
             data: rows (M, *shape).
@@ -127,6 +135,9 @@ class RBM(nn.Module):
             rng: source of the random weights, on the data's device; default seed 0.
             scale: standard deviation of the weights, in units of the data's standard deviations
                 where data are real numbers.
+
+        Returns:
+            The RBM.
 
         Raises:
             ValueError, TypeError: rows are no states of this RBM or all the same, or hidden < 1.
@@ -144,11 +155,14 @@ class RBM(nn.Module):
         return new
 
     def recentred(self, mu: Tensor, lam: Tensor) -> Self:
-        """Return an RBM of the same free energy with other offsets.
+        """Make an RBM of the same free energy with other offsets, which centre the units.
 
         Arguments:
             mu: new offsets of the visible units (*shape), best near the mean of v.
             lam: new offsets of the hidden units (m,), best near the mean of h.
+
+        Returns:
+            The new RBM, with the same base and weights and other biases.
         """
         new = type(self)(*self._own(), mu=mu, lam=lam)
         with torch.no_grad():
@@ -165,12 +179,19 @@ class RBM(nn.Module):
 
     @property
     def visible_bias(self) -> Tensor:
-        """Return ``b - W lam`` (*shape), the biases of the RBM without offsets."""
+        """Return the visible biases ``b - W lam`` (*shape) of the same RBM without offsets.
+
+        Here b are the visible biases, W the weights and lam the offsets of hidden units.
+        """
         return self.b - (self.w @ self.lam).view_as(self.b)
 
     @property
     def hidden_bias(self) -> Tensor:
-        """Return ``c - f(mu) W`` (m,), the biases of the RBM without offsets."""
+        """Return the hidden biases ``c - f(mu) W`` (m,) of the same RBM without offsets.
+
+        Here c are the hidden biases, W the weights and mu the offsets of visible units v, which
+        enter the coupling to hidden units by f(v).
+        """
         return self.c - self._push(self.mu)
 
     def _push(self, v: Tensor) -> Tensor:
@@ -179,7 +200,7 @@ class RBM(nn.Module):
         return self.w.T @ (v if scale is None else v * scale)
 
     def machine(self) -> Algebra:
-        """Return units, weights and biases of the RBM without offsets that has the same energy."""
+        """Return visible units, weights and hidden biases of the same RBM without offsets."""
         return self._machine(self.hidden_bias)
 
     def _machine(self, c: Tensor) -> Algebra:
@@ -188,7 +209,7 @@ class RBM(nn.Module):
         return Algebra(self._layer(self.visible_bias), w, c)
 
     def forward(self, v: Tensor) -> Tensor:
-        """Return the free energies (B,) of visible units v (B, *shape)."""
+        """Return the free energies U(v) (B,) of visible units v (B, *shape)."""
         machine, v = self.machine(), v.flatten(1)
         return machine.energy(v, machine.pre(v))
 
@@ -198,7 +219,11 @@ class RBM(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
-        """Compute free energies (B,), and a cache of the hidden logits ``pre`` (B, m)."""
+        """Return the free energies (B,) of v (B, *shape), and a cache of the hidden logits.
+
+        The cache is a dictionary with the entry ``pre`` (B, m), which the methods `gradient` and
+        `gibbs` use. With ``graph`` the energies keep their autograd graph to the parameters.
+        """
         with torch.set_grad_enabled(graph):
             machine, v = self.machine(), v.flatten(1)
             pre = machine.pre(v)
@@ -206,17 +231,20 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gradient(self, v: Tensor, cache: Cache) -> Tensor:
-        """Compute ``dU/dv`` (B, *shape) from the cache, at the cost of one matrix product."""
+        """Return ``dU/dv`` (B, *shape) at v (B, *shape), from the cache that `evaluate` made."""
         return self._machine(self.c).gradient(v.flatten(1), cache["pre"]).view_as(v)
 
     @torch.no_grad()
     def gibbs(self, v: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """Draw hidden units given v, then visible units (B, *shape) given the hidden units."""
+        """Return new v (B, *shape) after a Gibbs sweep: hidden units given v, then v given these.
+
+        The argument ``cache`` is the dictionary that `evaluate` returned for v.
+        """
         return self._machine(self.c).sweep(cache["pre"], rng).view_as(v)  # c is in pre
 
     @torch.no_grad()
     def features(self, v: Tensor) -> Tensor:
-        """Return the probabilities ``P(h_j = 1 | v)`` (B, m) of the hidden units, given v."""
+        """Return ``P(h_j = 1 | v)`` (B, m) for hidden units h, given visible v (B, *shape)."""
         return self.machine().pre(v.flatten(1)).sigmoid()
 
     @property
@@ -226,23 +254,27 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def log_z(self) -> float:
-        """Compute the exact log Z in float64 by a sum over the states of the smaller layer.
+        """Return the exact log Z (nats), summed in float64 over the states of the smaller layer.
 
         Raises:
-            ValueError: both layers have more than 2^20 states.
+            ValueError: the visible and the hidden units both have more than 2^20 states.
         """
         return self.machine().log_z()
 
     @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape); ValueError if both layers have over 2^20 states."""
+        """Draw n exact, independent samples (n, *shape) of the visible units.
+
+        Raises:
+            ValueError: the visible and the hidden units both have more than 2^20 states.
+        """
         return self.machine().sample(n, rng).view(n, *self.b.shape)
 
     @torch.no_grad()
     def path_from(self, base: Solvable) -> RBMPath | None:
-        """Return a path of RBMs from a base of independent units (or a mixture of such bases).
+        """Return the annealing path of RBMs from ``base`` to this one, or None.
 
-        The path is None for another base, from which there is no path of RBMs.
+        It is None unless the base is an energy of independent visible units, or a mixture of such.
         """
         sets = base.components if isinstance(base, Mixture) else (base,)
         units = [layer for one in sets if (layer := self._units(one)) is not None]

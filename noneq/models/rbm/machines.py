@@ -1,4 +1,4 @@
-r"""Restricted Boltzmann machines (RBMs) of bits, real numbers and one-hot sites.
+"""Restricted Boltzmann machines (RBMs) of bits, real numbers and one-hot sites.
 
 =============== ================ ====================================== ==============
 class           v                A(v; b)                                f(v)
@@ -8,7 +8,8 @@ class           v                A(v; b)                                f(v)
 `PottsRBM`      one-hot sites    ``-b.v``                               ``v``
 =============== ================ ====================================== ==============
 
-`noneq.models.rbm.base` defines A, f and the offsets.
+Here A is the energy of the visible units v without hidden units h, b are biases, s^2 variances,
+and ``-f(v).W h`` couples v to h by weights W; `noneq.models.rbm.base` has the whole formula.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class _Discrete(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Solvable:
-        """Fit independent visible units, a solvable energy, to the smoothed means of data.
+        """Fit independent visible units to the means of data, smoothed so that none is 0 or 1.
 
         Arguments:
             data: rows (M, *shape) of states of this RBM.
 
         Returns:
-            The independent units.
+            The energy of the independent units, with exact samples and log Z.
 
         Raises:
             TypeError: data are not a floating-point tensor.
@@ -73,12 +74,12 @@ class _Discrete(RBM):
 
 
 class BernoulliRBM(_Discrete):
-    r"""Model bits by a restricted Boltzmann machine (RBM); a call returns the free energy U(v).
+    """Model bits by a restricted Boltzmann machine (RBM); a call returns the free energy U(v).
 
-    ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``, ``c' = c - mu W``. The
-    offsets mu and lam centre the units, which helps the optimiser and does not change what an RBM
-    can represent. Sources: Smolensky 1986; Hinton 2002; offsets: Montavon and Mueller 2012,
-    Melchior, Fischer, Wiskott 2016.
+    For visible bits v it is ``U(v) = -b'.v - sum_j softplus(c'_j + (v W)_j)``, ``b' = b - W lam``,
+    ``c' = c - mu W``. The offsets mu and lam centre the units, which helps the optimiser and does
+    not change what an RBM can represent. Sources: Smolensky 1986; Hinton 2002; offsets: Montavon
+    and Mueller 2012, Melchior, Fischer, Wiskott 2016.
 
     Arguments:
         w: weights W (d, m).
@@ -87,7 +88,8 @@ class BernoulliRBM(_Discrete):
         mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent bits at which walkers start; by default bits with the log-odds b.
+        base: energy of independent bits, at which walkers (weighted samples) start; by default
+            bits with the log-odds b.
 
     >>> import torch, noneq
     >>> data = (torch.rand(100, 6) < 0.3).float()
@@ -106,11 +108,12 @@ class BernoulliRBM(_Discrete):
 
 
 class PottsRBM(_Discrete):
-    r"""Model sites of q states by a restricted Boltzmann machine; a call returns the free energy.
+    """Model sites of q states by a restricted Boltzmann machine; a call returns the free energy.
 
-    ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, with v one-hot at
-    every site i and W flattened over sites and states; ``b' = b - W lam``, ``c' = c - mu W``. For
-    the offsets mu and lam see `BernoulliRBM`.
+    For v one-hot at every site it is
+    ``U(v) = -sum_ia b'_ia v_ia - sum_j softplus(c'_j + sum_ia v_ia W_iaj)``, with sites i, states
+    a, hidden units j, and W flattened over sites and states; ``b' = b - W lam``,
+    ``c' = c - mu W``. The offsets mu and lam centre the units, as in `BernoulliRBM`.
 
     Arguments:
         w: weights W (L q, m), rows in the order of ``v.flatten(1)``.
@@ -119,7 +122,8 @@ class PottsRBM(_Discrete):
         mu, lam: offsets (L, q) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent sites at which walkers start; by default sites with the logits b.
+        base: energy of independent sites, at which walkers (weighted samples) start; by default
+            sites with the logits b.
 
     >>> import torch, noneq
     >>> data = torch.nn.functional.one_hot(torch.randint(3, (100, 4)), 3).float()
@@ -136,12 +140,13 @@ class PottsRBM(_Discrete):
 
 
 class GaussianRBM(RBM):
-    r"""Model real numbers by a restricted Boltzmann machine; a call returns the free energy U(v).
+    """Model real numbers by a restricted Boltzmann machine; a call returns the free energy U(v).
 
+    For visible numbers v with variances ``s^2 = exp(log_var)``, which are learned, too, it is
     ``U(v) = sum_i (v_i - b'_i)^2 / (2 s_i^2) - sum_j softplus(c'_j + sum_i v_i W_ij / s_i^2)``,
     ``b' = b - W lam``, ``c' = c - (mu / s^2) W``: given the hidden units h, v is normal with mean
-    ``b' + W h`` and variances ``s^2 = exp(log_var)``, which are learned, too. Z is always finite.
-    Source: Cho, Ilin, Raiko 2011. For the offsets mu and lam see `BernoulliRBM`.
+    ``b' + W h`` and variances s^2. Z is always finite. Source: Cho, Ilin, Raiko 2011. The offsets
+    mu and lam centre the units, as in `BernoulliRBM`.
 
     Arguments:
         w: weights W (d, m).
@@ -151,8 +156,8 @@ class GaussianRBM(RBM):
         mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
 
     Attributes:
-        base: independent normal units at which walkers start; by default of means b and variances
-            s^2.
+        base: energy of independent normal numbers, at which walkers (weighted samples) start; by
+            default with means b and variances s^2.
 
     >>> import torch, noneq
     >>> data = torch.randn(100, 6)
@@ -184,13 +189,13 @@ class GaussianRBM(RBM):
 
     @classmethod
     def independent_start(cls, data: Tensor) -> Gaussian:
-        """Fit independent normal units, a solvable energy, to the means and variances of data.
+        """Fit independent normal numbers to the means and variances of data.
 
         Arguments:
             data: rows (M, *shape).
 
         Returns:
-            The Gaussian of independent units.
+            The Gaussian with diagonal covariance, an energy with exact samples and log Z.
 
         Raises:
             TypeError: data are not a floating-point tensor.
