@@ -123,8 +123,8 @@ class GibbsWithGradients(Stepped):
             rng: source of randomness.
 
         Returns:
-            The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
         """
         sites = _sites(model, self)
         state = with_gradient(model, state)
@@ -188,8 +188,8 @@ class DiscreteLangevin(Adjustable):
 
         Returns:
             The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
-            the observations "accept", the acceptance of the proposals, and "fault",
-            whether their energy was NaN or -inf.
+            the observations (N,) "accept", 1.0 for accepted proposals, and "fault", 1.0 for those
+            of energy NaN or -inf; both are 0.0 otherwise.
         """
         sites = _sites(model, self)
         state = with_gradient(model, state)

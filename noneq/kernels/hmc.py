@@ -144,8 +144,8 @@ class HMC(Adjustable):
 
         Returns:
             The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
-            the observations "accept", the acceptance of the proposals, and "fault",
-            whether their energy was NaN or -inf.
+            the observations (N,) "accept", 1.0 for accepted proposals, and "fault", 1.0 for those
+            of energy NaN or -inf; both are 0.0 otherwise.
         """
         box = self._box(model)
         state = with_gradient(model, state)

@@ -127,7 +127,7 @@ class MALA(Stepped):
     The proposal ``y = x - h M dU/dx + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal, is
     accepted by the rule of Metropolis and Hastings; log-weights do not change. Proposals with a
     non-finite energy are rejected; those of energy NaN or -inf, which no energy should be, are
-    counted by the observation "fault". Source: Roberts and Tweedie 1996.
+    marked by the observation "fault". Source: Roberts and Tweedie 1996.
 
     Arguments:
         h: step size > 0, the time step of the Langevin dynamics; about ``1.3 d^(-1/3)`` is best
@@ -166,8 +166,8 @@ class MALA(Stepped):
             rng: source of randomness.
 
         Returns:
-            The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
         """
         require(model, self, Real, Box)
         state = with_gradient(model, state)

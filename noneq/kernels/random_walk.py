@@ -57,8 +57,8 @@ class RandomWalk(Stepped):
             rng: source of randomness.
 
         Returns:
-            The new state, increments of the log-weights of 0 (N,), and the observations "accept",
-            the acceptance of the proposals, and "fault", whether their energy was NaN or -inf.
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
         """
         box = walls(self.reflect, require(model, self, Real, Box), self.factor)
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))

@@ -272,7 +272,9 @@ class Walkers(Readings):
     def state_dict(self, energy: Energy) -> dict[str, Any]:
         """Return a dictionary of tensors and numbers, from which the walkers can be restored.
 
-        It also records whether they are weighted for ``energy`` with its present parameters.
+        Arguments:
+            energy: present energy; the entry "current" says whether the walkers are weighted for
+                it.
         """
         return {
             "state": self.state._asdict(),
@@ -283,7 +285,12 @@ class Walkers(Readings):
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
-        """Return the walkers that `state_dict` saved, given the energy it was called with."""
+        """Return the walkers that `state_dict` saved.
+
+        Arguments:
+            saved: the dictionary that `state_dict` returned.
+            energy: the energy that it was called with, with the same parameters.
+        """
         state, weights = State(**saved["state"]), Weights(**saved["weights"])
         under = Snapshot.of(energy) if saved["current"] else None
         return cls(state, weights, saved["info"], under)

@@ -175,6 +175,7 @@ class Weights:
         )
 
     def __len__(self) -> int:
+        """Return the number N of walkers."""
         return len(self.log_w)
 
     @property
@@ -197,7 +198,10 @@ class Weights:
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Return 0-d tensors as numbers, read from the device together with the summary."""
+        """Return 0-d tensors as a list of floats.
+
+        They are read from the device in one transfer with the numbers of `summary`.
+        """
         numbers = torch.stack(scalars)  # of the widest of their types
         if "summary" in vars(self):
             return list(numbers.tolist())
