@@ -272,7 +272,7 @@ class Weights:
     def mean(self, f: Tensor) -> Tensor:
         """Return the mean ``sum_i p_i f_i`` of values f (N, ...), with normalised weights p.
 
-        Walkers of weight zero are left out, so that f may be infinite there; its graph is kept.
+        Walkers of weight zero are left out, as f may be infinite there; the graph of f is kept.
         """
         p = self.p
         if self.summary.zero:
