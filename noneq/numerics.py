@@ -1,11 +1,13 @@
 """Numerical resources: devices, memory, precision, and the libraries that multiply matrices.
 
+The weight matrix of a restricted Boltzmann machine (RBM) is multiplied by one of these backends:
+
 =========== ===================================================================================
-backend     matrix product of a restricted Boltzmann machine (RBM)
+backend     library
 =========== ===================================================================================
-`torch`     ``torch.addmm``, the default: MKL in most builds, the fastest on Intel's processors
-`openblas`  numpy's BLAS on the same memory: where MKL is slow, as on other makers' processors
-`onednn`    torch's oneDNN in float32, where the build has it: the same case
+`torch`     ``torch.addmm``, the default: MKL in most builds, the fastest on Intel processors
+`openblas`  numpy's BLAS, without a copy: for processors on which MKL is slow, such as AMD's
+`onednn`    oneDNN of torch, float32 only, where the build has it: for the same processors
 =========== ===================================================================================
 
 Backends differ in rounding, so the library never chooses one by itself:
@@ -65,18 +67,24 @@ _KNOWN: dict[str, tuple[Engine, tuple[torch.dtype, ...]]] = {
     "onednn": (_onednn, (torch.float32,)),
 }
 MATMUL_BACKENDS = tuple(_KNOWN)
-"""Names of the libraries that can multiply the matrices of RBMs, see `set_matmul_backend`."""
+"""Names of the libraries that can multiply the matrices of restricted Boltzmann machines.
+
+`set_matmul_backend` selects one: "torch", "openblas" (numpy's BLAS) or "onednn".
+"""
 
 
 def set_matmul_backend(engine: str) -> None:
     """Select the library that multiplies the matrices of RBMs, for the whole process.
 
+    The libraries differ in speed and rounding only. Products on a GPU, in a precision that the
+    library lacks or with an autograd graph are computed by torch in any case.
+
     Arguments:
-        engine: name of the library: "torch", "openblas" (numpy's BLAS) or "onednn".
+        engine: name of the library: "torch" (the default), "openblas" (numpy's BLAS) or "onednn".
 
     Raises:
         ValueError: the name is unknown.
-        RuntimeError: this build of torch lacks the backend.
+        RuntimeError: "onednn" is asked for, and this build of torch lacks it.
     """
     global _engine, _dtypes
     if engine not in _KNOWN:
@@ -93,9 +101,9 @@ def product(x: Tensor, w: Tensor, bias: Tensor, *, scale: float = 1.0) -> Tensor
 
     Arguments:
         x: matrix (B, n).
-        w: matrix (n, m) of x's precision; a transposed view is fine.
-        bias: vector (m,) or matrix (B, m).
-        scale: factor of the product.
+        w: matrix (n, m) of the dtype of x; it may be a transposed view.
+        bias: vector (m,), added to every row, or matrix (B, m).
+        scale: number by which the matrix product ``x w`` is multiplied.
 
     Returns:
         A new matrix (B, m).
@@ -111,13 +119,14 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def resolve_device(name: str = "") -> str:
-    """Choose a device by name and check that it can be used.
+    """Choose a torch device by name and check that it can be used.
 
     Arguments:
-        name: device such as "cpu" or "cuda:0"; by default "cuda" where there is one, else "cpu".
+        name: device such as "cpu" or "cuda:0"; the empty string stands for "cuda" where there is
+            such a device, else for "cpu".
 
     Returns:
-        The name of the device.
+        The name of the device, e.g. "cuda".
 
     Raises:
         ValueError: the device cannot be used, or lacks float64, which log-weights need.
@@ -132,16 +141,16 @@ def resolve_device(name: str = "") -> str:
 
 
 def memory(device: torch.device | str = "cpu") -> int:
-    """Return the memory of a device in bytes.
+    """Return how many bytes of memory a device has.
 
-    For a GPU this is all of its memory, for the CPU the memory that is available now, within the
-    limit of the container.
+    For a GPU this is all of its memory, in use or not. For the CPU it is the memory that is
+    available now, or the memory limit of the container where that is smaller.
 
     Arguments:
-        device: device; by default the CPU.
+        device: torch device; by default the CPU.
 
     Returns:
-        The memory in bytes.
+        The memory in bytes; 2^63 if it cannot be found.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -162,11 +171,13 @@ def memory(device: torch.device | str = "cpu") -> int:
 def check_fits(need: int, what: str, remedy: str, device: torch.device | str = "cpu") -> None:
     """Raise ValueError where a device has less memory than is needed.
 
+    The message is ``f"{what} 12 GB of memory, and there are 8: {remedy}"``, for example.
+
     Arguments:
         need: number of bytes that are needed.
         what: first words of the error message, e.g. "the data need".
         remedy: last words of the error message, advice to the user.
-        device: device; by default the CPU.
+        device: torch device; by default the CPU.
 
     Raises:
         ValueError: the device has less memory than ``need``.
@@ -190,13 +201,13 @@ PART = 2**22  # numbers that are worked on at a time: 16 MiB of float32
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Make a context in which torch's automatic mixed precision is off.
+    """Make a context manager within which torch's automatic mixed precision (autocast) is off.
 
     Arguments:
-        x: tensor on the device for which it is switched off.
+        x: tensor on the device for which autocast is switched off.
 
     Returns:
-        The context manager.
+        The context manager; it does nothing where autocast is off already.
     """
     if not torch.is_autocast_enabled(x.device.type):
         return nullcontext()
@@ -205,13 +216,15 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Switch TensorFloat-32 off in a with block, since log Z sums small differences of energies.
+    """Switch TensorFloat-32 off within a ``with`` block (a context manager).
 
-    TensorFloat-32 has ten bits of mantissa and is torch's default for convolutions on a GPU. The
-    setting applies to the whole process, and is restored at the end of the block.
+    TensorFloat-32 rounds the factors of matrix products and convolutions on a GPU to ten bits of
+    mantissa, and is torch's default for convolutions; log Z is a sum of small differences of
+    energies, which need all bits. The setting applies to the whole process, and is restored at the
+    end of the block.
 
     Yields:
-        Nothing: None.
+        None, once.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     places: tuple[object, ...] = (matmul, cudnn)
@@ -230,13 +243,13 @@ def full_precision() -> Iterator[None]:
 
 
 def parts(x: Tensor) -> list[slice]:
-    """Split the rows of x into parts of at most 2^22 numbers, which bounds working memory.
+    """Split the rows of a tensor into parts of at most 2^22 numbers, to bound working memory.
 
     Arguments:
         x: tensor (N, ...).
 
     Returns:
-        The slices of the first dimension, in order; a part has at least one row.
+        Slices of the first dimension, which cover all rows in order; each has one row or more.
     """
     n, rows = len(x), max(1, PART // max(1, math.prod(x.shape[1:])))
     return [slice(i, min(i + rows, n)) for i in range(0, n, rows)]

@@ -1,4 +1,7 @@
-"""Random numbers drawn with an explicit generator: Gaussian noise, bits and states of sites."""
+"""Functions that draw Gaussian noise, random bits and categorical states.
+
+Each takes the torch generator that it draws from as an argument.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ __all__ = ["add_noise", "draw_bits", "draw_state", "normal_like"]
 
 
 def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
-    """Add Gaussian noise: ``x + noise xi``, xi standard normal.
+    """Add Gaussian noise: ``x + noise xi``, xi standard normal, independent for every entry.
 
     Arguments:
-        x: tensor of any shape.
+        x: floating-point tensor of any shape.
         noise: standard deviation >= 0.
-        rng: source of randomness.
+        rng: source of randomness, on the device of x.
 
     Returns:
-        A new tensor, or x itself where ``noise`` is 0.
+        A new tensor of the shape of x, or x itself where ``noise`` is 0.
 
     Raises:
         ValueError: the standard deviation is negative or NaN.
@@ -42,7 +45,7 @@ def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
 
     Arguments:
         x: tensor, whose values are not used.
-        rng: source of randomness.
+        rng: source of randomness, on the device of x.
 
     Returns:
         The numbers, of the shape of x.
@@ -58,15 +61,15 @@ def draw_bits(logits: Tensor, rng: torch.Generator) -> Tensor:
     """Draw independent bits that are 1 with probability ``sigmoid(logits)``.
 
     Probabilities are accurate to 2^-24; where the sigmoid rounds to 0 or 1 the bit is certain. For
-    large float32 tensors on the CPU a numpy generator is seeded from rng, which is three times as
-    fast as torch's generator.
+    large float32 tensors on the CPU a numpy generator is seeded from rng and draws the bits, three
+    times as fast as torch's generator.
 
     Arguments:
         logits: log-odds, of any shape.
-        rng: source of randomness.
+        rng: source of randomness, on the device of the log-odds.
 
     Returns:
-        Zeros and ones, of the shape of the log-odds.
+        Zeros and ones, of the shape and dtype of the log-odds.
     """
     p = logits.detach().sigmoid().contiguous()  # column-major tensors, such as a data frame's, too
     if p.numel() < MANY or p.device.type != "cpu" or p.dtype != torch.float32:
@@ -101,11 +104,11 @@ def draw_state(logits: Tensor, rng: torch.Generator) -> Tensor:
     """Draw categorical states, with probabilities ``softmax(logits)`` along the last dimension.
 
     Arguments:
-        logits: unnormalised log-probabilities (..., q).
-        rng: source of randomness.
+        logits: unnormalised log-probabilities (..., q) of the q states of each variable.
+        rng: source of randomness, on the device of the logits.
 
     Returns:
-        The indices of the states (...), integers from 0 to q - 1.
+        One state for each variable (...), as integers from 0 to q - 1.
     """
     # the largest logit after adding Gumbel noise
     return (logits - torch.empty_like(logits).exponential_(generator=rng).log_()).argmax(-1)

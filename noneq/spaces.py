@@ -1,6 +1,6 @@
-"""Spaces of positions, which decide what kernels can move walkers of an energy.
+"""Spaces of positions, which decide which transition kernels can move samples of an energy.
 
-An energy declares its space by an attribute ``space``; without one it is R^n.
+An energy declares the space of its positions by an attribute ``space``; without one it is R^n.
 
 =========== ========================================= =============================
 space       positions                                 kernels
@@ -8,14 +8,14 @@ space       positions                                 kernels
 `REAL`      R^n                                       Langevin, HMC, random walk
 `Box`       R^n between walls                         the same, see below
 `BINARY`    {0, 1}^n                                  Gibbs, discrete Langevin
-`ONE_HOT`   n sites of q states, (..., q), one is 1   the same
+`ONE_HOT`   n sites of q states, one-hot (..., n, q)  Gibbs, discrete Langevin
 =========== ========================================= =============================
 
-Walkers are never clipped to a box. A kernel that accepts and rejects needs no change, since the
+Positions are never clipped to a box. A kernel that accepts and rejects needs no change, since the
 energy is +inf outside. One that reflects (`noneq.HMC` and `noneq.kernels.RandomWalk` with
-``reflect=True``) moves by a bijection of the box. An unadjusted kernel that does not reflect is
-refused: a Gaussian move out of the support has no valid weight, because the backward kernel does
-not cover what lies outside.
+``reflect=True``) moves by a bijection of the box. An unadjusted kernel (one that never rejects)
+that does not reflect raises an error: a Gaussian move out of the box has no valid importance
+weight, because the reverse move starts where the density is zero.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Real:
-    """Represents R^n, the space of unbounded continuous variables (instance: `REAL`)."""
+    """Represents R^n, the space of unbounded continuous variables; `REAL` is an instance."""
 
     def __str__(self) -> str:
         return "R^n"
 
     def contains(self, x: Tensor) -> Tensor:
-        """Return whether each row of x is in the space, (B,): always true."""
+        """Return true for each row of x (B, *shape), as booleans (B,): R^n has no bounds."""
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
 
 
 @dataclass(frozen=True)
 class Discrete:
-    """Represents sites with finitely many states: bits 0 and 1, or one-hot vectors.
+    """Represents the space of discrete variables ("sites"): bits 0 and 1, or one-hot vectors.
 
-    One-hot vectors lie along the last dimension. Positions are floating-point numbers, so that an
-    energy has a gradient there: gradient kernels use the gradient of the energy's formula,
-    extended to the numbers between the states.
+    One-hot vectors lie along the last dimension. Positions are floating-point tensors, so that the
+    formula of an energy also has a value and a gradient between the states; kernels that use
+    gradients, such as `noneq.kernels.DiscreteLangevin`, evaluate this gradient at the states.
 
     Arguments:
         one_hot: whether sites are one-hot vectors (`ONE_HOT`), instead of bits (`BINARY`).
@@ -71,7 +71,14 @@ class Discrete:
         return "one-hot vectors" if self.one_hot else "{0, 1}^n"
 
     def contains(self, x: Tensor) -> Tensor:
-        """Return whether each row of x consists of bits or of one-hot vectors, (B,)."""
+        """Check whether each row of x consists of bits or, if ``one_hot``, of one-hot vectors.
+
+        Arguments:
+            x: rows (B, *shape).
+
+        Returns:
+            Booleans (B,).
+        """
         fine = ((x == 0) | (x == 1)).flatten(1).all(1)
         return fine & (x.sum(-1) == 1).reshape(len(x), -1).all(1) if self.one_hot else fine
 
@@ -112,7 +119,7 @@ class Box:
         high: upper wall, above the lower one; +inf for no wall.
 
     Raises:
-        ValueError: the walls are not increasing in some coordinate.
+        ValueError: the lower wall is not below the upper one in some coordinate.
 
     >>> box = Box(0.0, 1.0)
     >>> y, sign = box.fold(torch.tensor([[0.25, 1.25]]))
@@ -144,28 +151,50 @@ class Box:
         return self._at[key]
 
     def holds(self, other: Box) -> bool:
-        """Return whether another box lies within this one, with all walls rounded to float32."""
+        """Return whether another box lies within this one.
+
+        Arguments:
+            other: the other box; all walls are compared after rounding to float32.
+
+        Returns:
+            True if no coordinate of the other box reaches beyond a wall of this one.
+        """
         a, b = ([wall.detach().cpu().float() for wall in (o.low, o.high)] for o in (self, other))
         return bool((a[0] <= b[0]).all() and (b[1] <= a[1]).all())
 
     def contains(self, x: Tensor) -> Tensor:
-        """Return whether each row of x is inside, (B,)."""
+        """Check for each row of x whether it is inside the box, walls included.
+
+        Arguments:
+            x: rows (B, *shape).
+
+        Returns:
+            Booleans (B,).
+        """
         low, high = self._walls(x)
         return ((x >= low) & (x <= high)).flatten(1).all(1)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Return the point of the box nearest to each row of x, for energies undefined outside."""
+        """Move each row of x to the nearest point of the box, where an energy can be evaluated.
+
+        Arguments:
+            x: rows (B, *shape), inside or outside of the box.
+
+        Returns:
+            The nearest points (B, *shape): coordinates clamped to the walls.
+        """
         return x.clamp(*self._walls(x))
 
     def fold(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Reflect points at the walls until they are inside.
+        """Reflect points at the walls of the box until they are inside.
 
         Arguments:
             z: points (N, *shape).
 
         Returns:
-            The reflected points (N, *shape), and for each coordinate the factor of a velocity: -1
-            after an odd number of reflections, else 1.
+            The reflected points (N, *shape), and signs (N, *shape) by which to multiply the
+            velocities of the points: -1 for a coordinate that was reflected an odd number of
+            times, else 1.
         """
         low, high = self._walls(z)
         one_sided = torch.isinf(low) | torch.isinf(high)
@@ -179,9 +208,9 @@ class Box:
 
 
 Space: TypeAlias = Real | Box | Discrete
-"""A space of positions, which an energy declares by its attribute ``space``."""
+"""A space of the positions of an energy, which declares it by its attribute ``space``."""
 REAL, BINARY, ONE_HOT = Real(), Discrete(one_hot=False), Discrete(one_hot=True)
-"""The spaces R^n, {0, 1}^n (bits), and one-hot vectors along the last dimension."""
+"""The spaces R^n, {0, 1}^n (bits), and sites of one-hot vectors along the last dimension."""
 
 
 def space_of(model: object) -> Space:
@@ -198,18 +227,20 @@ def space_of(model: object) -> Space:
 
 
 def require(model: object, kernel: object, *kinds: type) -> Space:
-    """Check that a kernel can move in the space of a model.
+    """Return the space of a model, or raise ValueError where a kernel cannot move in it.
 
     Arguments:
         model: energy.
-        kernel: kernel, or another object that needs the space, named in the error message.
-        kinds: types of the spaces in which the kernel can move: Real, Box or Discrete.
+        kernel: transition kernel, or another object that needs the space; the error message has
+            the name of its class.
+        kinds: classes of the spaces in which the kernel can move: Real, Box or Discrete.
 
     Returns:
-        The space of the model.
+        The space of the model, an instance of one of ``kinds``.
 
     Raises:
-        ValueError: the space of the model is of another type; the message names other kernels.
+        ValueError: the space of the model is of another class; the message names kernels that can
+            move in it.
     """
     space = space_of(model)
     if isinstance(space, kinds):
@@ -238,9 +269,9 @@ def model_name(model: object) -> str:
     """Return the name of a model's class, for error messages.
 
     Arguments:
-        model: energy, or an object with the energy as its attribute ``__wrapped__``.
+        model: energy, or an object that wraps one and has it as its attribute ``__wrapped__``.
 
     Returns:
-        The name of the class, or of the class of the model that is wrapped.
+        The name of the class of the energy.
     """
     return type(getattr(model, "__wrapped__", model)).__name__

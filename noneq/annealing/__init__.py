@@ -1,7 +1,7 @@
-"""Annealing of walkers from one energy to another along a path of energies.
+"""Annealing of walkers (weighted samples) from one energy to another along a path of energies.
 
 A `Schedule` holds inverse temperatures and kernels, `pilot` finds one, `anneal` follows it, and
-`population` does all of it from a solvable start.
+`population` does both, with walkers drawn from a solvable energy.
 """
 
 from noneq.annealing.pilot import adapt_steps, pilot

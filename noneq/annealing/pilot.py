@@ -1,7 +1,8 @@
 """Pilot runs, which find temperatures, step sizes and preconditioners on walkers of their own.
 
-Walkers weighted on a schedule that they have shaped themselves give a biased Z. Those of a pilot
-are discarded, and the schedule is frozen when it is returned.
+Walkers (weighted samples) whose weights come from a schedule that was adapted to the same walkers
+give a biased Z. The walkers of a pilot run are therefore discarded, and the schedule that it
+returns is not changed any more.
 """
 
 from __future__ import annotations
@@ -47,30 +48,31 @@ def pilot(
     track: Track = untracked,
     name: str = "forward",
 ) -> Schedule:
-    """Find an annealing schedule by a pilot run, on n walkers that are then discarded.
+    """Find an annealing schedule by a pilot run, on n samples that are then discarded.
 
-    Each next beta is found by bisection so that the step leaves the fraction ``cess`` of the
-    effective sample size, and the step size is adapted after each move by the kernel's method
-    ``adapt``. On a path that is linear in beta, such as the geometric path, the bisection needs no
-    further evaluations. On any other path the walkers are evaluated at each trial, about six times
-    for each beta; on the path from independent units to an RBM this costs no matrix product.
+    Each next inverse temperature beta is found by bisection so that the step leaves the fraction
+    ``cess`` of the effective sample size, and the step size is adapted after each move by the
+    kernel's method ``adapt``. On a path that is linear in beta, such as the geometric path, the
+    bisection needs no further evaluations. On any other path the energy is evaluated at each
+    trial, about six times for each beta; on the path from independent units to an RBM this costs
+    no matrix product.
 
     Arguments:
-        path: path that is annealed along, whose start is a solvable energy.
-        kernel: kernel that moves the walkers.
+        path: path that is annealed along, whose start has exact log Z and samples.
+        kernel: kernel that moves the samples.
         rng: source of randomness.
-        n: number of walkers of the pilot run.
+        n: number of samples of the pilot run.
         cess: share of the effective sample size that one step leaves, in (0, 1).
         warmup: number of moves at beta = 0 before annealing, to find the step size there.
         most: largest number of steps.
         precondition: "keep" the kernel's preconditioner, or learn a "diagonal" or a "full" one
-            from the walkers' covariance every few steps; to learn a full one costs O(d^3) time,
-            and d^2 numbers are kept each time.
+            from the covariance of the samples every few steps; to learn a full one costs O(d^3)
+            time, and d^2 numbers are kept each time.
         track: function that shows progress, called as ``track(sequence, f"{name}: pilot")``.
         name: name of the annealing run in the progress display.
 
     Returns:
-        The schedule.
+        The schedule: betas from 0 to 1, and a kernel for each.
 
     Raises:
         ValueError: cess or precondition is out of range.
@@ -118,15 +120,15 @@ def pilot(
 def adapt_steps(
     path: Path, schedule: Schedule, rng: torch.Generator, *, n: int = 128, warmup: int = 20
 ) -> Schedule:
-    """Adapt the step sizes of a schedule by annealing n walkers that are then discarded.
+    """Adapt the step sizes of a schedule by annealing n samples, which are then discarded.
 
-    The betas stay as they are; `pilot` finds betas, too.
+    The inverse temperatures (betas) stay as they are; `pilot` finds betas, too.
 
     Arguments:
-        path: path that is annealed along, whose start is a solvable energy.
+        path: path that is annealed along, whose start has exact log Z and samples.
         schedule: schedule whose betas are kept, and whose last kernel is adapted at every beta.
         rng: source of randomness.
-        n: number of walkers.
+        n: number of samples that are annealed.
         warmup: number of moves at beta = 0 before annealing, to find the step size there.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A new population of weighted walkers, annealed from the start of a path to its end."""
+"""A weighted sample of the energy at the end of a path, annealed from samples of the start."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def population(
     """Draw a weighted sample of the end of a path by annealing from its start.
 
     Arguments:
-        path: path that is annealed along, whose start is a solvable energy, e.g.
+        path: path that is annealed along, whose start has exact log Z and samples, e.g.
             ``noneq.energies.GeometricPath(base, energy)``.
-        n: number of walkers, a multiple of ``islands``.
+        n: number of walkers (weighted samples), a multiple of ``islands``.
         temperatures: number of annealing steps, or a schedule. For a number, a pilot run (`pilot`)
-            finds betas and step sizes, and the step sizes are multiplied by a cycle of scales
-            (`Schedule.cycled`); a schedule is used as it is.
+            on other walkers finds inverse temperatures and step sizes, and the step sizes are
+            multiplied by a cycle of scales (`Schedule.cycled`); a schedule is used as it is.
         rng: source of randomness.
         kernel: kernel of one move, whose step size the pilot run adapts. By default generalised
             HMC of one leapfrog step, preconditioned by the covariance of the path's start, or for

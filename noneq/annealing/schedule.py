@@ -1,4 +1,4 @@
-r"""Annealing schedules: the inverse temperatures and kernels with which walkers follow a path.
+"""Annealing schedules: the inverse temperatures and kernels with which samples follow a path.
 
 A path is any object with a ``start`` and energies ``at(beta)``, beta in [0, 1], such as
 `noneq.energies.GeometricPath`. A schedule is fixed before it is used, and is the same for forward
@@ -21,7 +21,9 @@ __all__ = ["Schedule"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Hold an annealing schedule: inverse temperatures from 0 to 1 and a kernel for each.
+    """Holds an annealing schedule: inverse temperatures from 0 to 1 and a kernel for each.
+
+    An inverse temperature beta is the position in [0, 1] of an energy on an annealing path.
 
     Attributes:
         betas: inverse temperatures, strictly increasing from 0 to 1.
@@ -60,10 +62,10 @@ class Schedule:
 
     @classmethod
     def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
-        """Make a schedule of equal steps of beta with one kernel.
+        """Make a schedule of equal steps of the inverse temperature beta with one kernel.
 
         Arguments:
-            steps: number of steps, 1 or more.
+            steps: number of steps from beta = 0 to beta = 1, 1 or more.
             kernel: kernel that is used at every beta.
 
         Returns:
@@ -78,9 +80,9 @@ class Schedule:
 
     @classmethod
     def along(cls, betas: Sequence[float], kernel: Callable[[float], Kernel]) -> Schedule:
-        """Make a schedule whose kernel at each step is a function of the middle of the step.
+        """Make a schedule whose kernel at each step is a function of the mean beta of the step.
 
-        This is for parameters that depend on time:
+        This is for kernels with parameters that depend on time:
         ``Schedule.along(times, lambda t: EulerMaruyama(eps(t)))``.
 
         Arguments:
@@ -96,13 +98,19 @@ class Schedule:
         return cls(tuple(betas), (*kernels[:1], *kernels))
 
     def __len__(self) -> int:
-        """Return the number of steps, which is the number of evaluations for each walker."""
+        """Return the number of annealing steps, one less than that of inverse temperatures."""
         return len(self.betas) - 1
 
     def resized(self, steps: int) -> Schedule:
-        """Return a schedule with another number of steps, by interpolation of beta(step).
+        """Make a schedule with another number of steps, by interpolation of beta.
 
         If all steps cost equal shares of the effective sample size, the new steps do so, too.
+
+        Arguments:
+            steps: number of steps of the new schedule, 1 or more.
+
+        Returns:
+            The schedule; each inverse temperature beta has the kernel of the nearest old step.
         """
         at = np.linspace(0, len(self), steps + 1)
         betas = np.interp(at, np.arange(len(self) + 1), self.betas)
@@ -112,7 +120,7 @@ class Schedule:
     def cycled(self, scales: tuple[float, ...] = (1.0, 0.3, 1.0, 0.1)) -> Schedule:
         """Return the schedule with the kernels' step sizes multiplied by a cycle of scales.
 
-        A pilot run adapts the step size to the modes in which its walkers are. In a much narrower
+        A pilot run adapts the step size to the modes in which its samples are. In a much narrower
         mode steps of that size are never accepted, so that annealing would miss the mode; smaller
         steps in between are accepted.
 
@@ -133,20 +141,34 @@ class Schedule:
         return Schedule(self.betas, tuple(kernels))
 
     def forward(self, path: Path) -> Iterator[tuple[Energy, Kernel]]:
-        """Yield the model of a path and the kernel for each beta after 0, up to beta = 1."""
+        """Yield the pairs of model and kernel of forward annealing, from beta > 0 to beta = 1.
+
+        Arguments:
+            path: path of energies; the start, at beta = 0, is not among the models.
+
+        Yields:
+            For each inverse temperature beta but the first, the energy ``path.at(beta)`` and the
+            kernel that moves samples under it.
+        """
         for beta, kernel in zip(self.betas[1:], self.kernels[1:], strict=True):
             yield path.at(beta), kernel
 
     def backward(self, path: Path) -> Iterator[tuple[Energy, Kernel | None]]:
         """Yield pairs of model and kernel for backward annealing, from beta = 1 to beta = 0.
 
-        It is the time reversal of `forward`: the kernel at each beta moves walkers under the model
-        at that beta, before they are reweighted to the next lower beta; the last kernel is None. A
-        transport (`noneq.kernels.EulerMaruyama`) carries walkers from a beta to the next lower
-        one. Forward and backward work then satisfy Crooks' relation, also for unadjusted kernels,
-        if each kernel is its own time reversal. All kernels of this package are, except
+        It is the time reversal of `forward`: the kernel at each beta moves samples under the model
+        at that beta, before they are reweighted to the next lower beta. A transport kernel
+        (`noneq.kernels.EulerMaruyama`) carries samples from a beta to the next lower one. Forward
+        and backward work then satisfy Crooks' relation, also for unadjusted kernels, if each
+        kernel is its own time reversal. All kernels of this package are, except
         `noneq.kernels.BlockGibbs` for a model whose ``gibbs`` method visits three or more blocks
         in one direction only.
+
+        Arguments:
+            path: path of energies, the same as in forward annealing.
+
+        Yields:
+            Pairs of energy and kernel as `noneq.anneal` takes them; the last kernel is None.
 
         Raises:
             ValueError: the schedule has a `noneq.kernels.Flow`, which cannot be reversed here.
@@ -163,12 +185,20 @@ class Schedule:
 
     @property
     def equilibration_kernel(self) -> Kernel | None:
-        """Return the kernel that moves walkers under the model at beta = 1; None without one."""
+        """The kernel that moves samples under the model at beta = 1, to equilibrate them.
+
+        It is None if the last kernel only carries samples from one energy to the next (a
+        transport).
+        """
         return _parted(self.kernels[-1])[1]
 
     @property
     def n_backward_steps(self) -> int:
-        """Return the number of pairs that `backward` yields; ValueError where `backward` fails."""
+        """The number of pairs of model and kernel that `backward` yields.
+
+        Raises:
+            ValueError: the schedule has a `noneq.kernels.Flow`, which cannot be reversed.
+        """
         return 1 + sum((part is not None) for k in self.kernels[1:] for part in _parted(k))
 
 

@@ -1,11 +1,13 @@
-r"""Annealing: carry walkers from one energy to another along a path of energies.
+"""Annealing: carry walkers from one energy to another along a path of energies.
+
+For each model of the path `anneal` changes the walkers (weighted samples) by
 
     walkers = walkers.reweight(model).resample(ess_min, rng).move(kernel, model, rng)
 
-for each model of the path: annealed importance sampling (Neal 2001) with resampling, an SMC
-sampler (Del Moral, Doucet, Jasra 2006). The estimate of Z is unbiased only if temperatures and
-step sizes do not depend on the walkers that are weighted. So `pilot` adapts both on walkers of
-its own, which are then discarded, and `anneal` follows the frozen `Schedule`.
+which is annealed importance sampling (Neal 2001) with resampling, an SMC sampler (Del Moral,
+Doucet, Jasra 2006). The estimate of Z is unbiased only if temperatures and step sizes do not
+depend on the walkers that are weighted. So `pilot` adapts both on samples of its own, which are
+then discarded, and `anneal` follows a fixed `Schedule`.
 """
 
 from __future__ import annotations
@@ -28,15 +30,23 @@ class Track(Protocol):
     """A function that shows progress over a sequence, such as ``rich.progress.track``."""
 
     def __call__(self, sequence: Sequence[T], description: str, /) -> Iterable[T]:
-        """Yield the members of a sequence of known length, and show how many have been yielded."""
+        """Yield the members of a sequence of known length, and show how many have been yielded.
+
+        Arguments:
+            sequence: sequence that is iterated over.
+            description: name in the progress display.
+
+        Returns:
+            An iterable of the same members.
+        """
 
 
 def untracked(sequence: Sequence[T], description: str, /) -> Iterable[T]:  # noqa: ARG001
-    """Return the sequence as it is and show no progress.
+    """Return a sequence as it is: the default in place of a function that shows progress.
 
     Arguments:
         sequence: sequence that is iterated over.
-        description: name in the progress display, unused.
+        description: name in a progress display, not used.
 
     Returns:
         The same sequence.
@@ -61,7 +71,7 @@ def with_progress(track: Track, description: str, steps: int, models: Iterable[T
 
 
 class TooFarError(RuntimeError):
-    """Report that annealing does not reach the end of a path in the number of steps allowed."""
+    """Raised where annealing does not reach the end of a path in the number of steps allowed."""
 
 
 def anneal(
@@ -73,21 +83,21 @@ def anneal(
 ) -> Walkers:
     """Carry walkers through a sequence of models: reweight, resample, move under each.
 
-    Before resampling, walkers are sorted by ``dU/dbeta``, beta the place in [0, 1] of the model on
-    its path, where that costs no evaluation (`noneq.energies.d_beta`), else by energy, since the
-    next weights depend on it. In a test on four targets this order and the default ``ess_min``
-    divided the variance of log Z by 1.2 to 1.6, compared with ``ess_min=0.5`` and no order
-    (docs/lab/annealing.md).
+    Walkers are weighted samples, resampled in groups called islands. Before that they are sorted
+    by what their next weights depend on: ``dU/dbeta``, beta the position in [0, 1] of the model on
+    its path, where this costs no evaluation (`noneq.energies.d_beta`), else the energy. In a test
+    on four targets this order and the default ``ess_min`` divided the variance of log Z by 1.2 to
+    1.6, compared with ``ess_min=0.5`` and no order (docs/lab/annealing.md).
 
     Arguments:
         models: pairs of an energy and the kernel that moves under it, e.g. `Schedule.forward`; if
             the kernel is None walkers are reweighted and resampled but not moved.
         walkers: walkers to start from, weighted for the energy before the first of ``models``.
         rng: source of randomness.
-        ess_min: effective sample size, a fraction in [0, 1], below which an island (a group of
-            walkers that is resampled by itself) is resampled. Default 0.9, but 0.5 before moves
-            without acceptance: the next move cancels a part of the noise in their weights, which
-            an earlier resampling would make permanent (docs/kernel_study.md).
+        ess_min: effective sample size, a fraction in [0, 1], below which an island is resampled.
+            Default 0.9, but 0.5 before moves without acceptance: the next move cancels a part of
+            the noise in their weights, which an earlier resampling would make permanent
+            (docs/kernel_study.md).
 
     Returns:
         The walkers, weighted for the last model.

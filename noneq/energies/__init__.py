@@ -1,7 +1,8 @@
 """Energies ``U(x)``: exactly solvable ones, energies made of other energies, and annealing paths.
 
 The folder also holds the checks that a user's energy must pass (`check_energy`), the square roots
-of covariance matrices that kernels use as preconditioners, and fingerprints of parameters.
+of covariance matrices that kernels use as preconditioners, and hashes of a model's parameters
+(`fingerprint`), which show whether the model has changed.
 """
 
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient

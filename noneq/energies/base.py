@@ -1,14 +1,15 @@
 """Energies ``U: (B, *shape) -> (B,)``, which define the models ``rho(x) = exp(-U(x)) / Z``.
 
 Any callable with that signature is an energy; no class has to be derived from. An energy may also
-offer ``sample(n, rng)`` and ``log_z()`` where both are exact (`Solvable`: walkers can start
-there), and its own ``evaluate(x, previous_cache, graph)`` where the energy and its gradient can be
-had for less than automatic differentiation costs.
+have exact methods ``sample(n, rng)`` and ``log_z()`` (`Solvable`: annealing can start from it),
+and a method ``evaluate(x, previous_cache, graph)`` that returns energies and their gradient
+faster than automatic differentiation does.
 
-`evaluate` is the only place that calls an energy on walkers. It returns ``(u, cache)``: the
-energies ``u`` (B,), and per-walker tensors that depend on the energy and on x alone, among them
-``g = dU/dx`` where it exists. An energy whose gradient costs extra leaves ``g`` out of its cache
-and offers ``gradient(x, cache)``: then only kernels that use the gradient pay for it (`gradient`).
+`evaluate` is the only function that calls an energy at the positions of samples. It returns ``(u,
+cache)``: the energies ``u`` (B,), and a dictionary of tensors with one row for each position,
+among them the gradient ``g = dU/dx`` where it exists. An energy whose gradient costs extra may
+leave ``g`` out of the cache and have a method ``gradient(x, cache)``: then only kernels that use
+the gradient pay for it (see `gradient`).
 """
 
 from __future__ import annotations
@@ -38,25 +39,32 @@ __all__ = [
 ]
 
 Cache = dict[str, Tensor]
-"""Tensors with one row for each walker, functions of the energy and the positions x alone.
+"""Tensors that an evaluation of an energy at positions x (B, *shape) keeps, each with B rows.
 
-An example is the gradient ``{"g": dU/dx}``; kept so that later steps need not compute them again.
+They depend on the energy and on x alone; an example is the gradient ``{"g": dU/dx}``. Later steps
+use them instead of computing them again.
 """
 
 
 class Energy(Protocol):
-    """An energy is any callable ``(B, *shape) -> (B,)``; it is low where the data are dense."""
+    """An energy is any callable ``(B, *shape) -> (B,)`` that defines a density ``exp(-U(x)) / Z``.
+
+    Here B is the number of positions, and shape is that of one position.
+    """
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Return the energies (B,) of the rows of x (B, *shape)."""
+        """Return the energies U (B,) of the rows of x (B, *shape)."""
 
 
 @runtime_checkable
 class Solvable(Protocol):
-    """A solvable energy has an exact log Z and exact samples, at which walkers can start."""
+    """A solvable energy has an exact log Z and exact, independent samples.
+
+    Annealing starts from samples of a solvable energy, which give estimates of log Z their origin.
+    """
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Return the energies (B,) of the rows of x (B, *shape)."""
+        """Return the energies U (B,) of the rows of x (B, *shape)."""
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n exact, independent samples (n, *shape).
@@ -70,7 +78,7 @@ class Solvable(Protocol):
         """
 
     def log_z(self) -> float:
-        """Return ``log Z``, the logarithm of the integral (or sum) of ``exp(-U)``."""
+        """Return ``log Z`` in nats, where Z is the integral (or sum) of ``exp(-U)``."""
 
 
 def evaluate(
@@ -81,28 +89,29 @@ def evaluate(
     graph: bool = False,
     skip_gradient: bool = False,
 ) -> tuple[Tensor, Cache]:
-    """Evaluate an energy and its gradient at the rows of x.
+    """Evaluate an energy U and its gradient at the rows of x.
 
     Automatic mixed precision is switched off inside, since weights are differences of energies.
     Without a graph a large x is evaluated in parts of 2^22 numbers, which bounds the memory that
     activations take.
 
     Arguments:
-        model: energy; the method ``evaluate(x, previous_cache, graph)`` of the energy is used
-            where it has one.
+        model: energy U; its method ``evaluate(x, previous_cache, graph)`` is used where it has
+            one, and automatic differentiation elsewhere.
         x: positions (B, *shape).
         previous_cache: cache that an earlier call returned for the same x, by this energy or by
             another of the same annealing path, whose parameters have not changed since; or None.
             On a path, a cache lets the energy at another beta be computed without evaluating the
             two ends of the path again.
-        graph: whether to keep the graph from the parameters to the energies, so that a loss made
-            of the energies can be differentiated; otherwise all returned tensors are detached.
+        graph: whether to keep the autograd graph from the parameters to the energies, so that a
+            loss made of the energies can be differentiated; otherwise all results are detached.
         skip_gradient: whether to leave the gradient out of the cache where the energy has a
             separate method ``gradient`` to compute it later.
 
     Returns:
         The energies (B,) and the cache, a dictionary of tensors with one row for each row of x:
-        the gradient ``g = dU/dx``, if the energy has one, and what else the energy wants to keep.
+        the gradient ``g = dU/dx`` (B, *shape), if the energy has one, and whatever tensors the
+        energy reuses in later evaluations at the same x.
 
     Raises:
         ValueError: the energy does not return one number for each row.
@@ -145,12 +154,13 @@ def _keep_buffers() -> None:
 
 
 def gradient(model: Energy, x: Tensor, cache: Cache) -> Tensor | None:
-    """Return ``dU/dx`` at x from the cache, or by the model's own ``gradient`` method.
+    """Return ``dU/dx`` at positions x from a cache, or by the energy's own method ``gradient``.
 
     Arguments:
-        model: energy.
+        model: energy U.
         x: positions (B, *shape).
-        cache: cache that `evaluate` returned for x and this model with its present parameters.
+        cache: tensors that `evaluate` returned for x and this energy with its present parameters;
+            the entry "g", if there is one, is the gradient.
 
     Returns:
         The gradient (B, *shape), or None where the energy has none.
@@ -183,25 +193,28 @@ def _in_parts(
 
 
 def is_invalid(u: Tensor) -> Tensor:
-    """Mark the energies u that are NaN or -inf, which no energy may be.
+    """Find energies that are NaN or -inf, values that an energy must not have.
 
-    An energy of +inf is valid: it marks a forbidden position.
+    An energy of +inf is valid: it says that the position has probability zero.
 
     Arguments:
         u: energies of any shape.
 
     Returns:
-        Booleans of the shape of u.
+        Booleans of the shape of u, true where the energy is NaN or -inf.
     """
     return ~(u > -math.inf)
 
 
 def check_beta(beta: float, name: str = "beta") -> None:
-    """Raise ValueError unless beta is a position on a path, between 0 (its start) and 1 (its end).
+    """Raise ValueError unless beta is in [0, 1], as a position on an annealing path is.
 
     Arguments:
-        beta: position on the path.
+        beta: position on the path, 0 at its start and 1 at its end.
         name: name of the argument in the error message.
+
+    Raises:
+        ValueError: beta is outside [0, 1] or NaN.
     """
     if not 0 <= beta <= 1:
         raise ValueError(f"{name} is in [0, 1], got {beta}")
@@ -212,11 +225,11 @@ def shape_message(model: object, u: object, x: Tensor) -> str:
 
     Arguments:
         model: energy.
-        u: value that it returned.
-        x: positions (B, *shape) that it was given.
+        u: value that the energy returned, of a wrong type or shape.
+        x: positions (B, *shape) at which the energy was evaluated.
 
     Returns:
-        The message, with a remedy.
+        The message: what was returned, what was expected, and how to mend it.
     """
     name = type(model).__name__
     if not isinstance(u, Tensor):
@@ -229,22 +242,25 @@ def shape_message(model: object, u: object, x: Tensor) -> str:
 
 @runtime_checkable
 class Conditional(Protocol):
-    """A conditional energy can sample its own conditional distributions, as an RBM can."""
+    """A conditional energy can sample its own conditional distributions, as an RBM can.
+
+    It has a method ``gibbs``, by which `noneq.kernels.BlockGibbs` moves samples.
+    """
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Return the energies (B,) of the rows of x (B, *shape)."""
+        """Return the energies U (B,) of the rows of x (B, *shape)."""
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:
-        """Make one Gibbs sweep from x, and return the new positions; x is left untouched.
+        """Make one Gibbs sweep from positions x, which are left untouched.
 
-        The sweep leaves the model invariant: each block of variables is drawn given all others, in
-        any fixed order. To estimate log Z by `noneq.likelihood.bennett` the sweep must also be
+        The sweep leaves ``exp(-U)`` invariant: each block of variables is drawn given all others,
+        in any fixed order. To estimate log Z by `noneq.likelihood.bennett` the sweep must also be
         reversible. The sweep of an RBM, hidden units given visible ones and then the reverse, is
         reversible; so is a sweep that visits any blocks in one order and then in reverse order.
 
         Arguments:
             x: positions (B, *shape).
-            cache: cache that `evaluate` returned for x and this energy.
+            cache: tensors that `evaluate` returned for x and this energy.
             rng: source of randomness.
 
         Returns:
@@ -254,19 +270,27 @@ class Conditional(Protocol):
 
 @runtime_checkable
 class Drifted(Protocol):
-    """A drifted energy is the energy at one time of a path that has a velocity field b(x, t).
+    """An energy with a drift is U(., t) at one time t of a path that has a velocity field b(x, t).
 
-    The kernels `noneq.kernels.Flow` and `noneq.kernels.EulerMaruyama` carry walkers along this
+    The kernels `noneq.kernels.Flow` and `noneq.kernels.EulerMaruyama` carry samples along this
     field, from the energy at one time to the energy at another.
 
     Attributes:
-        beta: time of the energy, in [0, 1].
+        beta: time t of the energy, in [0, 1].
     """
 
     beta: float
 
     def __call__(self, x: Tensor, /) -> Tensor:
-        """Return the energies (B,) of the rows of x (B, *shape)."""
+        """Return the energies U(x, t) (B,) of the rows of x (B, *shape), at the time t = beta."""
 
     def drift(self, x: Tensor, t: float) -> Tensor:
-        """Return the path's velocity b(x, t), shape (B, *shape), at any time t in [0, 1]."""
+        """Return the path's velocity b(x, t), shape (B, *shape), at positions x and a time t.
+
+        Arguments:
+            x: positions (B, *shape).
+            t: any time in [0, 1], not only that of this energy.
+
+        Returns:
+            The velocities (B, *shape).
+        """

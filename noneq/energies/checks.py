@@ -17,13 +17,14 @@ COARSE = 0.03  # nats: the spacing of float32 numbers near half a million
 def resolution(u: Tensor) -> str | None:
     """Report energies that are too large for their floating-point precision.
 
-    Rounding of about a tenth of a nat spoils weights, which are differences of energies.
+    Importance weights are exponentials of differences of energies, so that rounding by about a
+    tenth of a nat spoils them. A float32 number near half a million is rounded by 0.03.
 
     Arguments:
         u: energies (B,).
 
     Returns:
-        A message with a remedy, or None where the precision suffices.
+        A message with a remedy if the largest energy is rounded by 0.03 nat or more, else None.
     """
     finite = u[torch.isfinite(u)]
     if not len(finite):
@@ -42,8 +43,8 @@ def resolution(u: Tensor) -> str | None:
 def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
     """Check that an energy can be fitted to the rows of a data set.
 
-    On R^n and in boxes the rows must pass `noneq.data.check_data`. Discrete rows must be states of
-    the model; their columns may be constant, since probabilities need no spread.
+    Rows of continuous variables must pass `noneq.data.check_data`. Rows of discrete variables
+    must be states of the model, e.g. bits; their columns may be constant.
 
     Arguments:
         model: energy.
@@ -64,8 +65,8 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
 def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
     """Check that data are rows (M, *shape) and, for a discrete model, states of the model.
 
-    The formula of a discrete energy also gives numbers between the states, but these are not the
-    logarithms of any probability.
+    The formula of a discrete energy also has values between the states (e.g. between the bits 0
+    and 1), but these are not the logarithms of any probability.
 
     Arguments:
         model: energy.

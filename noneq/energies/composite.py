@@ -16,13 +16,13 @@ __all__ = ["Boxed", "Tempered", "Tilted"]
 
 
 class Tilted(nn.Module):
-    """Tilts a solvable base by a network f: ``U(x) = U_base(x) + f(x)``.
+    """Adds a network f to a solvable energy: ``U(x) = U_base(x) + f(x)``.
 
     If f = 0 before training, as with the networks of `noneq.models`, the energy starts as the
     base, whose log Z and exact samples are known. Only the network is trained, never the base.
 
     Arguments:
-        base: solvable energy.
+        base: energy U_base with exact methods ``log_z()`` and ``sample(n, rng)``.
         net: scalar network f, ``(B, *shape) -> (B,)``.
 
     >>> from noneq.energies import Gaussian, Identity
@@ -41,7 +41,7 @@ class Tilted(nn.Module):
         self.space = space_of(base) if space_of(net) == REAL else _common_space(base, net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``U_base(x) + f(x)`` (B,) of the rows of x (B, *shape)."""
         base: Tensor = self.base(x)
         tilt: Tensor = self.net(x)
         return base + tilt
@@ -52,7 +52,16 @@ class Tilted(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,
     ) -> tuple[Tensor, Cache]:
-        """Return energies (B,) and their gradient; the base is evaluated without a graph."""
+        """Evaluate ``U_base + f`` and its gradient at the rows of x.
+
+        Arguments:
+            x: positions (B, *shape).
+            previous_cache: not used; an argument of the ``evaluate`` methods of all energies.
+            graph: whether f keeps its autograd graph to the parameters; the base never does.
+
+        Returns:
+            The energies (B,) and a cache, ``{"g": dU/dx (B, *shape)}``.
+        """
         u0, base = evaluate(self.base, x)
         f, tilt = evaluate(self.net, x, graph=graph)
         return u0 + f, {k: base[k] + tilt[k] for k in _both(base, tilt)}
@@ -78,18 +87,31 @@ class Tempered(nn.Module):
         self.space = space_of(energy)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``beta U_1(x)`` (B,) of the rows of x (B, *shape)."""
         return _times(self.beta, self.energy(x))
 
     def fingerprint(self) -> Tensor | None:
-        """Return the fingerprint of U_1 and beta together, or None where U_1 has none."""
+        """Return a hash of beta and of the parameters of U_1, which changes when one of them does.
+
+        Returns:
+            A 0-d integer tensor, or None where the parameters of U_1 cannot be hashed.
+        """
         own = fingerprint(self.energy)
         return None if own is None else own + hash(self.beta)
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return ``beta U_1(x)`` (B,) and its gradient."""
+        """Evaluate ``beta U_1`` and its gradient at the rows of x.
+
+        Arguments:
+            x: positions (B, *shape).
+            previous_cache: cache that U_1 returned for the same x, or None.
+            graph: whether the energies keep their autograd graph to the parameters.
+
+        Returns:
+            The energies (B,) and a cache, ``{"g": beta dU_1/dx (B, *shape)}``.
+        """
         u, cache = evaluate(self.energy, x, previous_cache, graph=graph)
         return _times(self.beta, u), {k: _times(self.beta, cache[k]) for k in _both(cache, cache)}
 
@@ -131,7 +153,7 @@ def _common_space(start: Energy, end: Energy) -> Space:
 
 
 class Boxed(nn.Module):
-    """Restricts an energy to a box: ``U(x)`` inside, and +inf outside of it.
+    """Restricts an energy U to a box: the energy is ``U(x)`` inside, and +inf outside of it.
 
     U is never evaluated outside: there it is evaluated at the nearest point of the box, and the
     result is discarded.
@@ -153,13 +175,23 @@ class Boxed(nn.Module):
         self.space: Space = Box(low, high)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x, +inf outside of the box."""
+        """Return the energies (B,) of the rows of x (B, *shape): U(x), or +inf outside."""
         return self._walled(x, self.energy(self._box.nearest(x)))
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return energies (B,) and their gradient, which has no meaning outside of the box."""
+        """Evaluate the energy in the box, and its gradient, at the rows of x.
+
+        Arguments:
+            x: positions (B, *shape).
+            previous_cache: cache that an earlier call returned for the same x, or None.
+            graph: whether the energies keep their autograd graph to the parameters.
+
+        Returns:
+            The energies (B,), +inf outside of the box, and the cache of U, whose gradient "g"
+            (B, *shape) has no meaning outside.
+        """
         u, cache = evaluate(self.energy, self._box.nearest(x), previous_cache, graph=graph)
         return self._walled(x, u), cache
 

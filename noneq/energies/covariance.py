@@ -2,7 +2,8 @@
 
 One object serves as the covariance of a Gaussian and as the preconditioner of a Langevin kernel.
 Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d. Roots are
-computed in float64 and kept in ``dtype``, which should be that of the vectors.
+computed in float64 and kept in ``dtype``, which should be that of the vectors. Here s holds
+standard deviations, and W is a matrix (d, r):
 
 ========== =========================== ==================== =================
 factor     C                           storage              product L v
@@ -27,22 +28,35 @@ __all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank", "local_covar
 
 
 class Factor(Protocol):
-    """A factor is a square root L of a covariance ``C = L L^T``, as a linear operator."""
+    """A factor is a square root L of a covariance ``C = L L^T``, as a linear operator.
+
+    Vectors v are tensors (N, *shape) of N rows, each with d entries in all; L acts on every row.
+    """
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v`` for every row of v (N, *shape)."""
+        """Return ``L v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """Return ``L^T v`` for every row of v (N, *shape)."""
+        """Return ``L^T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v`` for every row of v (N, *shape)."""
+        """Return ``L^-1 v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-T v`` for every row of v (N, *shape)."""
+        """Return ``L^-T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
 
     def log_det(self, dim: int) -> float:
-        """Return ``log |det L|`` in dimension ``dim``; raise ValueError for a wrong dimension."""
+        """Return ``log |det L|``, where ``C = L L^T`` is the covariance of ``dim`` variables.
+
+        Arguments:
+            dim: dimension of the vectors to which L is applied.
+
+        Returns:
+            The logarithm of the absolute determinant.
+
+        Raises:
+            ValueError: L is a matrix of another dimension.
+        """
 
 
 def _positive(scale: Tensor, what: str) -> None:
@@ -67,19 +81,19 @@ class Identity(nn.Module):
         self.scale = scale
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v = L^T v = s v`` for every row of v."""
+        """Return ``L v = L^T v = s v`` (N, *shape) for each row of v, s the standard deviation."""
         return v if self.scale == 1.0 else v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v = L^-T v = v / s`` for every row of v."""
+        """Return ``L^-1 v = L^-T v = v / s`` for each row of v, s the standard deviation."""
         return v if self.scale == 1.0 else v / self.scale
 
     t_solve = solve
 
     def log_det(self, dim: int) -> float:
-        """Return ``log det L = d log s`` in dimension d = ``dim``."""
+        """Return ``log det L = dim log s``, s the standard deviation, in dimension ``dim``."""
         return dim * math.log(self.scale)
 
 
@@ -102,19 +116,19 @@ class Diagonal(nn.Module):
         self.register_buffer("scale", scale.detach().clone().to(dtype))
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v = L^T v = s * v`` for every row of v."""
+        """Return ``L v = L^T v = s * v`` for each row of v, s the standard deviations (*shape)."""
         return v * self.scale
 
     t_mul = mul
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v = L^-T v = v / s`` for every row of v."""
+        """Return ``L^-1 v = L^-T v = v / s`` for each row of v, s the standard deviations."""
         return v / self.scale
 
     t_solve = solve
 
     def log_det(self, dim: int) -> float:
-        """Return ``log det L = sum_i log s_i``."""
+        """Return ``log det L = sum_i log s_i``; ValueError unless s has ``dim`` entries."""
         _same_dim(dim, self.scale.numel())
         return float(self.scale.double().log().sum())
 
@@ -122,7 +136,7 @@ class Diagonal(nn.Module):
 class LowRank(nn.Module):
     """Represents the covariance ``C = diag(s^2) + W W^T`` with W of shape (d, r), r << d.
 
-    With the thin SVD ``diag(1/s) W = Q S V^T`` the root is
+    With the thin singular value decomposition ``diag(1/s) W = Q S V^T`` the root is
     ``L = diag(s) (I + Q (sqrt(1 + S^2) - 1) Q^T)``; every product costs O(d r).
 
     Arguments:
@@ -156,7 +170,10 @@ class LowRank(nn.Module):
 
     @property
     def loadings(self) -> Tensor:
-        """Return the matrix W (d, r), up to a rotation of the columns."""
+        """Return a matrix W (d, r) of the covariance ``diag(s^2) + W W^T``.
+
+        It is ``W_0 R`` with W_0 the matrix that was given and R an orthogonal matrix (r, r).
+        """
         return self.scale[:, None] * self.q * (self.stretch.square() - 1).clamp(min=0).sqrt()
 
     def _stretch(self, v: Tensor, by: Tensor) -> Tensor:
@@ -164,23 +181,23 @@ class LowRank(nn.Module):
         return v + ((v @ self.q) * (by - 1)) @ self.q.T
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v`` for every row of v."""
+        """Return ``L v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return (self._stretch(v.flatten(1), self.stretch) * self.scale).view_as(v)
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """Return ``L^T v`` for every row of v."""
+        """Return ``L^T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return self._stretch(v.flatten(1) * self.scale, self.stretch).view_as(v)
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v`` for every row of v."""
+        """Return ``L^-1 v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return self._stretch(v.flatten(1) / self.scale, 1 / self.stretch).view_as(v)
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-T v`` for every row of v."""
+        """Return ``L^-T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return (self._stretch(v.flatten(1), 1 / self.stretch) / self.scale).view_as(v)
 
     def log_det(self, dim: int) -> float:
-        """Return ``log det L = sum log s + sum log sqrt(1 + S^2)``."""
+        """Return ``log det L``, half of log det C; ValueError unless C is of dimension ``dim``."""
         _same_dim(dim, self.scale.numel())
         return float(self.scale.double().log().sum() + self.stretch.double().log().sum())
 
@@ -227,41 +244,42 @@ class Cholesky(nn.Module):
         self.register_buffer("inverse", torch.linalg.inv(root).to(dtype).contiguous())
 
     def mul(self, v: Tensor) -> Tensor:
-        """Return ``L v`` for every row of v."""
+        """Return ``L v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return linear(v.flatten(1), self.root).view_as(v)
 
     def t_mul(self, v: Tensor) -> Tensor:
-        """Return ``L^T v`` for every row of v."""
+        """Return ``L^T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return (v.flatten(1) @ self.root).view_as(v)
 
     def solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-1 v`` for every row of v."""
+        """Return ``L^-1 v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return linear(v.flatten(1), self.inverse).view_as(v)
 
     def t_solve(self, v: Tensor) -> Tensor:
-        """Return ``L^-T v`` for every row of v."""
+        """Return ``L^-T v`` (N, *shape) for each row of v, with ``C = L L^T`` the covariance."""
         return (v.flatten(1) @ self.inverse).view_as(v)
 
     def log_det(self, dim: int) -> float:
-        """Return ``log det L = sum_i log L_ii``."""
+        """Return ``log det L = sum_i log L_ii``; ValueError unless L is of dimension ``dim``."""
         _same_dim(dim, self.root.shape[0])
         return float(self.root.diagonal().double().log().sum())
 
 
 def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
-    """Estimate the mean covariance within the modes of data, to precondition a kernel.
+    """Estimate the average covariance within the clusters of data, to precondition a kernel.
 
-    Modes are the clusters found by k-means. The covariance of the rows about the centres of their
-    clusters is estimated after Ledoit and Wolf (2004), and ``noise^2`` is added to the diagonal.
+    Clusters are found by k-means and stand for the modes of the data. The covariance of the rows
+    about the centres of their clusters is estimated after Ledoit and Wolf (2004), and ``noise^2``
+    is added to its diagonal.
 
     Arguments:
-        x: rows (M, *shape).
+        x: rows (M, *shape), with d entries each.
         clusters: number of clusters, at most M.
         noise: standard deviation of Gaussian noise that will be added to the data later.
         seed: seed of k-means.
 
     Returns:
-        The square root of the covariance, as a `Cholesky` factor.
+        The square root L of the covariance ``L L^T`` (d, d), as a `Cholesky` factor.
     """
     from sklearn.cluster import KMeans
     from sklearn.covariance import ledoit_wolf

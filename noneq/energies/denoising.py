@@ -10,18 +10,18 @@ __all__ = ["denoised"]
 
 
 def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
-    """Compute the mean of the clean row given a noisy one, ``x - noise^2 grad U(x)``.
+    """Compute the mean of the clean row given a noisy row x, ``x - noise^2 dU/dx``.
 
-    This is exact where the model is the distribution of data with Gaussian noise of that standard
-    deviation (Tweedie's formula; Robbins 1956, Efron 2011).
+    This is exact if ``exp(-U) / Z`` is the density of clean rows to which Gaussian noise of that
+    standard deviation was added (Tweedie's formula; Robbins 1956, Efron 2011).
 
     Arguments:
-        energy: model of noisy rows.
+        energy: energy U of noisy rows.
         x: noisy rows (M, *shape).
         noise: standard deviation of the noise.
 
     Returns:
-        The means (M, *shape).
+        The mean of the clean row for each noisy row (M, *shape).
     """
     mean: Tensor = x - noise**2 * evaluate(energy, x)[1]["g"]
     return mean

@@ -1,6 +1,7 @@
 """Checks that an energy is a deterministic function of each row alone.
 
-Each way in which a model can fail has its own error, with a remedy.
+`check_energy` evaluates a few rows in several ways and raises an error for each kind of fault,
+with a remedy; `unsteady` evaluates two rows many times, to find rare randomness.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ REMEDY = "use model.eval(), or a network without it"
 def check_energy(model: Energy, x: Tensor) -> None:
     """Check that an energy is a deterministic, differentiable function of each row alone.
 
-    Weights are differences of energies, so ``U(x)`` must be the same number when it is evaluated
-    twice, in another batch and in another order. Batch normalisation in training mode, dropout,
-    the power iteration of spectral normalisation, autocast and labels tied to row numbers break
-    this, and none of them shows in the loss. Each row is evaluated a few times only, so that
-    randomness in one evaluation of a hundred may be missed.
+    Importance weights are differences of energies, so ``U(x)`` must be the same number when it is
+    evaluated twice, in another batch and in another order. Batch normalisation in training mode,
+    dropout, the power iteration of spectral normalisation, autocast, and energies that depend on
+    the index of a row in the batch break this, and none of them shows in the loss. Each row is
+    evaluated a few times only: randomness in one evaluation of a hundred may be missed.
 
     Arguments:
         model: energy.
@@ -71,17 +72,17 @@ def check_energy(model: Energy, x: Tensor) -> None:
 
 
 def unsteady(model: Energy, x: Tensor, u: Tensor, *, calls: int = 256) -> str | None:
-    """Report an energy that gives another number when it is evaluated again, later and often.
+    """Report an energy that returns different numbers for the same rows in repeated evaluations.
 
     Arguments:
         model: energy.
-        x: rows (M, *shape), e.g. walkers at the end of an annealing.
+        x: rows (M, *shape), e.g. samples at the end of an annealing run.
         u: energies (M,) of the rows as evaluated earlier.
         calls: number of further evaluations, of two rows each; a fault in one evaluation of a
             hundred is found with probability 0.92 by the default.
 
     Returns:
-        A message with a remedy, or None for a steady energy.
+        A message with a remedy, or None if all evaluations agree.
     """
     with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         asked = [(u, model(x)), *((u[:2], model(x[:2])) for _ in range(calls))]

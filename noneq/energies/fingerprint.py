@@ -1,4 +1,4 @@
-"""Fingerprints: hashes of a model's parameters, which tell whether an energy has changed."""
+"""Fingerprints: hashes of a model's parameters, which show whether an energy has changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fingerprint(model: object) -> Tensor | None:
         model: energy; the method ``fingerprint()`` of the energy is used where it has one.
 
     Returns:
-        A 0-d integer tensor, or None for a callable that is neither a module nor has the method.
+        A 0-d integer tensor; None for an energy that is no module and has no such method.
     """
     own = getattr(model, "fingerprint", None)
     if own is not None:
@@ -52,13 +52,15 @@ def fingerprint(model: object) -> Tensor | None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Records an energy at one moment: the model, and the `fingerprint` of its parameters then.
+    """Records an energy together with the hash of the parameters that it had at one moment.
 
-    It tells later whether the parameters have changed; it does not copy them.
+    Two snapshots show whether the parameters have changed between them (`same_parameters`). The
+    parameters are not copied: the model itself goes on changing.
 
     Attributes:
         model: energy.
-        fingerprint: hash of the parameters at that moment, or None where they are unknown.
+        fingerprint: hash of the parameters at that moment, by the function `fingerprint`; None if
+            they cannot be hashed.
     """
 
     model: Energy
@@ -66,11 +68,25 @@ class Snapshot:
 
     @classmethod
     def of(cls, energy: Energy | Snapshot) -> Snapshot:
-        """Return a snapshot of the energy as it is now; a snapshot is returned unchanged."""
+        """Make a snapshot of an energy with its present parameters.
+
+        Arguments:
+            energy: energy, or a snapshot.
+
+        Returns:
+            The snapshot; if ``energy`` is one already, that one unchanged.
+        """
         return energy if isinstance(energy, Snapshot) else cls(energy, fingerprint(energy))
 
     def same_parameters(self, other: Snapshot | None) -> bool:
-        """Return whether two snapshots show equal parameters; False where that is unknown."""
+        """Return whether this snapshot and another have the same hash of the parameters.
+
+        Arguments:
+            other: another snapshot, or None.
+
+        Returns:
+            True for equal hashes; False for different ones, or where either of them is None.
+        """
         if self is other:
             return True
         if other is None or self.fingerprint is None or other.fingerprint is None:
@@ -78,7 +94,15 @@ class Snapshot:
         return self.fingerprint is other.fingerprint or bool(self.fingerprint == other.fingerprint)
 
     def same(self, other: Snapshot | None) -> bool:
-        """Return whether two snapshots show one and the same model with equal parameters."""
+        """Return whether another snapshot has the same model object and the same parameters.
+
+        Arguments:
+            other: another snapshot, or None.
+
+        Returns:
+            True if the object and the hash of its parameters are the same; False if not, or if
+            unknown.
+        """
         return other is not None and self.model is other.model and self.same_parameters(other)
 
 
@@ -120,12 +144,13 @@ def _cells(function: FunctionType) -> Iterator[object]:
 
 
 def unique_mark() -> Tensor:
-    """Make a fingerprint that no other object of this process has.
+    """Make a fingerprint, a number in place of a hash, that no other object of this process has.
 
-    It is for objects that never change.
+    Objects that never change use it instead of hashing their parameters, for example an annealing
+    path between two energies with fixed parameters.
 
     Returns:
-        A 0-d integer tensor.
+        A 0-d integer tensor, negative.
     """
     return torch.tensor(-1 - next(_paths), device="cpu")  # no sum of bits is likely to be that
 

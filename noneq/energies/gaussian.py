@@ -104,7 +104,7 @@ class Gaussian(nn.Module):
         return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``|L^-1 (x - m)|^2 / 2`` (B,) of the rows of x (B, *shape)."""
         return self.factor.solve(x - self.mean).flatten(1).square().sum(1) / 2
 
     def evaluate(
@@ -113,23 +113,26 @@ class Gaussian(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return the energies and their gradient ``C^-1 (x - m)``, in closed form."""
+        """Return the energies (B,) and a cache, the gradient ``{"g": C^-1 (x - m)}`` (B, *shape).
+
+        Only the argument x is used; the others are those of every energy's ``evaluate``.
+        """
         with torch.no_grad():
             z = self.factor.solve(x - self.mean)
             return z.flatten(1).square().sum(1) / 2, {"g": self.factor.t_solve(z)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape)."""
+        """Draw n exact, independent samples (n, *shape) of the Gaussian, by the generator rng."""
         shape = (n, *self.mean.shape)
         xi = torch.randn(shape, generator=rng, dtype=self.mean.dtype, device=self.mean.device)
         return self.mean + self.factor.mul(xi)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new positions for all rows of x, independent of x."""
+        """Draw as many samples as x has rows (B, *shape): a Gibbs sweep of one block."""
         return self.sample(len(x), rng)
 
     def covariance(self) -> Tensor:
-        """Return ``C = L L^T`` as a matrix (d, d) in float64."""
+        """Return the covariance ``C = L L^T`` as a matrix (d, d) in float64, d the dimension."""
         d = self.mean.numel()
         eye = torch.eye(d, dtype=self.mean.dtype, device=self.mean.device)
         rows = self.factor.mul(eye.view(d, *self.mean.shape))  # L^T
@@ -137,7 +140,7 @@ class Gaussian(nn.Module):
         return rows.T @ rows
 
     def log_z(self) -> float:
-        """Return ``log Z = (d/2) log 2 pi + log det L``."""
+        """Return ``log Z = (d/2) log 2 pi + log det L`` in nats, d the dimension."""
         d = self.mean.numel()
         return d / 2 * math.log(2 * math.pi) + self.factor.log_det(d)
 
@@ -154,7 +157,7 @@ class GaussianMixture(nn.Module):
         roots, log_norms: Cholesky factors L_k (K, d, d), and ``log det(2 pi C_k) / 2`` (K,).
         log_masses: logarithms of pi (K,).
         middle, whiten, offset: mean m (d,) of all m_k, the matrices L_k^-T side by side (d, K d),
-            and ``L_k^-1 (m - m_k)`` (K d,): one product whitens rows for all components.
+            and ``L_k^-1 (m - m_k)`` (K d,), to compute all ``L_k^-1 (x - m_k)`` by one product.
         factor: square root of ``sum_k pi_k C_k``, the mean covariance of a component.
 
     Raises:
@@ -198,25 +201,19 @@ class GaussianMixture(nn.Module):
 
     @classmethod
     def fit(
-        cls,
-        x: Tensor,
-        components: int,
-        *,
-        noise: float = 0.0,
-        floor: float = 1e-3,
-        seed: int = 0,
+        cls, x: Tensor, components: int, *, noise: float = 0.0, floor: float = 1e-3, seed: int = 0
     ) -> GaussianMixture:
-        """Fit a mixture with full covariances by expectation maximisation (scikit-learn).
+        """Return the mixture of Gaussians fitted to rows by expectation maximisation (EM).
 
         ``noise^2`` and ``floor`` times the variance of the column (for a constant column: the mean
-        variance) are added to each variance.
+        variance) are added to each variance. Columns are standardised for the fit.
 
         Arguments:
-            x: rows (M, *shape), standardised for the fit.
-            components: number K of components.
+            x: rows (M, *shape).
+            components: number K of components, each with a full covariance.
             noise: standard deviation of Gaussian noise that will be added to the data later.
             floor: relative increase of the variances.
-            seed: seed of the initialisation.
+            seed: seed of the initialisation by scikit-learn.
         """
         from sklearn.mixture import GaussianMixture as SklearnMixture
 
@@ -242,7 +239,7 @@ class GaussianMixture(nn.Module):
         return z, self.log_masses - self.log_norms - z.square().sum(-1) / 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``-log sum_k pi_k N(x; m_k, C_k)`` (B,) of rows x (B, *shape)."""
         return -self._whitened(x)[1].logsumexp(1)
 
     def evaluate(
@@ -251,7 +248,10 @@ class GaussianMixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return energies (B,) and their gradient ``sum_k P(k | x) C_k^-1 (x - m_k)``."""
+        """Return the energies (B,) and a cache ``{"g": dU/dx}``, the gradient (B, *shape).
+
+        The gradient is ``sum_k P(k | x) C_k^-1 (x - m_k)``. Only the argument x is used.
+        """
         with torch.no_grad():
             z, log_p = self._whitened(x)
             u = -log_p.logsumexp(1)
@@ -260,18 +260,18 @@ class GaussianMixture(nn.Module):
             return u, {"g": (z.flatten(1) @ self.whiten.T).view_as(x)}
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """Return ``P(k | x)`` (B, K), the posterior probabilities of components given rows x."""
+        """Return the posterior probabilities ``P(k | x)`` (B, K) of components given rows x."""
         return self._whitened(x)[1].softmax(1)
 
     def with_masses(self, masses: Tensor) -> GaussianMixture:
-        """Return a mixture of the same components with other masses (K,), normalised here."""
+        """Return a new mixture of the same Gaussians with masses (K,), which need not sum to 1."""
         _positive_masses(masses, len(self.means))
         new = copy.deepcopy(self)
         new.log_masses = (masses / masses.sum()).log().to(self.log_masses)
         return new
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape)."""
+        """Draw n exact, independent samples (n, *shape) of the mixture, by the generator rng."""
         k = torch.multinomial(self.log_masses.exp(), n, replacement=True, generator=rng)
         flat = self.means.flatten(1)[k]
         xi = torch.randn(flat.shape, generator=rng, dtype=flat.dtype, device=flat.device)
@@ -279,7 +279,7 @@ class GaussianMixture(nn.Module):
         return flat.view(n, *self.means.shape[1:])
 
     def log_z(self) -> float:
-        """Return 0, since the mixture is normalised."""
+        """Return 0.0, the log Z of the mixture, which is normalised."""
         return 0.0
 
 

@@ -1,6 +1,7 @@
-"""Solvable energies of independent coordinates, at which walkers in a box or on sites start.
+"""Solvable energies with independent coordinates, for boxes and for discrete variables.
 
-Their log Z and samples are exact, and annealing leads from them to any energy on the same space.
+Their log Z and samples are exact, so that annealing to any energy on the same space can start from
+them.
 """
 
 from __future__ import annotations
@@ -52,22 +53,30 @@ class Uniform(nn.Module):
         self.register_buffer("high", high.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x, 0 or +inf."""
+        """Return the energies (B,) of the rows of x (B, *shape): 0 in the box, +inf outside."""
         return torch.where(self.space.contains(x), x.flatten(1).sum(1) * 0, math.inf)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape)."""
+        """Draw n exact, independent samples (n, *shape), uniform in the box.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, *shape).
+        """
         shape = (n, *self.low.shape)
         u = torch.rand(shape, generator=rng, dtype=self.low.dtype, device=self.low.device)
         return torch.lerp(self.low, self.high, u)
 
     def log_z(self) -> float:
-        """Return the logarithm of the volume of the box."""
+        """Return log Z in nats, the logarithm of the volume of the box."""
         return float((self.high - self.low).double().log().sum())
 
 
 class Bernoulli(nn.Module):
-    """Represents independent bits, 1 with probability ``sigmoid(theta_i)``.
+    """Represents independent bits x_i, which are 1 with probability ``sigmoid(theta_i)``.
 
     ``U(x) = -sum_i theta_i x_i``, ``log Z = sum_i log(1 + exp(theta_i))``.
 
@@ -87,7 +96,10 @@ class Bernoulli(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Fit ``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` (Krichevsky and Trofimov 1981).
+        """Fit independent bits to data, with half a count added to each state of each bit.
+
+        ``P(x_i = 1) = (sum_n x_ni + 1/2) / (N + 1)`` for N rows x_n (Krichevsky and Trofimov
+        1981).
 
         Arguments:
             x: rows (N, *shape) of 0 and 1.
@@ -99,26 +111,44 @@ class Bernoulli(nn.Module):
         return cls(p.logit().to(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``-sum_i theta_i x_i`` (B,) of the rows of x (B, *shape)."""
         return -(x * self.logits).flatten(1).sum(1)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape) of 0 and 1."""
+        """Draw n exact, independent samples.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, *shape), floating-point zeros and ones.
+        """
         return draw_bits(self.logits.expand(n, *self.logits.shape), rng)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new bits for all rows of x, independent of x: the bits do not interact."""
+        """Make a Gibbs sweep, which draws all bits anew, since they do not depend on each other.
+
+        Arguments:
+            x: positions (B, *shape), of which only the number of rows is used.
+            cache: not used; an argument of the ``gibbs`` methods of all energies.
+            rng: source of randomness.
+
+        Returns:
+            The new positions (B, *shape), independent of x.
+        """
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """Return ``log Z = sum_i log(1 + exp(theta_i))``."""
+        """Return ``log Z = sum_i log(1 + exp(theta_i))`` in nats, theta the log-odds."""
         return float(nn.functional.softplus(self.logits.double()).sum())
 
 
 class Categorical(nn.Module):
-    """Represents independent one-hot sites of q states, drawn from ``softmax(theta_i)``.
+    """Represents independent one-hot variables ("sites") x_i of q states.
 
-    ``U(x) = -sum_ic theta_ic x_ic``, ``log Z = sum_i log sum_c exp(theta_ic)``.
+    Site i is in state c with probability ``softmax(theta_i)_c``. ``U(x) = -sum_ic theta_ic x_ic``,
+    ``log Z = sum_i log sum_c exp(theta_ic)``.
 
     Arguments:
         logits: unnormalised log-probabilities theta (*sites, q), finite.
@@ -136,7 +166,10 @@ class Categorical(nn.Module):
 
     @classmethod
     def fit(cls, x: Tensor) -> Self:
-        """Fit ``P(x_ic = 1) = (sum_n x_nic + 1/2) / (N + q/2)`` (Krichevsky and Trofimov 1981).
+        """Fit independent sites to data, with half a count added to each state of each site.
+
+        ``P(x_ic = 1) = (sum_n x_nic + 1/2) / (N + q/2)`` for N rows x_n, sites i and q states c
+        (Krichevsky and Trofimov 1981).
 
         Arguments:
             x: one-hot rows (N, *sites, q).
@@ -147,22 +180,39 @@ class Categorical(nn.Module):
         return cls((x.double().sum(0) + 0.5).log().to(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``-sum_ic theta_ic x_ic`` (B,) of the rows of x (B, *sites, q)."""
         return -(x * self.logits).flatten(1).sum(1)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact one-hot samples (n, *sites, q)."""
+        """Draw n exact, independent samples.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, *sites, q), one-hot vectors along the last dimension.
+        """
         q = self.logits.shape[-1]
         p = self.logits.softmax(-1).reshape(-1, q)
         drawn = torch.multinomial(p, n, replacement=True, generator=rng).T
         return nn.functional.one_hot(drawn, q).to(p).view(n, *self.logits.shape)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new states for all rows of x, independent of x: the sites do not interact."""
+        """Make a Gibbs sweep, which draws all sites anew, since they do not depend on each other.
+
+        Arguments:
+            x: positions (B, *sites, q), of which only the number of rows is used.
+            cache: not used; an argument of the ``gibbs`` methods of all energies.
+            rng: source of randomness.
+
+        Returns:
+            The new positions (B, *sites, q), independent of x.
+        """
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """Return ``log Z = sum_i log sum_c exp(theta_ic)``."""
+        """Return ``log Z = sum_i log sum_c exp(theta_ic)`` in nats, theta the logits."""
         return float(self.logits.double().logsumexp(-1).sum())
 
 

@@ -1,6 +1,7 @@
-"""A mixture of solvable energies of any kind, for walkers that must start in every cluster.
+"""A mixture of solvable energies of any kind, e.g. one for each cluster of the data.
 
-For Gaussians of some tens of dimensions `noneq.GaussianMixture` is the same, and faster.
+Annealing from such a mixture starts walkers (weighted samples) in every cluster. For Gaussians of
+some tens of dimensions `noneq.GaussianMixture` is the same density, and faster.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ __all__ = ["Mixture"]
 class Mixture(nn.Module):
     """Mixes solvable energies to a normalised energy, with ``log Z = 0``.
 
-    ``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, with Z_k the normalising constants.
+    ``U(x) = -log sum_k pi_k exp(-U_k(x)) / Z_k``, with Z_k the normalising constants of the
+    components and pi_k their probabilities.
 
     Arguments:
-        components: solvable energies U_k, for positions of the same shape in the same space.
+        components: solvable energies U_k (with exact log Z and samples), for positions of the same
+            shape in the same space.
         masses: probabilities pi (K,) of the components, positive, normalised here; by default
             all equal.
 
@@ -41,7 +44,7 @@ class Mixture(nn.Module):
     >>> two = [Bernoulli(torch.tensor([2.0, -1.0])), Bernoulli(torch.zeros(2))]
     >>> mixture = Mixture(two)
     >>> states = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> float((-mixture(states)).logsumexp(0).abs()) < 1e-6
+    >>> float((-mixture(states)).logsumexp(0).abs()) < 1e-6  # probabilities sum to 1
     True
     """
 
@@ -75,7 +78,7 @@ class Mixture(nn.Module):
         return (self.log_masses - self.log_norms).to(energies[0]) - torch.stack([*energies], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies ``-log sum_k pi_k exp(-U_k(x)) / Z_k`` (B,) of the rows of x."""
         return -self._log_p([one(x) for one in self.components]).logsumexp(1)
 
     def evaluate(
@@ -84,7 +87,16 @@ class Mixture(nn.Module):
         previous_cache: Mapping[str, Tensor] | None = None,  # noqa: ARG002
         graph: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return energies (B,) and their gradient ``sum_k P(k | x) dU_k/dx``."""
+        """Evaluate the energy and its gradient, ``sum_k P(k | x) dU_k/dx``, at the rows of x.
+
+        Arguments:
+            x: positions (B, *shape).
+            previous_cache: not used; an argument of the ``evaluate`` methods of all energies.
+            graph: not used: a mixture has no parameters that are trained.
+
+        Returns:
+            The energies (B,) and a cache, ``{"g": dU/dx (B, *shape)}``.
+        """
         each = [evaluate(one, x) for one in self.components]
         log_p = self._log_p([u for u, _ in each])
         u = -log_p.logsumexp(1)
@@ -93,24 +105,48 @@ class Mixture(nn.Module):
         return u, {"g": (r * g).sum(0)}
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n exact samples (n, *shape)."""
+        """Draw n exact, independent samples of the mixture.
+
+        Arguments:
+            n: number of samples.
+            rng: source of randomness.
+
+        Returns:
+            The samples (n, *shape).
+        """
         p = self.log_masses.exp()
         k = torch.multinomial(p, n, replacement=True, generator=rng)
         drawn = torch.stack([one.sample(n, rng) for one in self.components])
         return drawn[k, torch.arange(n, device=k.device)]
 
     def responsibilities(self, x: Tensor) -> Tensor:
-        """Return ``P(k | x)`` (B, K), the posterior probabilities of components given rows x."""
+        """Return the posterior probabilities ``P(k | x)`` (B, K) of components given rows x."""
         return self._log_p([one(x) for one in self.components]).softmax(1)
 
     def with_masses(self, masses: Tensor) -> Mixture:
-        """Return a mixture of the same components with other masses (K,), normalised here."""
+        """Return a new mixture of the same components with other probabilities.
+
+        Arguments:
+            masses: probabilities (K,) of the components, positive; they are normalised here.
+
+        Returns:
+            The new mixture.
+        """
         return Mixture(self.components, masses)
 
     def gibbs(self, x: Tensor, cache: Cache, rng: torch.Generator) -> Tensor:  # noqa: ARG002
-        """Draw new positions for all rows of x, independent of x."""
+        """Make a Gibbs sweep of a single block, which draws exact samples of the mixture.
+
+        Arguments:
+            x: positions (B, *shape), of which only the number of rows is used.
+            cache: not used; an argument of the ``gibbs`` methods of all energies.
+            rng: source of randomness.
+
+        Returns:
+            The new positions (B, *shape), independent of x.
+        """
         return self.sample(len(x), rng)
 
     def log_z(self) -> float:
-        """Return 0, since the mixture is normalised."""
+        """Return 0.0, the log Z of the mixture, which is normalised."""
         return 0.0

@@ -1,12 +1,11 @@
 """Annealing paths: families of energies from a solvable start (beta = 0) to an end (beta = 1).
 
-Any object with ``start`` and ``at(beta)`` is a `Path`. A `SnapshotPath` states its formulas once,
-with beta as an argument; its energies are `PathEnergy` objects, each of which fixes beta:
+Any object with ``start`` and ``at(beta)`` is a `Path`. A `SnapshotPath` states the formulas of
+U_beta once, with beta as an argument; a `PathEnergy` is such a path at one fixed beta:
 
     >>> from noneq.energies import Gaussian, GeometricPath, Identity
     >>> wide, narrow = (Gaussian(torch.zeros(1), Identity(s)) for s in (2.0, 1.0))
-    >>> halfway = GeometricPath(wide, narrow).at(0.5)
-    >>> x = torch.ones(1, 1)
+    >>> halfway, x = GeometricPath(wide, narrow).at(0.5), torch.ones(1, 1)
     >>> bool(torch.isclose(halfway(x), (wide(x) + narrow(x)) / 2))
     True
 """
@@ -43,28 +42,25 @@ __all__ = [
 
 @runtime_checkable
 class Path(Protocol):
-    """A path joins two energies: ``at(0)`` is its start and ``at(1)`` its end.
-
-    Each call of ``at`` makes a new energy, which may have a method ``d_beta`` (see `d_beta`).
-    """
+    """A path is a family of energies U_beta, beta in [0, 1], from a start at 0 to an end at 1."""
 
     @property
     def start(self) -> Energy:
-        """Return the energy at beta = 0, usually solvable."""
+        """Return the energy at beta = 0, in most uses one with exact log Z and samples."""
 
     def at(self, beta: float, /) -> Energy:
-        """Return the energy at beta in [0, 1]."""
+        """Return a new energy U_beta, with ``dU_beta/dbeta`` as its method ``d_beta`` if known."""
 
 
 def path_to(energy: Energy, base: Solvable) -> Path:
-    """Choose a path: what ``energy.path_from(base)`` returns if it exists, else a `GeometricPath`.
+    """Choose a path: ``energy.path_from(base)`` where there is one, else a `GeometricPath`.
 
     Arguments:
-        energy: end of the path; ``energy.path_from`` may return None for want of a special path.
-        base: solvable start of the path.
+        energy: end of the path; a method ``path_from`` of it may return None for no special path.
+        base: start of the path, with exact log Z and samples.
 
     Returns:
-        The path.
+        The path from the base to the energy.
     """
     own = getattr(energy, "path_from", None)
     path: Path | None = None if own is None else own(base)
@@ -72,7 +68,7 @@ def path_to(energy: Energy, base: Solvable) -> Path:
 
 
 def d_beta(energy: Energy, x: Tensor, cache: Cache) -> Tensor | None:
-    """Return ``dU_beta/dbeta`` at x, along the path that the energy is a part of.
+    """Return ``dU_beta/dbeta`` at x, the derivative along the annealing path of an energy U_beta.
 
     Arguments:
         energy: energy U_beta, whose method ``d_beta(x, cache)`` computes the derivative.
@@ -96,7 +92,7 @@ class SnapshotPath(ABC):
     ``drift(x, t)`` (a velocity field); the energies that `at` returns then have these methods.
 
     Attributes:
-        space: space of all energies of the path.
+        space: space of the positions of all energies of the path.
         linear: whether U_beta is linear in beta, so that `d_beta` is the same at every beta.
         mark: number that identifies the path; no two paths of a process have the same.
     """
@@ -108,7 +104,7 @@ class SnapshotPath(ABC):
         self.mark = unique_mark()
 
     def at(self, beta: float) -> PathEnergy:
-        """Return the energy at beta in [0, 1]; raise ValueError for any other beta."""
+        """Return the energy U_beta at a position beta in [0, 1] (else ValueError) of the path."""
         check_beta(beta)
         return PathEnergy(self, beta)
 
@@ -116,16 +112,16 @@ class SnapshotPath(ABC):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return energies U_beta (B,) and their cache, as `noneq.energies.evaluate` does.
+        """Return the energies U_beta (B,) at x, and a cache (dictionary), e.g. of the gradient.
 
         Arguments:
             x: positions (B, *shape).
-            previous_cache: cache of the same x from this path, at any beta, or None.
+            previous_cache: cache that a call at the same x and any beta returned, or None.
             beta: position on the path, in [0, 1].
         """
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Return ``dU_beta/dbeta`` (B,) at x, or None if that would cost further evaluations."""
+        """Return ``dU_beta/dbeta`` (B,) at x, or None if that costs further evaluations."""
         return None
 
 
@@ -137,7 +133,7 @@ class PathEnergy:
         beta: position on the path, in [0, 1].
 
     Attributes:
-        gradient, gibbs, drift: the path's methods of these names at this beta; else absent.
+        gradient, gibbs, drift: methods that exist only where the path has them, at this beta.
     """
 
     # set only where the path has the formula, since kernels ask what an energy offers
@@ -152,29 +148,31 @@ class PathEnergy:
         for name in ("gradient", "gibbs"):
             if hasattr(path, name):
                 setattr(self, name, partial(getattr(path, name), beta=beta))
-        if hasattr(
-            path, "drift"
-        ):  # at any time, not at beta: a map needs it at both ends of a step
+        # the drift takes any time, not only beta: a map needs it at both ends of a step
+        if hasattr(path, "drift"):
             self.drift = path.drift
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return the energies (B,) of the rows of x."""
+        """Return the energies U_beta (B,) of the rows of x (B, *shape)."""
         return self.evaluate(x)[0]
 
     def fingerprint(self) -> Tensor:
-        """Return the number that identifies the path, the same for all of its energies."""
+        """Return a 0-d integer that identifies the path, the same for all energies of the path."""
         return self.path.mark
 
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None = None, graph: bool = False
     ) -> tuple[Tensor, Cache]:
-        """Return energies (B,) and their cache; ValueError for ``graph=True``."""
+        """Return the energies U_beta (B,) at x, and a dictionary ("cache"), e.g. of the gradient.
+
+        ``previous_cache`` is one of the same x from this path; ``graph=True`` is a ValueError.
+        """
         if graph:
             raise ValueError("an energy on a path has no parameters to differentiate")
         return self.path.evaluate(x, previous_cache, beta=self.beta)
 
     def d_beta(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """Return ``dU_beta/dbeta`` (B,) at x, or None if that would cost further evaluations."""
+        """Return ``dU_beta/dbeta`` (B,) at x, or None if that costs further evaluations."""
         return self.path.d_beta(x, cache, beta=self.beta)
 
 
@@ -185,7 +183,7 @@ class ParameterPath:
     geometric path between two RBMs are not RBMs (Salakhutdinov and Murray 2008).
 
     Arguments:
-        start: module at beta = 0, usually solvable.
+        start: module at beta = 0, with parameters theta_0; usually solvable.
         end: module at beta = 1, of the same type and shapes.
 
     Raises:
@@ -204,7 +202,7 @@ class ParameterPath:
 
     @torch.no_grad()
     def at(self, beta: float) -> nn.Module:
-        """Return a module with the parameters at beta in [0, 1]."""
+        """Return a new module with the parameters at a position beta in [0, 1] of the path."""
         check_beta(beta)
         model, ends = copy.deepcopy(self.end), (self.start.state_dict(), self.end.state_dict())
         for key, value in model.state_dict().items():
@@ -214,17 +212,17 @@ class ParameterPath:
 
 
 class ModelsPath:
-    """Leads from a base through several models, e.g. the checkpoints of one training.
+    """Joins a base to the last of several models through the others, e.g. through checkpoints.
 
     The first part of the path leads from the base to the first model (`path_to`), each other part
     from a model to the next by interpolated parameters (`ParameterPath`); all have equal lengths
-    in beta. On a straight path to the last model walkers may all end in one mode of several;
-    checkpoints separate the modes one by one. Source, with parallel tempering in place of
-    annealing: Bereux et al. 2024 (arXiv 2405.15376).
+    in beta. Checkpoints of a training separate the modes of the last model one by one, so that
+    samples reach all of them, as they may not on a straight path. Source, with parallel tempering
+    in place of annealing: Bereux et al. 2024 (arXiv 2405.15376).
 
     Arguments:
-        base: solvable start of the path.
-        models: models of one type, the last being the end; pass a copy of one still in training.
+        base: start of the path, with exact log Z and samples.
+        models: models of one type, the end last; pass a copy of one still in training.
 
     Raises:
         ValueError: there are no models, or two are not of the same type and shapes.
@@ -238,7 +236,7 @@ class ModelsPath:
         self.legs: tuple[Path, ...] = (path_to(models[0], base), *between)
 
     def at(self, beta: float) -> Energy:
-        """Return the energy at beta in [0, 1]."""
+        """Return the energy at beta in [0, 1]: 0 is the base, 1 the last model."""
         check_beta(beta)
         along = beta * len(self.legs)
         leg = min(int(along), len(self.legs) - 1)
@@ -247,8 +245,6 @@ class ModelsPath:
 
 class GeometricPath(SnapshotPath):
     """Interpolates two energies, ``U_beta = (1 - beta) U_0 + beta U_1``: the geometric path.
-
-    A cache keeps the energies of both ends: a change of beta at fixed x costs no evaluation.
 
     Arguments:
         start: energy U_0, usually solvable; its space must contain that of U_1 (ValueError).
@@ -268,7 +264,7 @@ class GeometricPath(SnapshotPath):
         )
 
     def ends(self, x: Tensor) -> Cache:
-        """Return ``{"u0": U_0, "g0": dU_0/dx, "du": U_1 - U_0, "dg": d(U_1 - U_0)/dx}`` at x."""
+        """Return a dictionary of U_0 ("u0"), U_1 - U_0 ("du") and their gradients ("g0", "dg")."""
         u0, cache0 = evaluate(self.start, x)
         if self.tilt is not None:
             du, cache1 = evaluate(self.tilt, x)
@@ -284,7 +280,10 @@ class GeometricPath(SnapshotPath):
     def evaluate(
         self, x: Tensor, previous_cache: Mapping[str, Tensor] | None, *, beta: float
     ) -> tuple[Tensor, Cache]:
-        """Return ``(1 - beta) U_0 + beta U_1`` (B,) and a cache, with the gradient if any."""
+        """Return ``(1 - beta) U_0 + beta U_1`` (B,) at x, and a cache with the gradient "g".
+
+        The cache keeps U_0 and U_1: given as ``previous_cache`` for the same x, it spares both.
+        """
         ends = (
             dict(previous_cache)
             if previous_cache is not None and "du" in previous_cache
@@ -296,5 +295,5 @@ class GeometricPath(SnapshotPath):
         return u, {**ends, "g": _plus(ends["g0"], beta, ends["dg"])}
 
     def d_beta(self, x: Tensor, cache: Cache, *, beta: float) -> Tensor | None:  # noqa: ARG002
-        """Return ``U_1 - U_0`` (B,), which is the same at every beta."""
+        """Return ``dU_beta/dbeta = U_1 - U_0`` (B,), the cache's entry "du", else None."""
         return cache.get("du")

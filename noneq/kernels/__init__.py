@@ -1,8 +1,9 @@
 """Transition kernels, each with the exact log-weight increment of its moves.
 
-A kernel maps (energy, state of the walkers, generator) to (new state, increment, observations).
-`Kernel` is the protocol; the others are the kernels of this package, the combinators `Repeat` and
-`Chain`, and the choice of a kernel by default.
+A kernel maps (energy, state, generator) to (new state, increment, observations), where a state
+holds the positions of walkers (weighted samples) and their energies. `Kernel` is the protocol; the
+others are the kernels of this package, the combinators `Repeat` and `Chain`, and the choice of a
+kernel by default.
 """
 
 from noneq.kernels.base import Info, Kernel, State, Stepped, metropolis, transports

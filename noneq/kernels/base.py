@@ -1,12 +1,12 @@
-"""The protocol of transition kernels, which map a state to a new state and a log-weight increment.
+"""The protocol of transition kernels, and functions that the kernels of this package share.
 
-A kernel is called as ``kernel(model, state, rng) -> (state, dlog_w, info)``. The increment is
+A kernel is called as ``kernel(model, state, rng) -> (state, dlog_w, info)``. It adds the increment
+dlog_w to the log-weight of each walker (weighted sample) that it moves from x to y:
 
     ``log [exp(-U'(y)) q_back(y -> x)] - log [exp(-U(x)) q_fwd(x -> y)]``
 
-with U the energy under which the state was last evaluated (``state.u``, which its log-weight
-includes) and U' the model given; where they differ the state is stale, else fresh. A kernel that
-leaves the model invariant has increment 0, and needs a fresh state: it has ``fresh = True``.
+U is the energy of the state's last evaluation (``state.u``), U' the model; where they differ the
+state is stale, else fresh. Kernels that leave the model invariant (increment 0) need it fresh.
 """
 
 from __future__ import annotations
@@ -50,23 +50,26 @@ Observed = Mapping[str, Tensor | float]
 
 
 class State(NamedTuple):
-    """Holds N walkers as kernels see them; all tensors have the walkers along dimension 0."""
+    """Holds N walkers (weighted samples) as kernels see them; all tensors have N rows.
+
+    Attributes:
+        x: positions (N, *shape).
+        u: energies (N,) under the model of the last evaluation.
+        cache: tensors that this evaluation computed at x, e.g. the gradient "g" (N, *shape).
+        aux: tensors beside x on which the energy does not depend, e.g. a momentum.
+    """
 
     x: Tensor
-    """positions (N, *shape)"""
     u: Tensor
-    """energies (N,) under the model that was evaluated last (if the model has changed: stale)"""
     cache: Cache
-    """tensors computed by the last evaluation of that model at x, e.g. the gradient ``g``"""
     aux: Cache
-    """coordinates beside x of which the energy is no function, e.g. a momentum"""
 
 
 def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
-    """Apply f to every tensor of a state (and of others), e.g. to select or resample walkers.
+    """Apply a function f to every tensor of a state (with ``others``: to one tensor of each).
 
     Returns:
-        The state of the results.
+        A state that holds the results.
     """
 
     def on(a: Cache, *b: Cache) -> Cache:
@@ -81,23 +84,22 @@ def each(f: Callable[..., Tensor], state: State, *others: State) -> State:
 
 
 def where(accept: Tensor, new: State, old: State) -> State:
-    """Take walkers from ``new`` where accept (N,) is true, else from ``old``; overwrites new.x.
+    """Combine two states: walkers of ``new`` where accept (N,) is true, else those of ``old``.
 
     Returns:
-        The state, with those entries of the cache that both states have.
+        The state, in the memory of ``new.x``, with those entries of the cache that both have.
     """
 
     def pick(a: Tensor, b: Tensor) -> Tensor:
         out = a if a is new.x else None  # the kernel's own memory, unlike what a model returned
         return torch.where(accept.view(-1, *[1] * (a.dim() - 1)), a, b, out=out)
 
-    # a gradient that only one of them has can be computed again
     shared = {key: value for key, value in new.cache.items() if key in old.cache}
     return each(pick, new._replace(cache=shared), old)
 
 
 def put(whole: State, index: Tensor, part: State) -> State:
-    """Replace the walkers of ``whole`` at ``index`` (1-d) by those of ``part``.
+    """Replace walkers of a state ``whole``, at the indices ``index`` (n,), by those of ``part``.
 
     Returns:
         The new state, with those entries of ``cache`` and ``aux`` that both states have.
@@ -112,34 +114,34 @@ def put(whole: State, index: Tensor, part: State) -> State:
 
 
 class Kernel(Protocol):
-    """A kernel moves walkers under a model (an energy); it is immutable and holds no model."""
+    """A kernel moves walkers (weighted samples) under a model, an energy passed at each call."""
 
     @property
     def fresh(self) -> bool:
-        """Whether the state must have been evaluated under the model passed (a fresh state)."""
+        """Whether the state must be fresh: last evaluated under the model that is passed."""
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator, /
     ) -> tuple[State, Tensor, Info]:
-        """Make one move; return the new state, log-weight increments (N,) and observations."""
+        """Move N walkers; return their state, log-weight increments (N,) and observations."""
 
     def adapt(self, info: Observed, /) -> Self:
-        """Return a kernel of adapted step size, given observations such as the acceptance."""
+        """Return a kernel with adapted step size, given observations such as the acceptance."""
 
     def scaled(self, by: float, /) -> Self:
-        """Return a kernel with its step size times ``by``; the same kernel if without one."""
+        """Return a kernel with its step size times ``by``, or itself if it has no step size."""
 
     def preconditioned(self, factor: Factor, /) -> Self:
-        """Return a kernel preconditioned by ``factor``; the same kernel if it takes none."""
+        """Return a kernel with the preconditioner ``L L^T``, L = ``factor``, if it takes one."""
 
 
 def apply_in_parts(
     kernel: Kernel, model: Energy, state: State, rng: torch.Generator
 ) -> tuple[State, Tensor, Info]:
-    """Apply a kernel to parts of the walkers in turn, which bounds its working memory.
+    """Apply a kernel to parts of the walkers one after the other, to bound its working memory.
 
     Returns:
-        The state, increments and observations for all walkers; random numbers come in parts.
+        The new state, log-weight increments (N,) and observations of all N walkers.
     """
     n, slices = len(state.x), parts(state.x)
     if len(slices) == 1:
@@ -158,7 +160,7 @@ def apply_in_parts(
 
 
 def transports(kernel: Kernel) -> bool:
-    """Return whether a kernel is a transport, which carries walkers from one energy to another.
+    """Return whether a kernel is a transport, which carries samples from one energy to another.
 
     Returns:
         True for a transport; False for a kernel that moves under one energy, as MALA does.
@@ -167,7 +169,7 @@ def transports(kernel: Kernel) -> bool:
 
 
 def name(kernel: Kernel) -> str:
-    """Name a kernel by its class, and a `Repeat` or a `Chain` also by its parts.
+    """Return the name of a kernel's class, for a `Repeat` or a `Chain` with those of its parts.
 
     Returns:
         The name, e.g. "Repeat(MALA)".
@@ -190,7 +192,7 @@ class Stepped:
             raise ValueError(f"the step size h must be positive and finite, got {h}")
 
     def adapt(self, info: Observed) -> Self:
-        """Return the kernel with ``h <- h exp(rate (accept - target_accept))``, accept of info."""
+        """Return the kernel with step size ``h exp(rate (info["accept"] - target_accept))``."""
         if "accept" not in info or not self._has("h", "target_accept", "rate"):
             return self
         own: Any = self
@@ -199,12 +201,12 @@ class Stepped:
         return self.scaled(math.exp(own.rate * (mean - own.target_accept)))
 
     def scaled(self, by: float) -> Self:
-        """Return the kernel with step size ``by h``."""
+        """Return the kernel with its step size h multiplied by ``by``."""
         own: Any = self
         return self._with(h=own.h * by) if self._has("h") else self
 
     def preconditioned(self, factor: Factor) -> Self:
-        """Return the kernel with another ``factor``, a square root of the preconditioner."""
+        """Return the kernel with another square root ``factor`` of its preconditioner."""
         return self._with(factor=factor) if self._has("factor") else self
 
     def _has(self, *names: str) -> bool:
@@ -216,7 +218,7 @@ class Stepped:
 
 
 class Adjustable(Stepped):
-    """Base class of kernels that accept or reject if ``adjusted``, else change log-weights."""
+    """Base class of kernels that accept or reject if ``adjusted``, and else weight their moves."""
 
     adjusted: bool
 
@@ -226,7 +228,7 @@ class Adjustable(Stepped):
         return self.adjusted
 
     def adapt(self, info: Observed) -> Self:
-        """Adapt the step size to the acceptance; an unadjusted kernel returns itself."""
+        """Return the kernel with step size adapted to the acceptance; itself if unadjusted."""
         return super().adapt(info) if self.adjusted else self
 
 
@@ -239,7 +241,7 @@ def metropolis(
     leaves the model invariant (Metropolis et al. 1953; Hastings 1970).
 
     Arguments:
-        old: state at x, evaluated under the model, which a rejection keeps.
+        old: state of the N walkers at x, evaluated under the model; kept where rejected.
         new: state at y, evaluated under the model; a non-finite energy is rejected.
         log_ratio: log acceptance ratio r (N,).
         rng: source of randomness.
@@ -260,12 +262,11 @@ def metropolis(
 
 
 def walls(reflect: bool, space: Space, factor: Factor) -> Box | None:
-    """Return the box at whose walls a kernel reflects; raise ValueError for a factor not diagonal.
-
-    A reflection turns the covariance M of steps into S M S: it is reversible for diagonal M only.
+    """Return the box at whose walls a kernel reflects, ValueError if ``L L^T`` is not diagonal.
 
     Returns:
-        The box, or None where there is none or the kernel does not reflect.
+        The box, or None where the space is no box or ``reflect`` is false. A reflection S turns
+        the covariance M = L L^T of steps, L = ``factor``, into S M S, which is M if M is diagonal.
     """
     if not (reflect and isinstance(space, Box)):
         return None
@@ -283,9 +284,8 @@ def required_gradient(model: Energy, state: State) -> Tensor:
     g = gradient(model, state.x, state.cache)
     if g is None:
         raise ValueError(
-            f"this kernel follows dU/dx, which the energy, a {model_name(model)}, does not "
-            "have; take noneq.kernels.RandomWalk, or noneq.kernels.BlockGibbs for discrete "
-            "variables"
+            f"this kernel follows dU/dx, which the energy, a {model_name(model)}, does not have; "
+            "take noneq.kernels.RandomWalk, or noneq.kernels.BlockGibbs for discrete variables"
         )
     return g
 
@@ -294,6 +294,6 @@ def with_gradient(model: Energy, state: State) -> State:
     """Put the gradient ``g = dU/dx`` into the cache of a state; raise ValueError without one.
 
     Returns:
-        The new state.
+        The state with the gradient (N, *shape) as the entry "g" of its cache.
     """
     return state._replace(cache={**state.cache, "g": required_gradient(model, state)})

@@ -1,4 +1,4 @@
-"""Kernels made of kernels: one that is repeated, and several in turn."""
+"""Kernels made of kernels: `Repeat` applies one several times, `Chain` several in turn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Chain", "Repeat"]
 
 @dataclass(frozen=True)
 class Repeat:
-    """Applies a kernel several times under one model; log-weight increments add up.
+    """Applies a kernel several times under one model and adds up the log-weight increments.
 
     Arguments:
         kernel: kernel to repeat.
@@ -38,18 +38,23 @@ class Repeat:
 
     @property
     def fresh(self) -> bool:
-        """Whether energies and gradients must be those of the model that the kernel is given."""
+        """Whether the repeated kernel needs energies evaluated under the model it is given."""
         return self.kernel.fresh
 
     @property
     def transports(self) -> bool:
-        """Whether the kernel is a transport, which carries walkers from one energy to another."""
+        """Whether the repeated kernel is a transport, from another energy to the model."""
         return transports(self.kernel)
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Apply the kernel ``times`` times.
+        """Apply the repeated kernel ``times`` times.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples) with their energies.
+            rng: source of randomness.
 
         Returns:
             The new state, the sum of the log-weight increments (N,), and averaged observations.
@@ -57,7 +62,7 @@ class Repeat:
         return _compose([self.kernel] * self.times, model, state, rng)
 
     def adapt(self, info: Observed) -> Repeat:
-        """Return a `Repeat` whose kernel has adapted its step size to the observations."""
+        """Return a `Repeat` whose kernel has adapted its step size to ``info["accept"]``."""
         return Repeat(self.kernel.adapt(info), self.times)
 
     def scaled(self, by: float) -> Repeat:
@@ -65,13 +70,13 @@ class Repeat:
         return Repeat(self.kernel.scaled(by), self.times)
 
     def preconditioned(self, factor: Factor) -> Repeat:
-        """Return a `Repeat` whose kernel is preconditioned by ``factor``."""
+        """Return a `Repeat` whose kernel has the preconditioner ``L L^T``, L = ``factor``."""
         return Repeat(self.kernel.preconditioned(factor), self.times)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Applies several kernels one after the other under one model; log-weight increments add up.
+    """Applies several kernels in turn under one model and adds up the log-weight increments.
 
     Arguments:
         kernels: kernels in the order in which they are applied, one or more. Only the first may be
@@ -93,18 +98,23 @@ class Chain:
 
     @property
     def fresh(self) -> bool:
-        """Whether the first kernel needs a fresh state, evaluated under the model passed."""
+        """Whether the first kernel needs energies evaluated under the model it is given."""
         return self.kernels[0].fresh
 
     @property
     def transports(self) -> bool:
-        """Whether the first kernel is a transport, from another energy to the model passed."""
+        """Whether the first kernel is a transport, which carries walkers to the model's energy."""
         return transports(self.kernels[0])
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
         """Apply all kernels in turn.
+
+        Arguments:
+            model: energy that the kernels target.
+            state: N walkers (weighted samples) with their energies.
+            rng: source of randomness.
 
         Returns:
             The new state, the sum of the log-weight increments (N,), and observations: "accept" is
@@ -113,7 +123,15 @@ class Chain:
         return _compose(list(self.kernels), model, state, rng, own=True)
 
     def adapt(self, info: Observed) -> Chain:
-        """Return a `Chain` in which every kernel has adapted to its own observations."""
+        """Return a `Chain` in which every kernel has adapted its step size.
+
+        Arguments:
+            info: observations of a move of the chain; the entry "0:accept" is the acceptance of
+                the first kernel, and so on.
+
+        Returns:
+            The new chain.
+        """
 
         def own(i: int) -> Observed:
             mine = {k.removeprefix(f"{i}:"): v for k, v in info.items() if k.startswith(f"{i}:")}
@@ -126,7 +144,7 @@ class Chain:
         return Chain(tuple(kernel.scaled(by) for kernel in self.kernels))
 
     def preconditioned(self, factor: Factor) -> Chain:
-        """Return a `Chain` in which every kernel is preconditioned by ``factor``."""
+        """Return a `Chain` whose kernels all have the preconditioner ``L L^T``, L = ``factor``."""
         return Chain(tuple(kernel.preconditioned(factor) for kernel in self.kernels))
 
 

@@ -1,4 +1,4 @@
-"""The kernel that is used where none is named."""
+"""The choice of a transition kernel where the user names none."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def default_kernel(
     """Choose a kernel for an energy: MALA, or a discrete kernel for discrete variables.
 
     An energy with a method ``gibbs`` (a `noneq.energies.Conditional`, such as an RBM) gets block
-    Gibbs sampling, any other energy of discrete variables adjusted discrete Langevin steps. MALA
-    is preconditioned by the covariance of the base where the base has one.
+    Gibbs sampling, any other energy of discrete variables discrete Langevin steps with acceptance
+    or rejection. MALA is preconditioned by the covariance of the base where the base has one.
 
     Arguments:
-        base: solvable energy at which the walkers start, on the same space as the energy under
-            which they move. None: variables are continuous, and MALA is not preconditioned.
+        base: energy with exact samples, at which annealing starts, on the space of ``energy``.
+            None: variables are continuous, and MALA is not preconditioned.
         x: rows (M, *shape), of which only the dimension is used, to set the step size.
-        energy: energy under which the walkers move. None: an energy without a method ``gibbs``.
+        energy: energy under which samples are moved. None: an energy without a method ``gibbs``.
 
     Returns:
         The kernel.
@@ -44,9 +44,10 @@ def default_kernel(
 def with_momentum(kernel: Kernel) -> Kernel:
     """Replace MALA by generalised HMC, which keeps part of the momentum from move to move.
 
-    It is better for annealing: where the energy changes little from move to move, walkers that
-    keep their direction lag less behind the energy. In a test on four targets, with one evaluation
-    per temperature, it divided the variance of log Z by 1.6 to 3.4 (docs/lab/annealing.md).
+    It is better for annealing: where the energy changes little from move to move, walkers
+    (weighted samples) that keep their direction follow the energy more closely. In a test on four
+    targets, with one evaluation per temperature, it divided the variance of log Z by 1.6 to 3.4
+    (docs/lab/annealing.md).
 
     Arguments:
         kernel: kernel of any type.

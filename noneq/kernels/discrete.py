@@ -1,7 +1,8 @@
-"""Gradient kernels for discrete variables, which estimate what a change of state costs.
+"""Gradient kernels for discrete variables, which estimate by how much a change alters the energy.
 
-For a site i and another of its states c the energy falls by about ``-(dU/dx).(y - x)``, exactly so
-if it is linear in site i. Both kernels favour a change by half of that, as Langevin dynamics does.
+A change of one variable from position x to y lowers the energy by about ``-(dU/dx).(y - x)``,
+exactly so if the energy is linear in this variable. Both kernels propose a change with a
+log-probability raised by half of that, as Langevin dynamics does.
 """
 
 from __future__ import annotations
@@ -114,7 +115,17 @@ class GibbsWithGradients(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, in which at most one site of every walker changes."""
+        """Make one step, in which at most one site of every walker changes.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), with energies under the model.
+            rng: source of randomness.
+
+        Returns:
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
+        """
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]
@@ -137,8 +148,9 @@ class DiscreteLangevin(Adjustable):
         ``exp(-(y_i - x_i).g_i / 2 - [y_i != x_i] / (4 h))``,  ``g = dU/dx``,
 
     which for bits is the Gaussian step of `ULA` restricted to 0 and 1. ``A_i(x)`` is the logarithm
-    of the sum of these terms over the states y_i. With U' and g' = dU'/dy of the model, and with U
-    and g of the energy under which the walkers were last evaluated, the increment is
+    of the sum of these terms over the states y_i, and ``A'_i(y)`` that of the reverse step. With
+    U' and g' = dU'/dy of the model, and with U and g of the energy under which the walkers
+    (weighted samples) were last evaluated, the increment is
 
         ``r = U(x) - U'(y) + (y - x).(g + g')/2 + sum_i [A_i(x) - A'_i(y)]``.
 
@@ -167,7 +179,18 @@ class DiscreteLangevin(Adjustable):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, with one evaluation of the energy."""
+        """Make one step of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples) with their energies.
+            rng: source of randomness.
+
+        Returns:
+            The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
+            the observations (N,) "accept", 1.0 for accepted proposals, and "fault", 1.0 for those
+            of energy NaN or -inf; both are 0.0 otherwise.
+        """
         sites = _sites(model, self)
         state = with_gradient(model, state)
         x, g = state.x, state.cache["g"]

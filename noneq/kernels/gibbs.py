@@ -17,11 +17,11 @@ __all__ = ["BlockGibbs"]
 
 @dataclass(frozen=True)
 class BlockGibbs(Stepped):
-    """Makes one Gibbs sweep by the method ``gibbs(x, cache, rng)`` of the model (increment 0).
+    """Makes one Gibbs sweep by the method ``gibbs(x, cache, rng)`` of the model.
 
-    It applies to any `noneq.energies.Conditional`, e.g. to `noneq.BernoulliRBM`, whose sweep draws
-    hidden units given visible ones and then visible units given hidden ones. Source: Geman and
-    Geman 1984.
+    This leaves the model invariant, and log-weights as they are. It applies to any
+    `noneq.energies.Conditional`, e.g. to `noneq.BernoulliRBM`, whose sweep draws hidden units
+    given visible ones and then visible units given hidden ones. Source: Geman and Geman 1984.
     """
 
     fresh = True
@@ -29,7 +29,16 @@ class BlockGibbs(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one sweep, with one evaluation of the energy.
+        """Make one Gibbs sweep of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets, with a method ``gibbs``.
+            state: N walkers (weighted samples), with their energies under the model.
+            rng: source of randomness.
+
+        Returns:
+            The new state, increments of the log-weights of 0 (N,), and no observations (an empty
+            dictionary).
 
         Raises:
             ValueError: the model has no method ``gibbs``.

@@ -1,4 +1,7 @@
-"""Hamiltonian Monte Carlo and underdamped Langevin dynamics: one trajectory, four kernels.
+"""Hamiltonian Monte Carlo (HMC) and underdamped Langevin dynamics: one class, four kernels.
+
+With H the energy plus the kinetic energy at the ends of a trajectory, h the step size, and a state
+*fresh* if its energies are those of the model, *stale* if they are of an earlier one:
 
 ============================ ================================ ==================================
 kernel                       arguments                        increment of the log-weight
@@ -45,10 +48,11 @@ class HMC(Adjustable):
         ``v <- v - (e/2) L^T g(x),  x <- x + e L v,  v <- v - (e/2) L^T g(x)``
 
     from (x, v) to (y, v'), a bijection that preserves volume. With ``H = U + |v|^2 / 2`` let
-    ``r = H_old(x, v) - H_new(y, v')``. If ``adjusted``, the move is accepted with probability
-    ``min(1, e^r)``; with one leapfrog step this is `MALA` at the same h. Otherwise r is added to
-    the log-weight, and H_old may have an earlier energy than H_new (a stale state), whose gradient
-    the first half step then uses.
+    ``r = H_old(x, v) - H_new(y, v')``, where H_old has the energy under which the walkers
+    (weighted samples) were last evaluated, and H_new that of the model. If ``adjusted``, both are
+    the same, and the move is accepted with probability ``min(1, e^r)``; with one leapfrog step
+    this is `MALA` at the same h. Otherwise r is added to the log-weight, and the energies may
+    differ (a stale state): the first half step then uses the gradient of the old one.
 
     A finite ``friction`` keeps a part of the momentum: before the trajectory, and again after it,
     ``v <- c v + sqrt(1 - c^2) xi``, ``c = exp(-friction e / 2)``, xi standard normal. With one
@@ -113,6 +117,9 @@ class HMC(Adjustable):
     ) -> Self:
         """Make the kernel of underdamped Langevin dynamics: one leapfrog step with friction.
 
+        A move is the splitting scheme OBABO: the momentum is partly redrawn (O), a leapfrog step
+        is made (B A B), and the momentum is partly redrawn again.
+
         Arguments:
             h: step size > 0; the time step is ``sqrt(2 h)``.
             factor: square root L of the preconditioner ``M = L L^T``; by default the identity.
@@ -128,7 +135,18 @@ class HMC(Adjustable):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one move of ``leapfrog_steps`` evaluations."""
+        """Move every walker by ``leapfrog_steps`` evaluations of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples) with their energies.
+            rng: source of randomness.
+
+        Returns:
+            The new state, the increments of the log-weights (N,), 0 if ``adjusted``, and then also
+            the observations (N,) "accept", 1.0 for accepted proposals, and "fault", 1.0 for those
+            of energy NaN or -inf; both are 0.0 otherwise.
+        """
         box = self._box(model)
         state = with_gradient(model, state)
         v = self._refreshed(state.aux.get("v"), state.x, rng)

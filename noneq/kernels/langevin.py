@@ -1,6 +1,7 @@
-"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = grad U(x)``.
+"""Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = dU/dx``.
 
-`ULA` accepts every step and weights it; `MALA` accepts or rejects, and needs no weight.
+`ULA` takes every step and corrects its bias by a weight; `MALA` accepts or rejects steps, and
+needs no weight. M is the preconditioner and xi standard normal.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class ULA(Stepped):
     """Makes unadjusted Langevin steps (ULA), whose bias the weights correct at any step size.
 
     A step is ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal. With U and
-    g = dU/dx of the energy under which the walkers were last evaluated, and U' and g' = dU'/dy of
-    the model, the increment of the log-weight is
+    g = dU/dx of the energy under which the walkers (weighted samples) were last evaluated, and U'
+    and g' = dU'/dy of the model, the increment of the log-weight is
 
         ``U(x) - U'(y) + d.(g + g')/2 + (h/4)(g.M g - g'.M g')``,  ``d = y - x``.
 
@@ -96,13 +97,23 @@ class ULA(Stepped):
 
     @property
     def fresh(self) -> bool:
-        """Whether the walkers must be evaluated under the model before the step: ``refresh``."""
+        """Whether walkers are evaluated under the model before the step: if ``refresh``."""
         return self.refresh
 
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, with one evaluation of the energy."""
+        """Make one step of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), evaluated under this or an earlier energy.
+            rng: source of randomness.
+
+        Returns:
+            The new state, the increments of the log-weights (N,), and no observations (an empty
+            dictionary).
+        """
         require(model, self, Real)
         state = with_gradient(model, state)
         new, increment = _propose(model, state, rng, self.h, self.factor)
@@ -115,8 +126,8 @@ class MALA(Stepped):
 
     The proposal ``y = x - h M dU/dx + sqrt(2 h) L xi``, ``M = L L^T``, xi standard normal, is
     accepted by the rule of Metropolis and Hastings; log-weights do not change. Proposals with a
-    non-finite energy are rejected; the share of proposals whose energy is NaN or -inf, which no
-    energy should be, is observed as "fault". Source: Roberts and Tweedie 1996.
+    non-finite energy are rejected; those of energy NaN or -inf, which no energy should be, are
+    marked by the observation "fault". Source: Roberts and Tweedie 1996.
 
     Arguments:
         h: step size > 0, the time step of the Langevin dynamics; about ``1.3 d^(-1/3)`` is best
@@ -147,7 +158,17 @@ class MALA(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step, with one evaluation of the energy."""
+        """Make one step of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), with energies and gradients under the model.
+            rng: source of randomness.
+
+        Returns:
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
+        """
         require(model, self, Real, Box)
         state = with_gradient(model, state)
         new, log_ratio = _propose(model, state, rng, self.h, self.factor)

@@ -1,10 +1,10 @@
-"""A preconditioner estimated from weighted walkers, positive definite however few they are.
+"""A preconditioner estimated from weighted samples, positive definite however few they are.
 
-The estimate is ``C_k = (1 - s) S_k + s C_(k-1)``, with S_k the weighted covariance of the walkers.
-Along a path it is a running mean, so that fewer walkers than dimensions suffice; as a mean of a
-positive definite and a positive semi-definite matrix it stays positive definite. The share of the
-old estimate is ``s = p / (p + n_eff)``, where n_eff is the effective sample size and p is d for a
-covariance, 10 for variances.
+The estimate at step k of an annealing path is ``C_k = (1 - s) S_k + s C_(k-1)``, with S_k the
+weighted covariance of the samples. As a running mean it needs fewer samples than dimensions, and
+as a mean of a positive definite and a positive semi-definite matrix it stays positive definite.
+The share of the old estimate is ``s = p / (p + n_eff)``, where n_eff is the effective sample size
+and p is the dimension d for a covariance, 10 for variances.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from noneq.energies import Cholesky, Diagonal, Factor
 
 __all__ = ["Learned", "Precondition"]
 
-#: how a pilot run sets a kernel's preconditioner: not, by variances, or by a covariance
 Precondition = Literal["keep", "diagonal", "full"]
+"""How a pilot run sets a kernel's preconditioner: "keep" the kernel's own, or estimate the
+variances ("diagonal") or the covariance ("full") of the walkers (weighted samples)."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Estimates a covariance, or variances, that follow the walkers along a path.
+    """Holds a running estimate of the covariance, or the variances, of samples that are annealed.
+
+    `at` makes the first estimate, `follow` includes samples of the next step.
 
     Attributes:
         c: variances (*shape) or a covariance (d, d), in float64.
@@ -37,12 +40,16 @@ class Learned:
 
     @classmethod
     def at(cls, x: Tensor, p: Tensor, *, full: bool) -> Learned:
-        """Make a first estimate: variances, or a covariance that is shrunk towards them.
+        """Make a first estimate from weighted samples.
 
         Arguments:
             x: positions (N, *shape).
             p: normalised weights (N,).
-            full: whether to estimate a covariance instead of variances.
+            full: whether to estimate a covariance, shrunk towards its diagonal, instead of
+                variances.
+
+        Returns:
+            The estimate.
         """
         variance = _centred(x, p).square().mul(_column(p, x)).sum(0)
         variance = variance + _least(variance)
@@ -51,11 +58,16 @@ class Learned:
         return cls(variance.flatten().diag(), full=True).follow(x, p)
 
     def follow(self, x: Tensor, p: Tensor) -> Learned:
-        """Return the estimate after including walkers.
+        """Average the estimate with the covariance (or variances) of further weighted samples.
+
+        The larger the effective sample size of the new samples, the less the old estimate counts.
 
         Arguments:
             x: positions (N, *shape).
             p: normalised weights (N,).
+
+        Returns:
+            The new estimate.
         """
         known = float(1 / p.square().sum())  # effective number of walkers
         old = len(self.c) if self.full else 10
@@ -70,7 +82,14 @@ class Learned:
         return Learned(share * self.c + (1 - share) * now, self.full)
 
     def factor(self, dtype: torch.dtype) -> Factor:
-        """Return the square root of the covariance, for vectors of a dtype."""
+        """Return a square root of the estimated covariance, which kernels take as preconditioner.
+
+        Arguments:
+            dtype: dtype of the vectors to which the root is applied.
+
+        Returns:
+            A `Cholesky` factor of a covariance, or a `Diagonal` factor of variances.
+        """
         return Cholesky(self.c, dtype) if self.full else Diagonal(self.c.sqrt(), dtype)
 
 

@@ -18,7 +18,7 @@ __all__ = ["RandomWalk"]
 
 @dataclass(frozen=True)
 class RandomWalk(Stepped):
-    """Makes random-walk Metropolis moves, which leave the model invariant (increment 0).
+    """Makes random-walk Metropolis moves, which leave the model and log-weights invariant.
 
     The proposal ``y = x + sqrt(2 h) L xi``, xi standard normal, is accepted with probability
     ``min(1, exp(U(x) - U(y)))``; the energy needs no gradient. Sources: Metropolis et al. 1953;
@@ -49,7 +49,17 @@ class RandomWalk(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one move, with one evaluation of the energy."""
+        """Make one move of every walker, with one evaluation of the energy.
+
+        Arguments:
+            model: energy that the kernel targets.
+            state: N walkers (weighted samples), with their energies under the model.
+            rng: source of randomness.
+
+        Returns:
+            The new state, increments of the log-weights of 0 (N,), and the observations (N,)
+            "accept", 1.0 for accepted proposals, and "fault", 1.0 for those of energy NaN or -inf.
+        """
         box = walls(self.reflect, require(model, self, Real, Box), self.factor)
         y = state.x + math.sqrt(2 * self.h) * self.factor.mul(normal_like(state.x, rng))
         if box is not None:

@@ -1,10 +1,10 @@
 """Transports: kernels that carry walkers from one time of a path with a drift to the next.
 
-A transport moves walkers from the energy that they last saw, U at time t, to the one that it is
-given, U' at t'. It takes a stale state, since after a reweighting to U' nothing would be left to
-do. Its increment is the whole weight of the move, so that wrong fields or long steps cost
-effective sample size, but cause no bias (Carbone 2025, arXiv 2506.07843; derived in
-docs/mathematics.md).
+A transport moves walkers (weighted samples) from the energy under which they were last evaluated,
+U at time t, to the one that it is given, U' at t'. The walkers must not have been reweighted to U'
+before. The increment of the log-weight is the exact weight of the move, so that wrong fields or
+long steps cost effective sample size, but cause no bias (Carbone 2025, arXiv 2506.07843; derived
+in docs/mathematics.md).
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ __all__ = ["EulerMaruyama", "Flow"]
 class EulerMaruyama(Stepped):
     """Makes one step of ``dX = (b + eps M s) dt + sqrt(2 eps M) dW``, with its exact weight.
 
-    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
-    field b(x, t) and a score s(x, t), see `noneq.models.interpolants`. With ``h = t' - t``,
-    ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')`` and xi standard normal
-    a step is
+    It carries walkers (weighted samples) from time t to time t' of a path of energies U(x, t) that
+    has a velocity field b(x, t) and a score s(x, t), see `noneq.models.interpolants`. With
+    ``h = t' - t``, ``M = L L^T``, ``a = (b + eps M s)(x, t)``, ``c = (b - eps M s)(y, t')`` and xi
+    standard normal a step is
 
         ``y = x + h a + sqrt(2 eps h) L xi``,
 
-    and the backward step is ``x = y - h c + noise``. The increment of the log-weight is
+    and the step of the reverse process is ``x = y - h c + sqrt(2 eps h) L xi'``. The increment of
+    the log-weight is
 
         ``U(x, t) - U(y, t') - e xi.D - e^2 |D|^2 / 2``,  ``e = sqrt(h / 2 eps)``,
         ``D = L^-1 (a - c)``,
 
     which is right for any fields b and s and any eps > 0. Backward in time, where h is
     negative, the noise has the variance ``2 eps |h|`` and s enters with the other sign, so that
-    the kernel is its own time reversal. The next step reuses the fields at
-    (y, t'), so that a step costs one evaluation. For an eps that depends on time, give a
-    `noneq.Schedule` one kernel for each step.
+    the kernel is its own time reversal. The next step reuses the fields at (y, t'), so that a step
+    costs one evaluation. For an eps that depends on time, give a `noneq.Schedule` one kernel for
+    each step.
 
     Arguments:
         eps: diffusivity > 0. With the exact fields the density at each time is the same for all
@@ -72,7 +73,17 @@ class EulerMaruyama(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step from the time of the state to that of the model."""
+        """Make one step of every walker, from the time of the state to that of the model.
+
+        Arguments:
+            model: energy of the path at the time to which the step leads.
+            state: N walkers (weighted samples), evaluated under another energy of the path.
+            rng: source of randomness.
+
+        Returns:
+            The new state at the time of the model, the increments of the log-weights (N,), and no
+            observations (an empty dictionary).
+        """
         require(model, self, Real)
         h = _place(self, model, state).beta - state.cache["t"]
         h = h.view(-1, *[1] * (state.x.dim() - 1))
@@ -99,11 +110,11 @@ class EulerMaruyama(Stepped):
 class Flow(Stepped):
     """Makes one step of ``dX = b dt``, a deterministic map y = T(x), weighted by its Jacobian.
 
-    It carries walkers from time t to time t' of a path of energies U(x, t) that has a velocity
-    field b(x, t), see `noneq.models.interpolants`. The increment of the log-weight is
-    ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h b(x, t)`` or Heun's,
-    ``T x = x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant is that
-    of the map T itself: ``h div b`` would be wrong by ``h^2``.
+    It carries walkers (weighted samples) from time t to time t' of a path of energies U(x, t) that
+    has a velocity field b(x, t), see `noneq.models.interpolants`. The increment of the log-weight
+    is ``U(x, t) - U(T x, t') + log |det dT/dx|``, with Euler's map ``T x = x + h b(x, t)`` or
+    Heun's, ``T x = x + h [b(x, t) + b(x + h b(x, t), t')] / 2``, ``h = t' - t``. The determinant
+    is that of the map T itself: ``h div b`` would be wrong by ``h^2``.
 
     With ``probes = 0`` log det is exact, at d backward passes a step and d^2 stored numbers a
     walker. Otherwise it is the sum of the first ``terms`` of ``tr A - tr A^2/2 + ...``,
@@ -143,7 +154,17 @@ class Flow(Stepped):
     def __call__(
         self, model: Energy, state: State, rng: torch.Generator
     ) -> tuple[State, Tensor, Info]:
-        """Make one step from the time of the state to that of the model."""
+        """Make one step of every walker, from the time of the state to that of the model.
+
+        Arguments:
+            model: energy of the path at the time to which the step leads.
+            state: N walkers (weighted samples), evaluated under another energy of the path.
+            rng: source of randomness.
+
+        Returns:
+            The new state at the time of the model, the increments of the log-weights (N,), and no
+            observations (an empty dictionary).
+        """
         require(model, self, Real)
         place = _place(self, model, state)
         with torch.enable_grad():

@@ -2,8 +2,8 @@
 
 An alarm is raised where the forward and the backward estimate disagree, where chains that started
 from the data differ from those that started from the base, where the islands of a population
-disagree, where few ancestors are left, or where equilibrated chains are in a region that no
-forward walker reaches.
+(groups that are resampled separately) disagree, where the walkers (weighted samples) descend from
+few starting walkers, or where equilibrated chains are in a region that no forward walker reaches.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ def alarms(
 ) -> Iterator[str]:
     """Yield alarms: sentences that say why an estimate of log Z may be wrong, and what to change.
 
-    The estimate is a bracket: forward annealing gives a value that is low on average, backward
-    annealing one that is high.
+    The estimate is a bracket: annealing samples of a base forward to the model gives a value that
+    is low on average, annealing samples of the model backward to the base one that is high.
 
     Arguments:
-        forward: walkers annealed from the base to the model.
-        backward: walkers annealed from the model to the base.
+        forward: walkers (weighted samples) annealed from the base to the model.
+        backward: walkers annealed from the model to the base, which started as Markov chains
+            equilibrated under the model.
         equilibrium: energies (N,) of the backward walkers under the model, before they were
             annealed.
-        sides: the forward and the backward estimate of log Z.
-        split_starts: whether, before equilibration, the first half of the backward walkers were
-            rows of data, and the second half forward walkers.
-        remedy: change of the training that keeps a model from growing spurious modes, as text.
+        sides: the forward and the backward estimate of log Z, in nats, with standard errors.
+        split_starts: whether the first half of the chains started from rows of data and the second
+            half from forward walkers; the halves are then compared.
+        remedy: advice to a user whose model has modes without data: what to change in training.
 
     Yields:
         One sentence for each alarm; nothing where no check fails.
@@ -124,12 +125,12 @@ def _of_the_islands(walkers: Walkers, name: str) -> Iterator[str]:
 def stranded(
     mixture: GaussianMixture | Mixture, chains: Walkers, sides: Sequence[Walkers]
 ) -> Iterator[str]:
-    """Yield an alarm where equilibrated chains are in a region that no forward walker reaches.
+    """Yield an alarm where equilibrated chains are in a region that no annealed sample reaches.
 
     Arguments:
         mixture: mixture fitted to the chains, with one component for each cluster of chains; a
             component is the region of the points to which it gives the highest density.
-        chains: walkers equilibrated under the model.
+        chains: walkers (samples) equilibrated under the model by Markov chains.
         sides: walkers annealed forward to the model, one population for each distribution that
             annealing started from.
 

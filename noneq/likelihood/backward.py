@@ -1,7 +1,7 @@
-"""The backward estimate of log Z: chains of the model, annealed to the start of the forward path.
+"""The backward estimate of log Z: samples of the model, annealed to the start of the forward path.
 
-`equilibrated` moves chains under the model until they are an approximate sample of it;
-`backward_side` anneals them along the mirrored forward schedule.
+`equilibrated` runs Markov chains under the model until they are an approximate sample of it;
+`backward_side` anneals these samples along the forward schedule in reverse.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
     """Run Markov chains under the model, to get an approximate sample of the model.
 
     Arguments:
-        forward: result of forward annealing, whose walkers have reached the model; chains start
-            from the resampled walkers.
+        forward: result of forward annealing, whose walkers (weighted samples) have reached the
+            model; the chains start from these, resampled to equal weights.
         data: rows (M, *shape), from which the first half of the chains start instead; or None.
         plan: settings of `noneq.log_z`, with the number of moves.
 
     Returns:
-        The chains, as walkers of equal weight, in as many islands (groups that
+        The last states of the chains, as walkers of equal weight, in as many islands (groups that
         are resampled separately) as the forward walkers.
 
     Raises:
@@ -63,7 +63,7 @@ def backward_side(
 ) -> tuple[Walkers, LogZ]:
     """Estimate log Z of a model from above, by annealing samples of the model backward.
 
-    The walkers are annealed from the model to the energy at which forward annealing started. If
+    The samples are annealed from the model to the energy at which forward annealing started. If
     this is a mixture fitted to the chains, the masses of its components are first set to those
     that the forward walkers give them (`noneq.likelihood.starts.reweighted`).
 
@@ -74,8 +74,8 @@ def backward_side(
         plan: settings of `noneq.log_z`.
 
     Returns:
-        The walkers at the end of backward annealing, and the estimate of the model's log Z, an
-        upper bound on average over runs.
+        The walkers (weighted samples) at the end of backward annealing, and the estimate of the
+        model's log Z, an upper bound on average over runs, with its standard error.
     """
     schedule, path, start = forward.schedule, forward.path, forward.path.start
     assert isinstance(start, Solvable)

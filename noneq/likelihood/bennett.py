@@ -1,8 +1,8 @@
-r"""Estimators of log Z from the work of forward and backward walkers, or from their ancestors.
+"""Estimators of log Z from the work of forward and backward annealing, or from genealogies.
 
-The work done on a walker on its way from one energy to another is ``W = -log w``, with w the
-weight that it collects. Crooks' relation (1999) between the distributions of forward work and of
-backward work along the mirrored schedule (`noneq.Schedule.backward`) is
+The work done on a walker (a weighted sample) that is annealed from one energy to another is ``W =
+-log w``, with w the weight that it collects. Crooks' relation (1999) between the distributions of
+forward work and of backward work along the reversed schedule (`noneq.Schedule.backward`) is
 
     ``P_F(W) / P_B(-W) = exp(W - dF),  dF = -log(Z_1 / Z_0)``
 
@@ -28,9 +28,9 @@ OVERLAP = 5  # effective walkers
 def bennett(forward: Walkers | Tensor, backward: Walkers | Tensor) -> LogZ:
     r"""Estimate log Z_1 from walkers annealed forward and backward, by Bennett's acceptance ratio.
 
-    Forward annealing is from an energy U_0 to U_1, backward annealing from U_1 to U_0. With a_i
-    the forward log-weights, ``-b_j`` the backward ones, and ``s(t) = 1 / (1 + e^-t)``, the
-    estimate of ``log(Z_1 / Z_0)`` is the root c of
+    Walkers are weighted samples. Forward annealing is from an energy U_0 to U_1, backward
+    annealing from U_1 to U_0. With a_i the forward log-weights, ``-b_j`` the backward ones, and
+    ``s(t) = 1 / (1 + e^-t)``, the estimate of ``log(Z_1 / Z_0)`` is the root c of
 
         ``sum_i s(a_i - c - log(n_F/n_B)) = sum_j s(c + log(n_F/n_B) - b_j)``
 

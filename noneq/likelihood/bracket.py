@@ -1,16 +1,17 @@
-r"""A bracket of log Z from forward and backward annealing, with alarms where it may be wrong.
+"""A bracket of log Z from forward and backward annealing, with alarms where it may be wrong.
 
-Forward annealing (exact start, frozen schedule) gives a log Z that is too low on average; backward
-annealing, from samples of the model to the start of the path, one that is too high: each estimate
-checks the other (Grosse, Ghahramani, Adams 2015, bidirectional Monte Carlo). Exact samples of the
-model are not available, so half of the backward chains start from the data and half from
-resampled forward walkers, and all are equilibrated under the model.
+Forward annealing (from exact samples of a base, by a schedule that does not depend on them) gives
+a log Z that is too low on average; backward annealing, from samples of the model to the base, one
+that is too high: each estimate checks the other (Grosse, Ghahramani, Adams 2015, bidirectional
+Monte Carlo). Exact samples of the model are not available, so half of the Markov chains for
+backward annealing start from the data and half from resampled forward samples, and all are
+equilibrated under the model.
 
-A start that does not reach a mode gives a log Z that lacks the mass of this mode. So walkers are
-annealed from the base, from the clusters of the equilibrated chains and from a wider base
-(`noneq.likelihood.starts`). Each log Z is a lower bound on average; the best of them is the
-forward estimate, and backward annealing ends at its start. The result is *bracketed*, not
-certified: a mode that neither the data nor any start reaches is invisible.
+A start that does not reach a mode gives a log Z that lacks the mass of this mode. So samples are
+annealed from the base, from a mixture fitted to the clusters of the equilibrated chains and from a
+wider base (`noneq.likelihood.starts`). Each log Z is a lower bound on average; the best of them is
+the forward estimate, and backward annealing ends at its start. The result is called *bracketed*,
+not certified: a mode that neither the data nor any start reaches is invisible.
 """
 
 from __future__ import annotations
@@ -75,12 +76,12 @@ def log_z(
 ) -> Estimate:
     """Bracket ``log Z = log of the integral of exp(-U)`` by forward and backward annealing.
 
-    Walkers annealed forward, from a base with known log Z to the model, give an estimate that is
-    too low on average; chains equilibrated under the model and annealed backward to the base give
-    one that is too high. Where both may be wrong, alarms (sentences) say why. An energy with an
-    exact log Z and exact samples (a small RBM, a Gaussian) is not annealed: the exact value is
-    returned, unless ``temperatures`` is a schedule. The expected duration is logged by the logger
-    "noneq" (``logging.basicConfig(level="INFO")`` shows it).
+    Walkers (weighted samples) annealed forward, from a base with known log Z to the model, give an
+    estimate that is too low on average; chains equilibrated under the model and annealed backward
+    to the base give one that is too high. Where both may be wrong, alarms (sentences) say why. An
+    energy with an exact log Z and exact samples (a small RBM, a Gaussian) is not annealed: the
+    exact value is returned, unless ``temperatures`` is a schedule. The expected duration is logged
+    by the logger "noneq" (``logging.basicConfig(level="INFO")`` shows it).
 
     Arguments:
         energy: the energy U of the model, any callable ``(B, *shape) -> (B,)``.
@@ -91,8 +92,8 @@ def log_z(
             annealing start from them, the others from forward walkers. Without data, a mode that
             no forward walker reaches cannot be noticed.
         n: number of forward walkers, and of chains for backward annealing; a multiple of 16.
-        temperatures: number of annealing steps, placed by a pilot run; or an annealing schedule,
-            used as it is.
+        temperatures: number of annealing steps, placed by a pilot run (an annealing of a few
+            samples that are then discarded); or an annealing schedule, used as it is.
         equilibrate: number of moves under the model before backward annealing starts; default:
             the number of annealing steps. Data are not samples of the model: without these moves
             the backward estimate is no upper bound.

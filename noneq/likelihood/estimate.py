@@ -1,6 +1,7 @@
 """The results of the package: a bracketed log Z, and a likelihood computed with it.
 
-Each holds its values, their standard errors and the alarms that were raised, and prints as text.
+`Estimate` and `NLL` hold their values with standard errors and whether alarms (sentences on why
+log Z may be wrong) were raised, and print as text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["NLL", "Estimate"]
 class Estimate:
     """Holds a bracket of log Z: one estimate that is low on average, one that is high, and alarms.
 
-    `noneq.log_z` returns an object of this class. The low estimate is from annealing walkers
+    `noneq.log_z` returns an object of this class. The low estimate is from annealing samples
     forward, from an energy with known log Z to the model; the high one from annealing samples of
     the model backward. An alarm is a sentence that says why the bracket may be wrong.
 
@@ -30,12 +31,12 @@ class Estimate:
         backward: log Z from backward annealing, on average too high, with its standard error.
         alarms: reasons why the bracket may be wrong, each with its remedy; empty if there are
             none.
-        ess: effective sample size of the forward walkers, as a fraction of their number.
-        effective_ancestors: effective number of ancestors: of those walkers at the start of
-            forward annealing from which, after resampling, the walkers at its end descend.
-        schedule: annealing schedule of the forward walkers, which `noneq.log_z` accepts as
+        ess: effective sample size of the forward samples, as a fraction of their number.
+        effective_ancestors: effective number of those samples at the start of forward annealing
+            from which, after resampling, the samples at its end descend.
+        schedule: annealing schedule of the forward samples, which `noneq.log_z` accepts as
             ``temperatures``; None where log Z is exact.
-        walkers: walkers at the end of forward annealing, a weighted sample of the model.
+        walkers: the weighted sample of the model at the end of forward annealing.
         mark: hash of the model's parameters, by which `noneq.nll` recognises the model; None
             where the model is a plain function.
         off_support_mass: share of the model's probability in regions without data, with its
@@ -64,23 +65,26 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[LogZ, LogZ]:
-        """The two estimates of log Z with their standard errors, the smaller one first."""
+        """The two estimates of log Z (nats) with their standard errors, the smaller one first."""
         ends = self.forward, self.backward
         return ends if self.backward.value > self.forward.value else ends[::-1]
 
     @property
     def value(self) -> float:
-        """The larger estimate of log Z: likelihoods with it are rather too low than too high."""
+        """The larger of the two estimates of log Z, in nats.
+
+        A likelihood that is computed with it is rather too low than too high.
+        """
         return self.interval[1].value
 
     @property
     def stderr(self) -> float:
-        """The standard error of `value`, the larger estimate of log Z, in nats."""
+        """The standard error, in nats, of the larger of the two estimates of log Z (`value`)."""
         return self.interval[1].stderr
 
     @property
     def gap(self) -> float:
-        """The difference ``backward - forward`` of the two estimates of log Z, in nats.
+        """The difference of the two estimates of log Z, backward less forward, in nats.
 
         It is negative where the forward estimate is the higher one.
         """
@@ -88,12 +92,15 @@ class Estimate:
 
     @property
     def bracketed(self) -> bool:
-        """Whether there are no alarms, so that log Z can be taken to lie in `interval`."""
+        """Whether there are no alarms, so that log Z can be taken to lie in `interval`.
+
+        An alarm is a sentence that says why the estimates may be wrong.
+        """
         return not self.alarms
 
     @property
     def known(self) -> str:
-        """A text on the lower bound of log Z, which is valid even where there are alarms.
+        """A sentence on the lower bound of log Z, which is valid even where there are alarms.
 
         Forward annealing by a fixed schedule gives an unbiased estimate of Z. By Markov's
         inequality the logarithm of such an estimate exceeds log Z by more than c in at most a

@@ -1,7 +1,7 @@
-"""The forward estimate of log Z: walkers annealed from a solvable energy to the model.
+"""The forward estimate of log Z: samples annealed from a solvable energy to the model.
 
 Annealing may start at several energies (`noneq.likelihood.starts`); `best_of` chooses among the
-estimates that result. `Plan` holds the settings that all phases of a bracket share.
+estimates that result. `Plan` holds the settings that forward and backward annealing share.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Plan:
     """Holds those arguments of `noneq.log_z` that forward and backward annealing share.
 
     Attributes:
-        n: number of forward walkers, and of backward walkers.
+        n: number of walkers (weighted samples) annealed forward, and of those annealed backward.
         temperatures: number of steps of annealing from the base, or the schedule that it follows.
         equilibrate: number of moves under the model before backward annealing starts; None: the
             number of annealing steps.
@@ -57,32 +57,39 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """The number of temperatures of annealing from the base."""
+        """The number of annealing steps from the base to the model."""
         own = self.temperatures
         return len(own) if isinstance(own, Schedule) else own
 
     @property
     def more_steps(self) -> int:
-        """The number of temperatures of annealing from the mixture or the wider base, or 0."""
+        """The number of annealing steps from each of the two starts besides the base.
+
+        These are a mixture and a wider base. It is 0 if ``extra_starts`` is false, else three
+        quarters of `steps`.
+        """
         return max(1, round(MORE * self.steps)) if self.extra_starts else 0
 
     @property
     def moves(self) -> int:
-        """The number of moves that equilibrate the chains before the backward annealing."""
+        """The number of moves by which chains equilibrate before they are annealed backward."""
         return self.steps if self.equilibrate is None else self.equilibrate
 
 
 class Forward(NamedTuple):
-    """Holds the result of forward annealing: walkers at the model, their schedule and path."""
+    """Holds the result of annealing forward, from an energy with exact samples to the model.
+
+    Attributes:
+        walkers: weighted sample of the model.
+        schedule: annealing schedule of the walkers, fixed before they started.
+        path: path of energies from the one with exact samples to the model.
+        fitted: whether the path starts at a mixture fitted to chains of the model.
+    """
 
     walkers: Walkers
-    """weighted sample of the model"""
     schedule: Schedule
-    """annealing schedule of the walkers, frozen before they started"""
     path: Path
-    """path of energies from a solvable one to the model"""
     fitted: bool
-    """whether the path starts at a mixture fitted to chains of the model"""
 
     @classmethod
     def along(
@@ -94,12 +101,13 @@ class Forward(NamedTuple):
         *,
         fitted: bool = False,
     ) -> Forward:
-        """Anneal walkers along a path, from exact samples of its start.
+        """Anneal walkers (weighted samples) along a path, from exact samples of its start.
 
         Arguments:
-            path: path of energies from a solvable one to the model.
-            temperatures: number of steps, placed by a pilot run, or a schedule used as it is.
-            plan: settings that all phases of a bracket share.
+            path: path of energies, from one with exact log Z and samples to the model.
+            temperatures: number of steps, placed by a pilot run (annealing of a few samples that
+                are then discarded), or a schedule used as it is.
+            plan: settings that forward and backward annealing share.
             name: label of the progress display.
             fitted: whether the path starts at a mixture fitted to chains of the model.
 
@@ -123,7 +131,7 @@ class Forward(NamedTuple):
 
     @property
     def log_z(self) -> LogZ:
-        """The estimate of the model's log Z: on average over runs a lower bound."""
+        """The estimate of the model's log Z (nats), a lower bound on average, and its error."""
         return self.walkers.log_z
 
 
@@ -132,16 +140,17 @@ def best_of(sides: Sequence[Forward]) -> Forward:
 
     Each estimate is a lower bound on average, so that the highest is the best. One is
     significantly higher than another if it is larger by 0.1 nat and by two standard errors of the
-    difference. Among the estimates that no other one significantly exceeds, the choice is the one
+    difference. The choice is among the estimates that no other one significantly exceeds: the one
     from the base, if it is the most precise; else the one from the mixture fitted to the chains,
     if its standard error is below 0.1 nat, since backward annealing from these chains to this
     mixture is precise, too; else the most precise.
 
     Arguments:
-        sides: results of forward annealing, one or more, the one from the base first.
+        sides: results of annealing to the model from different starts, the one from the base
+            first.
 
     Returns:
-        One of the results.
+        The chosen result, one of ``sides``.
     """
 
     def higher(a: LogZ, b: LogZ) -> bool:
@@ -156,12 +165,12 @@ def best_of(sides: Sequence[Forward]) -> Forward:
 def more_sides(energy: Energy, base: Solvable, chains: Tensor, plan: Plan) -> list[Forward]:
     """Anneal forward from two other distributions than the base, to find modes that it missed.
 
-    One is a mixture fitted to the clusters of chains, the other is wider than the base. Annealing
-    that fails to reach the model is left out.
+    One is a mixture fitted to the clusters of chains, the other is wider than the base. A result
+    is left out where annealing fails to reach the model.
 
     Arguments:
         energy: the model.
-        base: energy at which the first annealing started.
+        base: energy with exact samples, at which the first annealing started.
         chains: positions (N, *shape) of chains that have equilibrated under the model.
         plan: settings of `noneq.log_z`.
 

@@ -1,11 +1,11 @@
-r"""A test whether exp(-U) has a finite integral, by the energy along rays far out of the data.
+"""A test whether exp(-U) has a finite integral Z, by the energy along rays far from the data.
 
-Annealing cannot see an infinite Z: walkers leave a metastable region late or never, and the
-estimate is finite. So the energy is followed along rays to 10^6 and on to 10^9 radii of the data.
-Where U rises by less than ``d log 2`` per octave of distance along a ray, the region around it
-decides (`noneq.likelihood.regions`): Z is infinite if the region can be mapped outwards without
-losing mass, and may be infinite if this holds on the ray alone, or to a decreasing degree. The
-test is one-sided: a cone that no ray meets stays unseen.
+Annealing cannot see an infinite Z: samples leave a metastable region late or never, and the
+estimate is finite. So the energy is evaluated along rays, up to 10^6 and then 10^9 radii of the
+data. Where U rises by less than ``d log 2`` per octave of distance along a ray (d the dimension),
+the region around the ray decides (`noneq.likelihood.regions`): Z is infinite if a map carries the
+region outwards, again and again, without losing mass; Z may be infinite if this holds on the ray
+alone, or to a decreasing degree. The test is one-sided: a cone that no ray meets stays unseen.
 """
 
 from __future__ import annotations
@@ -35,23 +35,27 @@ LINEAR = 0.75  # exponent of growth, well below 1, that counts as slower than li
 
 
 class Tails(NamedTuple):
-    """Holds what is found about an energy far from the data: whether Z can be infinite."""
+    """Holds what was found about an energy U far from the data: whether Z can be infinite.
+
+    Attributes:
+        alarm: sentence that says why Z is or may be infinite, with a remedy; None if no ray shows
+            it.
+        proven: whether Z is shown to be infinite, rather than only possibly so.
+        heavy: whether U grows slower than linearly along some ray, e.g. as a logarithm.
+    """
 
     alarm: str | None = None
-    """sentence that says why Z is or may be infinite, with a remedy; None if no ray shows it"""
     proven: bool = False
-    """whether Z is shown to be infinite, rather than only possibly so"""
     heavy: bool = False
-    """whether U grows slower than linearly along some ray, e.g. as a logarithm"""
 
 
 def tails(energy: Energy, x: Tensor, *, rays: int = 64) -> Tails:
-    """Test whether ``exp(-U)`` has a finite integral, and whether its tails are heavy.
+    """Test whether ``exp(-U)`` has a finite integral Z, and whether its tails are heavy.
 
     Arguments:
         energy: energy U; on a discrete space or in a bounded box nothing is tested.
-        x: data rows (M, *shape), a few hundred are enough. U is evaluated on rays that leave
-            from their median, at multiples of their median distance from it.
+        x: data rows (M, *shape), a few hundred are enough. U is evaluated on rays that start at
+            the median of the rows, at multiples of their median distance from it.
         rays: number of rays in random directions (of a fixed seed), besides the coordinate and
             principal axes.
 

@@ -1,8 +1,9 @@
-r"""Rays that start at the data, along which the tails of an energy are examined.
+"""Rays that start at the data, along which an energy is evaluated far from the data.
 
 Directions are the coordinate axes, the leading and trailing principal axes of the data, and random
-ones. All but the coordinate axes also come *polished*: lowered on two spheres far out, so that the
-straight line through both points stays inside a valley that extends that far.
+ones. All but the coordinate axes are used a second time after a minimisation: a point of low
+energy is sought near the ray on each of two distant spheres, and the straight line through both
+points stays inside a valley of the energy that extends that far.
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ class Field:
         self.scale = float(lengths.median()) or float(lengths.max()) or 1.0
 
     def rounded(self, z: Tensor) -> Tensor:
-        """Round points to the dtype of the energy: where it is in fact evaluated."""
+        """Return points z (..., d) rounded to the dtype in which the energy is evaluated."""
         return z.to(self.dtype)
 
     def energies(self, z: Tensor) -> Tensor:
-        """Evaluate U (...) at points z (..., d)."""
+        """Return the energies U (...), float64, at points z (..., d)."""
         u, _ = evaluate(self.energy, self._rows(z), skip_gradient=True)
         return u.double().view(z.shape[:-1])
 
     def slopes(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Evaluate U (B,) and dU/dz (B, d) at points (B, d); a gradient that is missing is 0."""
+        """Return energies U (B,) and gradients dU/dz (B, d), float64, at points z (B, d).
+
+        Where there is no gradient, or it is NaN or infinite, it is 0.
+        """
         u, cache = evaluate(self.energy, self._rows(z))
         g = cache["g"].flatten(1).double() if "g" in cache else torch.zeros_like(z)
         return u.double(), g.nan_to_num(0.0, 0.0, 0.0)
@@ -62,26 +66,30 @@ class Field:
 
 
 class Rays(NamedTuple):
-    """Holds n rays, half-lines of points ``origin + r v`` at distances ``r >= 0``."""
+    """Holds n rays, half-lines of points ``origin + r v`` at distances ``r >= 0``.
+
+    Attributes:
+        origin: origins (n, d), near the centre of the data.
+        v: directions (n, d), unit vectors.
+    """
 
     origin: Tensor
-    """origins (n, d), near the centre of the data"""
     v: Tensor
-    """directions (n, d), unit vectors"""
 
     def at(self, radii: Tensor) -> Tensor:
-        """The points (n, K, d) at distances (K,)."""
+        """Return the points (n, K, d) of the n rays at K distances ``radii`` (K,)."""
         return self.origin[:, None] + radii[:, None] * self.v[:, None]
 
 
 def rays_of(field: Field, *, many: int) -> Rays:
-    """Choose rays from the data's centre outwards, on which to test whether an energy rises.
+    """Choose rays from the centre of the data outwards, on which to test whether an energy rises.
 
     Directions are coordinate axes, principal axes and random ones; the principal and the random
-    ones are used a second time after a descent of the energy on a distant sphere.
+    ones are used a second time after the energy was minimised from there on distant spheres.
 
     Arguments:
-        field: energy as a function of flat points, with the data's centre and principal axes.
+        field: energy as a function of flat points, with the centre and the principal axes of the
+            data.
         many: number of random directions, of a fixed seed.
 
     Returns:

@@ -1,7 +1,7 @@
-r"""A proof that Z is infinite: a region that maps carry outwards without losing mass.
+"""A proof that Z is infinite: a region that maps carry outwards without losing mass.
 
-Let maps ``T_1, T_2, ...`` carry a region N outwards to disjoint regions. Each has at least the
-mass of the last one if, for all x in it,
+Let maps ``T_1, T_2, ...`` carry a region N outwards to disjoint regions. Each image has at least
+the mass (integral of ``exp(-U)``) of the one before if, for all x in it,
 
     ``U(T x) - U(x) <= log |det dT/dx|``,
 
@@ -38,12 +38,15 @@ ROUNDING = 5e-3  # nats an octave that count as no growth; a larger rounding err
 
 
 class Finding(NamedTuple):
-    """Holds the evidence that ``exp(-U)`` has an infinite integral over a region around a ray."""
+    """Holds the evidence that ``exp(-U)`` has an infinite integral over a region around a ray.
+
+    Attributes:
+        certainty: certainty that Z is infinite: `NO`, `POSSIBLE` or `PROVEN`.
+        width: width of the region where it is narrowest; infinite if no region was found.
+    """
 
     certainty: int
-    """certainty that Z is infinite: `NO`, `POSSIBLE` or `PROVEN`"""
     width: float = math.inf
-    """width of the region where it is narrowest"""
 
 
 class _Widths(NamedTuple):
@@ -58,16 +61,27 @@ class _Widths(NamedTuple):
 
 
 class Ray(NamedTuple):
-    """Tests whether the integral of ``exp(-U)`` is infinite near a ray ``origin + r v``."""
+    """Tests whether the integral of ``exp(-U)`` is infinite near a ray ``origin + r v``.
+
+    Attributes:
+        field: the energy U as a function of flat points.
+        ray: the ray, as a set of one ray.
+        radii: distances r (K,) along the ray at which U is evaluated, K >= 3.
+    """
 
     field: Field
     ray: Rays
-    """the ray, as a set of one ray"""
     radii: Tensor
-    """(K,) distances, K >= 3"""
 
     def finding(self) -> Finding:
-        """Test whether a cone or a tube around the ray is mapped outwards without losing mass."""
+        """Test whether a map carries a region around the ray outwards without losing mass.
+
+        The mass is the integral of ``exp(-U)``; the regions tried are cones of several widths, and
+        a tube as wide as the valley of the energy around the ray.
+
+        Returns:
+            The strongest evidence that the integral is infinite.
+        """
         across, found = _across(self.ray.v[0]), Finding(NO)
         one = across.new_ones(len(across))
         for share in CONES if len(across) else CONES[:1]:
@@ -79,7 +93,15 @@ class Ray(NamedTuple):
         return max(found, self._tube(across)) if 0 < len(across) <= MOST else found
 
     def astray(self, radii: Tensor) -> float:
-        """The largest rounding error of points of the ray at other distances, across the ray."""
+        """Return how far rounding moves points of the ray sideways, at the most.
+
+        Arguments:
+            radii: distances (K,) along the ray.
+
+        Returns:
+            The largest distance from the ray to one of its points that is rounded to the dtype in
+            which the energy is evaluated.
+        """
         z, v = self.ray.at(radii)[0], self.ray.v[0]
         off = self.field.rounded(z).double() - z
         return float((off - (off @ v)[:, None] * v).norm(dim=1).max())
@@ -152,11 +174,11 @@ class Ray(NamedTuple):
 
 
 def rise(u: Tensor, octaves: Tensor) -> Tensor:
-    """Compute the rise of energies along rays per octave of distance.
+    """Compute the rise of energies along rays per octave (doubling) of distance.
 
     Arguments:
         u: energies (n, K) at K distances along n rays.
-        octaves: (K - 1,) octaves between neighbouring distances.
+        octaves: logarithms to base 2 (K - 1,) of the ratios of neighbouring distances.
 
     Returns:
         The rise (n, K - 1); +inf where it is not defined, -inf after an energy of -inf.
@@ -170,10 +192,10 @@ def rounding(u: Tensor, eps: float) -> Tensor:
 
     Arguments:
         u: energies (n, K) at K distances along n rays.
-        eps: relative resolution of the energies.
+        eps: relative rounding error of one energy, e.g. ``torch.finfo(dtype).eps``.
 
     Returns:
-        A bound (n,) for each ray.
+        A bound (n,) for each ray, in nats.
     """
     return 32 * eps * (1 + u.abs().nan_to_num(0.0, 0.0, 0.0).amax(1))
 

@@ -1,7 +1,8 @@
-r"""Normalised likelihoods of data, from a bracketed or an exact log Z.
+"""Normalised likelihoods of data, from a bracketed or an exact log Z.
 
 `nll` is the mean negative log-likelihood with its errors. `exact_log_z` and `known_log_z` ask an
-energy for its own log Z; the other functions compute mean energies and their standard errors.
+energy for its own log Z; the other functions compute mean energies and their standard errors. A
+bracketed log Z is one that `noneq.log_z` estimates from below and from above.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def exact_log_z(
             an RBM of at most 20 hidden units.
         data: rows (M, *shape) that the model was trained on. With them the result also has the
             share of the model's probability in regions without data (``off_support_mass``).
-        n: number of exact samples of the model that the result holds as walkers.
+        n: number of exact samples of the model that the result holds as walkers (samples with
+            weights).
         rng: source of randomness of the samples.
 
     Returns:
@@ -121,7 +123,7 @@ def nll(
 
     Raises:
         ValueError: ``z`` was estimated for another energy or for other parameters (the energy is
-            evaluated again at walkers that ``z`` holds), or the model is discrete and a row is
+            evaluated again at samples that ``z`` holds), or the model is discrete and a row is
             not one of its states.
 
     >>> import noneq, torch
@@ -160,8 +162,9 @@ def _check_owner(energy: Energy, z: Estimate) -> None:
 def grouped_stderr(values: Tensor, rows: Tensor) -> float:
     """Compute the standard error of a mean over rows, where equal rows count as one observation.
 
-    With G groups of ``m_g`` equal rows it is ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) /
-    M``, which is the ordinary standard error where no two rows are equal.
+    With G groups of ``m_g`` equal rows among M it is
+    ``sqrt(G / (G - 1) sum_g (m_g (mean_g - mean))^2) / M``, where mean_g is the mean over group g
+    and mean that over all rows. It is the ordinary standard error if no two rows are equal.
 
     Arguments:
         values: values (M,), one for each row, whose mean is taken.
@@ -209,13 +212,14 @@ def mean_energy(
 
 
 def noise_draws(rows: int) -> int:
-    """Choose the number of draws of noise for each row, when a mean over noisy rows is computed.
+    """Choose how many draws of noise to add to each row for a mean over noisy rows.
 
     Arguments:
         rows: number of rows.
 
     Returns:
-        20 for up to 2,000 rows; fewer for more rows, since noise averages out over rows, too.
+        The number of draws for each row: 20 for up to 2,000 rows, fewer for more, since noise
+        averages out over rows, too.
     """
     return max(1, min(20, 40_000 // rows))
 
@@ -223,7 +227,7 @@ def noise_draws(rows: int) -> int:
 @full_precision()
 @torch.no_grad()
 def energy_of(energy: Energy, x: Tensor, *, batch: int = 4096) -> Tensor:
-    """Compute the energies of rows in batches, without gradients.
+    """Compute the energies of rows in batches, without gradients and in full precision.
 
     Arguments:
         energy: energy U, any callable ``(B, *shape) -> (B,)``.

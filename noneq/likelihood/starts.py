@@ -1,12 +1,12 @@
-r"""Other starts of an annealing than the base: a mixture fitted to chains, and a wider base.
+"""Distributions besides the base at which annealing starts: a fitted mixture, and a wider base.
 
 A forward annealing whose start does not reach a mode gives a log Z that lacks the mode's mass, and
 chains in that mode change the backward estimate by ``-log(1 - q)`` only, q their share (section 6
-of docs/mathematics.md). So walkers are annealed from two more starts: a mixture fitted to the
-chains that have equilibrated under the model, with a component of equal mass for every cluster of
-them, and a base that is three times wider (on discrete spaces: the uniform distribution). Each
-gives a stochastic lower bound of log Z. In boxes both starts are Gaussians, too: a path may start
-outside.
+of docs/mathematics.md). So samples are annealed from two more starts: a mixture fitted to the
+Markov chains that have equilibrated under the model, with a component of equal mass for every
+cluster of them, and a base that is three times wider (on discrete spaces: the uniform
+distribution). Each gives a stochastic lower bound of log Z. For an energy in a box both starts are
+Gaussians on R^n, too: a path may start outside of the box.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def clusters(x: Tensor) -> Tensor:
         x: rows (N, *shape).
 
     Returns:
-        The index of the cluster of each row (N,), from 0.
+        The index of the cluster of each row (N,), integers from 0.
     """
     rows = _standardised(x)
     labels = torch.full((len(x),), -1, device=x.device)
@@ -93,15 +93,16 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
-    """Fit a mixture to chains of a model: one component for each cluster, all of equal mass.
+    """Fit a mixture to samples of a model: one component for each cluster, all of equal mass.
 
     Arguments:
         energy: the model. Columns are independent within a component if the model is discrete, or
-            has conditionals to sample from, as an RBM does.
-        x: positions (N, *shape) of chains that have equilibrated under the model.
+            can sample its conditional distributions, as an RBM can.
+        x: positions (N, *shape) of Markov chains that have equilibrated under the model.
 
     Returns:
-        A mixture of Gaussians or, on discrete spaces, of independent sites.
+        A mixture of Gaussians or, on discrete spaces, of independent variables, with exact log Z
+        and samples.
     """
     x = x[:: math.ceil(len(x) / ROWS)]
     labels = clusters(x)

@@ -1,21 +1,21 @@
-r"""The support of the data, and how much of a model's mass lies outside it.
+"""The support of the data, and how much of a model's probability mass lies outside it.
 
 The rows are split at random into halves A and B. With ``r(x)`` the Euclidean distance from x to
 its nearest row of A, and t the k-th smallest of ``r`` over the b rows of B, ``k = ceil(0.99 (b +
-1))``, at most b,
+1))``, at most b, the mass outside is
 
-    mass away = P(r(x) > t),  x from the model.
+    ``m = P(r(x) > t)``,  x from the model.
 
 If the model is the data's distribution, x and the rows of B are exchangeable given A, so the
-expected value is ``1 - k / (b + 1)``, at most 0.01 from 99 rows of B on, whatever the distribution
-of the distances. Alaa et al. 2022 (arXiv 2102.08921) call ``1 - mass away`` the
+expectation of m is ``1 - k / (b + 1)``, at most 0.01 from 99 rows of B on, whatever the
+distribution of the distances. Alaa et al. 2022 (arXiv 2102.08921) call ``1 - m`` the
 alpha-precision, alpha = 0.99, here with sets of small distance for those of high density.
 
 It detects mass where there are no data, such as spurious modes. A model that is too narrow passes.
-With few rows t is an extreme of the distances, and the standard error of an imperfect model's
-share is too small. In high dimensions distances concentrate: a model that is a little too wide in
-all of 64 dimensions has nearly all of its mass away, and a mode that is nearer to the data than
-they are to each other has none. The share depends on the units of the columns.
+With few rows t is an extreme of the distances, and the standard error for an imperfect model is
+too small. In high dimensions distances concentrate: a model that is a little too wide in all of 64
+dimensions has m near 1, and a mode that is nearer to the data than they are to each other
+contributes nothing. The value of m depends on the units of the columns.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ MOST = 4096  # largest number of rows of either half: more cost time and add lit
 
 
 class Share(NamedTuple):
-    """Holds the share of a model's probability that is far from all data.
+    """Holds an estimate of the share of a model's probability that is far from all data.
 
-    Far is what is farther from the nearest row than 99 % of held-out data are.
+    Far means: farther from the nearest data row than 99 % of held-out data are.
+
+    Attributes:
+        value: estimate of the share, between 0 and 1.
+        stderr: standard error of the estimate, due to finite numbers of samples and of rows.
+        expected: expectation of the share if the model were the data's distribution.
     """
 
     value: float
-    """estimate of the share, between 0 and 1"""
     stderr: float
-    """standard error of the estimate, due to finite numbers of walkers and of rows"""
     expected: float
-    """expectation of the share if the model were the data's distribution"""
 
 
 def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Share | None:
-    """Estimate the share of a model's mass that lies outside the support of the data.
+    """Estimate the share of a model's probability that lies outside the support of the data.
 
     It is ``P(r(x) > t)`` for x from the model: r is the distance to the nearest row of one random
     half of the data, and t the 99 % quantile of r over the other half.
@@ -62,7 +64,8 @@ def off_support_mass(walkers: Walkers, data: Tensor, rng: torch.Generator) -> Sh
         rng: source of the random split of the rows, on their device.
 
     Returns:
-        The share with its standard error, or None with fewer than two rows.
+        The share with its standard error and its expectation for a perfect model, or None with
+        fewer than two rows.
     """
     if len(data) < 2:
         return None
@@ -87,7 +90,7 @@ def _weighted(walkers: Walkers, away: Tensor) -> tuple[float, float]:
 
 
 def nearest(x: Tensor, rows: Tensor) -> Tensor:
-    """Compute the Euclidean distance from points to their nearest rows.
+    """Compute the Euclidean distance from each point to the nearest of several rows.
 
     Arguments:
         x: points (N, *shape).

@@ -1,7 +1,7 @@
-"""Weighted walkers: positions with log-weights, and the three events that change them.
+"""Weighted walkers: samples with log-weights, and the three operations that change them.
 
-`Walkers` pairs positions with `Weights`; the events are reweight, move and resample. Four
-resampling schemes are here, too.
+`Walkers` pairs positions with `Weights`; the operations are `Walkers.reweight` to another energy,
+`Walkers.move` by a kernel, and `Walkers.resample`. Four resampling schemes are here, too.
 """
 
 from noneq.walkers.resampling import Resampler, multinomial, residual, stratified, systematic

@@ -1,7 +1,7 @@
-"""Checks on walkers, and error messages that explain why a weight is invalid.
+"""Checks on walkers (weighted samples), and error messages that explain an invalid weight.
 
 A log-weight is invalid when it is NaN or +inf. Each ``check_`` function raises an error for
-walkers or kernels that an event cannot accept.
+walkers or kernels that an operation on walkers cannot accept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ __all__ = ["LastMove", "check_graph", "check_inside", "check_space", "check_star
 
 
 class LastMove(NamedTuple):
-    """Hold the last move of all walkers, to explain a weight that is found invalid later.
+    """Holds the last move of N walkers, to explain a weight that is found invalid later.
+
+    A weight is invalid if its logarithm is NaN or +inf.
 
     Attributes:
         kernel: the kernel that moved the walkers.
@@ -37,17 +39,27 @@ class LastMove(NamedTuple):
     after: Tensor
 
     def kernel_at_fault(self) -> bool:
-        """Return whether an increment is invalid although the energies at both ends are finite."""
+        """Return whether the kernel, not the energy, has made a log-weight NaN or +inf.
+
+        Returns:
+            True if the kernel's increment of a log-weight is NaN or +inf although the energies
+            before and after the move are finite.
+        """
         known = torch.isfinite(self.before) & torch.isfinite(self.after)
         return bool((~(self.increment < math.inf) & known).any())
 
     def left_support(self) -> bool:
-        """Return whether a transport has carried a walker to where the energy is +inf."""
+        """Return whether a transport has carried a walker to where the energy is +inf.
+
+        Returns:
+            True if so; False for a kernel that is no transport (a kernel that carries walkers from
+            one energy of a path to the next).
+        """
         return transports(self.kernel) and bool(self.after.isposinf().any())
 
 
 def explain(x: Tensor, invalid: Tensor, last: LastMove | None) -> str:
-    """Explain invalid log-weights in words, for an error message.
+    """Explain invalid log-weights (NaN or +inf) in words, for an error message.
 
     Arguments:
         x: positions of the walkers (N, *shape).
@@ -90,10 +102,10 @@ def check_inside(x: Tensor, energy: Energy) -> None:
 
     Arguments:
         x: positions (N, *shape).
-        energy: the energy whose space is meant.
+        energy: energy; its space is its attribute ``space``, or R^n without one.
 
     Raises:
-        ValueError: a position is outside.
+        ValueError: a position is outside of the space.
     """
     space = space_of(energy)
     if not bool((inside := space.contains(x)).all()):
@@ -104,7 +116,7 @@ def check_inside(x: Tensor, energy: Energy) -> None:
 
 
 def check_start(u: Tensor) -> None:
-    """Check the energies of walkers at their start.
+    """Check the energies of walkers at their start, which must be numbers or +inf.
 
     Arguments:
         u: energies (N,); +inf is allowed and gives a weight of zero.
@@ -121,17 +133,17 @@ def check_start(u: Tensor) -> None:
 
 
 def check_space(x: Tensor, energy: Energy, before: Snapshot | None) -> None:
-    """Check that walkers are at states of a discrete energy to which they are to be reweighted.
+    """Check that walkers are at states of a discrete energy before they are reweighted to it.
 
     Nothing is checked for an energy of continuous variables.
 
     Arguments:
         x: positions (N, *shape).
         energy: the energy to which the walkers are reweighted.
-        before: the energy under which they are weighted now; None if unknown.
+        before: the energy for which they are weighted now; None if unknown.
 
     Raises:
-        ValueError: a position is not a state of the energy.
+        ValueError: a position is not a state of the energy, e.g. not made of bits.
     """
     space = space_of(energy)
     if not isinstance(space, Discrete) or before is None:
@@ -145,13 +157,17 @@ def check_space(x: Tensor, energy: Energy, before: Snapshot | None) -> None:
 
 
 def check_graph(kernel: Kernel) -> None:
-    """Check that the last energy evaluation of a kernel can serve the next training loss.
+    """Check that the energies which a kernel computes in a move can be used in a training loss.
+
+    They can if the kernel evaluates the new energy at the final positions only, as the unadjusted
+    kernel `noneq.kernels.ULA` does.
 
     Arguments:
-        kernel: the kernel; unadjusted kernels on stale states, such as `noneq.kernels.ULA`, can.
+        kernel: transition kernel that is to move walkers with ``graph=True``.
 
     Raises:
-        ValueError: the kernel accepts and rejects, or is a transport.
+        ValueError: the kernel accepts and rejects, or is a transport (it carries walkers from one
+            energy of a path to the next).
     """
     if kernel.fresh:
         raise ValueError(

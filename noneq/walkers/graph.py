@@ -1,7 +1,7 @@
 """Energies of walkers that keep their autograd graph to the parameters, for a training loss.
 
-`WithGraph` makes a kernel evaluate with the graph. `without_zero` keeps walkers of weight zero,
-whose energies may be infinite, out of the gradient.
+`WithGraph` makes a kernel evaluate an energy with its graph. `without_zero` keeps walkers of
+weight zero, whose energies may be infinite, out of the gradient.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ __all__ = ["WithGraph", "without_zero"]
 
 
 class WithGraph:
-    """Wrap an energy so that each evaluation keeps its graph to the parameters.
+    """Wraps an energy so that each evaluation keeps the autograd graph to the energy's parameters.
 
-    A kernel that moves under it returns energies from which a loss can be differentiated.
+    A kernel that moves walkers under the wrapped energy returns energies that can be part of a
+    loss.
 
     Arguments:
         energy: the energy to wrap, usually the model that is trained.
@@ -41,22 +42,41 @@ class WithGraph:
         previous_cache: Cache | None = None,
         graph: bool = True,  # noqa: ARG002
     ) -> tuple[Tensor, Cache]:
-        """Return the energies (N,) at x with their graph, and the cache of the evaluation."""
+        """Evaluate the wrapped energy at x, with the autograd graph to its parameters.
+
+        Arguments:
+            x: positions (N, *shape).
+            previous_cache: cache of an earlier evaluation at the same x, or None.
+            graph: not used: the graph is always kept.
+
+        Returns:
+            The energies (N,) with their graph, and a cache with the gradient "g" (N, *shape) if
+            the energy has one.
+        """
         return evaluate(self.energy, x, previous_cache, graph=True)
 
     def gradient(self, x: Tensor, cache: Cache) -> Tensor | None:
-        """Return ``dU/dx`` from a cache; None if the energy has no gradient method of its own."""
+        """Return ``dU/dx`` (N, *shape) of the wrapped energy, as `noneq.energies.gradient` does.
+
+        Arguments:
+            x: positions (N, *shape).
+            cache: cache of an evaluation at x, whose entry "g" is the gradient.
+
+        Returns:
+            The gradient; None if neither the cache nor a method of the energy gives one.
+        """
         return gradient(self.energy, x, cache)
 
 
 def without_zero(energy: Energy, u: Tensor, x: Tensor, weights: Weights) -> Tensor:
-    """Recompute energies with a graph that leaves out walkers of weight zero or infinite energy.
+    """Take walkers of weight zero or infinite energy out of the autograd graph of their energies.
 
-    The gradient of a product ``0 x inf`` would be NaN.
+    The gradient of a product ``0 x inf`` would be NaN. Where there are such walkers, the energies
+    of all others are computed again.
 
     Arguments:
-        energy: the energy that was evaluated.
-        u: its values (N,) with their graph.
+        energy: energy U that was evaluated.
+        u: its values U(x) (N,) with their graph.
         x: positions (N, *shape).
         weights: weights of the walkers.
 

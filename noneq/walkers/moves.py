@@ -1,4 +1,4 @@
-"""What a move of a kernel does to walkers, of one population or of several at once."""
+"""What a move of a kernel does to walkers (weighted samples), of one population or of several."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ W = TypeVar("W", bound=Readings)
 
 
 def needs_reweighting(walkers: Readings, kernel: Kernel, now: Snapshot) -> bool:
-    """Return whether walkers must be weighted for the energy ``now`` before a kernel moves them.
+    """Return whether walkers must be weighted for a new energy before a kernel moves them.
 
-    A transport starts at the energy that the walkers are weighted for, so that it never does. Any
-    other kernel needs it if it leaves the energy invariant, or if the gradient at the walkers is
-    unknown and only the earlier model could still compute it.
+    A transport (a kernel that carries walkers from one energy of a path to the next) never needs
+    it. Any other kernel does if it leaves the new energy invariant, or if the gradient at the
+    walkers is unknown and only a method ``gradient`` of the earlier energy could compute it.
 
     Arguments:
-        walkers: the walkers.
+        walkers: walkers (weighted samples) before the move.
         kernel: kernel of the next move.
-        now: energy that the kernel targets.
+        now: new energy, which the kernel targets.
 
     Returns:
         True where `Walkers.reweight` has to come first.
@@ -46,19 +46,19 @@ def needs_reweighting(walkers: Readings, kernel: Kernel, now: Snapshot) -> bool:
 def apply(
     kernel: Kernel, energy: Energy, state: State, rng: torch.Generator, *, graph: bool
 ) -> tuple[State, Tensor, Info]:
-    """Apply a kernel to a state, with or without the graph of the energies.
+    """Move the walkers of a state by a kernel, with or without the autograd graph of the energies.
 
     Arguments:
-        kernel: the kernel.
-        energy: its target.
-        state: where the walkers are.
+        kernel: transition kernel.
+        energy: energy that the kernel targets.
+        state: positions and energies of N walkers (weighted samples).
         rng: source of randomness.
-        graph: keep the graph of the new energies to the parameters; without it, large populations
-            are moved in parts to save memory.
+        graph: whether the new energies keep their graph to the parameters; without it, large
+            populations are moved in parts to save memory.
 
     Returns:
         The new state, whose energies alone keep the graph, the increments of the log-weights (N,)
-        and what the kernel observed.
+        and observations of the kernel, such as the acceptance.
     """
     if not graph:
         return apply_in_parts(kernel, energy, state, rng)
@@ -69,16 +69,18 @@ def apply(
 def apply_together(
     kernel: Kernel, energy: Energy, states: Sequence[State], rng: torch.Generator
 ) -> list[tuple[State, Tensor, Info]]:
-    """Apply a kernel to the walkers of several states at once, in fewer and larger evaluations.
+    """Move the walkers of several states by one call of a kernel, which needs fewer evaluations.
 
     Arguments:
-        kernel: the kernel.
-        energy: its target.
-        states: where the walkers are; what some of the caches lack is left out of the others.
+        kernel: transition kernel.
+        energy: energy that the kernel targets.
+        states: positions and energies of populations of walkers (weighted samples); tensors that
+            some of their caches lack are left out of all.
         rng: source of randomness.
 
     Returns:
-        For each state the new state, the increments of the log-weights and the observations.
+        For each state a tuple of the new state, the increments of the log-weights, one for each of
+        its walkers, and the observations.
     """
     caches = _shared([one.cache for one in states])
     aux = _shared([one.aux for one in states])
@@ -107,18 +109,18 @@ def _shared(caches: Sequence[Cache]) -> list[Cache]:
 def moved(
     walkers: W, kernel: Kernel, now: Snapshot, state: State, increment: Tensor, info: Info
 ) -> W:
-    """Return walkers after a move, given what the kernel returned.
+    """Return walkers (weighted samples) after a move, given what the kernel returned.
 
     Arguments:
         walkers: the walkers before the move.
         kernel: kernel that moved them.
         now: energy that the kernel targets.
-        state: new state.
+        state: new state that the kernel returned.
         increment: increments of the log-weights (N,).
-        info: observations.
+        info: observations of the kernel, which are averaged over the walkers.
 
     Returns:
-        The walkers, with new weights.
+        The walkers at the new positions, with new weights.
     """
     # no kernel that leaves the energy invariant leads to an energy of +inf; that a transport does
     # is a fault

@@ -1,4 +1,4 @@
-"""Numbers that weighted walkers give: means, effective sample size, log Z."""
+"""Estimates from weighted walkers: means, effective sample size, log Z."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Readings:
-    """Read-only numbers of walkers, each computed by their `Weights`.
+    """Base class of `noneq.Walkers`: estimates from N weighted samples.
 
     Attributes:
         state: positions, energies and cache of the walkers.
@@ -42,51 +42,86 @@ class Readings:
             raise FloatingPointError(why) from error
 
     def __len__(self) -> int:
+        """Return the number N of walkers."""
         return len(self.weights)
 
     @property
     def x(self) -> Tensor:
-        """Return the positions (N, *shape)."""
+        """Return the positions (N, *shape) of the walkers."""
         return self.state.x
 
     @property
     def log_w(self) -> Tensor:
-        """Return the log-weights (N,), float64."""
+        """Return the log-weights of the walkers (N,), float64, accumulated since the start."""
         return self.weights.log_w
 
     @property
     def islands(self) -> int:
-        """Return the number of islands, groups of walkers that are resampled separately."""
+        """Return the number of islands, equal groups of walkers that are resampled separately."""
         return self.weights.islands
 
     @property
     def p(self) -> Tensor:
-        """Return the normalised weights (N,), float64; FloatingPointError if one is invalid."""
+        """Return the normalised weights (N,), float64, which sum to 1.
+
+        Raises:
+            FloatingPointError: a log-weight is NaN or +inf, or all weights of an island are zero.
+        """
         return self._read(lambda w: w.p)
 
     @property
     def ess(self) -> float:
-        """Return the effective sample size of all walkers, a fraction in [1/N, 1]."""
+        """Return the effective sample size ``1 / (N sum_i p_i^2)`` of all walkers, a fraction.
+
+        It is in [1/N, 1]; p are the normalised weights.
+        """
         return self._read(lambda w: w.ess)
 
     @property
     def log_z(self) -> LogZ:
-        """Estimate ``log Z_start + log mean w``, with its standard error (`Weights.log_z`)."""
+        """Estimate log Z of the present model, in nats, by ``log Z_start + log mean_i w_i``.
+
+        Z_start is the normalising constant of the model from which the walkers were sampled, and w
+        their weights.
+
+        Returns:
+            The estimate with its standard error, by the jackknife over the islands (groups of
+            walkers that are resampled separately); the error is NaN for three islands or fewer.
+        """
         return self._read(lambda w: w.log_z)
 
     @property
     def effective_ancestors(self) -> float:
-        """Return the effective number of ancestors: ``1 / sum_a P_a^2``.
+        """Return the effective number of ancestors: ``1 / sum_a P_a^2``, in [1, N].
 
-        P_a is the share of the weight of all walkers that descend from starting walker a.
+        P_a is the share of the total weight held by walkers that descend, through resampling, from
+        the starting walker a.
         """
         return self._read(lambda w: w.effective_ancestors)
 
     def mean(self, f: Tensor) -> Tensor:
-        """Return the weighted mean of values f (N, ...) at the walkers, with the graph of f."""
+        """Estimate the mean of a function f under the model by the weighted mean of its values.
+
+        It is ``sum_i p_i f(x_i)``, with p the normalised weights.
+
+        Arguments:
+            f: values of the function at the walkers (N, ...), e.g. ``walkers.x``; their autograd
+                graph is kept.
+
+        Returns:
+            The weighted mean (...).
+        """
         return self._read(lambda w: w.mean(f))
 
     def equal(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n positions by weight: an unweighted sample (n, *shape) of the model."""
+        """Draw positions in proportion to their weights: an unweighted sample of the model.
+
+        Arguments:
+            n: number of positions, drawn with replacement.
+            rng: source of randomness.
+
+        Returns:
+            The positions (n, *shape).
+        """
         x: Tensor = self.state.x[self._read(lambda w: w.draw(n, rng))]
         return x

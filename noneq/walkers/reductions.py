@@ -1,8 +1,8 @@
 """Reductions of log-weights: mean weight, normalisation, effective sample size.
 
-Every function takes ``log_w`` (or normalised weights ``p``) of shape ``(..., n)``; leading
-dimensions are independent populations ("islands"). All arithmetic is float64. ``-inf`` is a legal
-log-weight (weight zero); a population in which every walker has weight zero is an error.
+Every function takes log-weights ``log_w`` (or normalised weights ``p``) of shape ``(..., n)``;
+leading dimensions are separate populations of n samples. All arithmetic is float64. ``-inf`` is a
+legal log-weight (weight zero); a population in which every weight is zero is an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ __all__ = [
 
 
 class Summary(NamedTuple):
-    """Summarise log-weights by numbers that are read from the device in one transfer.
+    """Holds numbers that summarise log-weights, read from the device in one transfer.
+
+    Islands are groups of walkers (weighted samples) that are resampled separately.
 
     Attributes:
         invalid: number of log-weights that are NaN or +inf.
@@ -47,7 +49,14 @@ class Summary(NamedTuple):
 
     @classmethod
     def of(cls, numbers: list[float]) -> Summary:
-        """Name the seven numbers of `summarise`, in its order."""
+        """Make a summary of seven numbers, in the order of its fields.
+
+        Arguments:
+            numbers: the numbers that `summarise` computes, as a list.
+
+        Returns:
+            The summary, with counts as integers.
+        """
         invalid, zero, empty, *others = numbers
         return cls(int(invalid), int(zero), int(empty), *others)
 
@@ -68,12 +77,12 @@ def log_mean_exp(log_w: Tensor) -> Tensor:
 
 
 def jackknife(log_w: Tensor) -> Tensor:
-    r"""Estimate the standard error of ``log_mean_exp`` of n independent log-weights.
+    """Estimate the standard error of the log of the mean weight of n independent walkers.
 
     It is the square root of ``(n - 1)/n sum_i (t_i - mean t)^2``, where t_i is the logarithm of
-    the mean weight without the i-th. It is close to the relative standard error of the mean weight
-    where that is small, and larger where one weight dominates. Sources: Quenouille 1956; Tukey
-    1958.
+    the mean of all weights but the i-th. It is close to the relative standard error of the mean
+    weight where that is small, and larger where one weight dominates. Sources: Quenouille 1956;
+    Tukey 1958.
 
     Arguments:
         log_w: log-weights (..., n).
@@ -111,9 +120,9 @@ def normalise(log_w: Tensor) -> Tensor:
 
 
 def ess(log_w: Tensor) -> Tensor:
-    r"""Compute the effective sample size as a fraction, ``1 / (n sum_i p_i^2)``.
+    """Compute the effective sample size as a fraction, ``1 / (n sum_i p_i^2)``.
 
-    Source: Kong, Liu, Wong 1994.
+    Here p are the normalised weights. Source: Kong, Liu, Wong 1994.
 
     Arguments:
         log_w: log-weights (..., n).
@@ -128,12 +137,12 @@ def ess(log_w: Tensor) -> Tensor:
 
 
 def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
-    r"""Compute the conditional effective sample size (CESS) of an increment d of the log-weights.
+    """Compute the conditional effective sample size of an increment d of the log-weights.
 
-    ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}``, with p the normalised weights before the
-    increment. It is the share of the effective sample size that the increment leaves. Unlike a
-    ratio of two `ess`, it does not favour an increment that cancels earlier ones. Source: Zhou,
-    Johansen, Aston 2016 (arXiv 1303.3123).
+    It is ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}``, with p the normalised weights before the
+    increment: the share of the effective sample size that the increment leaves. Unlike a ratio of
+    two `ess`, it does not favour an increment that cancels earlier ones. Source: Zhou, Johansen,
+    Aston 2016 (arXiv 1303.3123).
 
     Arguments:
         log_w: log-weights before the increment (..., n).
@@ -155,8 +164,8 @@ def summarise(log_w: Tensor, p: Tensor) -> Tensor:
     """Compute the numbers of a `Summary` on the device, without a transfer to the host.
 
     Arguments:
-        log_w: log-weights by island (islands, n).
-        p: normalised weights of all walkers (islands n,).
+        log_w: log-weights by island (islands, n), n the number of walkers in an island.
+        p: normalised weights of all walkers, flat (islands * n,).
 
     Returns:
         A tensor (7,), float64, in the order of the fields of `Summary`.

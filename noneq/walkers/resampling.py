@@ -1,7 +1,7 @@
 """Resampling schemes: how often each walker is copied, given its normalised weight.
 
-Each scheme copies walker i ``n p_i`` times in expectation. Systematic resampling is the default
-everywhere.
+Each scheme copies walker i (one of n weighted samples) ``n p_i`` times in expectation. Systematic
+resampling is the default everywhere.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ __all__ = [
 ]
 
 Resampler: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
-"""A resampling scheme, ``(p, rng) -> indices``: draws the walkers that are copied.
+"""A resampling scheme, ``(p, rng) -> indices``, which draws the walkers that are copied.
 
-The normalised weights p and the indices have the shape (..., n), n walkers in each population.
+Normalised weights p and indices have the shape (..., n), with n walkers (weighted samples) in each
+population.
 """
 
 
@@ -50,14 +51,14 @@ def _places(p: Tensor) -> Tensor:
 
 
 def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample at the quantiles ``(j + u) / n``, j = 0 ... n - 1, with one uniform number u.
+    """Resample by inverting the cumulative weights at ``(j + u) / n``, j = 0 ... n - 1.
 
-    Walker i is copied ``n p_i`` times in expectation, and always ``floor(n p_i)`` or
-    ``ceil(n p_i)`` times. This is the default, since it adds little variance. Source: Kitagawa
-    1996.
+    One number u, uniform in [0, 1), serves all j. Walker i is copied ``n p_i`` times in
+    expectation, and always ``floor(n p_i)`` or ``ceil(n p_i)`` times. This is the default, since
+    it adds little variance. Source: Kitagawa 1996.
 
     Arguments:
-        p: normalised weights (..., n).
+        p: normalised weights of n walkers (..., n).
         rng: source of randomness.
 
     Returns:
@@ -71,12 +72,12 @@ def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample at the quantiles ``(j + u_j) / n``, j = 0 ... n - 1, with n uniform numbers u_j.
+    """Resample by inverting the cumulative weights at ``(j + u_j) / n``, j = 0 ... n - 1.
 
-    Source: Kitagawa 1996.
+    The u_j are n independent numbers, uniform in [0, 1). Source: Kitagawa 1996.
 
     Arguments:
-        p: normalised weights (..., n).
+        p: normalised weights of n walkers (..., n).
         rng: source of randomness.
 
     Returns:
@@ -87,12 +88,12 @@ def stratified(p: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
-    """Resample by n independent draws of a walker, each with the probabilities p.
+    """Resample by n independent draws of an index, with the probabilities p.
 
     Source: Gordon, Salmond, Smith 1993.
 
     Arguments:
-        p: normalised weights (..., n).
+        p: normalised weights of n walkers (..., n).
         rng: source of randomness.
 
     Returns:
@@ -104,11 +105,11 @@ def multinomial(p: Tensor, rng: torch.Generator) -> Tensor:
 def residual(p: Tensor, rng: torch.Generator) -> Tensor:
     """Copy walker i ``floor(n p_i)`` times, and draw further copies up to n in total.
 
-    These are drawn with probabilities proportional to the rest ``n p_i - floor(n p_i)``. Source:
-    Liu and Chen 1998.
+    Further copies are independent draws with probabilities proportional to the remainders
+    ``n p_i - floor(n p_i)``. Source: Liu and Chen 1998.
 
     Arguments:
-        p: normalised weights (..., n).
+        p: normalised weights of n walkers (..., n).
         rng: source of randomness.
 
     Returns:
@@ -130,16 +131,17 @@ def residual(p: Tensor, rng: torch.Generator) -> Tensor:
 def resample_islands(
     p: Tensor, low: Tensor, scheme: Resampler, rng: torch.Generator, order: Tensor | None
 ) -> Tensor:
-    """Resample the islands that are marked and leave the others as they are.
+    """Resample some of several islands (groups of n walkers) and leave the others as they are.
 
-    The order in which walkers are lined up never biases. With systematic or stratified resampling
-    every stretch of the line keeps its mass to within one or two walkers (Gerber, Chopin, Whiteley
-    2019), so that it pays to sort by a quantity on which later weights depend.
+    The order of the walkers never causes a bias. With systematic or stratified resampling any
+    stretch of walkers that are neighbours in this order keeps its total weight, as a number of
+    copies, to within one or two (Gerber, Chopin, Whiteley 2019), so that it pays to sort by a
+    quantity on which later weights depend.
 
     Arguments:
         p: normalised weights of each island (islands, n); N = islands n.
         low: whether each island is resampled (islands,).
-        scheme: resampling scheme within an island.
+        scheme: resampling scheme within an island, e.g. `systematic`.
         rng: source of randomness.
         order: quantity (N,) by which the walkers of an island are sorted first; None: not sorted.
 

@@ -1,4 +1,4 @@
-"""One call of a kernel for several populations of walkers."""
+"""One call of a kernel for several populations of walkers (weighted samples)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def move_together(
     energy: Energy | Snapshot,
     rng: torch.Generator,
 ) -> list[Walkers]:
-    """Move several populations of walkers by one call of a kernel.
+    """Move several populations of walkers (weighted samples) by one call of a kernel.
 
     Each walker moves as by `Walkers.move`, and each population keeps its own weights. The energy
     is evaluated once for the walkers of all populations, which is faster than once for each.
@@ -33,7 +33,7 @@ def move_together(
         rng: source of randomness, on the walkers' device.
 
     Returns:
-        The populations after the move, in the same order.
+        The populations after the move, in the same order, weighted for the energy.
 
     >>> import torch, noneq
     >>> rng, base = torch.Generator().manual_seed(0), noneq.Gaussian.fit(torch.randn(99, 2))

@@ -1,6 +1,7 @@
-r"""Weighted walkers: a state, its weights, and the events that change them.
+"""Weighted walkers: samples with log-weights, and the events that change them.
 
-Two events change a log-weight:
+Two events change a log-weight, a reweighting from one energy U to another, and a move by a kernel
+with transition density q(x->y), from the energy U of the last evaluation to an energy U':
 
 ========= =============================== ====================================================
 event     what changes                    increment of log_w
@@ -45,10 +46,10 @@ Target: TypeAlias = Energy | Snapshot
 
 @dataclass(frozen=True)
 class Walkers(Readings):
-    """Hold N weighted walkers; methods that change walkers return new ones.
+    """Holds N walkers, samples with weights, for estimates of means and of log Z of a model.
 
-    `sample` starts walkers at a model whose log Z is known, `at` at given positions. Instead of an
-    energy one may pass a `noneq.energies.Snapshot` if its parameters have not changed since.
+    `sample` starts walkers at a model whose log Z is known, `at` at given positions. Methods that
+    change walkers return new ones; an energy may be given as its `noneq.energies.Snapshot`.
 
     >>> import torch, noneq
     >>> rng, target = torch.Generator().manual_seed(0), noneq.testing.correlated()
@@ -59,8 +60,7 @@ class Walkers(Readings):
     (True, (2,))
 
     Attributes:
-        state: positions (N, *shape), their energies (N,), and the gradients and other tensors of
-            the last evaluation.
+        state: positions (N, *shape), energies (N,), and other tensors of the last evaluation.
         weights: log-weights of the walkers, and the starting walkers from which they descend.
         info: means over the walkers of what the last move observed, 0-d tensors, e.g.
             ``{"accept": mean acceptance}``.
@@ -75,15 +75,13 @@ class Walkers(Readings):
     under: Snapshot | None = field(default=None, repr=False)
     last_move: faults.LastMove | None = field(default=None, repr=False)
 
-    # -- making them
-
     @classmethod
     def sample(cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8) -> Walkers:
-        """Draw n exact samples of a solvable model; weights are 1 and log Z is known.
+        """Draw N exact samples of a solvable model as walkers: weights are 1, log Z is known.
 
         Arguments:
-            base: the model.
-            n: number of walkers, 2 or more and a multiple of ``islands``; else ValueError.
+            base: the model, an energy with exact methods ``sample`` and ``log_z``.
+            n: number N of walkers, 2 or more and a multiple of ``islands``; else ValueError.
             rng: source of randomness.
             islands: number of groups that are resampled separately, so that the spread of their
                 log Z gives a standard error.
@@ -97,7 +95,7 @@ class Walkers(Readings):
     def at(
         cls, x: Tensor, energy: Energy, *, log_z: float = math.nan, islands: int = 1
     ) -> Walkers:
-        """Place walkers of weight 1 under an energy at given positions.
+        """Make walkers of weight 1 at given positions, for a given energy.
 
         Arguments:
             x: positions (N, *shape).
@@ -117,8 +115,6 @@ class Walkers(Readings):
         weights = weights.add(torch.zeros_like(u), zero=u.isposinf())
         return cls(State(x, u, cache, {}), weights, under=Snapshot.of(energy))
 
-    # -- the events
-
     @overload
     def reweight(self, energy: Target) -> Walkers: ...
     @overload
@@ -128,7 +124,7 @@ class Walkers(Readings):
     def reweight(
         self, energy: Target, *, graph: bool = False, raw: bool = False
     ) -> Walkers | tuple[Walkers, Tensor]:
-        """Change the energy: ``log_w += U_old(x) - U_new(x)``, while x stays.
+        """Change the energy: ``log_w += U_old(x) - U_new(x)``, while the positions x stay.
 
         The cost is one evaluation; none if neither the energy nor its parameters have changed and
         ``graph`` is False. An energy of +inf gives a weight of zero; NaN or -inf makes the weight
@@ -138,8 +134,8 @@ class Walkers(Readings):
             energy: the new energy U_new.
             graph: whether to return also the energies u (N,) with their graph to the parameters,
                 for a loss ``energy(x).mean() - walkers.mean(u)``, for one backward pass.
-            raw: whether to keep walkers of weight zero in that graph; if so, call `without_zero`
-                before the backward pass.
+            raw: whether the graph of u keeps walkers of weight zero, whose gradient may be NaN; if
+                so, call `without_zero` before the backward pass.
 
         Returns:
             The walkers, weighted for the new energy; with ``graph`` a pair of them and u.
@@ -193,7 +189,7 @@ class Walkers(Readings):
             graph: whether to return also the new energies u (N,) with their graph to the
                 parameters, for the next loss (Algorithm 1 of arXiv 2305.19414); for unadjusted
                 kernels only.
-            raw: whether to keep walkers of weight zero in that graph, as in `reweight`.
+            raw: whether the graph of u keeps walkers of weight zero, as in `reweight`.
 
         Returns:
             The walkers; with ``graph`` a pair of the walkers and u.
@@ -212,7 +208,11 @@ class Walkers(Readings):
         return walkers, u if raw else walkers.without_zero(u)
 
     def without_zero(self, u: Tensor) -> Tensor:
-        """Take walkers of weight zero, whose gradient may be NaN, out of the graph of u (N,)."""
+        """Return energies u (N,) whose graph leaves out walkers of weight zero.
+
+        The energy may be infinite there and the gradient NaN. ``u`` is what `reweight` or `move`
+        returned with ``raw=True``; the values stay the same.
+        """
         assert self.under is not None
         return without_zero(self.under.model, u, self.x, self.weights)
 
@@ -230,7 +230,7 @@ class Walkers(Readings):
             ess_min: effective sample size, a fraction in [0, 1], below which an island is
                 resampled: 1 resamples always, 0 never. ValueError outside [0, 1].
             rng: source of randomness.
-            scheme: resampling scheme.
+            scheme: function that draws which walkers are copied, e.g. systematic resampling.
             order: quantity (N,) by which the walkers of an island are sorted before resampling.
 
         Returns:
@@ -242,7 +242,7 @@ class Walkers(Readings):
         return replace(self, state=each(lambda t: t[index], self.state), weights=weights)
 
     def decay(self, forgetting_factor: float) -> Walkers:
-        """Multiply all log-weights by a forgetting factor in [0, 1].
+        """Return walkers whose log-weights are multiplied by a forgetting factor in [0, 1].
 
         If the factor is below 1, log Z is unknown from then on. A factor of 0 sets weights to 1,
         as in contrastive divergence; weights of zero stay zero.
@@ -251,25 +251,31 @@ class Walkers(Readings):
             return self
         return replace(self, weights=self.weights.decay(forgetting_factor))
 
-    # -- parts of them
-
     def __getitem__(self, index: Tensor) -> Walkers:
         """Return the walkers at ``index`` (a 1-d integer tensor), as one group (island)."""
         state = each(lambda t: t[index], self.state)
         return replace(self, state=state, weights=self.weights[index])
 
     def put(self, index: Tensor, part: Walkers) -> Walkers:
-        """Return a copy in which the walkers at ``index`` are replaced by ``part``.
+        """Return a copy in which some walkers are replaced by others.
 
-        The other walkers stay weighted for the energy that they were last evaluated at. Choose
-        ``index`` independently of positions and weights. Momenta are kept only if both the walkers
-        and ``part`` have them.
+        Those that stay are weighted for the energy of their last evaluation, those that are put in
+        for that of ``part``. Momenta are kept only if both have them.
+
+        Arguments:
+            index: places (n,) of those replaced, chosen without a look at positions or weights.
+            part: the n walkers that are put there.
         """
         state, weights = put(self.state, index, part.state), self.weights.put(index, part.weights)
         return Walkers(state, weights, info=part.info, last_move=part.last_move)
 
     def state_dict(self, energy: Energy) -> dict[str, Any]:
-        """Return a checkpoint, which also says whether the walkers are weighted for ``energy``."""
+        """Return a dictionary of tensors and numbers, from which the walkers can be restored.
+
+        Arguments:
+            energy: present energy; the entry "current" says whether the walkers are weighted for
+                it.
+        """
         return {
             "state": self.state._asdict(),
             "weights": {f.name: getattr(self.weights, f.name) for f in fields(self.weights)},
@@ -279,7 +285,12 @@ class Walkers(Readings):
 
     @classmethod
     def from_state_dict(cls, saved: Mapping[str, Any], energy: Energy) -> Walkers:
-        """Restore the walkers of a `state_dict`, given the energy that it was made with."""
+        """Return the walkers that `state_dict` saved.
+
+        Arguments:
+            saved: the dictionary that `state_dict` returned.
+            energy: the energy that it was called with, with the same parameters.
+        """
         state, weights = State(**saved["state"]), Weights(**saved["weights"])
         under = Snapshot.of(energy) if saved["current"] else None
         return cls(state, weights, saved["info"], under)

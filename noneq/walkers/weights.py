@@ -1,13 +1,11 @@
-r"""Log-weights of N walkers and every reduction over them; only this file writes ``log_w``.
+"""Log-weights of N walkers and every reduction over them; only this file changes log-weights.
 
 The normalising constant is ``log Z = log Z_start + log mean_i w_i`` at any time: resampling gives
-every walker of an island the island's mean weight, so that log Z needs no second accumulator.
-
-All reductions over walkers stand here and nowhere else, since walkers that are spread over
-several processes would need a collective operation for each: `Weights.summary`, `Weights.check`,
-`Weights.p`, `Weights.log_p`, `Weights.ess`, `Weights.log_z`, `Weights.log_mean_by_island`,
-`Weights.mass_by_island`, `Weights.effective_ancestors`, `Weights.mean`, `Weights.draw`,
-`Weights.conditional_ess` and `Weights.resample`.
+every walker of an island (a group that is resampled separately) the island's mean weight, so that
+log Z needs no second accumulator. All reductions over walkers stand here and nowhere else, since
+walkers that are spread over several processes would need a collective operation for each:
+`summary`, `check`, `p`, `log_p`, `ess`, `log_z`, `log_mean_by_island`, `mass_by_island`,
+`effective_ancestors`, `mean`, `draw`, `conditional_ess` and `resample` of `Weights`.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ __all__ = ["InvalidWeightsError", "LogZ", "Weights"]
 
 
 class LogZ(NamedTuple):
-    """Hold an estimate of log Z (nats) with its standard error.
+    """Holds an estimate of log Z (nats) with its standard error.
 
     The standard error is computed from islands, groups of walkers that are resampled separately.
 
@@ -42,12 +40,12 @@ class LogZ(NamedTuple):
 
 
 class InvalidWeightsError(FloatingPointError):
-    """Report that log-weights are NaN or +inf."""
+    """Raised where log-weights are read of which one or more are NaN or +inf."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Hold the log-weights of N walkers, immutably.
+    """Holds the log-weights of N walkers (weighted samples); methods return new weights.
 
     Attributes:
         log_w: log-weights (N,), float64, accumulated since the start; -inf is a weight of zero,
@@ -69,10 +67,10 @@ class Weights:
     def equal(
         cls, n: int, log_z: float, islands: int = 1, *, device: torch.device | None = None
     ) -> Weights:
-        """Make N weights of 1.
+        """Return N weights of 1.
 
         Arguments:
-            n: number of walkers, 2 or more and a multiple of ``islands``; else ValueError.
+            n: number N of walkers, 2 or more and a multiple of ``islands``; else ValueError.
             log_z: log Z of the model that the walkers come from; NaN if unknown.
             islands: number of groups of walkers that are resampled separately.
             device: device of the weights.
@@ -90,8 +88,6 @@ class Weights:
             )
         log_w = torch.zeros(n, dtype=torch.float64, device=device)
         return cls(log_w, log_z, torch.arange(n, device=device), islands)
-
-    # -- events
 
     def add(
         self, increment: Tensor, minus: Tensor | None = None, *, zero: Tensor | None = None
@@ -123,9 +119,10 @@ class Weights:
         """Resample every island (group of walkers) whose effective sample size is too low.
 
         Arguments:
-            ess_min: effective sample size below which an island is resampled, in [0, 1].
+            ess_min: effective sample size, a fraction in [0, 1], below which an island is
+                resampled.
             rng: source of randomness.
-            scheme: resampling scheme.
+            scheme: function that draws which walkers are copied, e.g. systematic resampling.
             order: quantity (N,) by which the walkers of an island are sorted before resampling.
 
         Returns:
@@ -151,7 +148,7 @@ class Weights:
         return replace(self, log_w=new, ancestors=ancestors, resampled=times), index
 
     def decay(self, forgetting_factor: float) -> Weights:
-        """Multiply all log-weights by a forgetting factor in [0, 1] (else ValueError).
+        """Return weights whose logarithms are multiplied by a factor in [0, 1] (else ValueError).
 
         If the factor is below 1, log Z is unknown from then on. Weights of zero stay zero.
         """
@@ -170,7 +167,7 @@ class Weights:
         return replace(self, log_w=self.log_w[index], ancestors=self.ancestors[index], islands=1)
 
     def put(self, index: Tensor, part: Weights) -> Weights:
-        """Return a copy in which the weights at ``index`` are replaced by ``part``."""
+        """Return a copy with the weights at ``index`` (n,) replaced by the n weights ``part``."""
         return replace(
             self,
             log_w=self.log_w.index_copy(0, index, part.log_w),
@@ -179,19 +176,18 @@ class Weights:
             resampled=max(self.resampled, part.resampled),
         )
 
-    # -- reductions
-
     def __len__(self) -> int:
+        """Return the number N of walkers."""
         return len(self.log_w)
 
     @property
     def by_island(self) -> Tensor:
-        """Return the log-weights with one row for each island (islands, N / islands)."""
+        """Return the log-weights (islands, N / islands), one row for each group of walkers."""
         return self.log_w.view(self.islands, -1)
 
     @property
     def invalid(self) -> Tensor:
-        """Return whether each log-weight is NaN or +inf (N,)."""
+        """Return booleans (N,), true where a log-weight is NaN or +inf."""
         return ~(self.log_w < math.inf)
 
     @cached_property
@@ -200,11 +196,14 @@ class Weights:
 
     @cached_property
     def summary(self) -> Summary:
-        """Return a `Summary` of the weights, read from the device in one transfer."""
+        """Return a `Summary` of the weights, e.g. of how many are 0, read in one transfer."""
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Return 0-d tensors as numbers, read from the device together with the summary."""
+        """Return 0-d tensors as a list of floats.
+
+        They are read from the device in one transfer with the numbers of `summary`.
+        """
         numbers = torch.stack(scalars)  # of the widest of their types
         if "summary" in vars(self):
             return list(numbers.tolist())
@@ -214,7 +213,7 @@ class Weights:
         return found[len(own) :]
 
     def check(self) -> None:
-        """Raise FloatingPointError if a weight is invalid or an island has no positive weight."""
+        """Raise FloatingPointError if a log-weight is NaN or +inf, or an island has weight 0."""
         if self.summary.invalid:
             raise InvalidWeightsError(
                 f"{self.summary.invalid} of {len(self)} log-weights are NaN or +inf"
@@ -227,7 +226,7 @@ class Weights:
 
     @property
     def p(self) -> Tensor:
-        """Return the normalised weights (N,), float64."""
+        """Return the normalised weights ``p_i = w_i / sum_j w_j`` (N,), float64."""
         self.check()
         return self._p
 
@@ -239,28 +238,29 @@ class Weights:
 
     @property
     def ess(self) -> float:
-        """Return the effective sample size of all walkers together, a fraction in [1/N, 1]."""
+        """Return the effective sample size ``1 / (N sum_i p_i^2)`` of all walkers, in [1/N, 1]."""
         self.check()
         return self.summary.ess
 
     @property
     def log_mean_by_island(self) -> Tensor:
-        """Return the logarithm of the mean weight of each island (islands,), float64."""
+        """Return the log of the mean weight of each group of walkers (islands,), float64."""
         self.check()
         return reductions.log_mean_exp(self.by_island)
 
     @property
     def mass_by_island(self) -> Tensor:
-        """Return the share of the total weight in each island (islands,), float64."""
+        """Return the share of the total weight in each group of walkers (islands,), float64."""
         return self.p.view(self.islands, -1).sum(1)
 
     @property
     def log_z(self) -> LogZ:
         """Estimate log Z as ``log Z_start + log mean w``, with a jackknife error over islands.
 
-        With R islands the standard error has R - 1 degrees of freedom: the error of log Z over the
-        standard error follows a Student t. A factor ``sqrt((R - 1) / (R - 3))`` in the standard
-        error makes the variance of this ratio 1; NaN for R <= 3, where it would be infinite.
+        With R islands (groups of walkers that are resampled separately) the error of log Z over
+        the jackknife error follows a Student t with R - 1 degrees of freedom. The standard error
+        given is larger by ``sqrt((R - 1) / (R - 3))``, so that the variance of this ratio is 1;
+        NaN for R <= 3.
         """
         self.check()
         found, r = self.summary, self.islands
@@ -269,18 +269,18 @@ class Weights:
 
     @property
     def effective_ancestors(self) -> float:
-        r"""Return the effective number of ancestors, ``1 / sum_a P_a^2``.
+        """Return the effective number of ancestors, ``1 / sum_a P_a^2``.
 
-        P_a is the share of the weight that descends from ancestor a.
+        P_a is the share of the total weight held by walkers that descend from starting walker a.
         """
         n = 1 + int(self.ancestors.max())  # a part keeps the numbers of the whole
         mass = torch.zeros(n, dtype=torch.float64, device=self.log_w.device)
         return float(1.0 / mass.index_add(0, self.ancestors, self.p).square().sum())
 
     def mean(self, f: Tensor) -> Tensor:
-        """Return the weighted mean ``sum_i p_i f_i`` of values f (N, ...), with the graph of f.
+        """Return the mean ``sum_i p_i f_i`` of values f (N, ...), with normalised weights p.
 
-        Walkers of weight zero are left out, so that f may be infinite there.
+        Walkers of weight zero are left out, as f may be infinite there; the graph of f is kept.
         """
         p = self.p
         if self.summary.zero:
@@ -291,12 +291,12 @@ class Weights:
         return mean
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n indices of walkers with replacement, by weight."""
+        """Draw n indices of walkers (n,) with replacement, in proportion to their weights."""
         return torch.multinomial(self.p, n, replacement=True, generator=rng)
 
     def conditional_ess(self, increment: Tensor) -> Tensor:
-        """Return ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` for increments d (N,), 0-d.
+        """Return ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` (0-d) for increments d (N,).
 
-        This is the share of the effective sample size left after adding d to the log-weights.
+        It is the share of the effective sample size left by adding d; p are normalised weights.
         """
         return reductions.conditional_ess(self.log_w, increment)
