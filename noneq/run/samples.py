@@ -61,12 +61,15 @@ def draw(
 
 
 class DrawnWalkers(NamedTuple):
-    """Walkers (weighted samples) drawn from a run's model, and the generator that drew them."""
+    """Walkers (weighted samples) drawn from a run's model, and the generator that drew them.
+
+    Attributes:
+        walkers: weighted samples of the model.
+        rng: source of randomness, with which `take_samples` continues.
+    """
 
     walkers: Walkers
-    """weighted samples of the model"""
     rng: torch.Generator
-    """source of randomness, from which `take_samples` draws on"""
 
 
 @full_precision()
