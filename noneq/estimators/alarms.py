@@ -42,7 +42,8 @@ class Evidence:
         halves: two arrays of booleans (K,), true for rows of ``kept`` from early and from late
             calls of ``fit`` or ``partial_fit``; None if all rows came in one call.
         walkers: weighted Markov chains from which the gradient was computed, at the end.
-        exact: whether the walkers' weights are exact, i.e. were not shrunk by a forgetting factor.
+        exact: whether the gradient used the walkers' exact weights, i.e. training was weighted,
+            and no forgetting factor shrank the log-weights.
         units: conversion between the user's units and those of the model.
     """
 
