@@ -1,7 +1,7 @@
-"""The command line: ``noneq train``, ``sample``, ``score``, ``logz``, ``report``.
+"""The command line program ``noneq`` with the commands train, sample, score, logz and report.
 
-Each function is a command, and its docstring is the command's help. Nothing heavy is imported
-before a command runs.
+Each command is a function here, whose docstring is the help of the command. Nothing heavy is
+imported before a command runs.
 """
 
 from __future__ import annotations
@@ -247,13 +247,13 @@ COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command of the command line.
+    """Run the command line program ``noneq``; errors are printed as one line.
 
     Arguments:
         args: words of the command line after the program's name; None: those in sys.argv.
 
     Returns:
-        The exit code, 0 only on success.
+        The exit code of the program, 0 only on success.
     """
     words = list(sys.argv[1:] if args is None else args)
     if words == ["--version"]:

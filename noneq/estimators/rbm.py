@@ -57,9 +57,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         ``n_components / (36 rows)`` if that is more. Biases are penalised with strength
         ``1 / rows``.
     tau : float, default=0.1
-        The size of the trust region: how much of the walkers' effective sample size (ESS) an
-        optimiser step may cost, ``-log(ESS after / ESS before)``. It is constant for half of the
-        passes, then falls to 0. None: there is no trust region.
+        The size of the trust region: the cost in nats that an optimiser step may have, which is
+        minus the logarithm of the share of the walkers' effective sample size that is left. It is
+        constant for half of the passes, then falls to 0. None: there is no trust region.
     n_walkers : int, default=None
         The number of weighted walkers, i.e. Markov chains, that estimate the model's mean in the
         gradient. By default ``8 batch_size``, so that they add little noise to that of the batch.

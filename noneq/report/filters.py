@@ -36,17 +36,17 @@ class Filters(NamedTuple):
 def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ()) -> Figure:
     """Draw the filters of an RBM: the columns of its weight matrix, one for each hidden unit.
 
-    The 64 columns of the largest norms are drawn, as images if the data are images, else as rows
-    of a single heat map. Positive weights are red, negative ones blue and zero white. All columns
-    have the same colour scale; one weight of 200 lies beyond its ends.
+    The 64 columns with the largest norms are drawn, as images if the data are images, else as the
+    lines of one heat map. Positive weights are red, negative ones blue and zero white. All columns
+    have the same colour scale, whose ends 0.5 % of the weights exceed.
 
     Arguments:
         w: weights (d, m) between d visible and m hidden units, one column for each hidden unit.
-        shape: the shape of one row of data, of d values.
+        shape: the shape of one row of data, of d values; for images (C, H, W).
         columns: the names of the visible units; empty if there are none.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
         ValueError: if ``w`` is not a matrix of as many rows as ``shape`` has values.
@@ -58,7 +58,7 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
 
 def filters_size(what: Filters) -> tuple[float, float]:
-    """Choose the size of a figure of an RBM's filters, see `filters_figure`.
+    """Choose the size of a figure of an RBM's filters, i.e. the columns of its weight matrix.
 
     Arguments:
         what: the weight matrix of the RBM and the shape of its data.
@@ -72,7 +72,7 @@ def filters_size(what: Filters) -> tuple[float, float]:
 
 
 def draw_filters(place: FigureBase, what: Filters) -> None:
-    """Draw the filters of an RBM, as `filters_figure` does, on a given figure.
+    """Draw the filters of an RBM, i.e. the columns of its weight matrix, on a given figure.
 
     Arguments:
         place: the figure or subfigure to draw on.
