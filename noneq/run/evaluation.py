@@ -48,8 +48,8 @@ def evaluate_run(
         run: trained run (a training's folder) whose model is evaluated.
         data: data that the model was trained on.
         how: settings of the bracket by name, which are the fields of `noneq.run.recipe.Bracket`,
-            and ``seed``. A setting that is left out is that of the run's recipe, and ``seed`` the
-            run's seed plus 7.
+            and ``seed``. Settings that are left out are those of the run's recipe; the default of
+            ``seed`` is the run's seed plus 7.
         track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
     Returns:

@@ -4,10 +4,10 @@
 config.json            data, seed, and all settings of the training (the recipe)
 metrics.jsonl          one line for each logged iteration
 model.safetensors      the trained model, whose parameters are moving averages
-state/                 the last checkpoint: walkers, optimiser, random numbers, adaptation
+state/                 the last checkpoint: weighted samples, optimiser, random numbers
 good/                  an earlier checkpoint, for the rollback of a training that diverges
-likelihood.json        the bracket of log Z, the fingerprint of the model's parameters, NLLs
-population.safetensors the weighted walkers of the bracket's forward annealing
+likelihood.json        log Z by forward and backward annealing, likelihoods, hash of the model
+population.safetensors the weighted samples of the model from the forward annealing
 samples.png            samples of the model beside the data
 ====================== ========================================================================
 
@@ -116,7 +116,7 @@ class Run:
             seed: seed of the session, recorded in config.json.
             device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
-            about: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`, for `Run.data`.
+            about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data.
 
         Returns:
             The new `Run`, on the device on which the session trains.

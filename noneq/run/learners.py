@@ -1,7 +1,7 @@
 """Learners, which do the iterations of a training: weighted maximum likelihood or score matching.
 
-A learner keeps the state that passes between iterations, e.g. the walkers. A `noneq.Session`, i.e.
-one training in memory, has a learner, and keeps the parameters, optimiser and generator itself.
+A learner keeps the state that passes between iterations, e.g. the weighted samples (walkers). A
+`noneq.Session`, i.e. one training in memory, keeps the parameters, optimiser and generator.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class TrainingContext:
     Attributes:
         recipe: all settings of the training.
         energy: model that is being trained, an energy U(x).
-        data: rows (M, *shape) to train on.
-        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
+        data: M rows to train on, each of shape ``shape``; (M, *shape).
+        kernel: MCMC kernel that samples the model, with the step size before it is adapted.
         optimizer: optimiser of the model's parameters.
         rng: source of randomness, on the data's device.
     """
@@ -66,7 +66,10 @@ class Learner(Protocol):
     trained: Any
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return arguments of a `DivergenceMonitor` by name, e.g. its tolerance ``margin``."""
+        """Return arguments of `noneq.run.divergence.DivergenceMonitor`, by name.
+
+        They are thresholds of the NLL or loss, by which a divergence of the training is detected.
+        """
 
     def iterate(self) -> Iterator[Any]:
         """Yield the record of each iteration, without end, starting from the present state."""
@@ -79,7 +82,10 @@ class Learner(Protocol):
         """
 
     def monitored_metric(self, record: Any) -> tuple[float, bool]:
-        """Return an iteration's NLL (nats) or loss, and whether log Z was estimated anew."""
+        """Return the number by which divergence is detected, and whether log Z is a new estimate.
+
+        The number is the NLL of an iteration's batch, in nats, or the loss of score matching.
+        """
 
     def metrics(self, record: Any) -> dict[str, Any]:
         """Return the metrics of an iteration by name, for the file metrics.jsonl of a run."""
@@ -88,14 +94,14 @@ class Learner(Protocol):
         """Return a line of text with an iteration's main metrics, for a terminal."""
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return the state after the last iteration as a nested dictionary; None at first."""
+        """Return the state after the last iteration as a dictionary; None before training."""
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
         """Set the state from a dictionary that `state_dict` returned, to continue training."""
 
 
 def at_step(kernel: Kernel, h: float) -> Kernel:
-    """Change the step size of an MCMC kernel to ``h``.
+    """Change the step size of an MCMC kernel to h.
 
     Returns:
         A copy of the kernel with this step size, or the kernel itself if it has none.
@@ -116,7 +122,11 @@ class LikelihoodLearner:
         self.renewals = 0
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return, by name, the NLL before training, a tolerance and the least NLL, in nats."""
+        """Return thresholds of the NLL, in nats, by which a divergence is detected, by name.
+
+        ``base`` is the NLL of the energy that training starts from, ``margin`` a tolerance above
+        it, and ``floor`` the least NLL that a model can have.
+        """
         context, base = self.context, self.context.energy.base
         assert isinstance(base, Solvable)
         noise = context.recipe.train.noise
@@ -150,7 +160,7 @@ class LikelihoodLearner:
     def set_rate(self, progress: float, backoff: float) -> None:
         """Set tau, the size of the trust region, or without one the learning rate.
 
-        Both fall with ``progress``, tau in proportion to ``backoff``, the rate as its square root.
+        Both fall with ``progress`` from 0 to 1; tau is proportional to ``backoff``.
         """
         recipe, trust = self.context.recipe, self.trained.trust if self.trained else None
         self.speed = recipe.train.speed(progress) * backoff
@@ -169,24 +179,16 @@ class LikelihoodLearner:
         assert isinstance(record, Record)
         state, trust = record.state, record.state.trust
         return {
-            "data_energy": record.data_energy,
-            "walker_energy": record.data_energy - record.loss,
-            "nll": record.nll,
-            "ess": record.ess,
+            "data_energy": record.data_energy, "walker_energy": record.data_energy - record.loss,
+            "nll": record.nll, "ess": record.ess,
             "effective_ancestors": state.walkers.effective_ancestors,
-            "resampled": state.walkers.weights.resampled,
-            "acceptance": record.acceptance,
-            "step_size": getattr(state.kernel, "h", math.nan),
-            "faults": record.faults,
-            "log_z": record.log_z.value,
-            "log_z_held_out": record.log_z_held_out.value,
+            "resampled": state.walkers.weights.resampled, "acceptance": record.acceptance,
+            "step_size": getattr(state.kernel, "h", math.nan), "faults": record.faults,
+            "log_z": record.log_z.value, "log_z_held_out": record.log_z_held_out.value,
             "log_z_held_out_stderr": record.log_z_held_out.stderr,
-            "scale": record.scale,
-            "cost": record.cost,
-            "tau": trust.tau if trust else math.nan,
-            "redone": trust.redone if trust else 0,
-            "renewed": record.renewed,
-        }
+            "scale": record.scale, "cost": record.cost, "tau": trust.tau if trust else math.nan,
+            "redone": trust.redone if trust else 0, "renewed": record.renewed,
+        }  # fmt: skip
 
     def progress_line(self, record: Observed) -> str:
         """Return a line of text with NLL, effective sample size, acceptance and step's cost."""
@@ -205,7 +207,7 @@ class LikelihoodLearner:
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return walkers, step size and trust region as a nested dictionary; None at first."""
+        """Return walkers, step size and trust region in a dictionary; None before training."""
         trained, energy = self.trained, self.context.energy
         if trained is None:
             return None
@@ -245,7 +247,7 @@ class ScoreMatchingLearner:
         self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the loss of the untrained model, and a tolerance ``margin`` above it."""
+        """Return thresholds by which a divergence is detected: initial loss, tolerance above."""
         energy, data = self.energy, self.context.data
         rng = torch.Generator(data.device).manual_seed(0)
         size = (16, self.context.recipe.train.batch)
@@ -278,7 +280,7 @@ class ScoreMatchingLearner:
         return record.loss, False
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Return ``{"rate": learning rate}``; a run's metrics.jsonl has the loss in any case."""
+        """Return ``{"rate": learning rate}``, for the file metrics.jsonl of a run."""
         assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
@@ -288,7 +290,7 @@ class ScoreMatchingLearner:
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return the number of iterations done, by name; None before the first iteration."""
+        """Return ``{"iteration": number of iterations done}``; None before training."""
         return {"iteration": self.trained.iteration} if self.trained else None
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:

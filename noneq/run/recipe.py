@@ -51,12 +51,12 @@ def _least(section: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """Settings of an energy that is the sum of a Gaussian base's energy and a network.
+    """Settings of an energy that is the sum of the energy of a Gaussian base and a network.
 
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance preconditions them.
+            the MCMC moves; None: the covariance of the base does.
         net: kind of the energy network: mlp, convnet or resnet.
         width: number of hidden units of each layer of a perceptron, or of channels after the first
             layer of a convolutional network.
@@ -100,7 +100,7 @@ class InterpolantModel:
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance preconditions them.
+            the MCMC moves; None: the covariance of the base does.
         width: number of hidden units of each layer of the energy network.
         depth: number of hidden layers of the energy network.
         leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
@@ -209,8 +209,8 @@ class Bracket:
     The two estimates are called the bracket of log Z, see `noneq.log_z`.
 
     Attributes:
-        walkers: number of walkers of the forward and of the backward annealing each, a multiple of
-            16.
+        walkers: number of walkers (weighted samples) of the forward and of the backward annealing
+            each, a multiple of 16.
         temperatures: number of temperatures of the annealing that estimates log Z.
         equilibrate: number of MCMC moves under the model before backward annealing starts.
         cycled: whether to cycle the step size along the annealing, which finds sharp modes but
@@ -257,7 +257,8 @@ class Budget:
             seconds: seconds of training done.
 
         Returns:
-            The fraction, 0 at the start and 1 at the end, of iterations if their number is set.
+            The fraction, 0 at the start and 1 at the end: of iterations if their number is set,
+            otherwise of the time.
         """
         return iteration / self.iterations if self.iterations else seconds / self.seconds
 

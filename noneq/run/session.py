@@ -41,13 +41,14 @@ class Session:
     Attributes:
         energy: model that is being trained.
         average: copy of the model whose parameters are moving averages over the iterations.
-        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
+        kernel: MCMC kernel that samples the model, with the step size before it is adapted.
         learner: object that does the iterations, by maximum likelihood or score matching, a
             `noneq.run.learners.Learner`.
         seconds: seconds of training so far, including those before an interruption.
         clock: function without arguments that returns the time in seconds; default:
             ``time.perf_counter``. It may be replaced before iterating.
-        backoff: factor of tau or of the learning rate: 1, halved by every rollback.
+        backoff: factor of the trust region's size tau: 1 at first, halved by each rollback after a
+            divergence. Without a trust region it lowers the learning rate.
 
     >>> import noneq, torch
     >>> rows = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))

@@ -145,7 +145,7 @@ def settle(folder: Path) -> None:
 
 
 def disk_error(error: OSError, kept: str, then: str) -> OSError:
-    """Make an error whose text has advice, of the error of a file that could not be written.
+    """Add advice to the text of the error of a file that could not be written.
 
     Arguments:
         error: error of the operating system.

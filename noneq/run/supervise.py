@@ -25,7 +25,7 @@ GOOD = 100  # iterations between the states to which a run may be rolled back
 class DivergedError(RuntimeError):
     """Error: training still diverges after three rollbacks.
 
-    Each rollback restored an earlier state and halved the size of the optimiser's steps.
+    Each rollback restored an earlier state, from which training continued with smaller steps.
     """
 
 
@@ -34,8 +34,8 @@ class RolledBack(NamedTuple):
 
     Attributes:
         iteration: iteration of the earlier state, from which training continues.
-        backoff: factor, 1/2, 1/4 or 1/8, of the size tau of the trust region from now on, or of
-            the learning rate if there is no trust region.
+        backoff: factor, 1/2, 1/4 or 1/8, of the size tau of the trust region from now on; without
+            a trust region it lowers the learning rate.
         reason: sentence that says at which iteration and why the training diverged.
     """
 
@@ -54,8 +54,8 @@ def supervise(
     """Train a run until its budget is spent, with checkpoints, metrics and rollbacks.
 
     If training diverges, the session is rolled back to the last state without signs of divergence,
-    and continues with a trust region of half the size, or, without a trust region, half the
-    learning rate.
+    and continues with smaller steps: with half the size tau of the trust region, or, without a
+    trust region, with a lower learning rate.
 
     Arguments:
         run: run (a training's folder) that the caller has locked by `Run.locked`.

@@ -98,7 +98,7 @@ class Verdict:
 
     @property
     def bracketed(self) -> bool:
-        """Return True if no alarm was raised, i.e. forward and backward log Z can be trusted."""
+        """Return True if no alarm was raised, i.e. no test casts doubt on log Z's estimates."""
         return not self.alarms
 
     @property

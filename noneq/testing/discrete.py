@@ -83,7 +83,7 @@ class Potts(nn.Module):
 
     Arguments:
         fields: energies f (2, q) of the states of both sites.
-        couplings: matrix C (q, q) in the coupling of the sites.
+        couplings: matrix C (q, q), by which the states of the two sites interact.
     """
 
     space = ONE_HOT

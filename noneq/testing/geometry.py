@@ -102,8 +102,9 @@ def wall(dim: int = 2, place: float = 0.5) -> Target:
 def chambers(dim: int = 2, right: float = 0.7) -> Target:
     r"""Make a density on two half-spaces, ``x_0 < -2`` and ``x_0 > 2``: U is +inf between them.
 
-    The distance ``y = |x_0| - 2`` from the gap has the density ``2 e^{-2 y}``, and the other
-    coordinates are standard normal; ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
+    The distance ``y = |x_0| - 2`` from the gap has the density ``2 e^{-2 y}``, and the vector rest
+    of the other coordinates is standard normal: ``U = 2 y + |rest|^2 / 2``, minus
+    ``log(right / (1 - right))`` where x_0 > 2. ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
 
     Arguments:
         dim: dimension of x.
@@ -134,10 +135,10 @@ def plateau(
 ) -> Target:
     r"""Make a mixture of a narrow Gaussian and a wide box of constant density with soft edges.
 
-    The narrow Gaussian is ``N(0, core^2)``. The box is, with the logistic function s,
-    ``prod_i s((x_i + radius) / edge) s((radius - x_i) / edge)``: each coordinate is distributed
-    as the sum of a uniform and a logistic random number. The integral of the box is
-    ``(2 radius)^dim`` up to terms of order ``exp(-2 radius / edge)``, and
+    ``exp(-U)`` is the sum of the box and a multiple of the density of ``N(0, core^2)``. The box
+    is, with the logistic function s, ``prod_i s((x_i + radius) / edge) s((radius - x_i) / edge)``:
+    in it each coordinate is distributed as the sum of a uniform and a logistic random number. The
+    integral of the box is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius / edge)``, and
     ``Z = (2 radius)^dim / mass``.
 
     Arguments:

@@ -30,15 +30,15 @@ BETAS = (0.25, 0.5, 0.75, 1.0)
 
 
 def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
-    """Test a kernel: raise an error unless its interface, log-weights and samples are correct.
+    """Test an MCMC kernel: raise an error unless interface, log-weights and samples are correct.
 
     A kernel moves walkers (weighted samples), and returns increments of their log-weights. Here
     the energy changes from U_start to U in a few moves, and w are the weights after these moves. A
     kernel is correct if ``E w = Z / Z_start`` and weighted means are those of ``exp(-U)``. Both
-    are compared with exact sums, up to 4.5 standard errors, for five small models: in R^2, along a
-    path with a drift in R^2, in a box of two dimensions, on 4 bits and on 2 sites of 3 states. The
-    standard error of the mean weight is about 0.3 percent. Choose a step size at which most
-    walkers move, or errors are not seen.
+    are compared with exact sums, up to 4.5 standard errors, for five small models: in R^2, in R^2
+    along a path with a drift (a velocity field that moves samples along the path), in a box of two
+    dimensions, on 4 bits and on 2 sites of 3 states. The standard error of the mean weight is
+    about 0.3 percent. Choose a step size at which most walkers move, or errors are not seen.
 
     Arguments:
         kernel: the kernel to test. For a space that it cannot move in, it must raise a ValueError

@@ -1,6 +1,7 @@
 r"""Small asymmetric models on which kernels are tested, with exact log Z and means.
 
-There is one model on each kind of space, and one on a path whose energies come with a drift.
+There is one model on each kind of space, and one on a path with a drift, i.e. a velocity field
+that moves samples along the path.
 """
 
 from __future__ import annotations

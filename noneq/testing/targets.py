@@ -74,7 +74,7 @@ def two_modes(left: float = 0.7) -> Target:
         left: probability of the Gaussian at -1.2, in (0, 1).
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 1) -> (B,), with its exact log Z, mean (1,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def skewed() -> Target:
     ``Z = 1/3``, and the number ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 1) -> (B,), with its exact log Z, mean (1,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def correlated() -> Target:
     """Make a Gaussian on R^2: mean (0.7, -0.4), standard deviations (1, 0.6), correlation 0.8.
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def banana() -> Target:
     ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r(a) = 1.3 sqrt(1 + a^2) - 1.5``.
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def funnel() -> Target:
     """Make a mild funnel of (v, b) in R^2: v from N(0.4, 1), b from N(0.5, e^{1.2 v}) given v.
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def parabola(thickness: float = 0.3) -> Target:
         thickness: standard deviation of b about the parabola.
 
     Returns:
-        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -227,13 +227,13 @@ def parabola(thickness: float = 0.3) -> Target:
 
 
 def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
-    r"""Make a product of generalised logistic densities, with a shape parameter a_i for each x_i.
+    r"""Make a product of d generalised logistic densities, with shape parameter a_i for x_i.
 
     ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``; the mean of x_i is
     ``psi(a_i) - psi(1)``, psi the digamma function.
 
     Arguments:
-        shapes: shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
+        shapes: d shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
 
     Returns:
         A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
