@@ -106,7 +106,11 @@ class _EchoHandler(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Open a context in which log messages of the logger "noneq" are printed on the output."""
+    """Open a context in which log messages of the logger "noneq" are printed.
+
+    Returns:
+        A context, for a ``with`` statement, without a value.
+    """
     logger, handler = logging.getLogger("noneq"), _EchoHandler()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)

@@ -94,8 +94,9 @@ def train(
         save_every: seconds between checkpoints.
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
-        bracket: Settings of the bracket of log Z; defaults depend on the data.
-        recipe: Choices of the recipe; defaults depend on the shape and kind of the data.
+        bracket: Settings of the bracket of log Z, i.e. of its estimates by forward and by backward
+            annealing; defaults depend on the data.
+        recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
 

@@ -131,9 +131,9 @@ if TYPE_CHECKING:
     BracketChoices: TypeAlias = Bracket
     """A dataclass of the settings of forward and backward annealing; None if not given."""
 else:
-    Choices = _options("Choices", "Choices of the recipe; each is optional.", SECTIONS)
+    Choices = _options("Choices", "Settings of a training; each is optional.", SECTIONS)
     BracketChoices = _options(
-        "BracketChoices", "Settings of the bracket of log Z; each is optional.", [Bracket]
+        "BracketChoices", "Settings of the estimates of log Z; each is optional.", [Bracket]
     )
 
 

@@ -71,6 +71,9 @@ def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
 def stoppable() -> Iterator[None]:
     """Open a context in which a signal that asks to stop raises `StoppedError`.
 
+    Returns:
+        A context, for a ``with`` statement, without a value.
+
     Raises:
         StoppedError: one of the signals in `STOPPING` arrives.
     """

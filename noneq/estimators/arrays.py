@@ -114,7 +114,7 @@ def hashes(x: Rows) -> NDArray[np.float64]:
         x: rows (M, d), dense or sparse.
 
     Returns:
-        The hashes (M,), float64, uniformly distributed over different rows.
+        The hashes (M,), float64; those of different rows are approximately uniform.
     """
     exact = (part.astype(np.float64) + 0.0 for part in parts(x))  # -0.0 + 0.0 is 0.0
     found = [crc32(row.tobytes()) for part in exact for row in part]

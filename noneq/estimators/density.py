@@ -35,7 +35,8 @@ def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate
             pilot run chooses, and 50 or more.
 
     Returns:
-        The estimate of log Z, with alarms: sentences that say why it may be wrong.
+        The estimate of log Z in nats, its standard error, and alarms: sentences that say why log Z
+        may be wrong.
     """
     rng = torch.Generator(kept.device).manual_seed(0)
     try:

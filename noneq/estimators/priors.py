@@ -17,9 +17,10 @@ SPREAD = 3.0
 class PriorAdam(torch.optim.Adam):
     """Adam that minimises the loss plus ``strength |theta - centre|^2 / 2``, theta the parameters.
 
-    Each parameter group has a ``strength`` and a ``centre`` (a number or a tensor) beside Adam's
-    own entries. If the loss is a mean over N rows, a strength of ``1 / (N s^2)`` gives the maximum
-    a posteriori estimate under a normal prior with mean ``centre`` and standard deviation s.
+    It takes the arguments of `torch.optim.Adam`. Each parameter group has a ``strength`` and a
+    ``centre`` (a number or a tensor) beside Adam's own entries. If the loss is a mean over N rows,
+    a strength of ``1 / (N s^2)`` gives the maximum a posteriori estimate under a normal prior with
+    mean ``centre`` and standard deviation s.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:

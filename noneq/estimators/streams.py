@@ -1,10 +1,11 @@
 r"""A summary of the rows of all calls of ``fit`` and ``partial_fit``, which come as a stream.
 
 The summary holds column moments, a sample of rows, and validation rows. The same rows may come
-again in later calls, so a row is identified by a hash of its values, uniform in [0, 1). The
-``MOST`` smallest distinct hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) give the
-number of distinct rows, ``(MOST - 1) / largest``, and choose the validation rows: the same rows
-whatever the order and the number of repetitions, and a uniform sample of the whole stream.
+again in later calls, so a row is identified by a hash of its values, uniform in [0, 1). The 256
+smallest distinct hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) give an estimate of
+the number of distinct rows, 255 divided by the largest of these hashes. They also choose the
+validation rows: the same rows whatever the order and the number of repetitions, and a uniform
+sample of the whole stream.
 """
 
 from __future__ import annotations
@@ -251,8 +252,8 @@ class History:
         """Divide the sample ``kept`` of K training rows into rows of early and of late calls.
 
         Returns:
-            Two arrays of booleans (K,), true for early and for late rows; None if all rows came
-            in one call.
+            Two arrays of booleans (K,), true for early and for late rows, as nearly half of the
+            rows each as whole calls allow; None if all rows came in one call.
         """
         edges = np.unique(self.calls)
         if len(edges) < 2:

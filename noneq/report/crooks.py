@@ -37,8 +37,9 @@ def crooks_figure(
 ) -> Figure:
     """Draw histograms of the work of forward and of backward annealing, and their log ratio.
 
-    The work W of a walker is minus the log-weight w that annealing gave it. P_F is the density of
-    W in forward annealing, from energy U_0 to U_1, P_B the one in backward annealing. If walkers
+    The work of a walker is ``W = -log w``, where w is the weight that annealing gave it. P_F is
+    the density of W in forward annealing, from energy U_0 to U_1, and P_B the density of W in
+    backward annealing, from U_1 to U_0; Z_0 and Z_1 are the normalising constants. If walkers
     started in equilibrium and the backward annealing reverses the forward one, then
     ``log P_F(W) / P_B(-W) = W - dF`` with ``dF = -log(Z_1 / Z_0)`` (Crooks 1999, Phys. Rev. E 60,
     2721): the histograms of W forward and of -W backward cross at ``W = dF``, and the log ratio is

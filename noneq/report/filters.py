@@ -38,7 +38,7 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
     The 64 columns with the largest norms are drawn, as images if the data are images, else as the
     lines of one heat map. Positive weights are red, negative ones blue and zero white. All columns
-    have the same colour scale, whose ends 0.5 % of the weights exceed.
+    have the same colour scale, and 0.5 % of the weights lie beyond its ends.
 
     Arguments:
         w: weights (d, m) between d visible and m hidden units, one column for each hidden unit.
@@ -49,7 +49,7 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
         The matplotlib figure.
 
     Raises:
-        ValueError: if ``w`` is not a matrix of as many rows as ``shape`` has values.
+        ValueError: if ``w`` is not a matrix, or d is not the number of values of a row of data.
     """
     what = Filters(w, shape, columns)
     figure = Figure(figsize=filters_size(what), layout="constrained")
@@ -79,7 +79,7 @@ def draw_filters(place: FigureBase, what: Filters) -> None:
         what: the weight matrix of the RBM and the shape of its data.
 
     Raises:
-        ValueError: if the weights do not fit the shape.
+        ValueError: if the weights are no matrix (d, m), or rows of data do not have d values.
     """
     w = array(what.w)
     if w.ndim != 2 or len(w) != math.prod(what.shape):
