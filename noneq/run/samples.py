@@ -27,7 +27,7 @@ from noneq.walkers import Walkers
 __all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
 
 Source: TypeAlias = Literal["steps", "ais", "chains"]
-"""The type of the name of a way to make samples.
+"""The type of the name of a way to make samples of a trained model.
 
 "steps": by Euler-Maruyama steps from the base (the energy that training started from); "ais": by
 annealing from the base; "chains": by moving on the Markov chains of the training.

@@ -21,9 +21,11 @@ from noneq.run.checkpoint import sweep
 
 __all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 
-NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
-"""Names in a run's folder: the subfolder for a new run while it is written (NEW), and until its
-files are moved to their places (READY); and the file that processes lock (LOCK)."""
+NEW, READY = ".noneq-new", ".noneq-ready"
+"""Names of the subfolder for the files of a new run: while they are written, and afterwards until
+they are moved to their places."""
+LOCK = "lock"
+"""Name of the file in a run's folder that a process locks while it works on the run."""
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
