@@ -196,7 +196,7 @@ def logz(
     device: Words = "",
     bracket: BracketChoices = BracketChoices(),  # noqa: B008
 ) -> int:
-    """Bracket log Z of a run, or audit the energy of any library.
+    """Estimate log Z by forward and backward annealing, of a run or of any energy (an audit).
 
     noneq logz RUN, or
     noneq logz --energy pkg.module:build --weights w.safetensors --data x.npy

@@ -144,14 +144,10 @@ class LikelihoodLearner:
         if settings.tau:
             settings = replace(settings, tau=settings.tau * self.speed)
         records = train(
-            context.energy,
-            context.data,
-            settings,
-            optimizer=context.optimizer,
-            kernel=None if self.trained else context.kernel,
-            rng=context.rng,
-            resume=self.trained,
-        )
+            context.energy, context.data, settings,
+            optimizer=context.optimizer, kernel=None if self.trained else context.kernel,
+            rng=context.rng, resume=self.trained,
+        )  # fmt: skip
         for record in records:
             self.trained = record.state
             self.renewals += bool(record.renewed)
@@ -160,7 +156,8 @@ class LikelihoodLearner:
     def set_rate(self, progress: float, backoff: float) -> None:
         """Set tau, the size of the trust region, or without one the learning rate.
 
-        Both fall with ``progress`` from 0 to 1; tau is proportional to ``backoff``.
+        Both fall with ``progress``, the fraction of the training that is done, and with
+        ``backoff``, a factor that each rollback after a divergence halves.
         """
         recipe, trust = self.context.recipe, self.trained.trust if self.trained else None
         self.speed = recipe.train.speed(progress) * backoff
@@ -247,7 +244,7 @@ class ScoreMatchingLearner:
         self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return thresholds by which a divergence is detected: initial loss, tolerance above."""
+        """Return thresholds by which divergence is detected, by name: initial loss, tolerance."""
         energy, data = self.energy, self.context.data
         rng = torch.Generator(data.device).manual_seed(0)
         size = (16, self.context.recipe.train.batch)
@@ -271,7 +268,10 @@ class ScoreMatchingLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``, lr the recipe's."""
+        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``, lr the recipe's.
+
+        ``progress`` is the fraction of the training done; each rollback halves ``backoff``.
+        """
         rate = self.context.recipe.optimizer.lr * cosine(progress)
         set_learning_rate(self.context.optimizer, rate * backoff)
 

@@ -1,9 +1,8 @@
 """The settings of a training: model, way of training, optimiser, estimate of log Z, budget.
 
-A `Recipe` holds all of them. `noneq.run.choose` makes it for the shape and kind of the data; each
-kind of model has its own defaults, whose reasons are in docs/lab/defaults.md. The command line
-shows every setting as an option, with the description here as the help; so this file imports
-nothing heavy. A setting that is None is switched off.
+A `Recipe` holds all of them. `noneq.run.choose` makes it from defaults for the data and the kind
+of model, whose reasons are in docs/lab/defaults.md. The command line shows every setting as an
+option with its description, so this file imports nothing heavy. None switches a setting off.
 """
 
 from __future__ import annotations
@@ -156,7 +155,10 @@ class Likelihood(Settings):
             )
 
     def speed(self, progress: float) -> float:
-        """Return the factor of tau: it falls linearly from 1 at progress 0 to ``tau_end`` at 1."""
+        """Return the factor of tau, the size of the trust region, at some time of the training.
+
+        It falls linearly from 1 at ``progress`` 0, the start, to ``tau_end`` at 1, the end.
+        """
         return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
 
 
@@ -204,9 +206,7 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Bracket:
-    """Settings of the estimates of log Z after training: by forward and by backward annealing.
-
-    The two estimates are called the bracket of log Z, see `noneq.log_z`.
+    """Settings of the bracket: the estimates of log Z by forward and by backward annealing.
 
     Attributes:
         walkers: number of walkers (weighted samples) of the forward and of the backward annealing
