@@ -42,7 +42,7 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
         The exit code of the program: 0, or 1 if log Z could not be estimated.
 
     Raises:
-        ValueError: the walkers need more memory than there is.
+        ValueError: the annealing needs more memory than there is.
     """
     opened = Run(run, device)
     n = how.get("walkers", opened.recipe.bracket.walkers)
@@ -76,8 +76,9 @@ def audit(
         data: file of rows that the model was trained on, in the model's units; not None.
         test: file of rows whose likelihood is reported; None: the rows of ``data``.
         noise: standard deviation of the Gaussian noise that was added to the training rows.
-        how: ``seed`` of the random numbers and, optionally, ``walkers`` (the argument n of
-            `noneq.log_z`), ``temperatures`` and ``equilibrate`` (its arguments of these names).
+        how: ``seed`` of the random numbers and, optionally, ``walkers`` (the number of weighted
+            samples, which is the argument n of `noneq.log_z`), ``temperatures`` and
+            ``equilibrate`` (arguments of `noneq.log_z`).
         device: torch device; empty: cuda if there is one, else cpu.
 
     Raises:

@@ -57,7 +57,7 @@ class Evidence:
 
     @classmethod
     def of(cls, training: Training, units: Units, rng: torch.Generator) -> Self:
-        """Collect the rows and walkers at the end of a training.
+        """Collect the rows and the walkers (weighted Markov chains) at the end of a training.
 
         Arguments:
             training: training that has ended.

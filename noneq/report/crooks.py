@@ -1,8 +1,8 @@
 """Figure of forward and backward work that checks Crooks' fluctuation relation.
 
-The work W of an annealed walker is minus its log-weight. The densities P_F and P_B of the work of
-forward and of backward annealing satisfy ``P_F(W) / P_B(-W) = e^{W - dF}``, with the difference
-dF of free energies (Crooks 1999), if the weights are right.
+The work W of an annealed walker (a weighted sample) is minus its log-weight. The densities P_F and
+P_B of forward and of backward work satisfy ``P_F(W) / P_B(-W) = e^{W - dF}``, with
+the difference dF of free energies (Crooks 1999), if the weights are right.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def crooks_figure(
 ) -> Figure:
     """Draw histograms of the work of forward and of backward annealing, and their log ratio.
 
-    The work of a walker is ``W = -log w``, where w is the weight that annealing gave it. P_F is
-    the density of W in forward annealing, from energy U_0 to U_1, and P_B the density of W in
+    The work of a walker, i.e. of an annealed sample, is ``W = -log w``, where w is its weight. P_F
+    is the density of W in forward annealing, from energy U_0 to U_1, and P_B the density of W in
     backward annealing, from U_1 to U_0; Z_0 and Z_1 are the normalising constants. If walkers
     started in equilibrium and the backward annealing reverses the forward one, then
     ``log P_F(W) / P_B(-W) = W - dF`` with ``dF = -log(Z_1 / Z_0)`` (Crooks 1999, Phys. Rev. E 60,
@@ -49,9 +49,10 @@ def crooks_figure(
 
     Arguments:
         forward_work: the work (n_F,), in nats, of walkers annealed forward, without resampling; or
-            these walkers. Work of +inf (weight zero) is counted in the legend.
+            an object with their log-weights ``log_w``, such as a `noneq.Walkers`. Work of +inf
+            (weight zero) is counted in the legend.
         backward_work: the work (n_B,), in nats, of walkers annealed backward, without resampling;
-            or these walkers.
+            or an object with their log-weights ``log_w``.
         log_ratio: an estimate of ``log(Z_1 / Z_0)`` to mark in the figure, for example the value
             that `noneq.likelihood.bennett` returns; None: no estimate is marked.
 

@@ -32,9 +32,9 @@ __all__ = ["draw_report", "draw_samples"]
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
     """Draw samples of a run's model beside the run's data, to a picture file.
 
-    The samples are drawn by weight from the walkers with which log Z was estimated by forward
-    annealing. If the data are images and the model was trained with noise, denoised samples are
-    drawn, too.
+    The samples are drawn by weight from the weighted samples with which forward annealing has
+    estimated log Z. If the data are images and the model was trained with noise, denoised samples
+    are drawn, too.
 
     Arguments:
         run: run, i.e. the folder of a training, whose log Z has been estimated.

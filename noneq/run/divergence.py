@@ -55,9 +55,10 @@ class DivergenceMonitor:
     def healthy(self) -> bool:
         """Return whether training shows no sign of divergence, so that its state may be kept.
 
-        This is True if the running mean of the NLL exceeds its least value since the last renewal,
-        ``best``, by at most ``margin / 4``, and in the first ``least`` iterations after a renewal.
-        A training that diverges later is rolled back to the last such state.
+        This is True if the running mean of the NLL exceeds ``best``, the least running mean since
+        log Z was last estimated anew, by at most ``margin / 4``; and also in the first ``least``
+        iterations after a new estimate. A training that diverges later is rolled back to the last
+        such state.
         """
         return self.seen < self.least or not self.mean - self.best > self.margin / 4
 

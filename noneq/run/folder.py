@@ -239,7 +239,7 @@ class Run:
         """Load a checkpoint into a session, i.e. a training in memory, to resume training.
 
         Arguments:
-            session: session made with the recipe, the data and the seed of the run.
+            session: session made with the settings, the data and the seed of the run.
             which: ``state``: the last checkpoint; ``good``: the last without signs of divergence.
 
         Raises:

@@ -167,7 +167,7 @@ class LikelihoodLearner:
             set_learning_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """Return an iteration's NLL in nats, and whether new walkers estimated log Z anew."""
+        """Return an iteration's NLL in nats, and whether annealing estimated log Z anew."""
         assert isinstance(record, Record)
         return record.nll, bool(record.renewed)
 
@@ -204,7 +204,7 @@ class LikelihoodLearner:
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return walkers, step size and trust region in a dictionary; None before training."""
+        """Return weighted samples, step size and trust region by name; None before training."""
         trained, energy = self.trained, self.context.energy
         if trained is None:
             return None
@@ -268,7 +268,7 @@ class ScoreMatchingLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``, lr the recipe's.
+        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``, lr a setting.
 
         ``progress`` is the fraction of the training done; each rollback halves ``backoff``.
         """

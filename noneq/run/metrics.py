@@ -111,8 +111,9 @@ def line(record: Any, session: Session) -> dict[str, Any]:
         session: session (one training in memory) that did the iteration.
 
     Returns:
-        A dictionary of ``iteration``, ``seconds`` of training so far, ``loss``, and the metrics
-        of the learner, e.g. ``nll`` and ``ess`` for maximum likelihood.
+        A dictionary of ``iteration``, ``seconds`` of training so far, ``loss``, and metrics that
+        depend on the way of training, e.g. ``nll`` (in nats) and ``ess`` (effective sample size)
+        for maximum likelihood.
     """
     return {
         "iteration": record.iteration,

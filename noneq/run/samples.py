@@ -97,7 +97,7 @@ def draw_walkers(
         weighted: whether the walkers themselves will be the samples; otherwise four times as
             many are drawn.
         moves: number of MCMC moves of the walkers, for ``chains``.
-        steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's recipe.
+        steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's settings.
         seed: seed of all randomness.
         track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 

@@ -153,9 +153,9 @@ class Session:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Set the parameters, optimiser, random numbers and learner, to continue a training.
+        """Set parameters, optimiser, random numbers and weighted samples, to continue a training.
 
-        The data and the recipe, with the budget, stay those of this session.
+        The data and the settings (the recipe), with the budget, stay those of this session.
 
         Arguments:
             saved: dictionary that `state_dict` of a session with the same kind and size of model

@@ -76,8 +76,8 @@ class Verdict:
         base: mean NLL of the same rows, with the same noise, under the base, i.e. the energy with
             known log Z that training started from.
         gain: mean over the test rows of the base's NLL minus the model's, in nats a row.
-        how: settings of the annealing by name: numbers of walkers, temperatures and equilibration
-            moves, and seed.
+        how: settings of the annealing by name: numbers of walkers (weighted samples), temperatures
+            and equilibration moves, and seed.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
     """
@@ -127,7 +127,8 @@ class Verdict:
         """Return the mean NLL of validation rows minus that of training rows, in nats a row.
 
         The result is None, i.e. there is no sign of overfitting, unless the difference exceeds
-        three standard errors and a tenth of ``gain``, the model's advantage over the base.
+        three standard errors and a tenth of ``gain``, the model's advantage over the energy that
+        training started from.
         """
         train, validation = self.nll["train"], self.nll["validation"]
         error = math.hypot(train.stderr, validation.stderr)

@@ -236,7 +236,7 @@ class Family(ABC):
         Arguments:
             recipe: all settings of the training; the section ``bracket`` decides the schedule.
             energy: trained model.
-            kernel: MCMC kernel of the walkers.
+            kernel: MCMC kernel that samples the model.
             rng: source of randomness of a pilot run, which chooses the temperatures.
             temperatures: number of temperatures; default: that of the recipe.
             track: function ``(steps, label) -> steps`` that displays the progress of the pilot
@@ -260,7 +260,7 @@ class Family(ABC):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Return a schedule of Euler-Maruyama steps, which carry walkers from the base to samples.
+        """Return a schedule of Euler-Maruyama steps, which carry samples of the base to the model.
 
         Only kinds of models whose attribute ``carried`` is True have one.
 

@@ -130,7 +130,7 @@ class OnGaussian(Family):
         return HMC(own.step_size, factor, own.leapfrog_steps)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """List the parameters that are trained: the network's, since the base stays fixed.
+        """List the parameters that are trained: the network's, since the Gaussian stays fixed.
 
         Returns:
             Parameter groups for a torch optimiser.
