@@ -160,7 +160,7 @@ class Family(ABC):
 
         Arguments:
             energy: model.
-            weight_decay: coefficient of the weight decay, which some parameters are exempt from.
+            weight_decay: coefficient of the weight decay.
 
         Returns:
             Parameter groups for a torch optimiser.
@@ -185,7 +185,7 @@ class Family(ABC):
         return ""
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a training that has diverged: settings to change, as a clause."""
+        """Return advice for a training that has diverged: a clause that names settings."""
         if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
             return "a trust region (`tau` 0.1) or a smaller learning rate (`lr`)"
         return self.remedies
@@ -204,7 +204,7 @@ class Family(ABC):
             tensors: saved parameters and buffers by name, which decide their shapes.
 
         Returns:
-            The model (an energy), on the CPU.
+            The model (an energy).
         """
 
     @abstractmethod
@@ -239,8 +239,7 @@ class Family(ABC):
             kernel: MCMC kernel that samples the model.
             rng: source of randomness of a pilot run, which chooses the temperatures.
             temperatures: number of temperatures; default: that of the recipe.
-            track: function ``(steps, label) -> steps`` that displays the progress of the pilot
-                run.
+            track: function ``(steps, label) -> steps`` that displays the progress of the run.
 
         Returns:
             A schedule of the pilot run; or only a number of temperatures, for which `noneq.log_z`
@@ -280,7 +279,7 @@ class Family(ABC):
         raise NotImplementedError
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Convert images (M, C, H, W) in the model's units to pixel values, for pictures.
+        """Convert images (M, C, H, W), ``rows``, in the model's units to pixel values.
 
         Returns:
             Pixel values (M, C, H, W) from -1, black, to 1, white.
@@ -289,6 +288,9 @@ class Family(ABC):
 
     def filters(self, energy: nn.Module) -> Tensor | None:  # noqa: ARG002
         """Return the weights of a model that can be drawn as pictures.
+
+        Arguments:
+            energy: model.
 
         Returns:
             The weight matrix (visible units, hidden units) of an RBM; None for other models.

@@ -78,18 +78,33 @@ class InterpolantFamily(OnGaussian):
         return super().build(recipe, rows, seed)
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Return the object that does the training iterations, by denoising score matching."""
+        """Make the object that does the training iterations, by denoising score matching.
+
+        Arguments:
+            context: model, data, settings and optimiser of the training.
+
+        Returns:
+            A `noneq.run.learners.ScoreMatchingLearner`.
+        """
         return ScoreMatchingLearner(context)
 
     def notes(self, recipe: Recipe) -> str:
-        """Return a sentence for the user: likelihoods are those of rows with noise added."""
+        """Return a sentence for the user, which says that likelihoods are those of noisy rows.
+
+        Arguments:
+            recipe: all settings of the training, with the standard deviation of the noise.
+        """
         return (
             f"score matching learns the density of rows with noise {recipe.train.noise:g} added "
             "(`noise`): likelihoods and samples are those of noisy rows"
         )
 
     def after_divergence(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Return advice for a training that has diverged: settings to change, as a clause."""
+        """Return advice for a training that has diverged: a clause that names settings to change.
+
+        Arguments:
+            recipe: all settings of the training, which are not used.
+        """
         return "a smaller learning rate (`lr`), more noise (`noise`) or larger batches (`batch`)"
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:

@@ -132,6 +132,10 @@ class OnGaussian(Family):
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """List the parameters that are trained: the network's, since the Gaussian stays fixed.
 
+        Arguments:
+            energy: model of a Gaussian and a network.
+            weight_decay: coefficient of the weight decay.
+
         Returns:
             Parameter groups for a torch optimiser.
         """
@@ -150,13 +154,21 @@ class OnGaussian(Family):
             tensors: saved parameters and buffers by name, which decide their shapes.
 
         Returns:
-            The model (an energy), on the CPU.
+            The model (an energy).
         """
         base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the approximate numbers of parameters and activations of a perceptron."""
+        """Estimate the numbers of parameters and activations of a perceptron.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+
+        Returns:
+            A `Size`, with "width" as the setting that decides these numbers.
+        """
         w, depth = recipe.model.width, recipe.model.depth
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
@@ -215,13 +227,26 @@ class NetworkFamily(OnGaussian):
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
         """Make the model of a Gaussian base and a network.
 
+        Arguments:
+            recipe: all settings of the training, which are not used.
+            base: Gaussian with energy U_base.
+            net: network f.
+
         Returns:
             The energy ``U_base(x) + f(x)``, where f is the network, a `noneq.Tilted`.
         """
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the approximate numbers of parameters and activations of the network."""
+        """Estimate the numbers of parameters and activations of the network.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+
+        Returns:
+            A `Size`, with "width" as the setting that decides these numbers.
+        """
         own = recipe.model
         if own.net == "mlp":
             return super().size(recipe, shape)

@@ -122,12 +122,28 @@ class BernoulliRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM whose parameters are all 0, into which saved ones can be loaded."""
+        """Build an RBM whose parameters are all 0, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training, with the number of hidden units.
+            shape: shape of one row of data.
+            tensors: saved parameters, which are not used.
+
+        Returns:
+            The RBM.
+        """
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return BernoulliRBM(torch.zeros(b.numel(), len(c)), b, c)
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Return pixel values for rows of bits: -1 (black) for a bit 0, and 1 (white) for 1."""
+        """Convert images of bits to pixel values, for pictures.
+
+        Arguments:
+            rows: images of 0 and 1, (M, C, H, W).
+
+        Returns:
+            Pixel values of the same shape: -1 (black) for a bit 0, and 1 (white) for a bit 1.
+        """
         return 2 * rows - 1
 
 
@@ -149,6 +165,15 @@ class GaussianRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM whose parameters are all 0, into which saved ones can be loaded."""
+        """Build an RBM whose parameters are all 0, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training, with the number of hidden units.
+            shape: shape of one row of data.
+            tensors: saved parameters, which are not used.
+
+        Returns:
+            The RBM.
+        """
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return GaussianRBM(torch.zeros(b.numel(), len(c)), b, c, b)
