@@ -58,8 +58,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         ``1 / rows``.
     tau : float, default=0.1
         The size of the trust region: the cost in nats that an optimiser step may have, which is
-        minus the logarithm of the share of the walkers' effective sample size that is left. It is
-        constant for half of the passes, then falls to 0. None: there is no trust region.
+        minus the logarithm of the share of the walkers' effective sample size that the step
+        leaves. It is constant for half of the passes, then falls to 0. None: no trust region.
     n_walkers : int, default=None
         The number of weighted walkers, i.e. Markov chains, that estimate the model's mean in the
         gradient. By default ``8 batch_size``, so that they add little noise to that of the batch.
@@ -69,7 +69,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         Whether walkers have weights. False is persistent contrastive divergence, with walkers that
         start at the data, and without a trust region.
     forgetting_factor : float, default=1.0
-        The factor from 0 to 1 by which walkers' log-weights shrink in each iteration, see
+        The factor from 0 to 1 by which walkers' log-weights are multiplied in each iteration, see
         `noneq.Settings`; weights are exact at 1.
     validation_fraction : float, default=0.1
         The fraction of the rows that is set aside to test whether the model has memorised the

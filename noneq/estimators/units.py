@@ -73,7 +73,7 @@ class Units:
         return self.visible == "bernoulli"
 
     def tensor(self, x: Floats, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Convert rows from the user's units to the model's.
+        """Convert rows from the user's units to the model's, ``(x - mean) / scale``.
 
         Arguments:
             x: array (M, d) in the user's units.
@@ -100,7 +100,7 @@ class Units:
         return draw_bits(torch.logit(rows), rng) if self.bits else rows
 
     def array(self, x: Tensor) -> NDArray[np.float64]:
-        """Convert rows from the model's units to the user's.
+        """Convert rows from the model's units to the user's, ``mean + scale x``.
 
         Arguments:
             x: tensor (M, d) in the model's units.

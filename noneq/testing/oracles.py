@@ -67,7 +67,7 @@ class Oracle(NamedTuple):
 
 
 def features(x: Tensor) -> Tensor:
-    """Compute functions of states whose means are tested: x_i, x_i^2 and x_i x_{i-1}.
+    """Compute functions of states whose means are tested: x_i, x_i^2 and x_i x_{i-1} (cyclic).
 
     Arguments:
         x: B states, each with d coordinates x_i after flattening; (B, *shape).
