@@ -26,6 +26,8 @@ class PriorAdam(torch.optim.Adam):
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Make a step of Adam on the gradients of the loss plus ``strength (theta - centre)``.
 
+        theta are the parameters; strength and centre belong to their parameter group.
+
         Arguments:
             closure: function that evaluates the loss again, as in `torch.optim.Adam`, or None.
 

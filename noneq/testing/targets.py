@@ -282,7 +282,7 @@ def mixture(
     """Make a normalised Gaussian mixture whose components have diagonal covariances.
 
     Arguments:
-        means: means of the K components, d numbers each.
+        means: means of the K components in R^d, d numbers each.
         scales: standard deviations of the K components, each one number or d numbers.
         masses: probabilities of the K components, positive.
 
