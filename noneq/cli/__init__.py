@@ -1,1 +1,4 @@
-"""The command line program ``noneq``, with one file for each command."""
+"""The command line program ``noneq``, with one file for each of the commands.
+
+They are ``train``, ``sample``, ``score``, ``logz`` and ``report``.
+"""

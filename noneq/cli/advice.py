@@ -1,6 +1,6 @@
-"""Conversion of setting names in the library's messages to options of the command line.
+"""Conversion of the names of settings in the library's messages to command line options.
 
-The library's errors and advice name fields in backticks, as in: a smaller `lr`. Only here such a
+The library's errors and advice name settings in backticks, as in: a smaller `lr`. Only here such a
 name becomes ``--lr``, and a call such as `resume(folder)` the command that does the same.
 """
 
@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def flags(text: str) -> str:
-    """Replace each name in backticks in a message by ``--name`` if that is an option.
+    """Replace each name in backticks in a message by ``--name`` if ``noneq`` has this option.
 
     >>> flags("`noise` 0: take more, or `lr` smaller; `other` stays")
     '--noise 0: take more, or --lr smaller; `other` stays'

@@ -1,7 +1,7 @@
-"""Output on the terminal by rich: lines, tables and progress bars.
+"""Output of the command line program, by rich: lines, tables and progress bars.
 
-If the output is no terminal, progress is printed as a few lines instead of a bar. Text that others
-chose, such as names of columns, is escaped.
+If the output is no terminal, progress is printed as a few lines instead of a bar. Control
+characters in text, such as in names of columns, are escaped.
 """
 
 from __future__ import annotations
@@ -81,17 +81,18 @@ def columns() -> int:
     """Measure the width of the terminal.
 
     Returns:
-        The number of characters of a line, or 100 if the output is no terminal.
+        The number of characters that fit on a line; 100 if the output is no terminal.
     """
     return console.width if console.is_terminal else 100
 
 
 def echo(text: str = "", style: str = "") -> None:
-    """Print text without rich's markup, and with names of settings as options: `lr` as --lr.
+    """Print a message on the standard output, in which `lr` in backticks becomes --lr.
 
     Arguments:
-        text: one or more lines; a name in backticks is replaced if it is an option of the command.
-        style: style of rich for the whole text, such as "bold".
+        text: one or more lines, without markup; a name in backticks is replaced if ``noneq`` has
+            an option of this name.
+        style: style of the whole text, such as "bold", as the package rich names it.
     """
     console.print(Text("\n".join(map(visible, flags(text).split("\n"))), style=style))
 
@@ -105,7 +106,11 @@ class _EchoHandler(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Open a context in which the library's log messages are printed on the terminal."""
+    """Open a context in which log messages of the logger "noneq" are printed.
+
+    Returns:
+        A context, for a ``with`` statement, without a value.
+    """
     logger, handler = logging.getLogger("noneq"), _EchoHandler()
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -125,7 +130,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     Arguments:
         title: title above the table.
         columns: headings of the columns.
-        rows: texts of the cells, row by row.
+        rows: rows of the table, each with one text for each column.
     """
     shown = Table(title=Text(visible(title)), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
@@ -136,14 +141,14 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
-    """Show the progress of a loop: a bar on a terminal, one line at its start elsewhere.
+    """Show the progress of a loop: a bar on a terminal, or else one line when the loop starts.
 
     Arguments:
         steps: sequence to loop over.
-        what: label of the bar or line.
+        what: label of the bar or line, such as "moving".
 
     Returns:
-        An iterable over the same items, to be looped over once.
+        An iterable over the same items, which advances the bar; it can be looped over once.
     """
     if not console.is_terminal:
         echo(f"{what}: {len(steps)} steps", "dim")
@@ -156,8 +161,8 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
     """Open a context that shows the progress of training: a bar, or lines if there is no terminal.
 
     Yields:
-        A function ``show(share, seconds, text)`` to call with the fraction done, the seconds spent
-        and a line of text about the last iteration.
+        A function ``show(share, seconds, text)``, to be called after each iteration with the
+        fraction of the training that is done, the seconds spent, and a line of text to show.
     """
     if not console.is_terminal:
         yield _lines()

@@ -1,8 +1,7 @@
 """``noneq logz``: estimate log Z of a trained run (`bracket`) or of any other energy (`audit`).
 
-Both bracket log Z, i.e. estimate it by forward and by backward annealing.
-
-An audit imports and runs the code of the module that it is given.
+Both bracket log Z, i.e. estimate log Z by forward and by backward annealing. An audit imports and
+runs the code of a module that the user names.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ __all__ = ["audit", "bracket"]
 
 
 def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
-    """Bracket log Z of a trained run, as ``noneq logz RUN`` does.
+    """Bracket log Z of a trained run and print the results, as ``noneq logz RUN`` does.
 
     A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
         run: folder of the training run.
-        how: settings that differ from those of the run, see
+        how: settings of the annealing that differ from those of the run, by name, see
             `noneq.run.evaluation.evaluate_run`.
         device: torch device; empty: the device of the run.
 
     Returns:
-        The exit code: 0, or 1 if log Z could not be estimated.
+        The exit code of the program: 0, or 1 if log Z could not be estimated.
 
     Raises:
-        ValueError: the walkers need more memory than there is.
+        ValueError: the annealing needs more memory than there is.
     """
     opened = Run(run, device)
     n = how.get("walkers", opened.recipe.bracket.walkers)
@@ -70,14 +69,16 @@ def audit(
     A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
-        name: name "module:attribute" of the energy, or of a function that returns the energy.
+        name: name "module:attribute" of the energy, a torch module, or of a function without
+            arguments that returns the energy.
         weights: safetensors file of the energy's state_dict; None: the parameters that the energy
             has are used.
-        data: file of rows that the model was trained on, in the model's units; required.
+        data: file of rows that the model was trained on, in the model's units; not None.
         test: file of rows whose likelihood is reported; None: the rows of ``data``.
         noise: standard deviation of the Gaussian noise that was added to the training rows.
-        how: ``seed`` of the random numbers and, optionally, ``walkers`` (the argument n of
-            `noneq.log_z`), ``temperatures`` and ``equilibrate`` (its arguments of these names).
+        how: ``seed`` of the random numbers and, optionally, ``walkers`` (the number of weighted
+            samples, which is the argument n of `noneq.log_z`), ``temperatures`` and
+            ``equilibrate`` (arguments of `noneq.log_z`).
         device: torch device; empty: cuda if there is one, else cpu.
 
     Raises:

@@ -1,7 +1,7 @@
-"""The command line: ``noneq train``, ``sample``, ``score``, ``logz``, ``report``.
+"""The command line program ``noneq`` with the commands train, sample, score, logz and report.
 
-Each function is a command, and its docstring is the command's help. Nothing heavy is imported
-before a command runs.
+Each command is a function here, whose docstring is the help of the command. Nothing heavy is
+imported before a command runs.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def train(
         save_every: seconds between checkpoints.
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
-        bracket: Settings of the bracket of log Z; defaults depend on the data.
-        recipe: Choices of the recipe; defaults depend on the shape and kind of the data.
+        bracket: Settings of the bracket of log Z, i.e. of its estimates by forward and by backward
+            annealing; defaults depend on the data.
+        recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
 
@@ -195,7 +196,7 @@ def logz(
     device: Words = "",
     bracket: BracketChoices = BracketChoices(),  # noqa: B008
 ) -> int:
-    """Bracket log Z of a run, or audit the energy of any library.
+    """Estimate log Z by forward and backward annealing, of a run or of any energy (an audit).
 
     noneq logz RUN, or
     noneq logz --energy pkg.module:build --weights w.safetensors --data x.npy
@@ -247,13 +248,13 @@ COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command of the command line.
+    """Run the command line program ``noneq``; errors are printed as one line.
 
     Arguments:
         args: words of the command line after the program's name; None: those in sys.argv.
 
     Returns:
-        The exit code, 0 only on success.
+        The exit code of the program, 0 only on success.
     """
     words = list(sys.argv[1:] if args is None else args)
     if words == ["--version"]:

@@ -1,7 +1,7 @@
-"""Types of the command line's options, and errors for names of options that do not exist.
+"""Types of the command line's options, and errors for options that do not exist.
 
-The fields of a recipe, i.e. the settings of a training, become options; the description of a field
-in its dataclass is the help of the option.
+The settings of a training (the fields of a recipe's dataclasses) become options. The description
+of a setting in its dataclass is the help of the option.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ __all__ = [
 ]
 
 Number = Annotated[int, arg(aliases=["-n"])]
-"""An option that is an integer and has the short name -n."""
+"""The type of an option that is an integer and has the short name -n."""
 Data = Annotated[Path, arg(metavar="DATA", help_behavior_hint="")]
-"""An argument that is the path of a file of rows."""
+"""The type of an argument that is the path of a file of data rows."""
 Folder = Annotated[Path, arg(metavar="RUN", help_behavior_hint="")]
-"""An argument that is the path of the folder of a run."""
+"""The type of an argument that is the path of a run, i.e. of the folder of a training."""
 # options that may be left out say nothing of their defaults, which their help describes
 Flag = Annotated[bool, arg(help_behavior_hint="")]
-"""An option without a value, off by default."""
+"""The type of an option without a value, which is off by default."""
 Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
-"""An option that is a text."""
+"""The type of an option that is a text."""
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
-"""An option that is a list of integers, converted by `integers`."""
+"""The type of an option that is a list of integers, such as 2,3,6: a text, see `integers`."""
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
-"""An option that is a time, such as 20m, converted by `seconds`."""
+"""The type of an option that is a time, such as 20m: a text, which `seconds` converts."""
 Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
-"""An option that is a number of steps; None if it is not given."""
+"""The type of an option that is a number of steps; None if it is not given."""
 Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
-"""An option that is a seed; None if it is not given."""
+"""The type of an option that is a seed; None if it is not given."""
 File = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
-"""An option that is the path of a file or folder; None if it is not given."""
+"""The type of an option that is the path of a file or folder; None if it is not given."""
 
 
 #: the section of a recipe for each kind of model, and the sections whose fields are options
@@ -127,13 +127,13 @@ def _shown(hint: Any) -> tuple[str, Any]:
 
 if TYPE_CHECKING:
     Choices: TypeAlias = Recipe
-    """Options for the settings of a training, in one dataclass; None if not given."""
+    """A dataclass with a field for each setting of a training; None if the option is not given."""
     BracketChoices: TypeAlias = Bracket
-    """Options for the bracket of log Z (forward and backward annealing); None if not given."""
+    """A dataclass of the settings of forward and backward annealing; None if not given."""
 else:
-    Choices = _options("Choices", "Choices of the recipe; each is optional.", SECTIONS)
+    Choices = _options("Choices", "Settings of a training; each is optional.", SECTIONS)
     BracketChoices = _options(
-        "BracketChoices", "Settings of the bracket of log Z; each is optional.", [Bracket]
+        "BracketChoices", "Settings of the estimates of log Z; each is optional.", [Bracket]
     )
 
 
@@ -141,9 +141,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def described(command: F) -> F:
-    """Join the lines of each option's description in a command's docstring.
+    """Join the lines of each option's description in the docstring of a command's function.
 
-    The help keeps the line breaks of a docstring, which do not suit the width of a terminal.
+    The help shows the line breaks of a docstring, which do not suit the width of a terminal.
 
     Arguments:
         command: function of a command, with a section Args in its docstring.
@@ -159,10 +159,11 @@ def given(choices: Any) -> dict[str, Any]:
     """Collect the options that were given on the command line.
 
     Arguments:
-        choices: dataclass with a field for each option, None where the option was not given.
+        choices: object of a dataclass with a field for each option, None where the option was not
+            given.
 
     Returns:
-        The values by the name of the option; the value "off" becomes None.
+        A dictionary of the values of options that were given, by name; "off" becomes None.
     """
     chosen = {key: value for key, value in asdict(choices).items() if value is not None}
     return {key: None if value == "off" else value for key, value in chosen.items()}

@@ -1,4 +1,4 @@
-"""``noneq report``: draw the figures of a run on one page."""
+"""``noneq report``: draw the figures of a training run on one page, as a .png file."""
 
 from __future__ import annotations
 

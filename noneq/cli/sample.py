@@ -20,18 +20,19 @@ __all__ = ["sample"]
 def sample(
     run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
 ) -> None:
-    """Draw samples of a trained model and write them to a file, as ``noneq sample`` does.
+    """Draw samples of a trained model and write the samples to a file, as ``noneq sample`` does.
 
     Arguments:
         run: folder of the training run whose model is sampled.
         n: number of samples.
         out: file to write: .npz, or .npy for samples without weights.
-        weighted: whether to write weighted walkers with their log-weights; otherwise walkers are
-            resampled to equal weights.
+        weighted: whether to write walkers, i.e. weighted samples, with their log-weights;
+            otherwise walkers are resampled to equal weights.
         denoise: whether to write the denoised means ``x - sigma^2 grad U`` of samples x, where
             sigma is the standard deviation of the noise in training.
         device: torch device; empty: the device of the run.
-        **how: ``source``, ``steps``, ``moves`` and ``seed`` of `noneq.run.samples.draw_walkers`.
+        **how: ``source`` (way to make samples: "steps", "ais" or "chains"), ``steps``, ``moves``
+            and ``seed``, as `noneq.run.samples.draw_walkers` takes them.
 
     Raises:
         ValueError: options contradict each other, or do not suit the run's model.

@@ -16,12 +16,14 @@ __all__ = ["score"]
 
 
 def score(run: Path, data: Path, out: Path | None, device: str) -> None:
-    """Compute log-densities of the rows of a file under a model, as ``noneq score`` does.
+    """Compute log-densities of the rows of a file under a run's model, as ``noneq score`` does.
+
+    The mean negative log-likelihood, in nats, is printed.
 
     Arguments:
         run: folder of the training run whose model scores the rows.
         data: file of rows, in the units of the data that the run was trained on.
-        out: .npz file for the log-density of each row; None: only the mean is printed.
+        out: .npz file to write, with the log-density of each row; None: none is written.
         device: torch device; empty: the device of the run.
 
     Raises:

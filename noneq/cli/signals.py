@@ -19,13 +19,16 @@ STOPPING = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
     if hasattr(signal, name)
 )
-"""Signals that ask the program to stop, as far as the operating system has them."""
+"""Numbers of the signals that ask the program to stop, of those that the system has.
+
+They are SIGINT (Ctrl-C), SIGTERM, SIGHUP, SIGUSR1 and SIGXCPU.
+"""
 #: signals that stop at once when repeated; the others may be repeated by the system
 _INSISTENT = (signal.SIGINT, signal.SIGTERM)
 
 
 class StoppedError(KeyboardInterrupt):
-    """Raised when a signal stops the program.
+    """Error: a signal of the operating system has asked the program to stop.
 
     Arguments:
         number: number of the signal, e.g. ``signal.SIGINT``.
@@ -38,7 +41,9 @@ class StoppedError(KeyboardInterrupt):
 
 @contextmanager
 def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
-    """Open a context in which the first signal to stop is recorded, so that a run can be saved.
+    """Open a context in which the first signal that asks to stop is recorded, and raises nothing.
+
+    So the code in the context can finish what it does and save the run.
 
     Arguments:
         echo: function without arguments that is called when the first signal arrives.
@@ -65,6 +70,9 @@ def interrupts(echo: Callable[[], None]) -> Iterator[Callable[[], int]]:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Open a context in which a signal that asks to stop raises `StoppedError`.
+
+    Returns:
+        A context, for a ``with`` statement, without a value.
 
     Raises:
         StoppedError: one of the signals in `STOPPING` arrives.

@@ -1,4 +1,4 @@
-"""The end of a training: estimate log Z, print likelihoods and advice, draw samples."""
+"""What the program does after a training: estimate log Z, print likelihoods, draw samples."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["echo_damage", "summarise"]
 
 
 def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
-    """Bracket log Z of a trained run, draw samples.png, and print the results.
+    """Bracket log Z of a trained run, draw samples to samples.png, and print the results.
 
     A bracket is a pair of estimates of log Z, by forward and by backward annealing.
 
     Arguments:
         run: trained run, whose folder this process has locked.
         data: data set that the run was trained on, on the run's device.
-        how: settings of the bracket that differ from those of the run, see
+        how: settings of the annealing that differ from those of the run, by name, see
             `noneq.run.evaluation.evaluate_run`.
 
     Returns:
-        The exit code: 0, or 1 if log Z could not be estimated.
+        The exit code of the program: 0, or 1 if log Z could not be estimated.
 
     Raises:
         OSError: the results cannot be written.
@@ -82,7 +82,7 @@ def echo_damage(run: Run) -> None:
     """Print a warning if lines of metrics.jsonl of a run are damaged.
 
     Arguments:
-        run: run whose file is read.
+        run: run, i.e. the folder of a training, whose file metrics.jsonl is read.
     """
     damage = run.metrics.damage()
     if damage:

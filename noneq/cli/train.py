@@ -1,4 +1,4 @@
-"""``noneq train``: make or resume a run, train it, and bracket its log Z."""
+"""``noneq train``: make or resume a run (the folder of a training), train, and estimate log Z."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def train(
     Arguments:
         source: name or path of the data; it may be empty if a run is resumed.
         out: folder of the training run; None: runs/NAME, named after the data.
-        chosen: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`.
-        changes: settings of the training that differ from defaults, as `noneq.run.choose` takes
-            them.
+        chosen: selection of the rows: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`.
+        changes: settings of the training that differ from defaults, by name, as
+            `noneq.run.choose` takes them.
         seed: seed of a new run; None: 0.
         device: torch device; empty: cuda if there is one, or the device of a resumed run.
         mode: whether to make a new run, to overwrite one, or to resume one.
@@ -54,7 +54,7 @@ def train(
         every: number of seconds between checkpoints.
 
     Returns:
-        The exit code: 0 only on success.
+        The exit code of the program: 0 only on success.
 
     Raises:
         ValueError: data or settings are invalid, or differ from those of the resumed run.

@@ -1,4 +1,4 @@
-"""Restricted Boltzmann machines with scikit-learn's interface."""
+"""Restricted Boltzmann machines (RBMs) with scikit-learn's interface: the class `RBM`."""
 
 from noneq.estimators.rbm import RBM
 

@@ -1,4 +1,8 @@
-"""Tests of an estimator's fitted model against rows and walkers; each failure is a sentence."""
+"""Tests of the RBM that an estimator has fitted, against rows and walkers.
+
+Walkers are the weighted Markov chains from which the gradient was computed. Each test that fails
+gives a sentence that says why the model or its log Z may be wrong.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +31,20 @@ APART = 5.0  # standard errors between a column's mean under the model and among
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows and walkers against which a fitted model is tested, in the model's units.
+    """The rows and walkers against which a fitted RBM is tested, in the units of the model.
 
-    Where values of rows are probabilities, bits are drawn from them.
+    Where values of the user's rows are probabilities, bits have been drawn from them.
 
     Attributes:
-        kept: sample (K, d) of the training rows.
+        kept: random sample (K, d) of the training rows.
         held: validation rows (H, d), on which the model was not trained; H may be 0.
-        held_weight: weights (H,) of the validation rows.
+        held_weight: sample weights (H,) of the validation rows.
         halves: two arrays of booleans (K,), true for rows of ``kept`` from early and from late
-            calls; None if all rows came in one call.
-        walkers: weighted walkers at the end of training, which gave the gradient.
-        exact: whether the walkers' weights are exact, i.e. no forgetting factor shrinks them.
-        units: units of the model, to convert rows to the user's.
+            calls of ``fit`` or ``partial_fit``; None if all rows came in one call.
+        walkers: weighted Markov chains from which the gradient was computed, at the end.
+        exact: whether the gradient used the walkers' exact weights, i.e. training was weighted,
+            and no forgetting factor shrank the log-weights.
+        units: conversion between the user's units and those of the model.
     """
 
     kept: Tensor
@@ -52,15 +57,15 @@ class Evidence:
 
     @classmethod
     def of(cls, training: Training, units: Units, rng: torch.Generator) -> Self:
-        """Collect the rows and walkers at the end of a training.
+        """Collect the rows and the walkers (weighted Markov chains) at the end of a training.
 
         Arguments:
             training: training that has ended.
-            units: units of the model.
+            units: conversion between the user's units and those of the model.
             rng: source of randomness of bits that are drawn from probabilities.
 
         Returns:
-            The rows and walkers.
+            The rows and walkers, in the units of the model.
         """
         history, recipe = training.history, training.recipe
         assert recipe is not None
@@ -76,19 +81,21 @@ class Evidence:
 
 
 def misfit(model: Trained, z: Estimate, evidence: Evidence, rng: torch.Generator) -> Iterator[str]:
-    """Test a fitted model, and report reasons why it or its log Z may be wrong.
+    """Test a fitted RBM, and report reasons why the RBM or its log Z may be wrong.
 
-    The model is compared with independent units, with its walkers, and with early and late rows;
-    log Z with the mass of the training rows.
+    The likelihood of training and of validation rows is compared with that of a model of
+    independent units; log Z with the sum of ``exp(-U)`` over the training rows; the means of the
+    columns under the model with those of the walkers (the weighted Markov chains of the training);
+    and the likelihood of early with that of late rows.
 
     Arguments:
         model: RBM whose ``base`` is a model of independent units, fitted to the rows.
-        z: estimate of the model's log Z.
+        z: estimate of the model's log Z, with the annealed walkers that gave it.
         evidence: rows and walkers to test the model against.
         rng: source of randomness of a sample that is drawn from the model.
 
     Returns:
-        An iterator over sentences, one for each reason.
+        An iterator over sentences, one for each test that fails.
     """
     yield from _against_independent_units(model, z, evidence)
     if evidence.units.bits:
@@ -110,7 +117,8 @@ def log_mass(model: Trained, rows: Tensor) -> float:
         rows: rows (M, d) of 0 and 1.
 
     Returns:
-        The logarithm, which is a lower bound of log Z.
+        The logarithm. It is a lower bound of log Z, which is the logarithm of this sum over all
+        2^d rows.
     """
     return float((-energy_of(model, torch.unique(rows, dim=0)).double()).logsumexp(0))
 
@@ -182,13 +190,13 @@ def _between_halves(model: Trained, evidence: Evidence) -> Iterator[str]:
 
 
 def mistaken_for_numbers(history: History) -> Iterator[str]:
-    """Warn if ``visible="auto"`` chose real numbers although most rows consist of 0 and 1.
+    """Warn if ``visible="auto"`` chose Gaussian units although most rows consist of 0 and 1.
 
     Arguments:
-        history: summary of the rows of all calls.
+        history: summary of the rows of all calls of ``fit`` and ``partial_fit``.
 
     Returns:
-        An iterator over one sentence, or over none.
+        An iterator over one sentence, the warning, or over none.
     """
     if history.bits > 0.5:
         yield (

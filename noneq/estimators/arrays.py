@@ -1,4 +1,7 @@
-"""Helpers for the rows that an estimator is given: a dense array or a sparse csr matrix."""
+"""Functions of the rows that an estimator is given: a dense array or a sparse csr matrix.
+
+They make sparse rows dense in parts, test for bits, and hash rows.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ __all__ = [
 ]
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
-"""A dense NumPy array of floating-point numbers."""
+"""The type of a dense NumPy array of floating-point numbers."""
 Rows: TypeAlias = Any
-"""Rows (M, d): a dense array (`Floats`), or a scipy.sparse matrix or array in csr format."""
+"""The type of M rows (M, d): a dense array, or a scipy.sparse matrix or array in csr format."""
 PART = 2**24  # numbers that are made dense at a time
 
 
@@ -48,11 +51,11 @@ def parts(x: Rows, copies: int = 1) -> Iterator[Floats]:
     A part has at most ``PART / copies`` numbers (PART is 2^24), and at least one row.
 
     Arguments:
-        x: rows (M, d).
-        copies: number of copies of each row that the caller will make of a part.
+        x: rows (M, d), dense or sparse.
+        copies: number of copies that the caller will make of each row of a part.
 
     Returns:
-        An iterator over the parts in order: dense arrays (m, d).
+        An iterator over the parts in order: dense arrays (m, d), m the rows of a part.
     """
     size = max(1, PART // (copies * x.shape[1]))
     for i in range(0, x.shape[0], size):
@@ -95,7 +98,7 @@ def extremes(x: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         x: rows (M, d), dense or sparse.
 
     Returns:
-        The least values (d,), and the largest values (d,).
+        The least values (d,), and the largest values (d,), float64.
     """
     if issparse(x):
         least, most = (getattr(x, name)(axis=0).toarray().ravel() for name in ("min", "max"))
@@ -111,7 +114,7 @@ def hashes(x: Rows) -> NDArray[np.float64]:
         x: rows (M, d), dense or sparse.
 
     Returns:
-        The hashes (M,).
+        The hashes (M,), float64; those of different rows are approximately uniform.
     """
     exact = (part.astype(np.float64) + 0.0 for part in parts(x))  # -0.0 + 0.0 is 0.0
     found = [crc32(row.tobytes()) for part in exact for row in part]
@@ -119,9 +122,9 @@ def hashes(x: Rows) -> NDArray[np.float64]:
 
 
 def uniform(row: Floats, draws: int) -> NDArray[np.float64]:
-    """Draw uniform random numbers from a seed that is the hash of a row.
+    """Draw uniform random numbers for one row, with a hash of the row as the seed.
 
-    Equal rows thus get the same numbers, whatever their position in an array.
+    So equal rows get the same random numbers, wherever in an array they stand.
 
     Arguments:
         row: one row (d,).

@@ -71,7 +71,7 @@ def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
     "auto" becomes "bernoulli" if all values are in [0, 1], and "gaussian" otherwise.
 
     Arguments:
-        x: rows (M, d).
+        x: rows (M, d), dense or sparse.
         wanted: kind that the user asks for: "bernoulli", "gaussian" or "auto".
         chosen: whether "auto" became ``wanted`` at an earlier call, for the error's text.
 
@@ -79,7 +79,8 @@ def visible_kind(x: Rows, wanted: str, *, chosen: bool = False) -> str:
         The kind, "bernoulli" or "gaussian".
 
     Raises:
-        ValueError: ``wanted`` is no kind, or is "bernoulli" and a value is not in [0, 1].
+        ValueError: ``wanted`` is none of the three, or is "bernoulli" and a value is not in
+            [0, 1].
     """
     if wanted not in ("auto", "bernoulli", "gaussian"):
         raise ValueError(f"visible is 'auto', 'bernoulli' or 'gaussian', got {wanted!r}")
@@ -100,11 +101,11 @@ def weighted(x: Rows, sample_weight: Any) -> tuple[Rows, NDArray[np.float64]]:
     """Check the sample weights of rows, and remove rows of weight zero.
 
     Arguments:
-        x: rows (M, d).
-        sample_weight: weights (M,); None: all weights are 1.
+        x: rows (M, d), dense or sparse, or any array with M entries.
+        sample_weight: weights (M,), 0 or more; None: all weights are 1.
 
     Returns:
-        The rows of positive weight, and the weights of these rows.
+        The m <= M rows of positive weight, and their weights (m,), float64.
 
     Raises:
         ValueError: a weight is negative or not finite, or all weights are 0.

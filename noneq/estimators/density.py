@@ -1,4 +1,4 @@
-"""Log Z, energies of rows and samples of the RBM that an estimator has fitted."""
+"""Functions that compute log Z, free energies of rows, and samples of an estimator's RBM."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ DRAWS = 20  # of the bits of a row of probabilities
 def estimate(model: Trained, kept: Tensor, temperatures: int | None) -> Estimate:
     """Estimate log Z of an RBM.
 
-    It is a sum over the states of one layer if that has at most 20 bits; otherwise log Z is
-    bracketed, i.e. estimated from below and from above, by forward and backward annealing.
+    If one of the two layers has at most 20 binary units, log Z is an exact sum over the states of
+    this layer. Otherwise log Z is estimated by forward and by backward annealing.
 
     Arguments:
-        model: RBM whose ``base`` forward annealing starts from.
+        model: RBM whose ``base``, a model of independent units, forward annealing starts from.
         kept: (K, d) rows that the model was trained on, from which backward annealing starts.
         temperatures: number of annealing temperatures; None: four times the number that a short
             pilot run chooses, and 50 or more.
 
     Returns:
-        The estimate of log Z, with alarms: sentences that say why it may be wrong.
+        The estimate of log Z in nats, its standard error, and alarms: sentences that say why log Z
+        may be wrong.
     """
     rng = torch.Generator(kept.device).manual_seed(0)
     try:
@@ -56,7 +57,7 @@ def energies(model: Trained, rows: Tensor, drawn: Floats | None) -> Tensor:
             the mean over 20 draws of bits for each row. None: U of ``rows`` is computed.
 
     Returns:
-        U of each row, a float64 tensor (M,).
+        The free energy of each row, a float64 tensor (M,).
     """
     if drawn is None:
         return energy_of(model, rows)
@@ -74,17 +75,19 @@ def impossible(
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Check that the probabilities of distinct rows of bits sum to at most 1.
 
-    A log-probability that exceeds 0 by no more than four standard errors of log Z is set to 0.
+    A larger sum shows that the estimate of log Z, which is subtracted in all log-probabilities, is
+    too low. A log-probability that exceeds 0 by no more than four standard errors of log Z is set
+    to 0.
 
     Arguments:
-        score: log-probabilities (M,) of the rows.
+        score: log-probabilities (M,) of the rows, in nats.
         x: rows (M, d); None where each score is a mean over several states, so that only the
             largest score is checked.
         stderr: standard error of log Z.
 
     Returns:
-        The corrected log-probabilities (M,), and a list with one sentence if the sum exceeds 1 by
-        more than the error, or an empty list.
+        The corrected log-probabilities (M,) in nats, and a list of alarms: one sentence if the
+        sum exceeds 1 by more than the error of log Z, otherwise none.
     """
     first = [int(score.argmax())] if x is None else np.unique(hashes(x), return_index=True)[1]
     top = score[first].max()
@@ -100,11 +103,12 @@ def impossible(
 
 
 def draw(model: Trained, z: Estimate, n: int, rng: torch.Generator) -> Tensor:
-    """Draw rows from an RBM: exactly if its log Z is a sum over states, otherwise by annealing.
+    """Draw rows from an RBM: exactly if log Z is a sum over states, otherwise by annealing.
 
     Arguments:
         model: RBM to sample.
-        z: estimate of the RBM's log Z, whose annealing schedule is used.
+        z: estimate of the RBM's log Z, whose annealing schedule is used; exact draws are made if
+            it has none.
         n: number of rows.
         rng: source of randomness.
 

@@ -1,4 +1,4 @@
-"""The methods of a fitted RBM estimator: features, likelihoods and samples."""
+"""The methods of a trained RBM estimator, which compute features, likelihoods and samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ __all__ = ["Fitted"]
 
 
 class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
-    """Base class of `RBM` with the methods that need a trained model; the subclass trains it."""
+    """Base class of the estimator `RBM`, with the methods that need a trained model.
+
+    They compute features and likelihoods of rows, and draw samples. `RBM` adds the training.
+    """
 
     rbm_: Trained
     visible: str
@@ -57,7 +60,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return features
 
     def gibbs(self, v: ArrayLike) -> Floats:
-        """Make one Gibbs sweep: draw hidden units given rows, then visible units given hidden.
+        """Make one Gibbs sweep: draw hidden units given the rows, then new rows given those.
 
         Parameters
         ----------
@@ -67,7 +70,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            The rows where it ends, in the floating-point type of v.
+            The rows where the sweep ends, in the floating-point type of v.
         """
         x, model = self._checked(v), self._double()
         swept = [
@@ -80,10 +83,11 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-likelihood of each row in nats.
 
-        The first call after training finds log Z: exactly where one layer has at most 20 bits,
-        else by forward and backward annealing, which takes a while; see ``log_z_stderr_`` and
-        ``alarms_``. No row of bits has a log-likelihood above 0: a value that exceeds 0 by
-        less than the error of log Z is set to 0; a larger one is returned and adds an alarm.
+        The first call after training computes log Z: exactly if one layer has at most 20 binary
+        units, else by forward and backward annealing, which takes longer. The standard error of
+        log Z is then in ``log_z_stderr_``, and reasons to doubt log Z are in ``alarms_``. No row
+        of bits can have a log-likelihood above 0: a value that exceeds 0 by less than the error of
+        log Z is set to 0; a larger one is returned, and a sentence is added to ``alarms_``.
 
         Parameters
         ----------
@@ -136,7 +140,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return float(np.average(found, weights=weight))
 
     def sample(self, n_samples: int = 1) -> NDArray[np.float64]:
-        """Draw rows from the model: exactly where log Z is exact, else by annealing.
+        """Draw rows from the model: exact samples if log Z is exact, else samples by annealing.
 
         Parameters
         ----------
@@ -167,7 +171,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return self._z
 
     def _doubts(self, z: Estimate) -> Iterator[str]:
-        """What the rows and the walkers that it has learned from say against the model."""
+        """Iterate over reasons to doubt the model, from its training rows and walkers."""
         history, rng = self._training.history, torch.Generator(self._units.device).manual_seed(1)
         evidence = Evidence.of(self._training, self._units, rng)
         guessed = self.visible == "auto" and not self._units.bits
@@ -186,7 +190,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
     # -- rows
 
     def _checked(self, X: ArrayLike) -> Rows:
-        """Rows that the model can have."""
+        """Check rows, and return them if the model's visible units can have such values."""
         check_is_fitted(self, "rbm_")
         x = self._array(X, reset=False)
         if self._units.bits:
@@ -194,7 +198,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         return x
 
     def _array(self, X: ArrayLike, *, reset: bool, least: int = 1) -> Rows:
-        """Finite numbers, dense or csr; with ``reset`` they say how many columns there are."""
+        """Check that rows are finite numbers, dense or csr; ``reset`` sets how many columns."""
         return validate_data(
             self,
             X,
@@ -205,7 +209,7 @@ class Fitted(TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[mis
         )
 
     def _tensors(self, x: Rows) -> Iterator[Tensor]:
-        """The parts of the rows as the model takes them."""
+        """Iterate over parts of the rows, as tensors in the model's units."""
         return (self._units.tensor(part, torch.float64) for part in parts(x))
 
     def _double(self) -> Trained:

@@ -18,16 +18,17 @@ __all__ = ["Passes"]
 
 
 class Passes:
-    """Repeated passes over rows; iterating makes one pass, part by part.
+    """Make passes over the training rows, i.e. epochs; each iteration over the object is a pass.
 
-    The tensor ``window`` holds the present part of the rows, and batches are drawn from it. Dense
-    rows are a single part; sparse rows of bits that are too large for memory come in several
-    parts, in an order that is random in each pass. Rows of unequal weights are resampled by weight
-    for each pass (systematic resampling), and where values are probabilities, new bits are drawn.
+    A pass goes over the rows in one or more parts. The present part is copied to the tensor
+    ``window``, from which the training draws its batches. Dense rows are a single part; sparse
+    rows of bits that are too large for memory come in several parts, in an order that is random in
+    each pass. Rows of unequal weights are resampled by weight for each pass (systematic
+    resampling), and where values are probabilities, new bits are drawn.
 
     Arguments:
-        x: rows (M, d).
-        weight: positive weights (M,) of the rows.
+        x: rows (M, d), dense or sparse.
+        weight: positive sample weights (M,) of the rows.
         tensor: function that converts a dense array of rows to a tensor in the model's units.
         bits: kind of the values: "drawn" for probabilities of bits, "given" for bits, "" for real
             numbers.
@@ -35,7 +36,7 @@ class Passes:
         rng: source of randomness, on the device of the tensors.
 
     Attributes:
-        window: tensor (m, d) of the present part of the rows, overwritten by the next part.
+        window: tensor (m, d) of the m rows of the present part, overwritten by the next part.
         batches: number of batches that are drawn from each part.
         windows: number of parts of a pass.
     """
@@ -62,21 +63,26 @@ class Passes:
         self.window = self._rows(0)
 
     def __len__(self) -> int:
-        """Return the number of batches of a pass."""
+        """Return the number of batches of one pass over the rows."""
         return self.windows * self.batches
 
     def __iter__(self) -> Iterator[int]:
         """Make one pass over the rows.
 
         Yields:
-            The number of batches to draw from ``window``, once for each part of the rows.
+            The number of batches to draw from ``window``, once for each part of the rows, after
+            the part has been copied there.
         """
         for k in range(self.windows):
             self.fill(k)
             yield self.batches
 
     def fill(self, k: int) -> None:
-        """Copy the k-th part of a pass into ``window``; k = 0 begins a new pass."""
+        """Copy the k-th part of the rows into the tensor ``window``.
+
+        Arguments:
+            k: index of the part, less than ``windows``; 0 begins a new pass over the rows.
+        """
         if self.fixed:
             return
         if k == 0:

@@ -1,4 +1,4 @@
-"""Adam with normal priors on the parameters: an L2 penalty that weakens with more rows."""
+"""Adam with normal priors on the parameters: an L2 penalty that is weaker for more rows."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ SPREAD = 3.0
 
 
 class PriorAdam(torch.optim.Adam):
-    """Adam that minimises the loss plus ``strength |theta - centre|^2 / 2``.
+    """Adam that minimises the loss plus ``strength |theta - centre|^2 / 2``, theta the parameters.
 
-    Each parameter group has a ``strength`` and a ``centre`` of its own. If the loss is a mean over
-    N rows, a strength of ``1 / (N s^2)`` gives the maximum a posteriori estimate under a normal
-    prior with mean ``centre`` and standard deviation s.
+    It takes the arguments of `torch.optim.Adam`. Each parameter group has a ``strength`` and a
+    ``centre`` (a number or a tensor) beside Adam's own entries. If the loss is a mean over N rows,
+    a strength of ``1 / (N s^2)`` gives the maximum a posteriori estimate under a normal prior with
+    mean ``centre`` and standard deviation s.
     """
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Make a step of Adam on the gradients plus ``strength (theta - centre)``.
+        """Make a step of Adam on the gradients of the loss plus ``strength (theta - centre)``.
+
+        theta are the parameters; strength and centre belong to their parameter group.
+
+        Arguments:
+            closure: function that evaluates the loss again, as in `torch.optim.Adam`, or None.
 
         Returns:
             The loss that ``closure`` returns; None without a closure.
@@ -37,11 +43,14 @@ class PriorAdam(torch.optim.Adam):
 
 
 def groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Sort the parameters of an RBM into groups for `PriorAdam`.
+    """Sort the parameters of an RBM into parameter groups for the optimiser `PriorAdam`.
+
+    Arguments:
+        model: RBM.
 
     Returns:
-        Parameter groups of strength 0, without empty ones: the weights, the visible biases, the
-        hidden biases, and all other parameters.
+        Dictionaries of the parameters, a penalty of strength 0 and its centre, for the weights,
+        the visible biases, the hidden biases, and all other parameters, if there are any.
     """
     kinds = {"w": 0, "b": 1, "c": 2}
     found: list[dict[str, Any]] = [
@@ -55,12 +64,13 @@ def groups(model: nn.Module) -> list[dict[str, Any]]:
 def strengths(rows: float, hidden: int, decay: float | None) -> tuple[float, float]:
     """Compute the strengths of the L2 penalties of an RBM's weights and biases.
 
-    By default the strength for the weights is ``max(1e-3, hidden / (36 rows))``. The second value
-    is a prior under which the sum of all hidden units' contributions to a visible logit has
-    standard deviation 3, so that many units do not memorise few rows.
+    A penalty of strength s adds ``s |theta|^2 / 2`` to the mean loss. By default the strength for
+    the weights is ``max(1e-3, hidden / (36 rows))``. Its second term corresponds to a normal prior
+    under which the sum of all hidden units' contributions to a visible unit's logit has standard
+    deviation 3, so that many hidden units do not memorise few rows.
 
     Arguments:
-        rows: number of training rows.
+        rows: effective number of training rows.
         hidden: number of hidden units.
         decay: strength for the weights; None: the default.
 

@@ -1,4 +1,4 @@
-"""A restricted Boltzmann machine with scikit-learn's interface."""
+"""The class `RBM`: a restricted Boltzmann machine with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
     r"""A restricted Boltzmann machine with a likelihood, for pipelines of scikit-learn.
 
     It models ``log p(v) = -U(v) - log Z``, where U is the free energy of `noneq.BernoulliRBM` or,
-    for numbers, of `noneq.GaussianRBM`. A `noneq.Session` trains it with weighted walkers and
-    block Gibbs (Carbone, Hua, Coste, Vanden-Eijnden 2023, arXiv 2305.19414). It can take the
-    place of scikit-learn's ``BernoulliRBM``.
+    for numbers, of `noneq.GaussianRBM`. It is trained by maximum likelihood with walkers, i.e.
+    weighted Markov chains, that move by block Gibbs sampling (Carbone, Hua, Coste, Vanden-Eijnden
+    2023, arXiv 2305.19414). It can take the place of scikit-learn's ``BernoulliRBM``.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         ``n_components / (36 rows)`` if that is more. Biases are penalised with strength
         ``1 / rows``.
     tau : float, default=0.1
-        The size of the trust region: how much effective sample size of the walkers a step of the
-        parameters may cost, see `noneq.Settings`. It falls as the square of the learning rate.
-        None: there is no trust region.
+        The size of the trust region: the cost in nats that an optimiser step may have, which is
+        minus the logarithm of the share of the walkers' effective sample size that the step
+        leaves. It is constant for half of the passes, then falls to 0. None: no trust region.
     n_walkers : int, default=None
         The number of weighted walkers, i.e. Markov chains, that estimate the model's mean in the
         gradient. By default ``8 batch_size``, so that they add little noise to that of the batch.
@@ -69,7 +69,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         Whether walkers have weights. False is persistent contrastive divergence, with walkers that
         start at the data, and without a trust region.
     forgetting_factor : float, default=1.0
-        The factor from 0 to 1 by which walkers' log-weights shrink in each iteration, see
+        The factor from 0 to 1 by which walkers' log-weights are multiplied in each iteration, see
         `noneq.Settings`; weights are exact at 1.
     validation_fraction : float, default=0.1
         The fraction of the rows that is set aside to test whether the model has memorised the
@@ -94,7 +94,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
     components_ : ndarray of shape (n_components, n_features)
         The weights of ``rbm_``.
     intercept_hidden_, intercept_visible_ : ndarray
-        The biases of the hidden and of the visible units of ``rbm_``.
+        The biases (n_components,) and (n_features,) of hidden and visible units of ``rbm_``.
     mean_, scale_ : ndarray of shape (n_features,)
         The mean and standard deviation of each column over all calls; 0 and 1 for "bernoulli".
     n_features_in_ : int
@@ -157,7 +157,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:  # noqa: ARG002
-        """Train a new model on the rows of X, whatever was learned before.
+        """Train a new model on the rows of X; what earlier calls have learned is discarded.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         y : object, default=None
             It is ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row is to be taken; only the ratios count.
+            The relative weights of the rows in the likelihood; by default they are equal.
 
         Returns
         -------
@@ -201,7 +201,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         y : object, default=None
             It is ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            How often each row is to be taken; only the ratios count.
+            The relative weights of the rows in the likelihood; by default they are equal.
 
         Returns
         -------
@@ -214,7 +214,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
     def _given(
         self, X: ArrayLike, sample_weight: ArrayLike | None, *, first: bool
     ) -> tuple[Rows, NDArray[np.float64]]:
-        """A call's rows to learn from, of positive weight, once the history has seen them."""
+        """Check the rows of a call, add them to the history, and return those to train on."""
         x = self._array(X, reset=True, least=2) if first else self._checked(X)
         x, weight = weighted(x, sample_weight)
         check_parameters(self.get_params())
@@ -257,7 +257,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, Fitted):  # type: ignore[misc]
         return self
 
     def _recipe(self, batch: int, passes: int, iterations: int | None) -> Recipe:
-        """The parameters as a session takes them, with no end unless iterations are given."""
+        """Convert the parameters to settings of a session, without end if iterations is None."""
         training = self._training
         train = PassSettings.pcd(passes=passes)
         if self.weighted:

@@ -1,10 +1,11 @@
 r"""A summary of the rows of all calls of ``fit`` and ``partial_fit``, which come as a stream.
 
 The summary holds column moments, a sample of rows, and validation rows. The same rows may come
-again in later calls, so a row is identified by a hash of its values, uniform in [0, 1). The
-``MOST`` smallest distinct hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) give the
-number of distinct rows, ``(MOST - 1) / largest``, and choose the validation rows: the same rows
-whatever the order and the number of repetitions, and a uniform sample of the whole stream.
+again in later calls, so a row is identified by a hash of its values, uniform in [0, 1). The 256
+smallest distinct hashes (Bar-Yossef, Jayram, Kumar, Sivakumar, Trevisan 2002) give an estimate of
+the number of distinct rows, 255 divided by the largest of these hashes. They also choose the
+validation rows: the same rows whatever the order and the number of repetitions, and a uniform
+sample of the whole stream.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ LEAST = 80  # distinct rows, before any is set aside
 
 @dataclass(frozen=True)
 class Moments:
-    """The mean, variance and range of every column of weighted rows.
+    """The mean, variance and range of every column of weighted rows (M, d).
 
     Attributes:
-        weight: sum of the weights of the rows.
-        square: sum of the squared weights of the rows.
+        weight: sum of the sample weights of the rows.
+        square: sum of the squared sample weights of the rows.
         mean: weighted means of the columns (d,).
         var: weighted variances of the columns (d,).
         low: smallest values of the columns (d,).
@@ -50,10 +51,14 @@ class Moments:
 
     @classmethod
     def of(cls, x: Rows, weight: NDArray[np.float64]) -> Self:
-        """Compute the moments of rows (M, d) with positive weights (M,).
+        """Compute the moments of the columns of weighted rows.
+
+        Arguments:
+            x: rows (M, d), dense or sparse.
+            weight: positive sample weights (M,).
 
         Returns:
-            The moments of the rows.
+            The mean, variance and range of each of the d columns.
         """
         if issparse(x):
             mean, var = mean_variance_axis(x.astype(np.float64), 0, weights=weight)
@@ -64,10 +69,13 @@ class Moments:
         return cls(float(weight.sum()), float(weight @ weight), mean, var, *extremes(x))
 
     def merged(self, other: Self) -> Self:
-        """Combine with the moments of other rows (Chan, Golub, LeVeque 1983).
+        """Combine these moments with those of other rows (Chan, Golub, LeVeque 1983).
+
+        Arguments:
+            other: moments of the same columns of other rows.
 
         Returns:
-            The moments of the rows of ``self`` and ``other`` together.
+            The moments of both sets of rows together.
         """
         weight = self.weight + other.weight
         share, delta = other.weight / weight, other.mean - self.mean
@@ -84,23 +92,27 @@ class Moments:
 
     @property
     def rows(self) -> float:
-        """The effective number of rows, ``(sum w)^2 / sum w^2`` of the weights w (Kish 1965)."""
+        """Return the effective number of rows, ``(sum w)^2 / sum w^2`` (Kish 1965).
+
+        w are the sample weights of the rows.
+        """
         return self.weight**2 / self.square
 
 
 def apart(a: Moments, b: Moments) -> tuple[int, float]:
     """Find the column whose means differ most between two samples of rows.
 
-    The difference ``delta`` of the means is measured by Bernstein's inequality,
-    ``z^2 = delta^2 / (se^2 + delta range / 3 n)``, n the smaller number of rows: it allows a rare
-    bit to be 1 in several rows of a small sample.
+    The difference ``delta`` of the two means of a column is converted to a score by Bernstein's
+    inequality, ``z^2 = delta^2 / (se^2 + delta range / (3 n))``. Here se is the standard error of
+    delta, range the difference of the largest and least value, and n the smaller number of rows.
+    The second term keeps z small if a rare bit is 1 in several rows of a small sample.
 
     Arguments:
-        a: moments of the first sample.
-        b: moments of the second sample.
+        a: moments of the columns of the first sample.
+        b: moments of the columns of the second sample.
 
     Returns:
-        The index of the column, and the z of this column.
+        The index of the column with the largest z, and this z.
     """
     n, whole = min(a.rows, b.rows), a.merged(b)
     delta = np.abs(a.mean - b.mean)
@@ -110,7 +122,10 @@ def apart(a: Moments, b: Moments) -> tuple[int, float]:
 
 
 class History:
-    """A summary of the rows of all calls: training rows, and validation rows that are set aside.
+    """A summary of the rows of all calls of ``fit`` or ``partial_fit``.
+
+    It sets some rows aside for validation, and collects moments and a sample of all others, the
+    training rows.
 
     Arguments:
         aside: fraction of the distinct rows to set aside for validation, at most 256 rows. None
@@ -119,11 +134,11 @@ class History:
         seed: seed of the sample of training rows.
 
     Attributes:
-        moments: moments of all training rows; None before the first call.
+        moments: moments of the columns of all training rows; None before the first call.
         bits: weighted fraction of the training rows whose values are all 0 or 1.
         kept: sample (K, d) of the training rows, at most 1024, drawn by weight without
             replacement.
-        calls: number (K,) of the call in which each row of ``kept`` came, from 0.
+        calls: for each row of ``kept`` the index of the call in which it came, from 0; (K,).
     """
 
     def __init__(self, aside: float, seed: int) -> None:
@@ -142,11 +157,11 @@ class History:
         """Add the rows of a call to the summary, and set some of them aside for validation.
 
         Arguments:
-            x: rows (M, d).
-            weight: positive weights (M,) of the rows.
+            x: rows (M, d), dense or sparse.
+            weight: positive sample weights (M,) of the rows.
 
         Returns:
-            The rows to train on, which may be none, and their weights.
+            The m rows to train on (m, d), where m may be 0, and their weights (m,).
         """
         x, weight = self._split(x, weight)
         if not len(weight):
@@ -162,29 +177,32 @@ class History:
 
     @property
     def held(self) -> Floats:
-        """The validation rows (H, d), on which no model is trained."""
+        """Return the validation rows (H, d), on which no model is trained; H may be 0."""
         rows = [dense(row) for row, _ in self._held.values()]
         return np.concatenate(rows) if rows else self.kept[:0]
 
     @property
     def held_weight(self) -> NDArray[np.float64]:
-        """The weights (H,) of the validation rows; an empty array if there are none."""
+        """Return the sample weights (H,) of the validation rows; H may be 0."""
         return np.array([weight for _, weight in self._held.values()])
 
     @property
     def distinct(self) -> float:
-        """The number of distinct rows so far, estimated from hashes if it exceeds 256."""
+        """Return the number of distinct rows so far, estimated from hashes if it exceeds 256."""
         full = len(self._hashes) == MOST
         return (MOST - 1) / float(self._hashes[-1]) if full else float(len(self._hashes))
 
     @property
     def repeats(self) -> bool:
-        """Whether more than a quarter of the rows repeat other rows of the same call."""
+        """Return whether more than a quarter of the rows repeat other rows of the same call."""
         return self._unlike < 0.75 * self._seen
 
     @property
     def rows(self) -> float:
-        """The effective number of training rows; a row that came in several calls counts once."""
+        """Return the effective number of training rows, ``(sum w)^2 / sum w^2`` of the weights w.
+
+        Rows that come again in later calls count once.
+        """
         assert self.moments is not None
         return self.moments.rows * (1.0 if self.repeats else min(1, self.distinct / self._seen))
 
@@ -231,11 +249,11 @@ class History:
     # -- drift
 
     def halves(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-        """Divide the rows of ``kept`` into those of early and of late calls.
+        """Divide the sample ``kept`` of K training rows into rows of early and of late calls.
 
         Returns:
-            Two arrays of booleans (K,), true for early and for late rows; None if all rows came
-            in one call.
+            Two arrays of booleans (K,), true for early and for late rows, as nearly half of the
+            rows each as whole calls allow; None if all rows came in one call.
         """
         edges = np.unique(self.calls)
         if len(edges) < 2:
@@ -248,7 +266,7 @@ class History:
         """Test whether column means differ between early and late rows, or at the last call.
 
         Yields:
-            At most one sentence, about the first difference that is significant.
+            No sentence, or one, about the first difference that is significant.
         """
         pairs = []
         halves = self.halves()

@@ -1,8 +1,9 @@
-"""The training of an estimator's RBM: one `noneq.Session` for each call that brings rows.
+"""The training of an estimator's RBM, which continues with each call of ``partial_fit``.
 
-A session (one training in memory) continues from the ``state_dict`` of the session before, on the
-rows of the present call. The RBM differs from that of the command line: it has no offsets, normal
-priors on the biases, and a base of independent units that is fitted to the rows of all calls.
+For each call a `noneq.Session` (one training in memory) trains on the rows of the call, starting
+from the ``state_dict`` of the session before. The RBM differs from that of the command line: it
+has no offsets, normal priors on the biases, and a base (the energy that training starts from) of
+independent units that is fitted to the rows of all calls.
 """
 
 from __future__ import annotations
@@ -35,62 +36,63 @@ from noneq.walkers import Walkers
 __all__ = ["PassSettings", "Progress", "Trained", "Training"]
 
 Trained: TypeAlias = BernoulliRBM | GaussianRBM
-"""The model of an estimator: an RBM with binary or with Gaussian visible units."""
+"""The type of an estimator's model: an RBM with binary or with Gaussian visible units."""
 
 
 @dataclass(frozen=True)
 class PassSettings(Settings):
-    """`noneq.Settings` for a number of passes over the rows, in whose second half tau falls.
+    """Settings of weighted maximum likelihood, `noneq.Settings`, for a number of passes over rows.
 
-    From one pass to the next, in the second half, tau falls as the square of the fraction of
-    passes that remain, and without a trust region the learning rate falls as that fraction.
+    In the second half of the passes the steps become smaller: tau, the size of the trust region,
+    is proportional to the square of the fraction of passes that remain, or, without a trust
+    region, the learning rate is proportional to this fraction.
 
     Attributes:
-        passes: number of passes over the rows.
+        passes: number of passes over the rows, i.e. epochs.
     """
 
     passes: int = 1
 
     def speed(self, progress: float) -> float:
-        """Compute the factor by which tau is multiplied.
+        """Compute the factor of tau (the trust region's size) at some time of the training.
 
         Arguments:
             progress: fraction of the training that is done, from 0 to 1.
 
         Returns:
-            The factor, from 1 to 0, constant within a pass.
+            The factor, from 1 to 0, constant within a pass; the learning rate has its square root.
         """
         done = math.floor(progress * self.passes + 1e-9)  # of rounding
         return min(1.0, 2 * (1 - done / self.passes)) ** 2
 
 
 class _Unmonitored(LikelihoodLearner):
-    """The estimator's alarms judge its model afterwards, by rows of all calls."""
+    """Trains without a test for divergence: the estimator's alarms test the model afterwards."""
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Nothing is too much."""
+        """Return an infinite tolerance, so that no divergence is detected."""
         return {"base": math.inf, "margin": math.inf}
 
 
 class _WithPriors(Family):
-    """RBMs whose parameters have normal priors."""
+    """Builds RBMs whose parameters have normal priors, and trains them."""
 
     def __init__(self, history: History) -> None:
         self.history = history
 
     def learner(self, context: TrainingContext) -> _Unmonitored:
-        """By weighted maximum likelihood."""
+        """Return the object that does the iterations, by weighted maximum likelihood."""
         return _Unmonitored(context)
 
     def optimizer(self, energy: nn.Module, choices: Optimizer) -> PriorAdam:
-        """Adam under normal priors."""
+        """Return Adam under normal priors."""
         return PriorAdam(groups(energy), lr=choices.lr)
 
     def adapt(self, session: Session) -> None:
-        """Let the base and the priors be those of all rows so far.
+        """Fit the base and the priors to the rows of all calls so far.
 
-        Hidden biases have a prior about 0, else units that are never on, whose weights learn
-        nothing, would stay so.
+        Hidden biases have a prior about 0: without it hidden units that are never 1, so that their
+        weights are not trained, would stay at 0.
         """
         choices = session.recipe.optimizer
         w, b, c, *_ = session.optimizer.param_groups
@@ -100,28 +102,28 @@ class _WithPriors(Family):
         self._adapt_base(session.energy, b, c["strength"])
 
     def _adapt_base(self, energy: nn.Module, biases: dict[str, Any], strength: float) -> None:
-        """Standardised numbers have a standard base, and visible biases no prior."""
+        """Change nothing: for standardised numbers the base is fixed, visible biases are free."""
 
 
 class _Bits(_WithPriors, BernoulliRBMFamily):
-    """Visible units of 0 and 1."""
+    """Builds RBMs with visible units of 0 and 1."""
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """A model that is nearly its base."""
+        """Build a model with small random weights, which is nearly its base."""
         w, c = _first(recipe, rows, seed)
         return BernoulliRBM(w, self._logits(w), c), BlockGibbs()
 
     def _adapt_base(self, energy: nn.Module, biases: dict[str, Any], strength: float) -> None:
-        """Visible biases have a prior about the base's logits.
+        """Fit the base to all rows, and centre the prior of the visible biases at its logits.
 
-        Without it those of columns that are never on would fall without end.
+        Without this prior the biases of columns that are always 0 would fall without end.
         """
         logits = self._logits(like=biases["params"][0])
         energy.base = Bernoulli(logits)
         biases["centre"], biases["strength"] = logits, strength
 
     def _logits(self, like: Tensor) -> Tensor:
-        """Of the columns' means, half a row of ones and one of zeros added."""
+        """Return the logits of the columns' means, with half a row of ones and of zeros added."""
         moments, n = self.history.moments, self.history.rows
         assert moments is not None
         p = torch.from_numpy((moments.mean * n + 0.5) / (n + 1))  # as of `Bernoulli.fit`
@@ -129,17 +131,17 @@ class _Bits(_WithPriors, BernoulliRBMFamily):
 
 
 class _Numbers(_WithPriors, GaussianRBMFamily):
-    """Visible units that are numbers in units of their standard deviations."""
+    """Builds RBMs with visible units that are numbers in units of their standard deviations."""
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """A model that is nearly its base."""
+        """Build a model with small random weights, which is nearly its base."""
         w, c = _first(recipe, rows, seed)
         b = w.new_zeros(len(w))
         return GaussianRBM(w, b, c, b), BlockGibbs()
 
 
 def _first(recipe: Recipe, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The weights and hidden biases before training."""
+    """Draw the weights and hidden biases before training."""
     rng = torch.Generator(rows.device).manual_seed(seed)
     size = (rows.shape[1], recipe.model.hidden)
     w = 0.05 * torch.randn(size, generator=rng, device=rows.device)
@@ -147,18 +149,23 @@ def _first(recipe: Recipe, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 
 class Progress(NamedTuple):
-    """A report on the training after one pass over the rows."""
+    """A report on the training after one pass over the rows.
+
+    Attributes:
+        record: record of the last iteration of the pass, with loss, metrics and walkers (the
+            weighted Markov chains).
+        seconds: seconds of training so far.
+    """
 
     record: Record
-    """record of the last iteration of the pass, with its loss and walkers"""
     seconds: float
-    """seconds of training so far"""
 
 
 class Training:
     """Trains the RBM of an estimator, and continues the training when later calls bring more rows.
 
-    Each call trains in a `noneq.Session`, which starts from the state of the session before.
+    Each call of ``fit`` or ``partial_fit`` trains in a `noneq.Session` (one training in memory),
+    which starts from the state of the session before.
 
     Arguments:
         visible: kind of the visible units, "bernoulli" or "gaussian".
@@ -169,10 +176,11 @@ class Training:
 
     Attributes:
         rng: source of randomness of the passes over rows.
-        recipe: settings of the last session; None before the first session.
-        model: RBM with the moving average of the parameters, whose base is fitted to all rows so
-            far.
-        walkers: walkers at the end of the last session.
+        recipe: all settings of the last session; None before the first session.
+        model: RBM with the moving average of the parameters. Its ``base``, a model of independent
+            units, is fitted to all rows so far.
+        walkers: weighted Markov chains from which the gradient is computed, at the end of the last
+            session.
         state: ``state_dict`` of the last session; None before the first session.
     """
 
@@ -190,7 +198,7 @@ class Training:
 
     @property
     def iteration(self) -> int:
-        """The number of iterations that all calls together have done."""
+        """Return the number of iterations that all calls together have done."""
         return int(self.state["trained"]["iteration"]) if self.state else 0
 
     def go(self, passes: Passes, recipe: Recipe, n: int) -> Iterator[Progress]:

@@ -1,4 +1,7 @@
-"""The units in which an estimator's model is trained: bits unchanged, numbers standardised."""
+"""Conversion of rows to the units in which an estimator's RBM is trained, and back.
+
+Bits are unchanged, numbers are standardised.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +40,16 @@ class Units:
 
     @classmethod
     def of(cls, visible: str, moments: Moments, device: str) -> Self:
-        """Choose the units for rows whose column moments are given.
+        """Choose the units for rows, whose moments are given.
+
+        Arguments:
+            visible: kind of the visible units, "bernoulli" or "gaussian".
+            moments: mean, variance and range of each column of the rows.
+            device: torch device of the tensors.
 
         Returns:
-            The units, with the mean and the standard deviation of each column for "gaussian".
+            The units, with the mean and the standard deviation of each column for "gaussian", and
+            with mean 0 and scale 1 for "bernoulli".
 
         Raises:
             ValueError: a column is constant, or, for "bernoulli", all rows are equal.
@@ -60,33 +69,44 @@ class Units:
 
     @property
     def bits(self) -> bool:
-        """Whether the visible units are bits, i.e. ``visible`` is "bernoulli"."""
+        """Return whether the visible units are bits, i.e. ``visible`` is "bernoulli"."""
         return self.visible == "bernoulli"
 
     def tensor(self, x: Floats, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Convert rows (M, d) in the user's units.
+        """Convert rows from the user's units to the model's, ``(x - mean) / scale``.
+
+        Arguments:
+            x: array (M, d) in the user's units.
+            dtype: dtype of the result.
 
         Returns:
-            A tensor (M, d) in the model's units.
+            A tensor (M, d) in the model's units, on ``device``.
         """
         scaled = (x.astype(np.float64) - self.mean) / self.scale
         return torch.from_numpy(scaled).to(device=self.device, dtype=dtype)
 
     def states(self, x: Floats, rng: torch.Generator) -> Tensor:
-        """Convert rows (M, d) in the user's units to states that the model can have.
+        """Convert rows in the user's units to states of the model's visible units.
+
+        Arguments:
+            x: array (M, d) in the user's units.
+            rng: source of randomness of the bits.
 
         Returns:
-            A tensor (M, d) in the model's units; for "bernoulli" bits that are 1 with the
-            probabilities ``x``.
+            A tensor (M, d) in the model's units, float32; for "bernoulli" bits, each of which is 1
+            with the probability in ``x``.
         """
         rows = self.tensor(x)
         return draw_bits(torch.logit(rows), rng) if self.bits else rows
 
     def array(self, x: Tensor) -> NDArray[np.float64]:
-        """Convert rows (M, d) in the model's units.
+        """Convert rows from the model's units to the user's, ``mean + scale x``.
+
+        Arguments:
+            x: tensor (M, d) in the model's units.
 
         Returns:
-            An array (M, d) in the user's units.
+            An array (M, d) in the user's units, float64.
         """
         found: NDArray[np.float64] = x.detach().double().cpu().numpy() * self.scale + self.mean
         return found

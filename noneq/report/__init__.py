@@ -1,7 +1,8 @@
-"""Figures of a run or of any weighted sample, by matplotlib.
+"""Figures of a training run or of any weighted sample, by matplotlib.
 
 There are figures of training metrics, of samples beside data, of energies, of the filters of an
-RBM and of forward and backward work, and one page that shows a whole run.
+RBM (the columns of the weight matrix), of the work of forward and backward annealing, and one page
+that shows a whole run.
 """
 
 from noneq.report.crooks import crooks_figure

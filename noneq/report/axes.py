@@ -18,52 +18,49 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "NAME",
-    "NORMAL",
-    "ORANGE",
-    "PURPLE",
-    "RED",
-    "SMALL",
-    "Array",
-    "Rows",
-    "array",
-    "density",
-    "finish",
-    "histogram",
-    "limits",
-    "line",
-    "mosaic",
-    "smooth",
-    "ticks",
-    "tiles",
-    "widened",
-]
+    "BLUE", "GREEN", "GREY", "NAME", "NORMAL", "ORANGE", "PURPLE", "RED", "SMALL", "Array", "Rows",
+    "array", "density", "finish", "histogram", "limits", "line", "mosaic", "smooth", "ticks",
+    "tiles", "widened",
+]  # fmt: skip
 
 Array: TypeAlias = NDArray[np.float64]
+"""The type of a NumPy array of float64 numbers."""
 Rows: TypeAlias = "Tensor | NDArray[Any]"
-BLUE, RED, GREEN = "#0072B2", "#D55E00", "#009E73"
-ORANGE, PURPLE, GREY = "#E69F00", "#CC79A7", "0.45"
-SMALL, NORMAL = 8.0, 9.5  # points
+"""The type of rows or values to draw: a tensor on any device, or a NumPy array."""
+BLUE = "#0072B2"
+"""The colour of data, and of the first curve of a panel, as a hexadecimal code."""
+RED = "#D55E00"
+"""The colour of a model's samples and walkers, and of errors, as a hexadecimal code."""
+GREEN = "#009E73"
+"""The colour of data and walkers that are held out from training, as a hexadecimal code."""
+ORANGE = "#E69F00"
+"""The colour of the markers of resampling, as a hexadecimal code."""
+PURPLE = "#CC79A7"
+"""The colour of curves on a second vertical axis, as a hexadecimal code."""
+GREY = "0.45"
+"""The colour of reference lines and notes, as a grey level from 0 (black) to 1 (white)."""
+SMALL = 8.0
+"""The font size of labels, ticks and legends, in points."""
+NORMAL = 9.5
+"""The font size of titles and text, in points."""
 LINE = 0.6  # grey level of the lines between images
-NAME = 40  # the most characters of a column's name
+NAME = 40
+"""The largest number of characters of a column's name that are drawn."""
 SIDE = 8  # the most images along a side of a grid
 
 
 # -- arithmetic
 def array(x: Rows) -> Array:
-    """Convert rows to a float64 array on the CPU.
+    """Convert a tensor or array to a NumPy array of float64 numbers.
 
     Arguments:
-        x: a tensor or array.
+        x: tensor on any device, or array.
 
     Returns:
-        The array.
+        The array, of the same shape.
 
     Raises:
-        ValueError: if there are no rows.
+        ValueError: if ``x`` is empty.
     """
     values: Array = torch.as_tensor(x, device="cpu").detach().double().numpy()
     if not values.size:
@@ -72,18 +69,19 @@ def array(x: Rows) -> Array:
 
 
 def tiles(images: Rows, *, scale: int = 1) -> Array:
-    """Arrange the first 64 images in a grid with thin lines between them.
+    """Arrange the first 64 images in a nearly square grid with thin lines between them.
 
-    Image k is in row ``r = k // columns`` and column ``c = k % columns``, its upper left corner at
-    ``(1 + r (scale H + 1), 1 + c (scale W + 1))``.
+    Images are placed row by row. Image k has the upper left corner ``(1 + r (scale H + 1),
+    1 + c (scale W + 1))`` with ``r, c = k // columns, k % columns``.
 
     Arguments:
-        images: images (M, C, H, W), clipped to [-1, 1]. Of images with one or two channels the
-            first is shown in grey, 1 as black; of others the first three are shown as colours.
-        scale: side of the square that a pixel becomes.
+        images: M images of C channels, height H and width W; (M, C, H, W), clipped to [-1, 1]. Of
+            images with one or two channels the first is shown in grey, where 1 is black; of others
+            the first three are shown as red, green and blue.
+        scale: factor by which images are enlarged: side of the square that a pixel becomes.
 
     Returns:
-        Colours in [0, 1], (height, width, 3).
+        The picture, colours in [0, 1], (height, width, 3).
     """
     x = array(images[: SIDE**2]).transpose(0, 2, 3, 1).clip(-1, 1)
     x = x[..., :3] if x.shape[-1] >= 3 else -x[..., [0, 0, 0]]
@@ -92,15 +90,15 @@ def tiles(images: Rows, *, scale: int = 1) -> Array:
 
 
 def mosaic(images: Array, *, line: float, blank: float) -> Array:
-    """Arrange up to 64 arrays in a grid with lines of one pixel between them.
+    """Arrange up to 64 images in a nearly square grid with lines of one pixel between them.
 
     Arguments:
-        images: arrays (M, H, W, ...).
+        images: M images of height H and width W, (M, H, W) or with colours (M, H, W, 3).
         line: the value of the lines.
-        blank: the value of places without an array.
+        blank: the value of places of the grid that have no image.
 
     Returns:
-        The grid, (height, width, ...).
+        The grid as one image, (height, width) or (height, width, 3).
     """
     n, high, wide, *depth = images.shape
     columns = min(SIDE, math.ceil(math.sqrt(n)))
@@ -119,11 +117,11 @@ def histogram(x: Array, edges: Array, p: Array | None = None) -> Array:
 
     Arguments:
         x: values (M,); NaN is left out.
-        edges: the edges of the bins (B + 1,).
-        p: weights (M,); None: equal weights.
+        edges: the edges of the B bins (B + 1,), increasing.
+        p: weights of the values (M,), not necessarily normalised; None: equal weights.
 
     Returns:
-        The density in each bin (B,).
+        The height of each bin (B,), a probability density.
     """
     known = ~np.isnan(x)
     inside = np.clip(x[known], edges[0], edges[-1])
@@ -140,14 +138,14 @@ def limits(
 
     Arguments:
         x: values (M,); those that are not finite or have weight zero are ignored.
-        p: weights (M,); None: equal weights.
+        p: weights of the values (M,), not necessarily normalised; None: equal weights.
         tail: fraction of the total weight left out on either side.
         far: a value is an outlier if its distance from the middle 90 % exceeds this multiple of
             their width.
         margin: fraction of the range added on either side.
 
     Returns:
-        The lower and the upper limit.
+        The lower and the upper limit of the axis; 0 and 1 if no value is left.
     """
     p = np.ones(len(x)) if p is None else p
     known = np.isfinite(x) & (p > 0)
@@ -166,15 +164,15 @@ def limits(
 
 
 def widened(low: float, high: float, margin: float) -> tuple[float, float]:
-    """Widen a range on either side by a fraction of its length; a single value gets some room.
+    """Widen a range of an axis on either side; a range of length 0 is widened a little.
 
     Arguments:
         low: the lower end.
         high: the upper end.
-        margin: the fraction.
+        margin: fraction of the length of the range that is added on either side.
 
     Returns:
-        The new ends.
+        The lower and the upper end of the widened range.
     """
     least = 1e-9 * max(1.0, abs(low))
     room = margin * (high - low) if high - low > least else 1e8 * least
@@ -182,14 +180,14 @@ def widened(low: float, high: float, margin: float) -> tuple[float, float]:
 
 
 def smooth(y: Array, width: int) -> Array:
-    """Compute the centred running mean over ``width <= len(y)`` values.
+    """Compute the centred running mean of a series of values, some of which may be NaN.
 
     Arguments:
         y: values (M,).
-        width: the number of values in a mean.
+        width: the number of values in each mean, M or less.
 
     Returns:
-        The means, NaN where y is NaN; elsewhere NaN is left out of the mean.
+        The means (M,), each over the values that are finite; NaN where y is not finite.
     """
     window, known = np.ones(width), np.isfinite(y)
     total = np.convolve(np.where(known, y, 0.0), window, "same")
@@ -207,15 +205,15 @@ def density(
     p: Array | None = None,
     **how: Any,
 ) -> None:
-    """Draw a weighted histogram as steps.
+    """Draw a weighted histogram as steps on axes of matplotlib.
 
     Arguments:
-        ax: the axes.
+        ax: the axes to draw on.
         x: values (M,).
-        span: the limits of the axis and of the bins.
-        color: the colour.
-        p: weights (M,); None: equal weights.
-        **how: further arguments of `Axes.stairs`.
+        span: the lower and upper limits of the axis and of the bins.
+        color: the colour of the steps.
+        p: weights of the values (M,); None: equal weights.
+        **how: further arguments of matplotlib's `Axes.stairs`.
     """
     edges = np.linspace(*span, 1 + int(np.clip(2 * len(x) ** 0.4, 8, 50)))
     ax.stairs(histogram(x, edges, p), edges, color=color, **how)
@@ -223,14 +221,16 @@ def density(
 
 
 def line(ax: Axes, x: Array, y: Array, color: str, **how: Any) -> None:
-    """Draw a line with gaps where y is NaN, and dots at values without neighbours or if few.
+    """Draw a line with gaps where y is NaN.
+
+    Values between two gaps also get a dot, and so does every value if there are at most 30.
 
     Arguments:
-        ax: the axes.
+        ax: the axes to draw on.
         x: horizontal positions (M,).
         y: values (M,).
-        color: the colour.
-        **how: further arguments of `Axes.plot`.
+        color: the colour of the line.
+        **how: further arguments of matplotlib's `Axes.plot`.
     """
     known = np.isfinite(y)
     if not known.any():
@@ -242,11 +242,11 @@ def line(ax: Axes, x: Array, y: Array, color: str, **how: Any) -> None:
 
 
 def ticks(axis: Axis, n: int = 5) -> None:
-    """Set about n ticks with short labels, also on logarithmic axes of few decades.
+    """Set about n ticks with short labels, also on a logarithmic axis of few decades.
 
     Arguments:
-        axis: the horizontal or vertical axis.
-        n: the number of ticks.
+        axis: the horizontal or vertical axis of axes of matplotlib.
+        n: the approximate number of ticks.
     """
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log":
@@ -262,10 +262,10 @@ def ticks(axis: Axis, n: int = 5) -> None:
 
 
 def finish(ax: Axes, title: str, *, twin: Axes | None = None, legend: bool = True) -> None:
-    """Set the title and ticks of axes, with the legend between title and axes.
+    """Set the title and the ticks of axes, and a legend between title and axes.
 
     Arguments:
-        ax: the axes.
+        ax: the axes, on which the curves are drawn already.
         title: the title.
         twin: second axes with the same horizontal axis, whose lines join the legend; or None.
         legend: whether there is a legend.

@@ -1,7 +1,8 @@
 """Figure of forward and backward work that checks Crooks' fluctuation relation.
 
-The relation ``P_F(W) / P_B(-W) = e^{W - dF}`` holds for the work of annealing in both directions
-(Crooks 1999) if the weights are right.
+The work W of an annealed walker (a weighted sample) is minus its log-weight. The densities P_F and
+P_B of forward and of backward work satisfy ``P_F(W) / P_B(-W) = e^{W - dF}``, with
+the difference dF of free energies (Crooks 1999), if the weights are right.
 """
 
 from __future__ import annotations
@@ -34,25 +35,29 @@ def crooks_figure(
     backward_work: Rows | Weighted,
     log_ratio: float | None = None,
 ) -> Figure:
-    """Draw histograms of forward work W and of negated backward work, and the log of their ratio.
+    """Draw histograms of the work of forward and of backward annealing, and their log ratio.
 
-    If the walkers of both annealings started in equilibrium and the backward annealing reverses
-    the forward one, ``log P_F(W) / P_B(-W) = W - dF``: the histograms cross at ``W = dF``, where
-    ``dF = -log(Z_1 / Z_0)``, and the log ratio is a line of slope 1 (Crooks 1999, Phys. Rev. E 60,
-    2721). A smaller slope shows that walkers did not start in equilibrium, or that the energy or
-    the kernel is wrong. Histograms that do not overlap show that more temperatures are needed.
+    The work of a walker, i.e. of an annealed sample, is ``W = -log w``, where w is its weight. P_F
+    is the density of W in forward annealing, from energy U_0 to U_1, and P_B the density of W in
+    backward annealing, from U_1 to U_0; Z_0 and Z_1 are the normalising constants. If walkers
+    started in equilibrium and the backward annealing reverses the forward one, then
+    ``log P_F(W) / P_B(-W) = W - dF`` with ``dF = -log(Z_1 / Z_0)`` (Crooks 1999, Phys. Rev. E 60,
+    2721): the histograms of W forward and of -W backward cross at ``W = dF``, and the log ratio is
+    a line of slope 1. A smaller slope shows that walkers did not start in equilibrium, or that the
+    energy or the kernel is wrong. Histograms that do not overlap show that more temperatures are
+    needed.
 
     Arguments:
-        forward_work: the work ``W = -log w`` (n_F,) of walkers annealed forward, from energy U_0
-            to U_1, without resampling; or these walkers. Work of +inf (weight zero) is counted in
-            the legend.
-        backward_work: the work ``-log w`` (n_B,) of walkers annealed backward, from U_1 to U_0,
-            without resampling; or these walkers.
+        forward_work: the work (n_F,), in nats, of walkers annealed forward, without resampling; or
+            an object with their log-weights ``log_w``, such as a `noneq.Walkers`. Work of +inf
+            (weight zero) is counted in the legend.
+        backward_work: the work (n_B,), in nats, of walkers annealed backward, without resampling;
+            or an object with their log-weights ``log_w``.
         log_ratio: an estimate of ``log(Z_1 / Z_0)`` to mark in the figure, for example the value
             that `noneq.likelihood.bennett` returns; None: no estimate is marked.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
         ValueError: if no forward or no backward work is finite, or if work is NaN or -inf.

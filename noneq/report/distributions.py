@@ -47,7 +47,8 @@ class Samples(NamedTuple):
     """Holds samples of a model and the data that it was trained on, to be drawn side by side.
 
     Attributes:
-        data: training rows (M, *shape), with noise added as in training.
+        data: training rows (M, *shape), with noise added as in training; ``shape`` is (C, H, W)
+            for images.
         samples: samples of the model (N, *shape), of equal weight.
         denoised: denoised samples ``x - sigma^2 grad U(x)``, sigma the standard deviation of the
             training noise; drawn only for images. None: they are not drawn.
@@ -66,7 +67,7 @@ class Energies(NamedTuple):
     Attributes:
         data: energies of training rows (M,).
         walkers: energies of walkers (N,), which are weighted samples of the model.
-        p: normalised weights of the walkers (N,).
+        p: weights of the walkers (N,), which sum to 1.
         held_out: energies of rows that the model was not trained on (L,), or None.
     """
 
@@ -85,14 +86,15 @@ def samples_figure(
     their first five columns.
 
     Arguments:
-        data: training rows (M, *shape), with noise added as in training; images in [-1, 1].
+        data: training rows (M, *shape), where ``shape`` is the shape of one row, with noise added
+            as in training; images in [-1, 1].
         samples: samples of the model (N, *shape), of equal weight.
         denoised: denoised samples ``x - sigma^2 grad U(x)``, sigma the standard deviation of the
             training noise; drawn only for images. None: they are not drawn.
         columns: the names of a table's columns; empty if it has none.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
         ValueError: if there are no rows, or data and samples have different shapes.
@@ -113,11 +115,11 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
     Arguments:
         data_u: energies of training rows (M,).
         walker_u: energies of walkers (N,), which are weighted samples of the model.
-        p: normalised weights of the walkers (N,).
+        p: weights of the walkers (N,), which sum to 1.
         held_u: energies of rows that the model was not trained on (L,), or None.
 
     Returns:
-        The figure.
+        The matplotlib figure.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     draw_energies(figure, Energies(data_u, walker_u, p, held_u))
@@ -125,10 +127,10 @@ def energies_figure(data_u: Rows, walker_u: Rows, p: Rows, held_u: Rows | None =
 
 
 def samples_size(what: Samples) -> tuple[float, float]:
-    """Choose the size of a figure of samples and data, see `samples_figure`.
+    """Choose the size of a figure that shows samples of a model beside data.
 
     Arguments:
-        what: samples and data.
+        what: samples of the model, and the data.
 
     Returns:
         Width and height in inches.
@@ -140,11 +142,11 @@ def samples_size(what: Samples) -> tuple[float, float]:
 
 
 def draw_samples(place: FigureBase, what: Samples) -> None:
-    """Draw samples of a model beside its data, as `samples_figure` does, on a given figure.
+    """Draw samples of a model beside its data on a given figure, as `samples_figure` draws them.
 
     Arguments:
         place: the figure or subfigure to draw on.
-        what: samples and data.
+        what: samples of the model, and the data.
 
     Raises:
         ValueError: if there are no rows, or data and samples have different shapes.
@@ -167,11 +169,11 @@ def draw_samples(place: FigureBase, what: Samples) -> None:
 
 
 def draw_energies(place: FigureBase, what: Energies) -> None:
-    """Draw histograms of energies, as `energies_figure` does, on a given figure.
+    """Draw histograms of the energies of data and of walkers (weighted samples) on a given figure.
 
     Arguments:
         place: the figure or subfigure to draw on.
-        what: energies of data and walkers.
+        what: energies of data and walkers, and the weights of the walkers.
     """
     data, walkers, p = array(what.data), array(what.walkers), array(what.p)
     held = None if what.held_out is None else array(what.held_out)

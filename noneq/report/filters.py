@@ -36,20 +36,20 @@ class Filters(NamedTuple):
 def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ()) -> Figure:
     """Draw the filters of an RBM: the columns of its weight matrix, one for each hidden unit.
 
-    The 64 columns of the largest norms are drawn, as images if the data are images, else as rows
-    of a single heat map. Positive weights are red, negative ones blue and zero white. All columns
-    have the same colour scale; one weight of 200 lies beyond its ends.
+    The 64 columns with the largest norms are drawn, as images if the data are images, else as the
+    lines of one heat map. Positive weights are red, negative ones blue and zero white. All columns
+    have the same colour scale, and 0.5 % of the weights lie beyond its ends.
 
     Arguments:
         w: weights (d, m) between d visible and m hidden units, one column for each hidden unit.
-        shape: the shape of one row of data, of d values.
+        shape: the shape of one row of data, of d values; for images (C, H, W).
         columns: the names of the visible units; empty if there are none.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
-        ValueError: if ``w`` is not a matrix of as many rows as ``shape`` has values.
+        ValueError: if ``w`` is not a matrix, or d is not the number of values of a row of data.
     """
     what = Filters(w, shape, columns)
     figure = Figure(figsize=filters_size(what), layout="constrained")
@@ -58,7 +58,7 @@ def filters_figure(w: Rows, shape: tuple[int, ...], columns: Sequence[str] = ())
 
 
 def filters_size(what: Filters) -> tuple[float, float]:
-    """Choose the size of a figure of an RBM's filters, see `filters_figure`.
+    """Choose the size of a figure of an RBM's filters, i.e. the columns of its weight matrix.
 
     Arguments:
         what: the weight matrix of the RBM and the shape of its data.
@@ -72,14 +72,14 @@ def filters_size(what: Filters) -> tuple[float, float]:
 
 
 def draw_filters(place: FigureBase, what: Filters) -> None:
-    """Draw the filters of an RBM, as `filters_figure` does, on a given figure.
+    """Draw the filters of an RBM, i.e. the columns of its weight matrix, on a given figure.
 
     Arguments:
         place: the figure or subfigure to draw on.
         what: the weight matrix of the RBM and the shape of its data.
 
     Raises:
-        ValueError: if the weights do not fit the shape.
+        ValueError: if the weights are no matrix (d, m), or rows of data do not have d values.
     """
     w = array(what.w)
     if w.ndim != 2 or len(w) != math.prod(what.shape):

@@ -1,4 +1,8 @@
-"""Figure that shows a whole run on one page: verdict, training, energies, samples, filters."""
+"""Figure that shows a whole training run on one page.
+
+The page has a text of results, the metrics of the training, histograms of energies, samples beside
+data, and the filters of an RBM.
+"""
 
 from __future__ import annotations
 
@@ -37,15 +41,17 @@ def report_figure(
     Arguments:
         title: text at the top, for example the name of the run.
         verdict: text below the title, for example a summary of results; long lines are wrapped.
-        metrics: metrics of training, one dict for each logged iteration, see `training_figure`.
-        estimate: log Z and likelihoods of the trained model, a dict as in `training_figure`; None:
-            these are not known.
-        energies: energies of data and walkers for a histogram; None: it is left out.
+        metrics: metrics of training, one dict for each logged iteration, with the keys that
+            `training_figure` lists.
+        estimate: log Z and likelihoods of the trained model, a dict with the keys that
+            `training_figure` lists; None: these are not known.
+        energies: energies of data and of walkers (weighted samples of the model), drawn as
+            histograms; None: they are left out.
         samples: samples of the model and its data, drawn side by side; None: they are left out.
-        filters: weights of an RBM, drawn as filters; None: they are left out.
+        filters: weight matrix of an RBM, whose columns are drawn; None: it is left out.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
         ValueError: if there are no metrics.

@@ -1,4 +1,7 @@
-"""Pictures of a run, drawn to files: samples beside its data, and the page of `report_figure`."""
+"""Pictures of a training run, drawn to files.
+
+One shows samples of the run's model beside data, another the whole run on a page.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,16 @@ __all__ = ["draw_report", "draw_samples"]
 
 
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
-    """Draw samples of a run's model beside the run's data, to a file.
+    """Draw samples of a run's model beside the run's data, to a picture file.
 
-    The samples are drawn from the walkers that log Z was estimated with. If the data are images
-    and the model was trained with noise, denoised samples are drawn, too.
+    The samples are drawn by weight from the weighted samples with which forward annealing has
+    estimated log Z. If the data are images and the model was trained with noise, denoised samples
+    are drawn, too.
 
     Arguments:
-        run: a run whose model's log Z has been estimated.
+        run: run, i.e. the folder of a training, whose log Z has been estimated.
         data: the data set that the model was trained on.
-        path: the file of the picture.
+        path: the picture file to write, e.g. a .png file.
 
     Raises:
         FileNotFoundError: if the run's log Z has not been estimated yet.
@@ -45,13 +49,13 @@ def draw_samples(run: Run, data: DataSet, path: Path) -> None:
 
 
 def draw_report(run: Run, path: Path) -> None:
-    """Draw one page about a run to a file: text, training metrics, energies and samples.
+    """Draw one page about a run to a picture file: text, training metrics, energies and samples.
 
     If log Z of the run's model has not been estimated yet, only the training is drawn.
 
     Arguments:
-        run: the run, a folder of results of training.
-        path: the file of the picture.
+        run: run, i.e. the folder of a training.
+        path: the picture file to write, e.g. a .png file.
     """
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}

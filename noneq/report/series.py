@@ -1,7 +1,7 @@
-"""Metrics of a run as columns of numbers, from the dicts that were logged.
+"""Conversion of the logged metrics of a training run to one array for each metric.
 
-A missing or infinite metric is a gap, NaN, and so is the place where a run went back to an earlier
-iteration, so that lines drawn through a column are interrupted there.
+A missing or infinite metric becomes NaN. A row of NaN also stands where the run went back to an
+earlier iteration. Curves have a gap at NaN.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from noneq.report.axes import Array
 __all__ = ["KEYS", "Bracket", "Metrics", "Series", "number", "rises", "series"]
 
 Metrics: TypeAlias = Sequence[Mapping[str, Any]]
-"""The metrics of a run: one dict for each logged iteration."""
+"""The type of the metrics of a run: for each logged iteration a dict of numbers by name."""
 Bracket: TypeAlias = Mapping[str, Any]
-"""log Z and likelihoods of a trained model."""
+"""The type of the final estimates of log Z and likelihoods: a dict of numbers by name.
+
+`noneq.report.training_figure` lists the names.
+"""
 Series: TypeAlias = Mapping[str, Array]
-"""One column of numbers for each metric, NaN where there is none."""
+"""The type of metrics as arrays: for each name an array of numbers, NaN where there is none."""
 KEYS = (
     "iteration", "nll", "ess", "effective_ancestors", "resampled", "renewed", "rollback",
     "acceptance",
     "step_size", "faults", "log_z", "log_z_held_out", "log_z_held_out_stderr", "cost", "tau",
     "scale", "data_energy", "walker_energy", "loss", "rate",
 )  # fmt: skip
-"""The names of the metrics that are drawn."""
+"""The names of the metrics that are drawn, as in the lines of a run's metrics.jsonl."""
 
 
 def series(metrics: Metrics) -> Series:
@@ -42,8 +45,9 @@ def series(metrics: Metrics) -> Series:
         metrics: one dict for each logged iteration, in the order of logging.
 
     Returns:
-        A column for each name in `KEYS`. Where the iteration does not increase, because the run
-        went back, a row is inserted in which all else is NaN.
+        An array (T,) for each of the metrics that are drawn, by name. T is the number of logged
+        iterations, plus one for each time the run went back to an earlier iteration: there an
+        entry is inserted that is NaN for all metrics but the iteration.
 
     Raises:
         ValueError: if there are no metrics.
@@ -65,7 +69,7 @@ def number(value: Any) -> float:
         value: the logged value, of any type.
 
     Returns:
-        The number, or NaN if the value is not a finite number.
+        The value as a float, or NaN if it is not a finite number.
     """
     try:
         found = float(value)
@@ -75,13 +79,16 @@ def number(value: Any) -> float:
 
 
 def rises(count: Array) -> NDArray[np.intp]:
-    """Find where a count has increased that is set back to 0 from time to time.
+    """Find where a count, such as that of resamplings, has increased.
+
+    The count may be set back to 0 from time to time.
 
     Arguments:
-        count: the counts, NaN where there is none.
+        count: the counts (T,), NaN where there is none.
 
     Returns:
-        The indices at which the count is larger than before, or above 0 after a restart.
+        The indices, in an integer array, at which the count is larger than before, or is above 0
+        after it was set back.
     """
     known = np.flatnonzero(np.isfinite(count))
     step = np.diff(count[known], prepend=0.0)

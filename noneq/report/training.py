@@ -39,17 +39,17 @@ Panel: TypeAlias = Callable[[Axes, Series, Bracket], Axes | None]
 
 
 def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure:
-    """Draw the metrics of a training run over its iterations, and the final likelihoods and log Z.
+    """Draw the metrics of a training run by iteration, and the final likelihoods and log Z.
 
     Arguments:
         metrics: one dict for each logged iteration, with the numbers of a `noneq.training.Record`,
-            such as ``iteration``, ``nll`` and ``ess``, and with ``walker_energy``,
-            ``log_z_held_out_stderr``, ``effective_ancestors`` (effective number of ancestors of
-            the walkers), ``resampled`` (number of resamplings since walkers were last annealed
-            anew), ``step_size`` (of the kernel), ``tau`` (cost in effective sample size that an
-            optimiser step may have) and ``rollback`` (True if the run went back to an earlier
-            state). For score matching: ``iteration``, ``loss`` and ``rate`` (learning rate).
-            Missing, null and infinite values are gaps in the curves.
+            such as ``iteration``, ``nll`` and ``ess``, and with ``walker_energy`` (mean energy of
+            the walkers, i.e. weighted samples), ``log_z_held_out_stderr``, ``effective_ancestors``
+            (effective number of ancestors of the walkers), ``resampled`` (number of resamplings
+            since walkers were last annealed anew), ``step_size`` (of the kernel), ``tau`` (cost in
+            effective sample size that an optimiser step may have) and ``rollback`` (True if the
+            run went back to an earlier state). For score matching: ``iteration``, ``loss`` and
+            ``rate`` (learning rate). Missing, null and infinite values are gaps in the curves.
         estimate: final estimates of the trained model, a dict of ``forward``, ``forward_stderr``,
             ``backward`` and ``backward_stderr`` (log Z by forward and by backward annealing),
             ``alarms`` (reasons to distrust log Z) and ``nll`` (negative log-likelihoods: for each
@@ -57,7 +57,7 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
             ``stderr_data``, or None). None: there are no estimates yet.
 
     Returns:
-        The figure.
+        The matplotlib figure.
 
     Raises:
         ValueError: if there are no metrics.
@@ -68,12 +68,12 @@ def training_figure(metrics: Metrics, estimate: Bracket | None = None) -> Figure
 
 
 def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None = None) -> None:
-    """Draw the metrics of a training run, as `training_figure` does, on a given figure.
+    """Draw the metrics of a training run on a given figure, as `training_figure` draws them.
 
     Arguments:
         place: the figure or subfigure to draw on.
         metrics: metrics of training, one dict for each logged iteration.
-        estimate: final estimates of the trained model, see `training_figure`; or None.
+        estimate: final estimates of log Z and likelihoods, see `training_figure`; or None.
 
     Raises:
         ValueError: if there are no metrics.

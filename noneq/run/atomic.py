@@ -1,4 +1,4 @@
-"""Atomic writes: a file is replaced in one piece, whatever interrupts it, a power cut included."""
+"""Atomic writes: a file is replaced as a whole or not at all, even if the power is cut."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
     Arguments:
         path: path of the file.
         content: bytes of the file, or a function that writes the file to a given path.
+
+    Raises:
+        OSError: the file cannot be written; the old file is unchanged.
     """
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -40,7 +43,12 @@ def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named arrays to an .npz file, or only the array named ``x`` to an .npy file."""
+    """Write named arrays to an .npz file, or only the array named ``x`` to an .npy file.
+
+    Arguments:
+        path: path of the file, whose ending decides the format; its folder is made.
+        arrays: arrays by name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
         write(path, lambda part: np.save(part, arrays["x"]))
@@ -49,7 +57,11 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder to disk (fsync), so that a crash cannot undo the replacement of a file."""
+    """Flush a folder to disk (fsync), so that a crash cannot undo the replacement of a file.
+
+    Arguments:
+        folder: folder in which a file was replaced.
+    """
     if os.name == "nt":  # there is no such call
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -60,7 +72,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, and flush the new names to disk (fsync)."""
+    """Make a folder and its missing parents, and flush the new names to disk (fsync).
+
+    Arguments:
+        folder: folder to make; nothing happens if it exists.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)

@@ -34,7 +34,9 @@ FORMAT = 3
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:
-    """Replace a folder's checkpoint; if interrupted, the folder holds the old one or the new one.
+    """Write a checkpoint to a folder, in place of an older one.
+
+    If this is interrupted, the folder holds either the old checkpoint or the new one.
 
     Arguments:
         folder: folder of the checkpoint, made if it does not exist.
@@ -42,7 +44,7 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
 
     Raises:
         OSError: the disk is full, or the folder cannot be written; the old checkpoint is intact.
-        TypeError: the tree holds anything else.
+        TypeError: the tree holds a value of another type.
     """
     tensors: dict[str, Tensor] = {}
     plain = _plain(tree, tensors, "")
@@ -56,7 +58,13 @@ def store(folder: Path, tree: Mapping[str, Any]) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete parts of files and unused tensors that interrupted writes left in a folder."""
+    """Delete files that interrupted writes left in a checkpoint's folder.
+
+    These are partly written files, and files of tensors that state.json does not name.
+
+    Arguments:
+        folder: folder of the checkpoint.
+    """
     with suppress(OSError):
         for part in folder.glob(".*.part.*"):
             part.unlink(missing_ok=True)
@@ -76,8 +84,11 @@ def sweep(folder: Path) -> None:
 def load(folder: Path) -> dict[str, Any]:
     """Read the checkpoint in a folder.
 
+    Arguments:
+        folder: folder to which `store` wrote the checkpoint.
+
     Returns:
-        The nested dictionary that `store` wrote, bit for bit, with its tensors on the cpu.
+        The nested dictionary that `store` wrote, bit for bit, with all tensors on the cpu.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or its tensors are missing.
@@ -108,8 +119,12 @@ def load(folder: Path) -> dict[str, Any]:
 def moved(tree: Any, device: torch.device | str) -> Any:
     """Move the tensors in nested dicts, lists and tuples to a device.
 
+    Arguments:
+        tree: nested dicts, lists and tuples of tensors and other values.
+        device: torch device.
+
     Returns:
-        Nested dicts, lists and tuples of the same structure.
+        A copy of ``tree`` whose tensors are on the device; other values are unchanged.
     """
     if isinstance(tree, Tensor):
         return tree.to(device)
@@ -121,7 +136,13 @@ def moved(tree: Any, device: torch.device | str) -> Any:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
-    """Write a safetensors file, with a checksum and the texts ``about`` in its header."""
+    """Write named tensors to a safetensors file, with a checksum in its header.
+
+    Arguments:
+        path: path of the file.
+        tensors: tensors by name.
+        about: further texts for the header, by name.
+    """
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     content = save(own)
     n = 8 + int.from_bytes(content[:8], "little")
@@ -141,7 +162,7 @@ def load_tensors(
     Arguments:
         path: path of the file.
         device: device of the tensors.
-        own: whether noneq wrote the file, so that it must have a checksum.
+        own: whether noneq wrote the file, so that a missing checksum is an error.
 
     Returns:
         The tensors by name.
@@ -172,7 +193,12 @@ def load_tensors(
 
 
 def save_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file with a checksum; an interruption leaves the old or the new file."""
+    """Write a JSON file with a checksum; an interruption leaves the old or the new file.
+
+    Arguments:
+        path: path of the file.
+        value: object to write: nested mappings and lists of texts, finite numbers and None.
+    """
     text = json.dumps({KEY: BLANK, **value}, indent=1, allow_nan=False) + "\n"
     write(path, add_checksum(text.encode()))
 
@@ -180,8 +206,11 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 def load_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that `save_json` wrote.
 
+    Arguments:
+        path: path of the file.
+
     Returns:
-        The object, without its checksum.
+        The object as a dictionary, without the checksum.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -201,7 +230,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:
-    """The JSON of a tree; tensors go to ``tensors``, named by their place in the tree."""
+    """Convert a tree to JSON; add its tensors to ``tensors``, named by their place in the tree."""
     if isinstance(value, Tensor):
         while at in tensors:  # a key "a/b" beside a key "b" under "a"
             at += "'"
@@ -222,7 +251,7 @@ def _plain(value: Any, tensors: dict[str, Tensor], at: str) -> Any:
 
 
 def _tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `_plain`."""
+    """Convert JSON that `_plain` made, and the tensors that it names, back to a tree."""
     if isinstance(plain, list):
         return [_tree(v, tensors) for v in plain]
     if not isinstance(plain, dict):

@@ -28,7 +28,7 @@ def add_checksum(head: bytes, rest: bytes | memoryview = b"") -> bytes:
         rest: remaining part of the content; it may be empty.
 
     Returns:
-        The content with its checksum in place of the zeros.
+        The whole content, with the SHA-256 checksum as hexadecimal digits in place of the zeros.
     """
     found = hashlib.sha256(head)
     found.update(rest)
@@ -43,7 +43,7 @@ def check_checksum(path: Path, *, required: bool = True) -> None:
 
     Arguments:
         path: path of the file.
-        required: whether a file without a checksum is an error, as for files that noneq wrote.
+        required: whether a missing checksum is an error; True for files that noneq wrote.
 
     Raises:
         ValueError: a byte has changed, or a required checksum is missing.

@@ -1,6 +1,8 @@
-"""Making a recipe, i.e. all settings of a training: defaults for the data, and the user's changes.
+"""Functions that make a recipe, i.e. a `Recipe` object with all settings of a training.
 
-`choose` makes a recipe, `with_changes` changes one, `read_recipe` reads one from a file.
+`choose` makes a recipe of defaults that suit the data and of the user's changes; `with_changes`
+changes a recipe; `read_recipe` makes one of the dictionary in a run's config.json; `applicable`
+lists the settings.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def choose(
             training) need the dictionary: ``bracket={"walkers": 64}``.
 
     Returns:
-        The recipe.
+        A `Recipe` with all settings.
 
     Raises:
         TypeError: a change has a name that no field of a recipe has.
@@ -56,14 +58,15 @@ def choose(
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Change some settings of a recipe.
+    """Change some settings in a copy of a recipe.
 
     Arguments:
-        recipe: recipe to start from.
-        changes: values by name, as `choose` takes them.
+        recipe: recipe, i.e. all settings of a training; it is not changed itself.
+        changes: new values by the name of the setting, e.g. ``{"tau": 0.1}``, or dictionaries by
+            the name of a section, e.g. ``{"bracket": {"walkers": 64}}``.
 
     Returns:
-        A new recipe.
+        A new `Recipe`.
 
     Raises:
         TypeError: a change has a name that no field of a recipe has.
@@ -81,7 +84,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:
-    """The section that has a field of that name; ValueError where it does not apply."""
+    """Find the section that has a field of that name; ValueError where it does not apply."""
     family, sections = family_of(recipe.kind), recipe.sections()
     for section in among or [s for s in sections if s != "bracket"]:
         if name in {f.name for f in fields(sections[section])}:
@@ -97,20 +100,20 @@ def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:
 
 
 def _every_name() -> set[str]:
-    """The fields of all sections, of every kind of model."""
+    """Collect the names of the fields of all sections, of every kind of model."""
     own = [kind for family in FAMILIES.values() for kind in (family.model, family.train)]
     return {f.name for section in (*own, Optimizer, Bracket, Budget) for f in fields(section)}
 
 
 def applicable(recipe: Recipe) -> dict[str, Any]:
-    """List the settings of a recipe that have an effect on its kind of model.
+    """List the settings of a recipe, without those that have no effect on its kind of model.
 
     Arguments:
         recipe: recipe, i.e. all settings of a training.
 
     Returns:
-        A dictionary of values by the name of the field; fields of the section bracket have names
-        such as ``bracket.walkers``.
+        A dictionary of values by the name of the setting; settings of the section bracket (the
+        estimate of log Z) have names such as ``bracket.walkers``.
     """
     family, found = family_of(recipe.kind), {}
     for section, own in recipe.sections().items():
@@ -122,13 +125,14 @@ def applicable(recipe: Recipe) -> dict[str, Any]:
 
 
 def read_recipe(plain: Mapping[str, Any]) -> Recipe:
-    """Make a recipe from nested dictionaries, as config.json of a run holds them.
+    """Make a recipe from nested dictionaries, as the file config.json of a training run has them.
 
     Arguments:
-        plain: dictionary that `Recipe.plain` returned.
+        plain: dictionary that `Recipe.plain` returned: the kind of model, and a dictionary for
+            each section of settings.
 
     Returns:
-        The recipe, i.e. all settings of a training.
+        The recipe, i.e. all settings of a training, as a `Recipe`.
 
     Raises:
         TypeError: a section has a field that it should not have.

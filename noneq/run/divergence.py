@@ -18,23 +18,27 @@ _REASONS = {
 class DivergenceMonitor:
     """Detects that training diverges, by a running mean of its negative log-likelihood (NLL).
 
-    A renewal estimates log Z anew during training, by annealing new walkers. Training has diverged
-    if the mean is more than ``margin`` above the smallest of three numbers: the NLL of the base
-    (the energy that training starts from), the least mean since the last renewal, and the least
-    mean right after any renewal or the start, where log Z is most certain; or if the mean is more
-    than ``margin`` below ``floor``. Nothing is tested for ``least`` iterations after a renewal.
+    The NLL of a batch needs log Z, which walkers (weighted samples of the model) estimate. From
+    time to time a renewal replaces the walkers by newly annealed ones, which estimate log Z anew.
+    Training has diverged if the running mean is more than ``margin`` above the smallest of three
+    numbers: the NLL of the base (the energy that training starts from), the least running mean
+    since the last renewal, and the least running mean right after any renewal or the start, where
+    log Z is most certain; or if it is more than ``margin`` below ``floor``. Nothing is tested for
+    ``least`` iterations after a renewal.
 
     Arguments:
-        base: NLL of the base, in nats.
+        base: NLL of the base per row, in nats.
         margin: tolerance in nats, larger than the fluctuations of a batch's mean NLL; infinite: no
             divergence is ever detected.
         least: number of iterations that the running mean extends over.
-        seen: number of iterations since the last renewal.
-        mean: running mean of the NLL.
-        best: least running mean of the NLL since the last renewal.
-        known: least running mean of the NLL right after any renewal.
-        floor: smallest possible NLL: 0 for discrete rows, whose probabilities are at most 1.
-        kind: monitored metric: the NLL, or the loss of score matching in its place.
+        seen: number of iterations since the last renewal, counted by `see`.
+        mean: running mean of the NLL, in nats; NaN before the first iteration.
+        best: least running mean of the NLL since the last renewal, in nats.
+        known: least running mean of the NLL right after any renewal, in nats.
+        floor: smallest possible NLL, in nats: 0 for discrete rows, whose probabilities are at most
+            1, and minus infinity for real ones, which have densities.
+        kind: name of the monitored metric: "NLL", or "loss" if the loss of score matching is
+            monitored instead of the NLL.
     """
 
     base: float
@@ -49,18 +53,25 @@ class DivergenceMonitor:
 
     @property
     def healthy(self) -> bool:
-        """Whether the mean is within ``margin / 4`` of ``best``: a state to roll back to."""
+        """Return whether training shows no sign of divergence, so that its state may be kept.
+
+        This is True if the running mean of the NLL exceeds ``best``, the least running mean since
+        log Z was last estimated anew, by at most ``margin / 4``; and also in the first ``least``
+        iterations after a new estimate. A training that diverges later is rolled back to the last
+        such state.
+        """
         return self.seen < self.least or not self.mean - self.best > self.margin / 4
 
     def see(self, nll: float, *, renewed: bool = False) -> None:
-        """Take the NLL of one more iteration into account.
+        """Update the running mean with the NLL of one more iteration, and test for divergence.
 
         Arguments:
-            nll: NLL of the iteration, in nats; NaN where log Z is unknown, which is ignored.
+            nll: mean NLL of the iteration's batch, in nats; NaN, where log Z is unknown, is
+                ignored.
             renewed: whether log Z is estimated anew after this iteration.
 
         Raises:
-            FloatingPointError: the run has diverged.
+            FloatingPointError: the training has diverged.
         """
         if math.isnan(nll) or self.margin == math.inf:  # log Z unknown: nothing to judge by
             return

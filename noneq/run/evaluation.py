@@ -1,6 +1,7 @@
-"""Evaluation of a trained run: the bracket of log Z and the likelihoods, in likelihood.json.
+"""Evaluation of a trained run: estimates of log Z and likelihoods, kept in likelihood.json.
 
-The file holds a fingerprint (hash) of the model's parameters, so that it is refused for others.
+Log Z is bracketed, i.e. estimated by forward and by backward annealing. The file also holds a
+fingerprint (hash) of the model's parameters, and is refused if the model has other parameters.
 JSON lacks NaN and infinity: numbers that are not finite are written as null and come back as NaN.
 """
 
@@ -40,21 +41,24 @@ def evaluate_run(
     """Bracket log Z of a run's model, and compute likelihoods of train, validation and test rows.
 
     A bracket is a pair of estimates of log Z, by forward and by backward annealing. The files
-    likelihood.json and population.safetensors (the walkers of forward annealing) are written.
+    likelihood.json and population.safetensors (the walkers, i.e. weighted samples, of forward
+    annealing) are written to the run's folder.
 
     Arguments:
         run: trained run (a training's folder) whose model is evaluated.
         data: data that the model was trained on.
-        how: choices of the bracket, the fields of `noneq.run.recipe.Bracket`, and ``seed``;
-            default: the recipe's, and the run's seed plus 7.
-        track: progress display, see `noneq.log_z`.
+        how: settings of the bracket by name, which are the fields of `noneq.run.recipe.Bracket`,
+            and ``seed``. Settings that are left out are those of the run's recipe; the default of
+            ``seed`` is the run's seed plus 7.
+        track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
     Returns:
-        The verdict: log Z with its alarms, and the likelihoods.
+        The evaluation, a `Verdict`: log Z in nats, alarms, i.e. sentences that say why log Z may
+        be wrong, and mean negative log-likelihoods in nats a row.
 
     Raises:
         FloatingPointError: the energy is NaN or -inf at a walker.
-        TooFarError: annealed walkers do not reach the model's distribution.
+        TooFarError: the annealed walkers do not reach the model's distribution.
         OSError: a file cannot be written.
     """
     seed = (how or {}).get("seed", run.seed + 7)
@@ -128,7 +132,7 @@ def stored_fingerprint(energy: Energy) -> int:
         energy: energy, such as a torch module.
 
     Returns:
-        The fingerprint, see `noneq.energies.fingerprint`, as an integer.
+        The fingerprint as an integer, which changes if a bit of a parameter changes.
     """
     mark = fingerprint(energy)
     assert mark is not None
@@ -136,17 +140,17 @@ def stored_fingerprint(energy: Energy) -> int:
 
 
 def read_verdict(run: Run, energy: Energy) -> Verdict:
-    """Read the verdict on a run, i.e. log Z and the likelihoods, from its likelihood.json.
+    """Read the evaluation of a run, i.e. log Z and the likelihoods, from likelihood.json.
 
     Arguments:
-        run: run whose log Z has been bracketed.
+        run: run whose log Z has been estimated by `evaluate_run`.
         energy: the run's model, whose parameters must be those that were evaluated.
 
     Returns:
-        The verdict that `evaluate_run` stored.
+        The `Verdict` that `evaluate_run` stored.
 
     Raises:
-        FileNotFoundError: log Z has not been bracketed yet.
+        FileNotFoundError: log Z has not been estimated yet.
         ValueError: the file is damaged, or was written for other parameters than the model's.
     """
     path = run.folder / "likelihood.json"
@@ -167,7 +171,7 @@ def read_verdict(run: Run, energy: Energy) -> Verdict:
 
 
 def _means(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a verdict that are means or shares, from their JSON."""
+    """Convert the fields of a verdict that are means or shares from their JSON."""
 
     def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
         values = (plain[name] for name in names)

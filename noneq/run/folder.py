@@ -4,10 +4,10 @@
 config.json            data, seed, and all settings of the training (the recipe)
 metrics.jsonl          one line for each logged iteration
 model.safetensors      the trained model, whose parameters are moving averages
-state/                 the last checkpoint: walkers, optimiser, random numbers, adaptation
+state/                 the last checkpoint: weighted samples, optimiser, random numbers
 good/                  an earlier checkpoint, for the rollback of a training that diverges
-likelihood.json        the bracket of log Z, the fingerprint of the model's parameters, NLLs
-population.safetensors the weighted walkers of the bracket's forward annealing
+likelihood.json        log Z by forward and backward annealing, likelihoods, hash of the model
+population.safetensors the weighted samples of the model from the forward annealing
 samples.png            samples of the model beside the data
 ====================== ========================================================================
 
@@ -54,10 +54,10 @@ class Run:
         device: torch device; default: the device on which the run was begun.
 
     Attributes:
-        metrics: access to metrics.jsonl, with the metrics of logged iterations.
+        metrics: object that reads and writes metrics.jsonl, the metrics of logged iterations.
         config, recipe: content of config.json, and the settings of the training (recipe) in it.
         family: object that builds models of the run's kind, a `noneq.run.families.Family`.
-        shape, seed: shape of one row, and seed of all randomness.
+        shape, seed: shape of one row of data, and seed of all randomness.
         scaling: map between the model's units and the units of the data's file.
 
     Raises:
@@ -112,14 +112,14 @@ class Run:
         Arguments:
             folder: folder to make, with its parents.
             data: data set that the session trains on.
-            session: new session, i.e. the training in memory.
+            session: new `Session`, i.e. the training in memory.
             seed: seed of the session, recorded in config.json.
             device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
-            about: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`, for `Run.data`.
+            about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data.
 
         Returns:
-            The new run.
+            The new `Run`, on the device on which the session trains.
 
         Raises:
             FileExistsError: the folder is not empty, and not a run to overwrite.
@@ -151,13 +151,13 @@ class Run:
         return cls(folder)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
-        """Change settings of the run's budget, estimate of log Z or sampling; others are fixed.
+        """Change settings of the training time, the estimate of log Z or the sampling.
 
         Arguments:
-            changes: values of the recipe's fields by name, as `noneq.run.choose` takes them.
+            changes: new values of settings by name, as `noneq.run.choose` takes them.
 
         Raises:
-            ValueError: a change to a setting that is fixed.
+            ValueError: a change to another setting, which is fixed once training has begun.
         """
         was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
         for section in self.recipe.sections():
@@ -210,7 +210,7 @@ class Run:
             yield
 
     def check_own(self) -> None:
-        """Raise BusyError if the folder no longer holds this run; `save` calls this first."""
+        """Raise a `BusyError` if the folder no longer holds this run; `save` checks this, too."""
         try:
             own = checkpoint.load_json(self.folder / "config.json") == self.config
         except (OSError, ValueError):
@@ -223,11 +223,11 @@ class Run:
 
     @property
     def bracketed(self) -> bool:
-        """Whether log Z has been estimated: likelihood.json exists, with alarms or without."""
+        """Return whether log Z has been estimated, i.e. likelihood.json exists."""
         return (self.folder / "likelihood.json").exists()
 
     def save(self, session: Session) -> None:
-        """Write a checkpoint of a session (the training in memory), with its present model.
+        """Write a checkpoint of a session, i.e. the training in memory, and the present model.
 
         Raises:
             BusyError: the folder no longer holds this run.
@@ -239,8 +239,8 @@ class Run:
         """Load a checkpoint into a session, i.e. a training in memory, to resume training.
 
         Arguments:
-            session: session made with the recipe, the data and the seed of the run.
-            which: ``state`` for the last checkpoint, ``good`` for the last without divergence.
+            session: session made with the settings, the data and the seed of the run.
+            which: ``state``: the last checkpoint; ``good``: the last without signs of divergence.
 
         Raises:
             FileNotFoundError: there is no checkpoint.
@@ -264,7 +264,7 @@ class Run:
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
 
     def _way_out(self, which: Literal["state", "good"]) -> str:
-        """Advice on how to continue a run whose checkpoint cannot be read."""
+        """Word advice on how to continue a run whose checkpoint cannot be read."""
         other: Literal["state", "good"] = "good" if which == "state" else "state"
         again = f"`resume({self.folder}"
         try:
@@ -280,7 +280,7 @@ class Run:
         """Load the trained model, with averaged parameters, from model.safetensors.
 
         Returns:
-            The model (an energy), and the MCMC kernel that moves its walkers.
+            The model (an energy), and the MCMC kernel that samples it.
 
         Raises:
             ValueError: the file is damaged, or has the parameters of another model.

@@ -18,8 +18,8 @@ def without_nan(value: Any) -> Any:
     Returns:
         The converted value, for ``json.dumps``; tuples become lists.
 
-    >>> without_nan({"nll": float("nan"), "sides": (1.0, float("inf"))})
-    {'nll': None, 'sides': [1.0, None]}
+    >>> without_nan({"nll": float("nan"), "log_z": (1.0, float("inf"))})
+    {'nll': None, 'log_z': [1.0, None]}
     """
     if isinstance(value, Mapping):
         return {key: without_nan(one) for key, one in value.items()}

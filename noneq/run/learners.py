@@ -1,7 +1,7 @@
 """Learners, which do the iterations of a training: weighted maximum likelihood or score matching.
 
-A learner keeps the state that passes between iterations, e.g. the walkers. A `noneq.Session`, i.e.
-one training in memory, has a learner, and keeps the parameters, optimiser and generator itself.
+A learner keeps the state that passes between iterations, e.g. the weighted samples (walkers). A
+`noneq.Session`, i.e. one training in memory, keeps the parameters, optimiser and generator.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = [
 ]  # fmt: skip
 
 Observed: TypeAlias = Record | ScoreMatchingRecord
-"""The record of one iteration, by maximum likelihood (`Record`) or by score matching."""
+"""The type of the record of one iteration, by maximum likelihood or by score matching."""
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """The objects that a session, one training in memory, shares with its `Learner`.
+    """The objects with which a `Learner` trains, made by a `noneq.Session` (a training in memory).
 
     Attributes:
-        recipe: settings of the training.
-        energy: model that is being trained.
-        data: rows (M, *shape) to train on.
-        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
+        recipe: all settings of the training.
+        energy: model that is being trained, an energy U(x).
+        data: M rows to train on, each of shape ``shape``; (M, *shape).
+        kernel: MCMC kernel that samples the model, with the step size before it is adapted.
         optimizer: optimiser of the model's parameters.
         rng: source of randomness, on the data's device.
     """
@@ -56,7 +56,7 @@ class TrainingContext:
 
 
 class Learner(Protocol):
-    """The protocol of an object that does the iterations of a session (one training in memory).
+    """The protocol of an object that does the iterations of a session, i.e. one training.
 
     Attributes:
         trained: state after the last iteration, a `TrainState` or a `ScoreMatchingRecord`; None
@@ -66,16 +66,26 @@ class Learner(Protocol):
     trained: Any
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return keyword arguments (thresholds) of `noneq.run.divergence.DivergenceMonitor`."""
+        """Return arguments of `noneq.run.divergence.DivergenceMonitor`, by name.
+
+        They are thresholds of the NLL or loss, by which a divergence of the training is detected.
+        """
 
     def iterate(self) -> Iterator[Any]:
-        """Iterate from the state ``trained`` on without end, and yield each iteration's record."""
+        """Yield the record of each iteration, without end, starting from the present state."""
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set tau or the learning rate, scheduled by ``progress``, multiplied by ``backoff``."""
+        """Set the size of the coming steps: tau (the trust region's size) or the learning rate.
+
+        It depends on ``progress``, the fraction of the training that is done, and falls with
+        ``backoff``, which is 1 at first and is halved by each rollback after a divergence.
+        """
 
     def monitored_metric(self, record: Any) -> tuple[float, bool]:
-        """Return the NLL or loss to detect divergence by, and whether log Z was estimated anew."""
+        """Return the number by which divergence is detected, and whether log Z is a new estimate.
+
+        The number is the NLL of an iteration's batch, in nats, or the loss of score matching.
+        """
 
     def metrics(self, record: Any) -> dict[str, Any]:
         """Return the metrics of an iteration by name, for the file metrics.jsonl of a run."""
@@ -84,17 +94,17 @@ class Learner(Protocol):
         """Return a line of text with an iteration's main metrics, for a terminal."""
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return ``trained`` as a nested dictionary of tensors; None before any iteration."""
+        """Return the state after the last iteration as a dictionary; None before training."""
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set ``trained`` from a dictionary that `state_dict` returned, to continue training."""
+        """Set the state from a dictionary that `state_dict` returned, to continue training."""
 
 
 def at_step(kernel: Kernel, h: float) -> Kernel:
-    """Set the step size of an MCMC kernel.
+    """Change the step size of an MCMC kernel to h.
 
     Returns:
-        A copy of the kernel with step size ``h``, or the kernel itself if it has no step size.
+        A copy of the kernel with this step size, or the kernel itself if it has none.
     """
     if not hasattr(kernel, "h"):
         return kernel
@@ -103,7 +113,7 @@ def at_step(kernel: Kernel, h: float) -> Kernel:
 
 
 class LikelihoodLearner:
-    """Trains by weighted maximum likelihood (`noneq.train`), with steps that become shorter."""
+    """Trains the model in a `TrainingContext` by weighted maximum likelihood, `noneq.train`."""
 
     def __init__(self, context: TrainingContext) -> None:
         self.context = context
@@ -112,7 +122,11 @@ class LikelihoodLearner:
         self.renewals = 0
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the NLL of the base (the energy at the start), a margin, and the least NLL."""
+        """Return thresholds of the NLL, in nats, by which a divergence is detected, by name.
+
+        ``base`` is the NLL of the energy that training starts from, ``margin`` a tolerance above
+        it, and ``floor`` the least NLL that a model can have.
+        """
         context, base = self.context, self.context.energy.base
         assert isinstance(base, Solvable)
         noise = context.recipe.train.noise
@@ -125,26 +139,26 @@ class LikelihoodLearner:
         }
 
     def iterate(self) -> Iterator[Record]:
-        """Iterate `noneq.train`, yield its records, and keep the state of each as ``trained``."""
+        """Yield the records of `noneq.train`, and keep the state of the latest one."""
         context, settings = self.context, self.context.recipe.train
         if settings.tau:
             settings = replace(settings, tau=settings.tau * self.speed)
         records = train(
-            context.energy,
-            context.data,
-            settings,
-            optimizer=context.optimizer,
-            kernel=None if self.trained else context.kernel,
-            rng=context.rng,
-            resume=self.trained,
-        )
+            context.energy, context.data, settings,
+            optimizer=context.optimizer, kernel=None if self.trained else context.kernel,
+            rng=context.rng, resume=self.trained,
+        )  # fmt: skip
         for record in records:
             self.trained = record.state
             self.renewals += bool(record.renewed)
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set tau, or the learning rate if there is no trust region, multiplied by ``backoff``."""
+        """Set tau, the size of the trust region, or without one the learning rate.
+
+        Both fall with ``progress``, the fraction of the training that is done, and with
+        ``backoff``, a factor that each rollback after a divergence halves.
+        """
         recipe, trust = self.context.recipe, self.trained.trust if self.trained else None
         self.speed = recipe.train.speed(progress) * backoff
         if trust is not None:
@@ -153,36 +167,28 @@ class LikelihoodLearner:
             set_learning_rate(self.context.optimizer, recipe.optimizer.lr * math.sqrt(self.speed))
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """Return the iteration's NLL, and whether log Z was estimated anew by new walkers."""
+        """Return an iteration's NLL in nats, and whether annealing estimated log Z anew."""
         assert isinstance(record, Record)
         return record.nll, bool(record.renewed)
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Return energies, weights, log Z, and the state of kernel and trust region, by name."""
+        """Return metrics by name, e.g. ``nll`` (nats), ``ess`` (a fraction) and ``log_z``."""
         assert isinstance(record, Record)
         state, trust = record.state, record.state.trust
         return {
-            "data_energy": record.data_energy,
-            "walker_energy": record.data_energy - record.loss,
-            "nll": record.nll,
-            "ess": record.ess,
+            "data_energy": record.data_energy, "walker_energy": record.data_energy - record.loss,
+            "nll": record.nll, "ess": record.ess,
             "effective_ancestors": state.walkers.effective_ancestors,
-            "resampled": state.walkers.weights.resampled,
-            "acceptance": record.acceptance,
-            "step_size": getattr(state.kernel, "h", math.nan),
-            "faults": record.faults,
-            "log_z": record.log_z.value,
-            "log_z_held_out": record.log_z_held_out.value,
+            "resampled": state.walkers.weights.resampled, "acceptance": record.acceptance,
+            "step_size": getattr(state.kernel, "h", math.nan), "faults": record.faults,
+            "log_z": record.log_z.value, "log_z_held_out": record.log_z_held_out.value,
             "log_z_held_out_stderr": record.log_z_held_out.stderr,
-            "scale": record.scale,
-            "cost": record.cost,
-            "tau": trust.tau if trust else math.nan,
-            "redone": trust.redone if trust else 0,
-            "renewed": record.renewed,
-        }
+            "scale": record.scale, "cost": record.cost, "tau": trust.tau if trust else math.nan,
+            "redone": trust.redone if trust else 0, "renewed": record.renewed,
+        }  # fmt: skip
 
     def progress_line(self, record: Observed) -> str:
-        """Return NLL, effective sample size, acceptance and the step's cost as a line of text."""
+        """Return a line of text with NLL, effective sample size, acceptance and step's cost."""
         assert isinstance(record, Record)
         trust, walkers = record.state.trust, record.state.walkers
         parts = [f"iteration {record.iteration}"]
@@ -198,7 +204,7 @@ class LikelihoodLearner:
         return ", ".join(parts)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return walkers, step size and trust region by name; None before the first iteration."""
+        """Return weighted samples, step size and trust region by name; None before training."""
         trained, energy = self.trained, self.context.energy
         if trained is None:
             return None
@@ -211,7 +217,7 @@ class LikelihoodLearner:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set ``trained`` from what `state_dict` returned, moved to the data's device."""
+        """Set the state from a dictionary that `state_dict` returned, on the data's device."""
         self.trained = None
         if saved is None:
             return
@@ -230,7 +236,7 @@ class LikelihoodLearner:
 
 
 class ScoreMatchingLearner:
-    """Trains by score matching (`noneq.training.match`), with a learning rate that falls to 0."""
+    """Trains the model in a `TrainingContext` by score matching, `noneq.training.match`."""
 
     def __init__(self, context: TrainingContext) -> None:
         assert isinstance(context.energy, TimedEnergy)
@@ -238,7 +244,7 @@ class ScoreMatchingLearner:
         self.trained: ScoreMatchingRecord | None = None
 
     def divergence_thresholds(self) -> dict[str, Any]:
-        """Return the loss of the base (the energy at the start), and a margin above it."""
+        """Return thresholds by which divergence is detected, by name: initial loss, tolerance."""
         energy, data = self.energy, self.context.data
         rng = torch.Generator(data.device).manual_seed(0)
         size = (16, self.context.recipe.train.batch)
@@ -248,7 +254,7 @@ class ScoreMatchingLearner:
         return {"base": float(losses.mean()), "margin": 1.0 + tolerance, "kind": "loss"}
 
     def iterate(self) -> Iterator[ScoreMatchingRecord]:
-        """Iterate `noneq.training.match`, yield its records, and keep the last as ``trained``."""
+        """Yield the records of `noneq.training.match`, and keep the latest one as the state."""
         context = self.context
         for record in match(
             self.energy,
@@ -262,16 +268,19 @@ class ScoreMatchingLearner:
             yield record
 
     def set_rate(self, progress: float, backoff: float) -> None:
-        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``."""
+        """Set the learning rate to ``backoff lr (1 + cos(pi progress)) / 2``, lr a setting.
+
+        ``progress`` is the fraction of the training done; each rollback halves ``backoff``.
+        """
         rate = self.context.recipe.optimizer.lr * cosine(progress)
         set_learning_rate(self.context.optimizer, rate * backoff)
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
-        """Return the loss, and False, since score matching does not estimate log Z."""
+        """Return an iteration's loss, and False: score matching does not estimate log Z."""
         return record.loss, False
 
     def metrics(self, record: Observed) -> dict[str, Any]:
-        """Return the learning rate by name; the session's metrics have the loss already."""
+        """Return ``{"rate": learning rate}``, for the file metrics.jsonl of a run."""
         assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
@@ -281,11 +290,11 @@ class ScoreMatchingLearner:
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"
 
     def state_dict(self) -> dict[str, Any] | None:
-        """Return the number of iterations done, by name; None before the first iteration."""
+        """Return ``{"iteration": number of iterations done}``; None before training."""
         return {"iteration": self.trained.iteration} if self.trained else None
 
     def load_state_dict(self, saved: Mapping[str, Any] | None) -> None:
-        """Set the number of iterations done, which is the only state, from what was saved."""
+        """Set the number of iterations done, which is all that `state_dict` saves."""
         self.trained = None
         if saved is not None:
             self.trained = ScoreMatchingRecord(saved["iteration"], 0.0, math.nan, math.nan)

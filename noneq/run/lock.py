@@ -19,15 +19,15 @@ if sys.platform != "win32":
 
 
 class BusyError(RuntimeError):
-    """Raised if another process works in the folder of a training run, or has replaced the run."""
+    """Error: another process works in the folder of a training run, or has replaced the run."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder; the system releases the lock of a process that ends.
+    """Hold the lock of the folder of a training run; it is released if the process is killed.
 
-    If a killed process left a new run whose files are not yet in their places, they are moved
-    there first.
+    If an earlier process was killed while it put the files of a new run in their places, the
+    remaining files are moved first.
 
     Arguments:
         folder: folder of the run.

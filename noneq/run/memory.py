@@ -1,7 +1,7 @@
 """An estimate of the least memory that training takes, to refuse settings that cannot fit.
 
-The estimate counts parameters with the optimiser's state, walkers, and the activations of a
-network.
+The estimate counts parameters with the optimiser's state, walkers (the weighted samples of the
+model), and the activations of a network.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ MOVED = 4  # numbers a dimension of a walker: position and gradient, current and
 def footprint(recipe: Recipe, shape: Sequence[int]) -> Mapping[str, int]:
     """Estimate the least memory that a training takes, in parts, each due to one setting.
 
-    The estimate counts parameters with the optimiser's state, walkers, and the activations of a
-    network for each walker and each row of a batch.
+    The estimate counts parameters with the optimiser's state, walkers (the weighted samples of the
+    model), and the activations of a network for each walker and each row of a batch.
 
     Arguments:
-        recipe: settings of the training.
-        shape: shape of one row.
+        recipe: all settings of the training.
+        shape: shape of one row of data.
 
     Returns:
-        A mapping from settings, named ``section.field`` as in the recipe, to bytes.
+        The bytes that are due to each setting, by the name ``section.field`` of the setting in the
+        recipe, e.g. ``"train.walkers"``.
     """
     dim = math.prod(shape)
     choice, parameters, activations = family_of(recipe.kind).size(recipe, shape)
@@ -62,10 +63,10 @@ def check_recipe(
     """Check that a training fits into the memory of its device.
 
     Arguments:
-        recipe: settings of the training.
+        recipe: all settings of the training.
         default: default settings for the same data and kind of model; the error names the
             setting whose default would save most memory.
-        shape: shape of one row.
+        shape: shape of one row of data.
         device: torch device of the training.
 
     Raises:
@@ -91,10 +92,10 @@ def check_recipe(
 
 
 def check_walkers(what: str, n: int, shape: Sequence[int], device: torch.device | str) -> None:
-    """Check that a number of walkers fits into the memory of a device.
+    """Check that a number of walkers (weighted samples) fits into the memory of a device.
 
     Arguments:
-        what: name of the setting, with its value, for the error.
+        what: name and value of the setting, e.g. "--walkers 1024", for the text of the error.
         n: number of walkers.
         shape: shape of one walker.
         device: device of the walkers.

@@ -1,7 +1,7 @@
-"""The file metrics.jsonl of a run, which has a line of JSON for each logged iteration.
+"""The file metrics.jsonl of a training run, which has a line of JSON for each logged iteration.
 
-Damaged lines are left out when it is read; lines after the checkpoint from which a run is resumed
-are removed.
+Damaged lines are left out when the file is read. When a run is resumed from a checkpoint, the
+lines that were logged after this checkpoint are removed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Metrics:
         """Read all lines of the file except damaged ones.
 
         Returns:
-            One dictionary for each line; an empty list if there is no file.
+            One dictionary of metrics by name for each line; an empty list if there is no file.
         """
         return self.read()[0]
 
@@ -42,7 +42,8 @@ class Metrics:
         A last line that was cut short, because its process was killed, does not count as damaged.
 
         Returns:
-            One dictionary for each undamaged line, and the line numbers, from 1, of the damaged.
+            One dictionary of metrics for each undamaged line, and the numbers of damaged lines,
+            counted from 1.
         """
         lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
         rows, damaged = [], []
@@ -66,7 +67,7 @@ class Metrics:
         """Append a line to the file; NaN and infinity, which JSON lacks, become null.
 
         Arguments:
-            row: metrics of one iteration, as `line` makes them.
+            row: metrics of one iteration by name, as `noneq.run.metrics.line` makes them.
         """
         text = json.dumps(without_nan(row))
         with self.path.open("a", encoding="utf-8") as file:
@@ -77,8 +78,8 @@ class Metrics:
 
         Arguments:
             iteration: iteration of the checkpoint.
-            backoff: the session's `backoff` at the checkpoint, which every rollback halves; lines
-                with a smaller one were logged later and are removed.
+            backoff: factor of the step size at the checkpoint, which every rollback halves; lines
+                with a smaller ``backoff`` were logged later and are removed.
         """
         kept = [
             row
@@ -89,7 +90,7 @@ class Metrics:
 
 
 def _row(text: bytes) -> dict[str, Any] | None:
-    """The row that a line holds; None if it is damaged."""
+    """Convert a line to a dictionary; None if the line is damaged."""
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
@@ -103,14 +104,16 @@ def _row(text: bytes) -> dict[str, Any] | None:
 
 
 def line(record: Any, session: Session) -> dict[str, Any]:
-    """Collect the metrics of one iteration, for a line of metrics.jsonl.
+    """Collect the metrics of one training iteration, for a line of metrics.jsonl.
 
     Arguments:
-        record: record of the iteration, which the session yielded.
+        record: record of the iteration, which iterating over the session yielded.
         session: session (one training in memory) that did the iteration.
 
     Returns:
-        A dictionary with iteration, seconds, loss, and the metrics of the way of training.
+        A dictionary of ``iteration``, ``seconds`` of training so far, ``loss``, and metrics that
+        depend on the way of training, e.g. ``nll`` (in nats) and ``ess`` (effective sample size)
+        for maximum likelihood.
     """
     return {
         "iteration": record.iteration,

@@ -1,9 +1,8 @@
 """The settings of a training: model, way of training, optimiser, estimate of log Z, budget.
 
-A recipe is made by `noneq.run.choose` from the shape and kind of the data; each kind of model has
-its own defaults (`noneq.run.families`), whose reasons are in docs/lab/defaults.md. The command
-line shows every field as an option, with its description here as the help; so this file imports
-nothing heavy. A choice that is None is switched off.
+A `Recipe` holds all of them. `noneq.run.choose` makes it from defaults for the data and the kind
+of model, whose reasons are in docs/lab/defaults.md. The command line shows every setting as an
+option with its description, so this file imports nothing heavy. None switches a setting off.
 """
 
 from __future__ import annotations
@@ -51,12 +50,12 @@ def _least(section: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """Settings of an energy that is the sum of a Gaussian base's energy and a network.
+    """Settings of an energy that is the sum of the energy of a Gaussian base and a network.
 
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance preconditions them.
+            the MCMC moves; None: the covariance of the base does.
         net: kind of the energy network: mlp, convnet or resnet.
         width: number of hidden units of each layer of a perceptron, or of channels after the first
             layer of a convolutional network.
@@ -81,7 +80,7 @@ class NetworkModel:
 
 @dataclass(frozen=True)
 class RBMModel:
-    """Settings of a restricted Boltzmann machine (RBM).
+    """Settings of a restricted Boltzmann machine (RBM), of binary or of real visible units.
 
     Attributes:
         hidden: number of hidden units of the RBM.
@@ -95,12 +94,12 @@ class RBMModel:
 
 @dataclass(frozen=True)
 class InterpolantModel:
-    """Settings of an energy at all times between a Gaussian and the data (score matching).
+    """Settings of an energy U(x, t) for times t between a Gaussian and the data (score matching).
 
     Attributes:
         base: covariance of the Gaussian base: full, diagonal or low-rank.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the moves of walkers; None: the base's covariance preconditions them.
+            the MCMC moves; None: the covariance of the base does.
         width: number of hidden units of each layer of the energy network.
         depth: number of hidden layers of the energy network.
         leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
@@ -135,7 +134,7 @@ class InterpolantModel:
 
 @dataclass(frozen=True)
 class Likelihood(Settings):
-    """Settings of weighted maximum likelihood: `noneq.Settings`, and a tau that falls linearly.
+    """Settings of weighted maximum likelihood: those of `noneq.Settings`, and a schedule of tau.
 
     Attributes:
         tau_end: fraction of its first value to which tau, the size of the trust region, falls
@@ -156,7 +155,10 @@ class Likelihood(Settings):
             )
 
     def speed(self, progress: float) -> float:
-        """Return the factor that multiplies tau: 1 at progress 0, ``tau_end`` at progress 1."""
+        """Return the factor of tau, the size of the trust region, at some time of the training.
+
+        It falls linearly from 1 at ``progress`` 0, the start, to ``tau_end`` at 1, the end.
+        """
         return max(self.tau_end, 1 - (1 - self.tau_end) * progress)
 
 
@@ -204,13 +206,11 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Bracket:
-    """Settings of the bracket of log Z after training: forward and backward annealing.
-
-    See `noneq.log_z`.
+    """Settings of the bracket: the estimates of log Z by forward and by backward annealing.
 
     Attributes:
-        walkers: number of walkers of the forward and of the backward annealing each, a multiple of
-            16.
+        walkers: number of walkers (weighted samples) of the forward and of the backward annealing
+            each, a multiple of 16.
         temperatures: number of temperatures of the annealing that estimates log Z.
         equilibrate: number of MCMC moves under the model before backward annealing starts.
         cycled: whether to cycle the step size along the annealing, which finds sharp modes but
@@ -231,7 +231,7 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Budget:
-    """Settings of how long to train, and on how many threads.
+    """Settings of how long to train (the budget), and on how many threads.
 
     Attributes:
         seconds: training time in seconds, where no number of iterations is given.
@@ -257,7 +257,8 @@ class Budget:
             seconds: seconds of training done.
 
         Returns:
-            The fraction, from 0 to 1 or more.
+            The fraction, 0 at the start and 1 at the end: of iterations if their number is set,
+            otherwise of the time.
         """
         return iteration / self.iterations if self.iterations else seconds / self.seconds
 
@@ -267,12 +268,12 @@ Train: TypeAlias = Likelihood | ScoreMatching
 
 @dataclass(frozen=True)
 class Recipe:
-    """All settings of a training, in sections, as `noneq.run.choose` makes them.
+    """All settings of a training in sections, each of them a dataclass.
 
     Attributes:
         kind: kind of model: "network", "rbm", "gaussian-rbm" or "interpolant".
         model: settings of the model: a `NetworkModel`, `RBMModel` or `InterpolantModel`.
-        train: settings of the training: `Likelihood` or `ScoreMatching`.
+        train: settings of the way of training: `Likelihood` or `ScoreMatching`.
         optimizer: settings of the optimiser and of the moving average of the parameters.
         bracket: settings of the estimate of log Z, forward and backward, after training.
         budget: settings of how long to train.
@@ -291,9 +292,9 @@ class Recipe:
     budget: Budget = field(default_factory=Budget)
 
     def plain(self) -> dict[str, Any]:
-        """Return the recipe as nested dictionaries, for JSON; `read_recipe` reverses this."""
+        """Return the settings as nested dictionaries, for JSON; `read_recipe` reverses this."""
         return asdict(self)
 
     def sections(self) -> Mapping[str, Any]:
-        """Return the sections of the recipe by name: ``{"model": NetworkModel(...), ...}``."""
+        """Return the sections of settings by name: ``{"model": NetworkModel(...), ...}``."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}

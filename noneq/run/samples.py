@@ -1,8 +1,9 @@
-"""Samples of a trained run's model, with their weights.
+"""Samples of the model of a trained run, with or without weights.
 
-Weighted walkers are carried from the base by Euler-Maruyama steps or by annealing, or are the
-Markov chains of the training. `draw` returns samples; it calls `draw_walkers`, which makes
-the walkers, and `take_samples`, which resamples them.
+Walkers, i.e. weighted samples, are carried by Euler-Maruyama steps or by annealing from the base,
+the energy that training started from; or they are the Markov chains of the training. `draw`
+returns samples; it calls `draw_walkers`, which makes the walkers, and `take_samples`, which
+resamples them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from noneq.walkers import Walkers
 __all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
 
 Source: TypeAlias = Literal["steps", "ais", "chains"]
-"""The origin of walkers: Euler-Maruyama steps, annealing (AIS), or the chains of the training."""
+"""The type of the name of a way to make samples of a trained model.
+
+"steps": by Euler-Maruyama steps from the base (the energy that training started from); "ais": by
+annealing from the base; "chains": by moving on the Markov chains of the training.
+"""
 
 
 def draw(
@@ -35,15 +40,16 @@ def draw(
     """Draw samples from the model of a trained run.
 
     Arguments:
-        run: trained run.
+        run: trained run, i.e. the folder of a training.
         n: number of samples.
-        source: origin of the walkers, see `draw_walkers`.
+        source: way to make walkers (weighted samples), see `draw_walkers`.
         weighted: whether to return walkers with their weights; otherwise walkers are resampled,
             and each sample has weight 1/n.
         how: ``moves``, ``steps``, ``seed`` and ``track`` of `draw_walkers`.
 
     Returns:
-        Samples (n, *shape) in the model's units, and their log-weights (n,), normalised.
+        Samples (n, *shape) in the model's units, where ``shape`` is the shape of one row, and
+        their log-weights (n,), whose exponentials sum to 1.
 
     Raises:
         ValueError: ``n`` is less than 1, or more than the walkers of the training that
@@ -55,12 +61,15 @@ def draw(
 
 
 class DrawnWalkers(NamedTuple):
-    """Weighted walkers of a run's model, and the generator of random numbers that drew them."""
+    """Walkers (weighted samples) drawn from a run's model, and the generator that drew them.
+
+    Attributes:
+        walkers: weighted samples of the model.
+        rng: source of randomness, with which `take_samples` continues.
+    """
 
     walkers: Walkers
-    """weighted sample of the model"""
     rng: torch.Generator
-    """source of randomness, to take samples from the walkers by `take_samples`"""
 
 
 @full_precision()
@@ -75,25 +84,25 @@ def draw_walkers(
     seed: int = 0,
     track: Track = untracked,
 ) -> DrawnWalkers:
-    """Draw weighted walkers from the model of a trained run, enough to take n samples.
+    """Draw walkers, i.e. weighted samples, from the model of a run, enough to take n samples.
 
     Arguments:
-        run: trained run.
+        run: trained run, i.e. the folder of a training.
         n: number of samples that will be taken.
-        source: origin of the walkers. ``steps``: carried by Euler-Maruyama steps with corrections
-            from the base (the energy that training started from), the default of interpolants;
-            ``ais``: annealed from the base, at the temperatures of the estimate of log Z, the
-            default of other models; ``chains``: the walkers of the training, reweighted to the
-            averaged parameters and moved.
+        source: way to make walkers. ``steps``: carried from the base (the energy that training
+            started from) by Euler-Maruyama steps, each followed by MCMC moves, the default of
+            interpolants; ``ais``: annealed from the base, at the temperatures of the estimate of
+            log Z, the default of other models; ``chains``: the walkers of the training,
+            reweighted to the averaged parameters and moved.
         weighted: whether the walkers themselves will be the samples; otherwise four times as
             many are drawn.
         moves: number of MCMC moves of the walkers, for ``chains``.
-        steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's recipe.
+        steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's settings.
         seed: seed of all randomness.
-        track: progress display, see `noneq.log_z`.
+        track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
     Returns:
-        The walkers and the generator that drew them.
+        The walkers, n or more, and the generator that drew them, for `take_samples`.
 
     Raises:
         ValueError: ``n`` is less than 1, or more than the walkers of the training for ``chains``,
@@ -125,7 +134,7 @@ def draw_walkers(
 
 
 def _source(run: Run, source: Source | None, steps: int | None) -> Source:
-    """The origin of samples; ValueError for one that the run's model does not have."""
+    """Choose the way to make samples; ValueError for one that the run's model does not have."""
     carried, chains = run.family.carried, run.family.chains
     if steps is not None and steps < 1:
         raise ValueError(f"`steps` is 1 or more, got {steps}")
@@ -148,16 +157,17 @@ def _source(run: Run, source: Source | None, steps: int | None) -> Source:
 def take_samples(
     gathered: DrawnWalkers, n: int, *, weighted: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Take samples from weighted walkers, in random order, so that any slice is a fair sample.
+    """Take samples from walkers (weighted samples), in random order, so that slices are unbiased.
 
     Arguments:
-        gathered: walkers from `draw_walkers`.
+        gathered: walkers, and a source of randomness, which `draw_walkers` returned.
         n: number of samples.
         weighted: whether to return walkers with their weights; otherwise walkers are resampled,
             and each sample has weight 1/n.
 
     Returns:
-        Samples (n, *shape) and their log-weights (n,), normalised.
+        Samples (n, *shape), where ``shape`` is the shape of one walker, and their log-weights
+        (n,), whose exponentials sum to 1.
     """
     walkers, rng = gathered
     if not weighted:

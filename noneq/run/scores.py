@@ -1,4 +1,7 @@
-"""The normalised log-densities of new rows under the model of a trained run."""
+"""Normalised log-densities of new rows under the model of a trained run.
+
+`score` computes them with the log Z that the evaluation of the run has estimated.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,15 @@ class Scores:
     """The log-densities of rows under a run's model, in nats and float64.
 
     Attributes:
-        log_density: (M,) normalised log-densities ``-U(x) - log Z`` of the rows as they are,
-            without the noise that the training rows had added.
-        expected: (M,) means of each row's log-density over draws of that noise, the same draws for
-            every row, as in the likelihoods of a run; equal to ``log_density`` without noise.
+        log_density: normalised log-densities ``-U(x) - log Z`` (M,) of the M rows as they are,
+            without the noise that was added to rows in training.
+        expected: mean log-density (M,) of each row with such noise added, over several draws of
+            the noise, which are the same for every row; ``log_density`` if training had no noise.
         unlike: difference between the mean negative log-likelihoods of these rows and of the
             training rows under the base (the energy that training started from), in standard
             deviations over training rows; if it is far from 0, the rows may be in other units.
-        verdict: evaluation of the run, with log Z, its standard error and its alarms.
+        verdict: evaluation of the run: log Z, its standard error, and alarms, i.e. sentences that
+            say why log Z may be wrong.
     """
 
     log_density: Tensor
@@ -45,10 +49,11 @@ def score(run: Run, x: Tensor) -> Scores:
 
     Arguments:
         run: run whose log Z has been estimated by `noneq.run.evaluation.evaluate_run`.
-        x: rows (M, *shape) in the model's units.
+        x: rows (M, *shape) in the model's units, where ``shape`` is the shape of one row.
 
     Returns:
-        The log-densities of the rows.
+        The log-densities (M,) of the rows in nats, and how unlike the training rows they are, as
+        `Scores`.
 
     Raises:
         FileNotFoundError: log Z has not been estimated yet.

@@ -1,11 +1,12 @@
-"""A session: one training in memory, with settings (a recipe), which can be saved and resumed.
+"""The class `Session`: one training in memory, which can be saved and resumed.
 
     for record in Session(recipe, data.train): ...
 
-The learner of a session (`noneq.run.learners`) does the iterations by `noneq.train` or by score
-matching. The session adds schedules of the step size, the moving average of the parameters, the
-end of the training, and the detection of divergence. From its ``state_dict`` training continues
-with the same bits, given the same recipe, data and number of threads.
+The recipe holds all settings. The learner of a session (`noneq.run.learners`) does the iterations
+by `noneq.train` or by score matching. The session adds schedules of the step size, the moving
+average of the parameters, the end of the training, and the detection of divergence. From the
+``state_dict`` of a session training continues with the same bits, given the same recipe, data and
+number of threads.
 """
 
 from __future__ import annotations
@@ -32,20 +33,22 @@ class Session:
     Iteration ends when the recipe's budget, a time or a number of iterations, is spent.
 
     Arguments:
-        recipe: settings of the training, as `noneq.run.choose` makes them.
-        data: rows (M, *shape) to train on.
+        recipe: all settings of the training, as `noneq.run.choose` makes them.
+        data: M rows to train on (M, *shape), where ``shape`` is the shape of one row.
         seed: seed of the network's first parameters and of all other randomness.
         family: object that builds the model and its learner; default: that of ``recipe.kind``.
 
     Attributes:
         energy: model that is being trained.
         average: copy of the model whose parameters are moving averages over the iterations.
-        kernel: MCMC kernel of the walkers, with the step size before it is adapted.
-        learner: object that does the iterations, by maximum likelihood or score matching.
+        kernel: MCMC kernel that samples the model, with the step size before it is adapted.
+        learner: object that does the iterations, by maximum likelihood or score matching, a
+            `noneq.run.learners.Learner`.
         seconds: seconds of training so far, including those before an interruption.
         clock: function without arguments that returns the time in seconds; default:
             ``time.perf_counter``. It may be replaced before iterating.
-        backoff: factor of tau or of the learning rate: 1, halved by every rollback.
+        backoff: factor of the trust region's size tau: 1 at first, halved by each rollback after a
+            divergence. Without a trust region it lowers the learning rate.
 
     >>> import noneq, torch
     >>> rows = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
@@ -78,23 +81,30 @@ class Session:
 
     @property
     def average(self) -> nn.Module:
-        """The trained model: a copy of the energy with the moving average of its parameters."""
+        """Return the trained model: a copy of the energy with averaged parameters.
+
+        They are exponential moving averages over the iterations.
+        """
         model: nn.Module = self._average.module
         return model
 
     @property
     def iteration(self) -> int:
-        """The number of iterations done."""
+        """Return the number of iterations done so far."""
         return self.trained.iteration if self.trained else 0
 
     @property
     def progress(self) -> float:
-        """The fraction of the recipe's budget that is spent, from 0 to 1 (or more at the end)."""
+        """Return the fraction of the budget (time or iterations) that is spent; 1 at the end."""
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
     def trained(self) -> TrainState | ScoreMatchingRecord | None:
-        """The state after the last iteration, e.g. with the walkers; None before the first one."""
+        """Return the state after the last iteration; None before the first one.
+
+        It is a `noneq.training.TrainState`, with the walkers, i.e. the weighted samples of the
+        model, or a `noneq.training.ScoreMatchingRecord`.
+        """
         trained: TrainState | ScoreMatchingRecord | None = self.learner.trained
         return trained
 
@@ -109,7 +119,7 @@ class Session:
             The record of each iteration, from `noneq.train` or score matching.
 
         Raises:
-            FloatingPointError: the run has diverged, or the energy is not finite.
+            FloatingPointError: the training has diverged, or the energy is not finite.
         """
         if self.progress >= 1:
             return
@@ -126,7 +136,7 @@ class Session:
             yield record
 
     def state_dict(self) -> dict[str, Any]:
-        """Collect everything that training changes, to continue with the same bits.
+        """Collect everything that training changes, so that it can continue with the same bits.
 
         Returns:
             A nested dictionary of tensors and numbers, for `load_state_dict`.
@@ -143,10 +153,13 @@ class Session:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Set the state of this session, which keeps its own rows and budget.
+        """Set parameters, optimiser, random numbers and weighted samples, to continue a training.
+
+        The data and the settings (the recipe), with the budget, stay those of this session.
 
         Arguments:
-            saved: ``state_dict`` of a session with the same kind and size of model.
+            saved: dictionary that `state_dict` of a session with the same kind and size of model
+                returned.
         """
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
         self.monitor = DivergenceMonitor(**saved["monitor"])

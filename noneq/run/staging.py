@@ -1,8 +1,9 @@
-"""Putting a new run into a folder, in place of an old one, at one moment.
+"""Atomic replacement of the run in a folder: the folder holds the old run or the new one.
 
-A new run is written inside the folder, to ``.noneq-new``, with its first checkpoint. Renaming
-that to ``.noneq-ready`` is the moment at which it takes over; `settle` then moves its files to
-their places. If the process is killed before, the next one that locks the folder moves them.
+A run is the folder of a training. The files of a new run, with its first checkpoint, are written
+to a subfolder ``.noneq-new``. Renaming this to ``.noneq-ready`` is the moment at which the new run
+takes over; `settle` then moves the files to their places. If the process is killed before the last
+one is moved, the next process that locks the folder moves the rest.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from noneq.run.checkpoint import sweep
 
 __all__ = ["LOCK", "RESULTS", "check_vacant", "disk_error", "settle", "staged", "unsettled"]
 
-NEW, READY, LOCK = ".noneq-new", ".noneq-ready", "lock"
-"""Names in a run's folder: a new run being written, one completely written, and the lock file."""
+NEW, READY = ".noneq-new", ".noneq-ready"
+"""Names of the subfolder for the files of a new run: while they are written, and afterwards until
+they are moved to their places."""
+LOCK = "lock"
+"""Name of the file in a run's folder that a process locks while it works on the run."""
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
 )  # fmt: skip
-"""Names of the files that a run's folder gets during training or afterwards."""
+"""Names of the files that a run's folder gets in or after training, beside config and model."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATES = ("state", "good")
 _PART = r"\.[\w-]+\.\d+\.part\.\w+"
@@ -37,14 +41,14 @@ _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 def check_vacant(folder: Path, *, overwrite: bool = False, held: bool = False) -> None:
     """Check that a folder is empty, or holds a run to overwrite, so that a run can be made there.
 
-    A leftover lock file, or a new run that was killed before its first checkpoint, counts as
-    empty. A run can be overwritten if its config.json is noneq's and its folder holds no links and
-    no files of others.
+    A folder with nothing but an unused lock file, or a new run whose process was killed before
+    its first checkpoint, counts as empty. A run can be overwritten if noneq wrote its config.json
+    and the folder holds no links and no files that noneq did not write.
 
     Arguments:
         folder: folder for the run, which may not exist.
         overwrite: whether a run may be overwritten.
-        held: whether the caller holds the folder's lock.
+        held: whether the caller has locked the folder, whose lock file is then in use.
 
     Raises:
         FileExistsError: the folder is not empty, and holds no run that may be overwritten.
@@ -105,22 +109,25 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 def unsettled(folder: Path) -> bool:
-    """Test whether a folder holds a new run whose files are still in .noneq-ready.
+    """Test whether a folder has a new run whose files are not yet moved to their places.
+
+    Arguments:
+        folder: folder of the run.
 
     Returns:
-        True if `settle` has files to move.
+        True if the subfolder .noneq-ready exists, from which `settle` moves the files.
     """
     return (folder / READY).is_dir()
 
 
 def settle(folder: Path) -> None:
-    """Move the files of a completely written new run to their places, instead of an old run's.
+    """Move the files of a completely written new run to their places, and delete an old run's.
 
-    `staged` has written the files to .noneq-ready in the folder. If the process is killed before
+    `staged` has written the files to the subfolder .noneq-ready. If the process is killed before
     all are moved, the next call moves the rest. The caller must hold the folder's lock.
 
     Arguments:
-        folder: folder of the run; nothing happens if it has no .noneq-ready inside.
+        folder: folder of the run; no file is moved if it has no subfolder .noneq-ready.
     """
     if unsettled(folder):
         for name in RESULTS:  # the old run's
@@ -140,7 +147,7 @@ def settle(folder: Path) -> None:
 
 
 def disk_error(error: OSError, kept: str, then: str) -> OSError:
-    """Make an error with advice from the error of a file that could not be written.
+    """Add advice to the text of the error of a file that could not be written.
 
     Arguments:
         error: error of the operating system.
@@ -148,7 +155,7 @@ def disk_error(error: OSError, kept: str, then: str) -> OSError:
         then: clause for the text that says what to do after the cause is removed.
 
     Returns:
-        An error of the same number, with the advice in its text.
+        An error of the same error number, with the advice in its text.
     """
     if error.errno is None or isinstance(error, FileExistsError):
         return error
@@ -157,7 +164,7 @@ def disk_error(error: OSError, kept: str, then: str) -> OSError:
 
 
 def _holds_run(folder: Path) -> bool:
-    """Whether a folder's config.json is noneq's: many programs have a file of that name."""
+    """Return whether noneq wrote a folder's config.json: many programs have such a file."""
     for path in (folder / READY / "config.json", folder / "config.json"):
         try:
             found = json.loads(path.read_bytes())
@@ -177,7 +184,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _foreign(path: Path) -> Path | None:
-    """The path, an entry of a run's folder, or one inside it, if it is not noneq's; else None."""
+    """Return an entry of a run's folder, or a path in it, if noneq did not write it; or None."""
     if path.name == READY:
         return None
     if path.name in _STATES and path.is_dir() and not path.is_symlink():

@@ -1,4 +1,7 @@
-"""Writing and reading a run's model: model.safetensors, with the walkers' preconditioner."""
+"""Functions that write and read a run's model: the file model.safetensors.
+
+The file holds the model's parameters, and the preconditioner of its MCMC kernel.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) ->
     Arguments:
         path: path of the file.
         energy: model to write.
-        kernel: MCMC kernel of the model's walkers, which may hold a preconditioner.
-        recipe: recipe, i.e. all settings, of the training.
+        kernel: MCMC kernel that samples the model; it may have a preconditioner.
+        recipe: all settings of the training.
     """
     tensors = dict(energy.state_dict())
     if _has_clusters(recipe):  # else the preconditioner is the base's own, or there is none
@@ -43,12 +46,12 @@ def load_model(
 
     Arguments:
         path: path of the file.
-        recipe: recipe, i.e. all settings, of the training.
-        shape: shape of one row.
+        recipe: all settings of the training.
+        shape: shape of one row of data.
         device: torch device of the model.
 
     Returns:
-        The model (an energy), and the MCMC kernel that moves its walkers.
+        The model (an energy), and the MCMC kernel that samples it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -73,5 +76,5 @@ def load_model(
 
 
 def _has_clusters(recipe: Recipe) -> bool:
-    """Whether the preconditioner is a pooled covariance of clusters, not the base's."""
+    """Return whether the preconditioner is a pooled covariance of clusters, not the base's."""
     return (getattr(recipe.model, "clusters", None) or 0) > 1

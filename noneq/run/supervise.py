@@ -1,4 +1,8 @@
-"""Training in a run's folder: checkpoints, metrics, and the rollback of a run that diverges."""
+"""Training in a run's folder: checkpoints, metrics, and rollback of a training that diverges.
+
+`supervise` trains. A rollback restores an earlier state, from which training continues with
+smaller steps.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +23,25 @@ GOOD = 100  # iterations between the states to which a run may be rolled back
 
 
 class DivergedError(RuntimeError):
-    """Raised if training still diverges after three rollbacks, each of which halved its steps."""
+    """Error: training still diverges after three rollbacks.
+
+    Each rollback restored an earlier state, from which training continued with smaller steps.
+    """
 
 
 class RolledBack(NamedTuple):
-    """The record of a rollback: training diverged, and continues from an earlier good state."""
+    """The record of a rollback: training has diverged, and continues from an earlier state.
+
+    Attributes:
+        iteration: iteration of the earlier state, from which training continues.
+        backoff: factor, 1/2, 1/4 or 1/8, of the size tau of the trust region from now on; without
+            a trust region it lowers the learning rate.
+        reason: sentence that says at which iteration and why the training diverged.
+    """
 
     iteration: int
-    """iteration from which the run continues"""
     backoff: float
-    """factor of tau (the trust region's size), or of the learning rate without one, from now on"""
     reason: str
-    """sentence that says at which iteration and why the training diverged"""
 
 
 def supervise(
@@ -43,7 +54,8 @@ def supervise(
     """Train a run until its budget is spent, with checkpoints, metrics and rollbacks.
 
     If training diverges, the session is rolled back to the last state without signs of divergence,
-    and continues with half the trust region, or half the learning rate if there is none.
+    and continues with smaller steps: with half the size tau of the trust region, or, without a
+    trust region, with a lower learning rate.
 
     Arguments:
         run: run (a training's folder) that the caller has locked by `Run.locked`.
@@ -53,7 +65,8 @@ def supervise(
         every: seconds between checkpoints.
 
     Returns:
-        An iterator over the session's records, and a `RolledBack` after each rollback.
+        An iterator, which trains as it is iterated over: it gives the session's record of each
+        iteration, and a `RolledBack` after each rollback.
 
     Raises:
         DivergedError: training diverged again after three rollbacks.

@@ -1,6 +1,6 @@
 """The verdict on a run: log Z and likelihoods after training, in numbers and in sentences.
 
-`noneq.run.evaluation` makes a verdict, writes it to likelihood.json and reads it from there.
+`noneq.run.evaluation` makes the verdict, writes it to likelihood.json and reads it from there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Mean:
     """A mean with its standard error, in nats.
 
     Attributes:
-        value: the mean.
-        stderr: standard error of the mean.
+        value: the mean, in nats.
+        stderr: standard error of the mean, in nats.
     """
 
     value: float
@@ -34,12 +34,12 @@ class Mean:
 
     @classmethod
     def of(cls, values: Tensor, rows: Tensor | None = None) -> Mean:
-        """Compute the mean of values over rows, and its standard error.
+        """Compute the mean of a quantity over M rows of data, and the standard error of the mean.
 
         Arguments:
-            values: (M,) values, one a row.
-            rows: rows (M, *shape); equal rows count as one row in the standard error. None: all
-                rows are different.
+            values: values (M,) of the quantity, one for each row, in nats.
+            rows: the rows (M, *shape), where ``shape`` is the shape of one row; equal rows count
+                as one row in the standard error. None: all rows are different.
 
         Returns:
             The mean with its standard error.
@@ -59,22 +59,25 @@ LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
 class Verdict:
     """The evaluation of a trained run: its bracket of log Z and its likelihoods, in nats.
 
-    The bracket is a pair of estimates, by forward and by backward annealing; likelihood.json holds
-    the verdict.
+    The bracket is a pair of estimates of log Z, by forward and by backward annealing. The file
+    likelihood.json holds the evaluation.
 
     Attributes:
-        mark: fingerprint (hash) of the model's parameters.
+        mark: fingerprint (hash) of the model's parameters, an integer.
         log_z: the larger estimate of log Z, from which the likelihoods are computed.
         stderr: standard error of ``log_z``.
         forward, backward: log Z from forward and backward annealing, with their standard errors.
         alarms: sentences that say why the bracket may be wrong; empty if none was raised.
-        off_support_mass: fraction of the model's probability where there are no data, see
-            `noneq.likelihood.support`; None if it was not estimated.
-        nll: mean negative log-likelihoods of "train", "validation" and "test" rows.
-        base: mean negative log-likelihoods of the same rows, with the same noise, under the base,
-            the solvable energy that training started from.
-        gain: mean over the test rows of the base's minus the model's negative log-likelihood.
-        how: numbers of walkers, temperatures and equilibration moves, and seed, of the bracket.
+        off_support_mass: fraction of the model's probability where there are no data, with the
+            fraction expected of a perfect model, see `noneq.likelihood.support`; None if it was
+            not estimated.
+        nll: mean negative log-likelihoods (NLL) of "train", "validation" and "test" rows, in nats
+            a row.
+        base: mean NLL of the same rows, with the same noise, under the base, i.e. the energy with
+            known log Z that training started from.
+        gain: mean over the test rows of the base's NLL minus the model's, in nats a row.
+        how: settings of the annealing by name: numbers of walkers (weighted samples), temperatures
+            and equilibration moves, and seed.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
     """
@@ -95,31 +98,37 @@ class Verdict:
 
     @property
     def bracketed(self) -> bool:
-        """Whether the bracket of log Z raised no alarm."""
+        """Return True if no alarm was raised, i.e. no test casts doubt on log Z's estimates."""
         return not self.alarms
 
     @property
     def interval(self) -> tuple[Mean, Mean]:
-        """The forward and the backward estimate of log Z, the smaller one first."""
+        """Return the estimates of log Z by forward and backward annealing, the smaller first."""
         ends = self.forward, self.backward
         return ends if self.backward.value > self.forward.value else ends[::-1]
 
     @property
     def within(self) -> float:
-        """The distance of the two estimates of log Z in nats, plus their standard errors."""
+        """Return how far log Z is known, in nats: ``|a - b| + sqrt(s_a^2 + s_b^2)``.
+
+        a and b are the estimates of log Z by forward and backward annealing, s_a and s_b are
+        their standard errors.
+        """
         gap = abs(self.backward.value - self.forward.value)
         return gap + math.hypot(self.forward.stderr, self.backward.stderr)
 
     @property
     def exact(self) -> bool:
-        """Whether log Z has no error, e.g. because it is a sum over all states."""
+        """Return whether log Z has no error, e.g. because it is a sum over all states."""
         return self.within == 0
 
     @property
     def memorised(self) -> Mean | None:
-        """The mean NLL of validation rows minus that of training rows, if it shows overfitting.
+        """Return the mean NLL of validation rows minus that of training rows, in nats a row.
 
-        None unless the difference exceeds a tenth of ``gain`` and three standard errors.
+        The result is None, i.e. there is no sign of overfitting, unless the difference exceeds
+        three standard errors and a tenth of ``gain``, the model's advantage over the energy that
+        training started from.
         """
         train, validation = self.nll["train"], self.nll["validation"]
         error = math.hypot(train.stderr, validation.stderr)
@@ -128,7 +137,7 @@ class Verdict:
         return gap if far else None
 
     def summary(self) -> list[str]:
-        """Describe the evaluation in words.
+        """Describe in sentences whether log Z can be trusted, and what the model has learned.
 
         Returns:
             Lines of text, each of a sentence or two, for a terminal.
@@ -188,7 +197,7 @@ class Verdict:
         return said
 
     def plain(self) -> dict[str, Any]:
-        """Convert the verdict to a dictionary for JSON.
+        """Convert the evaluation to a dictionary for JSON.
 
         Returns:
             The attributes by name; numbers that are not finite become None.

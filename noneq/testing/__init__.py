@@ -1,8 +1,8 @@
-"""A test that every kernel must pass, and test densities with known log Z, mean and samples.
+"""A test that every MCMC kernel must pass, and test densities with known log Z, mean and samples.
 
 `check_kernel` tests a kernel. The densities are smooth (`banana`), of difficult shape (`ring`),
-discrete (`ising`) or of coupled sites (`double_wells`); `CONTINUOUS` and `DISCRETE` list them by
-name.
+discrete (`ising`) or of coupled sites (`double_wells`). The dictionaries `CONTINUOUS` and
+`DISCRETE` have a function that makes a density for each name.
 """
 
 from noneq.testing.catalogue import CONTINUOUS, DISCRETE

@@ -1,4 +1,6 @@
-"""All targets by name, each with a function that makes it, for tests that loop over them.
+"""Dictionaries of the test densities, so that a test can loop over all of them.
+
+A density is a `Target`: an energy with its exact log Z, mean and sampler.
 
 >>> import noneq
 >>> for name, make in noneq.testing.CONTINUOUS.items():
@@ -52,7 +54,11 @@ CONTINUOUS: Mapping[str, Callable[[], Target]] = {
     "plateau": plateau,
     "double wells": double_wells,
 }
-"""Test densities of real vectors: for each name a function that makes its `Target`."""
+"""A dictionary of test densities on R^d: their names, and functions that make them.
+
+Each function can be called without arguments. It returns a `noneq.testing.Target`: the energy with
+its exact log Z, mean and sampler.
+"""
 
 DISCRETE: Mapping[str, Callable[[], Target]] = {
     "Ising": lambda: enumerated(ising(), all_bits(9)),
@@ -61,4 +67,8 @@ DISCRETE: Mapping[str, Callable[[], Target]] = {
     "Potts": lambda: enumerated(potts(), all_one_hot(2, 3)),
     "Potts RBM": lambda: enumerated(potts_rbm(), all_one_hot(2, 3)),
 }
-"""Test models of bits or three-state sites: for each name a function that makes its `Target`."""
+"""A dictionary of discrete test models (bits, or one-hot sites): names, and functions.
+
+Each function takes no arguments and returns a `noneq.testing.Target`: the energy with its exact
+log Z, mean and sampler.
+"""

@@ -1,7 +1,8 @@
 r"""Models of neighbours on a ring or a torus, whose log Z follows from a transfer matrix.
 
-With T(s, s') the factor of a pair of neighbours, a ring of L sites has ``Z = trace T^L``, and its
-states can be drawn one site after the other. Source: Kramers and Wannier 1941.
+With T(s, s') the factor of ``exp(-U)`` that couples neighbouring sites in the states s and s', a
+ring of L sites has ``Z = trace T^L``, and exact samples can be drawn one site after the other.
+Source: Kramers and Wannier 1941.
 
 >>> import torch, noneq
 >>> lattice = noneq.testing.Lattice(3, 0.5, [0.0, 0.2])
@@ -48,17 +49,18 @@ def double_wells(
 ) -> Target:
     r"""Make a ring of coupled double wells, with two modes: all x_i near 1, or all near -1.
 
-    ``U = sum_i barrier (x_i^2 - 1)^2 - tilt x_i + spring (x_i - x_{i+1})^2 / 2``. Log Z is
-    computed by a transfer matrix on 261 points of [-2.6, 2.6], and samples lie on these points.
+    ``U = sum_i barrier (x_i^2 - 1)^2 - tilt x_i + spring (x_i - x_{i+1})^2 / 2``, where the last
+    site is a neighbour of the first. Log Z is computed by a transfer matrix on 261 points of
+    [-2.6, 2.6] for each x_i, and samples lie on these points.
 
     Arguments:
-        sites: number of sites of the ring, the dimension of x.
-        tilt: slope of the energy that favours the wells at 1.
+        sites: number d of sites of the ring, the dimension of x.
+        tilt: slope of the energy, by which x_i near 1 is more probable than near -1.
         barrier: energy of the barrier between the two wells of one site.
         spring: strength of the coupling of neighbouring sites.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
     """
 
     def well(y: Tensor) -> Tensor:
@@ -86,14 +88,18 @@ class Lattice:
     r"""Define the energy of the Potts model on a square lattice with periodic boundaries.
 
     ``U = -coupling (number of equal neighbours) - sum_i field[s_i]`` for states s_i = 0 ... q - 1
-    on L x L sites. With q = 2 it is the Ising model, ``coupling = 2 beta``. The energy is called
-    with rows of L^2 bits, or of shape (L^2, q), one-hot, if q > 2.
+    on L x L sites. With q = 2 it is the Ising model, ``coupling = 2 beta``. The energy is a
+    function of B states at once: bits (B, L^2) if q = 2, else one-hot vectors (B, L^2, q).
 
     Arguments:
         side: side L of the lattice, at most about 8 for q = 2 or 5 for q = 3, since `exact`
             lists q^L states.
         coupling: energy by which each pair of equal neighbours lowers U.
-        field: energies by which a site in each of the q states lowers U, q numbers.
+        field: q numbers; a site in state s lowers U by ``field[s]``. Their number decides q.
+
+    Attributes:
+        q: number of states of a site.
+        space: space of the states that the energy takes, `noneq.spaces.BINARY` or ``ONE_HOT``.
     """
 
     def __init__(self, side: int, coupling: float, field: Sequence[float]) -> None:
@@ -102,10 +108,10 @@ class Lattice:
         self.space: Space = BINARY if self.q == 2 else ONE_HOT
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute the energies of rows.
+        """Compute the energies U of states.
 
         Arguments:
-            x: rows of bits (B, L^2), or one-hot (B, L^2, q) if q > 2.
+            x: states of all sites: bits (B, L^2), or one-hot vectors (B, L^2, q) if q > 2.
 
         Returns:
             Energies (B,).
@@ -117,29 +123,30 @@ class Lattice:
         return -self.coupling * equal - (s.sum((1, 2)) * self.field.to(s)).sum(1)
 
     def rows(self, states: Tensor) -> Tensor:
-        """Convert states of the sites to rows, with which the energy can be called.
+        """Convert states from integers on the lattice to the encoding that the energy takes.
 
         Arguments:
             states: states of all sites (B, L, L), integers 0 ... q - 1.
 
         Returns:
-            Rows of bits (B, L^2), or one-hot (B, L^2, q) if q > 2.
+            Bits (B, L^2) if q = 2, else one-hot vectors (B, L^2, q), float32.
         """
         if self.q == 2:
             return states.flatten(1).float()
         return one_hot(states.flatten(1), self.q).float()
 
     def exact(self, n: int, rng: torch.Generator) -> tuple[float, Tensor]:
-        """Compute the exact log Z and draw exact samples, by a transfer matrix.
+        """Compute the exact log Z and draw exact independent samples, by a transfer matrix.
 
-        The matrix (q^L, q^L) couples neighbouring lines of the lattice.
+        The matrix (q^L, q^L) couples the states of two neighbouring lines of L sites.
 
         Arguments:
             n: number of samples.
             rng: source of randomness.
 
         Returns:
-            log Z, and samples (n, L, L) as integers 0 ... q - 1.
+            log Z, and samples (n, L, L) as integers 0 ... q - 1, which `rows` converts to the
+            encoding that the energy takes.
         """
         lines = torch.cartesian_prod(*[torch.arange(self.q)] * self.side).view(-1, self.side)
         own = self.coupling * (lines == lines.roll(1, 1)).sum(1).double()

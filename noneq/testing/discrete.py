@@ -1,4 +1,6 @@
-r"""Small discrete models and restricted Boltzmann machines (RBMs) whose states can be summed.
+r"""Small discrete models and restricted Boltzmann machines (RBMs) with an exact log Z.
+
+The states of each discrete model are few enough to be summed over, which `enumerated` does.
 
 >>> import noneq
 >>> target = noneq.testing.enumerated(noneq.testing.ising(), noneq.testing.all_bits(9))
@@ -75,13 +77,13 @@ class Ising(nn.Module):
 class Potts(nn.Module):
     r"""Define the energy of two coupled sites of q states each, x_1 and x_2 in one-hot encoding.
 
-    ``U(x) = f_1 . x_1 + f_2 . x_2 + exp(x_1 C x_2) / 2``. U is not linear in x_1, so that
-    its gradient predicts the energies of other states only approximately. A kernel for discrete
-    states that proposes by gradients must correct for this, and is tested with this model.
+    ``U(x) = f_1 . x_1 + f_2 . x_2 + exp(x_1^T C x_2) / 2``. U is not linear in x_1, so that the
+    gradient of U predicts the energies of other states only approximately. This model tests
+    whether an MCMC kernel for discrete states that proposes by gradients corrects for this.
 
     Arguments:
         fields: energies f (2, q) of the states of both sites.
-        couplings: matrix C (q, q) in the coupling of the sites.
+        couplings: matrix C (q, q), by which the states of the two sites interact.
     """
 
     space = ONE_HOT
@@ -108,12 +110,12 @@ def enumerated(energy: Energy, states: Tensor) -> Target:
     """Compute log Z and the mean of a discrete model by summing over all of its states.
 
     Arguments:
-        energy: energy of the states.
-        states: all states (S, *shape), e.g. from `noneq.testing.all_bits` or
-            `noneq.testing.all_one_hot`.
+        energy: energy U of the model, a function (S, *shape) -> (S,).
+        states: all S states, each of shape ``shape``, in one tensor (S, *shape), e.g. from
+            `noneq.testing.all_bits` or `noneq.testing.all_one_hot`.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: the energy, with its exact log Z, mean (*shape) and sampler.
     """
     grid = Grid.over(energy, states)
     return Target(energy, grid.log_z, grid.mean(states), grid.draw)
@@ -122,10 +124,11 @@ def enumerated(energy: Energy, states: Tensor) -> Target:
 def ising() -> Ising:
     """Make an Ising model on a lattice of 3 x 3 bits with open boundaries.
 
-    Couplings of neighbours are positive and unequal, and the field grows from bit to bit.
+    Couplings of neighbours are positive and unequal, and the external field grows from -0.2 at the
+    first bit to 0.35 at the last.
 
     Returns:
-        The model, in float64.
+        The energy, a function of bits (B, 9), with parameters in float64.
     """
     couplings = torch.zeros(9, 9)
     for i in range(9):
@@ -142,7 +145,7 @@ def frustrated() -> Ising:
     Each coupling favours unequal bits, and a field breaks the symmetry of 0 and 1.
 
     Returns:
-        The model, in float64.
+        The energy, a function of bits (B, 3), with parameters in float64.
     """
     couplings = -torch.tensor([[0, 0.9, 0.7], [0, 0, 0.5], [0, 0, 0]])
     return Ising(couplings.double(), (torch.arange(3) * 0.3 - 0.1).double())
@@ -152,10 +155,10 @@ def potts(seed: int = 3) -> Potts:
     """Make a `Potts` model of two coupled sites of three states, with random parameters.
 
     Arguments:
-        seed: seed of the fields and couplings.
+        seed: seed of the fields and couplings, which are standard normal numbers.
 
     Returns:
-        The model, in float64.
+        The energy, a function of one-hot states (B, 2, 3), with parameters in float64.
     """
     draw = torch.randn(15, generator=_seeded(seed), dtype=torch.float64)
     return Potts(draw[:6].view(2, 3), draw[6:].view(3, 3))
@@ -164,13 +167,15 @@ def potts(seed: int = 3) -> Potts:
 def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
     """Make an RBM of bits with large random weights, so that it has several unequal modes.
 
+    Weights are normal numbers of standard deviation 1.5, biases of 0.5.
+
     Arguments:
         d: number of visible units.
         m: number of hidden units.
         seed: seed of the random parameters.
 
     Returns:
-        The RBM, in float64.
+        The RBM, whose free energy is a function of bits (B, d), with parameters in float64.
 
     >>> import noneq
     >>> rbm = bernoulli_rbm()
@@ -183,19 +188,21 @@ def bernoulli_rbm(d: int = 4, m: int = 3, seed: int = 7) -> BernoulliRBM:
 
 
 def random_rbm(kind: type[M], *shapes: tuple[int, ...], seed: int, scale: float = 1.0) -> M:
-    """Make an RBM with random weights, biases and offsets.
+    """Make an RBM with random weights, biases and offsets, all of them normal numbers.
 
-    The offsets mu and lam are subtracted from visible and hidden units: ``(v - mu) W (h - lam)``.
+    The offsets mu and lam are subtracted from the visible units v and the hidden units h, so that
+    the coupling is ``(v - mu)^T W (h - lam)``. Standard deviations are ``1.5 scale`` for weights,
+    ``0.5 scale`` for biases, ``scale`` for further arguments and 0.8 for offsets.
 
     Arguments:
         kind: class of the RBM.
         shapes: shapes of the weights W, the visible biases b, the hidden biases c, and of further
-            arguments of the class.
+            arguments of the class, e.g. of the log-variances of a `noneq.GaussianRBM`.
         seed: seed of all random numbers.
-        scale: factor of all parameters but the offsets.
+        scale: factor of the standard deviations of all parameters but the offsets.
 
     Returns:
-        The RBM, in float64.
+        The RBM, an object of the class ``kind``, in float64.
     """
     rng = _seeded(seed)
     draw = [torch.randn(*s, generator=rng, dtype=torch.float64) * scale for s in shapes]
@@ -211,7 +218,7 @@ def potts_rbm(seed: int = 7, m: int = 3) -> PottsRBM:
         m: number of hidden units.
 
     Returns:
-        The RBM, in float64.
+        The RBM, whose free energy is a function of one-hot states (B, 2, 3), in float64.
     """
     return random_rbm(PottsRBM, (6, m), (2, 3), (m,), seed=seed)
 
@@ -226,7 +233,7 @@ def gaussian_rbm(seed: int = 9, m: int = 3) -> GaussianRBM:
         m: number of hidden units.
 
     Returns:
-        The RBM, in float64.
+        The RBM, whose free energy is a function of rows (B, 2), in float64.
     """
     return random_rbm(GaussianRBM, (2, m), (2,), (m,), (2,), seed=seed, scale=0.7)
 

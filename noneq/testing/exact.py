@@ -1,4 +1,4 @@
-r"""Exact sums: quadrature on a grid, and enumeration of all states of discrete sites.
+r"""Exact sums over ``exp(-U)``: quadrature on a grid, and enumeration of all discrete states.
 
 >>> import torch
 >>> from noneq.testing import Grid
@@ -25,10 +25,10 @@ __all__ = ["Grid", "all_bits", "all_one_hot", "cells"]
 class Grid:
     """Hold a density on a finite set of points: all states of a model, or a grid for quadrature.
 
-    It gives exact means, samples and log Z of models that are small enough.
+    From the points follow exact means, samples and log Z of models that are small enough.
 
     Attributes:
-        x: points (S, *shape): states, or centres of grid cells.
+        x: the S points, each of shape ``shape``: states, or centres of grid cells; (S, *shape).
         p: probabilities of the points (S,), float64, proportional to ``exp(-U(x))``.
         log_z: logarithm of the sum of ``exp(-U)`` over all states, or of its integral.
     """
@@ -50,7 +50,7 @@ class Grid:
             dim: dimension of x, 1 or 2.
 
         Returns:
-            The grid, in float64.
+            The grid: its points (S, dim), their probabilities (S,), and log Z, in float64.
         """
         axis = torch.linspace(-20, 20, 8001, dtype=torch.float64)
         x = axis[:, None]
@@ -70,7 +70,7 @@ class Grid:
             log_cell: logarithm of the volume of a cell; 0 for states.
 
         Returns:
-            The states or cells as a grid, with probabilities in float64.
+            A grid of the points ``x``, with their probabilities (S,) in float64, and log Z.
         """
         log_p = -energy(x).detach().double()
         return cls(x, log_p.softmax(0), float(log_p.logsumexp(0)) + log_cell)
@@ -82,7 +82,7 @@ class Grid:
             f: values (S, ...) of the function at the points ``x``.
 
         Returns:
-            The mean, of the shape of one value.
+            The mean ``sum_i p_i f_i``, float64, of the shape of one value.
         """
         mean: Tensor = torch.tensordot(self.p, f.to(self.p), 1)
         return mean
@@ -97,7 +97,7 @@ class Grid:
             rng: source of randomness.
 
         Returns:
-            The samples (n, d).
+            The samples (n, d), float64, with d = 1 or 2.
         """
         i = torch.searchsorted(self.p.cumsum(0), torch.rand(n, generator=rng, dtype=self.p.dtype))
         cell = (self.x.max() - self.x.min()) / (round(len(self.x) ** (1 / self.x.shape[1])) - 1)
@@ -106,7 +106,7 @@ class Grid:
         return x
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw independent samples among the points ``x``, by their probabilities.
+        """Draw independent samples from the points of the grid, each with its probability.
 
         Arguments:
             n: number of samples.

@@ -1,4 +1,6 @@
-r"""Densities of hard shape whose log Z and samples are known: a ring, walls, a gap, a plateau.
+r"""Densities of difficult shape whose log Z, mean and exact samples are known.
+
+They have the shape of a thin ring, a wall, a gap between two half-spaces, and a plateau.
 
 >>> import torch, noneq
 >>> target = noneq.testing.chambers()
@@ -25,9 +27,9 @@ __all__ = ["chambers", "plateau", "ring", "wall"]
 def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.25) -> Target:
     r"""Make a density on R^dim that is a thin ring in the first two coordinates.
 
-    With r and angle the polar coordinates of these two, and rest the other coordinates, which are
-    standard normal, ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, and
-    with the Bessel function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` up to
+    ``U = (r - radius)^2 / (2 width^2) + bias cos(angle) + |rest|^2 / 2``, where r and angle are
+    the first two coordinates in polar form, and rest is the vector of the others. With the
+    modified Bessel function I_0, ``Z = 2 pi I_0(bias) radius width (2 pi)^((dim - 1) / 2)`` up to
     terms of order ``exp(-radius^2 / (2 width^2))``.
 
     Arguments:
@@ -38,7 +40,7 @@ def ring(dim: int = 2, bias: float = 1.5, radius: float = 8.0, width: float = 0.
         width: standard deviation across the ring, much less than the radius.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, dim) -> (B,), with its exact log Z, mean (dim,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -80,7 +82,7 @@ def wall(dim: int = 2, place: float = 0.5) -> Target:
         place: position of the wall on the axis of the first coordinate x_0.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, dim) -> (B,), with its exact log Z, mean (dim,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -100,15 +102,16 @@ def wall(dim: int = 2, place: float = 0.5) -> Target:
 def chambers(dim: int = 2, right: float = 0.7) -> Target:
     r"""Make a density on two half-spaces, ``x_0 < -2`` and ``x_0 > 2``: U is +inf between them.
 
-    The distance ``y = |x_0| - 2`` from the gap has the density ``2 e^{-2 y}``, and the other
-    coordinates are standard normal; ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
+    The distance ``y = |x_0| - 2`` from the gap has the density ``2 e^{-2 y}``, and the vector rest
+    of the other coordinates is standard normal: ``U = 2 y + |rest|^2 / 2``, minus
+    ``log(right / (1 - right))`` where x_0 > 2. ``Z = (2 pi)^((dim - 1) / 2) / (2 (1 - right))``.
 
     Arguments:
         dim: dimension of x.
         right: probability of the half-space ``x_0 > 2``, in (0, 1).
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, dim) -> (B,), with its exact log Z, mean (dim,) and sampler.
     """
     drop = math.log(right / (1 - right))
 
@@ -132,10 +135,11 @@ def plateau(
 ) -> Target:
     r"""Make a mixture of a narrow Gaussian and a wide box of constant density with soft edges.
 
-    The narrow Gaussian is ``N(0, core^2)``. The box is ``prod_i s((x_i + radius) / edge) s((radius
-    - x_i) / edge)``, s the logistic function: in each coordinate the density of a uniform number
-    plus a logistic one. Its integral is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius /
-    edge)``, and ``Z = (2 radius)^dim / mass``.
+    ``exp(-U)`` is the sum of the box and a multiple of the density of ``N(0, core^2)``. The box
+    is, with the logistic function s, ``prod_i s((x_i + radius) / edge) s((radius - x_i) / edge)``:
+    in it each coordinate is distributed as the sum of a uniform and a logistic random number. The
+    integral of the box is ``(2 radius)^dim`` up to terms of order ``exp(-2 radius / edge)``, and
+    ``Z = (2 radius)^dim / mass``.
 
     Arguments:
         dim: dimension of x.
@@ -145,7 +149,7 @@ def plateau(
         edge: width of the edges of the box.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, dim) -> (B,), with its exact log Z, mean (dim,) and sampler.
     """
     log_core = dim / 2 * LOG_2_PI + dim * math.log(core)
     log_box = dim * math.log(2 * radius)

@@ -1,9 +1,9 @@
-r"""The test that a new kernel must pass.
+r"""The test that a new MCMC kernel must pass.
 
-A kernel is tested where everything is known: on five small asymmetric targets, one of each space
-and one whose path has a drift, whose log Z and means are sums over all states or quadrature.
-Walkers start from exact samples, and the energy changes at every move. If the weight is right,
-``E w = Z / Z_start`` and ``E w (f - mean f) = 0`` hold for any number of walkers.
+A kernel is tested on five small asymmetric models, whose log Z and means are known by a sum over
+all states or by quadrature: one on each kind of space, and one on a path with a drift. Walkers,
+i.e. weighted samples, start from exact samples, and the energy changes at every move. If the
+weights w are right, ``E w = Z / Z_start`` and ``E w (f - mean f) = 0`` hold for every function f.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ BETAS = (0.25, 0.5, 0.75, 1.0)
 
 
 def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
-    """Test a kernel: raise an error unless its interface, log-weights and samples are correct.
+    """Test an MCMC kernel: raise an error unless interface, log-weights and samples are correct.
 
-    A kernel moves walkers and returns increments of their log-weights. With w the weights after
-    moves in which the energy changed from U_start to U, a kernel is correct if ``E w = Z /
-    Z_start`` and weighted means are those of ``exp(-U)``. Both are compared with exact sums, up to
-    4.5 standard errors, for five small models: in R^2, along a path with a drift in R^2, in a box
-    of two dimensions, on 4 bits and on 2 sites of 3 states. The standard error of the mean weight
-    is about 0.3 percent. Choose a step size at which walkers clearly move, or errors are not seen.
+    A kernel moves walkers (weighted samples), and returns increments of their log-weights. Here
+    the energy changes from U_start to U in a few moves, and w are the weights after these moves. A
+    kernel is correct if ``E w = Z / Z_start`` and weighted means are those of ``exp(-U)``. Both
+    are compared with exact sums, up to 4.5 standard errors, for five small models: in R^2, in R^2
+    along a path with a drift (a velocity field that moves samples along the path), in a box of two
+    dimensions, on 4 bits and on 2 sites of 3 states. The standard error of the mean weight is
+    about 0.3 percent. Choose a step size at which most walkers move, or errors are not seen.
 
     Arguments:
         kernel: the kernel to test. For a space that it cannot move in, it must raise a ValueError
@@ -47,9 +48,9 @@ def check_kernel(kernel: Kernel, *, dtype: torch.dtype = torch.float32, seed: in
 
     Raises:
         ValueError: the kernel writes into its inputs, loses or permutes rows, changes the dtype,
-            returns tensors that require gradients, leaves the model's space, returns a state whose
-            energies are not the model's, draws from another source than ``rng``, depends on
-            earlier calls, does not move, has wrong weights, or refuses all five models.
+            returns tensors that require gradients, leaves the model's space, returns energies
+            other than the model's at the new positions, draws from another source than ``rng``,
+            depends on earlier calls, does not move, has wrong weights, or refuses all five models.
 
     >>> import noneq
     >>> noneq.testing.check_kernel(noneq.MALA(0.3))

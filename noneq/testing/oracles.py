@@ -1,4 +1,8 @@
-r"""Small asymmetric targets with known sums, one for each space and one with a drift."""
+r"""Small asymmetric models on which kernels are tested, with exact log Z and means.
+
+There is one model on each kind of space, and one on a path with a drift, i.e. a velocity field
+that moves samples along the path.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,15 @@ __all__ = ["Oracle", "features", "oracles"]
 
 
 class Oracle(NamedTuple):
-    """Hold a small model with a path to it, whose log Z and means are sums over known states.
+    """Hold a small model, and a path of energies that ends at this model.
+
+    The exact log Z and means of the model are sums over ``states``.
 
     Attributes:
         path: path of energies from ``start`` at beta = 0 to the model at beta = 1.
         start: energy with exact samples and log Z, at which the path starts.
-        states: all states of the model (S, *shape), or the points of a grid.
+        states: all S states of the model, or the points of a grid; (S, *shape), where ``shape`` is
+            the shape of one state.
         log_cell: logarithm of the volume of a grid cell; 0 for states.
     """
 
@@ -45,24 +52,28 @@ class Oracle(NamedTuple):
 
     @property
     def space(self) -> Space:
-        """Return the space of the walkers."""
+        """Return the space that the model's states lie in, e.g. real vectors or bits."""
         return space_of(self.path.at(1.0))
 
     def log_z_and_means(self) -> tuple[float, Tensor]:
-        """Compute log Z of the model and the means of `features` under it, float64."""
+        """Compute the exact log Z of the model, and the exact means of `features` of its states.
+
+        Returns:
+            log Z, and the means (3 d,) in float64, d the number of coordinates of a state.
+        """
         log_p = -self.path.at(1.0)(self.states).detach().double()
         means = torch.tensordot(log_p.softmax(0), features(self.states), 1)
         return float(log_p.logsumexp(0)) + self.log_cell, means
 
 
 def features(x: Tensor) -> Tensor:
-    """Compute coordinates, their squares and the products of neighbours.
+    """Compute functions of states whose means are tested: x_i, x_i^2 and x_i x_{i-1} (cyclic).
 
     Arguments:
-        x: positions (B, *shape).
+        x: B states, each with d coordinates x_i after flattening; (B, *shape).
 
     Returns:
-        A tensor (B, 3 d), float64.
+        A tensor (B, 3 d), float64: coordinates, their squares, and products of neighbours.
     """
     x = x.flatten(1).double()
     return torch.cat([x, x.square(), x * x.roll(1, 1)], 1)
@@ -71,13 +82,13 @@ def features(x: Tensor) -> Tensor:
 def oracles(dtype: torch.dtype) -> tuple[Oracle, ...]:
     """Make five small models with known log Z and means, to test kernels on.
 
-    There is one model for each kind of space, and one whose path has a drift. All are on the CPU.
+    There is one model for each kind of space, and one on a path with a drift. All are on the CPU.
 
     Arguments:
-        dtype: dtype of the parameters.
+        dtype: dtype of the models' parameters.
 
     Returns:
-        Models on the plane, on the plane with a drift, in a box, of bits, and of one-hot sites.
+        Models on R^2, on R^2 along a path with a drift, in a box, of bits, and of one-hot sites.
     """
     with torch.device("cpu"):
         return _plane(dtype), _drifted(dtype), _box(dtype), _bits(dtype), _sites(dtype)

@@ -1,7 +1,7 @@
 r"""Smooth densities on R^d whose log Z, mean and exact samples are known; few are symmetric.
 
-Symmetry would hide wrong signs. The energy of a target has neither log Z nor samples, so that
-`noneq.log_z` has to estimate log Z:
+Symmetry would hide wrong signs. A `Target` holds the known numbers beside the energy. The energy
+alone is a plain function, so that `noneq.log_z` has to estimate log Z:
 
 >>> import torch, noneq
 >>> target = noneq.testing.banana()
@@ -25,18 +25,9 @@ from torch import Tensor, nn
 from noneq.energies import Energy, GaussianMixture
 
 __all__ = [
-    "Target",
-    "banana",
-    "correlated",
-    "funnel",
-    "logistic",
-    "mixture",
-    "neal",
-    "parabola",
-    "skewed",
-    "student",
-    "two_modes",
-]
+    "Target", "banana", "correlated", "funnel", "logistic", "mixture", "neal", "parabola",
+    "skewed", "student", "two_modes",
+]  # fmt: skip
 
 LOG_2_PI = math.log(2 * math.pi)
 Sampler = Callable[[int, torch.Generator], Tensor]
@@ -47,10 +38,12 @@ class Target:
     """Hold an energy with its exact log Z, mean and sampler, to test estimates against.
 
     Attributes:
-        energy: energy U, a function ``(B, *shape) -> (B,)`` in the dtype of its argument.
+        energy: energy U of B states, each of shape ``shape``: a function ``(B, *shape) -> (B,)``
+            whose result has the dtype of the states.
         log_z: logarithm of the integral (for discrete states, of the sum) of ``exp(-U)``.
-        mean: mean of the density (*shape), float64.
-        sample: function ``(n, rng) -> (n, *shape)`` for exact independent samples, float64.
+        mean: mean of the density ``exp(-U) / Z``, of shape ``shape``, float64.
+        sample: function of a number n and a generator ``rng``, which returns n exact independent
+            samples (n, *shape), float64.
     """
 
     energy: Energy
@@ -81,7 +74,7 @@ def two_modes(left: float = 0.7) -> Target:
         left: probability of the Gaussian at -1.2, in (0, 1).
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 1) -> (B,), with its exact log Z, mean (1,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -99,10 +92,10 @@ def two_modes(left: float = 0.7) -> Target:
 def skewed() -> Target:
     r"""Make a skewed density on R, ``U = 4 log(1 + e^x) - x``, whose left tail is the longer one.
 
-    ``Z = B(1, 3) = 1/3``, and the number ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
+    ``Z = 1/3``, and the number ``1/(1 + e^-x)`` has the distribution Beta(1, 3).
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 1) -> (B,), with its exact log Z, mean (1,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -118,7 +111,7 @@ def correlated() -> Target:
     """Make a Gaussian on R^2: mean (0.7, -0.4), standard deviations (1, 0.6), correlation 0.8.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -142,7 +135,7 @@ def banana() -> Target:
     ``U = (a - 0.5)^2 / 2 + (b - r(a))^2 / (2 0.8^2)``, ``r(a) = 1.3 sqrt(1 + a^2) - 1.5``.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -161,7 +154,7 @@ def funnel() -> Target:
     """Make a mild funnel of (v, b) in R^2: v from N(0.4, 1), b from N(0.5, e^{1.2 v}) given v.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -185,12 +178,12 @@ def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
     ``Z = (2 pi)^(dim / 2) width``.
 
     Arguments:
-        dim: number of coordinates, v included, which is the first of them.
+        dim: number d of coordinates, v included, which is the first of them.
         width: standard deviation of v.
         centre: mean of v.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -210,13 +203,15 @@ def neal(dim: int = 2, width: float = 1.5, centre: float = 0.0) -> Target:
 
 
 def parabola(thickness: float = 0.3) -> Target:
-    """Make a thin parabola, ``U(a, b) = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)``.
+    """Make a density of (a, b) in R^2 along the parabola ``b = a^2 / 2``, and thin across it.
+
+    ``U = (a - 1)^2 / 2 + (b - a^2 / 2)^2 / (2 thickness^2)``, and ``Z = 2 pi thickness``.
 
     Arguments:
         thickness: standard deviation of b about the parabola.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, 2) -> (B,), with its exact log Z, mean (2,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -232,16 +227,16 @@ def parabola(thickness: float = 0.3) -> Target:
 
 
 def logistic(shapes: Sequence[float] = (4.0, 0.5)) -> Target:
-    r"""Make a product of generalised logistic densities, with a shape parameter a_i for each x_i.
+    r"""Make a product of d generalised logistic densities, with shape parameter a_i for x_i.
 
     ``U = sum_i x_i + (a_i + 1) log(1 + e^-x_i)``, ``Z = prod_i 1 / a_i``; the mean of x_i is
     ``psi(a_i) - psi(1)``, psi the digamma function.
 
     Arguments:
-        shapes: shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
+        shapes: d shape parameters a_i > 0; above 1 the right tail is longer, below 1 the left.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
     """
     a = _vector(*shapes)
 
@@ -265,7 +260,7 @@ def student(dim: int = 2, freedom: float = 5.0) -> Target:
         freedom: degrees of freedom nu > 0.
 
     Returns:
-        The energy with its exact log Z, mean and sampler, as a `Target`.
+        A `Target`: energy (B, d) -> (B,), with its exact log Z, mean (d,) and sampler.
     """
 
     def energy(x: Tensor) -> Tensor:
@@ -287,7 +282,7 @@ def mixture(
     """Make a normalised Gaussian mixture whose components have diagonal covariances.
 
     Arguments:
-        means: means of the K components, d numbers each.
+        means: means of the K components in R^d, d numbers each.
         scales: standard deviations of the K components, each one number or d numbers.
         masses: probabilities of the K components, positive.
 

@@ -19,7 +19,7 @@ class Unsolved:
     or a small RBM. For the wrapped energy it has to estimate log Z by annealing.
 
     Arguments:
-        energy: the energy to wrap.
+        energy: the energy to wrap, a function (B, *shape) -> (B,) or an object with more methods.
 
     >>> import torch, noneq
     >>> gaussian = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity())
@@ -35,10 +35,10 @@ class Unsolved:
                 setattr(self, name, getattr(energy, name))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute the energies of rows.
+        """Compute the energies of states.
 
         Arguments:
-            x: rows (B, *shape).
+            x: B states (B, *shape), where ``shape`` is the shape of one state.
 
         Returns:
             Energies (B,).
@@ -47,10 +47,11 @@ class Unsolved:
         return u
 
     def fingerprint(self) -> Tensor | None:
-        """Compute a fingerprint of the wrapped energy's parameters, which changes with them.
+        """Compute a fingerprint: a hash of the wrapped energy's parameters.
 
         Returns:
-            The fingerprint; None if the wrapped energy has none.
+            A 0-d integer tensor, as `noneq.energies.fingerprint` returns it; None if the wrapped
+            energy is neither a torch module nor has a method ``fingerprint``.
         """
         return fingerprint(self.energy)
 
@@ -60,11 +61,12 @@ class Unsolved:
         """Compute the wrapped energy, with intermediate results that kernels use again.
 
         Arguments:
-            x: rows (B, *shape).
-            previous_cache: cache of the same rows from an earlier evaluation, or None.
+            x: B states (B, *shape), where ``shape`` is the shape of one state.
+            previous_cache: cache of the same states from an earlier evaluation, or None.
             graph: whether the energies keep the graph of autograd.
 
         Returns:
-            Energies (B,), and a cache: tensors by name, one row for each row of x.
+            Energies (B,), and the cache, a dictionary of intermediate results such as the logits
+            of hidden units: tensors whose first dimension is B.
         """
         return evaluate(self.energy, x, previous_cache, graph=graph, skip_gradient=True)

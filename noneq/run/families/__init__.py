@@ -1,4 +1,8 @@
-"""The kinds of models that can be trained: `FAMILIES` has an object of `Family` for each."""
+"""The kinds of models that can be trained: "network", "rbm", "gaussian-rbm", "interpolant".
+
+For each kind the dictionary `FAMILIES` has a `Family`: an object that has the default settings,
+and builds, trains and samples models of this kind.
+"""
 
 from noneq.run.families.base import About, Family, Size
 from noneq.run.families.interpolant import InterpolantFamily
@@ -11,7 +15,11 @@ FAMILIES: dict[str, Family] = {
     family.kind: family
     for family in (NetworkFamily(), BernoulliRBMFamily(), GaussianRBMFamily(), InterpolantFamily())
 }
-"""A dictionary of all kinds of models: a name, e.g. "rbm", and the `Family` that builds them."""
+"""A dictionary of all kinds of models, by name.
+
+The names are "network", "rbm", "gaussian-rbm" and "interpolant". Each value is a `Family`, the
+object that builds, trains and samples models of this kind.
+"""
 
 
 def family_of(kind: str) -> Family:
@@ -21,7 +29,7 @@ def family_of(kind: str) -> Family:
         kind: name of the kind: "network", "rbm", "gaussian-rbm" or "interpolant".
 
     Returns:
-        The family: the object that builds, trains and samples models of this kind.
+        The `Family`, i.e. the object that builds, trains and samples models of this kind.
 
     Raises:
         ValueError: no kind of model has this name.

@@ -25,37 +25,44 @@ __all__ = ["About", "Family", "Size", "base_of"]
 
 
 class About(NamedTuple):
-    """The properties of data from which default settings of a training are chosen."""
+    """The properties of data from which default settings of a training are chosen.
+
+    Attributes:
+        shape: shape of one row; of images (channels, height, width).
+        rows: number of training rows.
+        kind: kind of the data, "image" or "table".
+        discrete: whether values repeat or columns are constant, so that only noisy data have a
+            density.
+    """
 
     shape: Sequence[int]
-    """shape of one row; of images (channels, height, width)"""
     rows: int
-    """number of training rows"""
     kind: Literal["image", "table"]
-    """kind of the data: image or table"""
     discrete: bool
-    """whether values repeat or columns are constant, so that only noisy data have a density"""
 
 
 class Size(NamedTuple):
-    """The size of a model: how many numbers its parameters and activations are."""
+    """The size of a model, from which the memory that training takes is estimated.
+
+    Attributes:
+        choice: name of the setting that decides the size, e.g. "width".
+        parameters: approximate number of parameters.
+        activations: approximate number of activations that are kept for one row.
+    """
 
     choice: str
-    """name of the setting that decides the size, e.g. width"""
     parameters: int
-    """number of parameters"""
     activations: int
-    """number of activations for one row"""
 
 
 def base_of(energy: nn.Module) -> Solvable:
-    """Return the base of a model: the energy with a known log Z that its training starts from.
+    """Return the base of a model: the energy with a known log Z that training started from.
 
     Arguments:
         energy: model with an attribute ``base``.
 
     Returns:
-        The base, from which exact samples can be drawn.
+        The base, a `noneq.energies.Solvable`: an energy with exact samples and log Z.
     """
     base = energy.base
     assert isinstance(base, Solvable)
@@ -63,41 +70,50 @@ def base_of(energy: nn.Module) -> Solvable:
 
 
 class Family(ABC):
-    """A kind of model that can be trained: its default settings, building, training, sampling.
+    """A kind of model, e.g. RBMs: an object that builds, trains and samples models of this kind.
 
-    Each kind is a subclass. In the methods' arguments, a recipe is all settings of a training.
+    Each kind is a subclass. In all methods, ``recipe`` has all settings of a training; the base of
+    a model is the energy with known log Z that training starts from; and walkers are the weighted
+    samples of the model from which the gradient is computed.
+
+    Attributes:
+        kind: name of the kind, e.g. "rbm".
+        model: dataclass of the settings of the model.
+        train: dataclass of the settings of the way of training.
+        not_applicable: settings of a recipe that have no effect on this kind, each named
+            ``section.field``.
+        binary: whether rows of data must consist of zeros and ones.
+        origin: name of the kind of base, for sentences about a trained model.
+        regularisers: advice for a model that has memorised training rows, as a clause.
+        carried: whether samples can be carried from the base by Euler-Maruyama steps.
+        chains: whether training has walkers, which can be moved on to draw samples.
+        remedies: advice for a training that has diverged under a trust region, as a clause.
+        calmer: advice for a model whose log Z cannot be estimated, as a clause.
     """
 
     kind: ClassVar[str]
-    """name of the kind, e.g. rbm"""
     model: ClassVar[type]
-    """dataclass of the settings of the model"""
     train: ClassVar[type] = Likelihood
-    """dataclass of the settings of the training"""
     not_applicable: ClassVar[frozenset[str]] = frozenset()
-    """settings of a recipe that have no effect on this kind, as ``section.field``"""
     binary: ClassVar[bool] = False
-    """whether rows of data must consist of zeros and ones"""
     origin: ClassVar[str] = "Gaussian base"
-    """name of the kind of base, for sentences about a trained model"""
     regularisers: ClassVar[str] = "more noise (`noise`)"
-    """advice for a model that has memorised training rows, for sentences about it"""
     carried: ClassVar[bool] = False
-    """whether samples can be carried from the base by Euler-Maruyama steps (`transport`)"""
     chains: ClassVar[bool] = True
-    """whether training has walkers, which can be moved on to draw samples"""
     remedies: ClassVar[str] = "more moves (`moves`), more noise (`noise`) or a smaller model"
-    """advice for a training that has diverged under a trust region, as a clause"""
     calmer: ClassVar[str] = "half the `tau` or more `moves`"
-    """advice for a model whose likelihood cannot be bracketed"""
 
     # -- before training
 
     @abstractmethod
     def defaults(self, data: About) -> Recipe:
-        """Return the default settings of a training for data with some properties.
+        """Return the default settings of a training; their reasons are in docs/lab/defaults.md.
 
-        The reasons are in docs/lab/defaults.md.
+        Arguments:
+            data: properties of the data, on which the defaults depend.
+
+        Returns:
+            A `Recipe` with all settings.
         """
 
     @abstractmethod
@@ -105,12 +121,13 @@ class Family(ABC):
         """Build an untrained model for rows of data.
 
         Arguments:
-            recipe: settings of the training.
-            rows: rows (M, *shape), to which the base and the preconditioner are fitted.
+            recipe: all settings of the training.
+            rows: M rows of data (M, *shape), where ``shape`` is the shape of one row. The base
+                (the energy that training starts from) and the preconditioner are fitted to them.
             seed: seed of the random initial parameters.
 
         Returns:
-            The model (an energy), on the device of the rows, and the MCMC kernel of its walkers.
+            The model (an energy), on the device of the rows, and the MCMC kernel that samples it.
 
         Raises:
             ValueError: this kind of model cannot be trained on such rows.
@@ -118,27 +135,58 @@ class Family(ABC):
 
     @abstractmethod
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the numbers of parameters and activations of a model for rows of a shape."""
+        """Return the numbers of parameters and activations of a model.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+
+        Returns:
+            A `Size`, with the name of the setting that decides these numbers.
+        """
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Return the object that does the iterations; by default weighted maximum likelihood."""
+        """Make the object that does the training iterations.
+
+        Arguments:
+            context: model, data, settings, optimiser and kernel of the training.
+
+        Returns:
+            A `Learner`; unless a subclass overrides this, one of weighted maximum likelihood.
+        """
         return LikelihoodLearner(context)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the trained parameters of a model as parameter groups of a torch optimiser."""
+        """List the parameters of a model that are trained.
+
+        Arguments:
+            energy: model.
+            weight_decay: coefficient of the weight decay.
+
+        Returns:
+            Parameter groups for a torch optimiser.
+        """
         return parameter_groups(energy.parameters(), weight_decay=weight_decay)
 
     def optimizer(self, energy: nn.Module, choices: Optimizer) -> torch.optim.Optimizer:
-        """Return the optimiser of a model: AdamW, unless a subclass overrides this."""
+        """Make the optimiser of a model.
+
+        Arguments:
+            energy: model.
+            choices: learning rate and weight decay.
+
+        Returns:
+            AdamW, unless a subclass overrides this.
+        """
         groups = self.parameter_groups(energy, choices.weight_decay)
         return torch.optim.AdamW(groups, lr=choices.lr)
 
     def notes(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Return a note that a user should read before training, or an empty text."""
+        """Return a sentence that a user should read before training, or an empty text."""
         return ""
 
     def after_divergence(self, recipe: Recipe) -> str:
-        """Return advice for a training that has diverged, as a clause that names settings."""
+        """Return advice for a training that has diverged: a clause that names settings."""
         if recipe.train.tau is None:  # no trust region: the learning rate sets the length of steps
             return f"a trust region (`tau` {TAU:g}) or a smaller learning rate (`lr`)"
         return self.remedies
@@ -149,11 +197,29 @@ class Family(ABC):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """Return a model whose parameters have the shapes of ``tensors``, to load these into."""
+        """Build a model with arbitrary parameters, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+            tensors: saved parameters and buffers by name, which decide their shapes.
+
+        Returns:
+            The model (an energy).
+        """
 
     @abstractmethod
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """Return the MCMC kernel of the walkers; the preconditioner is ``factor factor^T``."""
+        """Make the MCMC kernel that samples models of this kind.
+
+        Arguments:
+            recipe: all settings of the training.
+            factor: square root C of the preconditioner ``C C^T``, a covariance matrix that scales
+                the moves.
+
+        Returns:
+            The kernel.
+        """
 
     # -- samples and pictures
 
@@ -169,15 +235,16 @@ class Family(ABC):
         """Return the annealing schedule by which log Z is estimated and samples are drawn.
 
         Arguments:
-            recipe: settings of the training; the section ``bracket`` decides the schedule.
+            recipe: all settings of the training; the section ``bracket`` decides the schedule.
             energy: trained model.
-            kernel: MCMC kernel of the walkers.
+            kernel: MCMC kernel that samples the model.
             rng: source of randomness of a pilot run, which chooses the temperatures.
             temperatures: number of temperatures; default: that of the recipe.
-            track: progress display of the pilot run.
+            track: function ``(steps, label) -> steps`` that displays the progress of the run.
 
         Returns:
-            The ``temperatures`` argument of `noneq.log_z`: a schedule, or a number of steps.
+            A schedule of the pilot run; or only a number of temperatures, for which `noneq.log_z`
+            chooses the schedule, if the recipe asks for cycled step sizes.
         """
         steps = temperatures or recipe.bracket.temperatures
         if recipe.bracket.cycled:
@@ -193,16 +260,40 @@ class Family(ABC):
         rng: torch.Generator,
         steps: int | None = None,
     ) -> Schedule:
-        """Return a schedule of Euler-Maruyama steps for walkers that start at the base.
+        """Return a schedule of Euler-Maruyama steps, which carry samples of the base to the model.
 
-        Only kinds of models with ``carried`` have one.
+        Only kinds of models whose attribute ``carried`` is True have one.
+
+        Arguments:
+            recipe: all settings of the training.
+            energy: trained model.
+            kernel: MCMC kernel of the moves after each step.
+            rng: source of randomness of a run that adapts step sizes.
+            steps: number of steps; default: that of the recipe.
+
+        Returns:
+            The schedule, for `noneq.population`.
+
+        Raises:
+            NotImplementedError: this kind has no such steps.
         """
         raise NotImplementedError
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Convert rows to pixel values from -1, black, to 1, white, for pictures."""
+        """Convert images (M, C, H, W), ``rows``, in the model's units to pixel values.
+
+        Returns:
+            Pixel values (M, C, H, W) from -1, black, to 1, white.
+        """
         return rows
 
     def filters(self, energy: nn.Module) -> Tensor | None:  # noqa: ARG002
-        """Return weights (visible, hidden) of a model to draw as pictures; None if it has none."""
+        """Return the weights of a model that can be drawn as pictures.
+
+        Arguments:
+            energy: model.
+
+        Returns:
+            The weight matrix (visible units, hidden units) of an RBM; None for other models.
+        """
         return None

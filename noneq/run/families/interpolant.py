@@ -1,4 +1,7 @@
-"""The kind ``interpolant``: an energy at all times of a path from a Gaussian to the data."""
+"""The kind of model ``interpolant``: an energy at all times of a path from a Gaussian to the data.
+
+The class here builds such models, trains them by score matching, and samples them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,14 @@ class InterpolantFamily(OnGaussian):
     calmer = "more noise (`noise`) or weight decay (`weight_decay`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default settings; score matching needs noise, which is added to all data."""
+        """Return the default settings of a training, which always adds noise to the data.
+
+        Arguments:
+            data: shape, number and kind of the rows.
+
+        Returns:
+            A `Recipe` with all settings.
+        """
         noisy = 0.15 if data.kind == "image" else 0.1
         return Recipe(
             self.kind,
@@ -45,7 +55,19 @@ class InterpolantFamily(OnGaussian):
         )
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained model and its MCMC kernel; ValueError for binary rows."""
+        """Build an untrained model, and the MCMC kernel that samples it.
+
+        Arguments:
+            recipe: all settings of the training.
+            rows: rows (M, *shape), to which the Gaussian base is fitted.
+            seed: seed of the network's random initial parameters.
+
+        Returns:
+            The model, an energy ``U(x, t)``, and the kernel.
+
+        Raises:
+            ValueError: the rows are binary: no column has more than two values.
+        """
         flat = rows.flatten(1)
         least, most = flat.aminmax(dim=0)
         if len(flat) > 2 and bool(((flat == least) | (flat == most)).all()):
@@ -56,25 +78,49 @@ class InterpolantFamily(OnGaussian):
         return super().build(recipe, rows, seed)
 
     def learner(self, context: TrainingContext) -> Learner:
-        """Return the object that does the iterations, by denoising score matching."""
+        """Make the object that does the training iterations, by denoising score matching.
+
+        Arguments:
+            context: model, data, settings and optimiser of the training.
+
+        Returns:
+            A `noneq.run.learners.ScoreMatchingLearner`.
+        """
         return ScoreMatchingLearner(context)
 
     def notes(self, recipe: Recipe) -> str:
-        """Return a note for the user: likelihoods are those of rows with noise added."""
+        """Return a sentence for the user, which says that likelihoods are those of noisy rows.
+
+        Arguments:
+            recipe: all settings of the training, with the standard deviation of the noise.
+        """
         return (
             f"score matching learns the density of rows with noise {recipe.train.noise:g} added "
             "(`noise`): likelihoods and samples are those of noisy rows"
         )
 
     def after_divergence(self, recipe: Recipe) -> str:  # noqa: ARG002
-        """Return advice for a training that has diverged: a smaller learning rate, more noise."""
+        """Return advice for a training that has diverged: a clause that names settings to change.
+
+        Arguments:
+            recipe: all settings of the training, which are not used.
+        """
         return "a smaller learning rate (`lr`), more noise (`noise`) or larger batches (`batch`)"
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         return TimedMLP(shape, recipe.model.width, recipe.model.depth)
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """Return the model, ``U(x, t)`` of noisy rows, made of a Gaussian base and a network."""
+        """Make the model, an energy ``U(x, t)``, of a Gaussian base and a network.
+
+        Arguments:
+            recipe: all settings of the training.
+            base: Gaussian at time 0.
+            net: network of x and t.
+
+        Returns:
+            The model, a `noneq.models.interpolants.TimedEnergy`.
+        """
         return TimedEnergy(base, net, recipe.train.noise)
 
     def transport(
@@ -91,7 +137,8 @@ class InterpolantFamily(OnGaussian):
         whose step sizes are adapted.
 
         Arguments:
-            recipe: settings; ``model`` has the diffusivity and the number of corrections.
+            recipe: all settings of the training; the section ``model`` has the diffusivity and
+                the number of corrections.
             energy: trained model.
             kernel: MCMC kernel of the corrections.
             rng: source of randomness of a run that adapts the step sizes.

@@ -1,4 +1,8 @@
-"""The kind ``network``: a Gaussian base tilted by a network, trained by maximum likelihood."""
+"""The kind of model ``network``: a Gaussian base tilted by a network.
+
+Its energy is the sum of a Gaussian's energy and a network, trained by maximum likelihood.
+`OnGaussian` is what this kind shares with the kind ``interpolant``.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +34,22 @@ FULL = 2048  # largest dimension in which the covariance is full by default
 
 
 class OnGaussian(Family):
-    """Base class of kinds of models that are made of a Gaussian base and a network."""
+    """Base class of the kinds of models that are made of a Gaussian base and a network.
+
+    The base is the energy with known log Z that training starts from. Subclasses say how base and
+    network make an energy.
+    """
 
     def gaussian_defaults(self, data: About) -> dict[str, Any]:
-        """Return the default base and clusters: a full covariance as long as it is small."""
+        """Return default settings of the Gaussian base and of the preconditioner.
+
+        Arguments:
+            data: shape and number of the rows.
+
+        Returns:
+            A dictionary of ``base``, the kind of covariance, "full" in up to 2048 dimensions, and
+            ``clusters``, the number of clusters for the preconditioner, or None.
+        """
         small = math.prod(data.shape) <= FULL
         return {
             "base": "full" if small else "low-rank",
@@ -41,7 +57,16 @@ class OnGaussian(Family):
         }
 
     def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
-        """Build the untrained network of a model; torch's global generator is unchanged."""
+        """Build the untrained network of a model.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+            seed: seed of the random parameters; torch's global generator is not changed.
+
+        Returns:
+            The network, on the CPU.
+        """
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
             torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
             return self._network(recipe, shape)
@@ -50,7 +75,16 @@ class OnGaussian(Family):
         raise NotImplementedError
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """Return the model (an energy) made of a Gaussian base and a network."""
+        """Make the model of a Gaussian base and a network.
+
+        Arguments:
+            recipe: all settings of the training.
+            base: Gaussian base.
+            net: network.
+
+        Returns:
+            The model (an energy).
+        """
         raise NotImplementedError
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
@@ -58,6 +92,17 @@ class OnGaussian(Family):
 
         MCMC moves should be as long as a mode is wide, which is less than the width of the data:
         so the preconditioner is the pooled covariance of clusters of the rows.
+
+        Arguments:
+            recipe: all settings of the training.
+            rows: rows (M, *shape), to which base and preconditioner are fitted.
+            seed: seed of the network's random initial parameters, and of the clusters.
+
+        Returns:
+            The model (an energy), on the device of the rows, and the MCMC kernel that samples it.
+
+        Raises:
+            ValueError: there are fewer rows than clusters.
         """
         noise, clusters = recipe.train.noise, recipe.model.clusters or 0
         base = Gaussian.fit(rows, recipe.model.base, noise=noise)
@@ -70,14 +115,30 @@ class OnGaussian(Family):
         return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """Return the MCMC kernel: MALA, or Hamiltonian Monte Carlo for several leapfrog steps."""
+        """Make the MCMC kernel that samples the model.
+
+        Arguments:
+            recipe: all settings of the training.
+            factor: square root C of the preconditioner ``C C^T``.
+
+        Returns:
+            MALA for one leapfrog step, Hamiltonian Monte Carlo for more.
+        """
         own = recipe.model
         if own.leapfrog_steps == 1:
             return MALA(own.step_size, factor)
         return HMC(own.step_size, factor, own.leapfrog_steps)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the network's parameters alone, since the base is not trained."""
+        """List the parameters that are trained: the network's, since the Gaussian stays fixed.
+
+        Arguments:
+            energy: model of a Gaussian and a network.
+            weight_decay: coefficient of the weight decay.
+
+        Returns:
+            Parameter groups for a torch optimiser.
+        """
         net = energy.net
         assert isinstance(net, nn.Module)
         return parameter_groups(net.parameters(), weight_decay=weight_decay)
@@ -85,12 +146,29 @@ class OnGaussian(Family):
     def empty(
         self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
     ) -> nn.Module:
-        """Return a model whose parameters have the shapes of ``tensors``, to load these into."""
+        """Build a model with arbitrary parameters, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+            tensors: saved parameters and buffers by name, which decide their shapes.
+
+        Returns:
+            The model (an energy).
+        """
         base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the numbers of parameters and activations of a perceptron."""
+        """Estimate the numbers of parameters and activations of a perceptron.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+
+        Returns:
+            A `Size`, with "width" as the setting that decides these numbers.
+        """
         w, depth = recipe.model.width, recipe.model.depth
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
@@ -103,7 +181,15 @@ class NetworkFamily(OnGaussian):
     remedies = "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default settings: a perceptron, or a convnet for images of 16 x 16 up."""
+        """Return the default settings of a training.
+
+        Arguments:
+            data: shape, number and kind of the rows.
+
+        Returns:
+            A `Recipe` with all settings; the network is a perceptron, or for images of 16 x 16
+            pixels or more a convolutional network.
+        """
         own = self.gaussian_defaults(data)
         train: dict[str, Any] = {"held_out": 128, "tau": 0.2, "batch": min(1024, data.rows)}
         if data.discrete:
@@ -139,11 +225,28 @@ class NetworkFamily(OnGaussian):
         return net
 
     def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
-        """Return the model with the energy ``U_base(x) + f(x)``, where f is the network."""
+        """Make the model of a Gaussian base and a network.
+
+        Arguments:
+            recipe: all settings of the training, which are not used.
+            base: Gaussian with energy U_base.
+            net: network f.
+
+        Returns:
+            The energy ``U_base(x) + f(x)``, where f is the network, a `noneq.Tilted`.
+        """
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the numbers of parameters and activations of the network."""
+        """Estimate the numbers of parameters and activations of the network.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+
+        Returns:
+            A `Size`, with "width" as the setting that decides these numbers.
+        """
         own = recipe.model
         if own.net == "mlp":
             return super().size(recipe, shape)
@@ -154,7 +257,7 @@ class NetworkFamily(OnGaussian):
 def _blank(
     kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]
 ) -> Cholesky | Diagonal | LowRank:
-    """A factor of the right kind and size, into which a file can be loaded."""
+    """Make a factor of the right kind and size, into which saved tensors can be loaded."""
     dim = int(torch.Size(shape).numel())
     if kind == "diagonal":
         return Diagonal(torch.ones(tuple(shape)))

@@ -1,4 +1,7 @@
-"""The kinds ``rbm`` and ``gaussian-rbm``: RBMs of binary and of real rows, with block Gibbs."""
+"""The kinds of models ``rbm`` and ``gaussian-rbm``: RBMs with binary or real visible units.
+
+They are trained by maximum likelihood, with block Gibbs sampling as the MCMC kernel.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ __all__ = ["BernoulliRBMFamily", "GaussianRBMFamily"]
 
 
 class _RBMFamily(Family):
-    """The common part of both kinds of RBM."""
+    """Builds restricted Boltzmann machines (RBMs), with binary or real visible units."""
 
     model = RBMModel
     not_applicable = frozenset({"bracket.cycled"})
@@ -33,7 +36,14 @@ class _RBMFamily(Family):
     """the class of the model"""
 
     def defaults(self, data: About) -> Recipe:
-        """Return the default settings, with many walkers, since Gibbs sweeps are cheap."""
+        """Return the default settings of a training, with many walkers, as Gibbs sweeps are cheap.
+
+        Arguments:
+            data: shape, number and kind of the rows.
+
+        Returns:
+            A `Recipe` with all settings.
+        """
         train: dict[str, Any] = {
             "walkers": 1024, "held_out": 256, "moves": 4, "renew": 1000,
             "batch": min(512, data.rows),
@@ -50,34 +60,52 @@ class _RBMFamily(Family):
         raise NotImplementedError
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained RBM whose visible units are fitted to noisy rows, and block Gibbs."""
+        """Build an untrained RBM, and the MCMC kernel that samples it.
+
+        Arguments:
+            recipe: all settings of the training.
+            rows: rows (M, *shape), to which, with the noise of the training added, the parameters
+                of the visible units are fitted.
+            seed: seed of the noise and of the random weights.
+
+        Returns:
+            The RBM, and block Gibbs sampling as its kernel.
+        """
         rng = torch.Generator(rows.device).manual_seed(seed)
         noisy = add_noise(rows, recipe.train.noise, rng)
         return self.rbm.from_data(noisy, recipe.model.hidden, rng), BlockGibbs()
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:  # noqa: ARG002
-        """Return the MCMC kernel: block Gibbs, which needs no preconditioner."""
+        """Return the MCMC kernel: block Gibbs sampling, which needs no preconditioner."""
         return BlockGibbs()
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return two parameter groups: weights with weight decay, and biases without it."""
+        """Sort the RBM's parameters into two groups: weights, and biases without weight decay.
+
+        Returns:
+            Parameter groups for a torch optimiser.
+        """
         assert isinstance(energy, RBM)
         rest = [p for p in energy.parameters() if p is not energy.w]
         return parameter_groups([energy.w], rest, weight_decay=weight_decay)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Return the number of weights, and the number of hidden units as activations."""
+        """Return the number of weights, as parameters, and of hidden units, as activations."""
         hidden = recipe.model.hidden
         return Size("hidden", math.prod(shape) * hidden, hidden)
 
     def filters(self, energy: nn.Module) -> Tensor | None:
-        """Return the weights (visible, hidden) of an RBM, to draw as pictures."""
+        """Return the weight matrix of an RBM, to draw as pictures.
+
+        Returns:
+            The weights (visible units, hidden units).
+        """
         assert isinstance(energy, RBM)
         return energy.w
 
 
 class BernoulliRBMFamily(_RBMFamily):
-    """Builds models of the kind ``rbm``: an RBM with binary visible units, for rows of bits."""
+    """Builds models of the kind ``rbm``: RBMs with binary visible units, for rows of 0 and 1."""
 
     kind = "rbm"
     rbm = BernoulliRBM
@@ -94,19 +122,35 @@ class BernoulliRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM whose parameters are 0, to load the tensors of a file into."""
+        """Build an RBM whose parameters are all 0, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training, with the number of hidden units.
+            shape: shape of one row of data.
+            tensors: saved parameters, which are not used.
+
+        Returns:
+            The RBM.
+        """
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return BernoulliRBM(torch.zeros(b.numel(), len(c)), b, c)
 
     def shown(self, rows: Tensor) -> Tensor:
-        """Convert rows of bits to pixel values: 0 becomes -1, black; 1 stays 1, white."""
+        """Convert images of bits to pixel values, for pictures.
+
+        Arguments:
+            rows: images of 0 and 1, (M, C, H, W).
+
+        Returns:
+            Pixel values of the same shape: -1 (black) for a bit 0, and 1 (white) for a bit 1.
+        """
         return 2 * rows - 1
 
 
 class GaussianRBMFamily(_RBMFamily):
-    """Builds models of the kind ``gaussian-rbm``: an RBM for rows of real numbers.
+    """Builds models of the kind ``gaussian-rbm``: RBMs for rows of real numbers.
 
-    Given the hidden units, the visible units are Gaussian.
+    Given the hidden units, the visible units are independent Gaussians.
     """
 
     kind = "gaussian-rbm"
@@ -121,6 +165,15 @@ class GaussianRBMFamily(_RBMFamily):
         shape: Sequence[int],
         tensors: Mapping[str, Tensor],  # noqa: ARG002
     ) -> nn.Module:
-        """Return an RBM whose parameters are 0, to load the tensors of a file into."""
+        """Build an RBM whose parameters are all 0, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training, with the number of hidden units.
+            shape: shape of one row of data.
+            tensors: saved parameters, which are not used.
+
+        Returns:
+            The RBM.
+        """
         b, c = torch.zeros(tuple(shape)), torch.zeros(recipe.model.hidden)
         return GaussianRBM(torch.zeros(b.numel(), len(c)), b, c, b)
