@@ -153,10 +153,7 @@ class Weights:
         If the factor is below 1, log Z is unknown from then on. Weights of zero stay zero.
         """
         if not 0 <= forgetting_factor <= 1:
-            raise ValueError(
-                f"forgetting_factor is a fraction of the log-weights in [0, 1], got "
-                f"{forgetting_factor}"
-            )
+            raise ValueError(f"forgetting_factor is a fraction in [0, 1], got {forgetting_factor}")
         if forgetting_factor == 1:
             return self
         log_w = (forgetting_factor * self.log_w).masked_fill_(self.log_w.isneginf(), -math.inf)

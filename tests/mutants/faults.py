@@ -150,7 +150,7 @@ FAULTS = (
     ("resume: no way out is told", "folder:Run.restore", "{error}; {self._way_out(which)}",
      "{error}", OFFERED),
     ("population: what makes it anew is not told", "pictures:_population",
-     "{error}; noneq logz {run.folder} makes it anew", "{error}", MENDED),
+     "{error}; `evaluate_run({run.folder})` makes it anew", "{error}", MENDED),
     # -- metrics
     ("metrics: a damaged line ends the file", "metrics:Metrics.read",
      "                damaged.append(number)", "                damaged.append(number)\n"

@@ -178,7 +178,9 @@ def test_a_verdict_comes_back_from_its_file(begun, changes):
 def test_a_damaged_file(begun, text):
     run, _, session = begun
     (run.folder / "likelihood.json").write_text(text)
-    with pytest.raises(ValueError, match=r"likelihood.json: damaged .* noneq logz .*r makes it"):
+    with pytest.raises(
+        ValueError, match=r"likelihood.json: damaged .* `evaluate_run\(.*r\)` makes it"
+    ):
         read_verdict(run, session.average)
 
 
@@ -195,7 +197,7 @@ def test_a_file_with_something_else_in_it(begun, name):
 
 def test_no_file_yet(begun):
     run, _, session = begun
-    with pytest.raises(FileNotFoundError, match="log Z is not known yet; noneq logz"):
+    with pytest.raises(FileNotFoundError, match="log Z is not known yet; `evaluate_run"):
         read_verdict(run, session.average)
 
 
