@@ -254,10 +254,9 @@ class Weights:
     def log_z(self) -> LogZ:
         """Estimate log Z as ``log Z_start + log mean w``, with a jackknife error over islands.
 
-        With R islands (groups of walkers that are resampled separately) the error of log Z over
-        the jackknife error follows a Student t with R - 1 degrees of freedom. The standard error
-        given is larger by ``sqrt((R - 1) / (R - 3))``, so that the variance of this ratio is 1;
-        NaN for R <= 3.
+        With R islands (groups of walkers that are resampled separately) the jackknife error is
+        increased by ``sqrt((R - 1) / (R - 3))``, so that the error of log Z over the standard
+        error, a Student t with R - 1 degrees of freedom, has variance 1; NaN for R <= 3.
         """
         self.check()
         found, r = self.summary, self.islands
@@ -284,8 +283,7 @@ class Weights:
             some = p > 0
             p, f = p[some], f[some]
         p = p.to(f.dtype)
-        mean: Tensor = p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)
-        return mean
+        return p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n indices of walkers (n,) with replacement, in proportion to their weights."""
