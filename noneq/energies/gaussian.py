@@ -264,7 +264,7 @@ class GaussianMixture(nn.Module):
         return self._whitened(x)[1].softmax(1)
 
     def with_masses(self, masses: Tensor) -> GaussianMixture:
-        """Return a new mixture of the same Gaussians with masses (K,), which need not sum to 1."""
+        """Return a mixture of the same Gaussians with these masses (K,), divided by their sum."""
         _positive_masses(masses, len(self.means))
         new = copy.deepcopy(self)
         new.log_masses = (masses / masses.sum()).log().to(self.log_masses)

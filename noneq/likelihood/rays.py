@@ -44,7 +44,7 @@ class Field:
         self.scale = float(lengths.median()) or float(lengths.max()) or 1.0
 
     def rounded(self, z: Tensor) -> Tensor:
-        """Return points z (..., d) rounded to the dtype in which the energy is evaluated."""
+        """Return points z (..., d) cast to the dtype in which the energy is evaluated."""
         return z.to(self.dtype)
 
     def energies(self, z: Tensor) -> Tensor:

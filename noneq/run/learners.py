@@ -84,7 +84,7 @@ class Learner(Protocol):
     def monitored_metric(self, record: Any) -> tuple[float, bool]:
         """Return the number by which divergence is detected, and whether log Z is a new estimate.
 
-        The number is the NLL of an iteration's batch, in nats, or the loss of score matching.
+        The number, from the record of an iteration, is the batch's NLL (nats) or the loss.
         """
 
     def metrics(self, record: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ __all__ = [
     "ess",
     "jackknife",
     "log_mean_exp",
+    "mean",
     "normalise",
     "summarise",
 ]
@@ -158,6 +159,19 @@ def conditional_ess(log_w: Tensor, increment: Tensor) -> Tensor:
     d = increment.double().masked_fill(log_p.isneginf(), 0.0)
     once = log_p + d
     return (2 * once.logsumexp(-1) - (once + d).logsumexp(-1)).exp()
+
+
+def mean(p: Tensor, f: Tensor) -> Tensor:
+    """Compute the weighted mean ``sum_i p_i f_i``.
+
+    Arguments:
+        p: normalised weights (n,), of the dtype of f.
+        f: values (n, ...).
+
+    Returns:
+        A tensor (...), with the graph of f.
+    """
+    return p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)
 
 
 def summarise(log_w: Tensor, p: Tensor) -> Tensor:

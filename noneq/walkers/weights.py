@@ -282,8 +282,7 @@ class Weights:
         if self.summary.zero:
             some = p > 0
             p, f = p[some], f[some]
-        p = p.to(f.dtype)
-        return p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)
+        return reductions.mean(p.to(f.dtype), f)
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n indices of walkers (n,) with replacement, in proportion to their weights."""

@@ -124,7 +124,7 @@ CORE = (
     ("mass by island: of the walkers", "weights:Weights.mass_by_island",
      "self.p.view(self.islands, -1).sum(1)", "self.p.view(self.islands, -1).mean(1)",
      ("test_walkers.py::test_what_weights_say_of_several_islands",)),
-    ("mean: without weights", "weights:Weights.mean",
+    ("mean: without weights", "reductions:mean",
      "p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)",
      "f.mean(0)", ("test_walkers.py::test_mean_is_weighted_and_keeps_the_graph",)),
     ("equal: without weights", "weights:Weights.draw", "torch.multinomial(self.p,",

@@ -188,7 +188,10 @@ class Sites(Layer):
         return self._sites(self.field + push).logsumexp(-1).sum(1)
 
     def states(self, k: Tensor) -> Tensor:
-        """Return the digits in base q of integers k (B,), as one-hot states (B, d)."""
+        """Return the d / q digits in base q of integers k (B,), each one-hot: states (B, d).
+
+        The first digit is the least significant one.
+        """
         places = self.q ** torch.arange(len(self.field) // self.q, device=k.device)
         return one_hot(k[:, None] // places % self.q, self.q).flatten(1).to(self.field)
 
