@@ -105,6 +105,8 @@ def test_a_machine_has_choices_of_its_own():
 def test_a_section_can_be_given_whole():
     recipe = choose((5,), 300, "table", train={"tau": None, "moves": 3}, bracket={"walkers": 64})
     assert (recipe.train.tau, recipe.train.moves, recipe.bracket.walkers) == (None, 3, 64)
+    found = applicable(recipe)
+    assert (found["walkers"], found["bracket.walkers"]) == (recipe.train.walkers, 64)
     with pytest.raises(TypeError, match=r"no 'movs'; did you mean moves\?"):
         choose((5,), 300, "table", train={"movs": 3})
     with pytest.raises(ValueError, match="`model` is one of network, rbm"):
