@@ -27,7 +27,7 @@ STORED = ("test_recipe.py::test_a_recipe_survives_a_file",)
 BACK = ("test_session.py::test_a_model_comes_back_from_its_file",)
 ANOTHER = ("test_session.py::test_the_parameters_of_another_model",)
 NULL = ("test_metrics.py::test_what_json_lacks_is_null",)
-ADDED = ("test_families.py",)
+KINDS = ("test_kinds.py",)
 DECAY = ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)
 RATE = (
     "test_cli_interpolants.py::test_the_learning_rate_falls_along_a_cosine_and_backoff_lowers_it",
@@ -117,21 +117,21 @@ PROGRAM = (
      "Likelihood(", STORED),
     # -- kinds of models
     ("family: a trust region once more", "families_base:Family.after_divergence",
-     "if recipe.train.tau is None:", "if False:", ADDED),
+     "if recipe.train.tau is None:", "if False:", KINDS),
     ("family: the default learning rate", "families_base:Family.optimizer", ", lr=choices.lr",
-     "", ADDED),
+     "", KINDS),
     ("family: no weight decay", "families_base:Family.optimizer",
-     "choices.weight_decay", "0.0", ADDED),
+     "choices.weight_decay", "0.0", KINDS),
     ("family: temperatures are those of the recipe", "families_base:Family.annealing_schedule",
-     "temperatures or recipe", "recipe", ADDED),
+     "temperatures or recipe", "recipe", KINDS),
     ("family: as many as the pilot took", "families_base:Family.annealing_schedule",
-     ".resized(steps)", "", ADDED),
+     ".resized(steps)", "", KINDS),
     ("family: a kind that does not exist", "families:family_of", "if kind not in FAMILIES",
      "if False", WHOLE),
     ("rbm: more hidden units than rows", "families_rbm:_RBMFamily.defaults",
-     ", data.rows // 10)", ")", OWN),
+     ", data.rows // 10)", ")", KINDS),
     ("rbm: a batch larger than the data", "families_rbm:_RBMFamily.defaults",
-     "min(512, data.rows)", "512", OWN),
+     "min(512, data.rows)", "512", KINDS),
     ("rbm: parameters without the visible units", "families_rbm:_RBMFamily.size",
      "math.prod(shape) * hidden", "hidden", ("test_footprint.py",)),
     ("rbm: weights decay as biases", "families_rbm:_RBMFamily.parameter_groups",
@@ -141,11 +141,11 @@ PROGRAM = (
     ("rbm: tables forget", "families_rbm:BernoulliRBMFamily._train", 'if data.kind == "image"',
      "if True", OWN),
     ("rbm: bits are grey", "families_rbm:BernoulliRBMFamily.shown", "2 * rows - 1", "rows",
-     ADDED),
+     KINDS),
     ("rbm: discrete numbers without noise", "families_rbm:GaussianRBMFamily._train",
      "0.1 if data.discrete", "0.0 if data.discrete", OWN),
     ("rbm: fitted to rows without noise", "families_rbm:_RBMFamily.build",
-     "from_data(noisy,", "from_data(rows,", ADDED),
+     "from_data(noisy,", "from_data(rows,", KINDS),
     # -- files
     ("json: tuples keep what JSON lacks", "json_numbers:without_nan", "isinstance(value, tuple)",
      "False", NULL),

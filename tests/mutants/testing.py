@@ -30,8 +30,6 @@ TESTING = (
      "pair / 2", FORMULAS),
     ("target: a sum that is not used", "testing_discrete:enumerated", "grid.log_z", "0.0",
      ("test_targets.py::test_discrete_targets",)),
-    ("target: parameters without a scale", "testing_discrete:random_rbm", " * scale", "",
-     FORMULAS),
     ("unsolved: no fingerprint", "unsolved:Unsolved.fingerprint", "fingerprint(self.energy)",
      "None", UNSOLVED),
     ("unsolved: of real numbers", "unsolved:Unsolved.__init__", "self.space = space_of(energy)",
