@@ -34,7 +34,7 @@ TESTING = (
      "None", UNSOLVED),
     ("unsolved: of real numbers", "unsolved:Unsolved.__init__", "self.space = space_of(energy)",
      "pass", UNSOLVED),
-    ("unsolved: no gradient of its own", "unsolved:Unsolved.__init__", '"gradient", ', "",
+    ("unsolved: no Gibbs sampling", "unsolved:Unsolved.__init__", '"gibbs", ', "",
      UNSOLVED),
     ("device: an identity on the default device", "gaussian:Gaussian.covariance",
      ", device=self.mean.device", "", DEVICES),
