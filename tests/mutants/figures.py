@@ -48,8 +48,7 @@ FIGURES = (
      "total / np.maximum(count, 1.0)", MEANS),
     ("line: a value alone is not seen", "axes:line", "known & ~padded[:-2] & ~padded[2:]",
      "known & False", ALONE),
-    ("ticks: minor labels on top of major ones", "axes:finish", "handles += more[0]",
-     "handles = more[0]", UNSAID),
+    ("legend: of the twin alone", "axes:finish", "handles += more[0]", "handles = more[0]", RUN),
     # -- metrics
     ("series: a line joins what a rollback parts", "series:series",
      'row["iteration"] <= rows[-1]["iteration"]', "False", BACK),
@@ -89,6 +88,4 @@ FIGURES = (
      "draw_training(middle, metrics)", PAGE),
     ("page: filters are left out", "page:report_figure", "if filters is not None:", "if False:",
      PAGE),
-    ("page: energies and samples change places", "page:report_figure", "parts.insert(0, (rest",
-     "parts.insert(1, (rest", PAGE),
 )  # fmt: skip

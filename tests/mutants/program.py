@@ -29,9 +29,7 @@ ANOTHER = ("test_session.py::test_the_parameters_of_another_model",)
 NULL = ("test_metrics.py::test_what_json_lacks_is_null",)
 KINDS = ("test_kinds.py",)
 DECAY = ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)
-RATE = (
-    "test_cli_interpolants.py::test_the_learning_rate_falls_along_a_cosine_and_backoff_lowers_it",
-)
+RATES = ("test_rates.py",)
 CANNOT = ("test_training.py::test_settings_that_cannot_be",)
 TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
 RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
@@ -160,10 +158,10 @@ PROGRAM = (
     ("model file: any parameters", "storing:load_model", "energy.load_state_dict(rest)",
      "energy.load_state_dict(rest, strict=False)", ANOTHER),
     # -- settings of training
-    ("rate: it rises again", "rates:cosine", "min(progress, 1.0)", "progress", RATE),
-    ("rate: half a cosine", "rates:cosine", "math.pi * min", "math.pi / 2 * min", RATE),
+    ("rate: it rises again", "rates:cosine", "min(progress, 1.0)", "progress", RATES),
+    ("rate: half a cosine", "rates:cosine", "math.pi * min", "math.pi / 2 * min", RATES),
     ("rate: of the first group", "rates:set_learning_rate", "in optimizer.param_groups",
-     "in optimizer.param_groups[:1]", RATE),
+     "in optimizer.param_groups[:1]", RATES),
     ("settings: chains with weights", "settings:Settings.pcd", '"weighted": False',
      '"weighted": True', TEXTBOOK),
     ("settings: chains under a trust region", "settings:Settings.pcd", '"tau": None, ', "",
@@ -178,7 +176,7 @@ PROGRAM = (
      "self.held_out % 8", "self.held_out % 4", CANNOT),
     ("settings: NaN is a fraction", "settings:Settings.__post_init__",
      "if not 0 <= getattr(self, name) <= 1:",
-     "if getattr(self, name) < 0 or getattr(self, name) > 1:", CANNOT),
+     "if getattr(self, name) < 0 or getattr(self, name) > 1:", FORGOTTEN),
     ("settings: more walkers move than there are", "settings:Settings.__post_init__",
      "<= self.active <= self.walkers", "<= self.active", CANNOT),
     ("settings: weights forgotten in turn", "settings:Settings.__post_init__",
