@@ -114,7 +114,8 @@ def test_a_section_can_be_given_whole():
 
 
 def test_a_recipe_survives_a_file():
-    recipe = choose((1, 8, 8), 1257, "image", discrete=True, tau=0.1)
+    changes = {"tau": 0.1, "width": 9, "lr": 1e-4, "iterations": 7, "bracket": {"walkers": 64}}
+    recipe = choose((1, 8, 8), 1257, "image", discrete=True, **changes)
     assert read_recipe(json.loads(json.dumps(recipe.plain()))) == recipe
 
 
