@@ -13,7 +13,7 @@ from noneq.cli.advice import flags
         ("`bracket.walkers` 64", "--bracket.walkers 64"),
         ("`equilibrate` 9", "`equilibrate` 9"),  # the bracket's, but without its name
         ("`other` stays", "`other` stays"),
-        ("`resume(runs/a b)`", "noneq train --out runs/a b --resume"),
+        ("`resume(runs/a)`", "noneq train --out runs/a --resume"),
         ("`resume(r from=good)`", "noneq train --out r --resume --from good"),
     ],
 )
