@@ -1,6 +1,7 @@
 """The command line, as a person meets it: runs, interruptions, faults; each error text whole."""
 
 import errno
+import importlib
 import json
 import os
 import pickle
@@ -9,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import known
 import numpy as np
 import pytest
 import torch
@@ -22,6 +25,7 @@ from noneq import Run
 from noneq.cli.main import COMMANDS, main
 from noneq.cli.options import check_names
 from noneq.data import digits
+from noneq.energies.denoising import denoised
 from noneq.likelihood.score import mean_energy
 from noneq.run import checkpoint
 
@@ -413,6 +417,17 @@ def test_samples_are_seeded(trained, tmp_path):
     assert not np.array_equal(xs[0], xs[2])
 
 
+def test_denoised_samples_are_the_means_given_the_noisy_ones(tmp_path):
+    run, _, session = known.begun(tmp_path, noise=0.5)
+    run.save(session)
+    noisy, clean = tmp_path / "noisy.npy", tmp_path / "clean.npy"
+    for path, more in ((noisy, []), (clean, ["--denoise"])):
+        assert main(["sample", str(run.folder), "-n", "9", "--out", str(path), *more]) == 0
+    x = run.scaling.apply(torch.from_numpy(np.load(noisy)))
+    expected = run.scaling.undo(denoised(run.model()[0], x, 0.5))
+    np.testing.assert_allclose(np.load(clean), expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
@@ -429,9 +444,10 @@ def test_samples_that_cannot_be(trained, args, told, tmp_path, monkeypatch, caps
     assert told in refused(["sample", trained, *args], capsys)
 
 
-def test_scores_are_the_models(trained, tmp_path, data):
+def test_scores_are_the_models(trained, tmp_path, data, capsys):
     assert main(["score", str(trained), data, "--out", str(tmp_path / "s.npz")]) == 0
     found = np.load(tmp_path / "s.npz", allow_pickle=False)
+    assert f"400 rows, mean NLL {-found['expected'].mean():.2f} nats" in capsys.readouterr().out
     run = Run(trained)
     energy, _ = run.model()
     x = run.scaling.apply(torch.from_numpy(np.load(data)).float())
@@ -471,12 +487,17 @@ def test_scores_of_noisy_models_are_densities(tmp_path):
     assert np.exp(found[0]["expected"] + found[0]["log_jacobian"]).sum() < density.sum()
 
 
-def test_rows_in_other_units_are_noticed(trained, tmp_path, data, capsys):
+def test_rows_in_other_units_are_noticed(trained, tmp_path, data, capsys, monkeypatch):
     np.save(tmp_path / "x.npy", np.load(data) * 3)
     assert main(["score", str(trained), str(tmp_path / "x.npy")]) == 0
     assert "other units?" in " ".join(capsys.readouterr().out.split())
     assert main(["score", str(trained), data]) == 0
     assert "other units?" not in " ".join(capsys.readouterr().out.split())
+    command = importlib.import_module("noneq.cli.score")
+    real = command.log_density
+    monkeypatch.setattr(command, "log_density", lambda *a: replace(real(*a), unlike=-3.5))
+    assert main(["score", str(trained), data]) == 0
+    assert "by -3.5 standard deviations" in " ".join(capsys.readouterr().out.split())
 
 
 def test_binary_samples_are_binary(tmp_path):
@@ -510,9 +531,17 @@ def test_the_same_bracket_again(copy):
     assert after["log_z"] != before["log_z"]
 
 
-def test_a_report(copy):
+def test_a_report(copy, tmp_path, capsys):
     assert main(["report", str(copy)]) == 0
     assert (copy / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "damaged" not in capsys.readouterr().out
+    told = refused(["report", copy, "--out", tmp_path / "a.jpeg"], capsys)
+    assert "a.jpeg: a report is a .png file" in told
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(["?\n", *lines]))
+    assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert "1 damaged, left out: line 1" in capsys.readouterr().out
 
 
 # -- the audit
@@ -653,6 +682,12 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
 def test_the_program_has_a_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == noneq.__version__
+
+
+def test_the_exit_code_is_the_commands():
+    process = noneq_process("train")
+    _, err = process.communicate()
+    assert (process.returncode, "noneq: error: " in err) == (1, True)
 
 
 def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from noneq.data import DataSet, Scaling, digits, is_discrete, load, rows_like
-from noneq.data.classes import share, thinned
+from noneq.data.classes import choose, count, share, thinned
 
 RNG = np.random.default_rng(0)
 TABLE = RNG.normal(3.0, 5.0, (50, 3))
@@ -226,6 +226,13 @@ def test_classes(tmp_path):
     assert sorted(found) == [2] * 4 + [5] * 3 + [7] * 2
 
 
+def test_rows_of_a_class_are_drawn_at_random_and_in_order():
+    rows = choose(LABELS, {7: 3, 2: 10}, torch.Generator().manual_seed(0))
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert count(LABELS[rows]) == {2: 10, 7: 3}
+    assert rows[:10].tolist() != list(range(10))
+
+
 def test_classes_of_digits_come_from_each_split_in_proportion():
     from sklearn.datasets import load_digits
 
@@ -316,6 +323,8 @@ def test_classes_need_labels_that_are_integers(tmp_path):
         load(save(tmp_path, PIXELS), subset=[3])
     with pytest.raises(ValueError, match=r"whole numbers, got 2\.5 \(row 1\): encode them"):
         load(save(tmp_path, TABLE[:2], y=np.array([1, 2.5])), classes=[1])
+    with pytest.raises(ValueError, match=r"whole numbers, got inf \(row 1\)"):
+        load(save(tmp_path, TABLE[:2], y=np.array([1, np.inf])), classes=[1])
     with pytest.raises(ValueError, match=r"whole numbers, got 'cat' \(row 0\)"):
         load(save(tmp_path, TABLE[:2], y=np.array(["cat", "dog"])), classes=[1])
     assert len(load(save(tmp_path, TABLE, y=TABLE[:, 0])).train)  # not asked for, not looked at
@@ -409,6 +418,7 @@ def test_published_files_that_do_not_fit(folder):
         (torch.arange(300.0)[:, None].expand(300, 5) // 5, True),
         (torch.arange(4096.0).view(64, 1, 8, 8) % 256, True),  # bytes, on images of few rows
         (torch.arange(4096.0).view(64, 1, 8, 8) % 2048, False),
+        (torch.arange(4096.0).view(64, 1, 8, 8) % 300, False),  # too many, though each comes often
         (torch.stack([torch.arange(300.0), torch.arange(300.0) // 30], 1), False),  # half of them
         (torch.stack([torch.arange(300.0), torch.zeros(300)], 1), True),  # constant
         (torch.stack([torch.arange(300.0), torch.arange(300.0) % 2], 1), True),  # yes and no

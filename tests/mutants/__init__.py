@@ -15,9 +15,11 @@ from mutants.core import CORE
 from mutants.data import DATA
 from mutants.estimators import ESTIMATORS
 from mutants.faults import FAULTS
+from mutants.figures import FIGURES
 from mutants.guards import GUARDS
 from mutants.interpolants import INTERPOLANTS
 from mutants.kernels import KERNELS
+from mutants.program import PROGRAM
 from mutants.testing import TESTING
 
 __all__ = ["MODULES", "MUTANTS", "ROOT", "Mutant", "mutate", "source_of", "test_file"]
@@ -28,6 +30,7 @@ MODULES = {
     "advice": "cli/advice.py",
     "evaluation": "run/evaluation.py",
     "families_interpolant": "run/families/interpolant.py",
+    "families": "run/families/__init__.py",
     "families_rbm": "run/families/rbm.py",
     "families_network": "run/families/network.py",
     "families_base": "run/families/base.py",
@@ -42,21 +45,28 @@ MODULES = {
     "backward": "likelihood/backward.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
+    "axes": "report/axes.py",
     "chains": "testing/chains.py",
     "checkpoint": "run/checkpoint.py",
     "checks": "estimators/checks.py",
     "checksums": "run/checksums.py",
+    "classes": "data/classes.py",
+    "cli_report": "cli/report.py",
+    "cli_score": "cli/score.py",
     "columns": "data/columns.py",
     "compose": "kernels/compose.py",
     "composite": "energies/composite.py",
     "console": "cli/console.py",
     "covariance": "energies/covariance.py",
     "crooks": "report/crooks.py",
+    "data_checks": "data/checks.py",
     "dataset": "data/dataset.py",
     "default": "kernels/default.py",
     "density": "estimators/density.py",
     "denoising": "energies/denoising.py",
     "determinism": "energies/determinism.py",
+    "command": "__main__.py",
+    "digits": "data/digits.py",
     "discrete": "kernels/discrete.py",
     "distributions": "report/distributions.py",
     "divergence": "run/divergence.py",
@@ -104,9 +114,12 @@ MODULES = {
     "metrics": "run/metrics.py",
     "moves": "walkers/moves.py",
     "networks": "models/networks.py",
+    "npy": "data/npy.py",
     "numerics": "numerics.py",
+    "options": "cli/options.py",
     "oracles": "testing/oracles.py",
     "passes": "estimators/passes.py",
+    "page": "report/page.py",
     "paths": "energies/paths.py",
     "pictures": "report/pictures.py",
     "parameters": "models/parameters.py",
@@ -117,6 +130,7 @@ MODULES = {
     "priors": "estimators/priors.py",
     "random": "random.py",
     "random_walk": "kernels/random_walk.py",
+    "rates": "training/rates.py",
     "rays": "likelihood/rays.py",
     "rbm": "estimators/rbm.py",
     "rbm_base": "models/rbm/base.py",
@@ -129,8 +143,10 @@ MODULES = {
     "regions": "likelihood/regions.py",
     "renewal": "training/renewal.py",
     "repeats": "data/repeats.py",
+    "report_training": "report/training.py",
     "resampling": "walkers/resampling.py",
     "reward": "models/interpolants/reward.py",
+    "sample": "cli/sample.py",
     "samples": "run/samples.py",
     "scaling": "data/scaling.py",
     "schedule": "annealing/schedule.py",
@@ -138,19 +154,24 @@ MODULES = {
     "score_matching": "training/score_matching.py",
     "scores": "run/scores.py",
     "selection": "data/selection.py",
+    "series": "report/series.py",
     "session": "run/session.py",
+    "settings": "training/settings.py",
     "signals": "cli/signals.py",
     "smc": "annealing/smc.py",
     "spaces": "spaces.py",
     "staging": "run/staging.py",
     "starts": "likelihood/starts.py",
     "streams": "estimators/streams.py",
+    "summary": "cli/summary.py",
     "support": "likelihood/support.py",
     "targets": "testing/targets.py",
+    "testing_discrete": "testing/discrete.py",
     "train": "cli/train.py",
     "together": "walkers/together.py",
     "transport": "kernels/transport.py",
     "trust": "training/trust.py",
+    "unsolved": "testing/unsolved.py",
     "units": "estimators/units.py",
     "velocity": "models/interpolants/velocity.py",
     "verdict": "run/verdict.py",
@@ -171,7 +192,10 @@ class Mutant(NamedTuple):
     """``file.py`` or ``file.py::function``; fast ones first"""
 
 
-LISTS = (KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE, TESTING)
+LISTS = (
+    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE, TESTING, PROGRAM,
+    FIGURES,
+)  # fmt: skip
 MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
 
 

@@ -27,6 +27,20 @@ ENDLESS = ("test_file_limits.py::test_a_line_without_end_is_refused",)
 DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
+NOT_DATA = ("test_data.py::test_what_is_not_data",)
+HOLES = ("test_data.py::test_holes_are_counted_and_located",)
+CONSTANT = ("test_data.py::test_constant_columns_need_noise",)
+DETERMINED = ("test_data.py::test_columns_that_others_determine_have_no_density",)
+DISCRETE = ("test_dataset.py::test_discrete",)
+CLASSES = ("test_dataset.py::test_classes",)
+CHOICES = ("test_dataset.py::test_choices_that_cannot_be",)
+LABELS = ("test_dataset.py::test_classes_need_labels_that_are_integers",)
+DRAWS = ("test_dataset.py::test_rows_of_a_class_are_drawn_at_random_and_in_order",)
+SHARES = ("test_dataset.py::test_shares_sum_and_stay_within_what_there_is",)
+THINNED = ("test_dataset.py::test_thinning_keeps_proportions",)
+DIGITS = ("test_data.py::test_digits_are_split_once_and_for_all",)
+OF_DIGITS = ("test_dataset.py::test_classes_of_digits_come_from_each_split_in_proportion",)
+ARRAYS = ("test_readers.py::test_arrays_that_are_no_rows_of_numbers",)
 SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_library",)
 
 #: what `mutants.Mutant` is made of
@@ -94,6 +108,45 @@ DATA = (
     ("memory: the default is to blame", "memory:check_recipe",
      'name = min((*needs, "model.depth"), key=without)',
      'name = max((*needs, "model.depth"), key=without)', ASKED),
+    # -- rows that no density fits
+    ("checks: infinity is a number", "data_checks:check_rows", "~torch.isfinite(data.flatten(1))",
+     "torch.isnan(data.flatten(1))", HOLES),
+    ("checks: rows of holes alone count", "data_checks:check_rows", "bad.any(1)", "bad.all(1)",
+     HOLES),
+    ("checks: one row is enough", "data_checks:check_data", "least=2", "least=1", NOT_DATA),
+    ("checks: noise does not help", "data_checks:check_data", "if constant and not noise > 0:",
+     "if constant:", CONSTANT),
+    ("checks: few rows determine columns", "data_checks:check_data", "min(512, len(flat) - 1)",
+     "512", DETERMINED),
+    ("checks: near is equal", "data_checks:check_data", "least < 1e-9", "least < 1e-3",
+     DETERMINED),
+    ("discrete: yes and no are numbers", "data_checks:is_discrete", "distinct <= 2",
+     "distinct <= 1", DISCRETE),
+    ("discrete: half of the columns", "data_checks:is_discrete", ">= 0.9", ">= 0.5", DISCRETE),
+    ("discrete: few rows repeat values", "data_checks:is_discrete", "min(256, len(values) / 4)",
+     "256", DISCRETE),
+    ("discrete: many values are few", "data_checks:is_discrete", "min(256, len(values) / 4)",
+     "len(values) / 4", DISCRETE),
+    # -- classes
+    ("labels: infinity is a class", "classes:whole", " & np.isfinite(labels)", "", LABELS),
+    ("classes: more rows than there are", "classes:wanted", "number > there[c]",
+     "number > len(labels)", CHOICES),
+    ("classes: of all classes", "classes:choose", "labels == c", "labels >= 0", CLASSES),
+    ("classes: the first rows", "classes:choose", "rows[order[:number]]", "rows[:number]", DRAWS),
+    ("classes: in any order", "classes:choose", "np.sort(np.concatenate(chosen))",
+     "np.concatenate(chosen)", DRAWS),
+    ("classes: the smallest remainder", "classes:share", "given[i] - exact[i]",
+     "exact[i] - given[i]", SHARES),
+    ("classes: as many as the largest", "classes:thinned", "most = min(", "most = max(", THINNED),
+    ("digits: another split", "digits:raw_digits", "manual_seed(0)", "manual_seed(1)", DIGITS),
+    ("digits: other units", "digits:digits", ".float() / 8 - 1", ".float() / 16", DIGITS),
+    ("digits: labels in another order", "digits:raw_digits", "found.target[order]",
+     "found.target", OF_DIGITS),
+    ("npz: any array is x", "npy:npz", "names[0] if len(names) == 1 else None", "names[0]",
+     ARRAYS),
+    ("npy: objects are not told", "npy:_array", "if dtype.hasobject:", "if False:", ARRAYS),
+    ("npy: a header is believed", "npy:_array",
+     "    check_size(shape, dtype, size - file.tell(), packed)\n", "", LYING),
     # -- names
     ("names: dollars are mathematics", "plaintext:literal", '.replace("$", r"\\$")', "", DRAWN),
     ("names: escape characters are characters", "plaintext:visible", "if text.isprintable():",

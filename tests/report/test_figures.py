@@ -14,6 +14,7 @@ import torch
 import noneq
 from noneq.report import (
     Energies,
+    Filters,
     Samples,
     crooks_figure,
     energies_figure,
@@ -67,9 +68,9 @@ def nll(value):
 
 ESTIMATE = {
     "forward": 1.0,
-    "lower_stderr": 0.05,
+    "forward_stderr": 0.05,
     "backward": 1.1,
-    "upper_stderr": 0.04,
+    "backward_stderr": 0.04,
     "alarms": [],
     "nll": {"train": nll(5.0), "validation": nll(5.5), "test": nll(5.6), "base": nll(9.0)},
 }
@@ -156,6 +157,9 @@ def test_a_few_wild_values_do_not_move_the_limits():
     x = rows(300).double().numpy()
     k = np.arange(300) % 3
     assert limits(x, k.astype(float)) == limits(np.repeat(x, k))
+    x = np.arange(99.0, -1.0, -1.0)
+    k = np.where(x < 50, 9, 1)
+    assert limits(x, k.astype(float)) == limits(np.repeat(x, k))
 
 
 @pytest.mark.parametrize("x", [[], [math.nan, math.inf], [3.0], [2.0] * 9, [0.0, 0.0, 1.0]])
@@ -183,7 +187,14 @@ def test_a_run_is_drawn_as_it_was():
     x, y = drawn(panel(figure, "log Z"), "held out ± 1 s.e.")
     np.testing.assert_array_equal(x, range(1, 41))
     np.testing.assert_allclose(y, [row["log_z_held_out"] for row in metrics()])
+    # the band of one standard error, 0.1, around it
+    (band,) = panel(figure, "log Z").collections[0].get_paths()
+    low, high = band.vertices[:, 1].min(), band.vertices[:, 1].max()
+    assert (low, high) == pytest.approx((min(y) - 0.1, max(y) + 0.1))
     ess = panel(figure, "ESS")
+    assert [text.get_text() for text in ess.get_legend().get_texts()] == [
+        "ESS", "resampled", "renewed", "refused", "ancestors left",
+    ]  # fmt: skip
     # the count rises at every fifth iteration, renewals are at 10 and, refused, at 20
     np.testing.assert_array_equal(drawn(ess, "resampled")[0], range(5, 41, 5))
     assert drawn(ess, "renewed")[0].tolist() == [10]
@@ -212,6 +223,13 @@ def test_the_strip_shows_the_bracket_with_its_errors():
         assert low < value - 0.5 < value + 0.5 < high
     (strip,) = panel(training_figure(metrics(), {**ESTIMATE, "nll": None}), "log Z").child_axes
     assert [bars[0].get_ydata()[0] for bars in strip.containers] == [1.0, 1.1]
+    for bars, (value, stderr) in zip(strip.containers, ((1.0, 0.05), (1.1, 0.04)), strict=True):
+        (segment,) = bars[2][0].get_segments()
+        np.testing.assert_allclose(segment[:, 1], [value - stderr, value + stderr])
+        assert bars[0].get_markerfacecolor() == "0.2"
+    alarmed = training_figure(metrics(), {**ESTIMATE, "alarms": ["the estimates cross"]})
+    (strip,) = panel(alarmed, "log Z").child_axes
+    assert [bars[0].get_markerfacecolor() for bars in strip.containers] == ["white"] * 2
 
 
 def test_gaps_stay_gaps():
@@ -352,6 +370,7 @@ def test_the_page_has_everything(shape, tmp_path):
     if shape is not None:
         more["samples"] = Samples(rows(30, *shape), rows(30, *shape))
         more["energies"] = Energies(rows(30), rows(20), torch.ones(20))
+        more["filters"] = Filters(rows(math.prod(shape), 5), shape)
     figure = report_figure("runs/a", verdict, metrics(), estimate=ESTIMATE, **more)
     assert figure.get_figwidth() == 14
     figure.savefig(tmp_path / "report.png", dpi=40)
@@ -359,6 +378,8 @@ def test_the_page_has_everything(shape, tmp_path):
     titles = {ax.get_title(loc="left").split(":")[0] for ax in figure.axes}
     assert {"NLL, nats a row", "ESS", "log Z", "mean energy"} < titles
     assert ("energies" in titles) == (shape is not None)
+    assert any(title.startswith("weights of") for title in titles) == (shape is not None)
+    assert len(panel(figure, "log Z").child_axes) == 1  # the bracket
     title, text = (text.get_text() for text in figure.subfigs[0].texts)
     assert title == "runs/a"
     assert text.split() == verdict.split()

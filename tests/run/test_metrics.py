@@ -48,6 +48,8 @@ def test_what_json_lacks_is_null(metrics):
 
     for text in metrics.path.read_text().splitlines():
         json.loads(text, parse_constant=strict)
+    nested = {"a": (1.0, math.inf), "b": {"c": math.nan}}
+    assert without_nan(nested) == {"a": [1.0, None], "b": {"c": None}}
     assert without_nan(7) == 7
     assert without_nan(False) is False
 

@@ -105,6 +105,8 @@ def test_an_rbm_has_choices_of_its_own():
 def test_a_section_can_be_given_whole():
     recipe = choose((5,), 300, "table", train={"tau": None, "moves": 3}, bracket={"walkers": 64})
     assert (recipe.train.tau, recipe.train.moves, recipe.bracket.walkers) == (None, 3, 64)
+    found = applicable(recipe)
+    assert (found["walkers"], found["bracket.walkers"]) == (recipe.train.walkers, 64)
     with pytest.raises(TypeError, match=r"no 'movs'; did you mean moves\?"):
         choose((5,), 300, "table", train={"movs": 3})
     with pytest.raises(ValueError, match="`model` is one of network, rbm"):
@@ -112,7 +114,8 @@ def test_a_section_can_be_given_whole():
 
 
 def test_a_recipe_survives_a_file():
-    recipe = choose((1, 8, 8), 1257, "image", discrete=True, tau=0.1)
+    changes = {"tau": 0.1, "width": 9, "lr": 1e-4, "iterations": 7, "bracket": {"walkers": 64}}
+    recipe = choose((1, 8, 8), 1257, "image", discrete=True, **changes)
     assert read_recipe(json.loads(json.dumps(recipe.plain()))) == recipe
 
 

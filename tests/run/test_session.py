@@ -275,6 +275,7 @@ def test_the_watch_is_calm_over_heavy_tails():
         {"clusters": None},
         {"base": "diagonal", "clusters": None},
         {"base": "diagonal"},
+        {"base": "diagonal", "clusters": 1},  # of one cluster the base's own is used
         {"base": "low-rank", "clusters": None},
         {"base": "low-rank"},
         {"leapfrog_steps": 3},
@@ -305,6 +306,11 @@ def test_the_parameters_of_another_model(tmp_path):
         load_model(tmp_path / "m.safetensors", with_changes(RECIPE, {"width": 33}), (1, 8, 8))
     with pytest.raises(ValueError, match="another model"):
         load_model(tmp_path / "m.safetensors", RECIPE, (1, 4, 4))
+    tensors = checkpoint.load_tensors(tmp_path / "m.safetensors")
+    del tensors[max(name for name in tensors if name.startswith("net."))]
+    checkpoint.save_tensors(tmp_path / "m.safetensors", tensors)
+    with pytest.raises(ValueError, match=r"another model \(Missing key"):
+        load_model(tmp_path / "m.safetensors", RECIPE, (1, 8, 8))
 
 
 def test_networks_are_seeded():

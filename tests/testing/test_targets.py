@@ -83,6 +83,18 @@ def test_a_lattices_sums_are_those_of_all_states(side, field):
     assert_within(pairs[:, vary], exact[vary], "pairs")
 
 
+def test_energies_of_small_discrete_models_are_their_formulas():
+    couplings, fields = torch.tensor([[0.0, 1.0], [0.0, 0.0]]), torch.tensor([0.0, 0.5])
+    pair = testing.Ising(couplings, fields)
+    assert pair(torch.tensor([[1.0, 1.0], [0.0, 1.0]])).tolist() == [-1.5, 0.5]
+    sites = testing.potts()
+    (f, g), c = sites.fields, sites.couplings
+    expected = [f[i] + g[j] + c[i, j].exp() / 2 for i in range(3) for j in range(3)]
+    x = torch.eye(3).double()
+    states = torch.stack([torch.stack([x[i], x[j]]) for i in range(3) for j in range(3)])
+    torch.testing.assert_close(sites(states), torch.stack(expected))
+
+
 def test_an_unsolved_energy_is_the_same_but_for_its_answers():
     energy = testing.mixture([[0.0, 0.0], [3.0, 1.0]], [1.0, 0.5], [0.3, 0.7])
     other, x = Unsolved(energy), torch.randn(5, 2, generator=seeded(4))
@@ -92,4 +104,6 @@ def test_an_unsolved_energy_is_the_same_but_for_its_answers():
     u, cache = evaluate(other, x)
     torch.testing.assert_close(u, energy(x).detach())
     torch.testing.assert_close(cache["g"], evaluate(energy, x)[1]["g"])
+    rbm = testing.bernoulli_rbm()
+    assert (Unsolved(rbm).space, Unsolved(rbm).gibbs) == (rbm.space, rbm.gibbs)
     assert noneq.energies.fingerprint(other) == noneq.energies.fingerprint(energy)

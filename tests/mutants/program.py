@@ -1,0 +1,186 @@
+"""Mistakes in the command line, recipes, kinds of models and settings of training."""
+
+from __future__ import annotations
+
+__all__ = ["PROGRAM"]
+
+FLAGS = ("test_advice.py",)
+GOOD = ("test_resume.py::test_a_damaged_state_is_told_with_the_way_out",)
+OPTIONS = ("test_options.py",)
+NEAREST = ("test_cli.py::test_an_unknown_option_names_the_nearest",)
+WRONG = ("test_cli.py::test_what_is_asked_wrongly",)
+REPORT = ("test_cli.py::test_a_report",)
+SAMPLES = ("test_cli.py::test_samples",)
+DENOISED = ("test_cli.py::test_denoised_samples_are_the_means_given_the_noisy_ones",)
+EXIT = ("test_cli.py::test_the_exit_code_is_the_commands",)
+NO_SAMPLES = ("test_cli.py::test_samples_that_cannot_be",)
+SCORES = ("test_cli.py::test_scores_are_the_models",)
+UNITS = ("test_cli.py::test_rows_in_other_units_are_noticed",)
+BINARY = ("test_cli.py::test_binary_samples_are_binary",)
+SUMMARY = ("test_summary.py",)
+
+APART = ("test_recipe.py::test_every_choice_can_be_made_otherwise",)
+OWN = ("test_recipe.py::test_a_machine_has_choices_of_its_own",)
+TAKEN = ("test_cli_interpolants.py::test_what_an_interpolant_cannot_take",)
+WHOLE = ("test_recipe.py::test_a_section_can_be_given_whole",)
+STORED = ("test_recipe.py::test_a_recipe_survives_a_file",)
+BACK = ("test_session.py::test_a_model_comes_back_from_its_file",)
+ANOTHER = ("test_session.py::test_the_parameters_of_another_model",)
+NULL = ("test_metrics.py::test_what_json_lacks_is_null",)
+KINDS = ("test_kinds.py",)
+DECAY = ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)
+RATES = ("test_rates.py",)
+CANNOT = ("test_training.py::test_settings_that_cannot_be",)
+TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
+RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
+FORGOTTEN = ("test_forgetting.py::test_what_a_memory_cannot_be_is_refused",)
+
+PROGRAM = (
+    # -- options
+    ("advice: every name is an option", "advice:_flag", "if name in _NAMES", "if True", FLAGS),
+    ("advice: an option with a low line", "advice:_flag", 'name.replace("_", "-")', "name",
+     FLAGS),
+    ("advice: the bracket's fields are no options", "advice:", 'f"bracket.{f.name}" for f in',
+     "f.name for f in", FLAGS),
+    ("advice: from the damaged state again", "advice:_resume", "if found[2]", "if False", GOOD),
+    ("options: minutes are seconds", "options:seconds", '"m": 60', '"m": 1',
+     ("test_cli.py::test_a_budget_is_a_time",)),
+    ("options: a budget of no time", "options:seconds", " or not float(found[1])", "", OPTIONS),
+    ("options: off is a word", "options:given", 'None if value == "off" else value', "value",
+     OPTIONS),
+    ("options: what is off was not given", "options:given", "if value is not None}",
+     'if value not in (None, "off")}', OPTIONS),
+    ("options: a list with spaces", "options:integers", '.replace(" ", ",")', "", OPTIONS),
+    ("options: an empty list is a choice", "options:integers", "return None", "return ()",
+     OPTIONS),
+    ("options: the bracket's go unchecked", "options:check_names", 'if "bracket" in own',
+     "if False", NEAREST),
+    ("options: any name passes", "options:check_names", "and name not in options", "and False",
+     NEAREST),
+    ("options: what is None is not called off", "options:_help", '.replace("None: ", "off: ")',
+     "", OPTIONS),
+    ("options: off is no value", "options:_shown", 'Literal["off"] | kind | None', "kind | None",
+     GOOD),
+    ("program: an error is a success", "command:", "sys.exit(main())", "main()", EXIT),
+    # -- commands
+    ("report: a picture in any format", "cli_report:report", 'if path.suffix != ".png":',
+     "if False:", REPORT),
+    ("report: out is ignored", "cli_report:report", "out or run /", "run /", REPORT),
+    ("report: damage is not told", "cli_report:report", "echo_damage(opened)", "pass", REPORT),
+    ("sample: in the model's units", "sample:sample", "opened.scaling.undo(x.cpu())", "x.cpu()",
+     SAMPLES),
+    ("sample: weights where they are not asked for", "sample:sample",
+     "    if weighted:\n        arrays", "    if True:\n        arrays", SAMPLES),
+    ("sample: weights lost in an .npy", "sample:sample", 'if weighted and out.suffix == ".npy":',
+     "if False:", NO_SAMPLES),
+    ("sample: the noise stays", "sample:sample", "x = denoised(", "_ = denoised(", DENOISED),
+    ("sample: half the noise stays", "sample:sample", "x, opened.recipe.train.noise)",
+     "x, opened.recipe.train.noise / 2)", DENOISED),
+    ("score: sign of the mean", "cli_score:score", "mean NLL {-float(", "mean NLL {float(",
+     SCORES),
+    ("score: rows far below go unnoticed", "cli_score:score", "if abs(found.unlike) > 3",
+     "if found.unlike > 3", UNITS),
+    ("score: bits have units", "cli_score:score", "if opened.scaling.threshold is None:",
+     "if True:", BINARY),
+    ("score: the means are written twice", "cli_score:score", '"log_density": found.log_density',
+     '"log_density": found.expected',
+     ("test_cli.py::test_scores_of_noisy_models_are_densities",)),
+    ("summary: not bracketed is a success", "summary:summarise", "return 1", "return 0", SUMMARY),
+    ("summary: as many temperatures again", "summary:summarise",
+     "{4 * run.recipe.bracket.temperatures}", "{run.recipe.bracket.temperatures}", SUMMARY),
+    ("summary: advice for another kind of model", "summary:summarise", "run.family.calmer",
+     "run.family.remedies", SUMMARY),
+    ("summary: an interrupt is a success", "summary:summarise", "        raise\n",
+     "        return 0\n", SUMMARY),
+    ("summary: as many walkers again", "summary:_evaluate", '2 * verdict.how["walkers"]',
+     'verdict.how["walkers"]', SUMMARY),
+    ("summary: more walkers for what is bracketed", "summary:_evaluate",
+     "if not verdict.bracketed:", "if verdict.bracketed:", SUMMARY),
+    ("summary: the table calls it bracketed", "summary:_likelihoods",
+     '"model" if verdict.bracketed', '"model" if True', SUMMARY),
+    ("summary: exact means between", "summary:_likelihoods", "if verdict.exact", "if False",
+     ("test_cli_machines.py::test_a_machine_of_bits_lives_as_any_run",)),
+    # -- recipes
+    ("choices: a name is the bracket's", "choosing:_section", ' if s != "bracket"', "", TAKEN),
+    ("choices: what does not apply passes", "choosing:_section", "break", "pass", OWN),
+    ("choices: of one kind of model", "choosing:_every_name", "for family in FAMILIES.values()",
+     'for family in (FAMILIES["network"],)', OWN),
+    ("choices: a section replaces the others", "choosing:with_changes",
+     "replace(recipe, **changed)", "type(recipe)(recipe.kind, **changed)", APART),
+    ("choices: what has no effect is shown", "choosing:applicable",
+     "not in family.not_applicable", "not in ()", OWN),
+    ("choices: the bracket's hide the training's", "choosing:applicable",
+     'if section == "bracket"', "if False", WHOLE),
+    ("choices: a stored bracket is not read", "choosing:read_recipe",
+     'Bracket(**plain["bracket"])', "Bracket()", STORED),
+    ("choices: a stored optimiser is not read", "choosing:read_recipe",
+     'Optimizer(**plain["optimizer"])', "Optimizer()", STORED),
+    # -- kinds of models
+    ("family: a trust region once more", "families_base:Family.after_divergence",
+     "if recipe.train.tau is None:", "if False:", KINDS),
+    ("family: the default learning rate", "families_base:Family.optimizer", ", lr=choices.lr",
+     "", KINDS),
+    ("family: no weight decay", "families_base:Family.optimizer",
+     "choices.weight_decay", "0.0", KINDS),
+    ("family: temperatures are those of the recipe", "families_base:Family.annealing_schedule",
+     "temperatures or recipe", "recipe", KINDS),
+    ("family: as many as the pilot took", "families_base:Family.annealing_schedule",
+     ".resized(steps)", "", KINDS),
+    ("family: a kind that does not exist", "families:family_of", "if kind not in FAMILIES",
+     "if False", WHOLE),
+    ("rbm: more hidden units than rows", "families_rbm:_RBMFamily.defaults",
+     ", data.rows // 10)", ")", KINDS),
+    ("rbm: a batch larger than the data", "families_rbm:_RBMFamily.defaults",
+     "min(512, data.rows)", "512", KINDS),
+    ("rbm: parameters without the visible units", "families_rbm:_RBMFamily.size",
+     "math.prod(shape) * hidden", "hidden", ("test_footprint.py",)),
+    ("rbm: weights decay as biases", "families_rbm:_RBMFamily.parameter_groups",
+     "[energy.w], rest", "[energy.w, *rest], []", DECAY),
+    ("rbm: images forget nothing", "families_rbm:BernoulliRBMFamily._train",
+     'if data.kind == "image"', "if False", OWN),
+    ("rbm: tables forget", "families_rbm:BernoulliRBMFamily._train", 'if data.kind == "image"',
+     "if True", OWN),
+    ("rbm: bits are grey", "families_rbm:BernoulliRBMFamily.shown", "2 * rows - 1", "rows",
+     KINDS),
+    ("rbm: discrete numbers without noise", "families_rbm:GaussianRBMFamily._train",
+     "0.1 if data.discrete", "0.0 if data.discrete", OWN),
+    ("rbm: fitted to rows without noise", "families_rbm:_RBMFamily.build",
+     "from_data(noisy,", "from_data(rows,", KINDS),
+    # -- files
+    ("json: tuples keep what JSON lacks", "json_numbers:without_nan", "isinstance(value, tuple)",
+     "False", NULL),
+    ("json: infinity is a number", "json_numbers:without_nan", "not math.isfinite(value)",
+     "math.isnan(value)", NULL),
+    ("model file: the base's covariance for the clusters'", "storing:_has_clusters", "> 1",
+     "> 10**9", BACK),
+    ("model file: one cluster is a pooled covariance", "storing:_has_clusters", "> 1", "> 0",
+     BACK),
+    ("model file: clusters forgotten in reading", "storing:load_model",
+     "factor = pooled.to(device)", "pass", BACK),
+    ("model file: any parameters", "storing:load_model", "energy.load_state_dict(rest)",
+     "energy.load_state_dict(rest, strict=False)", ANOTHER),
+    # -- settings of training
+    ("rate: it rises again", "rates:cosine", "min(progress, 1.0)", "progress", RATES),
+    ("rate: half a cosine", "rates:cosine", "math.pi * min", "math.pi / 2 * min", RATES),
+    ("rate: of the first group", "rates:set_learning_rate", "in optimizer.param_groups",
+     "in optimizer.param_groups[:1]", RATES),
+    ("settings: chains with weights", "settings:Settings.pcd", '"weighted": False',
+     '"weighted": True', TEXTBOOK),
+    ("settings: chains under a trust region", "settings:Settings.pcd", '"tau": None, ', "",
+     TEXTBOOK),
+    ("settings: chains that go on", "settings:Settings.cd", '"restart": True', '"restart": False',
+     TEXTBOOK),
+    ("settings: a name given is not taken", "settings:Settings.pcd", "{**plain, **changes}",
+     "{**changes, **plain}", RESTARTING),
+    ("settings: one walker", "settings:Settings.__post_init__", '"walkers": 2', '"walkers": 1',
+     CANNOT),
+    ("settings: islands of unequal size", "settings:Settings.__post_init__",
+     "self.held_out % 8", "self.held_out % 4", CANNOT),
+    ("settings: NaN is a fraction", "settings:Settings.__post_init__",
+     "if not 0 <= getattr(self, name) <= 1:",
+     "if getattr(self, name) < 0 or getattr(self, name) > 1:", FORGOTTEN),
+    ("settings: more walkers move than there are", "settings:Settings.__post_init__",
+     "<= self.active <= self.walkers", "<= self.active", CANNOT),
+    ("settings: weights forgotten in turn", "settings:Settings.__post_init__",
+     "if self.forgetting_factor < 1 and", "if False and", FORGOTTEN),
+)  # fmt: skip
