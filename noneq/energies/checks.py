@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from noneq.data import check_data, check_rows
 from noneq.energies.base import Energy
-from noneq.spaces import Discrete, check_inside, space_of
+from noneq.spaces import Discrete, Space, check_inside, space_of
 
 __all__ = ["check_fit", "check_states", "resolution"]
 
+#: rows that `check_fit` has passed, so that a training checks them once: number of the changes in
+#: place until then, space of the model, noise
+_PASSED = WeakTensorKeyDictionary()
 COARSE = 0.03  # nats: the spacing of float32 numbers near half a million
 
 
@@ -44,7 +48,8 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
     """Check that an energy can be fitted to the rows of a data set.
 
     Rows of continuous variables must pass `noneq.data.check_data`. Rows of discrete variables
-    must be states of the model, e.g. bits; their columns may be constant.
+    must be states of the model, e.g. bits; their columns may be constant. Rows that have passed
+    are not looked at again until they are changed in place.
 
     Arguments:
         model: energy.
@@ -55,11 +60,15 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
         TypeError: data are not a floating-point tensor.
         ValueError: the rows cannot be fitted for any other reason.
     """
-    if not isinstance(space_of(model), Discrete):
-        check_data(data, noise=noise)
+    if _has_passed(model, data, noise):
         return
-    check_rows(data, least=2)
-    check_states(model, data, noise=noise)
+    if isinstance(space_of(model), Discrete):
+        check_rows(data, least=2)
+        check_states(model, data, noise=noise)
+    else:
+        check_data(data, noise=noise)
+    if not data.is_inference():
+        _PASSED[data] = (data._version, space_of(model), noise)
 
 
 def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
@@ -77,6 +86,8 @@ def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
         TypeError: data are not a floating-point tensor.
         ValueError: the rows are no states of the model, or noise would be added to states.
     """
+    if _has_passed(model, data, noise):
+        return
     check_rows(data)
     space = space_of(model)
     if isinstance(space, Discrete):
@@ -85,3 +96,12 @@ def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
             raise ValueError(
                 f"discrete rows cannot have noise added, got noise={noise}: leave it 0"
             )
+
+
+def _has_passed(model: Energy, data: Tensor, noise: float) -> bool:
+    """Return whether these very rows have passed `check_fit` for the same space and noise."""
+    if not isinstance(data, Tensor) or data not in _PASSED:
+        return False
+    found: tuple[int, Space, float] = _PASSED[data]
+    version, space, added = found
+    return bool(version == data._version and space is space_of(model) and added == noise)

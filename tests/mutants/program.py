@@ -20,7 +20,7 @@ BINARY = ("test_cli.py::test_binary_samples_are_binary",)
 SUMMARY = ("test_summary.py",)
 
 APART = ("test_recipe.py::test_every_choice_can_be_made_otherwise",)
-OWN = ("test_recipe.py::test_a_machine_has_choices_of_its_own",)
+OWN = ("test_recipe.py::test_an_rbm_has_choices_of_its_own",)
 TAKEN = ("test_cli_interpolants.py::test_what_an_interpolant_cannot_take",)
 WHOLE = ("test_recipe.py::test_a_section_can_be_given_whole",)
 STORED = ("test_recipe.py::test_a_recipe_survives_a_file",)
@@ -28,7 +28,7 @@ BACK = ("test_session.py::test_a_model_comes_back_from_its_file",)
 ANOTHER = ("test_session.py::test_the_parameters_of_another_model",)
 NULL = ("test_metrics.py::test_what_json_lacks_is_null",)
 KINDS = ("test_kinds.py",)
-DECAY = ("test_cli_machines.py::test_only_the_weights_of_a_machine_decay",)
+DECAY = ("test_cli_rbm.py::test_only_the_weights_of_an_rbm_decay",)
 RATES = ("test_rates.py",)
 CANNOT = ("test_training.py::test_settings_that_cannot_be",)
 TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
@@ -99,7 +99,7 @@ PROGRAM = (
     ("summary: the table calls it bracketed", "summary:_likelihoods",
      '"model" if verdict.bracketed', '"model" if True', SUMMARY),
     ("summary: exact means between", "summary:_likelihoods", "if verdict.exact", "if False",
-     ("test_cli_machines.py::test_a_machine_of_bits_lives_as_any_run",)),
+     ("test_cli_rbm.py::test_an_rbm_of_bits_lives_as_any_run",)),
     # -- recipes
     ("choices: a name is the bracket's", "choosing:_section", ' if s != "bracket"', "", TAKEN),
     ("choices: what does not apply passes", "choosing:_section", "break", "pass", OWN),

@@ -1075,3 +1075,14 @@ def test_refused_optimisers_are_refused_in_training_too():
     optimizer = optim.Rprop(energy.parameters())
     with pytest.raises(ValueError, match="Rprop does not allow"):
         next(train(energy, DATA, QUICK, optimizer=optimizer))
+
+
+def test_held_out_walkers_are_resampled_as_the_others():
+    # by an exact kernel together with the others, by ULA on their own
+    for kernel in (MALA(0.2), ULA(0.05)):
+        settings = replace(BARE, held_out=64, ess_min=1.0)
+        record = last(train(bent(4), DATA, settings, kernel=kernel, rng=seeded(5)), 4)
+        held, own = record.state.held_out, record.state.walkers
+        assert held.weights.resampled >= 3
+        assert own.weights.resampled >= 3
+        assert math.isfinite(record.log_z_held_out.stderr)
