@@ -10,126 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
+from noneq.run.model_settings import InterpolantModel, NetworkModel, RBMModel
+from noneq.run.ranges import check_finite, check_fraction, check_least, check_positive
 from noneq.training.settings import Settings
 
 __all__ = [
     "Bracket", "Budget", "InterpolantModel", "Likelihood", "NetworkModel", "Optimizer", "RBMModel",
     "Recipe", "ScoreMatching",
 ]  # fmt: skip
-
-
-def _positive(section: object, *names: str) -> None:
-    for name in names:
-        value = getattr(section, name)
-        if value is not None and not value >= 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}")
-
-
-def _finite(section: object, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(section, name) < math.inf:
-            raise ValueError(f"{name} is a finite number > 0, got {getattr(section, name)}")
-
-
-def _fraction(section: object, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(section, name) <= 1:
-            raise ValueError(f"{name} is a fraction in [0, 1], got {getattr(section, name)}")
-
-
-def _least(section: object, *names: str) -> None:
-    for name in names:
-        if not getattr(section, name) >= 0:
-            raise ValueError(f"{name} must be 0 or more, got {getattr(section, name)}")
-
-
-# -- models
-
-
-@dataclass(frozen=True)
-class NetworkModel:
-    """Settings of an energy that is the sum of the energy of a Gaussian base and a network.
-
-    Attributes:
-        base: covariance of the Gaussian base: full, diagonal or low-rank.
-        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the MCMC moves; None: the covariance of the base does.
-        net: kind of the energy network: mlp, convnet or resnet.
-        width: number of hidden units of each layer of a perceptron, or of channels after the first
-            layer of a convolutional network.
-        depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
-            convolutional network.
-        leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
-        step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
-    """
-
-    base: Literal["full", "diagonal", "low-rank"] = "full"
-    clusters: int | None = None
-    net: Literal["mlp", "convnet", "resnet"] = "mlp"
-    width: int = 256
-    depth: int = 2
-    leapfrog_steps: int = 1
-    step_size: float = 0.3
-
-    def __post_init__(self) -> None:
-        _positive(self, "clusters", "width", "depth", "leapfrog_steps")
-        _finite(self, "step_size")
-
-
-@dataclass(frozen=True)
-class RBMModel:
-    """Settings of a restricted Boltzmann machine (RBM), of binary or of real visible units.
-
-    Attributes:
-        hidden: number of hidden units of the RBM.
-    """
-
-    hidden: int = 500
-
-    def __post_init__(self) -> None:
-        _positive(self, "hidden")
-
-
-@dataclass(frozen=True)
-class InterpolantModel:
-    """Settings of an energy U(x, t) for times t between a Gaussian and the data (score matching).
-
-    Attributes:
-        base: covariance of the Gaussian base: full, diagonal or low-rank.
-        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the MCMC moves; None: the covariance of the base does.
-        width: number of hidden units of each layer of the energy network.
-        depth: number of hidden layers of the energy network.
-        leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
-            Hamiltonian Monte Carlo.
-        step_size: step size of the first move that corrects samples; it is then adapted to a
-            target acceptance.
-        steps: number of Euler-Maruyama steps from the base to a sample.
-        eps: diffusivity of the Euler-Maruyama steps: a larger one mixes more and lowers the
-            effective sample size.
-        corrections: number of MCMC moves after each Euler-Maruyama step, under the energy at the
-            time that the step has reached.
-    """
-
-    base: Literal["full", "diagonal", "low-rank"] = "full"
-    clusters: int | None = None
-    width: int = 256
-    depth: int = 2
-    leapfrog_steps: int = 1
-    step_size: float = 0.3
-    steps: int = 100
-    eps: float = 1.0
-    corrections: int = 4
-
-    def __post_init__(self) -> None:
-        _positive(self, "clusters", "width", "depth", "leapfrog_steps", "steps")
-        _finite(self, "step_size", "eps")
-        _least(self, "corrections")
-
-
-# -- how they train
 
 
 @dataclass(frozen=True)
@@ -145,8 +35,8 @@ class Likelihood(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _fraction(self, "tau_end")
-        _finite(self, "longest")
+        check_fraction(self, "tau_end")
+        check_finite(self, "longest")
         if self.weighted and self.forgetting_factor < 1 and not self.held_out:
             raise ValueError(
                 f"`forgetting_factor` {self.forgetting_factor:g} leaves log Z, which detects "
@@ -176,7 +66,7 @@ class ScoreMatching:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        _positive(self, "batch")
+        check_positive(self, "batch")
         if not 0 < self.noise < math.inf:
             raise ValueError(
                 f"`noise` {self.noise:g}: score matching learns the density of rows with noise "
@@ -200,8 +90,8 @@ class Optimizer:
     ema: float = 0.99
 
     def __post_init__(self) -> None:
-        _least(self, "lr", "weight_decay")
-        _fraction(self, "ema")
+        check_least(self, "lr", "weight_decay")
+        check_fraction(self, "ema")
 
 
 @dataclass(frozen=True)
@@ -225,8 +115,8 @@ class Bracket:
     def __post_init__(self) -> None:
         if self.walkers < 32 or self.walkers % 16:
             raise ValueError(f"walkers must be a multiple of 16, 32 or more, got {self.walkers}")
-        _positive(self, "temperatures")
-        _least(self, "equilibrate")
+        check_positive(self, "temperatures")
+        check_least(self, "equilibrate")
 
 
 @dataclass(frozen=True)
@@ -245,7 +135,7 @@ class Budget:
     threads: int | None = 1
 
     def __post_init__(self) -> None:
-        _positive(self, "iterations", "threads")
+        check_positive(self, "iterations", "threads")
         if self.iterations is None and not self.seconds > 0:
             raise ValueError(f"the budget is a time > 0 or iterations, got {self.seconds} s")
 

@@ -1,0 +1,95 @@
+"""The sections of a recipe that describe a model: its kind of base, its network, its size.
+
+Each kind of model (`noneq.run.families`) has one of them. The command line shows every field as an
+option, with its description here as the help; so this file imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from noneq.run.ranges import check_finite, check_least, check_positive
+
+__all__ = ["InterpolantModel", "NetworkModel", "RBMModel"]
+
+
+@dataclass(frozen=True)
+class NetworkModel:
+    """Settings of an energy that is the sum of the energy of a Gaussian base and a network.
+
+    Attributes:
+        base: covariance of the Gaussian base: full, diagonal or low-rank.
+        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
+            the MCMC moves; None: the covariance of the base does.
+        net: kind of the energy network: mlp, convnet or resnet.
+        width: number of hidden units of each layer of a perceptron, or of channels after the first
+            layer of a convolutional network.
+        depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
+            convolutional network.
+        leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
+        step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
+    """
+
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    clusters: int | None = None
+    net: Literal["mlp", "convnet", "resnet"] = "mlp"
+    width: int = 256
+    depth: int = 2
+    leapfrog_steps: int = 1
+    step_size: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_positive(self, "clusters", "width", "depth", "leapfrog_steps")
+        check_finite(self, "step_size")
+
+
+@dataclass(frozen=True)
+class RBMModel:
+    """Settings of a restricted Boltzmann machine (RBM), of binary or of real visible units.
+
+    Attributes:
+        hidden: number of hidden units of the RBM.
+    """
+
+    hidden: int = 500
+
+    def __post_init__(self) -> None:
+        check_positive(self, "hidden")
+
+
+@dataclass(frozen=True)
+class InterpolantModel:
+    """Settings of an energy U(x, t) for times t between a Gaussian and the data (score matching).
+
+    Attributes:
+        base: covariance of the Gaussian base: full, diagonal or low-rank.
+        clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
+            the MCMC moves; None: the covariance of the base does.
+        width: number of hidden units of each layer of the energy network.
+        depth: number of hidden layers of the energy network.
+        leapfrog_steps: leapfrog steps of a move that corrects samples: 1 is MALA, more are
+            Hamiltonian Monte Carlo.
+        step_size: step size of the first move that corrects samples; it is then adapted to a
+            target acceptance.
+        steps: number of Euler-Maruyama steps from the base to a sample.
+        eps: diffusivity of the Euler-Maruyama steps: a larger one mixes more and lowers the
+            effective sample size.
+        corrections: number of MCMC moves after each Euler-Maruyama step, under the energy at the
+            time that the step has reached.
+    """
+
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    clusters: int | None = None
+    width: int = 256
+    depth: int = 2
+    leapfrog_steps: int = 1
+    step_size: float = 0.3
+    steps: int = 100
+    eps: float = 1.0
+    corrections: int = 4
+
+    def __post_init__(self) -> None:
+        check_positive(self, "clusters", "width", "depth", "leapfrog_steps", "steps")
+        check_finite(self, "step_size", "eps")
+        check_least(self, "corrections")
