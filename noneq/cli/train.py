@@ -121,7 +121,7 @@ def _recipe(data: DataSet, **changes: Any) -> Recipe:
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
     if recipe.budget.threads:
         torch.set_num_threads(recipe.budget.threads)
-    return Session(recipe, data.train, seed)
+    return Session(recipe, data.train, seed, validation=data.validation)
 
 
 def _introduce(run: Run, data: DataSet) -> None:
@@ -152,7 +152,7 @@ def _train(run: Run, session: Session, every: float) -> int:
                     f"  back at iteration {event.iteration}, speed multiplied by {event.backoff:g}"
                 )
             else:
-                show(session.progress, session.seconds, session.learner.progress_line(event))
+                show(session.progress, session.seconds, session.progress_line(event))
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
         echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")

@@ -295,5 +295,5 @@ class Run:
 
 
 def _save(folder: Path, session: Session) -> None:
-    save_model(folder / "model.safetensors", session.average, session.kernel, session.recipe)
+    save_model(folder / "model.safetensors", session.model, session.kernel, session.recipe)
     checkpoint.store(folder / "state", session.state_dict())

@@ -191,7 +191,9 @@ class NetworkFamily(OnGaussian):
             pixels or more a convolutional network.
         """
         own = self.gaussian_defaults(data)
-        train: dict[str, Any] = {"held_out": 128, "tau": 0.2, "batch": min(1024, data.rows)}
+        train: dict[str, Any] = {
+            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
+        }  # fmt: skip
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1
         if data.kind == "image":
