@@ -181,8 +181,8 @@ class Session:
         last = self.recipe.budget.progress(record.iteration, self.seconds) >= 1
         if not last and not self.validation.due(record.iteration):
             return False
-        kernel = getattr(self.learner.trained, "kernel", self.kernel)
-        self.validation.look(self.average, kernel, record.iteration)
+        state = self.learner.trained
+        self.validation.look(self.average, state.kernel, state.walkers, record.iteration)
         return True
 
     def state_dict(self) -> dict[str, Any]:

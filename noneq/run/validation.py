@@ -16,16 +16,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from noneq.annealing import TooFarError, population
+from noneq.annealing import TooFarError, anneal, population
 from noneq.energies import Solvable, path_to
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood.score import energy_of, noise_draws
 from noneq.random import add_noise
 from noneq.run.recipe import Recipe
+from noneq.walkers import LogZ, Walkers
 
 __all__ = ["Look", "Validation"]
 
-WALKERS, STEPS = 64, 200  # of the annealing that estimates log Z at a look
+WALKERS, STEPS, MOVES = 64, 150, 50  # of a look: both annealings, equilibration before one
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
@@ -107,25 +108,21 @@ class Validation:
         since = sum(look.iteration > best for look in self.looks)
         return since >= PATIENCE and last >= 2 * best
 
-    def look(self, model: nn.Module, kernel: Kernel, iteration: int) -> Look:
+    def look(self, model: nn.Module, kernel: Kernel, walkers: Walkers, iteration: int) -> Look:
         """Look at the validation rows, and keep the model's parameters if they are the best.
 
         Arguments:
             model: averaged model.
             kernel: MCMC kernel of the training, which moves the walkers of the look.
+            walkers: walkers of the training, near samples of the model.
             iteration: number of iterations done.
 
         Returns:
             The `Look`.
         """
         rng = torch.Generator(self.rows.device).manual_seed(self.seed + 1_000_003 * iteration)
-        base = model.base
-        assert isinstance(base, Solvable)
         try:
-            walkers, _ = population(
-                path_to(model, base), WALKERS, STEPS, rng=rng, kernel=with_momentum(kernel)
-            )
-            log_z = walkers.log_z
+            log_z = _log_z(model, kernel, walkers, rng)
             nll = float(energy_of(model, self.rows).mean()) + log_z.value
             found = Look(iteration, nll if math.isfinite(nll) else math.inf, log_z.stderr)
         except (TooFarError, FloatingPointError):
@@ -154,6 +151,21 @@ class Validation:
         self.model.load_state_dict(saved["model"])
 
 
+def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, rng: torch.Generator) -> LogZ:
+    """Estimate log Z by forward and by backward annealing, and return the larger estimate."""
+    base = model.base
+    assert isinstance(base, Solvable)
+    path = path_to(model, base)
+    walkers, schedule = population(path, WALKERS, STEPS, rng=rng, kernel=with_momentum(kernel))
+    forward = walkers.log_z
+    chains = Walkers.at(near.equal(WALKERS, rng), model, log_z=0.0, islands=walkers.islands)
+    for _ in range(MOVES):
+        chains = chains.move(kernel, model, rng)
+    ratio = anneal(schedule.backward(path), chains, rng).log_z
+    backward = LogZ(base.log_z() - ratio.value, ratio.stderr)
+    return backward if backward.value > forward.value else forward
+
+
 def _cost(recipe: Recipe) -> float:
     """Count the evaluations of an energy or of its gradient in an iteration."""
     train = recipe.train
@@ -162,7 +174,7 @@ def _cost(recipe: Recipe) -> float:
 
 
 def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
-    return float(2 * WALKERS * STEPS * _leaps(recipe) + rows)
+    return float(WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
 
 
 def _leaps(recipe: Recipe) -> int:
