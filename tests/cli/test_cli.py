@@ -75,7 +75,7 @@ def test_what_a_run_leaves(trained, data):
 def test_the_likelihood_of_an_untrained_model_is_its_bases(tmp_path, data, capsys):
     # one iteration at a tiny tau: the model is the Gaussian, whose likelihood is exact
     args = ["train", data, "--out", tmp_path / "r", "--iterations", "1", *QUICK, "--tau", "1e-9"]
-    assert main(list(map(str, args))) == 0
+    assert main([*map(str, args), "--base", "full"]) == 0
     found = json.loads((tmp_path / "r" / "likelihood.json").read_text())
     for name in ("train", "validation", "test"):
         assert found["nll"][name]["value"] == pytest.approx(found["base"][name]["value"], abs=1e-2)
@@ -694,7 +694,7 @@ def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
     # without a limit on its length a step of a large tau grows a mode where no walker is
     args = ["train", data, "--out", tmp_path / "r", "--iterations", "400", *QUICK]
     wild = ["--tau", "off", "--lr", "3", "--weight-decay", "0", "--renew", "off", "--width", "64"]
-    told = refused([*args, *wild], capsys)
+    told = refused([*args, *wild, "--base", "full"], capsys)
     assert "after 3 rollbacks" in told
     assert "last good state is kept" in told
     rollbacks = [row for row in Run(tmp_path / "r").metrics.rows() if "rollback" in row]
