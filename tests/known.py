@@ -25,6 +25,7 @@ SMALL = {
     "batch": 32,
     "bracket": {"walkers": 64, "temperatures": 20, "equilibrate": 20},
     "iterations": 8,
+    "early_stopping": False,
 }
 
 

@@ -132,7 +132,7 @@ def _begun(recipe: Recipe, data: DataSet, seed: int) -> tuple[Session, tuple[Can
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
     _set_threads(recipe)
-    return Session(recipe, data.train, seed)
+    return Session(recipe, data.train, seed, validation=data.validation)
 
 
 def _set_threads(recipe: Recipe) -> None:
@@ -170,7 +170,7 @@ def _train(run: Run, session: Session, every: float) -> int:
                     f"  back at iteration {event.iteration}, speed multiplied by {event.backoff:g}"
                 )
             else:
-                show(session.progress, session.seconds, session.learner.progress_line(event))
+                show(session.progress, session.seconds, session.progress_line(event))
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
         echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
 from noneq.energies import Energy, fingerprint
-from noneq.kernels import with_momentum
+from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
-from noneq.likelihood.score import known_log_z, mean_energy
+from noneq.likelihood.score import energy_of, exact_log_z, known_log_z, mean_energy
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint
 from noneq.run.choosing import with_changes
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
+from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict
 
 __all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
@@ -70,26 +71,32 @@ def evaluate_run(
     energy, move = run.model()
     base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(seed)
-    z = known_log_z(energy, data.train, n=bracket.walkers, rng=rng) or log_z(
-        energy,
-        data=data.train,
-        n=bracket.walkers,
-        temperatures=run.family.annealing_schedule(recipe, energy, kernel, rng, track=track),
-        equilibrate=bracket.equilibrate,
-        noise=recipe.train.noise,
-        kernel=kernel,
-        rng=rng,
-        track=track,
-    )
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    model_nll, base_nll = (
-        {
-            name: mean_energy(u, x, noise=recipe.train.noise) + constant
-            for name, x in splits.items()
-        }
-        for u, constant in ((energy, z.value), (base, base.log_z()))
-    )
+    base_nll = _likelihoods(base, base.log_z(), splits, recipe.train.noise)
+    lost = None  # nats that the validation rows lose by the trained model
+    if not is_its_base(energy, data.train):
+        z = known_log_z(energy, data.train, n=bracket.walkers, rng=rng) or log_z(
+            energy,
+            data=data.train,
+            n=bracket.walkers,
+            temperatures=run.family.annealing_schedule(recipe, energy, kernel, rng, track=track),
+            equilibrate=bracket.equilibrate,
+            noise=recipe.train.noise,
+            kernel=kernel,
+            rng=rng,
+            track=track,
+        )
+        model_nll = _likelihoods(energy, z.value, splits, recipe.train.noise)
+        name = "validation"
+        lost = Mean.of(model_nll[name] - base_nll[name], splits[name])
+    worse = lost is not None and lost.value > 0 and recipe.train.early_stopping
+    if worse:
+        _set_to_base(run, energy, move)
+    if worse or lost is None:
+        z, model_nll = exact_log_z(base, data.train, n=bracket.walkers, rng=rng), base_nll
     verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
+    if worse or lost is None:
+        verdict = replace(verdict, kept="base", lost=lost)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
         {"x": z.walkers.x, "log_w": z.walkers.log_w},
@@ -97,6 +104,38 @@ def evaluate_run(
     )
     checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
     return verdict
+
+
+def is_its_base(energy: Energy, rows: Tensor) -> bool:
+    """Return whether a model is its base, i.e. the energy that training started from.
+
+    Arguments:
+        energy: model with an attribute ``base``.
+        rows: rows (M, *shape); the first 256 of them are looked at.
+
+    Returns:
+        True if both energies are the same, bit for bit, at all of these rows.
+    """
+    base = getattr(energy, "base", None)
+    if base is None:
+        return False
+    return torch.equal(energy_of(energy, rows[:256]), energy_of(base, rows[:256]))
+
+
+def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
+    """Make the network of a run's model zero, so that the model is its base, and save it."""
+    net = energy.net
+    assert isinstance(net, nn.Module)
+    for p in net.parameters():
+        torch.nn.init.zeros_(p)
+    save_model(run.folder / "model.safetensors", energy, kernel, run.recipe)
+
+
+def _likelihoods(
+    energy: Energy, log_z: float, splits: Mapping[str, Tensor], noise: float
+) -> dict[str, Tensor]:
+    """Compute the NLL of every row of each split, averaged over draws of the noise."""
+    return {name: mean_energy(energy, x, noise=noise) + log_z for name, x in splits.items()}
 
 
 def _verdict(
@@ -184,4 +223,5 @@ def _means(found: Mapping[str, Any]) -> dict[str, Any]:
     away = found["off_support_mass"]
     share = None if away is None else Share(*numbers(away, *Share._fields))
     means = {key: mean(found[key]) for key in ("forward", "backward", "gain")}
-    return {**means, **many, "off_support_mass": share}
+    lost = None if found["lost"] is None else mean(found["lost"])
+    return {**means, **many, "off_support_mass": share, "lost": lost}

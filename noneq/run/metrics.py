@@ -120,4 +120,5 @@ def line(record: Any, session: Session) -> dict[str, Any]:
         "seconds": round(session.seconds, 3),
         "loss": record.loss,
         **session.learner.metrics(record),
+        **session.validation_metrics(),
     }

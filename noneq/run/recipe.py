@@ -29,9 +29,12 @@ class Likelihood(Settings):
     Attributes:
         tau_end: fraction of its first value to which tau, the size of the trust region, falls
             linearly until the budget is spent.
+        early_stopping: whether the validation rows choose which parameters are kept and when
+            training ends; the budget is then the longest training.
     """
 
     tau_end: float = 0.05
+    early_stopping: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

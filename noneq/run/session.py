@@ -22,6 +22,7 @@ from noneq.run.divergence import DivergenceMonitor
 from noneq.run.families import Family, family_of
 from noneq.run.learners import Observed, TrainingContext
 from noneq.run.recipe import Recipe
+from noneq.run.validation import Validation
 from noneq.training import ScoreMatchingRecord, TrainState, moving_average
 
 __all__ = ["Session"]
@@ -63,7 +64,13 @@ class Session:
     clock = staticmethod(time.perf_counter)
 
     def __init__(
-        self, recipe: Recipe, data: Tensor, seed: int = 0, *, family: Family | None = None
+        self,
+        recipe: Recipe,
+        data: Tensor,
+        seed: int = 0,
+        *,
+        family: Family | None = None,
+        validation: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
         self.data = data
@@ -77,6 +84,9 @@ class Session:
         self.learner = self.family.learner(
             TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
         )
+        self.validation: Validation | None = None
+        if validation is not None and getattr(recipe.train, "early_stopping", False):
+            self.validation = Validation.start(recipe, self.average, validation, seed)
         self.monitor = DivergenceMonitor(**self.learner.divergence_thresholds())
 
     @property
@@ -89,6 +99,11 @@ class Session:
         return model
 
     @property
+    def model(self) -> nn.Module:
+        """Return the model to keep: with early stopping the best averaged one, else `average`."""
+        return self.average if self.validation is None else self.validation.model
+
+    @property
     def iteration(self) -> int:
         """Return the number of iterations done so far."""
         return self.trained.iteration if self.trained else 0
@@ -96,6 +111,8 @@ class Session:
     @property
     def progress(self) -> float:
         """Return the fraction of the budget (time or iterations) that is spent; 1 at the end."""
+        if self.validation is not None and self.validation.finished:
+            return 1.0
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
     @property
@@ -130,10 +147,43 @@ class Session:
             self.learner.set_rate(self.progress, self.backoff)
             record = next(records)
             self._average.update_parameters(self.energy)
-            self.seconds = before + self.clock() - start
+            now = self.clock() - start
+            self.seconds = before + now
             value, anew = self.learner.monitored_metric(record)
             self.monitor.see(value, renewed=anew)
+            if self._validate(record):
+                self.seconds = before + self.clock() - start
             yield record
+
+    @property
+    def looked(self) -> bool:
+        """Return whether the validation rows were looked at after the last iteration."""
+        return (
+            self.validation is not None and self.validation.looks[-1].iteration == self.iteration
+        )
+
+    def validation_metrics(self) -> dict[str, float]:
+        """Return ``validation_nll`` and the standard error of its log Z, after a look, in nats."""
+        if not self.looked or self.validation is None:
+            return {}
+        last = self.validation.looks[-1]
+        return {"validation_nll": last.nll, "validation_log_z_stderr": last.stderr}
+
+    def progress_line(self, record: Observed) -> str:
+        """Return a line of text with the main metrics of an iteration, for a terminal."""
+        own = self.learner.progress_line(record)
+        return own if self.validation is None else f"{own}, {self.validation.progress_line()}"
+
+    def _validate(self, record: Observed) -> bool:
+        """Look at the validation rows where that is due, and after the last iteration."""
+        if self.validation is None:
+            return False
+        last = self.recipe.budget.progress(record.iteration, self.seconds) >= 1
+        if not last and not self.validation.due(record.iteration):
+            return False
+        kernel = getattr(self.learner.trained, "kernel", self.kernel)
+        self.validation.look(self.average, kernel, record.iteration)
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Collect everything that training changes, so that it can continue with the same bits.
@@ -150,6 +200,7 @@ class Session:
             "optimizer": self.optimizer.state_dict(),
             "rng": self.rng.get_state(),
             "trained": self.learner.state_dict(),
+            "validation": self.validation and self.validation.state_dict(),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -168,3 +219,5 @@ class Session:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.set_state(saved["rng"])
         self.learner.load_state_dict(saved["trained"])
+        if self.validation is not None:
+            self.validation.load_state_dict(saved["validation"])

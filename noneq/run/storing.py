@@ -30,7 +30,7 @@ def save_session(folder: Path, session: Session) -> None:
         folder: folder of the run.
         session: session to write.
     """
-    save_model(folder / "model.safetensors", session.average, session.kernel, session.recipe)
+    save_model(folder / "model.safetensors", session.model, session.kernel, session.recipe)
     store(folder / "state", session.state_dict())
 
 

@@ -95,7 +95,7 @@ def _go_on(run: Run, session: Session, stop: Callable[[], object], every: float)
     saved = time.monotonic()
     for record in session:
         renewal = getattr(record, "renewed", None) is not None
-        if record.iteration % 10 == 1 or renewal or session.progress >= 1:
+        if record.iteration % 10 == 1 or renewal or session.looked or session.progress >= 1:
             run.metrics.add(line(record, session))
         if record.iteration % GOOD == 0 and session.monitor.healthy:
             run.check_own()

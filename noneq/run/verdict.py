@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -78,6 +78,10 @@ class Verdict:
         gain: mean over the test rows of the base's NLL minus the model's, in nats a row.
         how: settings of the annealing by name: numbers of walkers (weighted samples), temperatures
             and equilibration moves, and seed.
+        kept: "base" if the model that was kept is its base, because training did not lower the NLL
+            of the validation rows; else "model".
+        lost: how much higher the NLL of the validation rows was after training than the base's,
+            where the model was set back to its base for this reason; else None.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
     """
@@ -93,6 +97,8 @@ class Verdict:
     base: Mapping[str, Mean]
     gain: Mean
     how: Mapping[str, Any]
+    kept: Literal["model", "base"] = "model"
+    lost: Mean | None = None
     origin: str = "Gaussian base"
     regularisers: str = "more noise (`noise`)"
 
@@ -136,6 +142,11 @@ class Verdict:
         far = gap.value > 0.1 * abs(self.gain.value) and gap.value > 3 * error
         return gap if far else None
 
+    @property
+    def _gap_of_base(self) -> str:
+        """How much lower the base's NLL of training rows is than that of validation rows."""
+        return f"{self.base['validation'].value - self.base['train'].value:.2f}"
+
     def summary(self) -> list[str]:
         """Describe in sentences whether log Z can be trusted, and what the model has learned.
 
@@ -147,7 +158,8 @@ class Verdict:
         if gap is not None:
             said.append(
                 f"It has memorised training rows: their NLL is {gap} nats lower than that of the "
-                "validation rows. More rows, more weight decay (`weight_decay`), fewer "
+                f"validation rows ({self._gap_of_base} of this is its {self.origin}'s). More "
+                "rows, more weight decay (`weight_decay`), fewer "
                 f"iterations (`iterations`) or {self.regularisers} would help it generalise."
             )
         away = self.off_support_mass
@@ -163,7 +175,13 @@ class Verdict:
         # log Z's error is the same for every row: pairing does not remove it
         gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
         better = "better" if gain.value > 0 else "WORSE"
-        if abs(gain.value) > 3 * gain.stderr:
+        if self.kept == "base":
+            by = "" if self.lost is None else f" ({self.lost} nats a row)"
+            first = (
+                f"The {self.origin} is all that was learned: training on raised the NLL of the "
+                f"validation rows{by}, so that the base was kept as the model."
+            )
+        elif abs(gain.value) > 3 * gain.stderr:
             first = (
                 f"The model fits the test rows {better} than its {self.origin} by "
                 f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."

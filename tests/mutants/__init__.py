@@ -175,6 +175,7 @@ MODULES = {
     "unsolved": "testing/unsolved.py",
     "units": "estimators/units.py",
     "velocity": "models/interpolants/velocity.py",
+    "validation": "run/validation.py",
     "verdict": "run/verdict.py",
     "walkers": "walkers/walkers.py",
     "weights": "walkers/weights.py",

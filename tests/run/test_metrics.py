@@ -128,7 +128,10 @@ def test_a_line_of_a_run_without_trust_region_or_log_z():
         acceptance=math.nan, faults=0.0, log_z=unknown, log_z_held_out=unknown, scale=1.0,
         cost=math.nan, renewed=None, state=state,
     )  # fmt: skip
-    found = line(record, SimpleNamespace(seconds=1.23456, learner=LikelihoodLearner(None)))
+    session = SimpleNamespace(
+        seconds=1.23456, learner=LikelihoodLearner(None), validation_metrics=dict
+    )
+    found = line(record, session)
     assert found["iteration"] == 4
     assert found["seconds"] == 1.235  # of the training, interruptions included
     assert found["walker_energy"] == 2.5

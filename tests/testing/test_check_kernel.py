@@ -81,7 +81,7 @@ class Walk(Stepped):
         if self.wrong == "per coordinate":
             increment = torch.zeros_like(new.x)
         if self.wrong == "info":
-            info = {"accept": new.u}
+            info = {"accept": new.u[:2]}
         if self.wrong == "no info":
             return new, increment, None
         if self.wrong == "weight":
@@ -106,7 +106,7 @@ WRONG_WALKS = {
     "mixed up": "does not keep state.aux",
     "transposed": r"returns v of shape \(1, 16\): the first dimension",
     "per coordinate": r"an increment of shape \(16, 2\) for 16 walkers",
-    "info": "other things than 0-d tensors",
+    "info": "other things than tensors of one number",
     "no info": "does not return",
     "weight": "has a wrong weight: E w is 1.3",
     "nan": "returns increments that are NaN",

@@ -199,7 +199,9 @@ class NetworkFamily(OnGaussian):
         own = self.gaussian_defaults(data)
         if data.kind == "table" and own["base"] == "full":
             own["base"] = "chosen"
-        train: dict[str, Any] = {"held_out": 128, "tau": 0.2, "batch": min(1024, data.rows)}
+        train: dict[str, Any] = {
+            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
+        }  # fmt: skip
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1
         if data.kind == "image":

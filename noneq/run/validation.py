@@ -1,0 +1,169 @@
+"""Early stopping: the validation rows choose when training ends and which parameters are kept.
+
+Now and then a training looks at the negative log-likelihood (NLL) of the validation rows under the
+averaged parameters. The base, the model before the first iteration, is a candidate, too, so that
+no training ends with a model that is worse than its base on these rows.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from noneq.annealing import TooFarError, population
+from noneq.energies import Solvable, path_to
+from noneq.kernels import Kernel, with_momentum
+from noneq.likelihood.score import energy_of, noise_draws
+from noneq.random import add_noise
+from noneq.run.recipe import Recipe
+
+__all__ = ["Look", "Validation"]
+
+WALKERS, STEPS = 64, 200  # of the annealing that estimates log Z at a look
+ROWS = 4000  # noisy validation rows, at most
+SHARE = 0.2  # of the training's evaluations that looks may take
+SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
+PATIENCE = 4  # looks without improvement, at least, before training ends
+
+
+class Look(NamedTuple):
+    """The NLL of the validation rows at one moment of the training.
+
+    Attributes:
+        iteration: number of iterations done.
+        nll: mean NLL of the validation rows, in nats; inf where log Z could not be estimated.
+        stderr: standard error of log Z, in nats; the rows are the same at every look.
+    """
+
+    iteration: int
+    nll: float
+    stderr: float
+
+
+@dataclass
+class Validation:
+    """Follows the NLL of the validation rows during a training, and keeps the best parameters.
+
+    At a look, walkers (weighted samples) are annealed from the base to the averaged model, which
+    estimates log Z, and the energies of the rows are computed. Looks have random numbers of their
+    own, so that they do not change the training. The intervals between them grow with the number
+    of iterations, and they take at most a fifth of the evaluations. Training ends early when
+    ``PATIENCE`` looks, and as many iterations as the best parameters took, have brought nothing
+    better.
+
+    Arguments:
+        rows: validation rows (M, *shape) with their noise, the same at every look.
+        model: model that holds the best parameters, at first the untrained one, i.e. the base.
+        interval: number of iterations between looks, at least.
+        seed: seed of the random numbers of the looks.
+        looks: looks so far; the first is that at the base.
+        best: the look of the lowest NLL.
+    """
+
+    rows: Tensor
+    model: nn.Module
+    interval: int
+    seed: int
+    looks: list[Look]
+    best: Look
+
+    @classmethod
+    def start(cls, recipe: Recipe, untrained: nn.Module, rows: Tensor, seed: int) -> Validation:
+        """Begin to follow a training, with the untrained model as the first candidate.
+
+        Arguments:
+            recipe: all settings of the training.
+            untrained: model before the first iteration, equal to its attribute ``base``.
+            rows: validation rows (M, *shape), without noise.
+            seed: seed of the training.
+
+        Returns:
+            A `Validation` with one look.
+        """
+        base, noise = untrained.base, recipe.train.noise
+        assert isinstance(base, Solvable)
+        rng = torch.Generator(rows.device).manual_seed(seed)
+        draws = noise_draws(len(rows)) if noise > 0 else 1
+        noisy = add_noise(rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS], noise, rng)
+        first = Look(0, float(energy_of(base, noisy).mean()) + base.log_z(), 0.0)
+        interval = math.ceil(_cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
+        return cls(noisy, copy.deepcopy(untrained), interval, seed, [first], first)
+
+    def due(self, iteration: int) -> bool:
+        """Return whether to look after this iteration."""
+        last = self.looks[-1].iteration
+        return iteration - last >= max(self.interval, last // SPACING)
+
+    @property
+    def finished(self) -> bool:
+        """Return whether training should end, since the NLL has not fallen for long enough."""
+        best, last = self.best.iteration, self.looks[-1].iteration
+        since = sum(look.iteration > best for look in self.looks)
+        return since >= PATIENCE and last >= 2 * best
+
+    def look(self, model: nn.Module, kernel: Kernel, iteration: int) -> Look:
+        """Look at the validation rows, and keep the model's parameters if they are the best.
+
+        Arguments:
+            model: averaged model.
+            kernel: MCMC kernel of the training, which moves the walkers of the look.
+            iteration: number of iterations done.
+
+        Returns:
+            The `Look`.
+        """
+        rng = torch.Generator(self.rows.device).manual_seed(self.seed + 1_000_003 * iteration)
+        base = model.base
+        assert isinstance(base, Solvable)
+        try:
+            walkers, _ = population(
+                path_to(model, base), WALKERS, STEPS, rng=rng, kernel=with_momentum(kernel)
+            )
+            log_z = walkers.log_z
+            nll = float(energy_of(model, self.rows).mean()) + log_z.value
+            found = Look(iteration, nll if math.isfinite(nll) else math.inf, log_z.stderr)
+        except (TooFarError, FloatingPointError):
+            found = Look(iteration, math.inf, math.nan)
+        self.looks.append(found)
+        if found.nll < self.best.nll:
+            self.best = found
+            self.model.load_state_dict(model.state_dict())
+        return found
+
+    def progress_line(self) -> str:
+        """Return the last look and the best one as text, e.g. for a terminal."""
+        last, best = self.looks[-1], self.best
+        where = f"at {best.iteration}" if best.iteration else "of the base"
+        return f"validation {last.nll:.2f} (lowest {best.nll:.2f} {where})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the looks and the best parameters, for a checkpoint."""
+        return {"looks": [list(one) for one in self.looks], "model": self.model.state_dict()}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Set the looks and the best parameters from a dictionary that `state_dict` returned."""
+        looks: Sequence[Sequence[Any]] = saved["looks"]
+        self.looks = [Look(int(i), float(nll), float(stderr)) for i, nll, stderr in looks]
+        self.best = min(self.looks, key=lambda look: (look.nll, look.iteration))
+        self.model.load_state_dict(saved["model"])
+
+
+def _cost(recipe: Recipe) -> float:
+    """Count the evaluations of an energy or of its gradient in an iteration."""
+    train = recipe.train
+    moved = (train.active or train.walkers) + (train.held_out or 0)
+    return float(moved * (train.moves * _leaps(recipe) + 1) + train.batch)
+
+
+def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
+    return float(2 * WALKERS * STEPS * _leaps(recipe) + rows)
+
+
+def _leaps(recipe: Recipe) -> int:
+    return int(getattr(recipe.model, "leapfrog_steps", 1))

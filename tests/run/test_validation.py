@@ -1,0 +1,182 @@
+"""Early stopping: the validation rows choose the parameters that are kept, and the end."""
+
+import math
+
+import known
+import pytest
+import torch
+
+from noneq import Session
+from noneq.data import load
+from noneq.energies import Gaussian
+from noneq.run import choose, supervise
+from noneq.run.evaluation import evaluate_run, is_its_base, read_verdict
+from noneq.run.validation import Look, Validation
+
+FAST = {"tau": 0.5, "width": 64, "lr": 1e-2}
+CHANGES = {**known.SMALL, "early_stopping": True, "iterations": 60, "width": 16, "depth": 2}
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch):
+    """Iterations are so short here that a look costs as much as many of them."""
+    monkeypatch.setattr("noneq.run.validation.SHARE", 20.0)
+
+
+def session_of(rows, validation, seed=0, **changes):
+    recipe = choose((2,), len(rows), "table", **{**CHANGES, **changes})
+    return Session(recipe, rows, seed, validation=validation)
+
+
+def two(n, seed):
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 2, generator=rng) @ torch.tensor([[1.0, 0.6], [0.0, 0.5]])
+    x[: n // 3] += torch.tensor([4.0, -3.0])
+    x = x[torch.randperm(n, generator=rng)]
+    return (x - torch.tensor([1.33, -1.0])) / 2
+
+
+def watched(looks):
+    """What is decided after looks of known NLL, the first of them at the base."""
+    all_looks = [Look(i, nll, 0.0) for i, nll in looks]
+    best = min(all_looks, key=lambda look: look.nll)
+    return Validation(torch.zeros(1, 2), torch.nn.Identity(), 5, 0, all_looks, best)
+
+
+def test_training_ends_after_looks_and_iterations_without_anything_better():
+    falling = [(0, 9.0), (10, 8.0), (20, 7.0), (30, 6.0)]
+    assert not watched(falling).finished
+    # four looks, but not yet as many iterations as the best took
+    assert not watched([*falling, (36, 7.0), (42, 7.0), (48, 7.0), (54, 7.0)]).finished
+    assert watched([*falling, (40, 7.0), (48, 7.0), (56, 7.0), (64, 7.0)]).finished
+    # as many iterations, but three looks
+    assert not watched([*falling, (40, 7.0), (60, 7.0), (80, 7.0)]).finished
+    assert watched([(0, 9.0), (5, 9.5), (10, 9.6), (15, 9.7), (20, 9.8)]).finished
+
+
+def test_looks_come_ever_more_rarely():
+    found = watched([(0, 9.0)])
+    assert not found.due(4)
+    assert found.due(5)
+    late = watched([(0, 9.0), (800, 5.0)])
+    assert not late.due(899)
+    assert late.due(900)
+
+
+def test_a_look_is_the_nll_of_the_averaged_model():
+    # of a model whose log Z is known: a Gaussian tilted by a linear network
+    rows = two(400, 1)
+    session = session_of(rows, two(300, 2), width=2, depth=1)
+    known.tilt(session.average, [0.7, -0.4])
+    mean, cov, _ = known.exact(session.average, [0.7, -0.4])
+    found = session.validation.look(session.average, session.kernel, 7)
+    normal = torch.distributions.MultivariateNormal(mean, cov)
+    truth = float(-normal.log_prob(two(300, 2).double()).mean())
+    assert 0 < found.stderr < 0.1
+    assert abs(found.nll - truth) < 4 * found.stderr
+    assert session.validation.looks[0].nll == pytest.approx(
+        float(session.energy.base(two(300, 2)).mean()) + session.energy.base.log_z(), abs=1e-5
+    )
+
+
+def test_looks_do_not_change_the_training():
+    rows = two(300, 1)
+    with_looks, without = session_of(rows, two(100, 2)), session_of(rows, None)
+    for session in (with_looks, without):
+        for record in session:
+            if record.iteration == 20:
+                break
+    assert with_looks.validation.looks[1:]
+    for a, b in zip(with_looks.energy.parameters(), without.energy.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_best_parameters_are_kept():
+    # 40 rows, of which a network soon learns too much
+    session = session_of(two(40, 1), two(200, 2), **FAST, iterations=300)
+    list(session)
+    looks, best = session.validation.looks, session.validation.best
+    assert session.progress == 1
+    assert session.iteration < 300, "it ended early"
+    assert best.nll == min(look.nll for look in looks)
+    assert best.iteration < session.iteration
+    again = session.validation.look(session.model, session.kernel, best.iteration)
+    assert again.nll == pytest.approx(best.nll, abs=0.2)  # another step size: another log Z
+
+
+def test_it_is_the_average_that_is_looked_at_and_kept():
+    session = session_of(two(300, 1), two(200, 2), **FAST)
+    for _ in session:
+        if session.validation.best.iteration:
+            break
+    kept = list(session.model.parameters())
+    for a, b in zip(kept, session.average.parameters(), strict=True):
+        assert torch.equal(a, b)
+    raw = zip(kept, session.energy.parameters(), strict=True)
+    assert not all(torch.equal(a, b) for a, b in raw)
+
+
+def test_a_session_that_is_resumed_goes_on_with_its_looks():
+    rows, validation = two(300, 1), two(100, 2)
+    whole = session_of(rows, validation)
+    list(whole)
+    first, second = session_of(rows, validation), session_of(rows, validation)
+    for record in first:
+        if record.iteration == 31:
+            break
+    second.load_state_dict(first.state_dict())
+    assert second.validation.best == first.validation.best
+    list(second)
+    assert second.validation.looks == whole.validation.looks
+    for a, b in zip(second.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_look_without_log_z_is_no_improvement():
+    session = session_of(two(100, 1), two(50, 2))
+    with torch.no_grad():
+        for p in session.average.parameters():
+            p.fill_(math.nan)
+    assert session.validation.look(session.average, session.kernel, 3).nll == math.inf
+    assert session.validation.best.iteration == 0
+    assert is_its_base(session.model, two(50, 2))
+
+
+def test_rows_of_a_gaussian_keep_the_base(tmp_path):
+    run, data, session = known.begun(tmp_path, **{**CHANGES, "width": 2, "depth": 1})
+    session = Session(session.recipe, data.train, validation=data.validation)
+    known.tilt(session.average, [0.7, -0.4])  # worse than the base, whatever the looks say
+    session.validation.model.load_state_dict(session.average.state_dict())
+    run.save(session)
+    found = evaluate_run(run, data)
+    assert found.kept == "base"
+    assert found.lost.value > 0
+    assert found.exact
+    assert found.nll == found.base
+    assert "was kept as the model" in found.summary()[0]
+    energy, _ = run.model()
+    assert is_its_base(energy, data.test)
+    assert read_verdict(run, energy) == found
+
+
+def test_a_supervised_run_ends_early_and_says_so_in_its_metrics(tmp_path):
+    path = tmp_path / "rows.npy"
+    known.np.save(path, two(60, 1).numpy())
+    data = load(path)
+    recipe = choose(data.shape, len(data.train), "table", **{**CHANGES, **FAST, "iterations": 400})
+    session = Session(recipe, data.train, validation=data.validation)
+    run = known.Run.create(tmp_path / "r", data, session)
+    list(supervise(run, session))
+    assert session.iteration < 400
+    seen = [row["validation_nll"] for row in run.metrics.rows() if "validation_nll" in row]
+    assert seen == [look.nll for look in session.validation.looks[1:]]
+    energy, _ = run.model()
+    assert torch.equal(energy(data.test), session.model(data.test))
+    assert f"(lowest {session.validation.best.nll:.2f}" in session.validation.progress_line()
+
+
+def test_without_validation_rows_the_average_is_kept():
+    session = session_of(two(100, 1), None)
+    assert session.validation is None
+    assert session.model is session.average
+    assert isinstance(session.energy.base, Gaussian)
