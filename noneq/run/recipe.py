@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from noneq.run.model_settings import InterpolantModel, NetworkModel, RBMModel
 from noneq.run.ranges import check_finite, check_fraction, check_least, check_positive
@@ -67,6 +67,7 @@ class ScoreMatching:
 
     batch: int = 512
     noise: float = 0.05
+    early_stopping: ClassVar[bool] = False  # an energy at all times has no cheap log Z
 
     def __post_init__(self) -> None:
         check_positive(self, "batch")

@@ -85,7 +85,7 @@ class Session:
             TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
         )
         self.validation: Validation | None = None
-        if validation is not None and getattr(recipe.train, "early_stopping", False):
+        if validation is not None and recipe.train.early_stopping:
             self.validation = Validation.start(recipe, self.average, validation, seed)
         self.monitor = DivergenceMonitor(**self.learner.divergence_thresholds())
 
