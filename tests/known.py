@@ -14,6 +14,7 @@ from noneq.run import checkpoint, choose
 from noneq.run.families import family_of
 
 SMALL = {
+    "base": "full",
     "width": 2,
     "depth": 1,
     "clusters": None,

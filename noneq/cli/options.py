@@ -99,7 +99,7 @@ def _options(title: str, about: str, sections: Sequence[type]) -> Any:
                 own[f.name] = (f.name, Annotated[kind, option], field(default=None))
     if title == "Choices":
         option = arg(
-            help="kind of model: a Gaussian base plus an energy network (network), a restricted "
+            help="kind of model: a base of Gaussians plus a network (network), a restricted "
             "Boltzmann machine of bits (rbm) or of real numbers (gaussian-rbm), or an energy "
             "learned by denoising score matching (interpolant).",
             metavar="|".join(KINDS), help_behavior_hint="",

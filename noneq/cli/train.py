@@ -16,6 +16,7 @@ from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
+from noneq.run.bases import Candidate, choose_base, compared
 from noneq.run.choosing import applicable, with_changes
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
@@ -72,7 +73,8 @@ def train(
         recipe = _recipe(data, **changes)
         default = _recipe(data, model=recipe.kind)
         check_recipe(recipe, default, data.shape, data.train.device)
-        session = _session(recipe, data, seed or 0)  # before a run is replaced by one that fails
+        # all of this before a run is replaced by one that fails
+        session, bases = _begun(recipe, data, seed or 0)
         check_fit(session.energy, data.train, noise=recipe.train.noise)
         run = Run.create(
             folder,
@@ -81,6 +83,7 @@ def train(
             seed=seed or 0,
             device=str(data.train.device),
             overwrite=mode == "overwrite",
+            bases=bases,
             **chosen,
         )
     with run.locked():
@@ -109,6 +112,8 @@ def _reopened(
     if given:
         raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
     run = Run(folder, device)
+    if run.config.get("bases") and "base" in changes:
+        raise ValueError("--resume keeps the base that was chosen: leave --base out")
     data = run.data(source)
     check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
     return run, data
@@ -118,10 +123,21 @@ def _recipe(data: DataSet, **changes: Any) -> Recipe:
     return choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
 
 
+def _begun(recipe: Recipe, data: DataSet, seed: int) -> tuple[Session, tuple[Candidate, ...]]:
+    """Make a new session, whose base the validation rows choose among these candidates."""
+    _set_threads(recipe)
+    recipe, bases = choose_base(recipe, data.train, data.validation, seed)
+    return _session(recipe, data, seed), bases
+
+
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
+    _set_threads(recipe)
+    return Session(recipe, data.train, seed, validation=data.validation)
+
+
+def _set_threads(recipe: Recipe) -> None:
     if recipe.budget.threads:
         torch.set_num_threads(recipe.budget.threads)
-    return Session(recipe, data.train, seed, validation=data.validation)
 
 
 def _introduce(run: Run, data: DataSet) -> None:
@@ -134,6 +150,8 @@ def _introduce(run: Run, data: DataSet) -> None:
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")
+    if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
+        echo(f"base by validation NLL: {compared(run.recipe.model, bases)}")
     if notes := run.family.notes(run.recipe):
         echo(notes)
 

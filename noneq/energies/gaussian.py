@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from noneq.energies.base import Cache
-from noneq.energies.covariance import Cholesky, Diagonal, Factor, LowRank
+from noneq.energies.covariance import Cholesky, Diagonal, Factor
+from noneq.energies.fitting import full, low_rank, units
 
 __all__ = ["Gaussian", "GaussianMixture"]
 
@@ -49,6 +48,7 @@ class Gaussian(nn.Module):
         rank: int = 32,
         noise: float = 0.0,
         floor: float = 1e-4,
+        ridge: float | None = None,
     ) -> Gaussian:
         """Fit a Gaussian to rows by regularised maximum likelihood on standardised columns.
 
@@ -61,6 +61,8 @@ class Gaussian(nn.Module):
             rank: number of factors of a low-rank covariance.
             noise: standard deviation of Gaussian noise that will be added to the data later.
             floor: relative increase of the variances.
+            ridge: relative increase of the variances in place of ``floor`` and, for a full
+                covariance, of the shrinkage by Ledoit and Wolf; None: those.
 
         Returns:
             The Gaussian.
@@ -74,33 +76,19 @@ class Gaussian(nn.Module):
                 f"a Gaussian is fitted to two or more finite rows, got {len(flat)} rows"
                 f"{'' if bool(torch.isfinite(flat).all()) else ' with NaN or infinite values'}"
             )
-        mean = flat.mean(0)
-        variance = (flat - mean).square().mean(0)
-        scale, least = _units(flat, noise, floor)
-        z = (flat - mean) / scale
         dtype = x.dtype if x.is_floating_point() else torch.float32
+        added = units(flat, noise, floor if ridge is None else ridge)
         factor: Factor
         if kind == "full":
-            from sklearn.covariance import ledoit_wolf
-
-            c = torch.from_numpy(ledoit_wolf(z.cpu().numpy(), assume_centered=True)[0])
-            factor = Cholesky(scale.cpu() * c * scale.cpu()[:, None] + least.cpu().diag(), dtype)
+            factor = full(flat, added, dtype, shrunk=ridge is None)
         elif kind == "diagonal":
-            factor = Diagonal((variance + least).sqrt().view(x.shape[1:]), dtype)
+            variance = (flat - flat.mean(0)).square().mean(0)
+            factor = Diagonal((variance + added.least).sqrt().view(x.shape[1:]), dtype)
         elif kind == "low-rank":
-            from sklearn.decomposition import FactorAnalysis
-            from sklearn.exceptions import ConvergenceWarning
-
-            r = min(rank, flat.shape[1] - 1, len(flat) - 1)
-            # before the floor, constant or equal columns have an infinite likelihood
-            with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                found = FactorAnalysis(r).fit(z.cpu().numpy())
-            w = torch.from_numpy(found.components_.T) * scale.cpu()[:, None]
-            own = torch.from_numpy(found.noise_variance_) * scale.cpu().square() + least.cpu()
-            factor = LowRank(own.sqrt(), w, dtype)
+            factor = low_rank(flat, added, dtype, rank)
         else:
             raise ValueError(f"kind is 'full', 'diagonal' or 'low-rank', got {kind!r}")
+        mean = flat.mean(0)
         return cls(mean.to(dtype).view(x.shape[1:]), factor).to(x.device)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -218,7 +206,7 @@ class GaussianMixture(nn.Module):
         from sklearn.mixture import GaussianMixture as SklearnMixture
 
         flat = x.detach().flatten(1).double()
-        mean, (scale, least) = flat.mean(0), _units(flat, noise, floor)
+        mean, (scale, least) = flat.mean(0), units(flat, noise, floor)
         # the least that all columns need is added during the fit, the rest afterwards
         common = float((least / scale.square()).min())
         fitted = SklearnMixture(components, reg_covar=common, random_state=seed)
@@ -281,17 +269,6 @@ class GaussianMixture(nn.Module):
     def log_z(self) -> float:
         """Return 0.0, the log Z of the mixture, which is normalised."""
         return 0.0
-
-
-def _units(flat: Tensor, noise: float, floor: float) -> tuple[Tensor, Tensor]:
-    """Return the scales (d,) of standardised columns, and what is added to the variances (d,)."""
-    variance = (flat - flat.mean(0)).square().mean(0)
-    if not float(variance.mean()) + noise**2 > 0:
-        raise ValueError("all rows are equal: no density has this covariance; add noise")
-    constant = variance <= 1e-14 * flat.mean(0).square()
-    # noise included: a column of tiny variance consists mostly of it
-    scale = (torch.where(constant, variance.mean(), variance) + noise**2).sqrt()
-    return scale, floor * (scale.square() - noise**2) + noise**2
 
 
 def _positive_masses(masses: Tensor, count: int) -> None:

@@ -1,6 +1,7 @@
 """Training runs in a folder on disk: from a recipe to the likelihood, samples and scores.
 
-`choose` makes a recipe, i.e. all settings of a training. A `Session` is one training in memory by
+`choose` makes a recipe, i.e. all settings of a training, and `choose_base` chooses, by the
+validation rows, the base that training starts from. A `Session` is one training in memory by
 a recipe; a `Run` is the folder of a training; and `supervise` trains with checkpoints and
 rollbacks. Afterwards `noneq.run.evaluation` estimates log Z by forward and by backward annealing.
 """

@@ -1,3 +1,4 @@
+from .bases import choose_base as choose_base
 from .choosing import choose as choose
 from .folder import Run as Run
 from .recipe import Recipe as Recipe

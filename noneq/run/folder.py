@@ -1,7 +1,7 @@
 """The folder of a training run, with its settings, checkpoints, model and evaluation.
 
 ====================== ========================================================================
-config.json            data, seed, and all settings of the training (the recipe)
+config.json            data, seed, all settings of the training (the recipe), and candidate bases
 metrics.jsonl          one line for each logged iteration
 model.safetensors      the trained model, whose parameters are moving averages
 state/                 the last checkpoint: weighted samples, optimiser, random numbers
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -32,13 +32,14 @@ from noneq.kernels import Kernel
 from noneq.numerics import resolve_device
 from noneq.run import checkpoint
 from noneq.run.atomic import make_folder
+from noneq.run.bases import Candidate
 from noneq.run.choosing import read_recipe, with_changes
 from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked
 from noneq.run.metrics import Metrics
 from noneq.run.session import Session
 from noneq.run.staging import check_vacant, disk_error, staged, unsettled
-from noneq.run.storing import load_model, save_model
+from noneq.run.storing import load_model, save_session
 from noneq.version import __version__
 
 __all__ = ["Run"]
@@ -105,6 +106,7 @@ class Run:
         seed: int = 0,
         device: str = "cpu",
         overwrite: bool = False,
+        bases: Sequence[Candidate] = (),
         **about: Any,
     ) -> Run:
         """Make the folder of a new run, and write the first checkpoint of a session to it.
@@ -116,6 +118,7 @@ class Run:
             seed: seed of the session, recorded in config.json.
             device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
+            bases: candidates of `choose_base`, recorded in config.json.
             about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data.
 
         Returns:
@@ -135,6 +138,7 @@ class Run:
             "seed": seed,
             "device": device,
             "recipe": session.recipe.plain(),
+            "bases": [one._asdict() for one in bases],
         }
         check_vacant(folder, overwrite=overwrite)
         try:
@@ -143,7 +147,7 @@ class Run:
                 check_vacant(folder, overwrite=overwrite, held=True)
                 with staged(folder) as new:
                     checkpoint.save_json(new / "config.json", config)
-                    _save(new, session)
+                    save_session(new, session)
                     checkpoint.store(new / "good", session.state_dict())
         except OSError as error:
             kept = "the run that is there is as it was" if overwrite else "no run was begun"
@@ -162,8 +166,7 @@ class Run:
         was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
         for section in self.recipe.sections():
             for name, value in now[section].items():
-                kept = not f"{section}.{name}".startswith(_CHANGEABLE)
-                if value != was[section][name] and kept:
+                if value != was[section][name] and not f"{section}.{name}".startswith(_CHANGEABLE):
                     raise ValueError(
                         f"{self.folder}: was begun with `{name}` {was[section][name]}, and a run "
                         "keeps its choices; leave that out, or train a new run (`out`)"
@@ -233,7 +236,7 @@ class Run:
             BusyError: the folder no longer holds this run.
         """
         self.check_own()
-        _save(self.folder, session)
+        save_session(self.folder, session)
 
     def restore(self, session: Session, which: Literal["state", "good"] = "state") -> None:
         """Load a checkpoint into a session, i.e. a training in memory, to resume training.
@@ -292,8 +295,3 @@ class Run:
             raise ValueError(
                 f"{error}; `resume({self.folder})` writes it anew from the last checkpoint"
             ) from error
-
-
-def _save(folder: Path, session: Session) -> None:
-    save_model(folder / "model.safetensors", session.model, session.kernel, session.recipe)
-    checkpoint.store(folder / "state", session.state_dict())

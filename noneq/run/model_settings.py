@@ -9,17 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from noneq.run.ranges import check_finite, check_least, check_positive
+from noneq.run.ranges import check_among, check_finite, check_least, check_positive
 
 __all__ = ["InterpolantModel", "NetworkModel", "RBMModel"]
+
+GAUSSIANS = ("full", "diagonal", "low-rank")
 
 
 @dataclass(frozen=True)
 class NetworkModel:
-    """Settings of an energy that is the sum of the energy of a Gaussian base and a network.
+    """Settings of an energy that is the sum of the energy of a base and of a network.
 
     Attributes:
-        base: covariance of the Gaussian base: full, diagonal or low-rank.
+        base: base, from which training starts: a Gaussian of full, diagonal or low-rank
+            covariance, a mixture of Gaussians, or (chosen) the Gaussian or mixture under which the
+            validation rows have the highest likelihood.
+        components: number of Gaussians of a mixture; None: one Gaussian.
+        ridge: increase of each variance of the base, as a fraction of the variance of the column;
+            None: a Gaussian is shrunk after Ledoit and Wolf, a mixture has 0.001.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
             the MCMC moves; None: the covariance of the base does.
         net: kind of the energy network: mlp, convnet or resnet.
@@ -31,7 +38,9 @@ class NetworkModel:
         step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
     """
 
-    base: Literal["full", "diagonal", "low-rank"] = "full"
+    base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
+    components: int | None = None
+    ridge: float | None = None
     clusters: int | None = None
     net: Literal["mlp", "convnet", "resnet"] = "mlp"
     width: int = 256
@@ -40,8 +49,19 @@ class NetworkModel:
     step_size: float = 0.3
 
     def __post_init__(self) -> None:
-        check_positive(self, "clusters", "width", "depth", "leapfrog_steps")
+        check_positive(self, "components", "clusters", "width", "depth", "leapfrog_steps")
         check_finite(self, "step_size")
+        check_among(self, "base", ("chosen", *GAUSSIANS, "mixture"))
+        if self.ridge is not None:
+            check_finite(self, "ridge")
+        if self.base == "mixture" and self.components is None:
+            raise ValueError("`base` mixture needs `components`, the number of its Gaussians")
+        if self.base != "mixture" and self.components is not None:
+            raise ValueError(
+                "`components` is the number of Gaussians of `base` mixture: give both, or neither"
+            )
+        if self.base == "chosen" and self.ridge is not None:
+            raise ValueError("`ridge` is chosen with the `base`: name a base, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class InterpolantModel:
     corrections: int = 4
 
     def __post_init__(self) -> None:
+        check_among(self, "base", GAUSSIANS)
         check_positive(self, "clusters", "width", "depth", "leapfrog_steps", "steps")
         check_finite(self, "step_size", "eps")
         check_least(self, "corrections")

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-__all__ = ["check_finite", "check_fraction", "check_least", "check_positive"]
+__all__ = ["check_among", "check_finite", "check_fraction", "check_least", "check_positive"]
+
+
+def check_among(section: object, name: str, words: Sequence[str]) -> None:
+    """Raise ValueError unless this field is one of the words."""
+    if getattr(section, name) not in words:
+        raise ValueError(f"`{name}` is one of {', '.join(words)}, got {getattr(section, name)!r}")
 
 
 def check_positive(section: object, *names: str) -> None:

@@ -1,6 +1,6 @@
-"""Functions that write and read a run's model: the file model.safetensors.
+"""Functions that write a run's last checkpoint, and write and read its model.
 
-The file holds the model's parameters, and the preconditioner of its MCMC kernel.
+The file model.safetensors holds the model's parameters, and the preconditioner of its MCMC kernel.
 """
 
 from __future__ import annotations
@@ -13,13 +13,25 @@ from torch import nn
 
 from noneq.energies import Cholesky, Factor, Identity
 from noneq.kernels import Kernel
-from noneq.run.checkpoint import load_tensors, save_tensors
+from noneq.run.checkpoint import load_tensors, save_tensors, store
 from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
+from noneq.run.session import Session
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "save_model", "save_session"]
 
 _OWN = "preconditioner."
+
+
+def save_session(folder: Path, session: Session) -> None:
+    """Write a checkpoint of a session, i.e. the training in memory, and its present model.
+
+    Arguments:
+        folder: folder of the run.
+        session: session to write.
+    """
+    save_model(folder / "model.safetensors", session.model, session.kernel, session.recipe)
+    store(folder / "state", session.state_dict())
 
 
 def save_model(path: Path, energy: nn.Module, kernel: Kernel, recipe: Recipe) -> None:

@@ -42,7 +42,9 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("runs") / "a"
-    assert main(["train", data, "--out", str(folder), "--iterations", "12", *QUICK]) == 0
+    # on one Gaussian, so that something is left to learn
+    args = ["train", data, "--out", str(folder), "--iterations", "12", *QUICK, "--base", "full"]
+    assert main(args) == 0
     return folder
 
 
@@ -75,7 +77,7 @@ def test_what_a_run_leaves(trained, data):
 def test_the_likelihood_of_an_untrained_model_is_its_bases(tmp_path, data, capsys):
     # one iteration at a tiny tau: the model is the Gaussian, whose likelihood is exact
     args = ["train", data, "--out", tmp_path / "r", "--iterations", "1", *QUICK, "--tau", "1e-9"]
-    assert main(list(map(str, args))) == 0
+    assert main([*map(str, args), "--base", "full"]) == 0
     found = json.loads((tmp_path / "r" / "likelihood.json").read_text())
     for name in ("train", "validation", "test"):
         assert found["nll"][name]["value"] == pytest.approx(found["base"][name]["value"], abs=1e-2)
@@ -288,7 +290,7 @@ def test_a_run_with_the_state_of_another_model(copy, data, tmp_path, capsys):
 
 def test_a_log_z_of_other_parameters(copy, data, tmp_path, capsys):
     args = ["train", data, "--out", str(tmp_path / "b"), "--iterations", "2", *QUICK]
-    assert main([*args, "--seed", "1"]) == 0
+    assert main([*args, "--base", "full", "--seed", "1"]) == 0
     shutil.copy(tmp_path / "b" / "model.safetensors", copy / "model.safetensors")
     capsys.readouterr()
     told = refused(["score", copy, data], capsys)
@@ -694,7 +696,7 @@ def test_a_run_that_diverges_rolls_back_and_stops(tmp_path, data, capsys):
     # without a limit on its length a step of a large tau grows a mode where no walker is
     args = ["train", data, "--out", tmp_path / "r", "--iterations", "400", *QUICK]
     wild = ["--tau", "off", "--lr", "3", "--weight-decay", "0", "--renew", "off", "--width", "64"]
-    told = refused([*args, *wild], capsys)
+    told = refused([*args, *wild, "--base", "full"], capsys)
     assert "after 3 rollbacks" in told
     assert "last good state is kept" in told
     rollbacks = [row for row in Run(tmp_path / "r").metrics.rows() if "rollback" in row]

@@ -309,6 +309,19 @@ def test_diagonal_fit_is_maximum_likelihood_plus_the_floor() -> None:
         )
 
 
+def test_a_ridge_takes_the_place_of_shrinkage_and_floor() -> None:
+    x = normal(40, 3, seed=13) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 2.0], [0.0, 0.0, 0.5]])
+    truth = x.double().T.cov(correction=0)
+    for ridge, noise in ((1e-3, 0.0), (0.3, 0.5)):
+        found = dense(Gaussian.fit(x, ridge=ridge, noise=noise).factor, (3,))
+        expected = truth + (ridge * truth.diagonal() + noise**2).diag()
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        alone = dense(Gaussian.fit(x, "diagonal", ridge=ridge, noise=noise).factor, (3,))
+        torch.testing.assert_close(alone.diagonal(), expected.diagonal(), rtol=1e-5, atol=1e-6)
+    shrunk = dense(Gaussian.fit(x).factor, (3,))
+    assert float((shrunk - truth).abs().max()) > 0.01, "Ledoit and Wolf shrink 40 rows"
+
+
 @pytest.mark.parametrize("kind", FITS)
 def test_a_floor_of_zero_needs_healthy_data_only(kind) -> None:
     x = Gaussian(torch.zeros(3), Cholesky(skewed(3))).sample(200, generator(14))

@@ -43,6 +43,7 @@ MODULES = {
     "atomic": "run/atomic.py",
     "average": "training/average.py",
     "backward": "likelihood/backward.py",
+    "bases": "run/bases.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
     "axes": "report/axes.py",

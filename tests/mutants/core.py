@@ -657,7 +657,8 @@ CORE = (
      'Path(found["tensors"]).name, found', 'found["tensors"], found',
      ("test_checkpoint.py::test_a_checkpoint_cannot_point_outside_its_folder",)),
     # -- a run
-    ("run: raw parameters kept as the model", "folder:_save", "session.model, session.kernel,",
+    ("run: raw parameters kept as the model", "storing:save_session",
+     "session.model, session.kernel,",
      "session.energy, session.kernel,", GIVEN_UP),
     ("run: a rollback restores nothing", "supervise:_roll_back", 'run.restore(session, "good")',
      "pass", ROLLED),

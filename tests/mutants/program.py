@@ -30,6 +30,14 @@ NULL = ("test_metrics.py::test_what_json_lacks_is_null",)
 KINDS = ("test_kinds.py",)
 DECAY = ("test_cli_rbm.py::test_only_the_weights_of_an_rbm_decay",)
 RATES = ("test_rates.py",)
+CHOSEN = ("test_bases.py::test_rows_of_two_modes_choose_a_mixture",)
+HALF = ("test_bases.py::test_a_mixture_must_be_better_by_half_a_standard_error",)
+WORK = ("test_bases.py::test_work_is_counted_and_bounded",)
+SCORED = (
+    "test_bases.py::test_candidates_are_scored_by_validation_rows_with_the_noise_of_the_training",
+)
+MORE = ("test_bases.py::test_numbers_of_components_end_where_two_in_a_row_are_worse",)
+RIDGE = ("test_energies.py::test_a_ridge_takes_the_place_of_shrinkage_and_floor",)
 CANNOT = ("test_training.py::test_settings_that_cannot_be",)
 TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
 RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
@@ -146,6 +154,21 @@ PROGRAM = (
      "0.1 if data.discrete", "0.0 if data.discrete", OWN),
     ("rbm: fitted to rows without noise", "families_rbm:_RBMFamily.build",
      "from_data(noisy,", "from_data(rows,", KINDS),
+    # -- the base that validation rows choose
+    ("base: one Gaussian without its log Z", "bases:_Search._score", " + fitted.log_z()", "",
+     CHOSEN),
+    ("base: scored without noise", "bases:_Search._score", "noise=noise, draws=draws",
+     "draws=draws", SCORED),
+    ("base: fitted without noise", "bases:_Search._score", "self.train, noise=noise",
+     "self.train, noise=0.0", SCORED),
+    ("base: any gain is enough", "bases:_Search.best", "grouped_stderr(gain, self.validation) / 2",
+     "0", HALF),
+    ("base: work is not counted", "bases:_Search._score", "self.spent += cost", "pass", WORK),
+    ("base: ever more components", "bases:_Search.mixtures", "worse == 2", "False", MORE),
+    ("base: larger ridges alone", "bases:_Search._descend", "for step in (1, -1)",
+     "for step in (1,)", MORE),
+    ("Gaussian: shrunk beside its ridge", "gaussian:Gaussian.fit", "shrunk=ridge is None",
+     "shrunk=True", RIDGE),
     # -- files
     ("json: tuples keep what JSON lacks", "json_numbers:without_nan", "isinstance(value, tuple)",
      "False", NULL),

@@ -46,6 +46,9 @@ def test_kind_and_shape_decide():
         choose((5,), 40, "table").model.clusters is None
     )  # too few rows for clusters: the base's own
     assert choose((3, 64, 64), 10_000, "image").model.base == "low-rank"
+    assert choose((5000,), 10_000, "table").model.base == "low-rank"
+    assert (image.model.base, table.model.base) == ("full", "chosen")
+    assert choose((5,), 300, "table", model="interpolant").model.base == "full"
     assert choose((5,), 40, "table").train.batch <= 40
 
 
@@ -60,6 +63,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
     value = getattr(getattr(ONE, section), name)
     other = {
         "base": "diagonal",
+        "components": None,
         "net": "resnet",
         "start": "data",
         "weighted": False,
@@ -73,7 +77,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
         "active": 16,
     }.get(name, (value or 1) * 2)
     if other is None:
-        return  # contrastive divergence keeps no walkers: it goes with other choices
+        return  # no walkers, or Gaussians of a mixture: they go with other choices
     changes = {"bracket": {name: other}} if section == "bracket" else {name: other}
     changed = choose((1, 8, 8), 1257, "image", discrete=True, **changes)
     assert getattr(getattr(changed, section), name) == other

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.annealing import Schedule, adapt_steps
-from noneq.energies import Gaussian, path_to
+from noneq.energies import Gaussian, GaussianMixture, path_to
 from noneq.kernels import Chain, EulerMaruyama, Kernel, Repeat
 from noneq.models import TimedMLP
 from noneq.models.interpolants import TimedEnergy
@@ -110,7 +110,9 @@ class InterpolantFamily(OnGaussian):
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         return TimedMLP(shape, recipe.model.width, recipe.model.depth)
 
-    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
+    def energy(
+        self, recipe: Recipe, base: Gaussian | GaussianMixture, net: nn.Module
+    ) -> nn.Module:
         """Make the model, an energy ``U(x, t)``, of a Gaussian base and a network.
 
         Arguments:
@@ -121,6 +123,7 @@ class InterpolantFamily(OnGaussian):
         Returns:
             The model, a `noneq.models.interpolants.TimedEnergy`.
         """
+        assert isinstance(base, Gaussian)
         return TimedEnergy(base, net, recipe.train.noise)
 
     def transport(

@@ -1,6 +1,7 @@
-"""The kind of model ``network``: a Gaussian base tilted by a network.
+"""The kind of model ``network``: a base of Gaussians tilted by a network.
 
-Its energy is the sum of a Gaussian's energy and a network, trained by maximum likelihood.
+Its energy is the sum of the energy of a Gaussian, or of a mixture of Gaussians, and of a network
+that is trained by maximum likelihood.
 `OnGaussian` is what this kind shares with the kind ``interpolant``.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from noneq.energies import (
     Diagonal,
     Factor,
     Gaussian,
+    GaussianMixture,
     LowRank,
     Tilted,
     local_covariance,
@@ -25,16 +27,18 @@ from noneq.energies import (
 from noneq.kernels import HMC, MALA, Kernel
 from noneq.models import MLP, ConvNet, ResNet
 from noneq.models.parameters import parameter_groups
+from noneq.run.bases import fit_base
 from noneq.run.families.base import About, Family, Size
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
 
 __all__ = ["NetworkFamily", "OnGaussian"]
 
+Base: TypeAlias = Gaussian | GaussianMixture
 FULL = 2048  # largest dimension in which the covariance is full by default
 
 
 class OnGaussian(Family):
-    """Base class of the kinds of models that are made of a Gaussian base and a network.
+    """Base class of the kinds of models that are made of a base of Gaussians and a network.
 
     The base is the energy with known log Z that training starts from. Subclasses say how base and
     network make an energy.
@@ -74,12 +78,12 @@ class OnGaussian(Family):
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         raise NotImplementedError
 
-    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:
-        """Make the model of a Gaussian base and a network.
+    def energy(self, recipe: Recipe, base: Base, net: nn.Module) -> nn.Module:
+        """Make the model of a base and a network.
 
         Arguments:
             recipe: all settings of the training.
-            base: Gaussian base.
+            base: Gaussian base, or a mixture of Gaussians.
             net: network.
 
         Returns:
@@ -88,10 +92,12 @@ class OnGaussian(Family):
         raise NotImplementedError
 
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained model, whose base is a Gaussian fitted to the rows, and its kernel.
+        """Build an untrained model, whose base is fitted to the rows, and its kernel.
 
-        MCMC moves should be as long as a mode is wide, which is less than the width of the data:
-        so the preconditioner is the pooled covariance of clusters of the rows.
+        Validation rows are not known here: the base "chosen" is a full Gaussian, unless
+        `noneq.run.bases.choose_base` has chosen one before. MCMC moves should be as long as a mode
+        is wide, which is less than the width of the data: so the preconditioner is the pooled
+        covariance of clusters of the rows.
 
         Arguments:
             recipe: all settings of the training.
@@ -105,7 +111,7 @@ class OnGaussian(Family):
             ValueError: there are fewer rows than clusters.
         """
         noise, clusters = recipe.train.noise, recipe.model.clusters or 0
-        base = Gaussian.fit(rows, recipe.model.base, noise=noise)
+        base = fit_base(recipe.model, rows, noise=noise, seed=seed)
         factor: Factor = base.factor
         if clusters > len(rows):
             raise ValueError(f"clusters must be at most the {len(rows)} training rows")
@@ -130,10 +136,10 @@ class OnGaussian(Family):
         return HMC(own.step_size, factor, own.leapfrog_steps)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """List the parameters that are trained: the network's, since the Gaussian stays fixed.
+        """List the parameters that are trained: the network's, since the base stays fixed.
 
         Arguments:
-            energy: model of a Gaussian and a network.
+            energy: model of a base and a network.
             weight_decay: coefficient of the weight decay.
 
         Returns:
@@ -156,7 +162,7 @@ class OnGaussian(Family):
         Returns:
             The model (an energy).
         """
-        base = Gaussian(torch.zeros(tuple(shape)), _blank(recipe.model.base, shape, tensors))
+        base = _blank(recipe.model.base, shape, tensors)
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
@@ -174,7 +180,7 @@ class OnGaussian(Family):
 
 
 class NetworkFamily(OnGaussian):
-    """Builds models of the kind ``network``: the energy of a Gaussian base plus a network."""
+    """Builds models of the kind ``network``: the energy of a base of Gaussians plus a network."""
 
     kind = "network"
     model = NetworkModel
@@ -191,6 +197,8 @@ class NetworkFamily(OnGaussian):
             pixels or more a convolutional network.
         """
         own = self.gaussian_defaults(data)
+        if data.kind == "table" and own["base"] == "full":
+            own["base"] = "chosen"
         train: dict[str, Any] = {
             "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
         }  # fmt: skip
@@ -226,12 +234,12 @@ class NetworkFamily(OnGaussian):
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net
 
-    def energy(self, recipe: Recipe, base: Gaussian, net: nn.Module) -> nn.Module:  # noqa: ARG002
-        """Make the model of a Gaussian base and a network.
+    def energy(self, recipe: Recipe, base: Base, net: nn.Module) -> nn.Module:  # noqa: ARG002
+        """Make the model of a base and a network.
 
         Arguments:
             recipe: all settings of the training, which are not used.
-            base: Gaussian with energy U_base.
+            base: Gaussian, or mixture of Gaussians, with energy U_base.
             net: network f.
 
         Returns:
@@ -256,14 +264,16 @@ class NetworkFamily(OnGaussian):
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
 
 
-def _blank(
-    kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]
-) -> Cholesky | Diagonal | LowRank:
-    """Make a factor of the right kind and size, into which saved tensors can be loaded."""
-    dim = int(torch.Size(shape).numel())
+def _blank(kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]) -> Base:
+    """Make a base of the right kind and size, into which saved tensors can be loaded."""
+    mean, dim = torch.zeros(tuple(shape)), int(torch.Size(shape).numel())
+    if kind == "mixture":
+        k = len(tensors["base.means"]) if "base.means" in tensors else 1
+        means = mean.expand(k, *mean.shape)
+        return GaussianMixture(means, torch.eye(dim).expand(k, dim, dim), torch.ones(k))
     if kind == "diagonal":
-        return Diagonal(torch.ones(tuple(shape)))
+        return Gaussian(mean, Diagonal(torch.ones(tuple(shape))))
     if kind == "low-rank":
         rank = tensors["base.factor.q"].shape[1] if "base.factor.q" in tensors else 1
-        return LowRank(torch.ones(dim), torch.zeros(dim, rank))
-    return Cholesky(torch.eye(dim))
+        return Gaussian(mean, LowRank(torch.ones(dim), torch.zeros(dim, rank)))
+    return Gaussian(mean, Cholesky(torch.eye(dim)))

@@ -1,0 +1,287 @@
+"""The base of a model: the energy of known log Z that training starts from, fitted to rows.
+
+`fit_base` fits the base that a recipe names. `choose_base` fits several bases to the training rows
+and chooses the one that gives the validation rows the lowest negative log-likelihood (NLL): a
+Gaussian shrunk after Ledoit and Wolf (2004), Gaussians with a ridge, or mixtures of Gaussians.
+Which of them are fitted is decided by a count of operations and never by a clock, so that the same
+rows always give the same base.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from noneq.energies import Gaussian, GaussianMixture
+from noneq.likelihood.score import grouped_stderr, mean_energy
+from noneq.run.recipe import Recipe
+
+__all__ = ["Candidate", "choose_base", "compared", "fit_base", "named", "operations"]
+
+RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
+COMPONENTS = (2, 3, 5, 8, 12, 20)
+WIDTHS = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # ridges of mixtures
+COLUMNS = 100  # in more dimensions no mixtures are fitted
+EACH = 8  # rows that a component of a mixture needs
+ROWS = 8000  # rows that mixtures, and all candidates, are fitted to at most
+NOISY = 4000  # validation rows that are scored at most, draws of noise included
+LEAST = 10  # fewer different validation rows choose nothing
+BUDGET = 5e10  # operations of all fits: at most about 10 s of one core
+ITERATIONS = 25  # of expectation maximisation, as they are counted
+FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
+
+
+class Candidate(NamedTuple):
+    """A base that was fitted to the training rows and scored by the validation rows.
+
+    Attributes:
+        base: kind of base: "full", "low-rank" or "mixture".
+        components: number of Gaussians of a mixture; None for one Gaussian.
+        ridge: increase of each variance, as a fraction of the variance of the column; None: the
+            shrinkage by Ledoit and Wolf.
+        nll: mean negative log-likelihood of the validation rows, with the noise of the training,
+            in nats a row.
+        stderr: its standard error over the rows.
+    """
+
+    base: str
+    components: int | None
+    ridge: float | None
+    nll: float
+    stderr: float
+
+
+def named(candidate: Candidate) -> str:
+    """Name a candidate in a few words, e.g. "mixture of 5, ridge 0.01".
+
+    Arguments:
+        candidate: base that was scored.
+
+    Returns:
+        Its kind, its number of Gaussians, and its ridge.
+    """
+    kind, components, ridge = candidate[:3]
+    what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
+    what += ", low-rank" if kind == "low-rank" else ""
+    return what if ridge is None else f"{what}, ridge {ridge:g}"
+
+
+def compared(model: Any, candidates: Sequence[Candidate]) -> str:
+    """Describe in one line which base was chosen, beside the best of the other kind.
+
+    Arguments:
+        model: settings of the model with the chosen base.
+        candidates: all bases that were scored.
+
+    Returns:
+        E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
+        log-likelihoods of the validation rows; a Gaussian without a ridge is always among them.
+    """
+    own = (model.base, model.components, model.ridge)
+    chosen = next(one for one in candidates if one[:3] == own)
+    mixed = chosen.base == "mixture"
+    others = [one for one in candidates if (one.base == "mixture") != mixed]
+    best = sorted(others, key=lambda one: one.nll)[:1]
+    plain = [one for one in candidates if one[:3] == ("full", None, None)]
+    beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
+    first, *rest = (f"{named(one)}: {one.nll:.2f}" for one in (chosen, *beside))
+    return f"{first} ({', '.join(rest)})" if rest else first
+
+
+def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian | GaussianMixture:
+    """Fit the base that the settings of a model name. A base to be chosen is a full Gaussian.
+
+    Arguments:
+        model: settings with the field ``base``, and perhaps ``components`` and ``ridge``.
+        rows: training rows (M, *shape); a mixture is fitted to 8,000 of them at most.
+        noise: standard deviation of the noise that training adds to the rows.
+        seed: seed of the first means of a mixture.
+
+    Returns:
+        The base.
+
+    Raises:
+        ValueError: there are fewer rows than components, or the rows have no such density.
+    """
+    ridge: float | None = getattr(model, "ridge", None)
+    if model.base != "mixture":
+        kind: Any = "full" if model.base == "chosen" else model.base
+        return Gaussian.fit(rows, kind, noise=noise, ridge=ridge)
+    components: int = model.components
+    if components > len(rows):
+        raise ValueError(f"`components` must be at most the {len(rows)} training rows")
+    from sklearn.exceptions import ConvergenceWarning
+
+    width = {} if ridge is None else {"floor": ridge}
+    with warnings.catch_warnings():  # an unfinished fit is a base, too
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianMixture.fit(_some(rows, ROWS), components, noise=noise, seed=seed, **width)
+
+
+def choose_base(
+    recipe: Recipe, train: Tensor, validation: Tensor, seed: int = 0
+) -> tuple[Recipe, tuple[Candidate, ...]]:
+    """Choose the base that gives validation rows the lowest negative log-likelihood (NLL).
+
+    The lowest mean NLL decides, but a base of more parameters must be better by more than half a
+    paired standard error. If fewer than 10 validation rows differ, the base is a full Gaussian,
+    shrunk after Ledoit and Wolf.
+
+    Arguments:
+        recipe: all settings of a training; one whose base is not "chosen" is returned unchanged.
+        train: training rows (M, *shape), of which 8,000 at most are used.
+        validation: validation rows (N, *shape), of which 4,000 at most are used.
+        seed: seed of the session, from which the same bases are built.
+
+    Returns:
+        The recipe with the chosen base, number of components and ridge, and all candidates.
+
+    >>> import noneq, torch
+    >>> from noneq.run.bases import choose_base
+    >>> rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    >>> rows[:200] += 8.0
+    >>> recipe = noneq.run.choose((2,), 300, "table")
+    >>> chosen, candidates = choose_base(recipe, rows[::2], rows[1::2])
+    >>> chosen.model.base, chosen.model.components
+    ('mixture', 2)
+    >>> len({candidate.base for candidate in candidates})
+    2
+    """
+    if getattr(recipe.model, "base", None) != "chosen":
+        return recipe, ()
+    search = _Search(recipe, train, validation, seed)
+    if len(torch.unique(search.validation.flatten(1), dim=0)) >= LEAST:
+        search.gaussians()
+        search.mixtures()
+    best = search.best()
+    kind, components, ridge = best[:3] if best else ("full", None, None)
+    model = replace(recipe.model, base=kind, components=components, ridge=ridge)
+    return replace(recipe, model=model), tuple(candidate for candidate, _ in search.tried)
+
+
+class _Search:
+    """The bases that have been fitted, and the operations that this took.
+
+    Arguments:
+        recipe: all settings of the training.
+        train: training rows.
+        validation: validation rows.
+        seed: seed of the mixtures.
+    """
+
+    def __init__(self, recipe: Recipe, train: Tensor, validation: Tensor, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.train, self.validation = _some(train, ROWS), _some(validation, NOISY)
+        self.columns = train[0].numel() if len(train) else 0
+        self.spent = 0.0
+        self.tried: list[tuple[Candidate, Tensor]] = []
+
+    def gaussians(self) -> None:
+        """Fit one Gaussian with each ridge; in many dimensions also those of low rank."""
+        self._score("full", None, None)
+        if self.columns > COLUMNS:
+            self._score("low-rank", None, None)
+        for ridge in RIDGES:
+            self._score("full", None, ridge)
+
+    def mixtures(self) -> None:
+        """Fit mixtures of more and more Gaussians, until two numbers in a row are worse."""
+        least, worse, at = float("inf"), 0, WIDTHS.index(3e-2)
+        for components in COMPONENTS:
+            if self.columns > COLUMNS or components * EACH > len(self.train) or worse == 2:
+                return
+            found = self._descend(components, at)
+            scores = [one.nll for one in found.values()]
+            worse = 0 if min(scores, default=least) < least else worse + 1
+            if worse == 0:
+                at, least = min(found, key=lambda i: found[i].nll), min(scores)
+
+    def _descend(self, components: int, at: int) -> dict[int, Candidate]:
+        """Fit mixtures with the ridge at a position and its neighbours, while these improve."""
+        found: dict[int, Candidate] = {}
+        for step in (1, -1):
+            i = at if step == 1 else at - 1
+            least = found[at].nll if at in found else float("inf")
+            while 0 <= i < len(WIDTHS):
+                one = self._score("mixture", components, WIDTHS[i])
+                if one is None:
+                    break
+                found[i] = one
+                if one.nll >= least:
+                    break
+                least, i = one.nll, i + step
+            if found and min(found, key=lambda i: found[i].nll) > at:
+                break  # larger ridges are better: smaller ones are worse
+        return found
+
+    def _score(self, base: str, components: int | None, ridge: float | None) -> Candidate | None:
+        """Fit and score a base; None where the budget does not suffice, or the fit fails."""
+        cost = operations(base, components or 1, len(self.train), self.columns)
+        if self.spent + cost > BUDGET:
+            return None
+        self.spent += cost
+        model = replace(self.recipe.model, base=base, components=components, ridge=ridge)
+        noise = self.recipe.train.noise
+        draws = max(1, min(20, NOISY // len(self.validation)))
+        try:
+            fitted = fit_base(model, self.train, noise=noise, seed=self.seed)
+        except ValueError:
+            return None
+        losses = mean_energy(fitted, self.validation, noise=noise, draws=draws) + fitted.log_z()
+        if not bool(torch.isfinite(losses).all()):
+            return None
+        error = grouped_stderr(losses, self.validation)
+        found = Candidate(base, components, ridge, float(losses.mean()), error)
+        self.tried.append((found, losses))
+        return found
+
+    def best(self) -> Candidate | None:
+        """Choose by the lowest mean; more parameters need half a paired standard error."""
+        best: tuple[Candidate, Tensor] | None = None
+        for own in _simplest_first(self.tried):
+            if best is not None:
+                gain = best[1] - own[1]
+                if not float(gain.mean()) > grouped_stderr(gain, self.validation) / 2:
+                    continue
+            best = own
+        return None if best is None else best[0]
+
+
+def operations(base: str, components: int, rows: int, columns: int) -> float:
+    """Count the operations of a fit: ``rows (columns + 8)^2`` for each covariance and iteration.
+
+    Arguments:
+        base: kind of base.
+        components: number of Gaussians.
+        rows: number of rows that it is fitted to.
+        columns: number of entries of a row.
+
+    Returns:
+        The count; the 8 stands for what an iteration takes in few dimensions.
+    """
+    once = float(rows) * (columns + 8) ** 2
+    return once * {"mixture": ITERATIONS * components, "low-rank": FACTORS}.get(base, 1)
+
+
+def _simplest_first(tried: Sequence[tuple[Candidate, Tensor]]) -> list[tuple[Candidate, Tensor]]:
+    """Take the best of the bases of equally many parameters, those of few parameters first."""
+    best: dict[int, tuple[Candidate, Tensor]] = {}
+    for one in tried:
+        count = -1 if one[0].base == "low-rank" else one[0].components or 0
+        if count not in best or one[0].nll < best[count][0].nll:
+            best[count] = one
+    return [best[count] for count in sorted(best)]
+
+
+def _some(rows: Tensor, most: int) -> Tensor:
+    """Take at most so many rows, in their order: always the same ones, drawn at random."""
+    if len(rows) <= most:
+        return rows
+    rng = torch.Generator("cpu").manual_seed(0)
+    kept = torch.randperm(len(rows), generator=rng, device="cpu")[:most].sort().values
+    return rows[kept.to(rows.device)]
