@@ -47,7 +47,7 @@ def machine() -> dict[str, str | int]:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "cpu": names[0] if names else platform.processor() or platform.algebra(),
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

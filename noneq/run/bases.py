@@ -139,7 +139,8 @@ def choose_base(
         seed: seed of the session, from which the same bases are built.
 
     Returns:
-        The recipe with the chosen base, number of components and ridge, and all candidates.
+        The recipe with the chosen base, number of components and ridge, and all candidates. With
+        a mixture it has no clusters: the pooled covariance of the mixture preconditions moves.
 
     >>> import noneq, torch
     >>> from noneq.run.bases import choose_base
@@ -161,6 +162,8 @@ def choose_base(
     best = search.best()
     kind, components, ridge = best[:3] if best else ("full", None, None)
     model = replace(recipe.model, base=kind, components=components, ridge=ridge)
+    if kind == "mixture":  # whose own covariance preconditions the moves
+        model = replace(model, clusters=None)
     return replace(recipe, model=model), tuple(candidate for candidate, _ in search.tried)
 
 

@@ -159,7 +159,7 @@ def _verdict(
         base={name: Mean.of(values, splits[name]) for name, values in base_nll.items()},
         gain=Mean.of(base_nll["test"] - model_nll["test"], splits["test"]),
         how=how,
-        origin=run.family.origin,
+        origin=run.family.name_of_base(run.recipe),
         regularisers=run.family.regularisers,
     )
 

@@ -105,6 +105,10 @@ class Family(ABC):
 
     # -- before training
 
+    def name_of_base(self, recipe: Recipe) -> str:  # noqa: ARG002
+        """Return the name of the base of a recipe, for sentences; by default ``origin``."""
+        return self.origin
+
     @abstractmethod
     def defaults(self, data: About) -> Recipe:
         """Return the default settings of a training; their reasons are in docs/lab/defaults.md.
@@ -157,15 +161,7 @@ class Family(ABC):
         return LikelihoodLearner(context)
 
     def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """List the parameters of a model that are trained.
-
-        Arguments:
-            energy: model.
-            weight_decay: coefficient of the weight decay.
-
-        Returns:
-            Parameter groups for a torch optimiser.
-        """
+        """Return the trained parameters of a model as parameter groups of a torch optimiser."""
         return parameter_groups(energy.parameters(), weight_decay=weight_decay)
 
     def optimizer(self, energy: nn.Module, choices: Optimizer) -> torch.optim.Optimizer:

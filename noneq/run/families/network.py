@@ -34,6 +34,7 @@ from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimize
 __all__ = ["NetworkFamily", "OnGaussian"]
 
 Base: TypeAlias = Gaussian | GaussianMixture
+FEW = 1000  # rows of a table below which network and steps are small
 FULL = 2048  # largest dimension in which the covariance is full by default
 
 
@@ -43,6 +44,10 @@ class OnGaussian(Family):
     The base is the energy with known log Z that training starts from. Subclasses say how base and
     network make an energy.
     """
+
+    def name_of_base(self, recipe: Recipe) -> str:
+        """Return "mixture base" or "Gaussian base", for sentences about a trained model."""
+        return "mixture base" if recipe.model.base == "mixture" else self.origin
 
     def gaussian_defaults(self, data: About) -> dict[str, Any]:
         """Return default settings of the Gaussian base and of the preconditioner.
@@ -206,6 +211,8 @@ class NetworkFamily(OnGaussian):
             train["noise"] = 0.15 if data.kind == "image" else 0.1
         if data.kind == "image":
             train["longest"] = 0.1
+        if data.kind == "table" and data.rows < FEW:  # which a larger network soon memorises
+            own["width"], train["tau"] = 64, 0.05
         if data.kind == "table" or min(data.shape[1:]) < 16:
             return Recipe(self.kind, NetworkModel(**own), Likelihood(**train))
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
