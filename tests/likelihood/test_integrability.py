@@ -8,9 +8,10 @@ import torch
 import noneq
 from noneq import MLP, Gaussian, GaussianMixture, GaussianRBM, Tilted
 from noneq.energies import Boxed, Diagonal
+from noneq.likelihood import regions
 from noneq.likelihood.integrability import tails
 from noneq.likelihood.rays import Field, Rays
-from noneq.likelihood.regions import NO, Ray
+from noneq.likelihood.regions import NO, PROVEN, Ray
 
 
 def seeded(seed):
@@ -217,6 +218,19 @@ def test_a_ray_on_the_side_of_a_valley_proves_nothing():
 def test_a_cone_is_enough_where_widths_would_cost_too_much():
     found = tails(lambda x: torch.tanh(x).sum(1), torch.randn(50, 1100, generator=seeded(0)))
     assert found.proven
+
+
+@pytest.mark.parametrize("half", [0.3, 0.03])
+def test_a_cone_without_walls_is_found_if_it_is_narrow(half, monkeypatch):
+    # U is 0 in a cone around the first axis, and rises with the distance from it elsewhere
+    def energy(x):
+        inside = x[:, 0] > 0
+        return torch.where(inside, (x[:, 1].abs() - half * x[:, 0]).relu(), x.norm(dim=1))
+
+    monkeypatch.setattr(regions, "MOST", 0)  # no widths of their own
+    field, radii = Field(energy, torch.eye(2)), 2.0 ** torch.arange(10.0, 21, 2).double()
+    ray = Rays(torch.zeros(1, 2).double(), torch.tensor([[1.0, 0.0]]).double())
+    assert Ray(field, ray, radii).finding().certainty == PROVEN
 
 
 def test_what_may_have_no_integral_is_said_to():

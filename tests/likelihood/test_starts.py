@@ -283,6 +283,7 @@ def sides(*values):
         ([(0.0, 0.02, False), (0.01, 0.03, True), (-1.0, 0.01, False)], 0),
         ([(0.0, 0.04, False), (0.01, 0.03, True), (0.0, 0.01, False)], 1),  # fitted, unless led
         ([(0.0, 0.02, False), (0.01, 0.3, True)], 0),  # too vague
+        ([(0.0, 0.04, False), (0.01, 0.3, True), (0.0, 0.02, False)], 2),  # and no other way
         ([(-0.7, 0.01, False), (0.0, 0.3, False)], 1),  # ahead by two errors
         ([(-0.7, 0.01, False), (-0.65, 0.01, False)], 0),  # by less than 0.1 nat
         ([(-0.7, 0.01, False), (0.0, 0.5, False)], 0),  # by less than two errors
