@@ -175,5 +175,15 @@ def _train(run: Run, session: Session, every: float) -> int:
         again = f"noneq train --out {run.folder} --resume"
         echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
-    echo(f"trained {session.iteration} iterations in {session.seconds:.0f} s; bracketing log Z")
+    echo(f"trained {session.iteration} iterations in {session.seconds:.0f} s{_kept(session)}")
+    echo("bracketing log Z")
     return 0
+
+
+def _kept(session: Session) -> str:
+    """Say which parameters the validation rows chose, and whether they ended the training."""
+    if session.validation is None:
+        return ""
+    ended = ", ended by the validation rows" if session.validation.finished else ""
+    best = session.validation.best.iteration
+    return f"{ended}; kept: " + (f"the average at iteration {best}" if best else "the base")

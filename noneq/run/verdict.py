@@ -190,7 +190,7 @@ class Verdict:
         else:
             first = (
                 f"The model cannot be distinguished from its {self.origin}: the gain is {gain} "
-                "nats a row. Train longer, unless there is no more to learn."
+                "nats a row. Train longer, unless the validation rows have ended the training."
             )
         known = (
             "exact: log Z is known without error."
