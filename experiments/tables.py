@@ -32,7 +32,7 @@ from noneq.data import DataSet, load
 from noneq.likelihood.score import grouped_stderr, mean_energy, noise_draws
 from noneq.random import add_noise
 from noneq.run import choose, supervise
-from noneq.run.bases import choose_base
+from noneq.run.coordinates import choose_coordinates
 from noneq.run.evaluation import evaluate_run
 
 __all__ = ["main"]
@@ -58,7 +58,7 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
     """NLL of each test row by noneq's default recipe, and by the base that it chose."""
     start = time.process_time()
     recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete)
-    recipe, _ = choose_base(recipe, data.train, data.validation, seed)
+    recipe, data, _ = choose_coordinates(recipe, data, seed)
     session = noneq.Session(recipe, data.train, seed, validation=data.validation)
     with tempfile.TemporaryDirectory() as folder:
         run = noneq.Run.create(f"{folder}/r", data, session, seed=seed)
@@ -67,10 +67,11 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
         verdict = evaluate_run(run, data)
         energy, _ = run.model()
     base: Any = energy.base
-    noise = recipe.train.noise
+    noise, volume = recipe.train.noise, data.scaling.log_volume(data.test)
     return {
-        "test": mean_energy(energy, data.test, noise=noise) + verdict.log_z,
-        "base": mean_energy(base, data.test, noise=noise) + base.log_z(),
+        "test": mean_energy(energy, data.test, noise=noise) + verdict.log_z - volume,
+        "base": mean_energy(base, data.test, noise=noise) + base.log_z() - volume,
+        "margins": data.scaling.margins is not None,
         "validation": verdict.nll["validation"].value,
         "alarms": list(verdict.alarms),
         "within": verdict.within,

@@ -16,8 +16,9 @@ from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
-from noneq.run.bases import Candidate, choose_base, compared
+from noneq.run.bases import Candidate, compared
 from noneq.run.choosing import applicable, with_changes
+from noneq.run.coordinates import choose_coordinates
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
@@ -74,7 +75,7 @@ def train(
         default = _recipe(data, model=recipe.kind)
         check_recipe(recipe, default, data.shape, data.train.device)
         # all of this before a run is replaced by one that fails
-        session, bases = _begun(recipe, data, seed or 0)
+        session, data, bases = _begun(recipe, data, seed or 0)
         check_fit(session.energy, data.train, noise=recipe.train.noise)
         run = Run.create(
             folder,
@@ -123,11 +124,13 @@ def _recipe(data: DataSet, **changes: Any) -> Recipe:
     return choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
 
 
-def _begun(recipe: Recipe, data: DataSet, seed: int) -> tuple[Session, tuple[Candidate, ...]]:
-    """Make a new session, whose base the validation rows choose among these candidates."""
+def _begun(
+    recipe: Recipe, data: DataSet, seed: int
+) -> tuple[Session, DataSet, tuple[Candidate, ...]]:
+    """Make a new session; the validation rows choose its coordinates and its base."""
     _set_threads(recipe)
-    recipe, bases = choose_base(recipe, data.train, data.validation, seed)
-    return _session(recipe, data, seed), bases
+    recipe, data, bases = choose_coordinates(recipe, data, seed)
+    return _session(recipe, data, seed), data, bases
 
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
@@ -151,7 +154,10 @@ def _introduce(run: Run, data: DataSet) -> None:
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
-        echo(f"base by validation NLL: {compared(run.recipe.model, bases)}")
+        margins = run.scaling.margins is not None
+        echo(f"base by validation NLL: {compared(run.recipe.model, bases, margins=margins)}")
+        if margins:
+            echo("NLLs while it trains are those of the mapped columns, in other units")
     if notes := run.family.notes(run.recipe):
         echo(notes)
 

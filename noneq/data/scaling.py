@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noneq.data.margins import Margins
+
 __all__ = ["Scaling", "for_binary", "for_bits", "for_images", "for_table", "scalar"]
 
 _BLOCK = 4096  # rows in float64 at a time
@@ -33,6 +35,8 @@ class Scaling:
             the shape of a row.
         threshold: for binary data, the number above which values are replaced by 1, and others by
             0, before shift and scale are applied; None: values are not replaced.
+        margins: maps of the shifted and scaled columns to normal variables, which then are x;
+            None: they are not mapped.
 
     Raises:
         ValueError: if a scale is not a positive finite number.
@@ -41,6 +45,7 @@ class Scaling:
     shift: Tensor
     scale: Tensor
     threshold: float | None = None
+    margins: Margins | None = None
 
     def __post_init__(self) -> None:
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
@@ -61,7 +66,8 @@ class Scaling:
         if self.threshold is not None:
             values = (values > self.threshold).double()
         shift, scale = self.shift.to(values), self.scale.to(values)
-        return ((values - shift) / scale).float()
+        x = (values - shift) / scale
+        return (x if self.margins is None else self.margins.apply(x)[0].to(x)).float()
 
     def undo(self, x: Tensor) -> Tensor:
         """Convert rows from the model's units to the file's, ``value = x scale + shift``.
@@ -72,6 +78,9 @@ class Scaling:
         Returns:
             The rows in the file's units, float64 (M, *shape); for binary data, 0 or 1 instead.
         """
+        if self.margins is not None:
+            parts = [self.margins.undo(part) for part in torch.split(x, _BLOCK)]
+            x = torch.cat(parts).to(x.device)
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         return values if self.threshold is None else (values > 0.5).double()
 
@@ -95,6 +104,23 @@ class Scaling:
         total = float(self.scale.double().log().sum())
         return -total if self.scale.dim() else -dim * total
 
+    def log_volume(self, x: Tensor) -> Tensor:
+        """Compute ``log |det dx/dy|`` of the map of standardised rows y to rows x by `margins`.
+
+        The log-density of a row y is that of x plus this number.
+
+        Arguments:
+            x: rows (M, *shape) in the model's units.
+
+        Returns:
+            The logarithms of the determinants (M,), float64, in nats; 0 without margins.
+        """
+        if self.margins is None:
+            return torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        m = self.margins
+        parts = [m.apply(m.undo(part))[1] for part in torch.split(x, _BLOCK)]
+        return torch.cat(parts).to(x.device)
+
     def plain(self) -> dict[str, Any]:
         """Convert the scaling to numbers and lists for a JSON file.
 
@@ -106,6 +132,7 @@ class Scaling:
             "shift": self.shift.tolist(),
             "scale": self.scale.tolist(),
             "threshold": self.threshold,
+            "margins": None if self.margins is None else self.margins.plain(),
         }
 
     @classmethod
@@ -119,14 +146,17 @@ class Scaling:
             The scaling.
         """
         shift, scale = (_number(plain[k]) for k in ("shift", "scale"))
-        return cls(shift, scale, plain["threshold"])
+        margins = plain["margins"]
+        own = None if margins is None else Margins.from_plain(margins)
+        return cls(shift, scale, plain["threshold"], own)
 
     def __str__(self) -> str:
         if self.threshold is not None:
             low, high = ((v - float(self.shift)) / float(self.scale) for v in (0, 1))
             return f"x = {high:g} where value > {self.threshold:g}, else {low:g}"
         if self.scale.dim():
-            return "x = (value - mean) / sd, column by column"
+            how = "" if self.margins is None else ", mapped to a normal variable"
+            return f"x = (value - mean) / sd{how}, column by column"
         shift, scale = float(self.shift), float(self.scale)
         if (shift, scale) == (0, 1):
             return "x = value"

@@ -25,7 +25,7 @@ __all__ = ["Candidate", "choose_base", "compared", "fit_base", "named", "operati
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = (2, 3, 5, 8, 12, 20)
-WIDTHS = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # ridges of mixtures
+WIDTHS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # ridges of mixtures
 COLUMNS = 100  # in more dimensions no mixtures are fitted
 EACH = 8  # rows that a component of a mixture needs
 ROWS = 8000  # rows that mixtures, and all candidates, are fitted to at most
@@ -47,6 +47,7 @@ class Candidate(NamedTuple):
         nll: mean negative log-likelihood of the validation rows, with the noise of the training,
             in nats a row.
         stderr: its standard error over the rows.
+        margins: whether the columns were mapped to normal variables before.
     """
 
     base: str
@@ -54,6 +55,7 @@ class Candidate(NamedTuple):
     ridge: float | None
     nll: float
     stderr: float
+    margins: bool = False
 
 
 def named(candidate: Candidate) -> str:
@@ -68,26 +70,28 @@ def named(candidate: Candidate) -> str:
     kind, components, ridge = candidate[:3]
     what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
     what += ", low-rank" if kind == "low-rank" else ""
-    return what if ridge is None else f"{what}, ridge {ridge:g}"
+    what += "" if ridge is None else f", ridge {ridge:g}"
+    return f"{what}, of mapped columns" if candidate.margins else what
 
 
-def compared(model: Any, candidates: Sequence[Candidate]) -> str:
+def compared(model: Any, candidates: Sequence[Candidate], *, margins: bool = False) -> str:
     """Describe in one line which base was chosen, beside the best of the other kind.
 
     Arguments:
         model: settings of the model with the chosen base.
         candidates: all bases that were scored.
+        margins: whether the chosen base is one of mapped columns.
 
     Returns:
         E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
         log-likelihoods of the validation rows; a Gaussian without a ridge is always among them.
     """
     own = (model.base, model.components, model.ridge)
-    chosen = next(one for one in candidates if one[:3] == own)
+    chosen = next(one for one in candidates if one[:3] == own and one.margins == margins)
     mixed = chosen.base == "mixture"
     others = [one for one in candidates if (one.base == "mixture") != mixed]
     best = sorted(others, key=lambda one: one.nll)[:1]
-    plain = [one for one in candidates if one[:3] == ("full", None, None)]
+    plain = [one for one in candidates if one[:3] == ("full", None, None) and not one.margins]
     beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
     first, *rest = (f"{named(one)}: {one.nll:.2f}" for one in (chosen, *beside))
     return f"{first} ({', '.join(rest)})" if rest else first

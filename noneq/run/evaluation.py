@@ -72,7 +72,7 @@ def evaluate_run(
     base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(seed)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    base_nll = _likelihoods(base, base.log_z(), splits, recipe.train.noise)
+    base_nll = _likelihoods(run, base, base.log_z(), splits)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(energy, data.train):
         z = known_log_z(energy, data.train, n=bracket.walkers, rng=rng) or log_z(
@@ -86,7 +86,7 @@ def evaluate_run(
             rng=rng,
             track=track,
         )
-        model_nll = _likelihoods(energy, z.value, splits, recipe.train.noise)
+        model_nll = _likelihoods(run, energy, z.value, splits)
         name = "validation"
         lost = Mean.of(model_nll[name] - base_nll[name], splits[name])
     worse = lost is not None and lost.value > 0 and recipe.train.early_stopping
@@ -132,10 +132,16 @@ def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
 
 
 def _likelihoods(
-    energy: Energy, log_z: float, splits: Mapping[str, Tensor], noise: float
+    run: Run, energy: Energy, log_z: float, splits: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Compute the NLL of every row of each split, averaged over draws of the noise."""
-    return {name: mean_energy(energy, x, noise=noise) + log_z for name, x in splits.items()}
+    """Compute the NLL of every row of each split, averaged over draws of the noise.
+
+    It is that of the standardised rows, whether or not their columns were mapped.
+    """
+    noise, volume = run.recipe.train.noise, run.scaling.log_volume
+    return {
+        name: mean_energy(energy, x, noise=noise) + log_z - volume(x) for name, x in splits.items()
+    }
 
 
 def _verdict(

@@ -28,6 +28,7 @@ import torch
 from torch import nn
 
 from noneq.data import DataSet, Scaling, load
+from noneq.data.coordinates import mapped
 from noneq.kernels import Kernel
 from noneq.numerics import resolve_device
 from noneq.run import checkpoint
@@ -196,7 +197,7 @@ class Run:
                 f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "
                 "values); name that, or train a new run (`out`)"
             )
-        return data.to(self.device)
+        return mapped(data, self.scaling).to(self.device)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

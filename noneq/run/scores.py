@@ -65,7 +65,8 @@ def score(run: Run, x: Tensor) -> Scores:
     verdict, noise = read_verdict(run, energy), run.recipe.train.noise
     x = x.to(run.device)
     check_states(energy, x)
-    density = -mean_energy(energy, x) - verdict.log_z
+    volume = run.scaling.log_volume(x)
+    density = volume - mean_energy(energy, x) - verdict.log_z
     expected = density
     if noise:
         rng = torch.Generator(run.device).manual_seed(0)
@@ -73,8 +74,8 @@ def score(run: Run, x: Tensor) -> Scores:
             add_noise(torch.zeros_like(x[:1]), noise, rng) for _ in range(noise_draws(len(x)))
         ]
         u = torch.stack([mean_energy(energy, x + xi) for xi in draws])
-        expected = -u.mean(0) - verdict.log_z
-    rows = mean_energy(base, x, noise=noise) + base.log_z()
+        expected = volume - u.mean(0) - verdict.log_z
+    rows = mean_energy(base, x, noise=noise) + base.log_z() - volume
     train = verdict.base["train"]
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
     unlike = (float(rows.mean()) - train.value) / spread

@@ -111,6 +111,8 @@ MODULES = {
     "loop": "training/loop.py",
     "rbms": "models/rbm/rbms.py",
     "main": "cli/main.py",
+    "margins": "data/margins.py",
+    "run_coordinates": "run/coordinates.py",
     "memory": "run/memory.py",
     "metrics": "run/metrics.py",
     "moves": "walkers/moves.py",

@@ -27,6 +27,7 @@ ENDLESS = ("test_file_limits.py::test_a_line_without_end_is_refused",)
 DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
+MAPPED = ("data/test_margins.py",)
 NOT_DATA = ("test_data.py::test_what_is_not_data",)
 HOLES = ("test_data.py::test_holes_are_counted_and_located",)
 CONSTANT = ("test_data.py::test_constant_columns_need_noise",)
@@ -45,6 +46,29 @@ SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_librar
 
 #: what `mutants.Mutant` is made of
 DATA = (
+    # -- columns mapped to normal variables
+    ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
+    ("margins: slope without the normal's", "margins:Margins.apply", "- log_normal).sum(1)",
+     ").sum(1)", MAPPED),
+    ("margins: right half of the wrong sign", "margins:Margins.apply",
+     "-torch.special.ndtri(high", "torch.special.ndtri(high", MAPPED),
+    ("margins: the inverse seeks the other way", "margins:Margins.undo",
+     "torch.where(less, middle, low), torch.where(less, high, middle)",
+     "torch.where(less, low, middle), torch.where(less, middle, high)", MAPPED),
+    ("margins: the most Gaussians", "margins:_mixture", "criterion < best[0]",
+     "criterion > best[0]", MAPPED),
+    ("margins: density without the tail's weight", "margins:Margins._log_density",
+     "math.log(self.tail) + cauchy", "cauchy", MAPPED),
+    ("margins: left out of the samples", "scaling:Scaling.undo", "if self.margins is not None:",
+     "if False:", MAPPED),
+    ("margins: sign of the volume in likelihoods", "evaluation:_likelihoods", "- volume(x)",
+     "+ volume(x)", MAPPED),
+    ("margins: no volume in scores", "scores:score", "volume - mean_energy(energy, x)",
+     "-mean_energy(energy, x)", MAPPED),
+    ("margins: candidates in other units", "run_coordinates:choose_coordinates",
+     "nll=one.nll - volume", "nll=one.nll + volume", MAPPED),
+    ("margins: forgotten at a resume", "folder:Run.data", "mapped(data, self.scaling)", "data",
+     MAPPED),
     # -- rows that repeat others
     ("data: copies of a row are parted", "repeats:parted",
      "return np.split(together, bounds[nearest])", "return np.split(order, cuts)", TOGETHER),

@@ -1,0 +1,40 @@
+"""A table in other coordinates: its columns mapped to normal variables for a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from noneq.data.dataset import DataSet
+from noneq.data.margins import Margins
+from noneq.data.scaling import Scaling
+
+__all__ = ["mapped"]
+
+
+def mapped(data: DataSet, scaling: Scaling | None = None) -> DataSet:
+    """Map the columns of a table to normal variables, as new coordinates of a model.
+
+    Arguments:
+        data: rows of a table, standardised.
+        scaling: scaling whose margins map the columns, e.g. that of an earlier training; None:
+            margins are fitted to the training rows.
+
+    Returns:
+        A data set of the same rows in the new coordinates, with a scaling that undoes them; the
+        data set itself if ``scaling`` has no margins.
+
+    >>> import numpy as np, tempfile
+    >>> from noneq.data import load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/rows.npy", np.random.default_rng(0).lognormal(size=(200, 2)))
+    ...     data = load(f"{folder}/rows.npy")
+    >>> float(data.train.max()) > 3.0 > float(mapped(data).train.max())
+    True
+    """
+    margins = Margins.fit(data.train) if scaling is None else scaling.margins
+    if margins is None:
+        return data
+    parts = (data.train, data.validation, data.test)
+    train, validation, test = (margins.apply(x)[0].to(x) for x in parts)
+    new = replace(data.scaling, margins=margins)
+    return replace(data, train=train, validation=validation, test=test, scaling=new)

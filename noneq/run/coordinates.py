@@ -1,0 +1,49 @@
+"""The coordinates of a table's columns, and the base in them, chosen by the validation rows."""
+
+from __future__ import annotations
+
+from noneq.data import DataSet
+from noneq.data.coordinates import mapped
+from noneq.run.bases import COLUMNS, Candidate, choose_base
+from noneq.run.recipe import Recipe
+
+__all__ = ["choose_coordinates"]
+
+
+def choose_coordinates(
+    recipe: Recipe, data: DataSet, seed: int = 0
+) -> tuple[Recipe, DataSet, tuple[Candidate, ...]]:
+    """Choose whether columns are mapped to normal variables, and the base of the model.
+
+    Bases are fitted to the standardised columns, and to these columns mapped to normal variables
+    (`noneq.data.margins.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
+    rows decides, in the units of the standardised columns for both. Only tables of at most 100
+    columns whose values are not discrete are mapped, and only where the recipe leaves the base to
+    be chosen.
+
+    Arguments:
+        recipe: all settings of a training.
+        data: data set with validation rows.
+        seed: seed of the session.
+
+    Returns:
+        The recipe with the chosen base, the data set in the chosen coordinates, and all candidates
+        with their NLL.
+    """
+    plain, candidates = choose_base(recipe, data.train, data.validation, seed)
+    columns = data.train[0].numel()
+    if not candidates or recipe.train.noise > 0 or data.discrete or columns > COLUMNS:
+        return plain, data, candidates
+    new = mapped(data)
+    other, others = choose_base(recipe, new.train, new.validation, seed)
+    volume = float(new.scaling.log_volume(new.validation).mean())
+    shifted = tuple(one._replace(nll=one.nll - volume, margins=True) for one in others)
+    if others and _nll(other, shifted) < _nll(plain, candidates):
+        return other, new, (*candidates, *shifted)
+    return plain, data, (*candidates, *shifted)
+
+
+def _nll(recipe: Recipe, candidates: tuple[Candidate, ...]) -> float:
+    """Return the NLL of the candidate that a recipe names."""
+    own = (recipe.model.base, recipe.model.components, recipe.model.ridge)
+    return next(one.nll for one in candidates if one[:3] == own)
