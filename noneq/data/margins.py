@@ -23,7 +23,7 @@ __all__ = ["Margins"]
 COMPONENTS = (1, 2, 3, 5, 8)
 ROWS = 2000  # rows that the mixture of a column is fitted to at most
 EACH = 12  # rows that a component needs
-FLOOR = 1e-2  # added to the variance of each Gaussian, in units of that of the column
+FLOOR = 1e-2  # added to the variance of each Gaussian, in units of the squared half width
 LIGHTEST, HEAVIEST = 1e-3, 3e-2  # weight of the Cauchy variable; between them 1 / rows
 FARTHEST, BISECTIONS = 60.0, 80  # of asinh((x - centre) / spread), where the inverse is sought
 
@@ -165,7 +165,8 @@ def _mixture(column: np.ndarray[Any, Any], seed: int) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    floor = FLOOR * max(float(column.var()), 1e-12)
+    width = np.percentile(np.abs(column - np.median(column)), 68)  # no outlier widens it
+    floor = FLOOR * max(float(width) ** 2, 0.01 * float(column.var()), 1e-12)
     best: tuple[float, Any] | None = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

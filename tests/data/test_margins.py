@@ -22,7 +22,7 @@ def skewed(n=600, seed=0):
     rng = np.random.default_rng(seed)
     modes = np.where(rng.random(n) < 0.3, rng.normal(5.0, 0.2, n), rng.normal(0.0, 1.0, n))
     x = np.stack([rng.lognormal(0.0, 0.8, n), modes, rng.standard_t(2.0, n)], 1)
-    return torch.from_numpy((x - x.mean(0)) / x.std(0))
+    return torch.from_numpy((x - [1.4, 1.5, 0.0]) / [1.3, 2.5, 3.0])  # the same for any seed
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def margins():
 def test_mapped_columns_are_normal(margins):
     z, _ = margins.apply(skewed(4000, seed=1))
     for column in z.T:
-        assert abs(float(column.mean())) < 0.2
-        assert float(column.std()) == pytest.approx(1.0, abs=0.2)  # F has a floor and a Cauchy
-        assert abs(float((column**3).mean())) < 0.6  # the lognormal has 4 or more
+        assert abs(float(column.mean())) < 0.1
+        assert float(column.std()) == pytest.approx(1.0, abs=0.1)
+        assert abs(float((column**3).mean())) < 0.4  # the lognormal has 4 or more
     assert float((z.T**4).mean()) == pytest.approx(3.0, abs=0.6)
 
 
