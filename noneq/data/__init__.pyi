@@ -7,6 +7,7 @@ from .dataset import rows_like as rows_like
 from .digits import Split as Split
 from .digits import digits as digits
 from .files import Frame as Frame
+from .margins import Margins as Margins
 from .readers import Rows as Rows
 from .readers import read as read
 from .scaling import Scaling as Scaling

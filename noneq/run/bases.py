@@ -146,6 +146,9 @@ def choose_base(
         The recipe with the chosen base, number of components and ridge, and all candidates. With
         a mixture it has no clusters: the pooled covariance of the mixture preconditions moves.
 
+    Raises:
+        ValueError: the recipe has more clusters than there are rows.
+
     >>> import noneq, torch
     >>> from noneq.run.bases import choose_base
     >>> rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
@@ -159,6 +162,8 @@ def choose_base(
     """
     if getattr(recipe.model, "base", None) != "chosen":
         return recipe, ()
+    if (recipe.model.clusters or 0) > len(train):
+        raise ValueError(f"clusters must be at most the {len(train)} training rows")
     search = _Search(recipe, train, validation, seed)
     if len(torch.unique(search.validation.flatten(1), dim=0)) >= LEAST:
         search.gaussians()

@@ -16,7 +16,7 @@ def choose_coordinates(
     """Choose whether columns are mapped to normal variables, and the base of the model.
 
     Bases are fitted to the standardised columns, and to these columns mapped to normal variables
-    (`noneq.data.margins.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
+    (`noneq.data.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
     rows decides, in the units of the standardised columns for both. Only tables of at most 100
     columns whose values are not discrete are mapped, and only where the recipe leaves the base to
     be chosen.

@@ -163,7 +163,7 @@ def test_a_longer_budget_goes_on(copy):
 
 def test_a_run_keeps_its_choices(copy, capsys):
     told = refused(["train", "--out", copy, "--resume", "--tau", "0.1"], capsys)
-    assert re.search(r"copy: was begun with --tau 0.2, and a run keeps its choices", told)
+    assert re.search(r"copy: was begun with --tau 0.05, and a run keeps its choices", told)
 
 
 def test_a_run_keeps_its_data(copy, tmp_path, capsys):

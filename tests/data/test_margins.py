@@ -35,7 +35,7 @@ def test_mapped_columns_are_normal(margins):
     for column in z.T:
         assert abs(float(column.mean())) < 0.1
         assert float(column.std()) == pytest.approx(1.0, abs=0.1)
-        assert abs(float((column**3).mean())) < 0.4  # the lognormal has 4 or more
+        assert abs(float((column**3).mean())) < 0.6  # that of the lognormal is 4
     assert float((z.T**4).mean()) == pytest.approx(3.0, abs=0.6)
 
 
