@@ -48,13 +48,11 @@ SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_librar
 DATA = (
     # -- columns mapped to normal variables
     ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
-    ("margins: slope without the normal's", "margins:Margins.apply", "- log_normal).sum(1)",
-     ").sum(1)", MAPPED),
-    ("margins: right half of the wrong sign", "margins:Margins.apply",
+    ("margins: slope without the normal's", "margins:Margins._map", "- log_normal", "", MAPPED),
+    ("margins: right half of the wrong sign", "margins:Margins._map",
      "-torch.special.ndtri(high", "torch.special.ndtri(high", MAPPED),
     ("margins: the inverse seeks the other way", "margins:Margins.undo",
-     "torch.where(less, middle, low), torch.where(less, high, middle)",
-     "torch.where(less, low, middle), torch.where(less, middle, high)", MAPPED),
+     "less = found < z", "less = found > z", MAPPED),
     ("margins: the most Gaussians", "margins:_mixture", "criterion < best[0]",
      "criterion > best[0]", MAPPED),
     ("margins: density without the tail's weight", "margins:Margins._log_density",
