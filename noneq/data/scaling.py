@@ -87,8 +87,9 @@ class Scaling:
     def log_jacobian(self, dim: int) -> float:
         """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
 
-        The log-density of a row in the file's units is its log-density in the model's units plus
-        this number. For binary rows it need not be added: probabilities have no units.
+        The log-density of a row in the file's units is that of the shifted and scaled row plus
+        this number (and `log_volume`, if the columns are mapped). For binary rows it need not be
+        added: probabilities have no units.
 
         Arguments:
             dim: the number of values of a row.

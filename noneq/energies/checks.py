@@ -49,7 +49,8 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
 
     Rows of continuous variables must pass `noneq.data.check_data`. Rows of discrete variables
     must be states of the model, e.g. bits; their columns may be constant. Rows that have passed
-    are not looked at again until they are changed in place.
+    are not looked at again until they are changed in place by torch: what NumPy writes into shared
+    memory is not noticed.
 
     Arguments:
         model: energy.

@@ -71,8 +71,17 @@ def draw_report(run: Run, path: Path) -> None:
         weights = run.family.filters(energy)
         if weights is not None:
             parts["filters"] = Filters(weights, run.shape, data.columns)
-    figure = report_figure(run.folder.resolve().name, words, run.metrics.rows(), **parts)
+    figure = report_figure(run.folder.resolve().name, words, _metrics(run), **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
+
+
+def _metrics(run: Run) -> list[dict[str, Any]]:
+    """Load the metrics; the NLLs of mapped columns become those of the standardised rows."""
+    rows = run.metrics.rows()
+    if run.scaling.margins is None:
+        return rows
+    volume = float(run.scaling.log_volume(run.data().train).mean())
+    return [row if row.get("nll") is None else {**row, "nll": row["nll"] - volume} for row in rows]
 
 
 def _population(run: Run) -> dict[str, Tensor]:

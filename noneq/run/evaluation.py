@@ -89,7 +89,8 @@ def evaluate_run(
         model_nll = _likelihoods(run, energy, z.value, splits)
         name = "validation"
         lost = Mean.of(model_nll[name] - base_nll[name], splits[name])
-    worse = lost is not None and lost.value > 0 and recipe.train.early_stopping
+    # of a doubtful log Z nothing is concluded
+    worse = lost is not None and lost.value > 0 and recipe.train.early_stopping and not z.alarms
     if worse:
         _set_to_base(run, energy, move)
     if worse or lost is None:

@@ -28,7 +28,8 @@ class NetworkModel:
         ridge: increase of each variance of the base, as a fraction of the variance of the column;
             None: a Gaussian is shrunk after Ledoit and Wolf, a mixture has 0.001.
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
-            the MCMC moves; None: the covariance of the base does.
+            the MCMC moves; None, or with a mixture chosen as base: the covariance of the base
+            does.
         net: kind of the energy network: mlp, convnet or resnet.
         width: number of hidden units of each layer of a perceptron, or of channels after the first
             layer of a convolutional network.

@@ -28,7 +28,8 @@ class Scores:
 
     Attributes:
         log_density: normalised log-densities ``-U(x) - log Z`` (M,) of the M rows as they are,
-            without the noise that was added to rows in training.
+            without the noise that was added to rows in training; of mapped columns plus
+            `noneq.data.Scaling.log_volume`: those of the standardised rows.
         expected: mean log-density (M,) of each row with such noise added, over several draws of
             the noise, which are the same for every row; ``log_density`` if training had no noise.
         unlike: difference between the mean negative log-likelihoods of these rows and of the

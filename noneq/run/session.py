@@ -38,6 +38,7 @@ class Session:
         data: M rows to train on (M, *shape), where ``shape`` is the shape of one row.
         seed: seed of the network's first parameters and of all other randomness.
         family: object that builds the model and its learner; default: that of ``recipe.kind``.
+        validation: validation rows, for early stopping where the recipe has it; None: none.
 
     Attributes:
         energy: model that is being trained.
@@ -101,7 +102,10 @@ class Session:
     @property
     def model(self) -> nn.Module:
         """Return the model to keep: with early stopping the best averaged one, else `average`."""
-        return self.average if self.validation is None else self.validation.model
+        looks = [] if self.validation is None else self.validation.looks
+        if self.validation is None or len(looks) == 1:  # nothing but the base was looked at
+            return self.average
+        return self.validation.model
 
     @property
     def iteration(self) -> int:
@@ -219,5 +223,11 @@ class Session:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.rng.set_state(saved["rng"])
         self.learner.load_state_dict(saved["trained"])
-        if self.validation is not None:
-            self.validation.load_state_dict(saved["validation"])
+        looked = saved["validation"]
+        if looked is not None and self.validation is None:
+            raise ValueError(
+                "this training was begun with early stopping: give the session its rows again "
+                "(`validation`)"
+            )
+        if looked is not None and self.validation is not None:
+            self.validation.load_state_dict(looked)

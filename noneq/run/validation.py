@@ -20,6 +20,7 @@ from noneq.annealing import TooFarError, anneal, population
 from noneq.energies import Solvable, path_to
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood.score import energy_of, noise_draws
+from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.run.recipe import Recipe
 from noneq.walkers import LogZ, Walkers
@@ -54,7 +55,8 @@ class Validation:
     At a look, walkers (weighted samples) are annealed from the base to the averaged model, which
     estimates log Z, and the energies of the rows are computed. Looks have random numbers of their
     own, so that they do not change the training. The intervals between them grow with the number
-    of iterations, and they take at most a fifth of the evaluations. Training ends early when
+    of iterations, so that they take at most a fifth of the evaluations, but for the one after the
+    last iteration. Training ends early when
     ``PATIENCE`` looks, and as many iterations as the best parameters took, have brought nothing
     better.
 
@@ -151,6 +153,7 @@ class Validation:
         self.model.load_state_dict(saved["model"])
 
 
+@full_precision()
 def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, rng: torch.Generator) -> LogZ:
     """Estimate log Z by forward and by backward annealing, and return the larger estimate."""
     base = model.base

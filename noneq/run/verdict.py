@@ -78,8 +78,8 @@ class Verdict:
         gain: mean over the test rows of the base's NLL minus the model's, in nats a row.
         how: settings of the annealing by name: numbers of walkers (weighted samples), temperatures
             and equilibration moves, and seed.
-        kept: "base" if the model that was kept is its base, because training did not lower the NLL
-            of the validation rows; else "model".
+        kept: "base" if the model that was kept is its base, e.g. because training did not lower
+            the NLL of the validation rows; else "model".
         lost: how much higher the NLL of the validation rows was after training than the base's,
             where the model was set back to its base for this reason; else None.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
@@ -155,7 +155,7 @@ class Verdict:
         """
         said = self._quotable() if self.bracketed else self._doubtful()
         gap = self.memorised
-        if gap is not None:
+        if gap is not None and self.kept == "model":
             said.append(
                 f"It has memorised training rows: their NLL is {gap} nats lower than that of the "
                 f"validation rows ({self._gap_of_base} of this is its {self.origin}'s). More "
@@ -176,10 +176,12 @@ class Verdict:
         gain = Mean(self.gain.value, math.hypot(self.gain.stderr, self.stderr))
         better = "better" if gain.value > 0 else "WORSE"
         if self.kept == "base":
-            by = "" if self.lost is None else f" ({self.lost} nats a row)"
-            first = (
-                f"The {self.origin} is all that was learned: training on raised the NLL of the "
-                f"validation rows{by}, so that the base was kept as the model."
+            first = f"The model is its {self.origin}"
+            first += (
+                ", and nothing was learned beyond it."
+                if self.lost is None
+                else f": training on raised the NLL of the validation rows by {self.lost} nats a "
+                "row, so that the base was kept."
             )
         elif abs(gain.value) > 3 * gain.stderr:
             first = (

@@ -1,6 +1,7 @@
 """Early stopping: the validation rows choose the parameters that are kept, and the end."""
 
 import math
+from dataclasses import replace
 
 import known
 import pytest
@@ -10,7 +11,7 @@ from noneq import Session
 from noneq.annealing import population
 from noneq.data import load
 from noneq.energies import Gaussian
-from noneq.run import choose, supervise, validation
+from noneq.run import choose, evaluation, supervise, validation
 from noneq.run.evaluation import evaluate_run, is_its_base, read_verdict
 from noneq.run.validation import Look, Validation
 from noneq.walkers import Walkers
@@ -183,7 +184,7 @@ def test_rows_of_a_gaussian_keep_the_base(tmp_path):
     assert found.lost.value > 0
     assert found.exact
     assert found.nll == found.base
-    assert "was kept as the model" in found.summary()[0]
+    assert "so that the base was kept" in found.summary()[0]
     energy, _ = run.model()
     assert is_its_base(energy, data.test)
     assert read_verdict(run, energy) == found
@@ -210,3 +211,40 @@ def test_without_validation_rows_the_average_is_kept():
     assert session.validation is None
     assert session.model is session.average
     assert isinstance(session.energy.base, Gaussian)
+
+
+def test_before_the_first_look_the_average_is_kept():
+    session = session_of(two(100, 1), two(50, 2))
+    next(iter(session))
+    assert len(session.validation.looks) == 1
+    assert session.model is session.average
+
+
+def test_validation_rows_are_asked_for_where_a_training_had_them():
+    rows, validation = two(300, 1), two(100, 2)
+    begun, without = session_of(rows, validation), session_of(rows, None)
+    with pytest.raises(ValueError, match="give the session its rows again"):
+        without.load_state_dict(begun.state_dict())
+    next(iter(without))
+    begun.load_state_dict(without.state_dict())  # its looks begin anew
+    assert len(begun.validation.looks) == 1
+
+
+def test_a_doubtful_log_z_sets_nothing_back(tmp_path, monkeypatch):
+    run, data, _ = known.begun(tmp_path, **{**CHANGES, "width": 2, "depth": 1})
+    session = Session(run.recipe, data.train)
+    known.tilt(session.average, [0.7, -0.4])
+    run.save(session)
+    whole = evaluation.log_z
+    monkeypatch.setattr(
+        evaluation, "log_z", lambda *a, **k: replace(whole(*a, **k), alarms=("doubt",))
+    )
+    found = evaluate_run(run, data)
+    assert found.kept == "model"
+    assert found.alarms == ("doubt",)
+    assert not is_its_base(run.model()[0], data.test)
+
+
+def test_an_rbm_has_no_early_stopping():
+    with pytest.raises(ValueError, match="does not apply to `model` rbm"):
+        choose((6,), 100, "table", model="rbm", early_stopping=True)

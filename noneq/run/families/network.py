@@ -205,7 +205,8 @@ class NetworkFamily(OnGaussian):
         if data.kind == "table" and own["base"] == "full":
             own["base"] = "chosen"
         train: dict[str, Any] = {
-            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
+            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows),
+            "early_stopping": data.kind == "table",
         }  # fmt: skip
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1

@@ -28,7 +28,7 @@ class _RBMFamily(Family):
     """Builds restricted Boltzmann machines (RBMs), with binary or real visible units."""
 
     model = RBMModel
-    not_applicable = frozenset({"bracket.cycled"})
+    not_applicable = frozenset({"bracket.cycled", "train.early_stopping"})
     origin = "independent base"
     regularisers = "fewer hidden units (`hidden`)"
     remedies = "more `moves`, more `walkers` or fewer hidden units (`hidden`)"
@@ -109,7 +109,7 @@ class BernoulliRBMFamily(_RBMFamily):
 
     kind = "rbm"
     rbm = BernoulliRBM
-    not_applicable = frozenset({"bracket.cycled", "train.noise"})
+    not_applicable = frozenset({"bracket.cycled", "train.noise", "train.early_stopping"})
     binary = True
 
     def _train(self, data: About) -> Mapping[str, Any]:
