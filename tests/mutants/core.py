@@ -683,7 +683,8 @@ CORE = (
     ("run: resumed with other data", "folder:Run.data", 'if data.digest != own["digest"]:',
      "if False:", ("test_run.py::test_a_run_takes_no_other_data",)),
     ("run: the lock outlives an error", "lock:locked", "    with ExitStack() as held:",
-     "    held = ExitStack()\n    Timeout.kept = [*getattr(Timeout, 'kept', ()), held]\n    if held:",
+     "    held = ExitStack()\n"
+     "    Timeout.kept = [*getattr(Timeout, 'kept', ()), held]\n    if held:",
      ("test_lock.py::test_a_lock_is_released_after_an_error",)),
     ("run: handlers stay", "signals:_handled", "signal.signal(number, handler_before)", "pass",
      ("test_lock.py::test_handlers_are_restored",)),
