@@ -59,8 +59,13 @@ def draw_report(run: Run, path: Path) -> None:
     """
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
-    if run.bracketed:
-        data, (energy, _), walkers = run.data(), run.model(), _population(run)
+    mapped = run.scaling.margins is not None
+    data = run.data() if run.bracketed or mapped else None
+    rows = run.metrics.rows()
+    if mapped and data is not None:
+        rows = _of_standardised_rows(rows, float(run.scaling.log_volume(data.train).mean()))
+    if run.bracketed and data is not None:
+        (energy, _), walkers = run.model(), _population(run)
         verdict = read_verdict(run, energy)
         words = "\n".join(verdict.summary())
         parts = {
@@ -71,16 +76,12 @@ def draw_report(run: Run, path: Path) -> None:
         weights = run.family.filters(energy)
         if weights is not None:
             parts["filters"] = Filters(weights, run.shape, data.columns)
-    figure = report_figure(run.folder.resolve().name, words, _metrics(run), **parts)
+    figure = report_figure(run.folder.resolve().name, words, rows, **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
 
 
-def _metrics(run: Run) -> list[dict[str, Any]]:
-    """Load the metrics; the NLLs of mapped columns become those of the standardised rows."""
-    rows = run.metrics.rows()
-    if run.scaling.margins is None:
-        return rows
-    volume = float(run.scaling.log_volume(run.data().train).mean())
+def _of_standardised_rows(rows: list[dict[str, Any]], volume: float) -> list[dict[str, Any]]:
+    """Convert the NLLs of mapped columns in metrics to those of the standardised rows."""
     return [row if row.get("nll") is None else {**row, "nll": row["nll"] - volume} for row in rows]
 
 

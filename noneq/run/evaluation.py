@@ -26,6 +26,7 @@ from noneq.run import checkpoint
 from noneq.run.choosing import with_changes
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
+from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict
 
@@ -72,23 +73,15 @@ def evaluate_run(
     base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(seed)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    base_nll = _likelihoods(run, base, base.log_z(), splits)
+    noise = recipe.train.noise
+    # of the standardised rows, whether or not their columns were mapped
+    volume = {name: run.scaling.log_volume(x) for name, x in splits.items()}
+    base_nll = _likelihoods(base, base.log_z(), splits, volume, noise)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(energy, data.train):
-        z = known_log_z(energy, data.train, n=bracket.walkers, rng=rng) or log_z(
-            energy,
-            data=data.train,
-            n=bracket.walkers,
-            temperatures=run.family.annealing_schedule(recipe, energy, kernel, rng, track=track),
-            equilibrate=bracket.equilibrate,
-            noise=recipe.train.noise,
-            kernel=kernel,
-            rng=rng,
-            track=track,
-        )
-        model_nll = _likelihoods(run, energy, z.value, splits)
-        name = "validation"
-        lost = Mean.of(model_nll[name] - base_nll[name], splits[name])
+        z = _estimated(run, recipe, energy, kernel, data.train, rng, track)
+        model_nll = _likelihoods(energy, z.value, splits, volume, noise)
+        lost = Mean.of(model_nll["validation"] - base_nll["validation"], data.validation)
     # of a doubtful log Z nothing is concluded
     worse = lost is not None and lost.value > 0 and recipe.train.early_stopping and not z.alarms
     if worse:
@@ -105,6 +98,30 @@ def evaluate_run(
     )
     checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
     return verdict
+
+
+def _estimated(
+    run: Run,
+    recipe: Recipe,
+    energy: nn.Module,
+    kernel: Kernel,
+    rows: Tensor,
+    rng: torch.Generator,
+    track: Track,
+) -> Estimate:
+    """Compute log Z where it is known, else bracket it by the recipe's annealing."""
+    bracket = recipe.bracket
+    return known_log_z(energy, rows, n=bracket.walkers, rng=rng) or log_z(
+        energy,
+        data=rows,
+        n=bracket.walkers,
+        temperatures=run.family.annealing_schedule(recipe, energy, kernel, rng, track=track),
+        equilibrate=bracket.equilibrate,
+        noise=recipe.train.noise,
+        kernel=kernel,
+        rng=rng,
+        track=track,
+    )
 
 
 def is_its_base(energy: Energy, rows: Tensor) -> bool:
@@ -133,15 +150,16 @@ def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
 
 
 def _likelihoods(
-    run: Run, energy: Energy, log_z: float, splits: Mapping[str, Tensor]
+    energy: Energy,
+    log_z: float,
+    splits: Mapping[str, Tensor],
+    volume: Mapping[str, Tensor],
+    noise: float,
 ) -> dict[str, Tensor]:
-    """Compute the NLL of every row of each split, averaged over draws of the noise.
-
-    It is that of the standardised rows, whether or not their columns were mapped.
-    """
-    noise, volume = run.recipe.train.noise, run.scaling.log_volume
+    """Compute the NLL of every row of each split, averaged over draws of the noise."""
     return {
-        name: mean_energy(energy, x, noise=noise) + log_z - volume(x) for name, x in splits.items()
+        name: mean_energy(energy, x, noise=noise) + log_z - volume[name]
+        for name, x in splits.items()
     }
 
 
