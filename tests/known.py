@@ -26,6 +26,7 @@ SMALL = {
     "bracket": {"walkers": 64, "temperatures": 20, "equilibrate": 20},
     "iterations": 8,
     "early_stopping": False,
+    "score_matching": None,
 }
 
 

@@ -16,7 +16,7 @@ from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
-from noneq.run.bases import Candidate, compared
+from noneq.run.candidates import Candidate, compared
 from noneq.run.choosing import applicable, with_changes
 from noneq.run.coordinates import choose_coordinates
 from noneq.run.families import family_of

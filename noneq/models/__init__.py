@@ -3,7 +3,9 @@
 Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
-from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
+from noneq.models.networks import MLP, Averaged, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 
-__all__ = ["MLP", "BernoulliRBM", "ConvNet", "GaussianRBM", "PottsRBM", "ResNet", "TimedMLP"]
+__all__ = [
+    "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "PottsRBM", "ResNet", "TimedMLP",
+]  # fmt: skip

@@ -12,16 +12,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from noneq.energies import Gaussian, GaussianMixture
 from noneq.likelihood.score import grouped_stderr, mean_energy
+from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
-__all__ = ["Candidate", "choose_base", "compared", "fit_base", "named", "operations"]
+__all__ = ["choose_base", "fit_base", "operations"]
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = (2, 3, 5, 8, 12, 20)
@@ -34,67 +35,6 @@ LEAST = 10  # fewer different validation rows choose nothing
 BUDGET = 5e10  # operations of all fits: at most about 10 s of one core
 ITERATIONS = 25  # of expectation maximisation, as they are counted
 FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
-
-
-class Candidate(NamedTuple):
-    """A base that was fitted to the training rows and scored by the validation rows.
-
-    Attributes:
-        base: kind of base: "full", "low-rank" or "mixture".
-        components: number of Gaussians of a mixture; None for one Gaussian.
-        ridge: increase of each variance, as a fraction of the variance of the column; None: the
-            shrinkage by Ledoit and Wolf.
-        nll: mean negative log-likelihood of the validation rows, with the noise of the training,
-            in nats a row.
-        stderr: its standard error over the rows.
-        margins: whether the columns were mapped to normal variables before.
-    """
-
-    base: str
-    components: int | None
-    ridge: float | None
-    nll: float
-    stderr: float
-    margins: bool = False
-
-
-def named(candidate: Candidate) -> str:
-    """Name a candidate in a few words, e.g. "mixture of 5, ridge 0.01".
-
-    Arguments:
-        candidate: base that was scored.
-
-    Returns:
-        Its kind, its number of Gaussians, and its ridge.
-    """
-    kind, components, ridge = candidate[:3]
-    what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
-    what += ", low-rank" if kind == "low-rank" else ""
-    what += "" if ridge is None else f", ridge {ridge:g}"
-    return f"{what}, of mapped columns" if candidate.margins else what
-
-
-def compared(model: Any, candidates: Sequence[Candidate], *, margins: bool = False) -> str:
-    """Describe in one line which base was chosen, beside the best of the other kind.
-
-    Arguments:
-        model: settings of the model with the chosen base.
-        candidates: all bases that were scored.
-        margins: whether the chosen base is one of mapped columns.
-
-    Returns:
-        E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
-        log-likelihoods of the validation rows; a Gaussian without a ridge is always among them.
-    """
-    own = (model.base, model.components, model.ridge)
-    chosen = next(one for one in candidates if one[:3] == own and one.margins == margins)
-    mixed = chosen.base == "mixture"
-    others = [one for one in candidates if (one.base == "mixture") != mixed]
-    best = sorted(others, key=lambda one: one.nll)[:1]
-    plain = [one for one in candidates if one[:3] == ("full", None, None) and not one.margins]
-    beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
-    first, *rest = (f"{named(one)}: {one.nll:.2f}" for one in (chosen, *beside))
-    return f"{first} ({', '.join(rest)})" if rest else first
 
 
 def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian | GaussianMixture:
@@ -171,9 +111,13 @@ def choose_base(
     best = search.best()
     kind, components, ridge = best[:3] if best else ("full", None, None)
     model = replace(recipe.model, base=kind, components=components, ridge=ridge)
+    how = recipe.train
     if kind == "mixture":  # whose own covariance preconditions the moves
         model = replace(model, clusters=None)
-    return replace(recipe, model=model), tuple(candidate for candidate, _ in search.tried)
+        how = replace(how, score_matching=None)  # which starts at one Gaussian
+    return replace(recipe, model=model, train=how), tuple(
+        candidate for candidate, _ in search.tried
+    )
 
 
 class _Search:

@@ -80,7 +80,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         else:
             sections.setdefault(_section(recipe, name), {})[name] = value
     changed = {name: replace(getattr(recipe, name), **new) for name, new in sections.items()}
-    return replace(recipe, **changed)
+    return family_of(recipe.kind).reconciled(replace(recipe, **changed), {*changes})
 
 
 def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from noneq.data import DataSet
 from noneq.data.coordinates import mapped
-from noneq.run.bases import COLUMNS, Candidate, choose_base
+from noneq.run.bases import COLUMNS, choose_base
+from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
 __all__ = ["choose_coordinates"]

@@ -33,7 +33,7 @@ from noneq.kernels import Kernel
 from noneq.numerics import resolve_device
 from noneq.run import checkpoint
 from noneq.run.atomic import make_folder
-from noneq.run.bases import Candidate
+from noneq.run.candidates import Candidate
 from noneq.run.choosing import read_recipe, with_changes
 from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked

@@ -35,6 +35,7 @@ class NetworkModel:
             layer of a convolutional network.
         depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
             convolutional network.
+        networks: number of energy networks whose average tilts the base.
         leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
         step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
     """
@@ -46,11 +47,14 @@ class NetworkModel:
     net: Literal["mlp", "convnet", "resnet"] = "mlp"
     width: int = 256
     depth: int = 2
+    networks: int = 1
     leapfrog_steps: int = 1
     step_size: float = 0.3
 
     def __post_init__(self) -> None:
-        check_positive(self, "components", "clusters", "width", "depth", "leapfrog_steps")
+        check_positive(
+            self, "components", "clusters", "width", "depth", "networks", "leapfrog_steps"
+        )
         check_finite(self, "step_size")
         check_among(self, "base", ("chosen", *GAUSSIANS, "mixture"))
         if self.ridge is not None:

@@ -29,16 +29,21 @@ class Likelihood(Settings):
     Attributes:
         tau_end: fraction of its first value to which tau, the size of the trust region, falls
             linearly until the budget is spent.
+        score_matching: number of iterations of denoising score matching, which the networks learn
+            from before maximum likelihood begins, at most 3/4 of all iterations or 0.4 of the
+            time; None: none.
         early_stopping: whether the validation rows choose which parameters are kept and when
             training ends; the budget is then the longest training.
     """
 
     tau_end: float = 0.05
+    score_matching: int | None = None
     early_stopping: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fraction(self, "tau_end")
+        check_positive(self, "score_matching")
         check_finite(self, "longest")
         if self.weighted and self.forgetting_factor < 1 and not self.held_out:
             raise ValueError(

@@ -182,7 +182,7 @@ def _chains(
     run: Run, energy: nn.Module, kernel: Kernel, moves: int, rng: torch.Generator, track: Track
 ) -> Walkers:
     trained = checkpoint.moved(checkpoint.load(run.folder / "state")["trained"], run.device)
-    if trained is None:
+    if trained is None or "walkers" not in trained:
         raise ValueError(f"{run.folder}: has no walkers yet: it was never trained")
     # their weights are those of the latest parameters, not of the average
     saved = {**trained["walkers"], "current": False}

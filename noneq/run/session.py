@@ -150,7 +150,8 @@ class Session:
         while self.progress < 1:
             self.learner.set_rate(self.progress, self.backoff)
             record = next(records)
-            self._average.update_parameters(self.energy)
+            if not self.learner.pretraining:
+                self._average.update_parameters(self.energy)
             now = self.clock() - start
             self.seconds = before + now
             value, anew = self.learner.monitored_metric(record)
@@ -180,8 +181,9 @@ class Session:
 
     def _validate(self, record: Observed) -> bool:
         """Look at the validation rows where that is due, and after the last iteration."""
-        if self.validation is None:
+        if self.validation is None or self.learner.pretraining:
             return False
+        self.validation.origin = self.learner.origin
         last = self.recipe.budget.progress(record.iteration, self.seconds) >= 1
         if not last and not self.validation.due(record.iteration):
             return False

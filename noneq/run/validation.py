@@ -28,6 +28,7 @@ from noneq.walkers import LogZ, Walkers
 __all__ = ["Look", "Validation"]
 
 WALKERS, STEPS, MOVES = 64, 150, 50  # of a look: both annealings, equilibration before one
+SMALL = 2  # times that an evaluation of so few walkers takes, per walker
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
@@ -67,6 +68,8 @@ class Validation:
         seed: seed of the random numbers of the looks.
         looks: looks so far; the first is that at the base.
         best: the look of the lowest NLL.
+        origin: number of iterations of score matching before maximum likelihood, from which on
+            intervals between looks are counted.
     """
 
     rows: Tensor
@@ -75,6 +78,7 @@ class Validation:
     seed: int
     looks: list[Look]
     best: Look
+    origin: int = 0
 
     @classmethod
     def start(cls, recipe: Recipe, untrained: nn.Module, rows: Tensor, seed: int) -> Validation:
@@ -101,14 +105,15 @@ class Validation:
     def due(self, iteration: int) -> bool:
         """Return whether to look after this iteration."""
         last = self.looks[-1].iteration
-        return iteration - last >= max(self.interval, last // SPACING)
+        return iteration - last >= max(self.interval, (last - self.origin) // SPACING)
 
     @property
     def finished(self) -> bool:
         """Return whether training should end, since the NLL has not fallen for long enough."""
         best, last = self.best.iteration, self.looks[-1].iteration
         since = sum(look.iteration > best for look in self.looks)
-        return since >= PATIENCE and last >= 2 * best
+        enough = last - self.origin >= 2 * max(0, best - self.origin)
+        return since >= PATIENCE and enough
 
     def look(self, model: nn.Module, kernel: Kernel, walkers: Walkers, iteration: int) -> Look:
         """Look at the validation rows, and keep the model's parameters if they are the best.
@@ -143,7 +148,8 @@ class Validation:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the looks and the best parameters, for a checkpoint."""
-        return {"looks": [list(one) for one in self.looks], "model": self.model.state_dict()}
+        looks = [list(one) for one in self.looks]
+        return {"looks": looks, "model": self.model.state_dict(), "origin": self.origin}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Set the looks and the best parameters from a dictionary that `state_dict` returned."""
@@ -151,6 +157,7 @@ class Validation:
         self.looks = [Look(int(i), float(nll), float(stderr)) for i, nll, stderr in looks]
         self.best = min(self.looks, key=lambda look: (look.nll, look.iteration))
         self.model.load_state_dict(saved["model"])
+        self.origin = saved["origin"]
 
 
 @full_precision()
@@ -177,7 +184,7 @@ def _cost(recipe: Recipe) -> float:
 
 
 def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
-    return float(WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
+    return float(SMALL * WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
 
 
 def _leaps(recipe: Recipe) -> int:

@@ -12,7 +12,8 @@ from noneq import GaussianMixture, Run, Session
 from noneq.cli.main import main
 from noneq.energies import Gaussian
 from noneq.run import bases, choose
-from noneq.run.bases import Candidate, choose_base, compared, fit_base
+from noneq.run.bases import choose_base, fit_base
+from noneq.run.candidates import Candidate, compared
 from noneq.run.choosing import with_changes
 from noneq.run.families import family_of
 from noneq.run.recipe import InterpolantModel, NetworkModel

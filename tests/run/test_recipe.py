@@ -21,7 +21,7 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
         2,
     )
     assert (recipe.train.walkers, recipe.train.held_out, recipe.train.moves) == (512, 128, 8)
-    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.2, 0.05, 0.1)
+    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.3, 0.05, 0.1)
     assert (
         recipe.train.batch,
         recipe.optimizer.lr,
@@ -29,10 +29,12 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
         recipe.model.clusters,
     ) == (1024, 3e-3, 0.5, 15)
     assert (recipe.bracket.walkers, recipe.bracket.temperatures, recipe.bracket.equilibrate) == (
-        1024,
-        1500,
-        4500,
+        512,
+        1000,
+        2000,
     )
+    assert (recipe.train.score_matching, recipe.model.networks) == (2000, 2)
+    assert (recipe.budget.iterations, recipe.train.early_stopping) == (2700, True)
 
 
 def test_kind_and_shape_decide():
@@ -83,7 +85,12 @@ def test_every_choice_can_be_made_otherwise(section, name):
     assert getattr(getattr(changed, section), name) == other
     was, now = ONE.plain(), changed.plain()
     differ = {(s, k) for s in ONE.sections() for k in was[s] if was[s][k] != now[s][k]}
-    assert differ == {(section, name)}
+    with_it = {
+        "net": {("train", "score_matching")},
+        "start": {("train", "score_matching")},
+        "seconds": {("budget", "iterations")},
+    }
+    assert differ == {(section, name)} | with_it.get(name, set())
 
 
 def test_an_rbm_has_choices_of_its_own():
@@ -145,7 +152,7 @@ def test_tau_falls_linearly_over_the_budget():
         ({"held_out": 12}, "multiple of 8"),
         ({"bracket": {"walkers": 100}}, "walkers must be a multiple of 16"),
         ({"tau_end": 2}, "tau_end is a fraction"),
-        ({"seconds": 0}, "the budget is a time > 0"),
+        ({"seconds": 0, "iterations": None}, "the budget is a time > 0"),
         ({"width": 0}, "width must be 1 or more"),
         ({"noise": -0.1}, "noise is a standard deviation"),
         ({"ema": float("nan")}, "ema is a fraction"),

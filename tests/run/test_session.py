@@ -30,6 +30,10 @@ RECIPE = choose(
     batch=64,
     ess_min=0.97,
     width=32,
+    networks=1,
+    tau=0.2,
+    score_matching=None,
+    early_stopping=False,
 )
 
 

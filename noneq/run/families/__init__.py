@@ -4,7 +4,8 @@ For each kind the dictionary `FAMILIES` has a `Family`: an object that has the d
 and builds, trains and samples models of this kind.
 """
 
-from noneq.run.families.base import About, Family, Size
+from noneq.run.families.about import About, Size
+from noneq.run.families.base import Family
 from noneq.run.families.interpolant import InterpolantFamily
 from noneq.run.families.network import NetworkFamily
 from noneq.run.families.rbm import BernoulliRBMFamily, GaussianRBMFamily

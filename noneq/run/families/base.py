@@ -7,8 +7,9 @@ depends on the kind of a model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,42 +18,12 @@ from noneq.annealing import Schedule, Track, pilot, untracked
 from noneq.energies import Factor, Solvable, path_to
 from noneq.kernels import Kernel
 from noneq.models.parameters import parameter_groups
+from noneq.run.families.about import About, Size
 from noneq.run.learners import Learner, LikelihoodLearner, TrainingContext
 from noneq.run.recipe import Likelihood, Optimizer, Recipe
 from noneq.training.settings import TAU
 
-__all__ = ["About", "Family", "Size", "base_of"]
-
-
-class About(NamedTuple):
-    """The properties of data from which default settings of a training are chosen.
-
-    Attributes:
-        shape: shape of one row; of images (channels, height, width).
-        rows: number of training rows.
-        kind: kind of the data, "image" or "table".
-        discrete: whether values repeat or columns are constant, so that only noisy data have a
-            density.
-    """
-
-    shape: Sequence[int]
-    rows: int
-    kind: Literal["image", "table"]
-    discrete: bool
-
-
-class Size(NamedTuple):
-    """The size of a model, from which the memory that training takes is estimated.
-
-    Attributes:
-        choice: name of the setting that decides the size, e.g. "width".
-        parameters: approximate number of parameters.
-        activations: approximate number of activations that are kept for one row.
-    """
-
-    choice: str
-    parameters: int
-    activations: int
+__all__ = ["Family", "base_of"]
 
 
 def base_of(energy: nn.Module) -> Solvable:
@@ -119,6 +90,22 @@ class Family(ABC):
         Returns:
             A `Recipe` with all settings.
         """
+
+    def reconciled(self, recipe: Recipe, given: Set[str]) -> Recipe:
+        """Switch off defaults that do not go with settings that the user has given.
+
+        A time replaces the default number of iterations.
+
+        Arguments:
+            recipe: all settings of a training.
+            given: names of the settings that the user has given, which stay as they are.
+
+        Returns:
+            The recipe, changed where a default was.
+        """
+        if "seconds" in given and "iterations" not in given:
+            return replace(recipe, budget=replace(recipe.budget, iterations=None))
+        return recipe
 
     @abstractmethod
     def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:

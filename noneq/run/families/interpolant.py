@@ -15,10 +15,11 @@ from noneq.energies import Gaussian, GaussianMixture, path_to
 from noneq.kernels import Chain, EulerMaruyama, Kernel, Repeat
 from noneq.models import TimedMLP
 from noneq.models.interpolants import TimedEnergy
-from noneq.run.families.base import About
-from noneq.run.families.network import OnGaussian
-from noneq.run.learners import Learner, ScoreMatchingLearner, TrainingContext
+from noneq.run.families.about import About
+from noneq.run.families.on_gaussian import OnGaussian
+from noneq.run.learners import Learner, TrainingContext
 from noneq.run.recipe import Bracket, InterpolantModel, Optimizer, Recipe, ScoreMatching
+from noneq.run.score_matching import ScoreMatchingLearner
 
 __all__ = ["InterpolantFamily"]
 
@@ -84,7 +85,7 @@ class InterpolantFamily(OnGaussian):
             context: model, data, settings and optimiser of the training.
 
         Returns:
-            A `noneq.run.learners.ScoreMatchingLearner`.
+            A `noneq.run.score_matching.ScoreMatchingLearner`.
         """
         return ScoreMatchingLearner(context)
 

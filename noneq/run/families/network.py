@@ -1,187 +1,33 @@
-"""The kind of model ``network``: a base of Gaussians tilted by a network.
+"""The kind of model ``network``: a base of Gaussians tilted by a network, or by several.
 
 Its energy is the sum of the energy of a Gaussian, or of a mixture of Gaussians, and of a network
-that is trained by maximum likelihood.
-`OnGaussian` is what this kind shares with the kind ``interpolant``.
+that is trained by maximum likelihood, at first by score matching where the recipe says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import (
-    Cholesky,
-    Diagonal,
-    Factor,
-    Gaussian,
-    GaussianMixture,
-    LowRank,
-    Tilted,
-    local_covariance,
-)
-from noneq.kernels import HMC, MALA, Kernel
-from noneq.models import MLP, ConvNet, ResNet
-from noneq.models.parameters import parameter_groups
-from noneq.run.bases import fit_base
-from noneq.run.families.base import About, Family, Size
+from noneq.energies import Tilted
+from noneq.kernels import Kernel
+from noneq.models import MLP, Averaged, ConvNet, ResNet
+from noneq.run.families.about import About, Size
+from noneq.run.families.on_gaussian import Base, OnGaussian
+from noneq.run.learners import Learner, TrainingContext
+from noneq.run.pretraining import PretrainedLearner, iterations_of_scores
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
 
-__all__ = ["NetworkFamily", "OnGaussian"]
+__all__ = ["NetworkFamily"]
 
-Base: TypeAlias = Gaussian | GaussianMixture
 FEW = 1000  # rows of a table below which network and steps are small
-FULL = 2048  # largest dimension in which the covariance is full by default
-
-
-class OnGaussian(Family):
-    """Base class of the kinds of models that are made of a base of Gaussians and a network.
-
-    The base is the energy with known log Z that training starts from. Subclasses say how base and
-    network make an energy.
-    """
-
-    def name_of_base(self, recipe: Recipe) -> str:
-        """Return "mixture base" or "Gaussian base", for sentences about a trained model."""
-        return "mixture base" if recipe.model.base == "mixture" else self.origin
-
-    def gaussian_defaults(self, data: About) -> dict[str, Any]:
-        """Return default settings of the Gaussian base and of the preconditioner.
-
-        Arguments:
-            data: shape and number of the rows.
-
-        Returns:
-            A dictionary of ``base``, the kind of covariance, "full" in up to 2048 dimensions, and
-            ``clusters``, the number of clusters for the preconditioner, or None.
-        """
-        small = math.prod(data.shape) <= FULL
-        return {
-            "base": "full" if small else "low-rank",
-            "clusters": (min(15, data.rows // 80) or None) if small else None,
-        }
-
-    def network(self, recipe: Recipe, shape: Sequence[int], seed: int = 0) -> nn.Module:
-        """Build the untrained network of a model.
-
-        Arguments:
-            recipe: all settings of the training.
-            shape: shape of one row of data.
-            seed: seed of the random parameters; torch's global generator is not changed.
-
-        Returns:
-            The network, on the CPU.
-        """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
-            torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
-            return self._network(recipe, shape)
-
-    def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
-        raise NotImplementedError
-
-    def energy(self, recipe: Recipe, base: Base, net: nn.Module) -> nn.Module:
-        """Make the model of a base and a network.
-
-        Arguments:
-            recipe: all settings of the training.
-            base: Gaussian base, or a mixture of Gaussians.
-            net: network.
-
-        Returns:
-            The model (an energy).
-        """
-        raise NotImplementedError
-
-    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
-        """Build an untrained model, whose base is fitted to the rows, and its kernel.
-
-        Validation rows are not known here: the base "chosen" is a full Gaussian, unless
-        `noneq.run.bases.choose_base` has chosen one before. MCMC moves should be as long as a mode
-        is wide, which is less than the width of the data: so the preconditioner is the pooled
-        covariance of clusters of the rows.
-
-        Arguments:
-            recipe: all settings of the training.
-            rows: rows (M, *shape), to which base and preconditioner are fitted.
-            seed: seed of the network's random initial parameters, and of the clusters.
-
-        Returns:
-            The model (an energy), on the device of the rows, and the MCMC kernel that samples it.
-
-        Raises:
-            ValueError: there are fewer rows than clusters.
-        """
-        noise, clusters = recipe.train.noise, recipe.model.clusters or 0
-        base = fit_base(recipe.model, rows, noise=noise, seed=seed)
-        factor: Factor = base.factor
-        if clusters > len(rows):
-            raise ValueError(f"clusters must be at most the {len(rows)} training rows")
-        if clusters > 1:
-            factor = local_covariance(rows, clusters, noise=noise, seed=seed)
-        net = self.network(recipe, rows.shape[1:], seed)
-        return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
-
-    def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
-        """Make the MCMC kernel that samples the model.
-
-        Arguments:
-            recipe: all settings of the training.
-            factor: square root C of the preconditioner ``C C^T``.
-
-        Returns:
-            MALA for one leapfrog step, Hamiltonian Monte Carlo for more.
-        """
-        own = recipe.model
-        if own.leapfrog_steps == 1:
-            return MALA(own.step_size, factor)
-        return HMC(own.step_size, factor, own.leapfrog_steps)
-
-    def parameter_groups(self, energy: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """List the parameters that are trained: the network's, since the base stays fixed.
-
-        Arguments:
-            energy: model of a base and a network.
-            weight_decay: coefficient of the weight decay.
-
-        Returns:
-            Parameter groups for a torch optimiser.
-        """
-        net = energy.net
-        assert isinstance(net, nn.Module)
-        return parameter_groups(net.parameters(), weight_decay=weight_decay)
-
-    def empty(
-        self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
-    ) -> nn.Module:
-        """Build a model with arbitrary parameters, into which saved ones can be loaded.
-
-        Arguments:
-            recipe: all settings of the training.
-            shape: shape of one row of data.
-            tensors: saved parameters and buffers by name, which decide their shapes.
-
-        Returns:
-            The model (an energy).
-        """
-        base = _blank(recipe.model.base, shape, tensors)
-        return self.energy(recipe, base, self.network(recipe, shape))
-
-    def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
-        """Estimate the numbers of parameters and activations of a perceptron.
-
-        Arguments:
-            recipe: all settings of the training.
-            shape: shape of one row of data.
-
-        Returns:
-            A `Size`, with "width" as the setting that decides these numbers.
-        """
-        w, depth = recipe.model.width, recipe.model.depth
-        return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
+SCORES = 2000  # iterations of score matching
+ITERATIONS = 2700  # with which training ends at the latest
 
 
 class NetworkFamily(OnGaussian):
@@ -205,21 +51,31 @@ class NetworkFamily(OnGaussian):
         if data.kind == "table" and own["base"] == "full":
             own["base"] = "chosen"
         train: dict[str, Any] = {
-            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows),
-            "early_stopping": data.kind == "table",
+            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
         }  # fmt: skip
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1
         if data.kind == "image":
             train["longest"] = 0.1
-        if data.kind == "table" and data.rows < FEW:  # which a larger network soon memorises
+        few = data.kind == "table" and data.rows < FEW
+        if few:  # which a larger network soon memorises
             own["width"], train["tau"] = 64, 0.05
         if data.kind == "table" or min(data.shape[1:]) < 16:
-            return Recipe(self.kind, NetworkModel(**own), Likelihood(**train))
+            if not few:
+                train["score_matching"] = SCORES
+            if data.kind == "image":
+                own["networks"], train["tau"], train["renew"] = 2, 0.3, None
+            return Recipe(
+                self.kind,
+                NetworkModel(**own),
+                Likelihood(**train),
+                bracket=Bracket(walkers=512, temperatures=1000, equilibrate=2000),
+                budget=Budget(iterations=ITERATIONS),
+            )
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
-            "batch": min(128, data.rows),
+            "batch": min(128, data.rows), "early_stopping": False,
         }  # fmt: skip
         return Recipe(
             self.kind,
@@ -230,7 +86,71 @@ class NetworkFamily(OnGaussian):
             Budget(seconds=540.0, threads=None),
         )
 
+    def reconciled(self, recipe: Recipe, given: Set[str]) -> Recipe:
+        """Leave score matching out where it cannot begin a training, unless the user asks for it.
+
+        Arguments:
+            recipe: all settings of a training.
+            given: names of the settings that the user has given.
+
+        Returns:
+            The recipe, without score matching if the network is convolutional, the base is a
+            mixture, or the walkers start at the data.
+        """
+        recipe = super().reconciled(recipe, given)
+        model, how = recipe.model, recipe.train
+        impossible = model.net != "mlp" or model.base == "mixture"
+        unwanted = how.start == "data" or how.restart
+        if how.score_matching and (impossible or unwanted) and "score_matching" not in given:
+            return replace(recipe, train=replace(how, score_matching=None))
+        return recipe
+
+    def learner(self, context: TrainingContext) -> Learner:
+        """Make the object that does the training iterations.
+
+        Arguments:
+            context: model, data, settings and optimiser of the training.
+
+        Returns:
+            One of weighted maximum likelihood, which begins with score matching where the recipe
+            says so.
+        """
+        if iterations_of_scores(context.recipe):
+            return PretrainedLearner(context)
+        return super().learner(context)
+
+    def build(self, recipe: Recipe, rows: Tensor, seed: int = 0) -> tuple[nn.Module, Kernel]:
+        """Build an untrained model, as `OnGaussian.build` does, and check the recipe.
+
+        Arguments:
+            recipe: all settings of the training.
+            rows: rows (M, *shape), to which base and preconditioner are fitted.
+            seed: seed of the networks' random initial parameters, and of the clusters.
+
+        Returns:
+            The model (an energy), on the device of the rows, and the MCMC kernel that samples it.
+
+        Raises:
+            ValueError: there are fewer rows than clusters, or score matching cannot learn such a
+                model.
+        """
+        if recipe.train.score_matching and recipe.model.net != "mlp":
+            raise ValueError(
+                f"`score_matching` is for `net` mlp, got {recipe.model.net}: take "
+                "`score_matching` None"
+            )
+        if recipe.train.score_matching and recipe.model.base == "mixture":
+            raise ValueError(
+                "`score_matching` starts at one Gaussian, not at `base` mixture: take "
+                "`score_matching` None"
+            )
+        return super().build(recipe, rows, seed)
+
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
+        nets = [self._single(recipe, shape) for _ in range(recipe.model.networks)]
+        return nets[0] if len(nets) == 1 else Averaged(nets)
+
+    def _single(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         own = recipe.model
         if own.net == "mlp":
             return MLP(shape, own.width, own.depth)
@@ -267,21 +187,8 @@ class NetworkFamily(OnGaussian):
         """
         own = recipe.model
         if own.net == "mlp":
-            return super().size(recipe, shape)
+            one = super().size(recipe, shape)
+            k = own.networks
+            return Size(one.choice, k * one.parameters, k * one.activations)
         convolutions = 32 if own.net == "convnet" else 36  # width^2 each, of its first stage
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
-
-
-def _blank(kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]) -> Base:
-    """Make a base of the right kind and size, into which saved tensors can be loaded."""
-    mean, dim = torch.zeros(tuple(shape)), int(torch.Size(shape).numel())
-    if kind == "mixture":
-        k = len(tensors["base.means"]) if "base.means" in tensors else 1
-        means = mean.expand(k, *mean.shape)
-        return GaussianMixture(means, torch.eye(dim).expand(k, dim, dim), torch.ones(k))
-    if kind == "diagonal":
-        return Gaussian(mean, Diagonal(torch.ones(tuple(shape))))
-    if kind == "low-rank":
-        rank = tensors["base.factor.q"].shape[1] if "base.factor.q" in tensors else 1
-        return Gaussian(mean, LowRank(torch.ones(dim), torch.zeros(dim, rank)))
-    return Gaussian(mean, Cholesky(torch.eye(dim)))

@@ -18,7 +18,8 @@ from noneq.models import BernoulliRBM, GaussianRBM
 from noneq.models.parameters import parameter_groups
 from noneq.models.rbm import RBM
 from noneq.random import add_noise
-from noneq.run.families.base import About, Family, Size
+from noneq.run.families.about import About, Size
+from noneq.run.families.base import Family
 from noneq.run.recipe import Bracket, Likelihood, Optimizer, RBMModel, Recipe
 
 __all__ = ["BernoulliRBMFamily", "GaussianRBMFamily"]
