@@ -105,6 +105,8 @@ class Validation:
     def due(self, iteration: int) -> bool:
         """Return whether to look after this iteration."""
         last = self.looks[-1].iteration
+        if last < self.origin:  # the model of score matching is a candidate, too
+            return True
         return iteration - last >= max(self.interval, (last - self.origin) // SPACING)
 
     @property
