@@ -84,6 +84,7 @@ MODULES = {
     "filters": "report/filters.py",
     "fingerprint": "energies/fingerprint.py",
     "fitted": "estimators/fitted.py",
+    "flow": "models/interpolants/flow.py",
     "folder": "run/folder.py",
     "forward": "likelihood/forward.py",
     "frames": "data/frames.py",
