@@ -40,6 +40,7 @@ SHAPES = ("test_interpolants.py::test_what_cannot_be_is_refused_with_a_reason",)
 FLOWS = ("test_flow.py::test_the_flow_of_an_exact_field_has_the_exact_density",)
 FOURTH = ("test_flow.py::test_the_error_falls_with_the_fourth_power_of_the_step",)
 VECTORS = ("test_flow.py::test_an_estimated_divergence_is_right_within_its_error",)
+FLOW_SCORE = ("test_cli_interpolants.py::test_the_flow_of_a_known_interpolant_beside_its_log_z",)
 LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
@@ -239,6 +240,10 @@ INTERPOLANTS = (
     ("flow likelihood: one vector for all", "flow:_stderr", "/ math.sqrt(probes)", "", VECTORS),
     ("flow likelihood: vectors of another length", "flow:_signs", "1.0, -1.0", "2.0, -2.0",
      VECTORS),
+    ("flow score: which minus which", "scores:flow_score", "by_log_z - flow.log_density",
+     "flow.log_density - by_log_z", FLOW_SCORE),
+    ("flow score: rows without noise", "scores:flow_score",
+     "add_noise(x, run.recipe.train.noise, rng)", "x", FLOW_SCORE),
     # -- rewards
     ("reward: sign in the energy", "reward:RewardPath.fields", "return u - t * r",
      "return u + t * r", GUIDED),
