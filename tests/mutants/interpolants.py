@@ -41,6 +41,8 @@ FLOWS = ("test_flow.py::test_the_flow_of_an_exact_field_has_the_exact_density",)
 FOURTH = ("test_flow.py::test_the_error_falls_with_the_fourth_power_of_the_step",)
 VECTORS = ("test_flow.py::test_an_estimated_divergence_is_right_within_its_error",)
 FLOW_SCORE = ("test_cli_interpolants.py::test_the_flow_of_a_known_interpolant_beside_its_log_z",)
+INNER = ("test_inner.py::test_it_is_the_inner_product_that_it_says",)
+DROPPED = ("test_inner.py::test_only_score_matching_drops_units",)
 LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
@@ -216,6 +218,28 @@ INTERPOLANTS = (
      "(s + zeta)", MATCHED),
     ("score matching: data that stay", "energy:TimedEnergy.score_loss",
      "xi = c.beta * self._within(x) + root * zeta", "xi = self._within(x) + root * zeta", MATCHED),
+    # -- an inner product with a network's vectors, and dropout
+    ("inner product: not centred", "inner:TimedInnerProduct.forward",
+     "y = (x - self.mean).flatten(1)", "y = x.flatten(1)", INNER),
+    ("inner product: of the bounded input", "inner:TimedInnerProduct.forward",
+     "return (y * n", "return (near * n", INNER),
+    ("inner product: an input without bound", "inner:TimedInnerProduct.forward",
+     "near = y / (1 + y.square().sum(1, keepdim=True) / self.reach).sqrt()", "near = y",
+     ("test_inner.py::test_the_gaussian_confines_it_far_away",)),
+    ("inner product: frozen at another time", "inner:_AtTime.forward", "self.t)", "1.0)",
+     ("test_inner.py::test_at_one_time_it_is_a_network_of_its_own",)),
+    ("inner product: frozen with the same parameters", "inner:TimedInnerProduct.frozen",
+     "copy.deepcopy(self)", "self",
+     ("test_inner.py::test_at_one_time_it_is_a_network_of_its_own",)),
+    ("dropout: without its factor", "networks:TimedMLP.forward", " / (1 - self.dropout)", "",
+     ("test_inner.py::test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance",)),
+    ("dropout: those that stay are those that go", "networks:TimedMLP.forward",
+     "draws >= self.dropout", "draws < self.dropout",
+     ("test_inner.py::test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance",)),
+    ("dropout: of held-out rows, too", "energy:TimedEnergy.score_loss", "(rng,) if dropout and",
+     "(rng,) if", DROPPED),
+    ("dropout: never", "energy:TimedEnergy.score_loss", "(rng,) if dropout and",
+     "() if dropout and", DROPPED),
     # -- the probability flow
     ("flow likelihood: sign of the divergence", "flow:_log_density",
      "path.base.log_z() - integral", "path.base.log_z() + integral", FLOWS),
