@@ -6,7 +6,6 @@ imported before a command runs.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from noneq.cli.advice import flags
+from noneq.cli.advice import flags, message
 from noneq.cli.options import (
     BracketChoices,
     Choices,
@@ -165,7 +164,12 @@ def sample(
 @app.command
 @described
 def score(
-    run: Positional[Folder], data: Positional[Data], *, out: File = None, device: Words = ""
+    run: Positional[Folder],
+    data: Positional[Data],
+    *,
+    out: File = None,
+    flow: Flag = False,
+    device: Words = "",
 ) -> None:
     """Compute the normalised log-density of every row of a file, in nats.
 
@@ -175,11 +179,13 @@ def score(
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
             added for a density in the file's units.
+        flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
+            which needs no log Z and differs from the other by what was learned wrong.
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.score import score as command
 
-    command(run, data, out, device)
+    command(run, data, out, device, flow=flow)
 
 
 @app.command
@@ -275,7 +281,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {visible(flags(_message(error)))}")
+        _say_error(f"noneq: error: {visible(flags(message(error)))}")
         return 1
     return code if isinstance(code, int) else 0
 
@@ -284,16 +290,3 @@ def _say_error(text: str) -> None:
     """Print text on stderr, unless that is closed."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _message(error: BaseException) -> str:
-    """Convert an error to a message of one line."""
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC and "; " not in text:
-            text += "; free some space and give the same command again"
-        return text
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
-    text = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
-    return text if known else f"{text} (NONEQ_TRACEBACK=1 shows where)"

@@ -10,12 +10,13 @@ from noneq.cli.console import echo
 from noneq.data import rows_like
 from noneq.run import Run
 from noneq.run.atomic import save_arrays
+from noneq.run.scores import flow_score
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
 
 
-def score(run: Path, data: Path, out: Path | None, device: str) -> None:
+def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = False) -> None:
     """Compute log-densities of the rows of a file under a run's model, as ``noneq score`` does.
 
     The mean negative log-likelihood, in nats, is printed.
@@ -25,10 +26,11 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
         data: file of rows, in the units of the data that the run was trained on.
         out: .npz file to write, with the log-density of each row; None: none is written.
         device: torch device; empty: the device of the run.
+        flow: whether to print the likelihood by the probability flow, too.
 
     Raises:
         FileNotFoundError: the file of rows does not exist.
-        ValueError: the rows do not fit the model.
+        ValueError: the rows do not fit the model, or it has no probability flow.
     """
     opened = Run(run, device)
     if not data.exists():
@@ -49,6 +51,12 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
         )
     for alarm in verdict.alarms:
         echo(f"  alarm: {alarm}", "bold")
+    if flow:
+        both = flow_score(opened, x)
+        echo(
+            f"  probability flow: {both.flow}, {len(both.flow.log_density)} rows; by log Z "
+            f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"
+        )
     if out is not None:
         arrays = {
             "log_density": found.log_density.cpu().numpy(),

@@ -74,6 +74,13 @@ class TimedMLP(nn.Module):
         depth: number of hidden layers.
         field: whether to return a vector for each row, (B, *shape), instead of one number, (B,).
         gain: factor that multiplies torch's default initial weights from x to the first layer.
+        dropout: probability, 0 or more and below 1, with which a hidden unit is set to 0 in a call
+            with a generator ``rng``, as `noneq.models.interpolants.TimedEnergy.score_loss` makes
+            it. Without a generator no unit is dropped, in the training mode neither: an energy is
+            the same number whenever it is asked.
+
+    Raises:
+        ValueError: ``dropout`` is not in its range.
     """
 
     FREQUENCIES = 4
@@ -86,10 +93,14 @@ class TimedMLP(nn.Module):
         *,
         field: bool = False,
         gain: float = 1.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` is a probability, 0 or more and below 1, got {dropout}")
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.field = field
+        self.dropout = dropout
         dim = math.prod(self.shape)
         size, layers = dim + 1 + 2 * self.FREQUENCIES, []
         for _ in range(depth):
@@ -99,17 +110,24 @@ class TimedMLP(nn.Module):
         with torch.no_grad():
             next(self.net.parameters())[:, :dim].mul_(gain)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Compute the output for rows x at times t: vectors if ``field`` is set, else numbers.
 
         Arguments:
             x: rows (B, *shape).
             t: times (B,) in [0, 1], one for each row.
+            rng: source of randomness that chooses the hidden units to drop, and the others are
+                divided by ``1 - dropout``; None: none is dropped.
 
         Returns:
             The outputs of the network, (B, *shape) or (B,).
         """
-        out: Tensor = self.net(torch.cat([x.flatten(1), self._features(t)], 1))
+        out = torch.cat([x.flatten(1), self._features(t)], 1)
+        for layer in self.net:
+            out = layer(out)
+            if rng is not None and self.dropout and isinstance(layer, nn.SiLU):
+                draws = torch.rand(out.shape, generator=rng, dtype=out.dtype, device=out.device)
+                out = out * (draws >= self.dropout) / (1 - self.dropout)
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 
     def _features(self, t: Tensor) -> Tensor:

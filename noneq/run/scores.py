@@ -1,25 +1,27 @@
 """Normalised log-densities of new rows under the model of a trained run.
 
-`score` computes them with the log Z that the evaluation of the run has estimated.
+`score` computes them with the log Z that the evaluation of the run has estimated, and `flow_score`
+beside it by the probability flow of an interpolant, which needs no log Z.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from noneq.energies.checks import check_states
-from noneq.likelihood.score import mean_energy, noise_draws
+from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
+from noneq.models.interpolants import EnergyPath, FlowLikelihood, TimedEnergy, flow_likelihood
 from noneq.random import add_noise
 from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Verdict
 
-__all__ = ["Scores", "score"]
+__all__ = ["FlowScores", "Scores", "flow_score", "score"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,64 @@ def score(run: Run, x: Tensor) -> Scores:
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
     unlike = (float(rows.mean()) - train.value) / spread
     return Scores(density, expected, unlike, verdict)
+
+
+@dataclass(frozen=True)
+class FlowScores:
+    """The likelihoods of the same noisy rows by a probability flow and by a log Z, in nats.
+
+    The flow is that of the velocity field which follows from the learned energies at all times;
+    log Z is that of the energy at the end. The two differ by what was learned wrong, by the errors
+    of log Z, and by those of the flow's time steps.
+
+    Attributes:
+        flow: log-densities by the flow, in the units of the standardised rows.
+        nll: mean negative log-likelihood of the rows by the energy and its log Z.
+        difference: mean of the negative log-likelihoods by the flow less those by log Z.
+        stderr: standard error of this difference, due to the finite number of rows.
+    """
+
+    flow: FlowLikelihood
+    nll: float
+    difference: float
+    stderr: float
+
+
+def flow_score(run: Run, x: Tensor, *, most: int = 500, steps: int = 64) -> FlowScores:
+    """Compute the likelihood of rows by the probability flow of an interpolant, and by its log Z.
+
+    Noise as in training is added to the rows, once.
+
+    Arguments:
+        run: run of the kind ``interpolant`` whose log Z has been estimated.
+        x: rows (M, *shape) in the model's units.
+        most: number of rows to take; where there are more, they are drawn at random (seed 0).
+        steps: number of time steps of the flow, see `noneq.models.interpolants.flow_likelihood`.
+
+    Returns:
+        Both likelihoods of the same noisy rows, and their difference, as `FlowScores`.
+
+    Raises:
+        FileNotFoundError: log Z has not been estimated yet.
+        ValueError: the run is of another kind, or the rows have a wrong shape.
+        FloatingPointError: the flow leads from a row to positions that are not finite.
+    """
+    energy, _ = run.model()
+    if not isinstance(energy, TimedEnergy):
+        raise ValueError(
+            f"a probability flow is that of a `model` interpolant, and this is a {run.recipe.kind}"
+        )
+    verdict, rng = read_verdict(run, energy), torch.Generator(run.device).manual_seed(0)
+    x = x.to(run.device)
+    check_states(energy, x)
+    if len(x) > most:
+        x = x[torch.randperm(len(x), generator=rng, device=x.device)[:most]]
+    volume = run.scaling.log_volume(x)
+    noisy = add_noise(x, run.recipe.train.noise, rng)
+    flow = flow_likelihood(EnergyPath(energy), noisy, steps=steps)
+    by_log_z = -energy_of(energy, noisy) - verdict.log_z
+    apart = by_log_z - flow.log_density
+    flow = replace(flow, log_density=flow.log_density + volume)
+    return FlowScores(
+        flow, -float((by_log_z + volume).mean()), float(apart.mean()), grouped_stderr(apart, x)
+    )

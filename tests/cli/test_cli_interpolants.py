@@ -21,12 +21,14 @@ from noneq import Run, Session
 from noneq.cli.main import main
 from noneq.likelihood import genealogy
 from noneq.models.interpolants import TimedEnergy
+from noneq.random import add_noise
 from noneq.report import training_figure
 from noneq.run import DivergedError, RolledBack, checkpoint, choose, supervise
 from noneq.run.evaluation import evaluate_run
 from noneq.run.families import FAMILIES
 from noneq.run.metrics import line
 from noneq.run.samples import draw_walkers, take_samples
+from noneq.run.scores import flow_score
 from noneq.run.storing import load_model, save_model
 from noneq.training import ScoreMatchingRecord, match
 
@@ -195,6 +197,42 @@ def test_as_many_steps_as_asked_for_or_as_the_recipe_says(tmp_path):
         .kernels
     )
     assert alone.eps == 0.5
+
+
+def test_the_flow_of_a_known_interpolant_beside_its_log_z(tmp_path, capsys):
+    # of a linear f the flow is exact: what it differs by is the error of log Z, here 0.5 too much
+    run, data, session = begun(tmp_path)
+    for energy in (session.energy, session.average):
+        tilt(energy, TILT)
+    run.save(session)
+    evaluate_run(run, data)
+    exact = known.exact(session.energy, TILT)[2]
+    stored = checkpoint.load_json(run.folder / "likelihood.json")
+    stored.pop("noneq_sha256", None)
+    checkpoint.save_json(run.folder / "likelihood.json", {**stored, "log_z": exact + 0.5})
+    args = ["score", str(run.folder), str(tmp_path / "rows.npy")]
+    assert main([*args, "--flow"]) == 0
+    told = capsys.readouterr().out
+    words = r"probability flow: (\S+) nats ± \S+ \(time steps\) ± \S+ \(rows\), 300 rows; "
+    found = re.search(words + r"by log Z (\S+), differing by (\S+) ± (\S+)", told)
+    flow, by_log_z, difference, stderr = map(float, found.groups())
+    x = run.scaling.apply(torch.from_numpy(np.load(tmp_path / "rows.npy")).float())
+    u = session.energy(add_noise(x, 0.3, seeded(0))).detach().double()
+    assert flow == pytest.approx(float(u.mean()) + exact, abs=0.006)
+    assert by_log_z == pytest.approx(float(u.mean()) + exact + 0.5, abs=0.006)
+    assert (difference, stderr) == (-0.5, 0)
+    assert main(args) == 0
+    assert "probability flow" not in capsys.readouterr().out
+    some = flow_score(run, x, most=40, steps=4)
+    assert some.flow.log_density.shape == (40,)
+    assert some.difference == pytest.approx(-0.5, abs=0.05)
+
+
+def test_a_network_has_no_flow(tmp_path, capsys):
+    run, _, session = known.begun(tmp_path)
+    run.save(session)
+    with pytest.raises(ValueError, match="is that of a `model` interpolant, and this is a netw"):
+        flow_score(run, X)
 
 
 # -- the loop

@@ -37,6 +37,12 @@ GAUSSIAN = (
 MATCHED = ("test_interpolants.py::test_score_matching_has_its_least_value_at_the_truth",)
 GUIDED = ("test_interpolants.py::test_a_reward_is_taken_off_the_energy_and_guides_the_score",)
 SHAPES = ("test_interpolants.py::test_what_cannot_be_is_refused_with_a_reason",)
+FLOWS = ("test_flow.py::test_the_flow_of_an_exact_field_has_the_exact_density",)
+FOURTH = ("test_flow.py::test_the_error_falls_with_the_fourth_power_of_the_step",)
+VECTORS = ("test_flow.py::test_an_estimated_divergence_is_right_within_its_error",)
+FLOW_SCORE = ("test_cli_interpolants.py::test_the_flow_of_a_known_interpolant_beside_its_log_z",)
+INNER = ("test_inner.py::test_it_is_the_inner_product_that_it_says",)
+DROPPED = ("test_inner.py::test_only_score_matching_drops_units",)
 LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
@@ -212,6 +218,56 @@ INTERPOLANTS = (
      "(s + zeta)", MATCHED),
     ("score matching: data that stay", "energy:TimedEnergy.score_loss",
      "xi = c.beta * self._within(x) + root * zeta", "xi = self._within(x) + root * zeta", MATCHED),
+    # -- an inner product with a network's vectors, and dropout
+    ("inner product: not centred", "inner:TimedInnerProduct.forward",
+     "y = (x - self.mean).flatten(1)", "y = x.flatten(1)", INNER),
+    ("inner product: of the bounded input", "inner:TimedInnerProduct.forward",
+     "return (y * n", "return (near * n", INNER),
+    ("inner product: an input without bound", "inner:TimedInnerProduct.forward",
+     "near = y / (1 + y.square().sum(1, keepdim=True) / self.reach).sqrt()", "near = y",
+     ("test_inner.py::test_the_gaussian_confines_it_far_away",)),
+    ("inner product: frozen at another time", "inner:_AtTime.forward", "self.t)", "1.0)",
+     ("test_inner.py::test_at_one_time_it_is_a_network_of_its_own",)),
+    ("inner product: frozen with the same parameters", "inner:TimedInnerProduct.frozen",
+     "copy.deepcopy(self)", "self",
+     ("test_inner.py::test_at_one_time_it_is_a_network_of_its_own",)),
+    ("dropout: without its factor", "networks:TimedMLP.forward", " / (1 - self.dropout)", "",
+     ("test_inner.py::test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance",)),
+    ("dropout: those that stay are those that go", "networks:TimedMLP.forward",
+     "draws >= self.dropout", "draws < self.dropout",
+     ("test_inner.py::test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance",)),
+    ("dropout: of held-out rows, too", "energy:TimedEnergy.score_loss", "(rng,) if dropout and",
+     "(rng,) if", DROPPED),
+    ("dropout: never", "energy:TimedEnergy.score_loss", "(rng,) if dropout and",
+     "() if dropout and", DROPPED),
+    # -- the probability flow
+    ("flow likelihood: sign of the divergence", "flow:_log_density",
+     "path.base.log_z() - integral", "path.base.log_z() + integral", FLOWS),
+    ("flow likelihood: without the base", "flow:_log_density",
+     "-path.base(x).double() - path.base.log_z() - integral", "0 * x[:, 0] - integral", FLOWS),
+    ("flow likelihood: the base not normalised", "flow:_log_density",
+     " - path.base.log_z() - integral", " - integral",
+     ("test_flow.py::test_an_exact_energy_agrees_with_its_bracketed_likelihood",)),
+    ("flow likelihood: the base at the row", "flow:_log_density",
+     "                x = _step(path, x,", "                _step(path, x,", FLOWS),
+    ("flow likelihood: forward in time", "flow:_step", "h, middle = end - t,",
+     "h, middle = t - end,", FLOWS),
+    ("flow likelihood: a rule of order two", "flow:_log_density",
+     "(1 if k in (0, steps) else 4 if k % 2 else 2) / (3 * steps)",
+     "(1 if k in (0, steps) else 2) / (2 * steps)", FOURTH),
+    ("flow likelihood: a step of order two", "flow:_step",
+     "h / 6 * (first + 2 * second + 2 * third + last)", "h * second", FOURTH),
+    ("flow likelihood: the coarse solution", "flow:flow_likelihood",
+     "for n in (steps, steps // 2)", "for n in (steps // 2, steps)", FOURTH),
+    ("flow likelihood: one direction of all", "flow:_divergence", ".flatten(1)[:, i]",
+     ".flatten(1)[:, 0]", FLOWS),
+    ("flow likelihood: one vector for all", "flow:_stderr", "/ math.sqrt(probes)", "", VECTORS),
+    ("flow likelihood: vectors of another length", "flow:_signs", "1.0, -1.0", "2.0, -2.0",
+     VECTORS),
+    ("flow score: which minus which", "scores:flow_score", "by_log_z - flow.log_density",
+     "flow.log_density - by_log_z", FLOW_SCORE),
+    ("flow score: rows without noise", "scores:flow_score",
+     "add_noise(x, run.recipe.train.noise, rng)", "x", FLOW_SCORE),
     # -- rewards
     ("reward: sign in the energy", "reward:RewardPath.fields", "return u - t * r",
      "return u + t * r", GUIDED),

@@ -120,7 +120,7 @@ class TimedEnergy(nn.Module):
         f: Tensor = self.net(x, t)
         return self._gaussian(self.base(x), c) + c.beta * f
 
-    def score_loss(self, x: Tensor, rng: torch.Generator) -> Tensor:
+    def score_loss(self, x: Tensor, rng: torch.Generator, *, dropout: bool = True) -> Tensor:
         """Compute the denoising score matching loss, averaged over rows and coordinates.
 
         Each row x gets a uniform time t and a noisy point
@@ -134,6 +134,9 @@ class TimedEnergy(nn.Module):
         Arguments:
             x: rows (B, *shape) without noise.
             rng: source of randomness.
+            dropout: whether the network drops hidden units, if its attribute ``dropout`` is above
+                0, e.g. `noneq.models.TimedMLP`; then it is called with ``rng`` as a third
+                argument. Take False for the loss of held-out rows.
 
         Returns:
             The loss, 0-d, with its autograd graph to the parameters of the network.
@@ -144,9 +147,11 @@ class TimedEnergy(nn.Module):
         root = (c.alpha**2 * self.variance + c.beta**2 * self.noise**2).sqrt()
         xi = c.beta * self._within(x) + root * zeta
         noisy = (xi @ self.q.T).view_as(x) + self.base.mean
+        dropped = (rng,) if dropout and getattr(self.net, "dropout", None) else ()
         with torch.enable_grad():
             leaf = noisy.requires_grad_(True)
-            (g,) = torch.autograd.grad(self.net(leaf, t).sum(), leaf, create_graph=True)
+            f = self.net(leaf, t, *dropped)
+            (g,) = torch.autograd.grad(f.sum(), leaf, create_graph=True)
         s = -xi / self._spread(c) - c.beta * (g.flatten(1) @ self.q)
         return (root * s + zeta).square().mean()
 
