@@ -202,9 +202,9 @@ def library(session: Session) -> Iterator[object]:
 
 def _network(**changes: Any) -> Session:
     data = digits().train.view(-1, 1, 8, 8)
-    recipe = choose(
-        (1, 8, 8), len(data), "image", discrete=True, **_short({"moves": 8, **changes})
-    )
+    alone: dict[str, Any] = {"score_matching": None, "networks": 1, "early_stopping": False}
+    changes = {**alone, "moves": 8, **changes}
+    recipe = choose((1, 8, 8), len(data), "image", discrete=True, **_short(changes))
     return Session(recipe, data)
 
 

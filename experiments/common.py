@@ -18,7 +18,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["RESULTS", "machine", "record", "table"]
+__all__ = ["LIKELIHOOD_ALONE", "RESULTS", "machine", "record", "table"]
+
+LIKELIHOOD_ALONE: Mapping[str, Any] = {
+    "score_matching": None,
+    "networks": 1,
+    "early_stopping": False,
+}
+"""Settings of a recipe for trainings by maximum likelihood from the first iteration to the last."""
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 import noneq
 from experiments.baselines import baselines, mean_error, noisy, per_row
-from experiments.common import record, table
+from experiments.common import LIKELIHOOD_ALONE, record, table
 from noneq import Recipe, Session
 from noneq.data import digits
 from noneq.kernels import with_momentum
@@ -55,6 +55,7 @@ class Cell:
             len(digits().train),
             "image",
             discrete=True,
+            **LIKELIHOOD_ALONE,
             weighted=self.weighted,
             start=self.start,
             tau=self.tau if self.trusted else None,

@@ -29,7 +29,7 @@ from torch import Tensor
 
 import noneq
 from experiments.baselines import NOISE, mean_error, noisy, per_row
-from experiments.common import RESULTS, record, table
+from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, table
 from noneq import MALA, Recipe, Session, Tilted, TrustRegion, pilot
 from noneq.data import digits
 from noneq.energies import local_covariance
@@ -100,7 +100,8 @@ def at_the_end(energy: TimedEnergy) -> Tilted:
 
 def _recipe(iterations: int) -> Recipe:
     shape, rows = (1, 8, 8), len(digits().train)
-    return choose(shape, rows, "image", discrete=True, iterations=iterations)
+    how = {**LIKELIHOOD_ALONE, "tau": 0.2, "renew": 500, "iterations": iterations}
+    return choose(shape, rows, "image", discrete=True, **how)
 
 
 def go_on(
