@@ -25,7 +25,7 @@ LIKELIHOOD_ALONE: Mapping[str, Any] = {
     "networks": 1,
     "early_stopping": False,
 }
-"""Settings of a recipe for trainings by maximum likelihood from the first iteration to the last."""
+"""Settings of a recipe for maximum likelihood from the first iteration to the last."""
 
 RESULTS = Path(__file__).parent / "results"
 
