@@ -6,7 +6,6 @@ imported before a command runs.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from noneq.cli.advice import flags
+from noneq.cli.advice import flags, message
 from noneq.cli.options import (
     BracketChoices,
     Choices,
@@ -50,7 +49,7 @@ ABOUT = (
 )
 _DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
 _RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
-_UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
+_UNSAID = tyro.conf.arg(metavar="population|steps|ais|chains", help_behavior_hint="")
 _FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
@@ -131,7 +130,7 @@ def sample(
     *,
     n: Number = 64,
     out: Path = Path("samples.npz"),
-    source: Annotated[Literal["steps", "ais", "chains"] | None, _UNSAID] = None,
+    source: Annotated[Literal["population", "steps", "ais", "chains"] | None, _UNSAID] = None,
     steps: Steps = None,
     weighted: Flag = False,
     denoise: Flag = False,
@@ -144,11 +143,13 @@ def sample(
     Args:
         run: folder of the run.
         n: number of samples.
-        out: .npz file for the array x (and log_w with --weighted), or .npy file for x alone.
-        source: where samples come from: weighted walkers carried from the base by Euler-Maruyama
-            steps (steps), walkers annealed from the base (ais), or the run's own walkers, moved
-            under its final parameters (chains); default: steps for an interpolant, ais for any
-            other model.
+        out: .npz file for the array x (and log_w with --weighted), .npy file for x alone, or .csv
+            file for a table with the names of the columns.
+        source: where samples come from: the walkers that the estimate of log Z has annealed and
+            stored (population), walkers carried from the base by Euler-Maruyama steps (steps),
+            walkers annealed from the base anew (ais), or the run's own walkers, moved under its
+            final parameters (chains); default: population where none of its walkers is taken
+            twice, else steps for an interpolant and ais for any other model.
         steps: number of Euler-Maruyama steps of --source steps; default: the run's.
         weighted: write walkers with log-weights instead of resampled ones of equal weight.
         denoise: write denoised means x - sigma^2 grad U; only for models trained with noise.
@@ -174,7 +175,8 @@ def score(
         data: file of rows like those the run was trained on, in the same units.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
-            added for a density in the file's units.
+            added for a density in the file's units; or .csv file for log_density, expected and
+            log_density_in_units, the density in the file's units.
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.score import score as command
@@ -275,7 +277,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {visible(flags(_message(error)))}")
+        _say_error(f"noneq: error: {visible(flags(message(error)))}")
         return 1
     return code if isinstance(code, int) else 0
 
@@ -284,16 +286,3 @@ def _say_error(text: str) -> None:
     """Print text on stderr, unless that is closed."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _message(error: BaseException) -> str:
-    """Convert an error to a message of one line."""
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC and "; " not in text:
-            text += "; free some space and give the same command again"
-        return text
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
-    text = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
-    return text if known else f"{text} (NONEQ_TRACEBACK=1 shows where)"

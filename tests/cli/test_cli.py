@@ -25,6 +25,7 @@ from noneq import Run
 from noneq.cli.main import COMMANDS, main
 from noneq.cli.options import check_names
 from noneq.data import digits
+from noneq.data.readers import read_raw
 from noneq.energies.denoising import denoised
 from noneq.likelihood.score import mean_energy
 from noneq.run import checkpoint
@@ -407,6 +408,59 @@ def test_samples(trained, tmp_path, data):
             assert np.exp(found["log_w"]).sum() == pytest.approx(1)
     assert main(["sample", str(trained), "-n", "3", "--out", str(tmp_path / "y.npy")]) == 0
     assert np.load(tmp_path / "y.npy").shape == (3, 3)
+
+
+def test_tables_are_read_as_they_were_written(trained, tmp_path, data, capsys):
+    csv, npy = tmp_path / "x.csv", tmp_path / "x.npy"
+    for path in (csv, npy):
+        assert main(["sample", str(trained), "-n", "9", "--out", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "9 samples (9 distinct)" in told
+    table = read_raw(csv)
+    assert table.columns == ("x1", "x2", "x3")
+    assert np.array_equal(table.values, np.load(npy)), "the same float64"
+    assert main(["sample", str(trained), "-n", "9", "--weighted", "--out", str(csv)]) == 0
+    table = read_raw(csv)
+    assert table.columns == ("x1", "x2", "x3", "log_w")
+    assert np.exp(table.values[:, 3]).sum() == pytest.approx(1)
+    for name in ("s.csv", "s.npz"):
+        assert main(["score", str(trained), data, "--out", str(tmp_path / name)]) == 0
+    table, arrays = read_raw(tmp_path / "s.csv"), np.load(tmp_path / "s.npz")
+    assert table.columns == ("log_density", "expected", "log_density_in_units")
+    for i, name in enumerate(table.columns[:2]):
+        assert np.array_equal(table.values[:, i], arrays[name])
+    in_units = arrays["log_density"] + arrays["log_jacobian"]
+    assert np.array_equal(table.values[:, 2], in_units)
+
+
+def test_tables_have_the_names_of_the_columns(tmp_path):
+    names = 'length,"width, mm",height'
+    lines = [",".join(map(str, row)) for row in rows()]
+    (tmp_path / "a.csv").write_text("\n".join([names, *lines]))
+    args = ["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), "--iterations", "2"]
+    assert main([*args, *QUICK]) == 0
+    out = tmp_path / "x.csv"
+    assert main(["sample", str(tmp_path / "r"), "-n", "5", "--out", str(out)]) == 0
+    assert out.read_text().splitlines()[0] == names
+    assert main(["score", str(tmp_path / "r"), str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["sample", "-n", "4", "--out", "x.csv"], ["score", "rows.npy", "--out", "s.npz"],
+     ["score", "rows.npy", "--out", "s"], ["score", "rows.npy", "--out", "s.npy"],
+     ["sample", "--out", "x.csv", "-n", "0"]],
+)  # fmt: skip
+def test_no_failure_leaves_a_file(trained, tmp_path, data, args, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data, "rows.npy")
+
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert refused([args[0], trained, *args[1:]], capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.npy"]
 
 
 def test_samples_are_seeded(trained, tmp_path):

@@ -11,7 +11,9 @@ import torch
 
 from noneq import MALA, Gaussian, Walkers
 from noneq.energies import Diagonal, Identity
-from noneq.run.samples import DrawnWalkers, draw, take_samples
+from noneq.run.checkpoint import load_tensors
+from noneq.run.evaluation import evaluate_run
+from noneq.run.samples import DrawnWalkers, draw, draw_walkers, take_samples
 from noneq.training import TrainState
 
 LAST, KEPT = [0.9, -0.3], [-0.4, 0.5]  # tilts of the last parameters and of their average
@@ -145,6 +147,56 @@ def test_a_part_of_the_walkers_keeps_their_weights():
     assert rows.tolist() == list(range(16))
     assert len(which.unique()) == 16
     torch.testing.assert_close(log_w, walkers.log_w[which].log_softmax(0))
+
+
+def stored(tmp_path, n=256):
+    """A run whose evaluation has stored walkers of unequal weights."""
+    run, data, session = known.begun(tmp_path)
+    known.tilt(session.average, KEPT)
+    run.save(session)
+    how = {"walkers": n, "temperatures": 1, "equilibrate": 0, "seed": 2}
+    evaluate_run(run, data, how=how)
+    return run, session, load_tensors(run.folder / "population.safetensors")
+
+
+def test_samples_come_from_the_stored_population(tmp_path):
+    run, _, kept = stored(tmp_path)
+    p = kept["log_w"].softmax(0)
+    assert 0.2 < float(1 / (256 * p.square().sum())) < 0.95
+    few = int(1 / float(p.max()))
+    for weighted, n in ((False, few), (True, 256)):
+        x, log_w = draw(run, n, weighted=weighted)
+        same, which = (x[:, None] == kept["x"]).all(2).nonzero(as_tuple=True)
+        assert same.tolist() == list(range(n))
+        assert len(which.unique()) == n, "no walker is taken twice"
+        expected = kept["log_w"][which].log_softmax(0) if weighted else log_w
+        torch.testing.assert_close(log_w, expected)
+    walkers = draw_walkers(run, few).walkers
+    assert torch.equal(walkers.weights.ancestors, kept["ancestors"])
+    torch.testing.assert_close(walkers.mean(walkers.x), (p @ kept["x"].double()).float())
+    every, _ = draw(run, 256, "population")
+    counts = (every[:, None] == kept["x"]).all(2).sum(0)
+    assert bool((counts >= (256 * p).floor()).all() & (counts <= (256 * p).ceil()).all())
+
+
+def test_samples_are_annealed_anew_where_the_stored_ones_do_not_suffice(tmp_path):
+    run, session, kept = stored(tmp_path)
+
+    def from_stored(n, **how):
+        x, _ = draw(run, n, **how)
+        return bool((x[:, None] == kept["x"]).all(2).any())
+
+    assert from_stored(8)
+    assert not from_stored(256), "a heavy walker would be taken twice"
+    assert not from_stored(300)
+    assert not from_stored(8, source="ais")
+    with pytest.raises(ValueError, match=r"stored 256 walkers, not 300; take `source` ais"):
+        draw(run, 300, "population")
+    known.tilt(session.average, LAST)
+    run.save(session)  # log Z is that of other parameters
+    assert not from_stored(8)
+    with pytest.raises(ValueError, match="belongs to other parameters"):
+        draw(run, 8, "population")
 
 
 def test_samples_are_seeded_and_leave_the_global_generator(tmp_path):
