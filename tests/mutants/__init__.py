@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants.brackets import BRACKETS
+from mutants.conditionals import CONDITIONALS
 from mutants.core import CORE
 from mutants.data import DATA
 from mutants.estimators import ESTIMATORS
@@ -57,6 +58,8 @@ MODULES = {
     "columns": "data/columns.py",
     "compose": "kernels/compose.py",
     "composite": "energies/composite.py",
+    "conditional": "annealing/conditional.py",
+    "conditioned": "energies/conditioned.py",
     "console": "cli/console.py",
     "covariance": "energies/covariance.py",
     "crooks": "report/crooks.py",
@@ -197,8 +200,8 @@ class Mutant(NamedTuple):
 
 
 LISTS = (
-    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE, TESTING, PROGRAM,
-    FIGURES,
+    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CONDITIONALS, CORE, TESTING,
+    PROGRAM, FIGURES,
 )  # fmt: skip
 MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
 
