@@ -14,6 +14,7 @@ from mutants.brackets import BRACKETS
 from mutants.conditionals import CONDITIONALS
 from mutants.core import CORE
 from mutants.data import DATA
+from mutants.densities import DENSITIES
 from mutants.estimators import ESTIMATORS
 from mutants.faults import FAULTS
 from mutants.figures import FIGURES
@@ -63,9 +64,11 @@ MODULES = {
     "console": "cli/console.py",
     "covariance": "energies/covariance.py",
     "crooks": "report/crooks.py",
+    "data_arrays": "data/arrays.py",
     "data_checks": "data/checks.py",
     "dataset": "data/dataset.py",
     "default": "kernels/default.py",
+    "densities": "estimators/densities.py",
     "density": "estimators/density.py",
     "denoising": "energies/denoising.py",
     "determinism": "energies/determinism.py",
@@ -77,6 +80,7 @@ MODULES = {
     "energies_base": "energies/base.py",
     "energies_checks": "energies/checks.py",
     "energies_mixture": "energies/mixture.py",
+    "energy_density": "estimators/energy_density.py",
     "energy": "models/interpolants/energy.py",
     "estimate": "likelihood/estimate.py",
     "estimators_alarms": "estimators/alarms.py",
@@ -107,6 +111,7 @@ MODULES = {
     "iteration": "training/iteration.py",
     "layers": "models/rbm/layers.py",
     "learners": "run/learners.py",
+    "learning": "estimators/learning.py",
     "likelihood_score": "likelihood/score.py",
     "lines": "data/lines.py",
     "lock": "run/lock.py",
@@ -200,8 +205,8 @@ class Mutant(NamedTuple):
 
 
 LISTS = (
-    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CONDITIONALS, CORE, TESTING,
-    PROGRAM, FIGURES,
+    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, DENSITIES, CONDITIONALS, CORE,
+    TESTING, PROGRAM, FIGURES,
 )  # fmt: skip
 MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
 
