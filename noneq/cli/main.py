@@ -130,6 +130,8 @@ def sample(
     *,
     n: Number = 64,
     out: Path = Path("samples.npz"),
+    given: File = None,
+    count: Steps = None,
     source: Annotated[Literal["population", "steps", "ais", "chains"] | None, _UNSAID] = None,
     steps: Steps = None,
     weighted: Flag = False,
@@ -145,6 +147,9 @@ def sample(
         n: number of samples.
         out: .npz file for the array x (and log_w with --weighted), .npy file for x alone, or .csv
             file for a table with the names of the columns.
+        given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
+            the other cells of the row, and all rows are written to --out, a .csv or .npy file.
+        count: number of samples of each row of --given; default: 1.
         source: where samples come from: the walkers that the estimate of log Z has annealed and
             stored (population), walkers carried from the base by Euler-Maruyama steps (steps),
             walkers annealed from the base anew (ais), or the run's own walkers, moved under its
@@ -159,8 +164,13 @@ def sample(
     """
     from noneq.cli.sample import sample as command
 
+    if given is not None or count is not None:
+        from noneq.cli.fill import fill_file
+
+        others = n != 64 or bool(source or steps or weighted or denoise)
+        return fill_file(run, given, out, count, others=others, seed=seed, device=device)
     how = {"source": source, "steps": steps, "moves": moves, "seed": seed}
-    command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
+    return command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
 
 
 @app.command

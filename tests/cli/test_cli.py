@@ -463,6 +463,52 @@ def test_no_failure_leaves_a_file(trained, tmp_path, data, args, monkeypatch, ca
     assert [p.name for p in tmp_path.iterdir()] == ["rows.npy"]
 
 
+def test_blank_cells_are_filled_in(trained, tmp_path, data, capsys):
+    table = np.load(data)[:6]
+    lines = [[str(v) for v in row] for row in table.tolist()]
+    for i, j in ((0, 1), (2, 0), (2, 2), (4, 0), (4, 1), (4, 2)):
+        lines[i][j], table[i, j] = "", np.nan
+    (tmp_path / "gaps.csv").write_text("\n".join(map(",".join, lines)))
+    args = ["sample", str(trained), "--given", str(tmp_path / "gaps.csv")]
+    for out, count in (("x.csv", 1), ("x.npy", 3)):
+        path = tmp_path / out
+        assert main([*args, "--out", str(path), "--count", str(count)]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "6 values were missing" in told
+        assert "of each row's weighted walkers: ESS" in told
+        found, expected = read_raw(path).values, np.repeat(table, count, 0)
+        given = ~np.isnan(expected)
+        assert np.array_equal(found[given], expected[given]), "in order, to the last bit"
+        low, high = np.quantile(np.load(data), [0, 1], axis=0)
+        assert np.isfinite(found).all()
+        assert ((found > 2 * low - high) & (found < 2 * high - low)).all()
+        assert len(np.unique(found[:, 1])) == (6 if count == 1 else 4 + 6)
+    assert main([*args, "--out", str(tmp_path / "y.csv")]) == 0
+    assert (tmp_path / "y.csv").read_bytes() == (tmp_path / "x.csv").read_bytes(), "seeded"
+    # without gaps nothing is annealed
+    np.save(tmp_path / "all.npy", np.load(data)[:4])
+    args[-1] = str(tmp_path / "all.npy")
+    assert main([*args, "--out", str(tmp_path / "z.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "z.npy"), np.load(data)[:4])
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--given", "rows.npy", "--out", "x.npz"], "completed rows go to .csv or .npy"),
+        (["--given", "rows.npy", "--out", "x.csv", "-n", "3"], "--given takes no options but"),
+        (["--given", "rows.npy", "--out", "x.csv", "--weighted"], "--given takes no options but"),
+        (["--given", "none.csv", "--out", "x.csv"], "none.csv: no such file"),
+        (["--given", "rows.npy", "--out", "x.csv", "--count", "0"], "--count is 1 or more, got 0"),
+        (["--count", "3"], "--count is the number of samples of each row of --given FILE"),
+    ],
+)
+def test_what_cannot_be_filled_in(trained, tmp_path, data, args, told, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data, "rows.npy")
+    assert told in refused(["sample", trained, *args], capsys)
+
+
 def test_samples_are_seeded(trained, tmp_path):
     xs = []
     for i, seed in enumerate("001"):

@@ -6,13 +6,17 @@ Seeds are written in the tests; what is estimated is judged at 4 standard errors
 import math
 
 import known
+import numpy as np
 import pytest
 import torch
 
 from noneq import MALA, Gaussian, Walkers
+from noneq.data import load
 from noneq.energies import Diagonal, Identity
+from noneq.run import Run, Session, choose
 from noneq.run.checkpoint import load_tensors
 from noneq.run.evaluation import evaluate_run
+from noneq.run.filling import fill
 from noneq.run.samples import DrawnWalkers, draw, draw_walkers, take_samples
 from noneq.training import TrainState
 
@@ -216,3 +220,36 @@ def test_what_cannot_be_drawn(tmp_path):
         draw(run, 4, "chains")
     with pytest.raises(ValueError, match="one sample or more, not 0"):
         draw(run, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_missing_values_are_those_of_the_model_given_the_others(tmp_path, seed):
+    # of a tilted Gaussian: the conditional of the normal variable of other mean is known
+    run, session = trained(tmp_path, n=64)
+    mean, cov, _ = known.exact(session.energy, KEPT)
+    x = torch.tensor([[0.8, math.nan], [math.nan, -0.3], [0.1, 0.2], [math.nan, math.nan]])
+    filled, found = fill(run, x, 3000, seed=seed)
+    assert filled.shape == (4, 3000, 2)
+    assert len(found.ess) == 3, "one row is complete"
+    assert torch.equal(filled[2], x[2].expand(3000, 2))
+    for i, (o, m) in enumerate([(0, 1), (1, 0)]):
+        slope = float(cov[o, m] / cov[o, o])
+        centre = float(mean[m]) + slope * (float(x[i, o]) - float(mean[o]))
+        sd = math.sqrt(float(cov[m, m]) - slope * float(cov[o, m]))
+        y = filled[i, :, m].double()
+        assert torch.equal(filled[i, :, o], x[i, o].expand(3000))
+        assert abs(float(y.mean()) - centre) < 4 * 1.2 * sd / math.sqrt(3000)
+        assert float(y.std()) == pytest.approx(sd, rel=0.08)
+    judged(filled[3], torch.full((3000,), -math.log(3000)).double(), mean, cov, spread=1.3)
+    with pytest.raises(ValueError, match="`count` is 1 or more, got 0"):
+        fill(run, x, 0)
+
+
+def test_rbms_have_no_conditionals_to_start_from(tmp_path):
+    rows = (torch.rand(60, 4, generator=seeded(0)) < 0.4).float()
+    np.save(tmp_path / "bits.npy", rows.numpy())
+    data = load(tmp_path / "bits.npy", bits=True)
+    recipe = choose(data.shape, len(data.train), data.kind, model="rbm", hidden=3)
+    run = Run.create(tmp_path / "r", data, Session(recipe, data.train))
+    with pytest.raises(ValueError, match="conditional samples start at a base of Gaussians"):
+        fill(run, torch.tensor([[0.0, 1.0, math.nan, 1.0]]))
