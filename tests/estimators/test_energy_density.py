@@ -92,6 +92,13 @@ def test_a_ring_is_learned_and_its_density_is_normalised(of_ring):
     assert of_ring.score(fresh) > one.score(fresh) + 0.3
 
 
+def test_rows_score_alike_alone_and_together(of_ring):
+    rows = pd.DataFrame(ring(200, 4), columns=["width", "mass"])
+    together = of_ring.score_samples(rows)
+    alone = [of_ring.score_samples(rows[i : i + 1])[0] for i in range(200)]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("n", [100, 3000])
 def test_samples_are_of_the_model_whose_density_is_told(of_ring, n):
     # moments by quadrature of the model's own density; samples are one walker each, or annealed

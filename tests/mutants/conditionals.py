@@ -10,6 +10,9 @@ ROOT = ("test_conditional.py::test_the_factor_is_a_square_root_that_keeps_what_i
 COMPLETED = ("test_conditional.py::test_a_mixture_is_completed_from_one_gaussian",)
 CURVED = ("test_conditional.py::test_a_curved_density_is_integrated",)
 SPREAD = ("test_conditional.py::test_draws_of_a_row_are_spread_and_unordered",)
+FILLED = ("test_samples.py::test_missing_values_are_those_of_the_model_given_the_others",)
+CELLS = ("test_cli.py::test_blank_cells_are_filled_in",)
+BLANK = ("test_gaps.py::test_blank_cells_are_missing",)
 PARTS = ("test_conditional.py::test_parts_of_the_rows_are_completed_one_after_the_other",)
 
 CONDITIONALS = (
@@ -56,4 +59,18 @@ CONDITIONALS = (
     ("complete: the pilot takes one step", "conditional:conditional_schedule",
      "betas.append(_bisect(beta, left, CESS))", "betas.append(1.0)",
      ("test_conditional.py::test_a_far_model_takes_more_temperatures",)),
+    ("fill: rows of the base", "filling:fill", "complete(energy, base_of(energy),",
+     "complete(base_of(energy), base_of(energy),", FILLED),
+    ("fill: rows out of order", "filling:fill", "filled[gaps] = found.x",
+     "filled[: len(found.x)] = found.x", FILLED),
+    ("fill: given values are rounded", "cli_fill:fill_file",
+     "np.where(np.isnan(repeated), rows, repeated)", "rows", CELLS),
+    ("fill: samples out of order", "cli_fill:fill_file", "np.repeat(values, count, 0)",
+     "np.tile(values, (count, 1))", CELLS),
+    ("gaps: columns in the file's order", "gaps:_text",
+     "order = [names.index(name) for name in columns]", "pass", BLANK),
+    ("gaps: what is missing is the mean", "gaps:_scaled", "x.masked_fill(missing, math.nan)", "x",
+     BLANK),
+    ("gaps: words are missing", "gaps:_number", "if not _is_number(word):", "if False:",
+     ("test_gaps.py::test_anything_else_is_refused_in_one_line",)),
 )  # fmt: skip
