@@ -48,7 +48,7 @@ def fill_file(
         raise ValueError("--given takes no options but --count, --out, --seed and --device")
     count = 1 if count is None else count
     if out.suffix not in (".csv", ".npy"):
-        raise ValueError(f"{out}: completed rows go to .csv or .npy")
+        raise ValueError(f"{out}: completed rows go to .csv or .npy (`out` full.csv)")
     opened = Run(run, device)
     if out.suffix == ".csv":
         check_table(out, opened)

@@ -32,6 +32,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     energy_: nn.Module
     anomaly_threshold_: float
+    verbose: int
     _learned: Learned
     _fitted_scores: NDArray[np.float64]  # of the rows of fit, in increasing order
 
@@ -140,7 +141,14 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         if learned.energy is learned.base:
             filled = Conditioned(learned.base, x).sample(n_samples, rng)
         else:
-            filled = complete(learned.energy, learned.base, x, n_samples, rng=rng).x
+            annealed = complete(learned.energy, learned.base, x, n_samples, rng=rng)
+            filled, ess = annealed.x, annealed.effective_ancestors
+            if self.verbose:
+                print(
+                    "[EnergyDensity] a row's walkers descend from a share of "
+                    f"{float(ess.median()):.2f} of them (lowest {float(ess.min()):.2f})",
+                    flush=True,
+                )
         found = self._undone(filled.flatten(0, 1)).reshape(len(values), n_samples, -1)
         given = values[:, None]
         completed: NDArray[np.float64] = np.where(np.isnan(given), found, given)

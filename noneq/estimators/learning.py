@@ -168,7 +168,7 @@ class Learning:
             for record in session:
                 if every and record.iteration % every == 0:
                     line = session.progress_line(record)
-                    self._say(f"iteration {record.iteration} of at most {most}: {line}")
+                    self._say(f"{line}; at most {most} iterations")
         except FloatingPointError as error:
             self.alarms.append(f"training ended at iteration {session.iteration}: {error}")
 

@@ -272,7 +272,8 @@ def test_a_training_that_fails_keeps_what_validation_chose(monkeypatch, capsys):
     assert model.energy_ is model.base_
     assert model.alarms_ == ("training ended at iteration 1: the energy is NaN",)
     told = capsys.readouterr().out
-    assert "[EnergyDensity] iteration 1 of at most 5: " in told
+    assert "[EnergyDensity] iteration 1, NLL" in told
+    assert "; at most 5 iterations" in told
     assert "[EnergyDensity] alarm: training ended at iteration 1: the energy is NaN" in told
 
 
