@@ -247,7 +247,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def _states(self, values: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Return rows in the model's units, float64, and ``log |det|`` of the map of columns."""
         scaling = self._learned.scaling
-        x = (torch.tensor(values) - scaling.shift) / scaling.scale
+        x = (torch.tensor(values, device="cpu") - scaling.shift) / scaling.scale
         if scaling.margins is None:
             return x, x.new_zeros(len(x))
         return scaling.margins.apply(x)
