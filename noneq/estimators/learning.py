@@ -8,7 +8,7 @@ and by backward annealing. Where the validation rows lose by the trained model, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -225,9 +225,7 @@ class Learning:
         iterations: int,
         best: int,
     ) -> Learned:
-        # what a walker was moved by last is not kept
-        walkers = replace(z.walkers, under=None, last_move=None, info={})
-        own = (energy, base, self.data.scaling, replace(z, walkers=walkers), tuple(self.alarms))
+        own = (energy, base, self.data.scaling, z, tuple(self.alarms))
         return Learned(*own, self.candidates, self.recipe, iterations, best)
 
     def _rng(self) -> torch.Generator:

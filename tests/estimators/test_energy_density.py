@@ -5,6 +5,7 @@ Seeds are written in the tests; what is estimated is judged at 4 standard errors
 
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -221,7 +222,7 @@ def test_a_model_that_validation_rows_lose_by_is_its_base(monkeypatch):
 
     def too_high(energy, **how):
         z = real(energy, **how)
-        return learning.replace(z, backward=LogZ(z.value + 9, 0.1))
+        return replace(z, backward=LogZ(z.value + 9, 0.1))
 
     monkeypatch.setattr(learning, "log_z", too_high)
     model = EnergyDensity(random_state=0, **how).fit(rows)
@@ -253,7 +254,7 @@ def test_alarms_of_the_bracket_are_told(monkeypatch):
     real = learning.log_z
     ringing = ("two modes do not mix",)
     monkeypatch.setattr(
-        learning, "log_z", lambda *a, **how: learning.replace(real(*a, **how), alarms=ringing)
+        learning, "log_z", lambda *a, **how: replace(real(*a, **how), alarms=ringing)
     )
     how = {"max_iter": 3, "settings": {**QUICK, "base": "full", "early_stopping": False}}
     assert EnergyDensity(random_state=0, **how).fit(ring(300, 0)).alarms_ == ringing

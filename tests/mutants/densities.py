@@ -17,7 +17,6 @@ FAILS = (f"{FILE}::test_a_training_that_fails_keeps_what_validation_chose",)
 FEW = (f"{FILE}::test_few_rows_are_not_trained_on",)
 HELD = (f"{FILE}::test_ten_rows_or_more_are_set_aside",)
 REFUSED = (f"{FILE}::test_rows_without_a_density_are_refused_in_one_line",)
-PICKLED = (f"{FILE}::test_an_estimator_survives_pickling_and_cloning",)
 ALONE = (f"{FILE}::test_rows_score_alike_alone_and_together",)
 ASIDE = ("test_arrays.py",)
 
@@ -66,8 +65,6 @@ DENSITIES = (
      "else max(ENOUGH, columns)", "else FEW", FEW),
     ("learning: one row is enough to validate", "learning:rows_to_hold",
      "max(LEAST, round(fraction * rows))", "round(fraction * rows)", HELD),
-    ("learning: moves are pickled", "learning:Learning._learned",
-     "under=None, last_move=None, info={}", "info={}", PICKLED),
     ("arrays: validation rows are trained on", "data_arrays:of_array",
      "values[first], values[second]", "values, values[second]", ASIDE),
     ("arrays: copies on both sides", "data_arrays:of_array",
