@@ -109,9 +109,14 @@ def test_samples_are_of_the_model_whose_density_is_told(of_ring, n):
     x = of_ring.sample(n, random_state=0)
     assert x.shape == (n, 2)
     assert len(np.unique(x, axis=0)) == n
-    for f in (lambda y: y[:, 0], lambda y: y[:, 1], lambda y: y[:, 0] ** 2):
+
+    def hole(y):  # which the base does not have
+        return (y[:, 0] / 3) ** 2 + (y[:, 1] / 20 - 2) ** 2 < 0.5
+
+    for f in (lambda y: y[:, 0], lambda y: y[:, 1], lambda y: y[:, 0] ** 2, hole):
         mean = (p * f(points)).sum() / p.sum()
-        assert abs(f(x).mean() - mean) < 4.5 * f(x).std() / math.sqrt(min(n, 250))
+        sd = math.sqrt((p * (f(points) - mean) ** 2).sum() / p.sum())
+        assert abs(f(x).mean() - mean) < 4.5 * sd / math.sqrt(min(n, 250))
     again, other = (of_ring.sample(n, random_state=s) for s in (0, 1))
     assert np.array_equal(x, again)
     assert not np.array_equal(x, other)
@@ -132,6 +137,10 @@ def test_missing_values_are_drawn_given_the_others(of_ring):
         mean = (p * values).sum() / p.sum()
         sd = math.sqrt((p * (values - mean) ** 2).sum() / p.sum())
         assert abs(x[i, :, j].mean() - mean) < 4.5 * sd / math.sqrt(60)
+        far = abs(values - mean)  # of two sides of the ring, further than one Gaussian goes
+        own = (p * far).sum() / p.sum()
+        spread = math.sqrt((p * (far - own) ** 2).sum() / p.sum())
+        assert abs(abs(x[i, :, j] - mean).mean() - own) < 4.5 * spread / math.sqrt(60)
     assert np.array_equal(x, of_ring.sample_conditional(rows, 60, random_state=0))
 
 
