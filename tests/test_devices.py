@@ -6,6 +6,7 @@ of those at hand fails where it meets one of them, as on a GPU it would fail or 
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -45,9 +46,9 @@ from noneq import (
     population,
     train,
 )
-from noneq.annealing import Schedule
+from noneq.annealing import Schedule, complete
 from noneq.energies import denoising
-from noneq.estimators import RBM
+from noneq.estimators import RBM, EnergyDensity
 from noneq.kernels import EulerMaruyama, Flow, GibbsWithGradients, RandomWalk
 from noneq.likelihood import bennett, exact_log_z, genealogy
 from noneq.models import ConvNet, ResNet, TimedMLP
@@ -653,6 +654,34 @@ def _():
     model, rng = DISCRETE["Ising"][0](), seeded(0)
     path = discrete_path(model)
     return lambda: population(path, 16, 8, rng=rng, kernel=GibbsWithGradients())
+
+
+@case("conditional samples")
+def _():
+    energy, x, rng = network(), normal_rows(6), seeded(0)
+    base = GaussianMixture(torch.ones(2, 2), torch.eye(2).expand(2, 2, 2), torch.ones(2))
+    x[::2, 0], x[1, 1] = math.nan, math.nan
+    return lambda: [complete(energy, one, x, 2, rng=rng, n=8) for one in (energy.base, base)]
+
+
+@case("density estimator")
+def _():
+    x = normal_rows(70).double().numpy()
+    settings = {
+        "base": "full",
+        "early_stopping": False,
+        "bracket": {"walkers": 32, "temperatures": 8, "equilibrate": 8},
+    }
+    model = EnergyDensity(max_iter=2, n_walkers=16, settings=settings, random_state=0)
+
+    def use():
+        model.fit(x)
+        model.sample(3), model.sample(500), model.sample_conditional(x[:2]), model.predict(x)
+        base = EnergyDensity(max_iter=0, random_state=0).fit(x)
+        base.sample(3), base.sample_conditional(x[:2])
+        return model.energy_, model.base_, torch.from_numpy(model.score_samples(x))
+
+    return use
 
 
 @pytest.mark.parametrize("name", CASES)

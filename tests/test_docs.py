@@ -56,6 +56,18 @@ def test_your_own_loop_runs(capsys):
     assert "nats ±" in printed
 
 
+def test_densities_of_tables_run(capsys):
+    page = (DOCS / "estimators.md").read_text(encoding="utf-8")
+    model, complete = re.findall(r"```python\n(.*?)```", page, re.S)
+    namespace = {}
+    exec(compile(model, "estimators.md", "exec"), namespace)
+    assert "[-1  1]" in capsys.readouterr().out
+    exec(compile(complete, "estimators.md", "exec"), namespace)
+    found = namespace["found"]
+    assert found.x.shape == (2, 3, 2)
+    assert bool((found.x[0, :, 0] == 0.5).all())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_what_a_page_names_exists(page):
     text = page.read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ __all__ = ["flags", "message"]
 #: options other than the choices of a recipe
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
-    "iterations", "budget", "weighted", "denoise", "flow",
+    "iterations", "budget", "weighted", "denoise", "given", "count", "flow",
 )  # fmt: skip
 _NAMES = {
     *_OTHERS, *(f.name for f in fields(Choices)),

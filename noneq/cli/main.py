@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from noneq.cli.advice import flags, message
+from noneq.cli.errors import echo_error
 from noneq.cli.options import (
     BracketChoices,
     Choices,
@@ -49,7 +49,7 @@ ABOUT = (
 )
 _DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
 _RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
-_UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
+_UNSAID = tyro.conf.arg(metavar="population|steps|ais|chains", help_behavior_hint="")
 _FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
@@ -130,7 +130,9 @@ def sample(
     *,
     n: Number = 64,
     out: Path = Path("samples.npz"),
-    source: Annotated[Literal["steps", "ais", "chains"] | None, _UNSAID] = None,
+    given: File = None,
+    count: Steps = None,
+    source: Annotated[Literal["population", "steps", "ais", "chains"] | None, _UNSAID] = None,
     steps: Steps = None,
     weighted: Flag = False,
     denoise: Flag = False,
@@ -143,11 +145,16 @@ def sample(
     Args:
         run: folder of the run.
         n: number of samples.
-        out: .npz file for the array x (and log_w with --weighted), or .npy file for x alone.
-        source: where samples come from: weighted walkers carried from the base by Euler-Maruyama
-            steps (steps), walkers annealed from the base (ais), or the run's own walkers, moved
-            under its final parameters (chains); default: steps for an interpolant, ais for any
-            other model.
+        out: .npz file for the array x (and log_w with --weighted), .npy file for x alone, or .csv
+            file for a table with the names of the columns.
+        given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
+            the other cells of the row, and all rows are written to --out, a .csv or .npy file.
+        count: number of samples of each row of --given; default: 1.
+        source: where samples come from: the walkers that the estimate of log Z has annealed and
+            stored (population), walkers carried from the base by Euler-Maruyama steps (steps),
+            walkers annealed from the base anew (ais), or the run's own walkers, moved under its
+            final parameters (chains); default: population where none of its walkers is taken
+            twice, else steps for an interpolant and ais for any other model.
         steps: number of Euler-Maruyama steps of --source steps; default: the run's.
         weighted: write walkers with log-weights instead of resampled ones of equal weight.
         denoise: write denoised means x - sigma^2 grad U; only for models trained with noise.
@@ -157,8 +164,13 @@ def sample(
     """
     from noneq.cli.sample import sample as command
 
+    if given is not None or count is not None:
+        from noneq.cli.fill import fill_file
+
+        others = n != 64 or bool(source or steps or weighted or denoise)
+        return fill_file(run, given, out, count, others=others, seed=seed, device=device)
     how = {"source": source, "steps": steps, "moves": moves, "seed": seed}
-    command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
+    return command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
 
 
 @app.command
@@ -178,7 +190,8 @@ def score(
         data: file of rows like those the run was trained on, in the same units.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
-            added for a density in the file's units.
+            added for a density in the file's units; or .csv file for log_density, expected and
+            log_density_in_units, the density in the file's units.
         flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
             which needs no log Z and differs from the other by what was learned wrong.
         device: cpu, cuda, cuda:1, ...; default: the run's.
@@ -273,7 +286,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 prog="noneq", description=ABOUT, args=words, config=(FlagCreatePairsOff,)
             )
     except KeyboardInterrupt as stop:
-        _say_error("\nnoneq: interrupted")
+        echo_error("\nnoneq: interrupted")
         return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)
     except BrokenPipeError:  # as in noneq train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -281,12 +294,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {visible(flags(message(error)))}")
+        echo_error(f"noneq: error: {visible(flags(message(error)))}")
         return 1
     return code if isinstance(code, int) else 0
-
-
-def _say_error(text: str) -> None:
-    """Print text on stderr, unless that is closed."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from noneq.cli.console import echo, tracked
 from noneq.energies.denoising import denoised
 from noneq.run import Run
-from noneq.run.atomic import save_arrays
+from noneq.run.atomic import save_arrays, save_table
 from noneq.run.memory import check_walkers
 from noneq.run.samples import draw_walkers, take_samples
 
-__all__ = ["sample"]
+__all__ = ["check_table", "names", "sample"]
 
 
 def sample(
@@ -25,23 +26,25 @@ def sample(
     Arguments:
         run: folder of the training run whose model is sampled.
         n: number of samples.
-        out: file to write: .npz, or .npy for samples without weights.
+        out: file to write: .npz, .npy for samples without weights, or .csv for a table.
         weighted: whether to write walkers, i.e. weighted samples, with their log-weights;
             otherwise walkers are resampled to equal weights.
         denoise: whether to write the denoised means ``x - sigma^2 grad U`` of samples x, where
             sigma is the standard deviation of the noise in training.
         device: torch device; empty: the device of the run.
-        **how: ``source`` (way to make samples: "steps", "ais" or "chains"), ``steps``, ``moves``
-            and ``seed``, as `noneq.run.samples.draw_walkers` takes them.
+        **how: ``source`` (way to make samples, e.g. "ais"), ``steps``, ``moves`` and ``seed``,
+            as `noneq.run.samples.draw_walkers` takes them.
 
     Raises:
         ValueError: options contradict each other, or do not suit the run's model.
     """
-    if out.suffix not in (".npz", ".npy"):
-        raise ValueError(f"{out}: samples go to .npz (x, log_w) or .npy (x)")
+    if out.suffix not in (".npz", ".npy", ".csv"):
+        raise ValueError(f"{out}: samples go to .npz (x, log_w), .npy (x) or .csv")
     if weighted and out.suffix == ".npy":
-        raise ValueError(f"{out}: weights need an .npz file")
+        raise ValueError(f"{out}: weights need an .npz or a .csv file")
     opened = Run(run, device)
+    if out.suffix == ".csv":
+        check_table(out, opened)
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     check_walkers(f"-n {n}", n, opened.shape, opened.device)
@@ -54,10 +57,38 @@ def sample(
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
-    save_arrays(out, arrays)
+    if out.suffix == ".csv":
+        parts = [arrays["x"], *(arrays[k][:, None] for k in arrays if k != "x")]
+        save_table(out, names(opened) + ["log_w"] * weighted, np.concatenate(parts, 1))
+    else:
+        save_arrays(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
     echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"
     )
+
+
+def check_table(out: Path, run: Run) -> None:
+    """Raise ValueError unless rows of a run's model are lines of a table, as a .csv file has them.
+
+    Arguments:
+        out: .csv file that is to be written.
+        run: run whose rows are written.
+    """
+    if len(run.shape) != 1:
+        raise ValueError(f"{out}: rows of shape {run.shape} are no table: take .npz or .npy")
+
+
+def names(run: Run) -> list[str]:
+    """List the names of the columns of a run's data.
+
+    Arguments:
+        run: run whose data are a table.
+
+    Returns:
+        The names; x1, x2, ... where the columns have none.
+    """
+    own = run.config["data"]["columns"]
+    return list(own) or [f"x{i + 1}" for i in range(run.shape[0])]

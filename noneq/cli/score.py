@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from noneq.cli.console import echo
-from noneq.data import rows_like
+from noneq.data import Scaling, rows_like
 from noneq.run import Run
-from noneq.run.atomic import save_arrays
-from noneq.run.scores import flow_score
+from noneq.run.atomic import save_arrays, save_table
+from noneq.run.scores import Scores, flow_score
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
@@ -24,14 +24,17 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     Arguments:
         run: folder of the training run whose model scores the rows.
         data: file of rows, in the units of the data that the run was trained on.
-        out: .npz file to write, with the log-density of each row; None: none is written.
+        out: .npz or .csv file to write, with the log-density of each row; None: none is written.
         device: torch device; empty: the device of the run.
         flow: whether to print the likelihood by the probability flow, too.
 
     Raises:
         FileNotFoundError: the file of rows does not exist.
-        ValueError: the rows do not fit the model, or it has no probability flow.
+        ValueError: the rows do not fit the model, it has no probability flow, or ``out`` has
+            another ending.
     """
+    if out is not None and out.suffix not in (".npz", ".csv"):
+        raise ValueError(f"{out}: scores go to .npz or .csv")
     opened = Run(run, device)
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
@@ -58,14 +61,28 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
             f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"
         )
     if out is not None:
-        arrays = {
-            "log_density": found.log_density.cpu().numpy(),
-            "expected": found.expected.cpu().numpy(),
+        _save(out, found, opened.scaling, x[0].numel())
+
+
+def _save(out: Path, found: Scores, scaling: Scaling, dim: int) -> None:
+    """Write log-densities to a file; in a table there are also those in the file's units."""
+    verdict = found.verdict
+    arrays = {
+        "log_density": found.log_density.cpu().numpy(),
+        "expected": found.expected.cpu().numpy(),
+    }
+    jacobian = None if scaling.threshold is not None else scaling.log_jacobian(dim)
+    if out.suffix == ".csv":
+        if jacobian is not None:
+            arrays["log_density_in_units"] = arrays["log_density"] + jacobian
+        save_table(out, list(arrays), np.stack(list(arrays.values()), 1))
+    else:
+        arrays |= {
             "log_z": np.array(verdict.log_z),
             "log_z_stderr": np.array(verdict.stderr),
             "alarms": np.array(verdict.alarms, dtype=np.str_),
         }
-        if opened.scaling.threshold is None:
-            arrays["log_jacobian"] = np.array(opened.scaling.log_jacobian(x[0].numel()))
+        if jacobian is not None:
+            arrays["log_jacobian"] = np.array(jacobian)
         save_arrays(out, arrays)
-        echo(f"{out}: {', '.join(arrays)}")
+    echo(f"{out}: {', '.join(arrays)}")

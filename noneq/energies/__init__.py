@@ -7,6 +7,7 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
+from noneq.energies.conditioned import Conditioned
 from noneq.energies.covariance import (
     Cholesky,
     Diagonal,
@@ -38,6 +39,7 @@ __all__ = [
     "Categorical",
     "Cholesky",
     "Conditional",
+    "Conditioned",
     "Diagonal",
     "Drifted",
     "Energy",

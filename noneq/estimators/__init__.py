@@ -1,5 +1,6 @@
-"""Restricted Boltzmann machines (RBMs) with scikit-learn's interface: the class `RBM`."""
+"""Density estimators with scikit-learn's interface: `EnergyDensity` of tables, `RBM` of bits."""
 
+from noneq.estimators.energy_density import EnergyDensity
 from noneq.estimators.rbm import RBM
 
-__all__ = ["RBM"]
+__all__ = ["RBM", "EnergyDensity"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from noneq.estimators.arrays import Rows, extremes
 
-__all__ = ["check_parameters", "check_whole", "visible_kind", "weighted"]
+__all__ = ["check_parameters", "check_whole", "complete_rows", "visible_kind", "weighted"]
 
 _LEAST = {
     "n_components": 1, "n_iter": 1, "batch_size": 1, "n_moves": 1, "n_walkers": 2,
@@ -116,3 +116,36 @@ def weighted(x: Rows, sample_weight: Any) -> tuple[Rows, NDArray[np.float64]]:
     if not weight.any():
         raise ValueError("sample_weight is 0 for every row: there is nothing to learn from")
     return (x, weight) if weight.all() else (x[weight > 0], weight[weight > 0])
+
+
+def complete_rows(
+    estimator: Any, X: Any, *, missing: bool = False, **how: Any
+) -> NDArray[np.float64]:
+    """Check that rows are numbers, by scikit-learn's ``validate_data``, with errors of one line.
+
+    Arguments:
+        estimator: estimator whose number and names of columns are set or checked.
+        X: rows, any array-like (M, d), or a frame.
+        missing: whether values may be missing, i.e. NaN.
+        how: further arguments of ``validate_data``, e.g. ``reset``.
+
+    Returns:
+        The rows (M, d), float64.
+
+    Raises:
+        ValueError: the rows are not finite numbers, or have other columns than in ``fit``.
+    """
+    finite: Any = "allow-nan" if missing else True
+    try:
+        found: NDArray[np.float64] = validate_data(
+            estimator, X, dtype=np.float64, ensure_all_finite=finite, **how
+        )
+    except ValueError as error:
+        first, *more = str(error).splitlines()
+        if "contains NaN" not in first or not more:
+            raise
+        raise ValueError(
+            f"{first} Leave rows with missing values out, or, of a fitted estimator, let "
+            "sample_conditional fill them in."
+        ) from error
+    return found

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["make_folder", "save_arrays", "sync_folder", "write"]
+__all__ = ["make_folder", "save_arrays", "save_table", "sync_folder", "write"]
+
+BLOCK = 4096  # lines of a table at a time
 
 
 def write(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -49,11 +53,41 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         path: path of the file, whose ending decides the format; its folder is made.
         arrays: arrays by name.
     """
+
+    def save(part: Path) -> None:
+        with part.open("wb") as file:  # NumPy would add an ending to a name that has another
+            if path.suffix == ".npy":
+                np.save(file, arrays["x"])
+            else:
+                np.savez(file, **arrays)
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
-        write(path, lambda part: np.save(part, arrays["x"]))
-    else:
-        write(path, lambda part: np.savez(part, **arrays))
+    write(path, save)
+
+
+def save_table(path: Path, columns: Sequence[str], values: NDArray[np.float64]) -> None:
+    """Write a table to a .csv file: the names of the columns, and a line for each row.
+
+    Numbers are written with as many digits as float64 needs, so that they are read unchanged.
+
+    Arguments:
+        path: path of the file; its folder is made.
+        columns: names of the D columns.
+        values: rows (M, D).
+
+    Raises:
+        OSError: the file cannot be written; the old file is unchanged.
+    """
+
+    def save(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(columns)
+            for start in range(0, len(values), BLOCK):
+                lines.writerows(values[start : start + BLOCK].tolist())
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, save)
 
 
 def sync_folder(folder: Path) -> None:

@@ -93,7 +93,11 @@ def evaluate_run(
         verdict = replace(verdict, kept="base", lost=lost)
     checkpoint.save_tensors(
         run.folder / "population.safetensors",
-        {"x": z.walkers.x, "log_w": z.walkers.log_w},
+        {
+            "x": z.walkers.x,
+            "log_w": z.walkers.log_w,
+            "ancestors": z.walkers.weights.ancestors,
+        },
         mark=str(verdict.mark),
     )
     checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())

@@ -1,14 +1,15 @@
 """Samples of the model of a trained run, with or without weights.
 
-Walkers, i.e. weighted samples, are carried by Euler-Maruyama steps or by annealing from the base,
-the energy that training started from; or they are the Markov chains of the training. `draw`
-returns samples; it calls `draw_walkers`, which makes the walkers, and `take_samples`, which
-resamples them.
+Walkers, i.e. weighted samples, are those that the evaluation of the run has stored; or they are
+carried by Euler-Maruyama steps or by annealing from the base, the energy that training started
+from; or they are the Markov chains of the training. `draw` returns samples; it calls
+`draw_walkers`, which makes the walkers, and `take_samples`, which resamples them.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -19,6 +20,7 @@ from noneq.energies import path_to
 from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
+from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.learners import at_step
@@ -26,11 +28,12 @@ from noneq.walkers import Walkers
 
 __all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
 
-Source: TypeAlias = Literal["steps", "ais", "chains"]
+Source: TypeAlias = Literal["population", "steps", "ais", "chains"]
 """The type of the name of a way to make samples of a trained model.
 
-"steps": by Euler-Maruyama steps from the base (the energy that training started from); "ais": by
-annealing from the base; "chains": by moving on the Markov chains of the training.
+"population": those that the evaluation of the run has annealed from the base (the energy that
+training started from) and stored; "steps": by Euler-Maruyama steps from the base; "ais": by
+annealing from the base anew; "chains": by moving on the Markov chains of the training.
 """
 
 
@@ -52,8 +55,8 @@ def draw(
         their log-weights (n,), whose exponentials sum to 1.
 
     Raises:
-        ValueError: ``n`` is less than 1, or more than the walkers of the training that
-            ``source="chains"`` takes.
+        ValueError: ``n`` is less than 1, or more than the walkers that ``source="population"`` or
+            ``source="chains"`` has.
     """
     return take_samples(
         draw_walkers(run, n, source, weighted=weighted, **how), n, weighted=weighted
@@ -89,11 +92,13 @@ def draw_walkers(
     Arguments:
         run: trained run, i.e. the folder of a training.
         n: number of samples that will be taken.
-        source: way to make walkers. ``steps``: carried from the base (the energy that training
-            started from) by Euler-Maruyama steps, each followed by MCMC moves, the default of
-            interpolants; ``ais``: annealed from the base, at the temperatures of the estimate of
-            log Z, the default of other models; ``chains``: the walkers of the training,
-            reweighted to the averaged parameters and moved.
+        source: way to make walkers. ``population``: those that the evaluation of the run has
+            stored, the default where they are so many that none is taken twice; ``steps``:
+            carried from the base (the energy that training started from) by Euler-Maruyama steps,
+            each followed by MCMC moves, otherwise the default of interpolants; ``ais``: annealed
+            from the base, at the temperatures of the estimate of log Z, otherwise the default of
+            other models; ``chains``: the walkers of the training, reweighted to the averaged
+            parameters and moved.
         weighted: whether the walkers themselves will be the samples; otherwise four times as
             many are drawn.
         moves: number of MCMC moves of the walkers, for ``chains``.
@@ -105,14 +110,24 @@ def draw_walkers(
         The walkers, n or more, and the generator that drew them, for `take_samples`.
 
     Raises:
-        ValueError: ``n`` is less than 1, or more than the walkers of the training for ``chains``,
-            or this kind of model does not have the source.
+        FileNotFoundError: log Z was never estimated, so that no population is stored.
+        ValueError: ``n`` is less than 1, or more than the walkers of the evaluation for
+            ``population`` or of the training for ``chains``, or this kind of model does not have
+            the source.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
-    source = _source(run, source, steps)
     energy, kernel = run.model()
     rng = torch.Generator(run.device).manual_seed(seed)
+    if source == "population" or (source is None and not steps):
+        stored = _stored(run, energy, required=source is not None)
+        if stored is not None and (source or _suffices(stored, n, weighted=weighted)):
+            if len(stored) < n:
+                raise ValueError(
+                    f"{run.folder}: has stored {len(stored)} walkers, not {n}; take `source` ais"
+                )
+            return DrawnWalkers(stored, rng)
+    source = _source(run, source, steps)
     if source == "chains":
         walkers = _chains(run, energy, kernel, moves, rng, track)
         if len(walkers) < n:
@@ -131,6 +146,25 @@ def draw_walkers(
         schedule = run.family.annealing_schedule(run.recipe, energy, carrier, rng)
     walkers, _ = population(path, many, schedule, rng=rng, kernel=carrier, track=track)
     return DrawnWalkers(walkers, rng)
+
+
+def _stored(run: Run, energy: nn.Module, *, required: bool) -> Walkers | None:
+    """Return the walkers that the evaluation of this model has stored; None if there are none."""
+    try:
+        read_verdict(run, energy)
+    except (FileNotFoundError, ValueError):
+        if required:
+            raise
+        return None
+    kept = checkpoint.load_tensors(run.folder / "population.safetensors", run.device)
+    walkers = Walkers.at(kept["x"], energy)
+    weights = walkers.weights.add(kept["log_w"])
+    return replace(walkers, weights=replace(weights, ancestors=kept["ancestors"]))
+
+
+def _suffices(walkers: Walkers, n: int, *, weighted: bool) -> bool:
+    """Return whether n samples can be taken from walkers without taking one of them twice."""
+    return len(walkers) >= n and (weighted or n * float(walkers.p.max()) <= 1 + 1e-9)
 
 
 def _source(run: Run, source: Source | None, steps: int | None) -> Source:

@@ -116,12 +116,15 @@ class Readings:
     def equal(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw positions in proportion to their weights: an unweighted sample of the model.
 
+        Systematic resampling draws the position of walker i ``floor(n p_i)`` or ``ceil(n p_i)``
+        times, p the normalised weights: none twice as long as no weight exceeds 1/n.
+
         Arguments:
-            n: number of positions, drawn with replacement.
+            n: number of positions.
             rng: source of randomness.
 
         Returns:
-            The positions (n, *shape).
+            The positions (n, *shape), in random order.
         """
         x: Tensor = self.state.x[self._read(lambda w: w.draw(n, rng))]
         return x

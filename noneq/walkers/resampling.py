@@ -50,7 +50,7 @@ def _places(p: Tensor) -> Tensor:
     return torch.arange(p.shape[-1], dtype=torch.float64, device=p.device)
 
 
-def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
+def systematic(p: Tensor, rng: torch.Generator, count: int | None = None) -> Tensor:
     """Resample by inverting the cumulative weights at ``(j + u) / n``, j = 0 ... n - 1.
 
     One number u, uniform in [0, 1), serves all j. Walker i is copied ``n p_i`` times in
@@ -58,8 +58,9 @@ def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
     it adds little variance. Source: Kitagawa 1996.
 
     Arguments:
-        p: normalised weights of n walkers (..., n).
+        p: normalised weights of the walkers (..., N).
         rng: source of randomness.
+        count: number n of copies in all; None: as many as there are walkers.
 
     Returns:
         Indices of the walkers that are copied (..., n), in increasing order.
@@ -67,8 +68,9 @@ def systematic(p: Tensor, rng: torch.Generator) -> Tensor:
     >>> systematic(torch.tensor([0.5, 0.5, 0.0, 0.0]), torch.Generator()).tolist()
     [0, 0, 1, 1]
     """
-    n = p.shape[-1]
-    return _invert(p, (_places(p) + _uniform(p, 1, rng)) / n)
+    n = p.shape[-1] if count is None else count
+    places = torch.arange(n, dtype=torch.float64, device=p.device)
+    return _invert(p, (places + _uniform(p, 1, rng)) / n)
 
 
 def stratified(p: Tensor, rng: torch.Generator) -> Tensor:

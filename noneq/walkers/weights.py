@@ -197,10 +197,7 @@ class Weights:
         return Summary.of(reductions.summarise(self.by_island, self._p).tolist())
 
     def read_with(self, *scalars: Tensor) -> list[float]:
-        """Return 0-d tensors as a list of floats.
-
-        They are read from the device in one transfer with the numbers of `summary`.
-        """
+        """Return 0-d tensors as floats, read in one transfer with the numbers of `summary`."""
         numbers = torch.stack(scalars)  # of the widest of their types
         if "summary" in vars(self):
             return list(numbers.tolist())
@@ -285,8 +282,9 @@ class Weights:
         return reductions.mean(p.to(f.dtype), f)
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n indices of walkers (n,) with replacement, in proportion to their weights."""
-        return torch.multinomial(self.p, n, replacement=True, generator=rng)
+        """Draw n indices of walkers (n,) by systematic resampling, in random order."""
+        index = systematic(self.p, rng, n)
+        return index[torch.randperm(n, generator=rng, device=index.device)]
 
     def conditional_ess(self, increment: Tensor) -> Tensor:
         """Return ``(sum_i p_i e^{d_i})^2 / sum_i p_i e^{2 d_i}`` (0-d) for increments d (N,).

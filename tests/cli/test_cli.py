@@ -25,6 +25,7 @@ from noneq import Run
 from noneq.cli.main import COMMANDS, main
 from noneq.cli.options import check_names
 from noneq.data import digits
+from noneq.data.readers import read_raw
 from noneq.energies.denoising import denoised
 from noneq.likelihood.score import mean_energy
 from noneq.run import checkpoint
@@ -407,6 +408,105 @@ def test_samples(trained, tmp_path, data):
             assert np.exp(found["log_w"]).sum() == pytest.approx(1)
     assert main(["sample", str(trained), "-n", "3", "--out", str(tmp_path / "y.npy")]) == 0
     assert np.load(tmp_path / "y.npy").shape == (3, 3)
+
+
+def test_tables_are_read_as_they_were_written(trained, tmp_path, data, capsys):
+    csv, npy = tmp_path / "x.csv", tmp_path / "x.npy"
+    for path in (csv, npy):
+        assert main(["sample", str(trained), "-n", "9", "--out", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "9 samples (9 distinct)" in told
+    table = read_raw(csv)
+    assert table.columns == ("x1", "x2", "x3")
+    assert np.array_equal(table.values, np.load(npy)), "the same float64"
+    assert main(["sample", str(trained), "-n", "9", "--weighted", "--out", str(csv)]) == 0
+    table = read_raw(csv)
+    assert table.columns == ("x1", "x2", "x3", "log_w")
+    assert np.exp(table.values[:, 3]).sum() == pytest.approx(1)
+    for name in ("s.csv", "s.npz"):
+        assert main(["score", str(trained), data, "--out", str(tmp_path / name)]) == 0
+    table, arrays = read_raw(tmp_path / "s.csv"), np.load(tmp_path / "s.npz")
+    assert table.columns == ("log_density", "expected", "log_density_in_units")
+    for i, name in enumerate(table.columns[:2]):
+        assert np.array_equal(table.values[:, i], arrays[name])
+    in_units = arrays["log_density"] + arrays["log_jacobian"]
+    assert np.array_equal(table.values[:, 2], in_units)
+
+
+def test_tables_have_the_names_of_the_columns(tmp_path):
+    names = 'length,"width, mm",height'
+    lines = [",".join(map(str, row)) for row in rows()]
+    (tmp_path / "a.csv").write_text("\n".join([names, *lines]))
+    args = ["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), "--iterations", "2"]
+    assert main([*args, *QUICK]) == 0
+    out = tmp_path / "x.csv"
+    assert main(["sample", str(tmp_path / "r"), "-n", "5", "--out", str(out)]) == 0
+    assert out.read_text().splitlines()[0] == names
+    assert main(["score", str(tmp_path / "r"), str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["sample", "-n", "4", "--out", "x.csv"], ["score", "rows.npy", "--out", "s.npz"],
+     ["score", "rows.npy", "--out", "s"], ["score", "rows.npy", "--out", "s.npy"],
+     ["sample", "--out", "x.csv", "-n", "0"]],
+)  # fmt: skip
+def test_no_failure_leaves_a_file(trained, tmp_path, data, args, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data, "rows.npy")
+
+    def full(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert refused([args[0], trained, *args[1:]], capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.npy"]
+
+
+def test_blank_cells_are_filled_in(trained, tmp_path, data, capsys):
+    table = np.load(data)[:6]
+    lines = [[str(v) for v in row] for row in table.tolist()]
+    for i, j in ((0, 1), (2, 0), (2, 2), (4, 0), (4, 1), (4, 2)):
+        lines[i][j], table[i, j] = "", np.nan
+    (tmp_path / "gaps.csv").write_text("\n".join(map(",".join, lines)))
+    args = ["sample", str(trained), "--given", str(tmp_path / "gaps.csv")]
+    for out, count in (("x.csv", 1), ("x.npy", 3)):
+        path = tmp_path / out
+        assert main([*args, "--out", str(path), "--count", str(count)]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "6 values were missing" in told
+        assert "of each row's weighted walkers: ESS" in told
+        found, expected = read_raw(path).values, np.repeat(table, count, 0)
+        given = ~np.isnan(expected)
+        assert np.array_equal(found[given], expected[given]), "in order, to the last bit"
+        low, high = np.quantile(np.load(data), [0, 1], axis=0)
+        assert np.isfinite(found).all()
+        assert ((found > 2 * low - high) & (found < 2 * high - low)).all()
+        assert len(np.unique(found[:, 1])) == (6 if count == 1 else 4 + 6)
+    assert main([*args, "--out", str(tmp_path / "y.csv")]) == 0
+    assert (tmp_path / "y.csv").read_bytes() == (tmp_path / "x.csv").read_bytes(), "seeded"
+    # without gaps nothing is annealed
+    np.save(tmp_path / "all.npy", np.load(data)[:4])
+    args[-1] = str(tmp_path / "all.npy")
+    assert main([*args, "--out", str(tmp_path / "z.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "z.npy"), np.load(data)[:4])
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--given", "rows.npy", "--out", "x.npz"], "completed rows go to .csv or .npy"),
+        (["--given", "rows.npy", "--out", "x.csv", "-n", "3"], "--given takes no options but"),
+        (["--given", "rows.npy", "--out", "x.csv", "--weighted"], "--given takes no options but"),
+        (["--given", "none.csv", "--out", "x.csv"], "none.csv: no such file"),
+        (["--given", "rows.npy", "--out", "x.csv", "--count", "0"], "--count is 1 or more, got 0"),
+        (["--count", "3"], "--count is the number of samples of each row of --given FILE"),
+    ],
+)
+def test_what_cannot_be_filled_in(trained, tmp_path, data, args, told, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(data, "rows.npy")
+    assert told in refused(["sample", trained, *args], capsys)
 
 
 def test_samples_are_seeded(trained, tmp_path):

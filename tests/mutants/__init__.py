@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutants.brackets import BRACKETS
+from mutants.conditionals import CONDITIONALS
 from mutants.core import CORE
 from mutants.data import DATA
+from mutants.densities import DENSITIES
 from mutants.estimators import ESTIMATORS
 from mutants.faults import FAULTS
 from mutants.figures import FIGURES
@@ -53,17 +55,22 @@ MODULES = {
     "checks": "estimators/checks.py",
     "checksums": "run/checksums.py",
     "classes": "data/classes.py",
+    "cli_fill": "cli/fill.py",
     "cli_report": "cli/report.py",
     "cli_score": "cli/score.py",
     "columns": "data/columns.py",
     "compose": "kernels/compose.py",
     "composite": "energies/composite.py",
+    "conditional": "annealing/conditional.py",
+    "conditioned": "energies/conditioned.py",
     "console": "cli/console.py",
     "covariance": "energies/covariance.py",
     "crooks": "report/crooks.py",
+    "data_arrays": "data/arrays.py",
     "data_checks": "data/checks.py",
     "dataset": "data/dataset.py",
     "default": "kernels/default.py",
+    "densities": "estimators/densities.py",
     "density": "estimators/density.py",
     "denoising": "energies/denoising.py",
     "determinism": "energies/determinism.py",
@@ -75,6 +82,7 @@ MODULES = {
     "energies_base": "energies/base.py",
     "energies_checks": "energies/checks.py",
     "energies_mixture": "energies/mixture.py",
+    "energy_density": "estimators/energy_density.py",
     "energy": "models/interpolants/energy.py",
     "estimate": "likelihood/estimate.py",
     "estimators_alarms": "estimators/alarms.py",
@@ -82,6 +90,7 @@ MODULES = {
     "faults": "walkers/faults.py",
     "exact": "testing/exact.py",
     "files": "data/files.py",
+    "filling": "run/filling.py",
     "filters": "report/filters.py",
     "fingerprint": "energies/fingerprint.py",
     "fitted": "estimators/fitted.py",
@@ -89,6 +98,7 @@ MODULES = {
     "folder": "run/folder.py",
     "forward": "likelihood/forward.py",
     "frames": "data/frames.py",
+    "gaps": "data/gaps.py",
     "gaussian": "energies/gaussian.py",
     "geometry": "testing/geometry.py",
     "gibbs": "kernels/gibbs.py",
@@ -109,6 +119,7 @@ MODULES = {
     "learners": "run/learners.py",
     "pretraining": "run/pretraining.py",
     "score_learner": "run/score_matching.py",
+    "learning": "estimators/learning.py",
     "likelihood_score": "likelihood/score.py",
     "lines": "data/lines.py",
     "lock": "run/lock.py",
@@ -202,8 +213,8 @@ class Mutant(NamedTuple):
 
 
 LISTS = (
-    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, CORE, TESTING, PROGRAM,
-    FIGURES,
+    KERNELS, INTERPOLANTS, GUARDS, BRACKETS, FAULTS, DATA, ESTIMATORS, DENSITIES, CONDITIONALS,
+    CORE, TESTING, PROGRAM, FIGURES,
 )  # fmt: skip
 MUTANTS = tuple(Mutant(*mutant) for mutants in LISTS for mutant in mutants)
 

@@ -33,6 +33,9 @@ GIVEN_UP = ("test_run.py::test_it_gives_up_after_three_rollbacks_and_keeps_the_l
 FULL = ("test_checkpoint.py::test_a_full_disk_leaves_the_old_checkpoint",)
 EXACT = ("test_verdict.py::test_a_tilted_gaussian_is_bracketed_and_scored",)
 CHAINS = ("test_samples.py::test_chains_are_reweighted_from_the_last_parameters_to_the_average",)
+EVENLY = ("test_walkers.py::test_equal_draws_each_walker_floor_or_ceiling_times_in_random_order",)
+STORED = ("test_samples.py::test_samples_come_from_the_stored_population",)
+ANEW = ("test_samples.py::test_samples_are_annealed_anew_where_the_stored_ones_do_not_suffice",)
 BY_WEIGHT = ("test_samples.py::test_ordinary_samples_are_drawn_by_weight",)
 SIDES = ("test_verdict.py::test_the_larger_side_and_the_training_rows",)
 FROZEN = ("test_interpolant_digits.py::test_a_timed_network_at_one_time_is_a_plain_one",)
@@ -130,9 +133,14 @@ CORE = (
     ("mean: without weights", "reductions:mean",
      "p.dot(f) if f.dim() == 1 else torch.tensordot(p, f, 1)",
      "f.mean(0)", ("test_walkers.py::test_mean_is_weighted_and_keeps_the_graph",)),
-    ("equal: without weights", "weights:Weights.draw", "torch.multinomial(self.p,",
-     "torch.multinomial(torch.ones_like(self.p),", ("test_walkers.py::test_equal_draws_by_weight",
-     )),
+    ("equal: without weights", "weights:Weights.draw", "systematic(self.p,",
+     "systematic(torch.ones_like(self.p),", ("test_walkers.py::test_equal_draws_by_weight",)),
+    ("equal: walkers are taken twice", "weights:Weights.draw", "systematic(self.p, rng, n)",
+     "torch.multinomial(self.p, n, replacement=True, generator=rng)", EVENLY),
+    ("equal: in order", "weights:Weights.draw",
+     "index[torch.randperm(n, generator=rng, device=index.device)]", "index", EVENLY),
+    ("equal: n copies of N places", "resampling:systematic",
+     "/ n)", "/ p.shape[-1])", EVENLY),
     ("ancestors: heads, not mass", "weights:Weights.effective_ancestors",
      "index_add(0, self.ancestors, self.p)",
      "index_add(0, self.ancestors, torch.ones_like(self.p) / len(self))",
@@ -260,10 +268,10 @@ CORE = (
      ("test_weights.py::test_the_ends_of_the_unit_interval",)),
     ("resampling: not divided by the last sum", "resampling:_invert",
      "cumulative = cumulative / cumulative[..., -1:]", "cumulative = cumulative.clone()", WEIGHED),
-    ("systematic: no offset", "resampling:systematic", "(_places(p) + _uniform(p, 1, rng)) / n",
+    ("systematic: no offset", "resampling:systematic", "(places + _uniform(p, 1, rng)) / n",
      "(_places(p) + 0 * _uniform(p, 1, rng)) / n", WEIGHED),
     ("systematic: offset of the wrong length", "resampling:systematic",
-     "(_places(p) + _uniform(p, 1, rng)) / n", "(_places(p) + _uniform(p, 1, rng) / n) / n",
+     "(places + _uniform(p, 1, rng)) / n", "(places + _uniform(p, 1, rng) / n) / n",
      WEIGHED),
     ("stratified: one uniform for all", "resampling:stratified",
      "(_places(p) + _uniform(p, n, rng)) / n", "(_places(p) + _uniform(p, 1, rng)) / n", WEIGHED),
@@ -800,11 +808,20 @@ CORE = (
      "math.hypot(self.gain.stderr, self.stderr)", "self.gain.stderr",
      ("test_verdict.py::test_a_gain_is_as_uncertain_as_log_z",)),
     ("verdict: population without its weights", "evaluation:evaluate_run",
-     '"log_w": z.walkers.log_w}', '"log_w": 0 * z.walkers.log_w}',
+     '"log_w": z.walkers.log_w,', '"log_w": 0 * z.walkers.log_w,',
      ("test_verdict.py::test_the_population_that_is_kept_is_a_weighted_sample",)),
     # -- samples and pictures
     ("sampling: ordinary samples ignore the weights", "samples:take_samples",
      "walkers.equal(n, rng)", "walkers.x[:n]", BY_WEIGHT + CHAINS),
+    ("sampling: stored walkers without weights", "samples:_stored", '.add(kept["log_w"])', "",
+     STORED),
+    ("sampling: stored walkers of other parameters", "samples:_stored",
+     "read_verdict(run, energy)", "pass", ANEW),
+    ("sampling: a stored walker twice", "samples:_suffices",
+     "(weighted or n * float(walkers.p.max()) <= 1 + 1e-9)", "True", ANEW),
+    ("verdict: population without its ancestors", "evaluation:evaluate_run",
+     '"ancestors": z.walkers.weights.ancestors', '"ancestors": 0 * z.walkers.weights.ancestors',
+     ("test_verdict.py::test_the_population_that_is_kept_is_a_weighted_sample",)),
     ("sampling: the first of the weighted walkers", "samples:take_samples",
      "torch.randperm(len(walkers), generator=rng, device=walkers.log_w.device)[:n]",
      "torch.arange(n)", ("test_samples.py::test_any_part_of_the_weighted_walkers_is_a_sample",)),

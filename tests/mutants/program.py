@@ -10,6 +10,7 @@ OPTIONS = ("test_options.py",)
 NEAREST = ("test_cli.py::test_an_unknown_option_names_the_nearest",)
 WRONG = ("test_cli.py::test_what_is_asked_wrongly",)
 REPORT = ("test_cli.py::test_a_report",)
+TABLES = ("test_cli.py::test_tables_are_read_as_they_were_written",)
 SAMPLES = ("test_cli.py::test_samples",)
 DENOISED = ("test_cli.py::test_denoised_samples_are_the_means_given_the_noisy_ones",)
 EXIT = ("test_cli.py::test_the_exit_code_is_the_commands",)
@@ -81,6 +82,11 @@ PROGRAM = (
      "    if weighted:\n        arrays", "    if True:\n        arrays", SAMPLES),
     ("sample: weights lost in an .npy", "sample:sample", 'if weighted and out.suffix == ".npy":',
      "if False:", NO_SAMPLES),
+    ("table: digits are lost", "atomic:save_table", ".tolist()", ".astype('f4').tolist()", TABLES),
+    ("table: the first lines alone", "atomic:save_table", "range(0, len(values), BLOCK)",
+     "range(0, 1)", ("test_checkpoint.py::test_a_long_table_is_written_whole",)),
+    ("score: in other units", "cli_score:_save", 'arrays["log_density"] + jacobian',
+     'arrays["log_density"] - jacobian', TABLES),
     ("sample: the noise stays", "sample:sample", "x = denoised(", "_ = denoised(", DENOISED),
     ("sample: half the noise stays", "sample:sample", "x, opened.recipe.train.noise)",
      "x, opened.recipe.train.noise / 2)", DENOISED),
@@ -88,9 +94,9 @@ PROGRAM = (
      SCORES),
     ("score: rows far below go unnoticed", "cli_score:score", "if abs(found.unlike) > 3",
      "if found.unlike > 3", UNITS),
-    ("score: bits have units", "cli_score:score", "if opened.scaling.threshold is None:",
-     "if True:", BINARY),
-    ("score: the means are written twice", "cli_score:score", '"log_density": found.log_density',
+    ("score: bits have units", "cli_score:_save",
+     "None if scaling.threshold is not None else scaling", "scaling", BINARY),
+    ("score: the means are written twice", "cli_score:_save", '"log_density": found.log_density',
      '"log_density": found.expected',
      ("test_cli.py::test_scores_of_noisy_models_are_densities",)),
     ("summary: not bracketed is a success", "summary:summarise", "return 1", "return 0", SUMMARY),

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from noneq.data.readers import read_raw
 from noneq.run import checkpoint
+from noneq.run.atomic import save_table
 
 numbers = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 tensors = st.sampled_from(
@@ -284,3 +287,12 @@ def test_a_checkpoint_cannot_point_outside_its_folder(tmp_path):
     checkpoint.save_json(tmp_path / "in" / "state.json", found)
     with pytest.raises(FileNotFoundError):
         checkpoint.load(tmp_path / "in")
+
+
+def test_a_long_table_is_written_whole(tmp_path):
+    values = np.random.default_rng(0).normal(size=(10_000, 2)) * [1e-300, 1e300]
+    save_table(tmp_path / "new" / "x.csv", ["a", "b"], values)
+    found = read_raw(tmp_path / "new" / "x.csv")
+    assert np.array_equal(found.values, values)
+    assert found.columns == ("a", "b")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.csv"]

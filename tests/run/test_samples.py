@@ -6,12 +6,18 @@ Seeds are written in the tests; what is estimated is judged at 4 standard errors
 import math
 
 import known
+import numpy as np
 import pytest
 import torch
 
 from noneq import MALA, Gaussian, Walkers
+from noneq.data import load
 from noneq.energies import Diagonal, Identity
-from noneq.run.samples import DrawnWalkers, draw, take_samples
+from noneq.run import Run, Session, choose
+from noneq.run.checkpoint import load_tensors
+from noneq.run.evaluation import evaluate_run
+from noneq.run.filling import fill
+from noneq.run.samples import DrawnWalkers, draw, draw_walkers, take_samples
 from noneq.training import TrainState
 
 LAST, KEPT = [0.9, -0.3], [-0.4, 0.5]  # tilts of the last parameters and of their average
@@ -147,6 +153,56 @@ def test_a_part_of_the_walkers_keeps_their_weights():
     torch.testing.assert_close(log_w, walkers.log_w[which].log_softmax(0))
 
 
+def stored(tmp_path, n=256):
+    """A run whose evaluation has stored walkers of unequal weights."""
+    run, data, session = known.begun(tmp_path)
+    known.tilt(session.average, KEPT)
+    run.save(session)
+    how = {"walkers": n, "temperatures": 1, "equilibrate": 0, "seed": 2}
+    evaluate_run(run, data, how=how)
+    return run, session, load_tensors(run.folder / "population.safetensors")
+
+
+def test_samples_come_from_the_stored_population(tmp_path):
+    run, _, kept = stored(tmp_path)
+    p = kept["log_w"].softmax(0)
+    assert 0.2 < float(1 / (256 * p.square().sum())) < 0.95
+    few = int(1 / float(p.max()))
+    for weighted, n in ((False, few), (True, 256)):
+        x, log_w = draw(run, n, weighted=weighted)
+        same, which = (x[:, None] == kept["x"]).all(2).nonzero(as_tuple=True)
+        assert same.tolist() == list(range(n))
+        assert len(which.unique()) == n, "no walker is taken twice"
+        expected = kept["log_w"][which].log_softmax(0) if weighted else log_w
+        torch.testing.assert_close(log_w, expected)
+    walkers = draw_walkers(run, few).walkers
+    assert torch.equal(walkers.weights.ancestors, kept["ancestors"])
+    torch.testing.assert_close(walkers.mean(walkers.x), (p @ kept["x"].double()).float())
+    every, _ = draw(run, 256, "population")
+    counts = (every[:, None] == kept["x"]).all(2).sum(0)
+    assert bool((counts >= (256 * p).floor()).all() & (counts <= (256 * p).ceil()).all())
+
+
+def test_samples_are_annealed_anew_where_the_stored_ones_do_not_suffice(tmp_path):
+    run, session, kept = stored(tmp_path)
+
+    def from_stored(n, **how):
+        x, _ = draw(run, n, **how)
+        return bool((x[:, None] == kept["x"]).all(2).any())
+
+    assert from_stored(8)
+    assert not from_stored(256), "a heavy walker would be taken twice"
+    assert not from_stored(300)
+    assert not from_stored(8, source="ais")
+    with pytest.raises(ValueError, match=r"stored 256 walkers, not 300; take `source` ais"):
+        draw(run, 300, "population")
+    known.tilt(session.average, LAST)
+    run.save(session)  # log Z is that of other parameters
+    assert not from_stored(8)
+    with pytest.raises(ValueError, match="belongs to other parameters"):
+        draw(run, 8, "population")
+
+
 def test_samples_are_seeded_and_leave_the_global_generator(tmp_path):
     run, _ = trained(tmp_path, n=64)
     before = torch.get_rng_state()
@@ -164,3 +220,36 @@ def test_what_cannot_be_drawn(tmp_path):
         draw(run, 4, "chains")
     with pytest.raises(ValueError, match="one sample or more, not 0"):
         draw(run, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_missing_values_are_those_of_the_model_given_the_others(tmp_path, seed):
+    # of a tilted Gaussian: the conditional of the normal variable of other mean is known
+    run, session = trained(tmp_path, n=64)
+    mean, cov, _ = known.exact(session.energy, KEPT)
+    x = torch.tensor([[0.8, math.nan], [math.nan, -0.3], [0.1, 0.2], [math.nan, math.nan]])
+    filled, found = fill(run, x, 3000, seed=seed)
+    assert filled.shape == (4, 3000, 2)
+    assert len(found.ess) == 3, "one row is complete"
+    assert torch.equal(filled[2], x[2].expand(3000, 2))
+    for i, (o, m) in enumerate([(0, 1), (1, 0)]):
+        slope = float(cov[o, m] / cov[o, o])
+        centre = float(mean[m]) + slope * (float(x[i, o]) - float(mean[o]))
+        sd = math.sqrt(float(cov[m, m]) - slope * float(cov[o, m]))
+        y = filled[i, :, m].double()
+        assert torch.equal(filled[i, :, o], x[i, o].expand(3000))
+        assert abs(float(y.mean()) - centre) < 4 * 1.2 * sd / math.sqrt(3000)
+        assert float(y.std()) == pytest.approx(sd, rel=0.08)
+    judged(filled[3], torch.full((3000,), -math.log(3000)).double(), mean, cov, spread=1.3)
+    with pytest.raises(ValueError, match="`count` is 1 or more, got 0"):
+        fill(run, x, 0)
+
+
+def test_rbms_have_no_conditionals_to_start_from(tmp_path):
+    rows = (torch.rand(60, 4, generator=seeded(0)) < 0.4).float()
+    np.save(tmp_path / "bits.npy", rows.numpy())
+    data = load(tmp_path / "bits.npy", bits=True)
+    recipe = choose(data.shape, len(data.train), data.kind, model="rbm", hidden=3)
+    run = Run.create(tmp_path / "r", data, Session(recipe, data.train))
+    with pytest.raises(ValueError, match="conditional samples start at a base of Gaussians"):
+        fill(run, torch.tensor([[0.0, 1.0, math.nan, 1.0]]))

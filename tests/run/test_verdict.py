@@ -281,6 +281,7 @@ def test_the_population_that_is_kept_is_a_weighted_sample(begun):
         """Of the mean, in standard errors."""
         return float(((p @ off) / (p.square() @ off.square()).sqrt()).abs().max())
 
+    assert torch.equal(kept["ancestors"], torch.arange(65_536))
     assert deviation(kept["log_w"].softmax(0)) < 4
     assert deviation(torch.full((65_536,), 1 / 65_536).double()) > 8
 

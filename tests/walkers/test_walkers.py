@@ -366,6 +366,21 @@ def test_equal_draws_by_weight():
         assert float((drawn == value).double().mean()) == pytest.approx(p, abs=0.01)
 
 
+@pytest.mark.parametrize("n", [1, 7, 300, 2500])
+def test_equal_draws_each_walker_floor_or_ceiling_times_in_random_order(n):
+    # seed 1; what is drawn is spread evenly over the walkers, and then shuffled
+    x = torch.arange(500.0)[:, None]
+    walkers = Walkers.at(x, lambda y: 0 * y[:, 0]).reweight(lambda y: 0.1 * (y[:, 0] / 60).sin())
+    assert walkers.ess > 0.99
+    drawn, expected = walkers.equal(n, seeded(1))[:, 0], n * walkers.p
+    counts = torch.bincount(drawn.long(), minlength=500)
+    assert drawn.shape == (n,)
+    assert bool(((counts >= expected.floor()) & (counts <= expected.ceil())).all())
+    if n == 300:
+        assert len(drawn.unique()) == 300, "no walker is drawn twice"
+        assert float(torch.corrcoef(torch.stack([drawn, torch.arange(300.0)]))[0, 1].abs()) < 0.2
+
+
 # -- parts of the walkers
 
 

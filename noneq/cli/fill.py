@@ -1,0 +1,77 @@
+"""``noneq sample --given``: fill in the missing values of a file by samples of a run's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from noneq.cli.console import echo, tracked
+from noneq.cli.sample import check_table, names
+from noneq.data.gaps import rows_with_gaps
+from noneq.run import Run
+from noneq.run.atomic import save_arrays, save_table
+from noneq.run.filling import fill
+
+__all__ = ["fill_file"]
+
+
+def fill_file(
+    run: Path,
+    given: Path | None,
+    out: Path,
+    count: int | None,
+    *,
+    others: bool,
+    seed: int,
+    device: str,
+) -> None:
+    """Fill in the missing values of a file, as ``noneq sample --given`` does, and write all rows.
+
+    Arguments:
+        run: folder of the training run whose model is sampled.
+        given: file of rows, with blank cells (in .npy: NaN) where values are missing.
+        out: file to write, .csv or .npy: all rows in order, the samples of a row side by side.
+        count: number of samples of each row; None: 1.
+        others: whether options of other samples were given, too, which is an error.
+        seed: seed of all randomness.
+        device: torch device; empty: the device of the run.
+
+    Raises:
+        FileNotFoundError: the file of rows does not exist.
+        ValueError: the rows do not fit the model, or the model's conditionals are not known at the
+            start of annealing.
+    """
+    if given is None:
+        raise ValueError("--count is the number of samples of each row of --given FILE; else -n")
+    if others:
+        raise ValueError("--given takes no options but --count, --out, --seed and --device")
+    count = 1 if count is None else count
+    if out.suffix not in (".csv", ".npy"):
+        raise ValueError(f"{out}: completed rows go to .csv or .npy (`out` full.csv)")
+    opened = Run(run, device)
+    if out.suffix == ".csv":
+        check_table(out, opened)
+    if not given.exists():
+        raise FileNotFoundError(f"{given}: no such file (a file of rows is meant)")
+    columns = opened.config["data"]["columns"]
+    values, x = rows_with_gaps(given, opened.shape, opened.scaling, columns=columns)
+    filled = fill(opened, x, count, seed=seed, track=tracked)
+    rows = opened.scaling.undo(filled.x.flatten(0, 1).cpu()).numpy()
+    repeated = np.repeat(values, count, 0)
+    rows = np.where(np.isnan(repeated), rows, repeated)
+    if out.suffix == ".csv":
+        save_table(out, names(opened), rows)
+    else:
+        save_arrays(out, {"x": rows})
+    gaps, many = int(np.isnan(values).sum()), f", {count} samples of each" if count > 1 else ""
+    echo(f"{out}: {len(values)} rows{many}; {gaps} values were missing")
+    if filled.found is not None:
+        ess, ancestors = filled.found.ess, filled.found.effective_ancestors
+        echo(
+            f"  of each row's weighted walkers: ESS {float(ess.median()):.2f} (lowest "
+            f"{float(ess.min()):.2f}), descended from a share of {float(ancestors.median()):.2f} "
+            f"(lowest {float(ancestors.min()):.2f})"
+        )
+    if noise := opened.recipe.train.noise:
+        echo(f"  what was filled in has the noise {noise:g} that the model was trained with")

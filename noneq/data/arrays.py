@@ -1,0 +1,48 @@
+"""A data set of rows in memory, split into training and validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noneq.data.dataset import DataSet, _finished
+from noneq.data.repeats import parted
+from noneq.data.selection import Parts
+
+__all__ = ["of_array"]
+
+
+def of_array(
+    values: NDArray[np.float64], held: int, *, seed: int = 0, columns: Sequence[str] = ()
+) -> DataSet:
+    """Split the rows of a table in memory at random, and scale them for training a model.
+
+    Copies of a row go into the same split. There are no test rows: the split of that name holds
+    the validation rows, too.
+
+    Arguments:
+        values: rows (M, D) of finite numbers.
+        held: number of validation rows; 0: all rows are training and validation rows at once.
+        seed: seed of the random split.
+        columns: names of the columns, if they have any.
+
+    Returns:
+        The data set, whose columns are standardised by the training rows.
+
+    Raises:
+        ValueError: there are too few rows, or values that are too far apart for float32.
+
+    >>> rows = np.random.default_rng(0).normal(size=(50, 2))
+    >>> data = of_array(rows, 10)
+    >>> len(data.train), len(data.validation), data.shape
+    (40, 10, (2,))
+    """
+    train = validation = values.copy()
+    if held:
+        order = np.random.default_rng(seed).permutation(len(values))
+        first, second = parted(values, order, (len(values) - held, held))
+        train, validation = values[first], values[second]
+    parts = Parts(train, validation, validation, tuple(columns))
+    return _finished(parts, "an array", binary=False, bits=False)

@@ -1,0 +1,76 @@
+"""Mistakes in conditional distributions and in samples of some coordinates given the others."""
+
+from __future__ import annotations
+
+__all__ = ["CONDITIONALS"]
+
+TEXTBOOK = ("test_conditional.py::test_gaussians_have_the_conditionals_of_textbooks",)
+MOMENTS = ("test_conditional.py::test_samples_of_a_mixture_have_its_conditional_moments",)
+ROOT = ("test_conditional.py::test_the_factor_is_a_square_root_that_keeps_what_is_given",)
+COMPLETED = ("test_conditional.py::test_a_mixture_is_completed_from_one_gaussian",)
+CURVED = ("test_conditional.py::test_a_curved_density_is_integrated",)
+SPREAD = ("test_conditional.py::test_draws_of_a_row_are_spread_and_unordered",)
+FILLED = ("test_samples.py::test_missing_values_are_those_of_the_model_given_the_others",)
+CELLS = ("test_cli.py::test_blank_cells_are_filled_in",)
+BLANK = ("test_gaps.py::test_blank_cells_are_missing",)
+PARTS = ("test_conditional.py::test_parts_of_the_rows_are_completed_one_after_the_other",)
+
+CONDITIONALS = (
+    ("conditioned: no determinant", "conditioned:Conditioned.__init__",
+     "low.diagonal(dim1=1, dim2=2).log().sum(1) + k / 2", "k / 2", TEXTBOOK),
+    ("conditioned: dimensions of all", "conditioned:Conditioned.__init__",
+     "+ k / 2 * math", "+ d / 2 * math", TEXTBOOK),
+    ("conditioned: components as likely as before", "conditioned:Conditioned.__init__",
+     "log_masses[:, None] - z.square().sum(1) / 2 - norm[:, None]",
+     "log_masses[:, None] + 0 * z.sum(1)", MOMENTS),
+    ("conditioned: components equally likely", "conditioned:Conditioned.__init__",
+     "(log_masses[:, None] - z", "(-z", MOMENTS),
+    ("conditioned: the mean does not move", "conditioned:Conditioned.__init__",
+     "+ root[:, k:, :k] @ z", "+ 0 * (root[:, k:, :k] @ z)", TEXTBOOK),
+    ("conditioned: as wide as before", "conditioned:Conditioned.__init__",
+     "= root[:, k:, k:]", "= torch.linalg.cholesky(covariances[:, m][:, :, m])", TEXTBOOK),
+    ("conditioned: means of the first component", "conditioned:Conditioned.sample",
+     "which[..., None]", "0 * which[..., None]", MOMENTS),
+    ("conditioned: the transposed root", "conditioned:Conditioned.sample",
+     "self._roots[self._pattern, k].mT", "self._roots[self._pattern, k]", MOMENTS),
+    ("factor: the transposed root", "conditioned:RowFactor.mul", "self.roots.mT", "self.roots",
+     ROOT),
+    ("factor: given coordinates move", "conditioned:RowFactor._each", " * self.missing", "", ROOT),
+    ("complete: without the base's density", "conditional:_taken",
+     "base.log_z() + given.log_density +", "base.log_z() +", COMPLETED),
+    ("complete: without the base's log Z", "conditional:_taken", "base.log_z() + given",
+     "given", COMPLETED),
+    ("complete: without weights", "conditional:_taken",
+     "+ reductions.log_mean_exp(log_w)", "", COMPLETED),
+    ("complete: walkers of any weight", "conditional:_taken", "p = reductions.normalise(log_w)",
+     "p = reductions.normalise(0 * log_w)",
+     ("test_conditional.py::test_walkers_are_drawn_by_weight",)),
+    ("complete: rows share their walkers", "conditional:_start", "GROUPS * len(given.x)", "1",
+     COMPLETED),
+    ("complete: samples in order", "conditional:_taken", "index.gather(1, shuffled)", "index",
+     SPREAD),
+    ("complete: standard errors not widened", "conditional:_taken",
+     "math.sqrt((GROUPS - 1) / (GROUPS - 3))", "0.3", COMPLETED),
+    ("complete: ancestors without weights", "conditional:_taken",
+     "walkers.weights.ancestors, p.flatten()",
+     "walkers.weights.ancestors, torch.full_like(p, 1 / p.shape[1]).flatten()",
+     ("test_conditional.py::test_walkers_are_drawn_by_weight",)),
+    ("complete: all rows at once", "conditional:_parts", "PART // (n * d)", "len(x)", PARTS),
+    ("complete: the pilot takes one step", "conditional:conditional_schedule",
+     "betas.append(_bisect(beta, left, CESS))", "betas.append(1.0)",
+     ("test_conditional.py::test_a_far_model_takes_more_temperatures",)),
+    ("fill: rows of the base", "filling:fill", "complete(energy, base_of(energy),",
+     "complete(base_of(energy), base_of(energy),", FILLED),
+    ("fill: rows out of order", "filling:fill", "filled[gaps] = found.x",
+     "filled[: len(found.x)] = found.x", FILLED),
+    ("fill: given values are rounded", "cli_fill:fill_file",
+     "np.where(np.isnan(repeated), rows, repeated)", "rows", CELLS),
+    ("fill: samples out of order", "cli_fill:fill_file", "np.repeat(values, count, 0)",
+     "np.tile(values, (count, 1))", CELLS),
+    ("gaps: columns in the file's order", "gaps:_text",
+     "order = [names.index(name) for name in columns]", "pass", BLANK),
+    ("gaps: what is missing is the mean", "gaps:_scaled", "x.masked_fill(missing, math.nan)", "x",
+     BLANK),
+    ("gaps: words are missing", "gaps:_number", "if not _is_number(word):", "if False:",
+     ("test_gaps.py::test_anything_else_is_refused_in_one_line",)),
+)  # fmt: skip
