@@ -17,6 +17,7 @@ __all__ = ["flags"]
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
     "iterations", "budget", "weighted", "denoise",
+    "columns", "drop", "categories", "continuous", "grid", "missing",
 )  # fmt: skip
 _NAMES = {
     *_OTHERS, *(f.name for f in fields(Choices)),

@@ -6,12 +6,10 @@ imported before a command runs.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +17,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from noneq.cli.advice import flags
+from noneq.cli.errors import message_of, say_error
 from noneq.cli.options import (
     BracketChoices,
     Choices,
@@ -27,6 +26,7 @@ from noneq.cli.options import (
     Flag,
     Folder,
     Integers,
+    Names,
     Number,
     Seed,
     Steps,
@@ -37,6 +37,7 @@ from noneq.cli.options import (
     given,
     integers,
     seconds,
+    table_choice,
 )
 from noneq.cli.signals import StoppedError, stoppable
 from noneq.data.plaintext import visible
@@ -51,6 +52,7 @@ ABOUT = (
 _DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
 _RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
 _UNSAID = tyro.conf.arg(metavar="steps|ais|chains", help_behavior_hint="")
+_GAPS = tyro.conf.arg(metavar="refuse|drop", help_behavior_hint="")
 _FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
@@ -66,6 +68,12 @@ def train(
     classes: Integers = "",
     subset: Integers = "",
     binary: Flag = False,
+    columns: Names = "",
+    drop: Names = "",
+    categories: Names = "",
+    continuous: Names = "",
+    grid: Names = "",
+    missing: Annotated[Literal["refuse", "drop"], _GAPS] = "refuse",
     budget: Time = "",
     iterations: Steps = None,
     seed: Seed = None,
@@ -86,6 +94,13 @@ def train(
         classes: labels of the rows to train on, e.g. 2,3,6; default: all rows.
         subset: number of rows of each class, e.g. 800,400,200; default: all rows.
         binary: set values above the middle of their range to 1 and all others to 0.
+        columns: columns of a table to train on, e.g. age,height, or numbers from 1 if they have no
+            names; default: all.
+        drop: columns of a table to leave out.
+        categories: columns whose different values are categories; default: texts and few values.
+        continuous: columns to give a density, even if their values repeat.
+        grid: columns of counts, or of other values on a grid, to give probabilities.
+        missing: whether missing values are an error (refuse) or their rows are left out (drop).
         budget: training time, e.g. 120s, 20m or 2h; the bracket takes additional time.
         iterations: number of iterations, instead of a training time; on a CPU with the same number
             of threads the same seed then gives the same bits.
@@ -94,8 +109,7 @@ def train(
         save_every: seconds between checkpoints.
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
-        bracket: Settings of the bracket of log Z, i.e. of its estimates by forward and by backward
-            annealing; defaults depend on the data.
+        bracket: Settings of the bracket of log Z; defaults depend on the data.
         recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
@@ -111,10 +125,12 @@ def train(
         changes |= {"seconds": seconds(budget), "iterations": None}
     if iterations is not None:
         changes["iterations"] = iterations
+    rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
+    lists = (columns, drop, categories, continuous, grid)
     return command(
         data,
         out,
-        {"classes": integers(classes), "subset": integers(subset), "binary": binary},
+        {**rows, "table": table_choice(*lists, missing)},
         changes,
         seed=seed,
         device=device,
@@ -267,7 +283,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 prog="noneq", description=ABOUT, args=words, config=(FlagCreatePairsOff,)
             )
     except KeyboardInterrupt as stop:
-        _say_error("\nnoneq: interrupted")
+        say_error("\nnoneq: interrupted")
         return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)
     except BrokenPipeError:  # as in noneq train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -275,25 +291,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        _say_error(f"noneq: error: {visible(flags(_message(error)))}")
+        say_error(f"noneq: error: {visible(flags(message_of(error)))}")
         return 1
     return code if isinstance(code, int) else 0
-
-
-def _say_error(text: str) -> None:
-    """Print text on stderr, unless that is closed."""
-    with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
-
-
-def _message(error: BaseException) -> str:
-    """Convert an error to a message of one line."""
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC and "; " not in text:
-            text += "; free some space and give the same command again"
-        return text
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
-    text = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
-    return text if known else f"{text} (NONEQ_TRACEBACK=1 shows where)"

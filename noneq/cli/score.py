@@ -14,6 +14,8 @@ from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
 
+DRAWS = 16  # of repeated values from their intervals
+
 
 def score(run: Path, data: Path, out: Path | None, device: str) -> None:
     """Compute log-densities of the rows of a file under a run's model, as ``noneq score`` does.
@@ -33,13 +35,16 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
     opened = Run(run, device)
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
-    x = rows_like(data, opened.shape, opened.scaling, columns=opened.config["data"]["columns"])
-    found = log_density(opened, x)
+    cells = opened.scaling.cells
+    draws = 1 if cells is None or cells.trivial else DRAWS
+    names = opened.config["data"]["columns"]
+    x = rows_like(data, opened.shape, opened.scaling, columns=names, draws=draws)
+    found = log_density(opened, x, draws)
     verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""
     echo(
-        f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "
-        f"± {verdict.stderr:.2f} of log Z"
+        f"{data}: {len(x) // draws} rows, mean NLL {-float(found.expected.mean()):.2f} nats"
+        f"{after}, ± {verdict.stderr:.2f} of log Z"
     )
     if abs(found.unlike) > 3:
         echo(
@@ -58,6 +63,10 @@ def score(run: Path, data: Path, out: Path | None, device: str) -> None:
             "alarms": np.array(verdict.alarms, dtype=np.str_),
         }
         if opened.scaling.threshold is None:
-            arrays["log_jacobian"] = np.array(opened.scaling.log_jacobian(x[0].numel()))
+            if draws == 1:
+                jacobian = np.array(opened.scaling.log_jacobian(x[0].numel()))
+            else:  # of values with probabilities it is 0
+                jacobian = opened.scaling.log_units(x[: len(x) // draws]).cpu().numpy()
+            arrays["log_jacobian"] = jacobian
         save_arrays(out, arrays)
         echo(f"{out}: {', '.join(arrays)}")

@@ -31,7 +31,10 @@ def mapped(data: DataSet, scaling: Scaling | None = None) -> DataSet:
     >>> float(data.train.max()) > 3.0 > float(mapped(data).train.max())
     True
     """
-    margins = Margins.fit(data.train) if scaling is None else scaling.margins
+    rows = data.train[: data.sizes[0]]
+    margins = (
+        Margins.fit(rows, blocks=data.scaling.blocks(rows)) if scaling is None else scaling.margins
+    )
     if margins is None:
         return data
     parts = (data.train, data.validation, data.test)

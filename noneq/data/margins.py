@@ -3,14 +3,16 @@
 A skewed or heavy-tailed column is hard for a Gaussian base and for a network. A column x with the
 cumulative distribution F becomes ``z = Phi^-1(F(x))``, Phi the standard normal one; F is that of a
 mixture of Gaussians in one dimension and of a Cauchy variable of small weight, so that no value is
-impossible. The map is strictly increasing, and its slope is known exactly.
+impossible. Where values were spread over intervals (`noneq.data.cells`), it also has uniform
+variables on these, whose weights are the frequencies of the values. The map is strictly
+increasing, and its slope is known exactly.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -18,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from noneq.data.cells import Block
 
 __all__ = ["Margins"]
 
@@ -28,6 +32,8 @@ FLOOR = 1e-2  # added to the variance of each Gaussian, in units of the squared 
 LIGHTEST, HEAVIEST = 1e-3, 3e-2  # weight of the Cauchy variable; between them 1 / rows
 FARTHEST, POINTS = 60.0, 4001  # of asinh((x - centre) / spread), where the inverse is sought
 STEPS = 9  # of the inverse, by Newton's method or, where that leads outside, by bisection
+BISECTIONS = 30  # of the inverse where the density jumps, so that Newton's method may not converge
+PRIOR = 0.5  # rows that each interval of a column counts for, before any row is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,8 @@ class Margins:
         centre: median of each column (D,), around which its Cauchy variable is centred.
         spread: scale of each Cauchy variable (D,).
         tail: weight of the Cauchy variable, in (0, 1), the same for all columns.
+        uniform: ends and weight of the uniform variables of each column (D, I, 3); with their
+            weights, those of the Gaussians add up to 1. None: there are none.
 
     >>> x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0)).exp()
     >>> margins = Margins.fit(x)
@@ -57,9 +65,12 @@ class Margins:
     centre: Tensor
     spread: Tensor
     tail: float
+    uniform: Tensor | None = None
 
     @classmethod
-    def fit(cls, x: Tensor, seed: int = 0) -> Margins:
+    def fit(
+        cls, x: Tensor, seed: int = 0, blocks: Sequence[Block | None] | None = None
+    ) -> Margins:
         """Fit the maps to the columns of rows.
 
         The number of Gaussians, at most 8, has the lowest Bayesian information criterion (Schwarz
@@ -68,14 +79,22 @@ class Margins:
         Arguments:
             x: rows (M, D), with columns of about unit variance; 2,000 of them are used at most.
             seed: seed of the first means of the mixtures.
+            blocks: for each column its intervals of constant density, or None; None: no column
+                has any.
 
         Returns:
             The maps.
         """
-        rows = x.double().cpu().numpy()
+        every = x.double().cpu().numpy()
+        blocks = blocks or [None] * every.shape[1]
+        parts = [_frequencies(*own) for own in zip(every.T, blocks, strict=True)]
+        rows = every
         if len(rows) > ROWS:
             rows = rows[np.random.default_rng(0).permutation(len(rows))[:ROWS]]
-        found = [_mixture(column[:, None], seed) for column in rows.T]
+        found = [
+            _mixture(_outside(column, block)[:, None], seed)
+            for column, block in zip(rows.T, blocks, strict=True)
+        ]
         most = max(len(one.weights_) for one in found)
         weights, means = np.zeros((2, len(found), most))
         sds = np.ones((len(found), most))
@@ -87,7 +106,13 @@ class Margins:
         spread = 2 * (np.percentile(np.abs(rows - centre), 68, 0) + 1e-3)
         tail = min(max(1 / len(x), LIGHTEST), HEAVIEST)
         read = torch.from_numpy
-        return cls(read(weights), read(means), read(sds), read(centre), read(spread), tail)
+        uniform = np.zeros((len(parts), max(map(len, parts)), 3))
+        uniform[:, :, 1] = 1.0
+        for j, part in enumerate(parts):
+            uniform[j, : len(part)] = part
+        weights = weights * (1 - uniform[:, :, 2].sum(1, keepdims=True)).clip(min=0)
+        own = (read(weights), read(means), read(sds), read(centre), read(spread), tail)
+        return cls(*own, read(uniform) if uniform.size else None)
 
     def apply(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map rows to normal variables.
@@ -115,7 +140,7 @@ class Margins:
         at = torch.searchsorted(table, z.T.contiguous()).T.clamp(1, len(points) - 1)
         low, high = points[at - 1], points[at]
         s = (low + high) / 2
-        for _ in range(STEPS):
+        for _ in range(STEPS if self.uniform is None else BISECTIONS):
             x = self.centre + self.spread * s.sinh()
             found, log_slope = self._map(x)
             less = found < z
@@ -149,7 +174,7 @@ class Margins:
     def from_plain(cls, plain: Mapping[str, Any]) -> Margins:
         """Restore maps from the dictionary that `plain` returned, bit for bit."""
         own: dict[str, Any] = {
-            k: torch.tensor(v, dtype=torch.float64, device="cpu") if k != "tail" else float(v)
+            k: torch.tensor(v, dtype=torch.float64, device="cpu") if isinstance(v, list) else v
             for k, v in plain.items()
         }
         return cls(**own)
@@ -162,9 +187,15 @@ class Margins:
         low = torch.where(c < 0, far, 1 - far)
         high = torch.where(c < 0, 1 - far, far)
         ndtr, w = torch.special.ndtr, self.weights
+        left, right = (w * ndtr(u)).sum(-1), (w * ndtr(-u)).sum(-1)
+        if self.uniform is not None:
+            start, end, mass = self.uniform.unbind(-1)
+            part = ((x[..., None] - start) / (end - start)).clamp(0, 1)
+            left = left + (mass * part).sum(-1)
+            right = right + (mass * (1 - part)).sum(-1)
         return (
-            (1 - self.tail) * (w * ndtr(u)).sum(-1) + self.tail * low,
-            (1 - self.tail) * (w * ndtr(-u)).sum(-1) + self.tail * high,
+            (1 - self.tail) * left + self.tail * low,
+            (1 - self.tail) * right + self.tail * high,
         )
 
     def _log_density(self, x: Tensor) -> Tensor:
@@ -173,6 +204,11 @@ class Margins:
         each = self.weights.log() - self.sds.log() - u.square() / 2 - math.log(2 * math.pi) / 2
         c = (x - self.centre) / self.spread
         cauchy = -torch.log1p(c.square()) - (math.pi * self.spread).log()
+        if self.uniform is not None:
+            start, end, mass = self.uniform.unbind(-1)
+            inside = (x[..., None] >= start) & (x[..., None] < end)
+            flat = torch.where(inside, (mass / (end - start)).log(), -math.inf)
+            each = torch.cat([each, flat], -1)
         return torch.logaddexp(
             math.log1p(-self.tail) + each.logsumexp(-1), math.log(self.tail) + cauchy
         )
@@ -197,3 +233,30 @@ def _mixture(column: np.ndarray[Any, Any], seed: int) -> Any:
                 best = criterion, one
     assert best is not None
     return best[1]
+
+
+def _frequencies(column: np.ndarray[Any, Any], block: Block | None) -> np.ndarray[Any, Any]:
+    """Return ends and weights (I, 3) of the uniform variables of a column (M,)."""
+    if block is None:
+        return np.empty((0, 3))
+    edges = block.edges.numpy()
+    start = np.searchsorted(edges[:, 0], column, side="right") - 1
+    at = start.clip(min=0)
+    inside = (start >= 0) & (column < edges[at, 1])
+    times = np.bincount(at[inside], minlength=len(edges)).astype(float)
+    n, prior = len(column), PRIOR * len(edges)
+    if block.rest == "none":  # the intervals are all there is
+        weights = (times + PRIOR) / (times + PRIOR).sum()
+    else:  # with all rows, the mixture is what is expected before any row is seen
+        weights = times / (n + (prior if block.rest == "all" else PRIOR))
+    return np.concatenate([edges, weights[:, None]], 1)
+
+
+def _outside(column: np.ndarray[Any, Any], block: Block | None) -> np.ndarray[Any, Any]:
+    """Return the values of a column that a mixture of Gaussians is fitted to."""
+    if block is None or block.rest != "outside":
+        return column
+    inside = np.zeros(len(column), bool)
+    for start, end in block.edges.numpy():
+        inside |= (column >= start) & (column < end)
+    return column[~inside] if (~inside).sum() > 1 else column
