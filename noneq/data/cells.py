@@ -2,17 +2,20 @@
 
 A value v on a grid becomes a uniform draw from its cell, ``[v - step / 2, v + step / 2)``; the
 k-th category a draw from ``[k, k + 1)``; an atom a draw from an interval of its own, for which
-values above it move up by its width. With y the spread row and C the volume of its cells,
+values above it move up by its width. The draws of categories and atoms are Gaussian, 3.5 standard
+deviations to either side of the middle of the interval, so that a mixture of Gaussians may have a
+component for each category. With y the spread row and q(y) the density of its draws,
 
-    ``log P(row) = log integral_cell p(y) dy >= E[log p(y)] + log C``,
+    ``log P(row) = log integral_cell p(y) dy >= E_q[log p(y) - log q(y)]``,
 
-by Jensen's inequality (Theis, van den Oord, Bethge 2016, arXiv 1511.01844, section 3.1): the mean
-log-density over the draws is a lower bound of the log-probability, and no model makes it larger
-than the data allow.
+by Jensen's inequality (Theis, van den Oord, Bethge 2016, arXiv 1511.01844, section 3.1, for
+uniform draws; Ho and others 2019, arXiv 1902.00275, equation 12, for others): the mean over the
+draws is a lower bound of the log-probability, and no model makes it larger than the data allow.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +26,10 @@ from torch import Tensor
 
 from noneq.data.kinds import Column
 
-__all__ = ["Block", "Cells"]
+__all__ = ["NARROW", "Block", "Cells"]
+
+NARROW = 1 / 7
+"""Standard deviation of the draws of a category or atom, as a fraction of their interval."""
 
 EDGE = 2.0**-16  # of an interval is left out at each end, so that float32 rounds nothing across
 MOST = 64  # cells of a grid for which intervals are listed
@@ -34,7 +40,8 @@ class Block(NamedTuple):
 
     Attributes:
         edges: ends of the intervals, float64 (I, 2).
-        rest: where a density beside them is fitted: to no rows, to all rows, or to those outside.
+        rest: the rows that a density beside them is fitted to: "none", where they are categories,
+            "outside", where they are those of atoms, or "all", where they are cells of a grid.
     """
 
     edges: Tensor
@@ -93,13 +100,14 @@ class Cells:
         for j in special:
             column, v = self.columns[j], values[:, j].contiguous()
             if column.levels:
-                y[:, j] = _codes(column, v) + u[:, j]
+                y[:, j] = _codes(column, v) + _placed(u[:, j])
                 continue
             atoms = values.new_tensor(column.atoms)
             below = torch.searchsorted(atoms, v)
             inside = torch.isin(v, atoms)
             moved = below * column.width
-            y[:, j] = torch.where(inside, v + moved + column.width * u[:, j], y[:, j] + moved)
+            own = v + moved + column.width * _placed(u[:, j])
+            y[:, j] = torch.where(inside, own, y[:, j] + moved)
         return y
 
     def collect(self, y: Tensor) -> Tensor:
@@ -138,15 +146,15 @@ class Cells:
         return torch.where(inside, here, -1), y - passed * column.width
 
     def log_volume(self, y: Tensor, scale: Tensor) -> Tensor:
-        """Compute the log-volume of the cell of each point, over the columns with probabilities.
+        """Compute what is added to a log-density, over the columns with probabilities.
 
         Arguments:
             y: points (M, D).
             scale: units of the columns (D,).
 
         Returns:
-            ``sum_j log(width_j / scale_j)`` (M,), float64, over the columns in which a value has a
-            probability; the widths are those of the intervals.
+            ``-sum_j log(q_j(y) scale_j)`` (M,), float64, over the columns in which a value has a
+            probability. For uniform draws ``-log q`` is the logarithm of the width of the cell.
         """
         return self._widths(y, scale).nan_to_num(0.0).sum(1)
 
@@ -164,20 +172,23 @@ class Cells:
         return -(has_density * scale.to(y.device).double().log()).sum(1)
 
     def _widths(self, y: Tensor, scale: Tensor) -> Tensor:
-        """Logarithms of the widths of intervals (M, D), NaN where a row has a density."""
+        """Return ``-log(q scale)`` (M, D), NaN where a row has a density."""
         own = [1.0 if c.levels else c.step if c.counted else torch.nan for c in self.columns]
         scale = scale.to(y.device).double()
         widths = y.new_tensor(own, dtype=torch.float64).log().expand(y.shape).clone()
         for j in self._vectors[2]:
-            column = self.columns[j]
-            if column.atoms:
-                atom, _ = self._atoms(column, y[:, j].double().contiguous())
-                own_width = y.new_tensor(column.width, dtype=torch.float64).log()
-                widths[:, j] = torch.where(atom >= 0, own_width, widths[:, j])
+            column, here = self.columns[j], y[:, j].double().contiguous()
+            if column.levels:
+                widths[:, j] = -_log_q(here - here.floor().clamp(0, len(column.levels) - 1))
+                continue
+            atom, free = self._atoms(column, here)
+            start = y.new_tensor(column.atoms, dtype=torch.float64)[atom.clamp(min=0)]
+            own_width = math.log(column.width) - _log_q((free - start) / column.width)
+            widths[:, j] = torch.where(atom >= 0, own_width, widths[:, j])
         return widths - scale.log()
 
     def blocks(self, values: Tensor, shift: Tensor, scale: Tensor) -> list[Block | None]:
-        """List the intervals of each column in which a mapped column has constant density.
+        """List the intervals of each column.
 
         Arguments:
             values: training rows (M, D), in the file's units.
@@ -201,6 +212,22 @@ class Cells:
     def from_plain(cls, plain: Sequence[dict[str, Any]]) -> Cells:
         """Restore cells from what `plain` returned."""
         return cls(tuple(Column.from_plain(one) for one in plain))
+
+
+REACH = 0.5 / NARROW  # half an interval in standard deviations
+INSIDE = math.erf(REACH / math.sqrt(2))  # mass of a Gaussian there
+
+
+def _placed(u: Tensor) -> Tensor:
+    """Map uniform numbers to draws of a Gaussian in the middle of [0, 1), restricted to it."""
+    place: Tensor = 0.5 + NARROW * torch.special.ndtri((1 - INSIDE) / 2 + INSIDE * u)
+    return place.clamp(EDGE, 1 - EDGE)
+
+
+def _log_q(place: Tensor) -> Tensor:
+    """Return the log-density of such draws at places in [0, 1)."""
+    normal = -((place - 0.5) / NARROW).square() / 2 - math.log(NARROW * INSIDE)
+    return normal - math.log(2 * math.pi) / 2
 
 
 def _rounded(y: Tensor, step: Tensor, offset: Tensor) -> Tensor:

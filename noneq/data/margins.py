@@ -3,8 +3,8 @@
 A skewed or heavy-tailed column is hard for a Gaussian base and for a network. A column x with the
 cumulative distribution F becomes ``z = Phi^-1(F(x))``, Phi the standard normal one; F is that of a
 mixture of Gaussians in one dimension and of a Cauchy variable of small weight, so that no value is
-impossible. Where values were spread over intervals (`noneq.data.cells`), it also has uniform
-variables on these, whose weights are the frequencies of the values. The map is strictly
+impossible. Where values were spread over intervals (`noneq.data.cells`), it also has the
+distributions of these draws, weighted by the frequencies of the values. The map is strictly
 increasing, and its slope is known exactly.
 """
 
@@ -15,15 +15,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from noneq.data.cells import Block
+from noneq.data.cells import NARROW, Block
 
 __all__ = ["Margins"]
+
+Column: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 COMPONENTS = (1, 2, 3, 5, 8)
 ROWS = 2000  # rows that the mixture of a column is fitted to at most
@@ -33,7 +35,7 @@ LIGHTEST, HEAVIEST = 1e-3, 3e-2  # weight of the Cauchy variable; between them 1
 FARTHEST, POINTS = 60.0, 4001  # of asinh((x - centre) / spread), where the inverse is sought
 STEPS = 9  # of the inverse, by Newton's method or, where that leads outside, by bisection
 BISECTIONS = 30  # of the inverse where the density jumps, so that Newton's method may not converge
-PRIOR = 0.5  # rows that each interval of a column counts for, before any row is seen
+PRIOR = 0.5  # rows that each interval counts for before any row is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,12 @@ class Margins:
 
     @classmethod
     def fit(
-        cls, x: Tensor, seed: int = 0, blocks: Sequence[Block | None] | None = None
+        cls,
+        x: Tensor,
+        seed: int = 0,
+        blocks: Sequence[Block | None] | None = None,
+        *,
+        apart: bool = False,
     ) -> Margins:
         """Fit the maps to the columns of rows.
 
@@ -79,38 +86,31 @@ class Margins:
         Arguments:
             x: rows (M, D), with columns of about unit variance; 2,000 of them are used at most.
             seed: seed of the first means of the mixtures.
-            blocks: for each column its intervals of constant density, or None; None: no column
-                has any.
+            blocks: for each column its intervals, or None; None: no column has any.
+            apart: whether categories stay apart, as one Gaussian maps them.
 
         Returns:
             The maps.
         """
         every = x.double().cpu().numpy()
         blocks = blocks or [None] * every.shape[1]
-        parts = [_frequencies(*own) for own in zip(every.T, blocks, strict=True)]
         rows = every
         if len(rows) > ROWS:
             rows = rows[np.random.default_rng(0).permutation(len(rows))[:ROWS]]
-        found = [
-            _mixture(_outside(column, block)[:, None], seed)
-            for column, block in zip(rows.T, blocks, strict=True)
-        ]
-        most = max(len(one.weights_) for one in found)
+        found = [_column(*own, seed, apart) for own in zip(every.T, rows.T, blocks, strict=True)]
+        most = max(len(gaussians) for gaussians, _ in found)
         weights, means = np.zeros((2, len(found), most))
         sds = np.ones((len(found), most))
-        for j, one in enumerate(found):
-            k = len(one.weights_)
-            weights[j, :k], means[j, :k] = one.weights_, one.means_[:, 0]
-            sds[j, :k] = np.sqrt(one.covariances_[:, 0, 0])
+        uniform = np.zeros((len(found), max(len(own[1]) for own in found), 3))
+        uniform[:, :, 1] = 1.0
+        for j, (gaussians, cells) in enumerate(found):
+            k = len(gaussians)
+            weights[j, :k], means[j, :k], sds[j, :k] = gaussians.T
+            uniform[j, : len(cells)] = cells
         centre = np.median(rows, 0)
         spread = 2 * (np.percentile(np.abs(rows - centre), 68, 0) + 1e-3)
         tail = min(max(1 / len(x), LIGHTEST), HEAVIEST)
         read = torch.from_numpy
-        uniform = np.zeros((len(parts), max(map(len, parts)), 3))
-        uniform[:, :, 1] = 1.0
-        for j, part in enumerate(parts):
-            uniform[j, : len(part)] = part
-        weights = weights * (1 - uniform[:, :, 2].sum(1, keepdims=True)).clip(min=0)
         own = (read(weights), read(means), read(sds), read(centre), read(spread), tail)
         return cls(*own, read(uniform) if uniform.size else None)
 
@@ -214,11 +214,52 @@ class Margins:
         )
 
 
-def _mixture(column: np.ndarray[Any, Any], seed: int) -> Any:
-    """Fit mixtures of Gaussians to a column (M, 1), and return that of the lowest criterion."""
+def _column(
+    every: Column, rows: Column, block: Block | None, seed: int, apart: bool
+) -> tuple[Column, Column]:
+    """Return weights, means and sds of Gaussians (K, 3), and uniform variables (I, 3).
+
+    ``every`` has all rows of a column, ``rows`` those that mixtures are fitted to.
+    """
+    nothing = np.empty((0, 3))
+    if block is None:
+        return _mixture(rows, seed), nothing
+    if block.rest == "none" and apart:
+        return np.array([[1.0, every.mean(), every.std()]]), nothing
+    edges = block.edges.numpy()
+    times, rest = _frequencies(every, edges)
+    if block.rest == "all":  # the mixture is what is expected before any row is seen
+        n = len(every) + PRIOR * len(edges)
+        gaussians = _mixture(rows, seed)
+        gaussians[:, 0] *= 1 - times.sum() / n
+        return gaussians, np.concatenate([edges, times[:, None] / n], 1)
+    width = np.diff(edges)[:, 0]
+    weights = (times + PRIOR) / (len(every) + PRIOR * (len(edges) + (len(rest) > 0)))
+    own = np.stack([weights, edges.mean(1), NARROW * width], 1)
+    if not len(rest):
+        return own, nothing
+    other = _mixture(rest[: 2 * ROWS] if len(rest) > 1 else every, seed)
+    other[:, 0] *= 1 - weights.sum()
+    return np.concatenate([own, other]), nothing
+
+
+def _frequencies(column: Column, edges: Column) -> tuple[Column, Column]:
+    """Return the number of rows in each interval (I,), and the rows in none."""
+    start = np.searchsorted(edges[:, 0], column, side="right") - 1
+    at = start.clip(min=0)
+    inside = (start >= 0) & (column < edges[at, 1])
+    return np.bincount(at[inside], minlength=len(edges)).astype(float), column[~inside]
+
+
+def _mixture(values: Column, seed: int) -> Column:
+    """Fit mixtures of Gaussians to a column (M,), and return that of the lowest criterion.
+
+    Its Gaussians are rows of weight, mean and standard deviation (K, 3).
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
+    column = values[:, None]
     width = np.percentile(np.abs(column - np.median(column)), 68)  # no outlier widens it
     floor = FLOOR * max(float(width) ** 2, 0.01 * float(column.var()), 1e-12)
     best: tuple[float, Any] | None = None
@@ -232,31 +273,6 @@ def _mixture(column: np.ndarray[Any, Any], seed: int) -> Any:
             if best is None or criterion < best[0]:
                 best = criterion, one
     assert best is not None
-    return best[1]
-
-
-def _frequencies(column: np.ndarray[Any, Any], block: Block | None) -> np.ndarray[Any, Any]:
-    """Return ends and weights (I, 3) of the uniform variables of a column (M,)."""
-    if block is None:
-        return np.empty((0, 3))
-    edges = block.edges.numpy()
-    start = np.searchsorted(edges[:, 0], column, side="right") - 1
-    at = start.clip(min=0)
-    inside = (start >= 0) & (column < edges[at, 1])
-    times = np.bincount(at[inside], minlength=len(edges)).astype(float)
-    n, prior = len(column), PRIOR * len(edges)
-    if block.rest == "none":  # the intervals are all there is
-        weights = (times + PRIOR) / (times + PRIOR).sum()
-    else:  # with all rows, the mixture is what is expected before any row is seen
-        weights = times / (n + (prior if block.rest == "all" else PRIOR))
-    return np.concatenate([edges, weights[:, None]], 1)
-
-
-def _outside(column: np.ndarray[Any, Any], block: Block | None) -> np.ndarray[Any, Any]:
-    """Return the values of a column that a mixture of Gaussians is fitted to."""
-    if block is None or block.rest != "outside":
-        return column
-    inside = np.zeros(len(column), bool)
-    for start, end in block.edges.numpy():
-        inside |= (column >= start) & (column < end)
-    return column[~inside] if (~inside).sum() > 1 else column
+    one = best[1]
+    own = [one.weights_, one.means_[:, 0], np.sqrt(one.covariances_[:, 0, 0])]
+    return np.stack(own, 1)

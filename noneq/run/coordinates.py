@@ -19,7 +19,8 @@ def choose_coordinates(
     (`noneq.data.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
     rows decides, in the units of the standardised columns for both; where values have
     probabilities (`noneq.data.kinds`) it is that of the values. Only tables of at most 100 columns
-    are mapped, and only where the recipe leaves the base to be chosen.
+    are mapped, and only where the recipe leaves the base to be chosen. Categories are mapped in
+    two ways, to adjacent intervals of a normal variable or each to a peak of its own.
 
     Arguments:
         recipe: all settings of a training.
@@ -34,12 +35,22 @@ def choose_coordinates(
     columns = data.train[0].numel()
     if not candidates or recipe.train.noise > 0 or data.discrete or columns > COLUMNS:
         return plain, data, candidates
-    new = mapped(data)
-    other, others = _candidates(recipe, new, seed)
+    new, other = data, plain
+    others: tuple[Candidate, ...] = ()
+    for apart in (False, True) if _has_categories(data) else (False,):
+        tried = mapped(data, apart=apart)
+        own, found = _candidates(recipe, tried, seed)
+        if found and (not others or _nll(own, found) < _nll(other, others)):
+            new, other, others = tried, own, found
     others = tuple(one._replace(margins=True) for one in others)
     if others and _nll(other, others) < _nll(plain, candidates):
         return other, new, (*candidates, *others)
     return plain, data, (*candidates, *others)
+
+
+def _has_categories(data: DataSet) -> bool:
+    cells = data.scaling.cells
+    return cells is not None and any(column.levels for column in cells.columns)
 
 
 def _candidates(recipe: Recipe, data: DataSet, seed: int) -> tuple[Recipe, tuple[Candidate, ...]]:

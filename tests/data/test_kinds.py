@@ -120,7 +120,7 @@ def test_a_distribution_of_values_is_a_density_of_points(j):
     if column.levels:
         levels = torch.tensor(column.levels)
         inside = (y[:, 0] >= 0) & (y[:, 0] < len(levels))
-        mass = torch.where(inside, 1.0 / len(levels), 0.0)
+        mass = torch.where(inside, 1.0 / len(levels), 0.0).double()
     else:
         free = normal.log_prob(values).exp()
         if column.counted:
@@ -130,7 +130,7 @@ def test_a_distribution_of_values_is_a_density_of_points(j):
         mass = (1 - share) * free
         if column.atoms:  # the halves of its cell beside an atom hold nothing
             is_atom = torch.isin(values, torch.tensor(column.atoms, dtype=torch.float64))
-            inside = is_atom & (log_c == math.log(column.width))
+            inside = one._atoms(column, y[:, 0].contiguous())[0] >= 0
             nothing = torch.where(is_atom, 0.0, mass) if column.step else mass
             mass = torch.where(inside, share / len(column.atoms), nothing)
     density = mass * (-log_c).exp()
@@ -208,10 +208,16 @@ def test_likelihoods_by_the_maps_are_those_of_the_values():
     log_rain = torch.where(dry, math.log(0.25), density)
     log_visits = torch.distributions.Poisson(6.0).log_prob(visits)
     expected = share.log() + log_rain + log_visits
-    # density of x: of the interval of each value, uniform
+    # density of x: that of the draws of each value
+    y = x.double() * scale + data.scaling.shift
     width = data.scaling.cells.columns[1].width
-    inside = torch.where(dry, math.log(0.25) - math.log(width / float(scale[1])), density)
-    own = share.log() + float(scale[0].log()) + inside + log_visits + float(scale[2].log())
+    draws = torch.distributions.Normal(0.5, 1 / 7)  # in [0, 1], which has its mass of 3.5 sd
+    log_mass = math.log(math.erf(3.5 / math.sqrt(2)))
+    group = draws.log_prob(y[:, 0] - y[:, 0].floor()) - log_mass
+    zero = draws.log_prob(y[:, 1] / width) - log_mass - math.log(width)
+    inside = torch.where(dry, math.log(0.25) + zero + float(scale[1].log()), density)
+    own = share.log() + group + float(scale[0].log()) + inside
+    own += log_visits + float(scale[2].log())
     torch.testing.assert_close(own + data.scaling.log_volume(x), expected, atol=1e-9, rtol=0)
     # and this is the entropy, by sums and in closed form
     p = np.array([0.5, 0.3, 0.2])
