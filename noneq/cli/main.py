@@ -160,7 +160,8 @@ def sample(
     Args:
         run: folder of the run.
         n: number of samples.
-        out: .npz file for the array x (and log_w with --weighted), or .npy file for x alone.
+        out: .npz file for the arrays x, categories_NAME (texts of a column of categories, which x
+            numbers from 0) and, with --weighted, log_w; or .npy file for x alone.
         source: where samples come from: weighted walkers carried from the base by Euler-Maruyama
             steps (steps), walkers annealed from the base (ais), or the run's own walkers, moved
             under its final parameters (chains); default: steps for an interpolant, ais for any
@@ -190,7 +191,7 @@ def score(
         data: file of rows like those the run was trained on, in the same units.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
-            added for a density in the file's units.
+            added for a density in the file's units (of each row, where values have probabilities).
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.score import score as command

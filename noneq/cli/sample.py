@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from noneq.cli.console import echo, tracked
+from noneq.data.sentences import listed
 from noneq.energies.denoising import denoised
 from noneq.run import Run
 from noneq.run.atomic import save_arrays
@@ -52,12 +54,22 @@ def sample(
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
+    texts = _texts(opened) if out.suffix == ".npz" else {}
+    arrays |= {f"categories_{name}": np.array(own) for name, own in texts.items()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
     save_arrays(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
+    if texts:
+        echo(f"  {listed(list(texts))}: numbers, from 0, of the texts in categories_NAME")
     echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"
     )
+
+
+def _texts(run: Run) -> dict[str, tuple[str, ...]]:
+    """Return the texts of the categories of each column that has texts."""
+    cells = run.scaling.cells
+    return {c.name or str(c.number): c.texts for c in cells.columns if c.texts} if cells else {}
