@@ -62,7 +62,8 @@ def sample(
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
     if texts:
-        echo(f"  {listed(list(texts))}: numbers, from 0, of the texts in categories_NAME")
+        where = listed([f"categories_{name}" for name in texts])
+        echo(f"  {listed(list(texts))}: numbers, from 0, of the texts in {where}")
     echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"

@@ -29,9 +29,12 @@ from noneq.data.plaintext import visible
 __all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words", "numbers_rows"]
 
 ATOM = 0.05  # share of the rows that makes a value an atom
-OFTEN = 4  # times the mean frequency of a value, at least, of an atom
+OFTEN = 5  # times the frequency of the values beside it, at least, of an atom
+LARGE, CLEAR = 20, 0.15  # rows, or share of them, at least, of an atom of rounded values
+NEAR = 6  # values on either side that an atom is compared with
+MOSTLY = 0.95  # share of the rows on a grid on which values are rounded, with exceptions
 FEW = 20  # different numbers that are categories, at most
-FEWEST = 6  # different numbers that are categories even where they are on a dense grid
+FEWEST = 4  # different numbers that are categories even where they are on a dense grid
 TEXTS = 100  # different texts that are categories, at most
 NUMBERED = 10  # rows that a column must have to number them
 WHOLE, PARTS = 4, 10  # rows for each different value of a grid of integers, or of other steps
@@ -137,8 +140,7 @@ def kind_of(
         return "constant"
     if many == n:
         return "numbers the rows" if numbers_rows(values) else {"kind": "continuous"}
-    often = max(ATOM, OFTEN / many) * n
-    if many == distinct and times.max() <= often:
+    if many == distinct and not _atoms(found, times):
         return {"kind": "continuous"}  # values are repeated where rows are copied
     step, offset = grid_of(found, single=single)
     few = many <= FEW and 4 * many <= n
@@ -146,7 +148,9 @@ def kind_of(
         return {"kind": "category", "levels": tuple(found.tolist())}
     sd = float(values.std())
     coarse = step * COARSE >= sd
-    heavy = () if step and coarse else tuple(found[times > often].tolist())
+    rough = 0.0 if coarse else _mostly(values, step)
+    step, offset = (rough, 0.0) if rough else (step, offset)
+    heavy = () if step and coarse else _atoms(found, times, rounded=step > 0)
     on_grid: dict[str, Any] = {"step": step, "offset": offset} if step else {}
     rest = values[~np.isin(values, heavy)]
     if heavy and len(np.unique(rest)) == len(rest):
@@ -154,13 +158,35 @@ def kind_of(
         on_grid = {}
     if step:
         least = WHOLE if _is_whole(found) else PARTS
-        on_grid["counted"] = coarse or many * least <= n
+        on_grid["counted"] = not rough and (coarse or many * least <= n)
     if heavy:
         width = float(rest.std()) or sd
         return {"kind": "atoms", **on_grid, "atoms": heavy, "width": width}
     if not step:
         return {"kind": "continuous"}
     return {"kind": "grid" if on_grid["counted"] else "rounded", **on_grid}
+
+
+def _atoms(found: Values, times: NDArray[Any], *, rounded: bool = False) -> tuple[float, ...]:
+    """Return the values of over 5 % of the rows, and far more than their neighbours have."""
+    share, n = times / times.sum(), len(found)
+    enough = (share > ATOM) & (~np.full(n, rounded) | (times >= LARGE) | (share >= CLEAR))
+    often = np.flatnonzero(enough)
+    # of the nearest values, some of which may be atoms themselves, the median
+    low = np.clip(often - NEAR, 0, max(0, n - 2 * NEAR - 1))
+    beside = [float(np.median(share[i : i + 2 * NEAR + 1])) for i in low]
+    return tuple(found[i] for i, own in zip(often, beside, strict=True) if share[i] > OFTEN * own)
+
+
+def _mostly(values: Values, step: float) -> float:
+    """Return a decimal step wider than ``step`` of a grid with nearly all values; 0: none."""
+    for digits in range(DIGITS + 1):
+        if 10.0**-digits <= 1.5 * step:
+            return 0.0
+        scaled = values * 10.0**digits
+        if (np.abs(scaled - np.rint(scaled)) < 1e-6 * (1 + np.abs(scaled))).mean() >= MOSTLY:
+            return 10.0**-digits
+    return 0.0
 
 
 def numbers_rows(values: Values) -> bool:

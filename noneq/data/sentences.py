@@ -10,6 +10,7 @@ from noneq.data.plaintext import visible
 __all__ = ["described", "listed", "sentences"]
 
 SHOWN = 6  # categories, or atoms, in a description
+KINDS = 10  # descriptions, at most
 
 
 def described(column: Column) -> str:
@@ -31,7 +32,7 @@ def described(column: Column) -> str:
     elif column.step and column.counted:
         what = f"steps of {column.step:g}"
     elif column.step:
-        what = f"continuous, rounded to {column.step:g}"
+        what = "continuous, rounded"
     if column.atoms:
         values = ", ".join(f"{v:g}" for v in column.atoms[:SHOWN])
         what += f", with atom{'s' * (len(column.atoms) > 1)} at {values}"
@@ -51,7 +52,10 @@ def sentences(columns: Sequence[Column], left_out: Sequence[LeftOut]) -> str:
     groups: dict[str, list[str]] = {}
     for column in columns:
         groups.setdefault(described(column), []).append(column.called)
-    said = [f"{listed(names)}: {what}" for what, names in groups.items()]
+    said = [f"{listed(names)}: {what}" for what, names in groups.items()][:KINDS]
+    others = sum(len(names) for names in list(groups.values())[KINDS:])
+    if others:
+        said.append(f"{others} more columns of other kinds")
     if left_out:
         said.append("left out: " + listed([f"{one.called} ({one.why})" for one in left_out]))
     return "; ".join(said)

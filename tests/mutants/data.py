@@ -70,9 +70,9 @@ DATA = (
     ("margins: forgotten at a resume", "folder:Run.data", "mapped(data, self.scaling)", "data",
      MAPPED),
     # -- kinds of columns, and intervals of their values
-    ("kinds: a frequent year is an atom", "data_kinds:kind_of", "max(ATOM, OFTEN / many) * n",
-     "ATOM * n", KINDS),
-    ("kinds: no value is an atom", "data_kinds:kind_of", "found[times > often]", "found[:0]",
+    ("kinds: a frequent year is an atom", "data_kinds:_atoms", "share[i] > OFTEN * own", "True",
+     KINDS),
+    ("kinds: no value is an atom", "data_kinds:_atoms", "(share > ATOM)", "(share > 1)",
      KINDS),
     ("kinds: copies of rows are ties", "data_kinds:kind_of", "many == distinct and", "False and",
      KINDS),
