@@ -113,6 +113,8 @@ class Cells:
     def collect(self, y: Tensor) -> Tensor:
         """Map points back to the values whose intervals they are in, or nearest to.
 
+        A count below 0 becomes 0.
+
         Arguments:
             y: points (M, D).
 
@@ -123,6 +125,8 @@ class Cells:
         step, offset, special = self._vectors
         step, offset = step.to(y.device), offset.to(y.device)
         values = _rounded(y, step, offset)
+        positive = torch.tensor([c.positive for c in self.columns], device=y.device)
+        values = torch.where(positive, values.clamp(min=0.0), values)
         for j in special:
             column = self.columns[j]
             if column.levels:

@@ -96,4 +96,5 @@ def _kind(
     step, offset = grid_of(levels, single=single)
     if not step:
         raise ValueError(f"the values of column {called} lie on no `grid`: leave it out there")
-    return {"kind": "grid", "step": step, "offset": offset, "counted": True}
+    positive = bool(levels[0] >= 0)
+    return {"kind": "grid", "step": step, "offset": offset, "counted": True, "positive": positive}

@@ -57,6 +57,7 @@ class Column:
         step: width of a cell of the grid, in the file's units; 0: there is no grid.
         offset: a value of the grid.
         counted: whether values on the grid have probabilities; otherwise they have densities.
+        positive: whether samples below 0 become 0, as no value on the grid is negative.
         atoms: values of the atoms, in increasing order.
         width: width of the interval that each atom is spread over, in the file's units.
         levels: numbers of the categories, in increasing order: 0, 1, 2, ... for texts.
@@ -69,6 +70,7 @@ class Column:
     step: float = 0.0
     offset: float = 0.0
     counted: bool = False
+    positive: bool = False
     atoms: tuple[float, ...] = ()
     width: float = 0.0
     levels: tuple[float, ...] = ()
@@ -128,7 +130,7 @@ def kind_of(
 
     >>> import numpy as np
     >>> kind_of(np.arange(60.0) % 12 + 1950)
-    {'kind': 'grid', 'step': 1.0, 'offset': 1950.0, 'counted': True}
+    {'kind': 'grid', 'step': 1.0, 'offset': 1950.0, 'counted': True, 'positive': True}
     >>> kind_of(np.array([0.3, 0.7, 1.1, 2.5]))
     {'kind': 'continuous'}
     >>> kind_of(np.arange(60.0))
@@ -159,6 +161,7 @@ def kind_of(
     if step:
         least = WHOLE if _is_whole(found) else PARTS
         on_grid["counted"] = not rough and (coarse or many * least <= n)
+        on_grid["positive"] = bool(on_grid["counted"] and found[0] >= 0)
     if heavy:
         width = float(rest.std()) or sd
         return {"kind": "atoms", **on_grid, "atoms": heavy, "width": width}

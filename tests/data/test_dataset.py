@@ -463,7 +463,7 @@ BAD = {
     "five axes": (np.zeros((9, 2, 2, 2, 2)), r"neither a table \(M, D\) nor images \(M, H, W\)"),
     "two channels": (np.zeros((9, 2, 5, 5)), "with C = 1, 3 or 4 channels"),
     "images too far": (1e300 * np.arange(-9.0, 9.0).reshape(9, 2, 1), "spread too far"),
-    "too far": (np.array([[1e300, -1e300]]).T.repeat(9, 0), "spread too far"),
+    "too far": (1e300 * np.arange(-9.0, 9.0)[:, None], "spread too far"),
 }  # fmt: skip
 
 

@@ -96,6 +96,8 @@ def test_spread_values_are_collected_again():
         assert torch.equal(y[:, 0], rows[:, 0])
         # float32, as x is stored, loses none of them
         torch.testing.assert_close(CELLS.collect(y.float())[:, 1:], rows[:, 1:], atol=1e-5, rtol=0)
+    counts = Cells((Column("n", 1, "grid", step=1.0, counted=True, positive=True),))
+    assert counts.collect(torch.tensor([[-1.2], [0.2], [2.6]])).tolist() == [[0.0], [0.0], [3.0]]
     back = Cells.from_plain(CELLS.plain())
     assert back == CELLS
 
