@@ -165,7 +165,8 @@ def _introduce(run: Run, data: DataSet) -> None:
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
         margins = run.scaling.margins is not None
         echo(f"base by validation NLL: {compared(run.recipe.model, bases, margins=margins)}")
-    if run.scaling.margins is not None or run.scaling.cells is not None:
+    cells = run.scaling.cells
+    if run.scaling.margins is not None or (cells is not None and cells.repeats):
         echo("NLLs while it trains are those of the model's own columns, in other units")
     if notes := run.family.notes(run.recipe):
         echo(notes)
