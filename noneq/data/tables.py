@@ -114,6 +114,8 @@ def select(
     if not keep:
         raise ValueError("no column can be used: " + ", ".join(f"{c} ({w})" for c, w in left_out))
     check_faults(raw, keep, as_category if kinds else None)
+    if not kinds and len(keep) > 1 and numbers_rows(raw.values[:, keep[0]].astype(np.float64)):
+        raise ValueError(f"column {name_of(raw, keep[0])} numbers the rows: leave it out (`drop`)")
     found = keep_columns(Selected(raw, tuple(everything), tuple(left_out)), keep)
     return complete_rows(found, choice.missing)
 

@@ -388,6 +388,21 @@ def test_new_rows_take_the_categories_of_the_old(tmp_path):
         rows_like(pandas.DataFrame({"p": [5.0], "x": [0.0]}), powers.shape, powers.scaling)
 
 
+def test_tables_of_bits_have_numbers_only():
+    bits = pandas.DataFrame(RNG.integers(0, 2, (40, 3)), columns=list("abc"))
+    assert load(bits, bits=True).scaling.cells is None
+    with pytest.raises(ValueError, match=r"column id numbers the rows: leave it out \(`drop`\)"):
+        load(bits.assign(id=range(40))[["id", "a"]], binary=True)
+    named = bits.assign(d=["yes", "no"] * 20)
+    with pytest.raises(ValueError, match=r"column 'd' holds text .*`drop` leaves a column out"):
+        load(named, bits=True)
+    few = load(named, bits=True, drop=["d", "b"])
+    assert few.columns == ("a", "c")
+    assert torch.equal(rows_like(named, few.shape, few.scaling, columns=few.columns), torch.tensor(
+        bits[["a", "c"]].to_numpy().tolist(), dtype=torch.float32
+    ))  # fmt: skip
+
+
 def test_columns_without_names_are_found_by_their_place(tmp_path):
     rows = np.c_[np.full(N, 2.0), NORMAL, COUNTS]
     np.save(tmp_path / "a.npy", rows)
