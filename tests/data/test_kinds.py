@@ -49,6 +49,11 @@ def test_columns_that_teach_nothing():
     assert kind_of(RNG.permutation(50) + 7.0) == "numbers the rows"
     assert kind_of(np.arange(5.0)) == {"kind": "continuous"}  # too few to tell
     assert kind_of(2.0 * np.arange(50)) == {"kind": "continuous"}
+    copies = np.tile(RNG.permutation(100) / 50, 4)
+    assert kind_of(copies, distinct=100) == {"kind": "continuous"}
+    found = kind_of(copies)
+    assert isinstance(found, dict)
+    assert found["kind"] == "rounded"
     assert (
         kind_of_words(np.arange(30), [f"p{i}" for i in range(30)])
         == "text, different in every row"
@@ -61,7 +66,7 @@ def test_columns_that_teach_nothing():
 
 def test_grids_of_values():
     assert grid_of(np.array([0.1, 0.4, 1.3])) == (0.3, 0.1)
-    assert grid_of(np.array([3.0, 7.0, 15.0])) == (4.0, 3.0)
+    assert grid_of(np.array([3.0, 7.0, 13.0])) == (2.0, 3.0)
     assert grid_of(np.sort(NORMAL)) == (0.0, 0.0)
     step, offset = grid_of(np.array([1, 2, 4]) * math.pi)
     assert (step, offset) == pytest.approx((math.pi, math.pi))
