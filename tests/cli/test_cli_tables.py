@@ -7,6 +7,8 @@ import torch
 
 from noneq import Run
 from noneq.__main__ import main
+from noneq.run.evaluation import read_verdict
+from noneq.run.scores import score
 
 SMALL = ("--iterations=4", "--walkers=64", "--held-out=32", "--width=8", "--renew=off",
          "--bracket.walkers=32", "--bracket.temperatures=20", "--bracket.equilibrate=20",
@@ -95,6 +97,16 @@ def test_scores_are_of_rows_and_averaged_over_draws(run, capsys):
     other.to_csv(run / "other.csv", index=False)
     assert main(["score", str(run / "r"), str(run / "other.csv")]) == 1
     assert "group: 'z' is none of its categories: 'a', 'b', 'c'" in capsys.readouterr().err
+
+
+def test_the_verdict_is_over_rows_and_not_over_draws(run):
+    opened = Run(run / "r")
+    data = opened.data()
+    found = score(opened, data.test, data.draws).log_density
+    nll = read_verdict(opened, opened.model()[0]).nll["test"]
+    assert len(found) == data.sizes[2] == len(data.test) / 16
+    assert nll.value == pytest.approx(-float(found.mean()), abs=1e-6)
+    assert nll.stderr == pytest.approx(float(found.std()) / len(found) ** 0.5, rel=1e-6)
 
 
 @pytest.mark.parametrize(
