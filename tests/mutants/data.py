@@ -28,8 +28,8 @@ DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
 MAPPED = ("data/test_margins.py",)
-KINDS = ("data/test_kinds.py",)
-TABLES = ("cli/test_cli_tables.py",)
+KINDS = ("test_column_kinds.py",)
+TABLES = ("test_cli_tables.py",)
 NOT_DATA = ("test_data.py::test_what_is_not_data",)
 HOLES = ("test_data.py::test_holes_are_counted_and_located",)
 CONSTANT = ("test_data.py::test_constant_columns_need_noise",)
@@ -120,8 +120,8 @@ DATA = (
      "return np.split(together, bounds[nearest])", "return np.split(order, cuts)", TOGETHER),
     ("data: a copy counts from its own place", "repeats:parted", "places = starts[kinds]",
      "places = np.arange(len(order))", TOGETHER),
-    ("data: states that repeat are kept together", "repeats:parted",
-     " or by_nature(values, first):", ":", NATURE),
+    ("data: states that repeat are kept together", "repeats:observations",
+     "if by_nature(values, first):", "if False:", NATURE),
     ("data: threefold copies pass for nature", "repeats:by_nature",
      " or np.gcd.reduce(times) > 1:", ":", TOGETHER),
     ("data: copies of numbers pass for nature", "repeats:by_nature", "return width == 1 or all(",
