@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from noneq.data.columns import check_index
 from noneq.data.kinds import LeftOut, kind_of_words, numbers_rows
 from noneq.data.readers import Raw
 
@@ -114,8 +115,8 @@ def select(
     if not keep:
         raise ValueError("no column can be used: " + ", ".join(f"{c} ({w})" for c, w in left_out))
     check_faults(raw, keep, as_category if kinds else None)
-    if not kinds and len(keep) > 1 and numbers_rows(raw.values[:, keep[0]].astype(np.float64)):
-        raise ValueError(f"column {name_of(raw, keep[0])} numbers the rows: leave it out (`drop`)")
+    if not kinds and 0 in keep:
+        check_index(["" if raw.columns[:1] == ("1",) else n for n in raw.columns[:1]], raw.values)
     found = keep_columns(Selected(raw, tuple(everything), tuple(left_out)), keep)
     return complete_rows(found, choice.missing)
 
