@@ -5,6 +5,7 @@ Each takes the torch generator that it draws from as an argument.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from noneq.numerics import CACHED
 
-__all__ = ["add_noise", "draw_bits", "draw_state", "normal_like"]
+__all__ = ["add_noise", "draw_bits", "draw_state", "normal_like", "uniform"]
 
 
 def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
@@ -51,6 +52,19 @@ def normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
         The numbers, of the shape of x.
     """
     return torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+
+
+def uniform(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """Draw uniform numbers in [0, 1), float64, on the CPU.
+
+    Arguments:
+        shape: shape of the result.
+        rng: source of randomness, on the CPU.
+
+    Returns:
+        The numbers, of the given shape.
+    """
+    return torch.rand(tuple(shape), generator=rng, dtype=torch.float64, device="cpu")
 
 
 MANY = 2**14  # number of bits from which on numpy's generator is faster

@@ -18,6 +18,7 @@ __all__ = ["flags", "message"]
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
     "iterations", "budget", "weighted", "denoise", "given", "count", "flow",
+    "columns", "drop", "categories", "continuous", "grid", "missing",
 )  # fmt: skip
 _NAMES = {
     *_OTHERS, *(f.name for f in fields(Choices)),

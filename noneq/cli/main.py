@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from noneq.cli.advice import flags, message
-from noneq.cli.errors import echo_error
+from noneq.cli.advice import flags
+from noneq.cli.errors import message_of, say_error
 from noneq.cli.options import (
     BracketChoices,
     Choices,
@@ -26,6 +26,7 @@ from noneq.cli.options import (
     Flag,
     Folder,
     Integers,
+    Names,
     Number,
     Seed,
     Steps,
@@ -36,6 +37,7 @@ from noneq.cli.options import (
     given,
     integers,
     seconds,
+    table_choice,
 )
 from noneq.cli.signals import StoppedError, stoppable
 from noneq.data.plaintext import visible
@@ -50,6 +52,7 @@ ABOUT = (
 _DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
 _RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
 _UNSAID = tyro.conf.arg(metavar="population|steps|ais|chains", help_behavior_hint="")
+_GAPS = tyro.conf.arg(metavar="refuse|drop", help_behavior_hint="")
 _FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
 app = tyro.extras.SubcommandApp()
 
@@ -65,6 +68,12 @@ def train(
     classes: Integers = "",
     subset: Integers = "",
     binary: Flag = False,
+    columns: Names = "",
+    drop: Names = "",
+    categories: Names = "",
+    continuous: Names = "",
+    grid: Names = "",
+    missing: Annotated[Literal["refuse", "drop"], _GAPS] = "refuse",
     budget: Time = "",
     iterations: Steps = None,
     seed: Seed = None,
@@ -85,6 +94,13 @@ def train(
         classes: labels of the rows to train on, e.g. 2,3,6; default: all rows.
         subset: number of rows of each class, e.g. 800,400,200; default: all rows.
         binary: set values above the middle of their range to 1 and all others to 0.
+        columns: columns of a table to train on, e.g. age,height, or numbers from 1 if they have no
+            names; default: all.
+        drop: columns of a table to leave out.
+        categories: columns whose different values are categories; default: texts and few values.
+        continuous: columns to give a density, even if their values repeat.
+        grid: columns of counts, or of other values on a grid, to give probabilities.
+        missing: whether missing values are an error (refuse) or their rows are left out (drop).
         budget: training time, e.g. 120s, 20m or 2h; the bracket takes additional time.
         iterations: number of iterations, instead of a training time; on a CPU with the same number
             of threads the same seed then gives the same bits.
@@ -93,8 +109,7 @@ def train(
         save_every: seconds between checkpoints.
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
-        bracket: Settings of the bracket of log Z, i.e. of its estimates by forward and by backward
-            annealing; defaults depend on the data.
+        bracket: Settings of the bracket of log Z; defaults depend on the data.
         recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
@@ -110,10 +125,12 @@ def train(
         changes |= {"seconds": seconds(budget), "iterations": None}
     if iterations is not None:
         changes["iterations"] = iterations
+    rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
+    lists = (columns, drop, categories, continuous, grid)
     return command(
         data,
         out,
-        {"classes": integers(classes), "subset": integers(subset), "binary": binary},
+        {**rows, "table": table_choice(*lists, missing)},
         changes,
         seed=seed,
         device=device,
@@ -145,8 +162,9 @@ def sample(
     Args:
         run: folder of the run.
         n: number of samples.
-        out: .npz file for the array x (and log_w with --weighted), .npy file for x alone, or .csv
-            file for a table with the names of the columns.
+        out: .npz file for the arrays x, categories_NAME (texts of a column of categories, which x
+            numbers from 0) and, with --weighted, log_w; .npy file for x alone; or .csv file for a
+            table with the names of the columns.
         given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
             the other cells of the row, and all rows are written to --out, a .csv or .npy file.
         count: number of samples of each row of --given; default: 1.
@@ -190,8 +208,8 @@ def score(
         data: file of rows like those the run was trained on, in the same units.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
-            added for a density in the file's units; or .csv file for log_density, expected and
-            log_density_in_units, the density in the file's units.
+            added for a density in the file's units (of each row, where values have probabilities);
+            or .csv file for log_density, expected and log_density_in_units, that in these units.
         flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
             which needs no log Z and differs from the other by what was learned wrong.
         device: cpu, cuda, cuda:1, ...; default: the run's.
@@ -286,7 +304,7 @@ def main(args: Sequence[str] | None = None) -> int:
                 prog="noneq", description=ABOUT, args=words, config=(FlagCreatePairsOff,)
             )
     except KeyboardInterrupt as stop:
-        echo_error("\nnoneq: interrupted")
+        say_error("\nnoneq: interrupted")
         return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)
     except BrokenPipeError:  # as in noneq train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -294,6 +312,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("NONEQ_TRACEBACK"):
             raise
-        echo_error(f"noneq: error: {visible(flags(message(error)))}")
+        say_error(f"noneq: error: {visible(flags(message_of(error)))}")
         return 1
     return code if isinstance(code, int) else 0

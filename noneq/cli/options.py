@@ -6,6 +6,7 @@ of a setting in its dataclass is the help of the option.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import inspect
 import re
@@ -38,6 +39,7 @@ __all__ = [
     "Flag",
     "Folder",
     "Integers",
+    "Names",
     "Number",
     "Seed",
     "Steps",
@@ -47,7 +49,9 @@ __all__ = [
     "described",
     "given",
     "integers",
+    "names",
     "seconds",
+    "table_choice",
 ]
 
 Number = Annotated[int, arg(aliases=["-n"])]
@@ -63,6 +67,8 @@ Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
 """The type of an option that is a text."""
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
 """The type of an option that is a list of integers, such as 2,3,6: a text, see `integers`."""
+Names = Annotated[str, arg(metavar="NAME,NAME,...", help_behavior_hint="")]
+"""The type of an option that is a list of names of columns: a text, see `names`."""
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
 """The type of an option that is a time, such as 20m: a text, which `seconds` converts."""
 Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
@@ -207,6 +213,43 @@ def integers(text: str) -> tuple[int, ...] | None:
         raise ValueError(
             f"{text}: integers with commas between them are meant, as 2,3,6"
         ) from None
+
+
+def table_choice(
+    columns: str, drop: str, categories: str, continuous: str, grid: str, missing: str
+) -> dict[str, Any]:
+    """Collect the choices of a table's columns that were given, for `noneq.data.load`.
+
+    Arguments:
+        columns: list of the columns to train on.
+        drop: list of the columns to leave out.
+        categories: list of the columns whose values are categories.
+        continuous: list of the columns with densities.
+        grid: list of the columns whose values are on a grid.
+        missing: what to do with missing values.
+
+    Returns:
+        A dictionary of tuples of names, and of "drop" for ``missing``, without what is not given.
+    """
+    lists = {
+        "columns": columns, "drop": drop, "categories": categories, "continuous": continuous,
+        "grid": grid,
+    }  # fmt: skip
+    own: dict[str, Any] = {key: names(text) for key, text in lists.items() if names(text)}
+    return own if missing == "refuse" else {**own, "missing": missing}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Convert a list such as age,height to names; one with a comma in it stands in quotes.
+
+    Arguments:
+        text: names with commas between them.
+
+    Returns:
+        The names, without spaces around them.
+    """
+    rows = csv.reader([text], skipinitialspace=True)
+    return tuple(name.strip() for row in rows for name in row if name.strip())
 
 
 def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> None:

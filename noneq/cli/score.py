@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from noneq.cli.console import echo
 from noneq.data import Scaling, rows_like
@@ -14,6 +16,8 @@ from noneq.run.scores import Scores, flow_score
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
+
+DRAWS = 16  # of repeated values from their intervals
 
 
 def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = False) -> None:
@@ -38,13 +42,16 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     opened = Run(run, device)
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
-    x = rows_like(data, opened.shape, opened.scaling, columns=opened.config["data"]["columns"])
-    found = log_density(opened, x)
+    cells = opened.scaling.cells
+    draws = 1 if cells is None or cells.trivial else DRAWS
+    names = opened.config["data"]["columns"]
+    x = rows_like(data, opened.shape, opened.scaling, columns=names, draws=draws)
+    found = log_density(opened, x, draws)
     verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""
     echo(
-        f"{data}: {len(x)} rows, mean NLL {-float(found.expected.mean()):.2f} nats{after}, "
-        f"± {verdict.stderr:.2f} of log Z"
+        f"{data}: {len(x) // draws} rows, mean NLL {-float(found.expected.mean()):.2f} nats"
+        f"{after}, ± {verdict.stderr:.2f} of log Z"
     )
     if abs(found.unlike) > 3:
         echo(
@@ -61,17 +68,25 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
             f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"
         )
     if out is not None:
-        _save(out, found, opened.scaling, x[0].numel())
+        _save(out, found, _log_jacobian(opened.scaling, x, draws))
 
 
-def _save(out: Path, found: Scores, scaling: Scaling, dim: int) -> None:
+def _log_jacobian(scaling: Scaling, x: Tensor, draws: int) -> NDArray[np.float64] | None:
+    """Return what a density in the file's units has in addition; None for binary rows."""
+    if scaling.threshold is not None:
+        return None
+    if draws == 1:
+        return np.array(scaling.log_jacobian(x[0].numel()))
+    return scaling.log_units(x[: len(x) // draws]).cpu().numpy()  # of probabilities it is 0
+
+
+def _save(out: Path, found: Scores, jacobian: NDArray[np.float64] | None) -> None:
     """Write log-densities to a file; in a table there are also those in the file's units."""
     verdict = found.verdict
     arrays = {
         "log_density": found.log_density.cpu().numpy(),
         "expected": found.expected.cpu().numpy(),
     }
-    jacobian = None if scaling.threshold is not None else scaling.log_jacobian(dim)
     if out.suffix == ".csv":
         if jacobian is not None:
             arrays["log_density_in_units"] = arrays["log_density"] + jacobian
@@ -83,6 +98,6 @@ def _save(out: Path, found: Scores, scaling: Scaling, dim: int) -> None:
             "alarms": np.array(verdict.alarms, dtype=np.str_),
         }
         if jacobian is not None:
-            arrays["log_jacobian"] = np.array(jacobian)
+            arrays["log_jacobian"] = jacobian
         save_arrays(out, arrays)
     echo(f"{out}: {', '.join(arrays)}")

@@ -45,7 +45,8 @@ def train(
     Arguments:
         source: name or path of the data; it may be empty if a run is resumed.
         out: folder of the training run; None: runs/NAME, named after the data.
-        chosen: selection of the rows: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`.
+        chosen: selection of the rows: ``classes``, ``subset`` and ``binary`` of `noneq.data.load`,
+            and ``table``, a dictionary of its choices of a table's columns.
         changes: settings of the training that differ from defaults, by name, as
             `noneq.run.choose` takes them.
         seed: seed of a new run; None: 0.
@@ -70,7 +71,7 @@ def train(
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = family_of(changes.get("model", "network")).binary
-        data = load(source, **chosen, bits=bits).to(resolve_device(device))
+        data = _loaded(source, chosen, bits).to(resolve_device(device))
         recipe = _recipe(data, **changes)
         default = _recipe(data, model=recipe.kind)
         check_recipe(recipe, default, data.shape, data.train.device)
@@ -109,7 +110,8 @@ def _reopened(
     device: str,
 ) -> tuple[Run, DataSet]:
     """Open a run to resume, with its data; refuse what it has chosen already."""
-    given = [name for name, value in chosen.items() if value not in (None, False)]
+    every = {**chosen, **chosen.get("table", {}), "table": None}
+    given = [name for name, value in every.items() if value not in (None, False)]
     if given:
         raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
     run = Run(folder, device)
@@ -120,8 +122,13 @@ def _reopened(
     return run, data
 
 
+def _loaded(source: str, chosen: Mapping[str, Any], bits: bool) -> DataSet:
+    rows = {key: value for key, value in chosen.items() if key != "table"}
+    return load(source, **rows, bits=bits, **chosen.get("table", {}))
+
+
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
-    return choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
+    return choose(data.shape, data.sizes[0], data.kind, discrete=data.discrete, **changes)
 
 
 def _begun(
@@ -146,6 +153,8 @@ def _set_threads(recipe: Recipe) -> None:
 def _introduce(run: Run, data: DataSet) -> None:
     """Print the data and every choice of the recipe."""
     echo(f"{data.source}: {data.summary()}")
+    for line in textwrap.wrap(data.kinds(), columns() - 4, break_on_hyphens=False):
+        echo(f"  {line}")
     echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
@@ -156,8 +165,9 @@ def _introduce(run: Run, data: DataSet) -> None:
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
         margins = run.scaling.margins is not None
         echo(f"base by validation NLL: {compared(run.recipe.model, bases, margins=margins)}")
-        if margins:
-            echo("NLLs while it trains are those of the mapped columns, in other units")
+    cells = run.scaling.cells
+    if run.scaling.margins is not None or (cells is not None and cells.repeats):
+        echo("NLLs while it trains are those of the model's own columns, in other units")
     if notes := run.family.notes(run.recipe):
         echo(notes)
 

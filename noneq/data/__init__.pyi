@@ -3,7 +3,6 @@ from .checks import check_rows as check_rows
 from .checks import is_discrete as is_discrete
 from .dataset import DataSet as DataSet
 from .dataset import load as load
-from .dataset import rows_like as rows_like
 from .digits import Split as Split
 from .digits import digits as digits
 from .files import Frame as Frame
@@ -11,3 +10,4 @@ from .margins import Margins as Margins
 from .readers import Rows as Rows
 from .readers import read as read
 from .scaling import Scaling as Scaling
+from .units import rows_like as rows_like

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from noneq.data.words import Words
 
 __all__ = ["EXACT", "Faults", "Table", "beyond", "check_index"]
 
@@ -25,12 +28,16 @@ class Table(NamedTuple):
     """Holds a table of M rows and D columns of numbers, with the names of the columns.
 
     Attributes:
-        values: the numbers (M, D), without missing values.
+        values: the numbers (M, D); NaN where a value is missing or no number.
         columns: the D names of the columns; empty if they have none.
+        faults: what is wrong with the columns; None: nothing.
+        words: the columns that hold texts or dates, by their index.
     """
 
     values: NDArray[np.float64]
     columns: tuple[str, ...]
+    faults: Faults | None = None
+    words: Mapping[int, Words] = MappingProxyType({})
 
 
 class _Fault(NamedTuple):
@@ -77,6 +84,20 @@ class Faults:
         found: dict[int, _Fault] = getattr(self, kind)
         known = found.get(column, _Fault(place, example, 0))
         found[column] = known._replace(times=known.times + times)
+
+    def among(self, kind: str, columns: Iterable[int]) -> Faults:
+        """Select the faults of one kind in some columns.
+
+        Arguments:
+            kind: "words", "gaps" or "integers".
+            columns: the indices of the columns, from 0.
+
+        Returns:
+            The faults, which are empty (False) if there are none.
+        """
+        found: dict[int, _Fault] = getattr(self, kind)
+        own = {i: found[i] for i in columns if i in found}
+        return Faults(self.unit, self.names, **{kind: own})
 
     def __bool__(self) -> bool:
         return any(getattr(self, kind) for kind in _KINDS)

@@ -11,13 +11,15 @@ from noneq.data.scaling import Scaling
 __all__ = ["mapped"]
 
 
-def mapped(data: DataSet, scaling: Scaling | None = None) -> DataSet:
+def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False) -> DataSet:
     """Map the columns of a table to normal variables, as new coordinates of a model.
 
     Arguments:
         data: rows of a table, standardised.
         scaling: scaling whose margins map the columns, e.g. that of an earlier training; None:
             margins are fitted to the training rows.
+        apart: whether categories stay apart, where margins are fitted; otherwise they become
+            adjacent intervals of a normal variable.
 
     Returns:
         A data set of the same rows in the new coordinates, with a scaling that undoes them; the
@@ -31,7 +33,11 @@ def mapped(data: DataSet, scaling: Scaling | None = None) -> DataSet:
     >>> float(data.train.max()) > 3.0 > float(mapped(data).train.max())
     True
     """
-    margins = Margins.fit(data.train) if scaling is None else scaling.margins
+    rows = data.train[: data.sizes[0]]
+    if scaling is None:
+        margins: Margins | None = Margins.fit(rows, blocks=data.scaling.blocks(rows), apart=apart)
+    else:
+        margins = scaling.margins
     if margins is None:
         return data
     parts = (data.train, data.validation, data.test)

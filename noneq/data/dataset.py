@@ -1,12 +1,13 @@
 """Data sets by name, path or frame, split and scaled so that a model can be trained on them.
 
-`load` reads and splits a source into a `DataSet`; `rows_like` reads new rows for a trained model.
+`load` reads and splits a source into a `DataSet`.
 In x, the rows that a model is trained on, the values of the array are scaled:
 
 ================ ============ ================================================================
 array            row of x     values of x
 ================ ============ ================================================================
-(M, D)           (D,)         each column standardised by its mean and sd over training rows
+(M, D)           (D,)         each column standardised by its mean and sd over training rows,
+                              repeated values spread over intervals (`noneq.data.cells`) before
 (M, H, W)        (1, H, W)    integers mapped to [-1, 1], see `noneq.data.scaling.for_images`
 (M, C, H, W)     (C, H, W)    as (M, H, W); the axis C = 1, 3 or 4 may also be the last one
 ================ ============ ================================================================
@@ -33,23 +34,31 @@ from torch import Tensor
 
 from noneq.data.checks import is_discrete
 from noneq.data.files import Frame, called
+from noneq.data.kinds import LeftOut
 from noneq.data.plaintext import visible
-from noneq.data.readers import Raw, read_raw
 from noneq.data.repeats import Repeats, repeats_in
-from noneq.data.scaling import Scaling, for_binary, for_bits, for_images, for_table
+from noneq.data.scaling import Scaling
 from noneq.data.selection import (
     NAMED,
     Array,
     Choice,
     Parts,
-    checked,
     existing,
     from_source,
     naming,
+    refuse_columns,
 )
+from noneq.data.sentences import sentences
+from noneq.data.standards import for_binary, for_bits, for_images, for_table
+from noneq.data.tables import TableChoice
+from noneq.data.units import arranged, scaled
 
-__all__ = ["DataSet", "load", "rows_like"]
+__all__ = ["DataSet", "load"]
 
+DRAWS, POINTS = (
+    16,
+    200_000,
+)  # draws of a row from its cells, and rows of a split with draws, at most
 NAME = 40  # the most characters of a column's name in a summary
 
 
@@ -64,11 +73,16 @@ class DataSet:
         kind: "image" for rows of shape (C, H, W), or "table" for rows of shape (D,).
         scaling: the map from values in the file to the scaled values that a model is trained on.
         source: the name "digits", the absolute path of a file, or e.g. "a pandas DataFrame".
-        discrete: whether rows look discrete, so that a density needs noise (`is_discrete`).
+        discrete: whether rows are binary, or images that look discrete (`is_discrete`), so that a
+            density needs noise.
         columns: the names of a table's columns; empty if it has none.
         digest: sha256 of the unscaled values of all splits, which identifies the data.
         repeats: the number of rows equal to an earlier row, and the number of validation and test
             rows equal to a row of an earlier split.
+        draws: how many times each split holds all of its rows, one after another, each time with
+            other draws of repeated values from their intervals (`noneq.data.cells`).
+        left_out: columns of a table that are left out, with reasons.
+        gaps: number of rows left out for missing values.
     """
 
     train: Tensor
@@ -81,11 +95,35 @@ class DataSet:
     columns: tuple[str, ...]
     digest: str
     repeats: Repeats
+    draws: int = 1
+    left_out: tuple[LeftOut, ...] = ()
+    gaps: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one row, (C, H, W) for images or (D,) for tables."""
         return tuple(self.train.shape[1:])
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Return the numbers of training, validation and test rows, not counting their draws."""
+        parts = (self.train, self.validation, self.test)
+        train, validation, test = (len(part) // self.draws for part in parts)
+        return train, validation, test
+
+    def kinds(self) -> str:
+        """Describe the kinds of a table's columns (`noneq.data.kinds`), and what is left out.
+
+        Returns:
+            A text without line breaks; empty for other data, and if all columns are continuous.
+        """
+        cells = self.scaling.cells
+        own = [sentences(cells.columns if cells else (), self.left_out)]
+        if cells is None or self.scaling.threshold is not None:
+            own = []
+        if self.gaps:
+            own.append(f"{self.gaps:,} rows with missing values are left out")
+        return "; ".join(own)
 
     def to(self, device: torch.device | str) -> DataSet:
         """Copy the rows to a device.
@@ -110,7 +148,10 @@ class DataSet:
             "digest": self.digest,
             "kind": self.kind,
             "shape": list(self.shape),
-            "rows": [len(part) for part in (self.train, self.validation, self.test)],
+            "rows": list(self.sizes),
+            "draws": self.draws,
+            "left_out": [list(one) for one in self.left_out],
+            "gaps": self.gaps,
             "columns": list(self.columns),
             "discrete": self.discrete,
             "repeats": list(self.repeats),
@@ -123,7 +164,7 @@ class DataSet:
         Returns:
             A text: the sizes of the splits, the kind of rows, their scaling, and repeated rows.
         """
-        sizes = " / ".join(f"{len(part):,}" for part in (self.train, self.validation, self.test))
+        sizes = " / ".join(f"{size:,}" for size in self.sizes)
         names = ", ".join(visible(name, NAME) for name in self.columns[:6]) + (
             ", ..." if len(self.columns) > 6 else ""
         )
@@ -146,10 +187,13 @@ def load(
     binary: bool = False,
     bits: bool = False,
     seed: int = 0,
+    **table: Any,
 ) -> DataSet:
     """Read a data set, split it 70 / 10 / 20 at random, and scale it for training a model.
 
     Integer pixels are mapped to [-1, 1], and columns of a table standardised by the training rows.
+    The kinds of a table's columns are found (`noneq.data.kinds`): values that repeat are spread
+    over intervals, texts become categories, and columns that number the rows are left out.
     The digits, and a folder that holds a test file, have splits of their own.
 
     >>> data = load("digits", classes=(0, 1))
@@ -167,18 +211,25 @@ def load(
         bits: whether all values must be 0 or 1, as for RBMs of bits; with ``binary``, values that
             are not above the middle become 0 instead of -1.
         seed: seed of the random split and of the random choice of rows for ``subset``.
+        **table: choices of a table's columns and rows: ``columns``, ``drop``, ``categories``,
+            ``continuous`` and ``grid``, sequences of names of columns, or of numbers from 1 as
+            texts where the columns have no names; and ``missing``, see
+            `noneq.data.tables.TableChoice`.
 
     Returns:
         The data set, with tensors on the CPU.
 
     Raises:
         FileNotFoundError: if the source is neither a known name nor an existing path.
-        ValueError: if the file is damaged or too small, or has no such classes or rows.
+        ValueError: if the file is damaged or too small, or has no such classes, rows or columns.
     """
-    choice = Choice(classes, subset, torch.Generator().manual_seed(seed))
+    own = TableChoice(**table)
+    kinds = not (binary or bits)
+    choice = Choice(classes, subset, torch.Generator().manual_seed(seed), own, kinds)
     if isinstance(source, str) and source in NAMED:
         name = source
         with naming(source):
+            refuse_columns(own)
             parts = NAMED[source](choice)
     elif isinstance(source, Frame):
         name, parts = called(source), from_source(source, choice)
@@ -189,48 +240,9 @@ def load(
         return _finished(parts, name, binary=binary, bits=bits)
 
 
-def rows_like(
-    source: str | Path | Frame,
-    shape: Sequence[int],
-    scaling: Scaling,
-    *,
-    columns: Sequence[str] = (),
-) -> Tensor:
-    """Read new rows for a trained model, scaled in the same way as its training rows.
-
-    Arguments:
-        source: a path, or a table in memory, as for `noneq.data.read`.
-        shape: the shape of one row of the model's training data.
-        scaling: the scaling of the data set that the model was trained on.
-        columns: the names of the columns that the model was trained on. If the source has names
-            of columns, too, these columns are taken from it, in this order.
-
-    Returns:
-        The scaled rows, float32 (M, *shape).
-
-    Raises:
-        FileNotFoundError: if the path does not exist.
-        ValueError: if the rows have another shape, or lack a column.
-    """
-    raw = read_raw(source if isinstance(source, Frame) else existing(source))
-    with naming(source):
-        values = _arranged(checked(_by_name(raw, columns)).values)
-        found, wants = values.shape[1:], tuple(shape)
-        if found != wants:
-            hint = "; reshape them" if np.prod(found) == np.prod(wants) else ""
-            raise ValueError(f"rows of shape {found}, the model takes {wants}{hint}")
-        low, high = float(values.min()), float(values.max())
-        if scaling.threshold is not None and low < high <= scaling.threshold:
-            raise ValueError(
-                f"no value is above {scaling.threshold:g}, where the model's rows turn from 0 to "
-                f"1 (the largest is {high:g}): give rows in the units it was trained on"
-            )
-        return _scaled(scaling, values)
-
-
 # -- to the model's units
 def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet:
-    splits = [_arranged(part) for part in parts[:3]]
+    splits = [arranged(part) for part in parts[:3]]
     sizes = [len(part) for part in splits]
     if sizes[0] < 2 or min(sizes) < 1:
         raise ValueError(
@@ -242,52 +254,20 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
         scaling = for_bits(splits[0] if binary else np.concatenate(splits), binary=binary)
     elif binary:
         scaling = for_binary(splits[0])
+    elif kind == "table":
+        scaling = for_table(splits[0], parts.cells)
     else:
-        scaling = parts.scaling or {"image": for_images, "table": for_table}[kind](splits[0])
-    train, validation, test = (_scaled(scaling, part) for part in splits)
-    discrete = binary or bits or is_discrete(train)
-    about = (parts.columns, _digest(splits), repeats_in(splits))
+        scaling = parts.scaling or for_images(splits[0])
+    if parts.cells is not None:
+        scaling = replace(scaling, cells=parts.cells)
+    repeated = parts.cells is not None and parts.cells.repeats and not (binary or bits)
+    draws = max(1, min(DRAWS, POINTS // sizes[0])) if repeated else 1
+    train, validation, test = (
+        scaled(scaling, part, draws, seed) for seed, part in enumerate(splits)
+    )
+    discrete = binary or bits or (kind == "image" and is_discrete(train))
+    about = (parts.columns, _digest(splits), repeats_in(splits), draws, parts.left_out, parts.gaps)
     return DataSet(train, validation, test, kind, scaling, source, discrete, *about)
-
-
-def _arranged(values: Array) -> Array:
-    """Return a table (M, D) as it is, and images of any layout as (M, C, H, W)."""
-    if values.ndim == 2:
-        return values
-    if values.ndim == 3:
-        return values[:, None]
-    if values.ndim == 4 and values.shape[1] in (1, 3, 4):
-        return values
-    if values.ndim == 4 and values.shape[3] in (1, 3, 4):
-        return np.moveaxis(values, 3, 1)
-    raise ValueError(
-        f"an array of shape {values.shape} is neither a table (M, D) nor images (M, H, W), "
-        "(M, C, H, W) or (M, H, W, C) with C = 1, 3 or 4 channels"
-    )
-
-
-def _scaled(scaling: Scaling, values: Array) -> Tensor:
-    rows = scaling.apply(torch.from_numpy(np.ascontiguousarray(values)))
-    if not bool(torch.isfinite(rows).all()):
-        raise ValueError("a value is too far from the training rows for float32; drop its row")
-    return rows
-
-
-def _by_name(raw: Raw, columns: Sequence[str]) -> Raw:
-    """Select the model's columns in order, if file and model both have unique column names."""
-    names = raw.columns
-    if not names or not columns or len({*names}) < len(names) or len({*columns}) < len(columns):
-        return raw
-    lacking = [repr(name) for name in columns if name not in names]
-    if lacking:
-        many = "columns" if len(lacking) > 1 else "column"
-        raise ValueError(
-            f"no {many} {', '.join(lacking[:5])}, which the model takes; the file's are "
-            f"{', '.join(map(repr, names[:20]))}"
-        )
-    return raw._replace(
-        values=raw.values[:, [names.index(c) for c in columns]], columns=tuple(columns)
-    )
 
 
 def _digest(splits: Sequence[Array]) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 
 from noneq.data.columns import EXACT, Faults, Table, check_index
 from noneq.data.files import check_memory
+from noneq.data.headers import MISSING, NUMBER, check_names, is_header
+from noneq.data.words import Collector, Words
 
 __all__ = ["text"]
 
 BLOCK = 2**21  # characters at a time
 LONGEST = 2**24  # characters of a line
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
-_NUMBER = r"(?i)^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?(inf|infinity|nan)$"
 _COMMA = re.compile(r"\s*[+-]?\d+,0\d+\s*")  # 1,05 and 3,007: no integer begins with 0
 
 
@@ -43,27 +43,54 @@ class _Lines(NamedTuple):
     texts: list[str]
 
 
-def text(path: Path) -> Table:
+class _Layout(NamedTuple):
+    """Holds how the lines of a file are made: names and first row, and their line; separator."""
+
+    names: list[str]
+    first: list[str]
+    above: int
+    separator: str | None
+
+    def fields(self, block: _Lines) -> Any:
+        """Split lines into their fields: an Arrow array of strings, line by line."""
+        width = len(self.first)
+        if not self.names and width == 2 and self.separator == ",":
+            _refuse_commas(block)
+        fields = _split(block, self.separator)
+        called = f"line {self.above} {'names' if self.names else 'has'}"
+        _check_widths(fields, block, width, called)
+        return pc.utf8_trim_whitespace(fields.flatten())
+
+
+def text(path: Path, *, loose: bool = False) -> Table:
     """Read a text file of numbers separated by tabs, semicolons, commas or spaces.
 
     Arguments:
         path: the file, in UTF-8.
+        loose: whether columns of text, and missing values, are accepted.
 
     Returns:
-        The columns, float64 (M, D), with their D names if the file has a header, else with none.
+        The columns, float64 (M, D), with their D names if the file has a header, else with none;
+        with ``loose`` also their texts, and what is wrong with them as numbers.
 
     Raises:
-        ValueError: if the file has no rows, lines of different lengths, text or missing values;
-            the message names the columns and the first line concerned.
+        ValueError: if the file has no rows, or lines of different lengths; without ``loose`` also
+            if it has text or missing values: the message names the columns and the first line
+            concerned.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
-            return _table(_kept(_blocks(file)))
+            table = _table(*_opened(_kept(_blocks(file))), loose=loose)
+        if not loose or not table.faults or not table.faults.words:
+            return table
+        with path.open(encoding="utf-8-sig") as file:
+            return table._replace(words=_words(*_opened(_kept(_blocks(file))), table.faults.words))
     except UnicodeDecodeError as error:
         raise ValueError("not text in UTF-8: save it with that encoding") from error
 
 
-def _table(blocks: Iterator[_Lines]) -> Table:
+def _opened(blocks: Iterator[_Lines]) -> tuple[_Layout, Iterator[_Lines]]:
+    """Find the layout of a file, and return it with the lines below the header."""
     lines = next(blocks, None)
     if lines is None:
         raise ValueError("the file holds no rows")
@@ -73,28 +100,47 @@ def _table(blocks: Iterator[_Lines]) -> Table:
     first, used = _record(lines.texts, separator)
     second, _ = _record(lines.texts[used:], separator)
     names, above = [], lines.numbers[0]
-    if _is_header(first, second):
+    if is_header(first, second):
         if not second:
             raise ValueError("a header, and no rows below it")
         one = separator is None and len(second) == 1
         names = [" ".join(first)] if one else first  # one column, whose name has spaces
         lines = _Lines(lines.numbers[used:], lines.texts[used:])
+    first = names or first
+    return _Layout(names, first, above, separator), chain([lines], blocks)
+
+
+def _table(layout: _Layout, blocks: Iterator[_Lines], *, loose: bool) -> Table:
+    names, width = layout.names, len(layout.first)
     faults, parts = Faults("line", names), []
-    width = len(names or first)
-    for block in chain([lines], blocks):
-        if not names and width == 2 and separator == ",":
-            _refuse_commas(block)
-        fields = _split(block, separator)
-        _check_widths(fields, block, width, f"line {above} {'names' if names else 'has'}")
-        values = _numbers(fields.flatten(), block, width, faults)
-        if not faults:
+    for block in blocks:
+        values = _numbers(layout.fields(block), block, width, faults)
+        if loose or not faults:
             parts.append(values)
         check_memory(sum(map(len, parts)), 8)
-    if faults:
+    if faults and not loose:
         raise ValueError(str(faults))
     values = np.concatenate(parts).reshape(-1, width)
-    _check_names(names, first, values, above)
-    return Table(values, tuple(name or str(i + 1) for i, name in enumerate(names)))
+    if not loose:
+        check_index(names, values)
+    check_names(names, layout.first, values, layout.above)
+    columns = tuple(name or str(i + 1) for i, name in enumerate(names))
+    return Table(values, columns, faults or None)
+
+
+def _words(layout: _Layout, blocks: Iterator[_Lines], columns: Iterable[int]) -> dict[int, Words]:
+    """Collect the texts of some columns."""
+    width = len(layout.first)
+    found = {j: Collector() for j in columns}
+    for block in blocks:
+        fields = layout.fields(block)
+        for j, collector in found.items():
+            words = fields.take(pa.array(np.arange(j, len(fields), width)))
+            gaps = pc.is_in(pc.utf8_lower(words), pa.array(MISSING))
+            words = pc.if_else(gaps, pa.scalar(None, pa.string()), words)
+            numbers = pc.sum(pc.match_substring_regex(words, NUMBER)).as_py()
+            collector.add(words, numbers or 0)
+    return {j: collector.words() for j, collector in found.items()}
 
 
 # -- lines
@@ -171,14 +217,15 @@ def _check_widths(fields: Any, lines: _Lines, width: int, above: str) -> None:
 # -- numbers
 def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[np.float64]:
     """Convert fields (M D,) to numbers, and record in ``faults`` what is wrong with them."""
-    words = pc.utf8_trim_whitespace(words)
     try:
         values: NDArray[np.float64] = pc.cast(words, pa.float64()).to_numpy()
     except pa.ArrowInvalid:
+        numbers = pc.match_substring_regex(words, NUMBER).to_numpy(zero_copy_only=False)
         values = np.full(len(words), np.nan)
+        values[numbers] = [float(word) for word in words.filter(pa.array(numbers)).to_pylist()]
     if np.isnan(values).any():
         gaps = pc.is_in(pc.utf8_lower(words), pa.array(MISSING)).to_numpy(zero_copy_only=False)
-        numbers = pc.match_substring_regex(words, _NUMBER).to_numpy(zero_copy_only=False)
+        numbers = pc.match_substring_regex(words, NUMBER).to_numpy(zero_copy_only=False)
         _note(faults, "words", ~(numbers | gaps), words, lines, width)
         _note(faults, "gaps", gaps, words, lines, width)
     large = np.abs(values) >= EXACT
@@ -205,50 +252,6 @@ def _is_held(word: str, value: float) -> bool:
     if not re.fullmatch(r"[+-]?\d+", word):
         return True
     return np.isfinite(value) and int(word[:400]) == int(value)
-
-
-# -- headers
-def _is_number(word: str) -> bool:
-    return bool(re.match(_NUMBER, word))
-
-
-def _is_text(word: str) -> bool:
-    return not _is_number(word) and word.lower() not in MISSING
-
-
-def _is_header(first: Sequence[str], second: Sequence[str] = ()) -> bool:
-    words = {i for i, word in enumerate(first) if _is_text(word)}
-    below = {i for i, word in enumerate(second) if _is_text(word)}
-    if not words and second:  # an unnamed column of row numbers beside columns called 0, 1, ...
-        return len(first) > 1 and [i for i, w in enumerate(first) if not w] == [0] and all(second)
-    return bool(words) and not (words <= below and any(map(_is_number, first)))
-
-
-def _check_names(
-    names: Sequence[str], first: Sequence[str], values: NDArray[np.float64], line: int
-) -> None:
-    """Refuse a column that numbers the rows, and names that are numbers."""
-    check_index(names, values)
-    if not names and _count_up(first, values):
-        shown = ", ".join(first[:4]) + (", ..." if len(first) > 4 else "")
-        raise ValueError(
-            f"line {line} ({shown}) looks like names of columns, all numbers: put a letter in "
-            f"each (c{first[0]}); or, if it is a row, a line of names above it"
-        )
-
-
-def _count_up(first: Sequence[str], values: NDArray[np.float64]) -> bool:
-    """Tell whether the first line looks like names that count up (0, 1, 2 or years)."""
-    width = len(first)
-    if width < 2 or len(values) < 2 or not all(word.isdecimal() for word in first):
-        return False
-    steps, below = np.diff(values[0]), values[1:]
-    if steps[0] <= 0 or (steps != steps[0]).any() or (np.diff(below[0]) == steps).all():
-        return False
-    if values[0, 0] >= 1000 and values[0, -1] < 3000:
-        return width > 2 or bool(steps[0] == 1)
-    real = (below != np.round(below)).any(0).all()
-    return bool(steps[0] == 1 and values[0, 0] <= 1 and (real or width > 3))
 
 
 def _refuse_commas(lines: _Lines) -> None:

@@ -18,8 +18,10 @@ a file can hold, and a damaged file raises a ValueError of one line.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from errno import EINVAL
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +29,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noneq.data.columns import EXACT, beyond
+from noneq.data.columns import EXACT, Faults, Table, beyond
 from noneq.data.files import Frame, called, existing_path, regular
 from noneq.data.idx import idx, published
 from noneq.data.npy import npy, npz
+from noneq.data.words import Words
 
 __all__ = ["FORMATS", "LABELS", "Raw", "Rows", "read", "read_raw"]
 
@@ -48,11 +51,16 @@ class Raw(NamedTuple):
         values: real numbers (M, *shape) in native byte order.
         labels: class labels (M,) of the rows, of any type; None if the source has none.
         columns: the names of a table's columns; empty if it has none.
+        faults: what is wrong with the columns as numbers, if they were read loosely; None:
+            nothing.
+        words: the columns that hold texts or dates, by their index.
     """
 
     values: NDArray[Any]
     labels: NDArray[Any] | None = None
     columns: tuple[str, ...] = ()
+    faults: Faults | None = None
+    words: Mapping[int, Words] = MappingProxyType({})
 
 
 class Rows(NamedTuple):
@@ -106,11 +114,12 @@ def read(source: str | Path | Frame) -> Rows:
     return Rows(torch.from_numpy(values), labels, raw.columns)
 
 
-def read_raw(source: str | Path | Frame) -> Raw:
+def read_raw(source: str | Path | Frame, *, loose: bool = False) -> Raw:
     """Read rows from a file or a table in memory, without converting them to float32.
 
     Arguments:
         source: a path, or a table in memory, as for `read`.
+        loose: whether columns of text or dates, and missing values, of tables are accepted.
 
     Returns:
         The rows (M, *shape) in the file's own type, with labels (M,) and names of columns if the
@@ -126,7 +135,9 @@ def read_raw(source: str | Path | Frame) -> Raw:
         if not source.exists():
             raise FileNotFoundError(f"{source}: no such file or folder")
     try:
-        return _plain(_frame(source) if isinstance(source, Frame) else _file(regular(source)))
+        if isinstance(source, Frame):
+            return _plain(_frame(source, loose))
+        return _plain(_file(regular(source), loose))
     except Exception as error:  # decoders of strangers' bytes raise whatever they like
         own = isinstance(error, ValueError | OSError) and getattr(error, "errno", 0) != EINVAL
         lines = " ".join(str(error).split()) or type(error).__name__
@@ -134,7 +145,7 @@ def read_raw(source: str | Path | Frame) -> Raw:
         raise ValueError(f"{called(source)}: {reason[:600]}") from error
 
 
-def _file(path: Path) -> Raw:
+def _file(path: Path, loose: bool) -> Raw:
     name = path.name.lower()
     if name.endswith(".npy"):
         return Raw(npy(path))
@@ -143,28 +154,29 @@ def _file(path: Path) -> Raw:
     if name.endswith((".csv", ".tsv", ".txt")):
         from noneq.data.lines import text
 
-        values, columns = text(path)
-        return Raw(values, columns=columns)
+        return _of(text(path, loose=loose))
     if name.endswith(".parquet"):
         from noneq.data.frames import parquet
 
-        values, columns = parquet(path)
-        return Raw(values, columns=columns)
+        return _of(parquet(path, loose=loose))
     if "idx" in name or "ubyte" in name:
         return Raw(*idx(path))
     raise ValueError(f"unknown format: {FORMATS} are read")
 
 
-def _frame(source: Frame) -> Raw:
+def _frame(source: Frame, loose: bool) -> Raw:
     from noneq.data.frames import frame
 
-    values, columns = frame(source)
-    return Raw(values, columns=columns)
+    return _of(frame(source, loose=loose))
+
+
+def _of(table: Table) -> Raw:
+    return Raw(table.values, None, table.columns, table.faults, table.words)
 
 
 def _plain(raw: Raw) -> Raw:
     """Check rows and labels, and convert the rows to native byte order."""
-    x, labels, names = raw
+    x, labels = raw.values, raw.labels
     if x.dtype.kind not in "fiub":
         raise ValueError(f"holds {x.dtype}, not numbers")
     if x.ndim == 0:
@@ -176,7 +188,7 @@ def _plain(raw: Raw) -> Raw:
     kind = np.dtype(np.float64) if x.dtype.itemsize > 8 else x.dtype.newbyteorder("=")
     x = (x[:, None] if x.ndim == 1 else x).astype(kind, copy=False)
     _check_integers(x)
-    return Raw(x, labels, names)
+    return raw._replace(values=x, labels=labels)
 
 
 def _check_integers(x: NDArray[Any]) -> None:

@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Repeats", "first_of", "parted", "repeats_in"]
+__all__ = ["Repeats", "by_nature", "first_of", "observations", "parted", "repeats_in"]
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
+OFTEN = 5  # times as frequent as in independent columns, at most, of rows that are no copies
+WIDEST = 100  # columns of a table whose frequencies are looked at
+ATOM = 0.05  # share of the rows of a value of a single column that is no copy
 _PART = 4096  # rows at a time
 
 
@@ -74,6 +77,50 @@ def _hashes(values: Array) -> Rows:
     return hashes
 
 
+def observations(values: Array) -> Rows:
+    """Number the independent observations among rows, of which copies of a row are one.
+
+    Equal rows are copies unless they are equal because few values are possible: in a table of few
+    different rows (a die), or where a row is about as frequent as its values are in independent
+    columns (a count beside an amount that is often 0).
+
+    Arguments:
+        values: rows (M, ...).
+
+    Returns:
+        For each row the index of the first copy of it, int64 (M,), which is its own if it is none.
+    """
+    first = first_of(values)
+    own = np.arange(len(first))
+    there, times = np.unique(first, return_counts=True)
+    if len(there) == len(first):
+        return first
+    if by_nature(values, first):
+        return own
+    several = there[times > 1]
+    natural = several[times[times > 1] <= OFTEN * _expected(values, several)]
+    found: Rows = np.where(np.isin(first, natural), own, first)
+    return found
+
+
+def _expected(values: Array, rows: Rows) -> NDArray[np.float64]:
+    """Return how often rows (R,) would occur, were the columns independent; 0 of wide tables.
+
+    For a single column it is what it is, if it is more than 5 % of the rows, and else 0.
+    """
+    n = len(values)
+    flat = values.reshape(n, -1)
+    if flat.shape[1] > WIDEST:
+        return np.zeros(len(rows))
+    share = np.ones(len(rows))
+    for column in flat.T:
+        _, which, times = np.unique(column, return_inverse=True, return_counts=True)
+        share *= times[which[rows]] / n
+    if flat.shape[1] == 1:
+        share[share <= ATOM] = 0.0
+    return n * share
+
+
 def repeats_in(splits: Sequence[Array]) -> Repeats:
     """Count the rows of a data set that are equal to other rows.
 
@@ -103,8 +150,8 @@ def parted(values: Array, order: Rows, sizes: Sequence[int]) -> list[Rows]:
     Returns:
         For each part an array of the indices of its rows.
     """
-    cuts, first = np.cumsum(sizes)[:-1], first_of(values)
-    if len(np.unique(first)) == len(first) or _by_nature(values, first):
+    cuts, first = np.cumsum(sizes)[:-1], observations(values)
+    if len(np.unique(first)) == len(first):
         return np.split(order, cuts)
     # rows of a kind side by side, where the first of them is in the order
     _, starts, kinds = np.unique(first[order], return_index=True, return_inverse=True)
@@ -121,11 +168,18 @@ def parted(values: Array, order: Rows, sizes: Sequence[int]) -> list[Rows]:
     return np.split(together, bounds[nearest])
 
 
-def _by_nature(values: Array, first: Rows) -> bool:
+def by_nature(values: Array, first: Rows) -> bool:
     """Tell whether rows are equal because few values are possible, and not because of copying.
 
     That is so if at most half of the rows are distinct, their multiplicities have no common
     divisor, and the values of every column recur in distinct rows.
+
+    Arguments:
+        values: rows (M, ...).
+        first: the index of the first row equal to each (M,), from `first_of`.
+
+    Returns:
+        True if the equal rows are independent observations, e.g. throws of a die.
     """
     distinct, times = np.unique(first, return_counts=True)
     if 2 * len(distinct) > len(first) or np.gcd.reduce(times) > 1:

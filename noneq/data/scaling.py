@@ -1,7 +1,7 @@
 """Scaling of rows between the units of a file and those of a model: x = (value - shift) / scale.
 
-Shift and scale depend on the kind of data: `for_images`, `for_table`, `for_bits` and `for_binary`
-compute them from the training rows.
+Shift and scale depend on the kind of data: `noneq.data.standards` computes them from the training
+rows.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from noneq.data.cells import Block, Cells
 from noneq.data.margins import Margins
+from noneq.random import uniform
 
-__all__ = ["Scaling", "for_binary", "for_bits", "for_images", "for_table", "scalar"]
+__all__ = ["Scaling", "scalar"]
 
 _BLOCK = 4096  # rows in float64 at a time
 
@@ -37,6 +37,8 @@ class Scaling:
             0, before shift and scale are applied; None: values are not replaced.
         margins: maps of the shifted and scaled columns to normal variables, which then are x;
             None: they are not mapped.
+        cells: columns of a table with their kinds; repeated values are spread over intervals
+            before they are shifted and scaled. None: all columns are continuous.
 
     Raises:
         ValueError: if a scale is not a positive finite number.
@@ -46,25 +48,31 @@ class Scaling:
     scale: Tensor
     threshold: float | None = None
     margins: Margins | None = None
+    cells: Cells | None = None
 
     def __post_init__(self) -> None:
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
             raise ValueError("values spread too far, or too little, for a scale to be computed")
 
-    def apply(self, rows: Tensor) -> Tensor:
+    def apply(self, rows: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Convert rows from the file's units to the model's, ``x = (value - shift) / scale``.
 
         Arguments:
             rows: rows (M, *shape) in the file's units, of any type of numbers.
+            rng: source of randomness on the CPU, for where in its interval a repeated value goes;
+                default: a generator with seed 0.
 
         Returns:
             The rows in the model's units, float32 (M, *shape).
         """
-        return torch.cat([self._apply(part.double()) for part in torch.split(rows, _BLOCK)])
+        rng = rng or torch.Generator("cpu").manual_seed(0)
+        return torch.cat([self._apply(part.double(), rng) for part in torch.split(rows, _BLOCK)])
 
-    def _apply(self, values: Tensor) -> Tensor:
+    def _apply(self, values: Tensor, rng: torch.Generator) -> Tensor:
         if self.threshold is not None:
             values = (values > self.threshold).double()
+        elif self.cells is not None and not self.cells.trivial:
+            values = self.cells.spread(values, uniform(values.shape, rng))
         shift, scale = self.shift.to(values), self.scale.to(values)
         x = (values - shift) / scale
         return (x if self.margins is None else self.margins.apply(x)[0].to(x)).float()
@@ -77,12 +85,28 @@ class Scaling:
 
         Returns:
             The rows in the file's units, float64 (M, *shape); for binary data, 0 or 1 instead.
+            Spread values are what they were, and texts the numbers of their categories, from 0.
         """
         if self.margins is not None:
             parts = [self.margins.undo(part) for part in torch.split(x, _BLOCK)]
             x = torch.cat(parts).to(x.device)
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
-        return values if self.threshold is None else (values > 0.5).double()
+        if self.threshold is not None:
+            return (values > 0.5).double()
+        return values if self.cells is None else self.cells.collect(values)
+
+    def blocks(self, x: Tensor) -> list[Block | None] | None:
+        """List the intervals in which `noneq.data.Margins` take a column's density as constant.
+
+        Arguments:
+            x: training rows (M, D) in the model's units, without margins.
+
+        Returns:
+            For each column its intervals, or None; None if values are not spread over intervals.
+        """
+        if self.cells is None or self.cells.trivial:
+            return None
+        return self.cells.blocks(self.undo(x), self.shift, self.scale)
 
     def log_jacobian(self, dim: int) -> float:
         """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
@@ -106,21 +130,47 @@ class Scaling:
         return -total if self.scale.dim() else -dim * total
 
     def log_volume(self, x: Tensor) -> Tensor:
-        """Compute ``log |det dx/dy|`` of the map of standardised rows y to rows x by `margins`.
+        """Compute what is added to the log-density of a row x for that of the standardised row y.
 
-        The log-density of a row y is that of x plus this number.
+        It is ``log |det dx/dy|`` of the map by `margins`, and the log-volume of the row's cell in
+        the columns where values have probabilities (`noneq.data.cells`), in units of ``scale``.
 
         Arguments:
             x: rows (M, *shape) in the model's units.
 
         Returns:
-            The logarithms of the determinants (M,), float64, in nats; 0 without margins.
+            The numbers to be added (M,), float64, in nats; 0 without margins and cells.
         """
-        if self.margins is None:
+        if self.margins is None and self.cells is None:
             return torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        m = self.margins
-        parts = [m.apply(m.undo(part))[1] for part in torch.split(x, _BLOCK)]
-        return torch.cat(parts).to(x.device)
+        found = []
+        for part in torch.split(x, _BLOCK):
+            y, volume = part.double().cpu(), torch.zeros(len(part), dtype=torch.float64)
+            if self.margins is not None:
+                y = self.margins.undo(part)
+                volume = self.margins.apply(y)[1]
+            if self.cells is not None and self.threshold is None:
+                volume = volume + self.cells.log_volume(y * self.scale + self.shift, self.scale)
+            found.append(volume)
+        return torch.cat(found).to(x.device)
+
+    def log_units(self, x: Tensor) -> Tensor:
+        """Compute what is added to a standardised row's log-likelihood for the file's units.
+
+        Arguments:
+            x: rows (M, *shape) in the model's units.
+
+        Returns:
+            `log_jacobian` (M,), float64, but over the columns in which each row has a density.
+        """
+        if self.cells is None:
+            jacobian = self.log_jacobian(x[0].numel())
+            return torch.full((len(x),), jacobian, dtype=torch.float64, device=x.device)
+        found = []
+        for part in torch.split(x, _BLOCK):
+            y = part.double().cpu() if self.margins is None else self.margins.undo(part)
+            found.append(self.cells.log_units(y * self.scale + self.shift, self.scale))
+        return torch.cat(found).to(x.device)
 
     def plain(self) -> dict[str, Any]:
         """Convert the scaling to numbers and lists for a JSON file.
@@ -134,6 +184,7 @@ class Scaling:
             "scale": self.scale.tolist(),
             "threshold": self.threshold,
             "margins": None if self.margins is None else self.margins.plain(),
+            "cells": None if self.cells is None else self.cells.plain(),
         }
 
     @classmethod
@@ -147,9 +198,10 @@ class Scaling:
             The scaling.
         """
         shift, scale = (_number(plain[k]) for k in ("shift", "scale"))
-        margins = plain["margins"]
+        margins, cells = plain["margins"], plain["cells"]
         own = None if margins is None else Margins.from_plain(margins)
-        return cls(shift, scale, plain["threshold"], own)
+        spread = None if cells is None else Cells.from_plain(cells)
+        return cls(shift, scale, plain["threshold"], own, spread)
 
     def __str__(self) -> str:
         if self.threshold is not None:
@@ -185,98 +237,3 @@ def scalar(shift: float, scale: float, threshold: float | None = None) -> Scalin
         The scaling.
     """
     return Scaling(_number(shift), _number(scale), threshold)
-
-
-def for_images(train: NDArray[Any]) -> Scaling:
-    """Choose one shift and scale for all pixels of images, from the training rows.
-
-    Non-negative integers v become ``2 v / top - 1``, where top is 255 if the largest value is from
-    128 to 255, and the largest value otherwise. Values in [0, 1] become ``2 v - 1``, values in
-    [-1, 1] stay unchanged, and others are standardised by mean and standard deviation.
-
-    Arguments:
-        train: the training rows (M, C, H, W).
-
-    Returns:
-        The scaling ``x = (v - shift) / scale``.
-    """
-    low, high = float(train.min()), float(train.max())
-    whole = train.dtype.kind in "iub" or bool((train == np.floor(train)).all())
-    if low >= 0 and high > 0 and (whole or high <= 1):
-        top = high if whole else 1.0
-        half = (255.0 if 127 < top <= 255 else top) / 2
-        return scalar(half, half)
-    if low < 0 and low >= -1 and high <= 1:
-        return scalar(0.0, 1.0)
-    if low == high:
-        return scalar(low, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):  # Scaling raises a clearer error
-        return scalar(float(train.mean(dtype=np.float64)), float(train.std(dtype=np.float64)))
-
-
-def for_table(train: NDArray[Any]) -> Scaling:
-    """Make the scaling that standardises each column of a table.
-
-    Shift and scale of a column are its mean and standard deviation over the training rows. For a
-    constant column they are its value and 1, so that it becomes 0.
-
-    Arguments:
-        train: the training rows (M, D).
-
-    Returns:
-        The scaling ``x = (value - shift) / scale``, with shift and scale of shape (D,).
-    """
-    constant = torch.from_numpy((train == train[0]).all(0))
-    with np.errstate(over="ignore", invalid="ignore"):  # Scaling raises a clearer error
-        mean = torch.from_numpy(train.mean(0, dtype=np.float64))
-        sd = torch.from_numpy(train.std(0, dtype=np.float64))
-    first = torch.from_numpy(train[0].astype(np.float64))
-    return Scaling(torch.where(constant, first, mean), torch.where(constant, 1.0, sd))
-
-
-def for_bits(train: NDArray[Any], *, binary: bool) -> Scaling:
-    """Make the scaling that turns rows into bits, 0 or 1, as an RBM of bits takes them.
-
-    Arguments:
-        train: the training rows (M, *shape).
-        binary: whether values above the middle of the range of ``train`` become 1 and others 0; if
-            not, all values must be 0 or 1 already.
-
-    Returns:
-        The scaling, from values to 0 or 1.
-
-    Raises:
-        ValueError: if a value is neither 0 nor 1 without ``binary``, or if all are equal.
-    """
-    if binary:
-        return scalar(0.0, 1.0, for_binary(train).threshold)
-    other = train[(train != 0) & (train != 1)]
-    if len(other):
-        raise ValueError(
-            f"{len(other):,} values are neither 0 nor 1 ({float(other[0]):g}, say), and an RBM "
-            "of bits has no others: `binary` makes 1 of those above the middle of their range; "
-            "`model` gaussian-rbm takes numbers"
-        )
-    if train.min() == train.max():
-        raise ValueError(f"every training value is {float(train.min()):g}: nothing to learn")
-    return scalar(0.0, 1.0)
-
-
-def for_binary(train: NDArray[Any]) -> Scaling:
-    """Make the scaling that maps each value to 1 or -1.
-
-    Values above the middle between the smallest and the largest training value become 1.
-
-    Arguments:
-        train: the training rows (M, *shape).
-
-    Returns:
-        The scaling, from values to 1 or -1.
-
-    Raises:
-        ValueError: if all values are equal.
-    """
-    low, high = float(train.min()), float(train.max())
-    if low == high:
-        raise ValueError(f"binary: every training value is {low:g}, there is nothing to part")
-    return scalar(0.5, 0.5, low / 2 + high / 2)

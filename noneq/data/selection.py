@@ -16,17 +16,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noneq.data.cells import Cells
 from noneq.data.checks import check_rows
-from noneq.data.classes import Counts, choose, count, share, thinned, wanted, whole
+from noneq.data.classes import Counts, choose, count, share, thinned, wanted
 from noneq.data.digits import SIZES, raw_digits
+from noneq.data.encoding import with_kinds
 from noneq.data.files import Frame, called, existing_path
 from noneq.data.idx import published
+from noneq.data.kinds import Column, LeftOut
+from noneq.data.labels import labelled, labels_of
 from noneq.data.readers import FORMATS, LABELS, Raw, read_raw
 from noneq.data.repeats import parted
 from noneq.data.scaling import Scaling, scalar
+from noneq.data.tables import Selected, TableChoice, select
 
-__all__ = ["NAMED", "Array", "Choice", "Parts", "checked", "existing", "from_source", "naming"]
+__all__ = [
+    "NAMED",
+    "Array",
+    "Choice",
+    "Parts",
+    "checked",
+    "existing",
+    "from_source",
+    "naming",
+    "refuse_columns",
+]
 
+LEAST = 4  # rows that can be split into training, validation and test rows
 Array = NDArray[Any]
 """An array of numbers of any type."""
 
@@ -41,6 +57,9 @@ class Parts(NamedTuple):
         columns: the names of a table's columns; empty if it has none.
         scaling: the scaling of a data set that is known by name, such as "digits"; None: it is
             still to be computed from the training rows.
+        cells: the columns of a table with their kinds; None: they were not looked for.
+        left_out: the columns of a table that are left out, with reasons.
+        gaps: the number of rows left out for missing values.
     """
 
     train: Array
@@ -48,6 +67,9 @@ class Parts(NamedTuple):
     test: Array
     columns: tuple[str, ...] = ()
     scaling: Scaling | None = None
+    cells: Cells | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    gaps: int = 0
 
 
 class Choice(NamedTuple):
@@ -57,11 +79,15 @@ class Choice(NamedTuple):
         classes: class labels of the rows to keep; None: all rows.
         subset: the number of rows to keep of each class; None: all rows of these classes.
         rng: random generator on the CPU, for the choice of rows and for splits.
+        table: which columns and rows of a table to take, and kinds of its columns.
+        kinds: whether the kinds of a table's columns are found; otherwise all hold numbers.
     """
 
     classes: Sequence[int] | None
     subset: Sequence[int] | None
     rng: torch.Generator
+    table: TableChoice = TableChoice()
+    kinds: bool = True
 
     @property
     def everything(self) -> bool:
@@ -129,16 +155,61 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
         source, test = published(source)
         if test is not None:
             return _published(source, test, choice)
-    raw = read_raw(source)
+    raw = read_raw(source, loose=True)
     with naming(source):
-        raw, _ = _chosen(raw, choice)
-    n = len(raw.values)
+        if raw.values.ndim != 2:
+            refuse_columns(choice.table)
+            raw, _ = _chosen(raw, choice)
+            return _split(Parts(raw.values, raw.values, raw.values), choice)
+        return _split(_table(raw, choice), choice)
+
+
+def _split(all_rows: Parts, choice: Choice) -> Parts:
+    """Split rows, which are given as all three parts."""
+    values = all_rows.train
+    n = len(values)
     held = max(1, round(n / 10)), max(1, round(n / 5))
     train = max(0, n - sum(held))
     order = torch.randperm(n, generator=choice.rng, device="cpu").numpy()
-    rows = parted(raw.values, order, (train, *held))
-    first, second, third = (raw.values[some] for some in rows)
-    return Parts(first, second, third, raw.columns)
+    rows = parted(values, order, (train, *held))
+    first, second, third = (values[some] for some in rows)
+    return all_rows._replace(train=first, validation=second, test=third)
+
+
+def _table(raw: Raw, choice: Choice) -> Parts:
+    """Select columns and rows of a table, and find the kinds of its columns; not split yet."""
+    if not raw.values.size:
+        checked(raw)
+    also = () if choice.everything or raw.labels is not None else LABELS
+    found = select(raw, choice.table, also=also, kinds=choice.kinds)
+    _check_numbers(found)
+    if not choice.everything:
+        found, labels = labels_of(found)
+        counts = wanted(labels, choice.classes, choice.subset)
+        found = found.rows(choose(labels, counts, choice.rng))
+    if choice.kinds and len(found.raw.values) >= LEAST:
+        found, cells = with_kinds(found, choice.table, raw)
+    else:
+        every = ((raw.columns[i] if raw.columns else "", i + 1) for i in found.numbers)
+        cells = Cells(tuple(Column(name, number) for name, number in every))
+    whole_table = cells.trivial and len(cells.columns) == raw.values.shape[1]
+    names, values = found.raw.columns, found.raw.values
+    own = None if whole_table else cells
+    return Parts(values, values, values, names, None, own, found.left_out, found.gaps)
+
+
+def _check_numbers(found: Selected) -> None:
+    """Raise ValueError for a table without rows, or with values that are not finite."""
+    numbers = [k for k, i in enumerate(found.numbers) if i not in found.raw.words]
+    if numbers:
+        checked(found.raw._replace(values=found.raw.values[:, numbers]))
+
+
+def refuse_columns(table: TableChoice) -> None:
+    """Raise ValueError if columns are chosen of what has none."""
+    for name, value in zip(table._fields, table, strict=True):
+        if value and name != "missing":
+            raise ValueError(f"`{name}`: these rows are images, and have no columns")
 
 
 def _published(path: Path, test: Path, choice: Choice) -> Parts:
@@ -186,7 +257,7 @@ def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
     raw = checked(raw)
     if choice.everything:
         return raw, {}
-    raw, labels = _labelled(raw)
+    raw, labels = labelled(raw)
     counts = wanted(labels, choice.classes, choice.subset)
     return raw._replace(values=raw.values[choose(labels, counts, choice.rng)]), counts
 
@@ -196,7 +267,7 @@ def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
     rest = checked(rest)
     if choice.everything:
         return rest
-    rest, labels = _labelled(rest)
+    rest, labels = labelled(rest)
     there = count(labels)
     lacking = [c for c in counts if c not in there]
     if lacking:
@@ -205,26 +276,6 @@ def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
     if choice.subset is not None:
         numbers = thinned(counts, there)
     return rest._replace(values=rest.values[choose(labels, numbers, choice.rng)])
-
-
-def _labelled(raw: Raw) -> tuple[Raw, NDArray[np.int64]]:
-    """Return rows and integer labels; a table's column of labels is removed from its rows."""
-    if raw.labels is not None:
-        return raw, whole(raw.labels)
-    names = [name.lower() for name in raw.columns]
-    found = next((names.index(name) for name in LABELS if name in names), None)
-    if found is None:
-        raise ValueError(
-            "no labels to choose classes by. They are looked for in an .npz file's array or a "
-            f"table's column named {', '.join(LABELS[:-1])} or {LABELS[-1]}, and beside IDX "
-            "images in the file ...labels-idx1-ubyte"
-        )
-    if len(names) == 1:
-        raise ValueError(f"column {raw.columns[0]!r} holds the labels: no other is left")
-    columns = raw.columns[:found] + raw.columns[found + 1 :]
-    with naming(f"column {raw.columns[found]!r}"):
-        labels = whole(raw.values[:, found])
-    return Raw(np.delete(raw.values, found, 1), labels, columns), labels
 
 
 def checked(raw: Raw) -> Raw:

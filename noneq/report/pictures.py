@@ -59,7 +59,8 @@ def draw_report(run: Run, path: Path) -> None:
     """
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
-    mapped = run.scaling.margins is not None
+    cells = run.scaling.cells
+    mapped = run.scaling.margins is not None or (cells is not None and cells.repeats)
     data = run.data() if run.bracketed or mapped else None
     rows = run.metrics.rows()
     if mapped and data is not None:
@@ -100,7 +101,7 @@ def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tens
     table = data.kind == "table"
     n = 1000 if table else 64
     x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
-    rows = add_noise(data.train[:n], noise, rng)
+    rows = add_noise(data.train[: min(n, data.sizes[0])], noise, rng)
     if table:
         return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
     rows, x = run.family.shown(rows), run.family.shown(x)

@@ -65,7 +65,7 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     write(path, save)
 
 
-def save_table(path: Path, columns: Sequence[str], values: NDArray[np.float64]) -> None:
+def save_table(path: Path, columns: Sequence[str], values: NDArray[Any]) -> None:
     """Write a table to a .csv file: the names of the columns, and a line for each row.
 
     Numbers are written with as many digits as float64 needs, so that they are read unchanged.
@@ -73,7 +73,7 @@ def save_table(path: Path, columns: Sequence[str], values: NDArray[np.float64]) 
     Arguments:
         path: path of the file; its folder is made.
         columns: names of the D columns.
-        values: rows (M, D).
+        values: rows (M, D) of numbers, or of numbers and texts.
 
     Raises:
         OSError: the file cannot be written; the old file is unchanged.

@@ -3,8 +3,7 @@
 `fit_base` fits the base that a recipe names. `choose_base` fits several bases to the training rows
 and chooses the one that gives the validation rows the lowest negative log-likelihood (NLL): a
 Gaussian shrunk after Ledoit and Wolf (2004), Gaussians with a ridge, or mixtures of Gaussians.
-Which of them are fitted is decided by a count of operations and never by a clock, so that the same
-rows always give the same base.
+A count of operations, and never a clock, decides which of them are fitted.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian |
 
 
 def choose_base(
-    recipe: Recipe, train: Tensor, validation: Tensor, seed: int = 0
+    recipe: Recipe, train: Tensor, validation: Tensor, seed: int = 0, *, draws: int = 1
 ) -> tuple[Recipe, tuple[Candidate, ...]]:
     """Choose the base that gives validation rows the lowest negative log-likelihood (NLL).
 
@@ -77,10 +76,11 @@ def choose_base(
     shrunk after Ledoit and Wolf.
 
     Arguments:
-        recipe: all settings of a training; one whose base is not "chosen" is returned unchanged.
+        recipe: all settings of a training; unless its base is "chosen", it is returned unchanged.
         train: training rows (M, *shape), of which 8,000 at most are used.
         validation: validation rows (N, *shape), of which 4,000 at most are used.
         seed: seed of the session, from which the same bases are built.
+        draws: how many times both hold all of their rows, see `noneq.data.DataSet`.
 
     Returns:
         The recipe with the chosen base, number of components and ridge, and all candidates. With
@@ -104,35 +104,34 @@ def choose_base(
         return recipe, ()
     if (recipe.model.clusters or 0) > len(train):
         raise ValueError(f"clusters must be at most the {len(train)} training rows")
-    search = _Search(recipe, train, validation, seed)
-    if len(torch.unique(search.validation.flatten(1), dim=0)) >= LEAST:
+    search = _Search(recipe, train, validation, seed, draws)
+    if len(torch.unique(search.rows, dim=0)) >= LEAST:
         search.gaussians()
         search.mixtures()
     best = search.best()
     kind, components, ridge = best[:3] if best else ("full", None, None)
+    # a mixture preconditions the moves by its covariance, and no score matching starts at it
+    mixed = kind == "mixture"
     model = replace(recipe.model, base=kind, components=components, ridge=ridge)
-    how = recipe.train
-    if kind == "mixture":  # whose own covariance preconditions the moves
-        model = replace(model, clusters=None)
-        how = replace(how, score_matching=None)  # which starts at one Gaussian
-    return replace(recipe, model=model, train=how), tuple(
-        candidate for candidate, _ in search.tried
-    )
+    how = replace(recipe.train, score_matching=None) if mixed else recipe.train
+    chosen = replace(recipe, model=replace(model, clusters=None) if mixed else model, train=how)
+    return chosen, tuple(candidate for candidate, _ in search.tried)
 
 
 class _Search:
     """The bases that have been fitted, and the operations that this took.
 
-    Arguments:
-        recipe: all settings of the training.
-        train: training rows.
-        validation: validation rows.
-        seed: seed of the mixtures.
+    Its arguments are those of `choose_base`.
     """
 
-    def __init__(self, recipe: Recipe, train: Tensor, validation: Tensor, seed: int) -> None:
-        self.recipe, self.seed = recipe, seed
-        self.train, self.validation = _some(train, ROWS), _some(validation, NOISY)
+    def __init__(self, own: Recipe, train: Tensor, held: Tensor, seed: int, draws: int = 1):
+        self.recipe, self.seed = own, seed
+        self.train, self.validation = _some(train, ROWS), _some(held, NOISY)
+        self.different = min(len(train) // draws, ROWS)
+        self.rows = self.validation.flatten(1)  # what tells rows apart, for standard errors
+        if draws > 1:
+            number = torch.arange(len(held), device=held.device)[:, None]
+            self.rows = _some(number % (len(held) // draws), NOISY)
         self.columns = train[0].numel() if len(train) else 0
         self.spent = 0.0
         self.tried: list[tuple[Candidate, Tensor]] = []
@@ -149,7 +148,7 @@ class _Search:
         """Fit mixtures of more and more Gaussians, until two numbers in a row are worse."""
         least, worse, at = float("inf"), 0, WIDTHS.index(3e-2)
         for components in COMPONENTS:
-            if self.columns > COLUMNS or components * EACH > len(self.train) or worse == 2:
+            if self.columns > COLUMNS or components * EACH > self.different or worse == 2:
                 return
             found = self._descend(components, at)
             scores = [one.nll for one in found.values()]
@@ -191,10 +190,9 @@ class _Search:
         losses = mean_energy(fitted, self.validation, noise=noise, draws=draws) + fitted.log_z()
         if not bool(torch.isfinite(losses).all()):
             return None
-        error = grouped_stderr(losses, self.validation)
-        found = Candidate(base, components, ridge, float(losses.mean()), error)
-        self.tried.append((found, losses))
-        return found
+        score = float(losses.mean()), grouped_stderr(losses, self.rows)
+        self.tried.append((Candidate(base, components, ridge, *score), losses))
+        return self.tried[-1][0]
 
     def best(self) -> Candidate | None:
         """Choose by the lowest mean; more parameters need half a paired standard error."""
@@ -202,7 +200,7 @@ class _Search:
         for own in _simplest_first(self.tried):
             if best is not None:
                 gain = best[1] - own[1]
-                if not float(gain.mean()) > grouped_stderr(gain, self.validation) / 2:
+                if not float(gain.mean()) > grouped_stderr(gain, self.rows) / 2:
                     continue
             best = own
         return None if best is None else best[0]

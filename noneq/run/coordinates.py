@@ -18,9 +18,10 @@ def choose_coordinates(
 
     Bases are fitted to the standardised columns, and to these columns mapped to normal variables
     (`noneq.data.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
-    rows decides, in the units of the standardised columns for both. Only tables of at most 100
-    columns whose values are not discrete are mapped, and only where the recipe leaves the base to
-    be chosen.
+    rows decides, in the units of the standardised columns for both; where values have
+    probabilities (`noneq.data.kinds`) it is that of the values. Only tables of at most 100 columns
+    are mapped, and only where the recipe leaves the base to be chosen. Categories are mapped in
+    two ways, to adjacent intervals of a normal variable or each to a peak of its own.
 
     Arguments:
         recipe: all settings of a training.
@@ -31,17 +32,35 @@ def choose_coordinates(
         The recipe with the chosen base, the data set in the chosen coordinates, and all candidates
         with their NLL.
     """
-    plain, candidates = choose_base(recipe, data.train, data.validation, seed)
+    plain, candidates = _candidates(recipe, data, seed)
     columns = data.train[0].numel()
     if not candidates or recipe.train.noise > 0 or data.discrete or columns > COLUMNS:
         return plain, data, candidates
-    new = mapped(data)
-    other, others = choose_base(recipe, new.train, new.validation, seed)
-    volume = float(new.scaling.log_volume(new.validation).mean())
-    shifted = tuple(one._replace(nll=one.nll - volume, margins=True) for one in others)
-    if others and _nll(other, shifted) < _nll(plain, candidates):
-        return other, new, (*candidates, *shifted)
-    return plain, data, (*candidates, *shifted)
+    new, other = data, plain
+    others: tuple[Candidate, ...] = ()
+    for apart in (False, True) if _has_categories(data) else (False,):
+        tried = mapped(data, apart=apart)
+        own, found = _candidates(recipe, tried, seed)
+        if found and (not others or _nll(own, found) < _nll(other, others)):
+            new, other, others = tried, own, found
+    others = tuple(one._replace(margins=True) for one in others)
+    if others and _nll(other, others) < _nll(plain, candidates):
+        return other, new, (*candidates, *others)
+    return plain, data, (*candidates, *others)
+
+
+def _has_categories(data: DataSet) -> bool:
+    cells = data.scaling.cells
+    return cells is not None and any(column.levels for column in cells.columns)
+
+
+def _candidates(recipe: Recipe, data: DataSet, seed: int) -> tuple[Recipe, tuple[Candidate, ...]]:
+    """Choose a base, with the NLL of all candidates in the units of the standardised columns."""
+    own, found = choose_base(recipe, data.train, data.validation, seed, draws=data.draws)
+    if not found:
+        return own, ()
+    volume = float(data.scaling.log_volume(data.validation).mean())
+    return own, tuple(one._replace(nll=one.nll - volume) for one in found)
 
 
 def _nll(recipe: Recipe, candidates: tuple[Candidate, ...]) -> float:

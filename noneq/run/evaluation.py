@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
+from noneq.data.repeats import observations
 from noneq.energies import Energy, fingerprint
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
@@ -28,7 +29,7 @@ from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
-from noneq.run.verdict import Mean, Verdict
+from noneq.run.verdict import Mean, Verdict, measures
 
 __all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
 
@@ -72,22 +73,21 @@ def evaluate_run(
     energy, move = run.model()
     base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(seed)
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    noise = recipe.train.noise
-    # of the standardised rows, whether or not their columns were mapped
-    volume = {name: run.scaling.log_volume(x) for name, x in splits.items()}
-    base_nll = _likelihoods(base, base.log_z(), splits, volume, noise)
+    splits = _splits(run, data)
+    rows, noise = data.train[: data.sizes[0]], recipe.train.noise
+    base_nll = _likelihoods(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(energy, data.train):
-        z = _estimated(run, recipe, energy, kernel, data.train, rng, track)
-        model_nll = _likelihoods(energy, z.value, splits, volume, noise)
-        lost = Mean.of(model_nll["validation"] - base_nll["validation"], data.validation)
+        z = _estimated(run, recipe, energy, kernel, rows, rng, track)
+        model_nll = _likelihoods(energy, z.value, splits, noise)
+        held = splits["validation"].observations
+        lost = Mean.of(model_nll["validation"] - base_nll["validation"], held)
     # of a doubtful log Z nothing is concluded
     worse = lost is not None and lost.value > 0 and recipe.train.early_stopping and not z.alarms
     if worse:
         _set_to_base(run, energy, move)
     if worse or lost is None:
-        z, model_nll = exact_log_z(base, data.train, n=bracket.walkers, rng=rng), base_nll
+        z, model_nll = exact_log_z(base, rows, n=bracket.walkers, rng=rng), base_nll
     verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
     if worse or lost is None:
         verdict = replace(verdict, kept="base", lost=lost)
@@ -153,29 +153,64 @@ def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
     save_model(run.folder / "model.safetensors", energy, kernel, run.recipe)
 
 
+class _Split(NamedTuple):
+    """Holds the rows of a split with their draws, and what belongs to each row.
+
+    Attributes:
+        x: rows (draws M, *shape) in the model's units.
+        volume: what is added to their log-densities (draws M,), see `noneq.data.Scaling`.
+        observations: what tells independent rows apart (M, ...).
+        units: what is added to a row's log-likelihood for the file's units (M,).
+    """
+
+    x: Tensor
+    volume: Tensor
+    observations: Tensor
+    units: Tensor
+
+
+def _splits(run: Run, data: DataSet) -> dict[str, _Split]:
+    """Prepare the splits of a data set."""
+    found = {}
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    for (name, x), size in zip(parts.items(), data.sizes, strict=True):
+        own = x[:size]
+        if run.scaling.cells is not None:
+            own = torch.from_numpy(observations(run.scaling.undo(own).cpu().numpy()))[:, None]
+        units = run.scaling.log_units(x[:size])
+        found[name] = _Split(x, run.scaling.log_volume(x), own.to(x.device), units)
+    return found
+
+
 def _likelihoods(
-    energy: Energy,
-    log_z: float,
-    splits: Mapping[str, Tensor],
-    volume: Mapping[str, Tensor],
-    noise: float,
+    energy: Energy, log_z: float, splits: Mapping[str, _Split], noise: float
 ) -> dict[str, Tensor]:
-    """Compute the NLL of every row of each split, averaged over draws of the noise."""
+    """Compute the NLL of every row of each split, averaged over draws of noise and of cells.
+
+    It is that of the standardised rows, whether or not their columns were mapped.
+    """
     return {
-        name: mean_energy(energy, x, noise=noise) + log_z - volume[name]
-        for name, x in splits.items()
+        name: _mean(mean_energy(energy, own.x, noise=noise) + log_z - own.volume, own)
+        for name, own in splits.items()
     }
+
+
+def _mean(values: Tensor, own: _Split) -> Tensor:
+    """Average the values (draws M,) of each row over its draws."""
+    return values.view(-1, len(own.units)).mean(0) if len(values) > len(own.units) else values
 
 
 def _verdict(
     run: Run,
     energy: Energy,
     z: Estimate,
-    splits: Mapping[str, Tensor],
+    splits: Mapping[str, _Split],
     model_nll: Mapping[str, Tensor],
     base_nll: Mapping[str, Tensor],
     how: Mapping[str, Any],
 ) -> Verdict:
+    rows = {name: own.observations for name, own in splits.items()}
+    own_units = Mean.of(model_nll["test"] - splits["test"].units, rows["test"])
     return Verdict(
         mark=stored_fingerprint(energy),
         log_z=z.value,
@@ -184,12 +219,13 @@ def _verdict(
         backward=Mean(*z.backward),
         alarms=z.alarms,
         off_support_mass=z.off_support_mass,
-        nll={name: Mean.of(values, splits[name]) for name, values in model_nll.items()},
-        base={name: Mean.of(values, splits[name]) for name, values in base_nll.items()},
-        gain=Mean.of(base_nll["test"] - model_nll["test"], splits["test"]),
+        nll={name: Mean.of(values, rows[name]) for name, values in model_nll.items()},
+        base={name: Mean.of(values, rows[name]) for name, values in base_nll.items()},
+        gain=Mean.of(base_nll["test"] - model_nll["test"], rows["test"]),
         how=how,
         origin=run.family.name_of_base(run.recipe),
         regularisers=run.family.regularisers,
+        units=measures(run.config["data"], run.scaling.cells, own_units),
     )
 
 

@@ -120,7 +120,8 @@ class Run:
             device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
             bases: candidates of `choose_base`, recorded in config.json.
-            about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data.
+            about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data, and
+                ``table``, a dictionary of those about columns.
 
         Returns:
             The new `Run`, on the device on which the session trains.
@@ -191,7 +192,7 @@ class Run:
         own = self.config["data"]
         source = source or own["source"]
         chosen = {key: own[key] for key in ("classes", "subset", "binary")}
-        data = load(source, **chosen, bits=self.family.binary)
+        data = load(source, **chosen, bits=self.family.binary, **own.get("table", {}))
         if data.digest != own["digest"]:
             raise ValueError(
                 f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "

@@ -30,8 +30,9 @@ class Scores:
 
     Attributes:
         log_density: normalised log-densities ``-U(x) - log Z`` (M,) of the M rows as they are,
-            without the noise that was added to rows in training; of mapped columns plus
-            `noneq.data.Scaling.log_volume`: those of the standardised rows.
+            without the noise that was added to rows in training; of mapped columns, and of values
+            with probabilities, plus `noneq.data.Scaling.log_volume`: those of the standardised
+            rows.
         expected: mean log-density (M,) of each row with such noise added, over several draws of
             the noise, which are the same for every row; ``log_density`` if training had no noise.
         unlike: difference between the mean negative log-likelihoods of these rows and of the
@@ -47,12 +48,15 @@ class Scores:
     verdict: Verdict
 
 
-def score(run: Run, x: Tensor) -> Scores:
+def score(run: Run, x: Tensor, draws: int = 1) -> Scores:
     """Compute the normalised log-densities of rows under the model of a trained run.
 
     Arguments:
         run: run whose log Z has been estimated by `noneq.run.evaluation.evaluate_run`.
-        x: rows (M, *shape) in the model's units, where ``shape`` is the shape of one row.
+        x: rows (draws M, *shape) in the model's units, where ``shape`` is the shape of one row.
+        draws: how many times all rows are there, with other draws of repeated values from their
+            intervals, as `noneq.data.rows_like` returns them; log-densities are averaged over
+            the draws.
 
     Returns:
         The log-densities (M,) of the rows in nats, and how unlike the training rows they are, as
@@ -73,11 +77,12 @@ def score(run: Run, x: Tensor) -> Scores:
     expected = density
     if noise:
         rng = torch.Generator(run.device).manual_seed(0)
-        draws = [
+        noises = [
             add_noise(torch.zeros_like(x[:1]), noise, rng) for _ in range(noise_draws(len(x)))
         ]
-        u = torch.stack([mean_energy(energy, x + xi) for xi in draws])
+        u = torch.stack([mean_energy(energy, x + xi) for xi in noises])
         expected = volume - u.mean(0) - verdict.log_z
+    density, expected = density.view(draws, -1).mean(0), expected.view(draws, -1).mean(0)
     rows = mean_energy(base, x, noise=noise) + base.log_z() - volume
     train = verdict.base["train"]
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])

@@ -13,11 +13,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from noneq.data.cells import Cells
+from noneq.data.sentences import listed
 from noneq.likelihood.score import grouped_stderr
 from noneq.likelihood.support import Share
 from noneq.run.json_numbers import without_nan
 
-__all__ = ["Mean", "Verdict"]
+__all__ = ["Mean", "Verdict", "measures"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,34 @@ class Mean:
         return f"{self.value:.2f} ± {self.stderr:.2f}"
 
 
+def measures(about: Mapping[str, Any], cells: Cells | None, test: Mean) -> str:
+    """Say which columns of a table have densities and which probabilities.
+
+    Arguments:
+        about: what config.json says of the data.
+        cells: columns with their kinds; None: all are continuous.
+        test: mean NLL of the test rows in the file's units.
+
+    Returns:
+        One or two sentences; empty if the data are no table of real numbers.
+    """
+    if about["kind"] != "table" or about["scaling"]["threshold"] is not None or about["discrete"]:
+        return ""
+    columns = cells.columns if cells is not None else ()
+    masses = [c.called for c in columns if c.kind != "atoms" and c.discrete]
+    atoms = [c.called for c in columns if c.kind == "atoms"]
+    if masses and len(masses) == len(columns):
+        return f"Likelihoods are probabilities of whole rows: {test} nats, in any units."
+    said = []
+    if masses:
+        said.append(f"values of {listed(masses)} have probabilities")
+    if atoms:
+        said.append(f"atoms of {listed(atoms)} have probabilities")
+    other = "all else has a density" if said else "A likelihood is a density"
+    first = f"{other}, in standard deviations of each column; in the file's units the test NLL is "
+    return f"{'; '.join([*said, first])[:1].upper()}{'; '.join([*said, first])[1:]}{test}."
+
+
 LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
 
 
@@ -84,6 +114,7 @@ class Verdict:
             where the model was set back to its base for this reason; else None.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
+        units: sentence of `measures` about the units of the likelihoods; empty for images.
     """
 
     mark: int
@@ -101,6 +132,7 @@ class Verdict:
     lost: Mean | None = None
     origin: str = "Gaussian base"
     regularisers: str = "more noise (`noise`)"
+    units: str = ""
 
     @property
     def bracketed(self) -> bool:
@@ -162,6 +194,8 @@ class Verdict:
                 "rows, more weight decay (`weight_decay`), fewer "
                 f"iterations (`iterations`) or {self.regularisers} would help it generalise."
             )
+        if self.units:
+            said.append(self.units)
         away = self.off_support_mass
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
             said.append(

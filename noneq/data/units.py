@@ -1,0 +1,188 @@
+"""Conversion of rows of a source to the units of a model.
+
+`rows_like` reads new rows for a trained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noneq.data.files import Frame
+from noneq.data.kinds import Column
+from noneq.data.readers import Raw, read_raw
+from noneq.data.scaling import Scaling
+from noneq.data.selection import Array, checked, existing, naming
+from noneq.data.tables import Selected, check_faults, complete_rows, keep_columns
+from noneq.data.words import Words
+
+__all__ = ["arranged", "rows_like", "scaled"]
+
+
+def rows_like(
+    source: str | Path | Frame,
+    shape: Sequence[int],
+    scaling: Scaling,
+    *,
+    columns: Sequence[str] = (),
+    draws: int = 1,
+) -> Tensor:
+    """Read new rows for a trained model, scaled in the same way as its training rows.
+
+    Columns of the source that the model does not take may hold anything.
+
+    Arguments:
+        source: a path, or a table in memory, as for `noneq.data.read`.
+        shape: the shape of one row of the model's training data.
+        scaling: the scaling of the data set that the model was trained on.
+        columns: the names of the columns that the model was trained on. If the source has names
+            of columns, too, these columns are taken from it, in this order.
+        draws: number of times that repeated values are drawn from their intervals
+            (`noneq.data.cells`), if the scaling has any.
+
+    Returns:
+        The scaled rows, float32 (draws M, *shape), the first draw of all rows first.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the rows have another shape, lack a column, or have missing values, or
+            texts that are none of the categories of the training rows.
+    """
+    raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
+    with naming(source):
+        if raw.values.ndim == 2:
+            cells = scaling.cells and scaling.cells.columns
+            own = cells or [Column(name, i + 1) for i, name in enumerate(columns)]
+            raw = raw._replace(values=_matched(raw, own))
+        values = arranged(checked(raw).values)
+        found, wants = values.shape[1:], tuple(shape)
+        if found != wants:
+            hint = "; reshape them" if np.prod(found) == np.prod(wants) else ""
+            raise ValueError(f"rows of shape {found}, the model takes {wants}{hint}")
+        low, high = float(values.min()), float(values.max())
+        if scaling.threshold is not None and low < high <= scaling.threshold:
+            raise ValueError(
+                f"no value is above {scaling.threshold:g}, where the model's rows turn from 0 to "
+                f"1 (the largest is {high:g}): give rows in the units it was trained on"
+            )
+        several = scaling.cells is not None and not scaling.cells.trivial
+        return scaled(scaling, values, draws if several else 1)
+
+
+def arranged(values: Array) -> Array:
+    """Arrange the axes of an array of rows.
+
+    Arguments:
+        values: a table (M, D), or images of any layout.
+
+    Returns:
+        The table as it is, or the images as (M, C, H, W).
+
+    Raises:
+        ValueError: if the array has another shape.
+    """
+    if values.ndim == 2:
+        return values
+    if values.ndim == 3:
+        return values[:, None]
+    if values.ndim == 4 and values.shape[1] in (1, 3, 4):
+        return values
+    if values.ndim == 4 and values.shape[3] in (1, 3, 4):
+        return np.moveaxis(values, 3, 1)
+    raise ValueError(
+        f"an array of shape {values.shape} is neither a table (M, D) nor images (M, H, W), "
+        "(M, C, H, W) or (M, H, W, C) with C = 1, 3 or 4 channels"
+    )
+
+
+def scaled(scaling: Scaling, values: Array, draws: int = 1, seed: int = 0) -> Tensor:
+    """Convert rows to the model's units.
+
+    Arguments:
+        scaling: the scaling of the model.
+        values: rows (M, *shape) in the file's units.
+        draws: number of times that repeated values are drawn from their intervals.
+        seed: seed of these draws.
+
+    Returns:
+        The scaled rows, float32 (draws M, *shape): the first draw of all rows, the second, ...
+
+    Raises:
+        ValueError: if a value is too far from the training rows for float32.
+    """
+    rng = torch.Generator("cpu").manual_seed(seed)
+    rows = torch.from_numpy(np.ascontiguousarray(values))
+    rows = torch.cat([scaling.apply(rows, rng) for _ in range(draws)])
+    if not bool(torch.isfinite(rows).all()):
+        raise ValueError("a value is too far from the training rows for float32; drop its row")
+    return rows
+
+
+def _matched(raw: Raw, columns: Sequence[Column]) -> NDArray[Any]:
+    """Take the columns of a trained model from new rows, with texts as numbers of categories.
+
+    Arguments:
+        raw: table, read loosely.
+        columns: columns of the model; they are taken by name if both have names, by position if
+            there are as many of them, else by their position in the data that were trained on.
+
+    Returns:
+        The values (M, D).
+
+    Raises:
+        ValueError: a column is missing, or has missing values or unknown categories.
+    """
+    names, width = raw.columns, raw.values.shape[1]
+    if not columns:
+        check_faults(raw, range(width), None)
+        return complete_rows(Selected(raw, tuple(range(width))), None).raw.values
+    own = [c.name for c in columns]
+    if names and all(own) and len({*names}) == len(names) and len({*own}) == len(own):
+        lacking = [repr(c.name) for c in columns if c.name not in names]
+        if lacking:
+            many = "columns" if len(lacking) > 1 else "column"
+            raise ValueError(
+                f"no {many} {', '.join(lacking[:5])}, which the model takes; the file's are "
+                f"{', '.join(map(repr, names[:20]))}"
+            )
+        keep = [names.index(c.name) for c in columns]
+    elif width == len(columns):
+        keep = list(range(width))
+    elif [c.number for c in columns] != list(range(1, len(columns) + 1)) and width >= max(
+        c.number for c in columns
+    ):
+        keep = [c.number - 1 for c in columns]
+    else:
+        return raw.values  # of a wrong shape
+    check_faults(raw, [i for i, c in zip(keep, columns, strict=True) if not c.texts], None)
+    found = complete_rows(keep_columns(Selected(raw, tuple(range(width))), keep), None)
+    values = found.raw.values
+    if any(c.texts for c in columns):
+        values = values.astype(np.float64, copy=True)
+    for k, column in enumerate(columns):
+        if column.texts:
+            values[:, k] = _codes(column, raw.words.get(keep[k]), values[:, k])
+    return values
+
+
+def _codes(column: Column, words: Words | None, values: NDArray[Any]) -> NDArray[Any]:
+    """Return the numbers of the categories of texts (M,)."""
+    if words is None:
+        texts: Sequence[str] = [f"{v:g}" for v in np.unique(values)]
+        codes = np.unique(values, return_inverse=True)[1]
+    else:
+        texts, codes = words.texts, words.codes
+    own: Mapping[str, int] = {text: i for i, text in enumerate(column.texts)}
+    there = np.unique(codes)
+    other = [texts[i] for i in there.tolist() if texts[i] not in own]
+    if other:
+        known = ", ".join(map(repr, column.texts[:20]))
+        raise ValueError(f"{column.called}: {other[0]!r} is none of its categories: {known}")
+    table = np.array([own.get(text, -1) for text in texts])
+    return table[codes]

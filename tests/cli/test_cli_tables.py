@@ -1,0 +1,164 @@
+"""Tables of columns of several kinds, from the command line."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from noneq import Run
+from noneq.__main__ import main
+from noneq.run.evaluation import read_verdict
+from noneq.run.scores import score
+
+SMALL = ("--iterations=4", "--walkers=64", "--held-out=32", "--width=8", "--renew=off",
+         "--bracket.walkers=32", "--bracket.temperatures=20", "--bracket.equilibrate=20",
+         "--base=full", "--early-stopping=False")  # fmt: skip
+
+
+def frame(n: int = 300, seed: int = 0) -> pandas.DataFrame:
+    rng = np.random.default_rng(seed)
+    group = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+    rain = np.where(rng.random(n) < 0.25, 0.0, rng.lognormal(1, 0.6, n))
+    return pandas.DataFrame({
+        "id": np.arange(n) + 1, "group": np.array(["b", "a", "c"])[group],
+        "height": 170 + 8.0 * group + 6 * rng.normal(size=n), "rain": rain,
+        "visits": rng.poisson(6, n), "note": [f"text {i}" for i in range(n)],
+        "when": pandas.date_range("2020-01-01", periods=n).astype(str),
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    home = tmp_path_factory.mktemp("tables")
+    rows = frame()
+    rows.loc[7, "rain"] = np.nan
+    rows.to_csv(home / "a.csv", index=False)
+    words = ["train", str(home / "a.csv"), "--out", str(home / "r"), "--missing", "drop", *SMALL]
+    assert main(words) == 0
+    return home
+
+
+def test_what_train_says(tmp_path, capsys):
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    assert main(["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), *SMALL]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "group: category (a, b, c); height: continuous; rain: continuous, with atom at 0; visits: "
+        "whole numbers, step 1; left out: id (numbers the rows), note (text, different in every "
+        "row), when (text, different in every row)" in said
+    )
+    assert (
+        "Values of group, visits have probabilities; atoms of rain have probabilities; all else "
+        "has a density, in standard deviations of each column; in the file's units the test NLL "
+        "is " in said
+    )
+    assert "noise 0," in said
+
+
+def test_a_run_keeps_the_choice_of_columns(run, capsys):
+    opened = Run(run / "r")
+    assert opened.config["data"]["table"] == {"missing": "drop"}
+    assert opened.config["data"]["gaps"] == 1
+    data = opened.data()
+    assert sum(data.sizes) == 299
+    more = [*SMALL[1:0], "--iterations=6"]
+    assert main(["train", "--out", str(run / "r"), "--resume", *more]) == 0
+    assert "going on at iteration 4" in capsys.readouterr().out
+    assert main(["train", "--out", str(run / "r"), "--resume", "--drop", "rain"]) == 1
+    assert "--resume keeps the run's own drop: leave --drop out" in capsys.readouterr().err
+    assert main(["report", str(run / "r")]) == 0
+
+
+def test_samples_are_values_of_their_columns(run, capsys):
+    out = run / "s.npz"
+    assert main(["sample", str(run / "r"), "-n", "200", "--out", str(out)]) == 0
+    assert "group: numbers, from 0, of the texts in categories_group" in capsys.readouterr().out
+    found = np.load(out)
+    assert found["categories_group"].tolist() == ["a", "b", "c"]
+    group, _, rain, visits = found["x"].T
+    assert set(group) == {0, 1, 2}
+    assert 0.1 < (rain == 0).mean() < 0.4
+    assert (visits == visits.round()).all()
+
+
+def test_scores_are_of_rows_and_averaged_over_draws(run, capsys):
+    new = frame(40, seed=3)[["rain", "visits", "note", "group", "height"]]
+    new.to_csv(run / "new.csv", index=False)
+    out = run / "scores.npz"
+    assert main(["score", str(run / "r"), str(run / "new.csv"), "--out", str(out)]) == 0
+    assert "new.csv: 40 rows, mean NLL" in capsys.readouterr().out
+    found = np.load(out)
+    assert found["log_density"].shape == found["log_jacobian"].shape == (40,)
+    # a density in the file's units: height's sd always, and rain's where it is not an atom
+    log_sd = Run(run / "r").scaling.scale.log().numpy()
+    expected = -log_sd[1] - np.where(new["rain"] == 0, 0.0, log_sd[2])
+    np.testing.assert_allclose(found["log_jacobian"], expected)
+    other = new.assign(group="z")
+    other.to_csv(run / "other.csv", index=False)
+    assert main(["score", str(run / "r"), str(run / "other.csv")]) == 1
+    assert "group: 'z' is none of its categories: 'a', 'b', 'c'" in capsys.readouterr().err
+
+
+def test_the_verdict_is_over_rows_and_not_over_draws(run):
+    opened = Run(run / "r")
+    data = opened.data()
+    found = score(opened, data.test, data.draws).log_density
+    nll = read_verdict(opened, opened.model()[0]).nll["test"]
+    assert len(found) == data.sizes[2] == len(data.test) / 16
+    assert nll.value == pytest.approx(-float(found.mean()), abs=1e-6)
+    assert nll.stderr == pytest.approx(float(found.std()) / len(found) ** 0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--columns=hight,rain"], "no column 'hight'; did you mean 'height'?"),
+        (
+            ["--drop=group,height,rain,visits"],
+            "no column can be used: id (numbers the rows)",
+        ),
+        (["--columns=when"], "column when (text, different in every row) cannot be used"),
+        (
+            [],
+            "has 1 missing value (in line 9): fill or drop it, or leave out their rows (",
+        ),
+    ],
+)
+def test_errors_about_columns_are_one_line(run, capsys, options, message):
+    assert main(["train", str(run / "a.csv"), "--out", str(run / "x"), *options, *SMALL]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (run / "x").exists()
+
+
+TABLES = {
+    "all categories": lambda rng: pandas.DataFrame({
+        name: rng.choice(list("abcd"), 300, p=[0.4, 0.3, 0.2, 0.1]) for name in "xyz"
+    }),
+    "fewer rows than columns": lambda rng: pandas.DataFrame(
+        rng.normal(size=(30, 50))
+    ).add_prefix("c"),
+    "counts in fewer rows than columns": lambda rng: pandas.DataFrame(
+        rng.poisson(2.0, (40, 60))
+    ).add_prefix("c"),
+    "a value for every row": lambda rng: pandas.DataFrame({
+        "x": rng.permutation(100) * 7.0, "y": rng.normal(size=100)
+    }),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_are_unusual(tmp_path, capsys, name):
+    TABLES[name](np.random.default_rng(0)).to_csv(tmp_path / "a.csv", index=False)
+    words = ["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), "--clusters=off"]
+    assert main([*words, *SMALL]) == 0, capsys.readouterr().err
+    said = " ".join(capsys.readouterr().out.split())
+    if name == "all categories":
+        assert "Likelihoods are probabilities of whole rows: " in said
+        log_p = -np.log([0.4, 0.3, 0.2, 0.1]) @ [0.4, 0.3, 0.2, 0.1]
+        run = Run(tmp_path / "r")
+        # independent columns: what the margins alone know
+        assert run.scaling.margins is None
+        assert float(run.scaling.log_units(torch.zeros(1, 3))) == 0
+        assert 3 * log_p == pytest.approx(3.84, abs=0.01)
