@@ -32,7 +32,7 @@ SMALL = 2  # times that an evaluation of so few walkers takes, per walker
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
-PATIENCE = 4  # looks without improvement, at least, before training ends
+PATIENCE = 4  # looks that are worse than the best, before training ends
 
 
 class Look(NamedTuple):
@@ -49,6 +49,11 @@ class Look(NamedTuple):
     stderr: float
 
 
+def _error(a: Look, b: Look) -> float:
+    """Two standard errors of the difference of two looks; NaN where one has failed."""
+    return 2 * math.hypot(a.stderr, b.stderr)
+
+
 @dataclass
 class Validation:
     """Follows the NLL of the validation rows during a training, and keeps the best parameters.
@@ -57,9 +62,8 @@ class Validation:
     estimates log Z, and the energies of the rows are computed. Looks have random numbers of their
     own, so that they do not change the training. The intervals between them grow with the number
     of iterations, so that they take at most a fifth of the evaluations, but for the one after the
-    last iteration. Training ends early when
-    ``PATIENCE`` looks, and as many iterations as the best parameters took, have brought nothing
-    better.
+    last iteration. Training ends early when as many iterations as the best parameters took have
+    brought nothing better, and ``PATIENCE`` looks were worse by two standard errors of log Z.
 
     Arguments:
         rows: validation rows (M, *shape) with their noise, the same at every look.
@@ -112,9 +116,10 @@ class Validation:
     @property
     def finished(self) -> bool:
         """Return whether training should end, since the NLL has not fallen for long enough."""
-        best, last = self.best.iteration, self.looks[-1].iteration
-        since = sum(look.iteration > best for look in self.looks)
-        enough = last - self.origin >= 2 * max(0, best - self.origin)
+        best, last = self.best, self.looks[-1].iteration
+        worse = [look for look in self.looks if look.iteration > best.iteration]
+        since = sum(not look.nll - best.nll <= _error(look, best) for look in worse)
+        enough = last - self.origin >= 2 * max(0, best.iteration - self.origin)
         return since >= PATIENCE and enough
 
     def look(self, model: nn.Module, kernel: Kernel, walkers: Walkers, iteration: int) -> Look:

@@ -22,7 +22,8 @@ from known import bits
 
 import noneq
 from noneq import Run
-from noneq.cli.main import COMMANDS, main
+from noneq.cli.commands import COMMANDS
+from noneq.cli.main import main
 from noneq.cli.options import check_names
 from noneq.data import digits
 from noneq.data.readers import read_raw

@@ -13,7 +13,7 @@ from noneq.cli.main import main
 from noneq.energies import Gaussian
 from noneq.run import bases, choose
 from noneq.run.bases import choose_base, fit_base
-from noneq.run.candidates import Candidate, compared
+from noneq.run.candidates import Candidate, compared, named
 from noneq.run.choosing import with_changes
 from noneq.run.families import family_of
 from noneq.run.recipe import InterpolantModel, NetworkModel
@@ -287,7 +287,7 @@ def test_what_was_chosen_is_told():
     ):
         assert compared(model, [*gaussians, three, two]) == told
     assert compared(NetworkModel("full"), gaussians[:1]) == "one Gaussian: 12.00"
-    assert bases.named(Candidate("low-rank", None, None, 0, 0)) == "one Gaussian, low-rank"
+    assert named(Candidate("low-rank", None, None, 0, 0)) == "one Gaussian, low-rank"
 
 
 def test_the_program_chooses_records_and_keeps_the_base(tmp_path, capsys):

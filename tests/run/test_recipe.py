@@ -21,7 +21,7 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
         2,
     )
     assert (recipe.train.walkers, recipe.train.held_out, recipe.train.moves) == (512, 128, 8)
-    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.3, 0.05, 0.1)
+    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.1, 0.05, 0.1)
     assert (
         recipe.train.batch,
         recipe.optimizer.lr,
@@ -33,8 +33,8 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
         1000,
         2000,
     )
-    assert (recipe.train.score_matching, recipe.model.networks) == (2000, 2)
-    assert (recipe.budget.iterations, recipe.train.early_stopping) == (2700, True)
+    assert (recipe.train.score_matching, recipe.model.networks) == (3000, 2)
+    assert (recipe.budget.iterations, recipe.train.early_stopping) == (3900, True)
 
 
 def test_kind_and_shape_decide():
@@ -86,8 +86,8 @@ def test_every_choice_can_be_made_otherwise(section, name):
     was, now = ONE.plain(), changed.plain()
     differ = {(s, k) for s in ONE.sections() for k in was[s] if was[s][k] != now[s][k]}
     with_it = {
-        "net": {("train", "score_matching")},
-        "start": {("train", "score_matching")},
+        "net": {("train", "score_matching"), ("model", "networks")},
+        "start": {("train", "score_matching"), ("model", "networks")},
         "seconds": {("budget", "iterations")},
     }
     assert differ == {(section, name)} | with_it.get(name, set())

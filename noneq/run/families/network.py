@@ -26,8 +26,8 @@ from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimize
 __all__ = ["NetworkFamily"]
 
 FEW = 1000  # rows of a table below which network and steps are small
-SCORES = 2000  # iterations of score matching
-ITERATIONS = 2700  # with which training ends at the latest
+SCORES = 3000  # iterations of score matching
+ITERATIONS = 3900  # with which training ends at the latest
 
 
 class NetworkFamily(OnGaussian):
@@ -62,9 +62,9 @@ class NetworkFamily(OnGaussian):
             own["width"], train["tau"] = 64, 0.05
         if data.kind == "table" or min(data.shape[1:]) < 16:
             if not few:
-                train["score_matching"] = SCORES
+                train["score_matching"], train["tau"] = SCORES, 0.1
             if data.kind == "image":
-                own["networks"], train["tau"], train["renew"] = 2, 0.3, None
+                own["networks"] = 2
             return Recipe(
                 self.kind,
                 NetworkModel(**own),
@@ -94,15 +94,17 @@ class NetworkFamily(OnGaussian):
             given: names of the settings that the user has given.
 
         Returns:
-            The recipe, without score matching if the network is convolutional, the base is a
-            mixture, or the walkers start at the data.
+            The recipe, without score matching, and with one network, if the network is
+            convolutional, the base is a mixture, or the walkers start at the data.
         """
         recipe = super().reconciled(recipe, given)
         model, how = recipe.model, recipe.train
         impossible = model.net != "mlp" or model.base == "mixture"
         unwanted = how.start == "data" or how.restart
         if how.score_matching and (impossible or unwanted) and "score_matching" not in given:
-            return replace(recipe, train=replace(how, score_matching=None))
+            if "networks" not in given:
+                model = replace(model, networks=1)
+            return replace(recipe, model=model, train=replace(how, score_matching=None))
         return recipe
 
     def learner(self, context: TrainingContext) -> Learner:

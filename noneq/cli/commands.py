@@ -1,0 +1,270 @@
+"""The commands of the program ``noneq``: train, sample, score, logz and report.
+
+Each command is a function here, whose docstring is the help of the command. Nothing heavy is
+imported before a command runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from noneq.cli.options import (
+    BracketChoices,
+    Choices,
+    Data,
+    File,
+    Flag,
+    Folder,
+    Integers,
+    Names,
+    Number,
+    Seed,
+    Steps,
+    Time,
+    Words,
+    described,
+    given,
+    integers,
+    seconds,
+    table_choice,
+)
+
+__all__ = ["COMMANDS", "app"]
+
+_DATA = tyro.conf.arg(metavar="[DATA]", help_behavior_hint="")
+_RUN = tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")
+_UNSAID = tyro.conf.arg(metavar="population|steps|ais|chains", help_behavior_hint="")
+_GAPS = tyro.conf.arg(metavar="refuse|drop", help_behavior_hint="")
+_FROM = tyro.conf.arg(name="from", metavar="state|good", help_behavior_hint="")
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+@described
+def train(
+    data: Positional[Annotated[str, _DATA]] = "",
+    *,
+    out: File = None,
+    resume: Flag = False,
+    overwrite: Flag = False,
+    classes: Integers = "",
+    subset: Integers = "",
+    binary: Flag = False,
+    columns: Names = "",
+    drop: Names = "",
+    categories: Names = "",
+    continuous: Names = "",
+    grid: Names = "",
+    missing: Annotated[Literal["refuse", "drop"], _GAPS] = "refuse",
+    budget: Time = "",
+    iterations: Steps = None,
+    seed: Seed = None,
+    device: Words = "",
+    save_every: float = 30.0,
+    from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
+    bracket: BracketChoices = BracketChoices(),  # noqa: B008
+    recipe: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
+) -> int:
+    """Train an energy-based model on a data set, then bracket its log Z.
+
+    Args:
+        data: "digits", or a file (.npy .npz .csv .tsv .txt .parquet, or IDX as MNIST has it, plain
+            or .gz), or a folder of IDX files. It may be left out with --resume.
+        out: folder of the run; default: runs/NAME, named after the data.
+        resume: continue the interrupted run in --out, with the data and choices it began with.
+        overwrite: replace the run in --out, as soon as the new one has its first checkpoint.
+        classes: labels of the rows to train on, e.g. 2,3,6; default: all rows.
+        subset: number of rows of each class, e.g. 800,400,200; default: all rows.
+        binary: set values above the middle of their range to 1 and all others to 0.
+        columns: columns of a table to train on, e.g. age,height, or numbers from 1 if they have no
+            names; default: all.
+        drop: columns of a table to leave out.
+        categories: columns whose different values are categories; default: texts and few values.
+        continuous: columns to give a density, even if their values repeat.
+        grid: columns of counts, or of other values on a grid, to give probabilities.
+        missing: whether missing values are an error (refuse) or their rows are left out (drop).
+        budget: training time, e.g. 120s, 20m or 2h; the bracket takes additional time.
+        iterations: number of iterations, instead of a training time; on a CPU with the same number
+            of threads the same seed then gives the same bits.
+        seed: seed of all randomness but the split of the data; default: 0.
+        device: cpu, cuda, cuda:1, ...; default: cuda if there is one, else cpu.
+        save_every: seconds between checkpoints.
+        from_: checkpoint that --resume continues from: the last one (state), or the last good one
+            (good), e.g. if state is damaged; default: state.
+        bracket: Settings of the bracket of log Z; defaults depend on the data.
+        recipe: Settings of the training; defaults depend on the shape and kind of the data.
+    """
+    from noneq.cli.train import train as command
+
+    changes = {**given(recipe), "bracket": given(bracket)}
+    if budget and iterations is not None:
+        raise ValueError("--budget and --iterations are two lengths of one training: give one")
+    if resume and overwrite:
+        raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
+    if from_ and not resume:
+        raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
+    if budget:
+        changes |= {"seconds": seconds(budget), "iterations": None}
+    if iterations is not None:
+        changes["iterations"] = iterations
+    rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
+    lists = (columns, drop, categories, continuous, grid)
+    return command(
+        data,
+        out,
+        {**rows, "table": table_choice(*lists, missing)},
+        changes,
+        seed=seed,
+        device=device,
+        mode="resume" if resume else "overwrite" if overwrite else "new",
+        start=from_ or "state",
+        every=save_every,
+    )
+
+
+@app.command
+@described
+def sample(
+    run: Positional[Folder],
+    *,
+    n: Number = 64,
+    out: Path = Path("samples.npz"),
+    given: File = None,
+    count: Steps = None,
+    source: Annotated[Literal["population", "steps", "ais", "chains"] | None, _UNSAID] = None,
+    steps: Steps = None,
+    weighted: Flag = False,
+    denoise: Flag = False,
+    moves: int = 100,
+    seed: int = 0,
+    device: Words = "",
+) -> None:
+    """Draw samples of a run's model, in the units of its data.
+
+    Args:
+        run: folder of the run.
+        n: number of samples.
+        out: .npz file for the arrays x, categories_NAME (texts of a column of categories, which x
+            numbers from 0) and, with --weighted, log_w; .npy file for x alone; or .csv file for a
+            table with the names of the columns.
+        given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
+            the other cells of the row, and all rows are written to --out, a .csv or .npy file.
+        count: number of samples of each row of --given; default: 1.
+        source: where samples come from: the walkers that the estimate of log Z has annealed and
+            stored (population), walkers carried from the base by Euler-Maruyama steps (steps),
+            walkers annealed from the base anew (ais), or the run's own walkers, moved under its
+            final parameters (chains); default: population where none of its walkers is taken
+            twice, else steps for an interpolant and ais for any other model.
+        steps: number of Euler-Maruyama steps of --source steps; default: the run's.
+        weighted: write walkers with log-weights instead of resampled ones of equal weight.
+        denoise: write denoised means x - sigma^2 grad U; only for models trained with noise.
+        moves: number of kernel moves of --source chains.
+        seed: seed of all randomness.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
+    """
+    from noneq.cli.sample import sample as command
+
+    if given is not None or count is not None:
+        from noneq.cli.fill import fill_file
+
+        others = n != 64 or bool(source or steps or weighted or denoise)
+        return fill_file(run, given, out, count, others=others, seed=seed, device=device)
+    how = {"source": source, "steps": steps, "moves": moves, "seed": seed}
+    return command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
+
+
+@app.command
+@described
+def score(
+    run: Positional[Folder],
+    data: Positional[Data],
+    *,
+    out: File = None,
+    flow: Flag = False,
+    device: Words = "",
+) -> None:
+    """Compute the normalised log-density of every row of a file, in nats.
+
+    Args:
+        run: folder of the run.
+        data: file of rows like those the run was trained on, in the same units.
+        out: .npz file for log_density, that of each row; expected, its mean over the noise that
+            the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
+            added for a density in the file's units (of each row, where values have probabilities);
+            or .csv file for log_density, expected and log_density_in_units, that in these units.
+        flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
+            which needs no log Z and differs from the other by what was learned wrong.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
+    """
+    from noneq.cli.score import score as command
+
+    command(run, data, out, device, flow=flow)
+
+
+@app.command
+@described
+def logz(
+    run: Positional[Annotated[Path | None, _RUN]] = None,
+    *,
+    energy: Words = "",
+    weights: File = None,
+    data: File = None,
+    test: File = None,
+    noise: float = 0.0,
+    seed: Seed = None,
+    device: Words = "",
+    bracket: BracketChoices = BracketChoices(),  # noqa: B008
+) -> int:
+    """Estimate log Z by forward and backward annealing, of a run or of any energy (an audit).
+
+    noneq logz RUN, or
+    noneq logz --energy pkg.module:build --weights w.safetensors --data x.npy
+
+    Args:
+        run: folder of the run.
+        energy: for an audit, module:function that returns U, a torch.nn.Module (or callable)
+            (B, *shape) -> (B,) with p = exp(-U) / Z. The module is imported and the function
+            called, which runs their code: name none that you do not trust. The working folder is
+            searched after the installed packages.
+        weights: for an audit, a safetensors file of the module's state_dict.
+        data: for an audit, a file of rows that the model was trained on, in its units.
+        test: for an audit, a file of rows whose likelihood is reported; default: that of --data.
+        noise: for an audit, standard deviation of the Gaussian noise added to the model's data.
+        seed: seed of all randomness; default: the run's plus 7, for an audit 0.
+        device: cpu, cuda, cuda:1, ...; default: the run's, for an audit cuda if there is one.
+        bracket: Settings of the bracket of log Z; defaults: the run's, for an audit those of
+            noneq.log_z.
+    """
+    from noneq.cli import logz as command
+
+    how = given(bracket)
+    if (run is None) == (not energy):
+        raise ValueError("logz takes a run folder, or --energy with --data: one of the two")
+    if run is not None:
+        how |= {} if seed is None else {"seed": seed}
+        return command.bracket(run, how, device)
+    how["seed"] = seed or 0
+    command.audit(energy, weights, data, test, noise=noise, how=how, device=device)
+    return 0
+
+
+@app.command
+@described
+def report(run: Positional[Folder], *, out: File = None, device: Words = "") -> None:
+    """Draw one page of figures of a run: likelihood, log Z, weights, trust region, samples.
+
+    Args:
+        run: folder of the run.
+        out: PNG file; default: report.png in the folder of the run.
+        device: cpu, cuda, cuda:1, ...; default: the run's.
+    """
+    from noneq.cli.report import report as command
+
+    command(run, out, device)
+
+
+COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}
