@@ -12,6 +12,7 @@ without ``--again``, so that a run that was killed goes on. The results are show
 from __future__ import annotations
 
 import gc
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from typing import Any
 
 import torch
 import tyro
-from rich import print as echo
 
 from experiments.tables import classical, fields, neural
 from experiments.tables.ours import by_noneq
@@ -99,7 +99,9 @@ def main(
                 if again or key not in records.read():
                     records.add(key, _result(method, data, seconds, split))
                     one = records.read()[key]
-                    echo(f"{key}: {one['test']:.3f}, {one['seconds']:.0f} s, {one['choice']}")
+                    test = math.inf if one["test"] is None else one["test"]
+                    told = f"{test:.3f}, {one['seconds']:.0f} s, {one['choice']}"
+                    print(f"{key}: {told}", flush=True)
                     gc.collect()
 
 

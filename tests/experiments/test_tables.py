@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.tables import classical, fields, neural, search
-from experiments.tables.rows import Rows, Whitener, scored
+from experiments.tables import classical, compare, fields, neural, report, search, sets
+from experiments.tables.records import Records, paired
+from experiments.tables.rows import Rows, Whitener, rows_of, scored
 from experiments.tables.sets import cleaned
 
 METHODS = {
@@ -28,16 +29,16 @@ def banana(n, rng):
     return torch.stack([a, b], 1)
 
 
-def rows_of(draw, noise=0.0, seconds=4.0):
+def toy(draw, noise=0.0, seconds=4.0):
     rng = torch.Generator().manual_seed(3)
     return Rows(draw(600, rng), draw(200, rng), draw(200, rng), noise, seconds)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("noise", [0.0, 0.3])
-def test_the_density_integrates_to_one(method, noise):
+def test_the_density_integrates_to_one(method):
     pytest.importorskip(EXTRA.get(method, "sklearn"))
-    found = METHODS[method](rows_of(banana, noise, seconds=2.0))
+    # a diffusion of noisy rows starts at their noise
+    found = METHODS[method](toy(banana, 0.3 if method == "diffusion" else 0.0, seconds=1.0))
     # an evaluation of a flow takes a hundred of its network, which is smoother than kernels
     cell = 0.25 if method in ("flow matching", "diffusion") else 0.1
     across = torch.arange(-5, 5, cell, dtype=torch.float64)
@@ -55,7 +56,7 @@ def test_it_comes_near_the_entropy_of_gaussian_rows(method):
     def draw(n, rng):
         return torch.randn(n, 3, generator=rng, dtype=torch.float64) @ factor.T
 
-    rows = rows_of(draw, seconds=2.0)
+    rows = toy(draw, seconds=1.0)
     found = METHODS[method](rows)
     own = scored(found.nll, rows.test, 0.0)
     truth = torch.distributions.MultivariateNormal(
@@ -69,7 +70,7 @@ def test_it_comes_near_the_entropy_of_gaussian_rows(method):
 
 
 def test_without_a_network_a_flow_is_the_gaussian_of_its_variances():
-    rows = rows_of(banana)
+    rows = toy(banana)
     for matching in (False, True):
         for whitened in (False, True):
             one = fields.FlowTraining(
@@ -97,7 +98,7 @@ def test_the_trace_of_the_field_is_that_of_its_jacobian():
 
 
 def test_twice_the_steps_give_the_same_likelihood():
-    rows = rows_of(banana)
+    rows = toy(banana)
     one = fields.FlowTraining(rows, matching=True, whitened=True, drop=0.0, decay=0.01)
     one.advance(300)
     apart = one.nll(rows.test) - one.nll(rows.test, 2 * fields.STEPS)
@@ -107,7 +108,7 @@ def test_twice_the_steps_give_the_same_likelihood():
 def test_the_kernel_density_is_that_of_scikit_learn():
     from sklearn.neighbors import KernelDensity
 
-    rows = rows_of(banana)
+    rows = toy(banana)
     for h in (0.1, 0.5):
         own = classical._kernels(classical._squares(rows.test, rows.train), h, 2)
         known = KernelDensity(bandwidth=h).fit(rows.train.numpy()).score_samples(rows.test.numpy())
@@ -115,7 +116,7 @@ def test_the_kernel_density_is_that_of_scikit_learn():
 
 
 def test_whitened_rows_have_the_volume_of_their_map():
-    x = rows_of(banana).train
+    x = toy(banana).train
     whitener = Whitener(x, x)
     matrix = torch.autograd.functional.jacobian(lambda r: whitener.apply(r[None])[0], x[0])
     assert whitener.log_volume == pytest.approx(float(torch.linalg.slogdet(matrix)[1]))
@@ -156,7 +157,7 @@ def test_columns_without_a_density_are_left_out_and_ties_are_spread():
     smooth = rng.normal(size=3000)
     columns = {
         "smooth": smooth,
-        "hundredths": smooth.round(2),
+        "hundredths": rng.normal(size=3000).round(2),
         "class": rng.integers(0, 5, 3000).astype(float),
         "atom": np.where(rng.random(3000) < 0.2, 0.0, smooth),
         "constant": np.ones(3000),
@@ -171,3 +172,65 @@ def test_columns_without_a_density_are_left_out_and_ties_are_spread():
     assert apart.std() == pytest.approx(0.01 / math.sqrt(12), rel=0.1)
     again = cleaned(columns, seed=0)
     assert np.array_equal(found["hundredths"], again["hundredths"])
+
+
+def test_records_add_up_and_keep_what_another_process_wrote(tmp_path):
+    one, other = Records(tmp_path), Records(tmp_path)
+    assert one.read() == {}
+    assert one.rows() == {}
+    x, y = torch.tensor([1.0, 3.0]), torch.tensor([1.5, 4.5])
+    one.add("wine | 0 | diffusion", {"rows": x, "validation": 2.0, "choice": "a"})
+    other.add("wine | 0 | noneq", {"rows": y, "base rows": y + 1, "validation": 1.0})
+    found = one.read()
+    assert found["wine | 0 | diffusion"]["test"] == 2.0
+    assert found["wine | 0 | noneq"]["base"] == 4.0
+    assert torch.equal(one.rows()["wine | 0 | noneq | base"], (y + 1).double())
+    other.add("wine | 0 | diffusion", {"rows": y, "validation": 0.0})
+    assert one.read()["wine | 0 | diffusion"]["test"] == 3.0
+    assert len(one.read()) == 2
+
+
+def test_noneq_stands_against_the_peer_that_validation_chooses():
+    results = {
+        "wine | 0 | noneq": {"test": 2.0, "validation": 0.0, "seconds": 5.0, "alarms": ["a"]},
+        "wine | 0 | vine copula": {"test": 1.0, "validation": 3.0, "seconds": 1.0},
+        "wine | 0 | diffusion": {"test": 4.0, "validation": 2.0, "seconds": 2.0},
+        "wine | 0 | spline flow": {"test": None, "validation": None, "seconds": 2.0},
+    }
+    ours, theirs = torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 5, 4])
+    rows = {"wine | 0 | noneq": ours, "wine | 0 | diffusion": theirs}
+    assert report.best_peer(results, "wine", 0) == "diffusion"
+    assert report.best_peer(results, "wine", 1) is None
+    gain, error = report.standing(results, rows, "wine", 0)
+    assert gain == pytest.approx(2.0)
+    assert error == pytest.approx(1 / math.sqrt(3))
+    assert paired(theirs, ours)[0] == pytest.approx(-2.0)
+    (line,) = report.lines_of(results, rows)
+    assert line == (
+        "wine", "0", "2.00!", "", "", "1.00", "-", "", "4.00", "diffusion", "+2.00 ± 0.58",
+    )  # fmt: skip
+    assert report.standing(results, {}, "wine", 0) is None
+
+
+def test_a_killed_comparison_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "Records", lambda: Records(tmp_path))
+    wanted = {"methods": ("kernel density",), "tables": ("iris",), "seconds": 1.0}
+    compare.main(splits=1, **wanted)
+    compare.main(splits=2, **wanted)
+    compare.main(splits=2, **wanted)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "iris | 0 | kernel density", "iris | 1 | kernel density",
+    ]  # fmt: skip
+    assert len(Records(tmp_path).rows()["iris | 1 | kernel density"]) == 30
+
+
+def test_peers_read_the_rows_that_noneq_trains_on():
+    data = sets.loaded("iris", 3)
+    rows = rows_of(data, noise=0.0, seconds=1.0, seed=0)
+    assert torch.equal(rows.test.float(), data.test)
+    assert sets.splits_of("iris", data) == 5
+    assert sets.splits_of("digits", sets.loaded("digits", 0)) == 1
+    assert data.train.mean(0).abs().max() < 1e-5
+    assert not data.discrete
+    assert not torch.equal(data.test, sets.loaded("iris", 4).test)
