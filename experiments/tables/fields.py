@@ -10,11 +10,11 @@ with ``tan phi_i = sigma n_i / sqrt(lambda_i)``. The probability flow is dw_i/dp
 conditional mean of the derivative ``cos(phi_i) xi_i - sin(phi_i) z_i / sqrt(lambda_i)``. It is 0
 for Gaussian rows; the network learns it. Flow matching's ``x_t = (1 - t) x_0 + t x_1`` is the same
 flow, with sigma = (1 - t) / t and the space scaled by t: there t is drawn uniformly, and the loss
-is that of the velocity; for the diffusion log sigma is uniform, and the loss is weighted so that
-it bounds the likelihood (Song, Durkan, Murray, Ermon 2021, arXiv 2101.09258).
+is that of the velocity; for the diffusion the loss is the integral over log sigma that bounds the
+likelihood (Song, Durkan, Murray, Ermon 2021, arXiv 2101.09258), by importance sampling.
 
 With n_i = 1 noise is that of the standardised columns, with n_i = sqrt(lambda_i) of the whitened
-ones; the validation rows choose.
+ones, which may have been mapped to normal variables before; the validation rows choose.
 
 The likelihood is ``log p(z) = log N(w_end; 0, I) + int tr(dphi/ds dF/dw) ds - sum_i log(lambda_i +
 sigma_0^2 n_i^2) / 2`` along the flow (Chen and others 2018, arXiv 1806.07366), by Runge-Kutta's
@@ -32,13 +32,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, silu
 
-from experiments.tables.rows import Fitted, Rows, Whitener, noisy, scored
+from experiments.tables.rows import (
+    MANY,
+    Coordinates,
+    Fitted,
+    Rows,
+    Whitener,
+    noisy,
+    scored,
+    spaces_of,
+)  # fmt: skip
 from experiments.tables.search import best_of
 from noneq.random import add_noise
 
 __all__ = ["FieldNet", "Flow", "FlowTraining", "diffusion", "flow_matching"]
 
-BATCH, RATE, EMA = 256, 1e-3, 0.999
+BATCH, RATE, EMA = 256, 2e-3, 0.999
+OFTEN = 0.05  # added to the density of log sigma, so that large ones are met, too
 FARTHEST = 20.0  # sigma at which the flow ends, of a diffusion
 STEPS, QUICK = 24, 8  # of Runge-Kutta, in the end and while it trains
 
@@ -149,42 +159,49 @@ class FlowTraining:
     Arguments:
         rows: the rows of the split.
         matching: whether this is flow matching.
-        whitened: whether the noise is that of whitened coordinates.
+        space: one of `spaces_of`: whether the noise is that of standardised or of whitened
+            columns, or of whitened columns that were mapped to normal variables before.
         drop: probability of dropout.
         decay: weight decay of AdamW.
         width: of the hidden layers.
     """
 
     def __init__(
-        self, rows: Rows, *, matching: bool, whitened: bool, drop: float, decay: float,
+        self, rows: Rows, *, matching: bool, space: str, drop: float, decay: float,
         width: int = 256,
     ) -> None:  # fmt: skip
-        self.rows, self.matching, self.own = rows, matching, torch.Generator()
+        self.outer, self.matching, self.own = rows, matching, torch.Generator()
         self.own.manual_seed(rows.seed)
+        self.coordinates = Coordinates(rows, mapped=space == "mapped")
+        self.rows = rows = self.coordinates.rows
         # a diffusion's flow starts at the noise itself; flow matching learns from noisy rows
         self.exact = 0.0 if matching else rows.noise
         self.whitener = Whitener(noisy(rows) if matching else rows.train, rows.validation)
         self.data = self.whitener.rotate(rows.train).float()
         variances = self.whitener.variances
-        scales = variances.sqrt() if whitened else torch.ones_like(variances)
+        plain = space == "standardised"
+        scales = torch.ones_like(variances) if plain else variances.sqrt()
         self.flow = Flow(variances, scales, 1e3 if matching else FARTHEST)
         self.starts = (self.exact,) if self.exact else (1e-3,) if matching else (0.01, 0.03, 0.1)
         self.start = self.starts[0]
+        ends = math.log(self.start), math.log(FARTHEST)
+        self.fine = torch.linspace(*ends, 4000, dtype=torch.float64)
+        self.share = (self.flow.angle(self.fine).cos().square().mean(1) + OFTEN).cumsum(0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rows.seed)
             self.net = FieldNet(rows.train.shape[1], width, drop)
         self.average = copy.deepcopy(self.net).eval()
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=decay)
         self.done = 0
-        space = "whitened" if whitened else "standardised"
-        self.words = f"{space} noise, dropout {drop:g}, weight decay {decay:g}"
+        self.words = f"{space} columns, dropout {drop:g}, weight decay {decay:g}"
 
     def _log_sigma(self) -> Tensor:
         u = torch.rand(BATCH, generator=self.own, dtype=torch.float64)
         if self.matching:
             return -torch.logit(u.clamp(1e-3, 1 - 1e-3))
-        low, high = math.log(self.starts[0]), math.log(FARTHEST)
-        return low + (high - low) * u
+        # as often as the likelihood weighs the loss there
+        at = torch.searchsorted(self.share, u * self.share[-1]).clamp(max=len(self.share) - 1)
+        return self.fine[at]
 
     def _loss(self) -> Tensor:
         which = torch.randint(len(self.data), (BATCH,), generator=self.own)
@@ -196,14 +213,16 @@ class FlowTraining:
         y = z / self.flow.variances.sqrt().float()
         xi = torch.randn(z.shape, generator=self.own)
         error = self.net(cos * y + sin * xi, log_sigma.float()) - (cos * xi - sin * y)
-        weights = cos.square()
         if self.matching:  # of the velocity in coordinates with noise of variance 1
-            t = (1 / (1 + log_sigma.exp())).float()[:, None]
-            weights = weights / t.square()
-        return (weights * error.square()).sum(1).mean() / z.shape[1]
+            often = (1 / (1 + log_sigma.exp())).float()[:, None].square()  # t^2
+        else:
+            often = cos.square().mean(1, keepdim=True) + OFTEN
+        return (cos.square() / often * error.square()).mean(1).mean()
 
-    def advance(self, iterations: int) -> None:
-        """Train for some iterations."""
+    def advance(self, iterations: int, speed: float = 1.0) -> None:
+        """Train for some iterations, at this fraction of the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = speed * RATE
         self.net.train()
         for _ in range(iterations):
             self.optimizer.zero_grad(set_to_none=True)
@@ -218,8 +237,10 @@ class FlowTraining:
 
     def nll(self, x: Tensor, steps: int = STEPS) -> Tensor:
         """NLL of rows (M, D), by the averaged parameters."""
-        parts = torch.split(self.whitener.rotate(x.double()), 2000)
-        return torch.cat([self.flow.nll(self.average, z, self.start, steps) for z in parts])
+        y, log_volume = self.coordinates.apply(x.double())
+        parts = torch.split(self.whitener.rotate(y), 2000)
+        own = [self.flow.nll(self.average, z, self.start, steps) for z in parts]
+        return torch.cat(own) - log_volume
 
     def check(self) -> float:
         """The validation NLL, by few steps; where the flow starts is chosen by it, too."""
@@ -227,7 +248,7 @@ class FlowTraining:
         for start in self.starts:
             self.start = start
             values = scored(
-                lambda x: self.nll(x, QUICK), self.rows.validation[:600], self.rows.noise, draws=3
+                lambda x: self.nll(x, QUICK), self.outer.validation[:600], self.rows.noise, draws=3
             )
             found[start] = float(values.nan_to_num(math.inf).mean())
         self.start = min(found, key=lambda s: found[s])
@@ -253,27 +274,21 @@ def diffusion(rows: Rows) -> Fitted:
     """A variance-exploding diffusion with dropout, and its exact likelihood.
 
     The density is that of the probability flow at its first sigma: the noise of the rows where
-    there is noise, else one of three small values, chosen by validation.
+    there is noise, else one of three small values, chosen by validation as the coordinates are.
     """
-    spaces = (False,) if rows.noise else (False, True)
-    how = ((0.2, 0.3), (0.05, 0.01))
-    return _fitted(
-        [
-            FlowTraining(rows, matching=False, whitened=s, drop=p, decay=w)
-            for s in spaces
-            for p, w in how
-        ],
-        rows.seconds,
-    )
+    # the noise that the flow undoes is the noise of the rows, in their own columns
+    spaces = spaces_of(rows)[: 1 if rows.noise else 3]
+    drop, decay = (0.2, 0.3) if len(rows.train) < MANY else (0.05, 0.01)
+    trainings = [
+        FlowTraining(rows, matching=False, space=s, drop=drop, decay=decay) for s in spaces
+    ]
+    return _fitted(trainings, rows.seconds)
 
 
 def flow_matching(rows: Rows) -> Fitted:
     """Flow matching along straight lines (Lipman and others 2022, arXiv 2210.02747)."""
-    return _fitted(
-        [
-            FlowTraining(rows, matching=True, whitened=s, drop=p, decay=0.01)
-            for s in (False, True)
-            for p in (0.0, 0.1)
-        ],
-        rows.seconds,
-    )
+    drop = 0.1 if len(rows.train) < MANY else 0.0
+    trainings = [
+        FlowTraining(rows, matching=True, space=s, drop=drop, decay=0.01) for s in spaces_of(rows)
+    ]
+    return _fitted(trainings, rows.seconds)

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from experiments.tables.fields import diffusion, flow_matching
-from experiments.tables.rows import Fitted, Rows, Whitener, noisy, scored
+from experiments.tables.rows import (
+    MANY,
+    Coordinates,
+    Fitted,
+    Rows,
+    Whitener,
+    noisy,
+    scored,
+    spaces_of,
+)  # fmt: skip
 from experiments.tables.search import best_of
 from noneq.random import add_noise
 
@@ -24,19 +33,22 @@ class SplineTraining:
 
     Arguments:
         rows: the rows of the split.
-        whitened: whether the rows are whitened first, by an affine map with a known volume.
+        space: one of `spaces_of`.
         transforms: number of autoregressive transforms.
         hidden: width of the two hidden layers.
         decay: weight decay of AdamW.
     """
 
     def __init__(
-        self, rows: Rows, *, whitened: bool, transforms: int, hidden: int, decay: float
+        self, rows: Rows, *, space: str, transforms: int, hidden: int, decay: float
     ) -> None:
         import zuko
 
-        self.rows, self.own = rows, torch.Generator().manual_seed(rows.seed)
-        self.whitener = Whitener(noisy(rows), rows.validation) if whitened else None
+        self.outer, self.own = rows, torch.Generator().manual_seed(rows.seed)
+        self.coordinates = Coordinates(rows, mapped=space == "mapped")
+        self.rows = rows = self.coordinates.rows
+        plain = space == "standardised"
+        self.whitener = None if plain else Whitener(noisy(rows), rows.validation)
         dim = rows.train.shape[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rows.seed)
@@ -47,15 +59,16 @@ class SplineTraining:
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=RATE, weight_decay=decay)
         self.done = 0
         self.words = (
-            f"{transforms} transforms of width {hidden}, {'whitened' if whitened else 'plain'}, "
-            f"weight decay {decay:g}"
+            f"{space} columns, {transforms} transforms of width {hidden}, weight decay {decay:g}"
         )
 
     def _inside(self, x: Tensor) -> Tensor:
         return (self.whitener.apply(x) if self.whitener else x).float()
 
-    def advance(self, iterations: int) -> None:
-        """Train for some iterations."""
+    def advance(self, iterations: int, speed: float = 1.0) -> None:
+        """Train for some iterations, at this fraction of the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = speed * RATE
         for _ in range(iterations):
             which = torch.randint(len(self.rows.train), (BATCH,), generator=self.own)
             x = add_noise(self.rows.train[which], self.rows.noise, self.own)
@@ -73,13 +86,14 @@ class SplineTraining:
     @torch.no_grad()
     def nll(self, x: Tensor) -> Tensor:
         """NLL of rows (M, D), by the averaged parameters."""
-        volume = self.whitener.log_volume if self.whitener else 0.0
-        parts = torch.split(self._inside(x), 1000)
+        y, log_volume = self.coordinates.apply(x)
+        volume = log_volume + (self.whitener.log_volume if self.whitener else 0.0)
+        parts = torch.split(self._inside(y), 1000)
         return -torch.cat([self.average().log_prob(z) for z in parts]).double() - volume
 
     def check(self) -> float:
         """The validation NLL."""
-        values = scored(self.nll, self.rows.validation, self.rows.noise, draws=3)
+        values = scored(self.nll, self.outer.validation, self.rows.noise, draws=3)
         return float(values.nan_to_num(math.inf).mean())
 
     def state(self) -> Any:
@@ -92,18 +106,14 @@ class SplineTraining:
 
 
 def spline_flow(rows: Rows) -> Fitted:
-    """A neural spline flow of zuko: size and coordinates by validation, which also ends it.
+    """A neural spline flow of zuko: coordinates by validation, which also ends the training.
 
     Source: Durkan, Bekasov, Murray, Papamakarios 2019, arXiv 1906.04032.
     """
-    sizes = ((3, 64, 0.1), (5, 128, 0.01))
-    best, words = best_of(
-        [
-            SplineTraining(rows, whitened=w, transforms=t, hidden=h, decay=d)
-            for w in (False, True)
-            for t, h, d in sizes
-        ],
-        rows.seconds,
-    )
+    t, h, d = (3, 64, 0.1) if len(rows.train) < MANY else (5, 128, 0.01)
+    trainings = [
+        SplineTraining(rows, space=s, transforms=t, hidden=h, decay=d) for s in spaces_of(rows)
+    ]
+    best, words = best_of(trainings, rows.seconds)
     assert isinstance(best, SplineTraining)
     return Fitted(best.nll, words)

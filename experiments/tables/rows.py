@@ -9,12 +9,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from noneq.data import DataSet
+from noneq.data import DataSet, Margins
 from noneq.likelihood.score import mean_energy, noise_draws
 from noneq.random import add_noise
 
-__all__ = ["Fitted", "Rows", "Whitener", "noisy", "rows_of", "scored", "spent"]
+__all__ = [
+    "MANY", "Coordinates", "Fitted", "Rows", "Whitener", "noisy", "rows_of", "scored", "spaces_of",
+    "spent",
+]  # fmt: skip
 
+MANY = 2000  # training rows from which a network is larger, and less regularised
 Score = Callable[[Tensor], Tensor]
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
 
@@ -73,6 +77,34 @@ def noisy(rows: Rows, most: int = 10_000) -> Tensor:
     draws = max(1, min(noise_draws(len(rows.train)), most // len(rows.train)))
     rng = torch.Generator().manual_seed(rows.seed + 1)
     return add_noise(rows.train.repeat(draws, 1), rows.noise, rng)
+
+
+class Coordinates:
+    """The coordinates that a network sees: standardised columns, or columns mapped to normals.
+
+    Mapped columns are those of `noneq.data.Margins`, fitted to the training rows: no row is far
+    away there. Networks may also be given whitened columns, see `Whitener`.
+
+    Attributes:
+        rows: training and validation rows in these coordinates.
+    """
+
+    def __init__(self, rows: Rows, *, mapped: bool) -> None:
+        self._margins = Margins.fit(rows.train) if mapped else None
+        self.rows = rows._replace(
+            train=self.apply(rows.train)[0], validation=self.apply(rows.validation)[0]
+        )
+
+    def apply(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (M, D) in these coordinates, and the log-volume of the map at each (M,)."""
+        if self._margins is None:
+            return x, x.new_zeros(len(x))
+        return self._margins.apply(x)
+
+
+def spaces_of(rows: Rows) -> tuple[str, ...]:
+    """What is tried: noisy rows are left unmapped, since noise would no longer be Gaussian."""
+    return ("standardised", "whitened", "mapped")[: 2 if rows.noise else 3]
 
 
 class Whitener:

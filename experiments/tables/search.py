@@ -11,7 +11,7 @@ from experiments.tables.rows import spent
 
 __all__ = ["Training", "best_of"]
 
-SHARE = 0.4  # of the time, in which all candidates are tried
+SHARE = 0.3  # of the time, in which all candidates are tried
 GROWTH, FIRST, PATIENCE = 1.4, 50, 4  # iterations between checks, and checks without gain
 
 
@@ -20,8 +20,8 @@ class Training(Protocol):
 
     words: str
 
-    def advance(self, iterations: int) -> None:
-        """Train for some iterations."""
+    def advance(self, iterations: int, speed: float = 1.0) -> None:
+        """Train for some iterations, at this fraction of the learning rate."""
 
     def check(self) -> float:
         """The NLL of validation rows under the averaged parameters."""
@@ -44,13 +44,17 @@ class _Course:
     def finished(self) -> bool:
         return self.idle >= PATIENCE
 
-    def go_on(self, seconds: float) -> None:
-        """Train and check until the time is spent, or nothing is gained any more."""
+    def go_on(self, seconds: float, *, slowing: bool = False) -> None:
+        """Train and check until the time is spent, or nothing is gained any more.
+
+        With ``slowing`` the learning rate falls along the time, down to a fiftieth.
+        """
         start = time.process_time()
         while not self.finished and (left := seconds - spent(start)) > 0:
             begun = time.process_time()
             while self.done < self.next and spent(begun) < left:
-                self.training.advance(10)
+                speed = max(0.02, 1 - spent(start) / seconds) if slowing else 1.0
+                self.training.advance(10, speed)
                 self.done += 10
             value = self.training.check()
             if value < self.best - 1e-3:
@@ -76,7 +80,7 @@ def best_of(trainings: Sequence[Training], seconds: float) -> tuple[Training, st
     for course in courses:
         course.go_on(SHARE * seconds / len(courses) if len(courses) > 1 else 0.0)
     best = min(courses, key=lambda one: one.best)
-    best.go_on(seconds - spent(start))
+    best.go_on(seconds - spent(start), slowing=True)
     best.training.restore(best.state)
     ended = "ended by the validation rows" if best.finished else "ended by the time"
     return best.training, f"{best.training.words}, {best.done} iterations, {ended}"
