@@ -35,9 +35,10 @@ Array = NDArray[np.float64]
 def gaussian_mixture(rows: Rows) -> Fitted:
     """scikit-learn's mixture: components, kind of covariance and ridge by validation.
 
-    The ridges of a larger mixture are the best one of the mixture before and its neighbours.
+    The ridges of a larger mixture are the best one of the mixture before and its neighbours. Noise
+    is not drawn: its variance is added to every covariance, as the ridge is.
     """
-    x, start = noisy(rows).numpy(), time.process_time()
+    x, start = rows.train.numpy(), time.process_time()
     best: tuple[float, Any] = (math.inf, None)
     for kind in COVARIANCES:
         ridges, worse, own = list(RIDGES), 0, math.inf
@@ -50,11 +51,11 @@ def gaussian_mixture(rows: Rows) -> Fitted:
             worse, own = (0, nll) if nll < own else (worse + 1, own)
             best = min(best, (nll, model), key=lambda one: one[0])
             if model is not None:
-                at = RIDGES.index(model.reg_covar)
+                at = RIDGES.index(model.ridge)
                 ridges = list(RIDGES[max(0, at - 1) : at + 2])
     model = best[1]
     assert model is not None
-    words = f"{model.n_components} components, {model.covariance_type}, ridge {model.reg_covar:g}"
+    words = f"{model.n_components} components, {model.covariance_type}, ridge {model.ridge:g}"
     return Fitted(_sklearn(model), words)
 
 
@@ -64,10 +65,12 @@ def _mixture(x: Array, rows: Rows, k: int, kind: str, ridge: float) -> tuple[flo
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             model = GaussianMixture(
-                k, covariance_type=kind, reg_covar=ridge, random_state=rows.seed, max_iter=60
-            ).fit(x)
+                k, covariance_type=kind, reg_covar=rows.noise**2 + ridge, random_state=rows.seed,
+                max_iter=60,
+            ).fit(x)  # fmt: skip
         except ValueError:  # a covariance is singular
             return math.inf, None
+    model.ridge = ridge
     return float(scored(_sklearn(model), rows.validation, rows.noise).mean()), model
 
 
