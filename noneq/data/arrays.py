@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from noneq.data.checks import is_discrete
 from noneq.data.dataset import DataSet, _finished
 from noneq.data.repeats import parted
 from noneq.data.selection import Parts
@@ -45,4 +47,5 @@ def of_array(
         first, second = parted(values, order, (len(values) - held, held))
         train, validation = values[first], values[second]
     parts = Parts(train, validation, validation, tuple(columns))
-    return _finished(parts, "an array", binary=False, bits=False)
+    data = _finished(parts, "an array", binary=False, bits=False)
+    return replace(data, discrete=is_discrete(data.train))  # kinds of columns are not looked for

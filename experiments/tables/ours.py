@@ -1,0 +1,56 @@
+"""noneq's default recipe, as ``noneq train`` runs it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+import noneq
+from experiments.tables.rows import spent
+from noneq.data import DataSet
+from noneq.likelihood.score import mean_energy
+from noneq.run import choose, supervise
+from noneq.run.coordinates import choose_coordinates
+from noneq.run.evaluation import evaluate_run
+
+__all__ = ["by_noneq"]
+
+
+def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
+    """Train by the default recipe, and bracket log Z.
+
+    Arguments:
+        data: the data set; its validation rows choose the base and end the training.
+        seed: seed of the run.
+
+    Returns:
+        ``rows`` and ``base rows``, the NLL of each test row by the model and by its base, and what
+        the run tells about itself.
+    """
+    start = time.process_time()
+    recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete)
+    recipe, data, _ = choose_coordinates(recipe, data, seed)
+    session = noneq.Session(recipe, data.train, seed, validation=data.validation)
+    with tempfile.TemporaryDirectory() as folder:
+        run = noneq.Run.create(f"{folder}/r", data, session, seed=seed)
+        list(supervise(run, session))
+        trained = spent(start)
+        verdict = evaluate_run(run, data)
+        energy, _ = run.model()
+    base: Any = energy.base
+    noise, volume = recipe.train.noise, data.scaling.log_volume(data.test)
+    own = recipe.model
+    margins = "mapped columns, " if data.scaling.margins is not None else ""
+    return {
+        "rows": mean_energy(energy, data.test, noise=noise) + verdict.log_z - volume,
+        "base rows": mean_energy(base, data.test, noise=noise) + base.log_z() - volume,
+        "validation": verdict.nll["validation"].value,
+        "choice": f"{margins}base {own.base}, {own.components} components, ridge {own.ridge}; "
+        f"{session.iteration} iterations; kept: {verdict.kept}",
+        "alarms": list(verdict.alarms),
+        "within": verdict.within,
+        "noise": noise,
+        "seconds": trained,
+        "seconds with scores": spent(start),
+    }

@@ -1,0 +1,98 @@
+"""Show what is recorded of the comparison of tables, and write it into docs/results/tables.md.
+
+python -m experiments tables.report [--no-page]
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tyro
+from torch import Tensor
+
+from experiments.common import table
+from experiments.tables.records import Records, paired
+from experiments.tables.sets import SETS
+
+__all__ = ["best_peer", "lines_of", "main", "standing"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "tables.md"
+METHODS = (
+    "noneq", "Gaussian mixture", "kernel density", "vine copula", "spline flow", "flow matching",
+    "diffusion",
+)  # fmt: skip
+HEADS = ("table", "split", *METHODS, "chosen peer", "noneq ahead")
+START, END = "<!-- table -->", "<!-- end of table -->"
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def best_peer(results: Results, name: str, split: int) -> str | None:
+    """The peer with the lowest validation NLL on a split; None where no peer is recorded."""
+    found = {m: results.get(f"{name} | {split} | {m}") for m in METHODS[1:]}
+    values = {m: one["validation"] for m, one in found.items() if one is not None}
+    known = {m: v for m, v in values.items() if v is not None and math.isfinite(v)}
+    return min(known, key=lambda m: known[m]) if known else None
+
+
+def standing(
+    results: Results, rows: Mapping[str, Tensor], name: str, split: int
+) -> tuple[float, float] | None:
+    """By how much noneq is ahead of the chosen peer on test rows, and its paired error."""
+    peer = best_peer(results, name, split)
+    ours = rows.get(f"{name} | {split} | noneq")
+    if peer is None or ours is None:
+        return None
+    return paired(ours, rows[f"{name} | {split} | {peer}"])
+
+
+def lines_of(results: Results, rows: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
+    """One line for each table and split: test NLL of each method, and how noneq stands."""
+    lines = []
+    for name in SETS:
+        splits = sorted({int(k.split(" | ")[1]) for k in results if k.startswith(f"{name} | ")})
+        for split in splits:
+            found = [results.get(f"{name} | {split} | {m}") for m in METHODS]
+            peer, gap = best_peer(results, name, split), standing(results, rows, name, split)
+            ahead = "" if gap is None else f"{gap[0]:+.2f} ± {gap[1]:.2f}"
+            lines.append((name, str(split), *map(_number, found), peer or "", ahead))
+    return lines
+
+
+def _number(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return ""
+    alarms = "!" * len(one.get("alarms", ()))
+    return "-" if one["test"] is None else f"{one['test']:.2f}{alarms}"
+
+
+def seconds_of(results: Results) -> tuple[str, ...]:
+    """The line of processor seconds: the median and the most of each method's fits."""
+    cells = []
+    for method in METHODS:
+        own = [one["seconds"] for key, one in results.items() if key.endswith(f" | {method}")]
+        cells.append(f"{statistics.median(own):.0f} ({max(own):.0f})" if own else "")
+    return ("seconds", "", *cells, "", "")
+
+
+def main(page: bool = True) -> None:
+    """Print the table; with ``page``, put it between the marks of docs/results/tables.md."""
+    records = Records()
+    results, rows = records.read(), records.rows()
+    lines = lines_of(results, rows)
+    table("test NLL, nats a row", HEADS, [*lines, seconds_of(results)])
+    if page:
+        shown = [HEADS, ("---",) * len(HEADS), *lines, seconds_of(results)]
+        text = "\n".join("| " + " | ".join(line) + " |" for line in shown)
+        old = PAGE.read_text(encoding="utf-8")
+        new = re.sub(f"{START}.*{END}", f"{START}\n\n{text}\n\n{END}", old, flags=re.S)
+        PAGE.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
