@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from noneq.data.columns import check_index
 from noneq.data.kinds import LeftOut, kind_of_words, numbers_rows
 from noneq.data.readers import Raw
+from noneq.data.sentences import listed
 
 __all__ = [
     "Selected", "TableChoice", "check_faults", "complete_rows", "is_named", "keep_columns",
@@ -113,7 +114,7 @@ def select(
             left_out.append(LeftOut(name_of(raw, i), why))
             keep.remove(i)
     if not keep:
-        raise ValueError("no column can be used: " + ", ".join(f"{c} ({w})" for c, w in left_out))
+        raise ValueError("no column can be used: " + listed([f"{c} ({w})" for c, w in left_out]))
     check_faults(raw, keep, as_category if kinds else None)
     if not kinds and 0 in keep:
         check_index(["" if raw.columns[:1] == ("1",) else n for n in raw.columns[:1]], raw.values)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from noneq.energies import path_to
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
-from noneq.models.interpolants import EnergyPath, FlowLikelihood, TimedEnergy, flow_likelihood
+from noneq.models.interpolants import DriftedPath, FlowLikelihood, flow_likelihood
 from noneq.random import add_noise
 from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
@@ -131,7 +132,7 @@ def flow_score(run: Run, x: Tensor, *, most: int = 500, steps: int = 64) -> Flow
         FloatingPointError: the flow leads from a row to positions that are not finite.
     """
     energy, _ = run.model()
-    if not isinstance(energy, TimedEnergy):
+    if not run.family.carried:
         raise ValueError(
             f"a probability flow is that of a `model` interpolant, and this is a {run.recipe.kind}"
         )
@@ -142,7 +143,9 @@ def flow_score(run: Run, x: Tensor, *, most: int = 500, steps: int = 64) -> Flow
         x = x[torch.randperm(len(x), generator=rng, device=x.device)[:most]]
     volume = run.scaling.log_volume(x)
     noisy = add_noise(x, run.recipe.train.noise, rng)
-    flow = flow_likelihood(EnergyPath(energy), noisy, steps=steps)
+    path = path_to(energy, base_of(energy))
+    assert isinstance(path, DriftedPath)
+    flow = flow_likelihood(path, noisy, steps=steps)
     by_log_z = -energy_of(energy, noisy) - verdict.log_z
     apart = by_log_z - flow.log_density
     flow = replace(flow, log_density=flow.log_density + volume)

@@ -28,7 +28,6 @@ from noneq.walkers import LogZ, Walkers
 __all__ = ["Look", "Validation"]
 
 WALKERS, STEPS, MOVES = 64, 150, 50  # of a look: both annealings, equilibration before one
-SMALL = 2  # times that an evaluation of so few walkers takes, per walker
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
@@ -50,8 +49,8 @@ class Look(NamedTuple):
 
 
 def _error(a: Look, b: Look) -> float:
-    """Two standard errors of the difference of two looks; NaN where one has failed."""
-    return 2 * math.hypot(a.stderr, b.stderr)
+    """The standard error of the difference of two looks; NaN where one has failed."""
+    return math.hypot(a.stderr, b.stderr)
 
 
 @dataclass
@@ -63,7 +62,7 @@ class Validation:
     own, so that they do not change the training. The intervals between them grow with the number
     of iterations, so that they take at most a fifth of the evaluations, but for the one after the
     last iteration. Training ends early when as many iterations as the best parameters took have
-    brought nothing better, and ``PATIENCE`` looks were worse by two standard errors of log Z.
+    brought nothing better, and ``PATIENCE`` looks were worse by a standard error of log Z.
 
     Arguments:
         rows: validation rows (M, *shape) with their noise, the same at every look.
@@ -191,7 +190,7 @@ def _cost(recipe: Recipe) -> float:
 
 
 def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
-    return float(SMALL * WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
+    return float(WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
 
 
 def _leaps(recipe: Recipe) -> int:

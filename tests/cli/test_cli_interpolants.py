@@ -357,8 +357,6 @@ def test_what_an_interpolant_cannot_take(data, tmp_path, capsys):
     told = refused(["train", "digits", *out, "--binary"], capsys)
     assert "the rows are binary" in told
     assert "--model rbm" in told
-    np.save(tmp_path / "bits.npy", np.random.default_rng(0).random((90, 5)) < 0.3)
-    assert "the rows are binary" in refused(["train", tmp_path / "bits.npy", *out], capsys)
     for option in ("--walkers", "--tau", "--hidden", "--net"):
         value = "mlp" if option == "--net" else "3"
         told = refused(["train", data, *out, option, value], capsys)
