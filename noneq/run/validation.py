@@ -31,6 +31,7 @@ WALKERS, STEPS, MOVES = 64, 150, 50  # of a look: both annealings, equilibration
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
+LONGEST = 12  # looks without a lower NLL, surely worse or not, before training ends
 PATIENCE = 4  # looks that are worse than the best, before training ends
 
 
@@ -61,8 +62,9 @@ class Validation:
     estimates log Z, and the energies of the rows are computed. Looks have random numbers of their
     own, so that they do not change the training. The intervals between them grow with the number
     of iterations, so that they take at most a fifth of the evaluations, but for the one after the
-    last iteration. Training ends early when as many iterations as the best parameters took have
-    brought nothing better, and ``PATIENCE`` looks were worse by a standard error of log Z.
+    last iteration. Training ends early when as many iterations as the lowest NLL took have
+    brought nothing lower, and ``PATIENCE`` looks were worse by a standard error of log Z, or
+    ``LONGEST`` looks brought nothing lower.
 
     Arguments:
         rows: validation rows (M, *shape) with their noise, the same at every look.
@@ -70,7 +72,6 @@ class Validation:
         interval: number of iterations between looks, at least.
         seed: seed of the random numbers of the looks.
         looks: looks so far; the first is that at the base.
-        best: the look of the lowest NLL.
         origin: number of iterations of score matching before maximum likelihood, from which on
             intervals between looks are counted.
     """
@@ -80,7 +81,6 @@ class Validation:
     interval: int
     seed: int
     looks: list[Look]
-    best: Look
     origin: int = 0
 
     @classmethod
@@ -103,7 +103,7 @@ class Validation:
         noisy = add_noise(rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS], noise, rng)
         first = Look(0, float(energy_of(base, noisy).mean()) + base.log_z(), 0.0)
         interval = math.ceil(_cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
-        return cls(noisy, copy.deepcopy(untrained), interval, seed, [first], first)
+        return cls(noisy, copy.deepcopy(untrained), interval, seed, [first])
 
     def due(self, iteration: int) -> bool:
         """Return whether to look after this iteration."""
@@ -113,13 +113,32 @@ class Validation:
         return iteration - last >= max(self.interval, (last - self.origin) // SPACING)
 
     @property
+    def lowest(self) -> Look:
+        """The look of the lowest NLL."""
+        return min(self.looks, key=lambda look: (look.nll, look.iteration))
+
+    @property
+    def best(self) -> Look:
+        """The look whose parameters are kept: the last one as good as the lowest.
+
+        As good is what is worse by a standard error of the difference of the two at most, since
+        the lowest of many uncertain numbers is low by chance, too. The base is kept only where
+        it is the lowest.
+        """
+        lowest = self.lowest
+        if not lowest.iteration:
+            return lowest
+        good = [look for look in self.looks if look.nll - lowest.nll <= _error(look, lowest)]
+        return good[-1] if good else lowest
+
+    @property
     def finished(self) -> bool:
-        """Return whether training should end, since the NLL has not fallen for long enough."""
-        best, last = self.best, self.looks[-1].iteration
-        worse = [look for look in self.looks if look.iteration > best.iteration]
-        since = sum(not look.nll - best.nll <= _error(look, best) for look in worse)
-        enough = last - self.origin >= 2 * max(0, best.iteration - self.origin)
-        return since >= PATIENCE and enough
+        """Whether training should end, since the NLL has not fallen for long enough."""
+        lowest, last = self.lowest, self.looks[-1].iteration
+        later = [look for look in self.looks if look.iteration > lowest.iteration]
+        worse = sum(not look.nll - lowest.nll <= _error(look, lowest) for look in later)
+        enough = last - self.origin >= 2 * max(0, lowest.iteration - self.origin)
+        return (worse >= PATIENCE or len(later) >= LONGEST) and enough
 
     def look(self, model: nn.Module, kernel: Kernel, walkers: Walkers, iteration: int) -> Look:
         """Look at the validation rows, and keep the model's parameters if they are the best.
@@ -141,16 +160,15 @@ class Validation:
         except (TooFarError, FloatingPointError):
             found = Look(iteration, math.inf, math.nan)
         self.looks.append(found)
-        if found.nll < self.best.nll:
-            self.best = found
+        if self.best is found:
             self.model.load_state_dict(model.state_dict())
         return found
 
     def progress_line(self) -> str:
-        """Return the last look and the best one as text, e.g. for a terminal."""
-        last, best = self.looks[-1], self.best
-        where = f"at {best.iteration}" if best.iteration else "of the base"
-        return f"validation {last.nll:.2f} (lowest {best.nll:.2f} {where})"
+        """Return the last look and the lowest one as text, e.g. for a terminal."""
+        last, lowest = self.looks[-1], self.lowest
+        where = f"at {lowest.iteration}" if lowest.iteration else "of the base"
+        return f"validation {last.nll:.2f} (lowest {lowest.nll:.2f} {where})"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the looks and the best parameters, for a checkpoint."""
@@ -161,7 +179,6 @@ class Validation:
         """Set the looks and the best parameters from a dictionary that `state_dict` returned."""
         looks: Sequence[Sequence[Any]] = saved["looks"]
         self.looks = [Look(int(i), float(nll), float(stderr)) for i, nll, stderr in looks]
-        self.best = min(self.looks, key=lambda look: (look.nll, look.iteration))
         self.model.load_state_dict(saved["model"])
         self.origin = saved["origin"]
 

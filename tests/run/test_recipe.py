@@ -31,7 +31,7 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
     assert (recipe.bracket.walkers, recipe.bracket.temperatures, recipe.bracket.equilibrate) == (
         512,
         1000,
-        2000,
+        4500,
     )
     assert (recipe.train.score_matching, recipe.model.networks) == (3000, 2)
     assert (recipe.budget.iterations, recipe.train.early_stopping) == (3900, True)

@@ -125,7 +125,7 @@ def test_the_best_parameters_are_kept():
     looks, best = session.validation.looks, session.validation.best
     assert session.progress == 1
     assert session.iteration < 300, "it ended early"
-    assert best.nll == min(look.nll for look in looks)
+    assert best.nll - min(look.nll for look in looks) <= 3 * best.stderr
     assert best.iteration < session.iteration
     again = session.validation.look(
         session.model, session.kernel, session.trained.walkers, best.iteration
@@ -203,7 +203,7 @@ def test_a_supervised_run_ends_early_and_says_so_in_its_metrics(tmp_path):
     assert seen == [look.nll for look in session.validation.looks[1:]]
     energy, _ = run.model()
     assert torch.equal(energy(data.test), session.model(data.test))
-    assert f"(lowest {session.validation.best.nll:.2f}" in session.validation.progress_line()
+    assert f"(lowest {session.validation.lowest.nll:.2f}" in session.validation.progress_line()
 
 
 def test_without_validation_rows_the_average_is_kept():
@@ -248,3 +248,25 @@ def test_a_doubtful_log_z_sets_nothing_back(tmp_path, monkeypatch):
 def test_an_rbm_has_no_early_stopping():
     with pytest.raises(ValueError, match="does not apply to `model` rbm"):
         choose((6,), 100, "table", model="rbm", early_stopping=True)
+
+
+def looked(*looks):
+    """A validation that has seen these NLLs with these standard errors, ten iterations apart."""
+    found = session_of(two(60, 1), two(50, 2)).validation
+    found.looks = [Look(10 * i, nll, stderr) for i, (nll, stderr) in enumerate(looks)]
+    return found
+
+
+def test_the_last_look_as_good_as_the_lowest_is_kept():
+    assert looked((9.0, 0.0), (5.0, 0.3), (5.2, 0.1), (6.0, 0.1)).best.iteration == 20
+    assert looked((9.0, 0.0), (5.0, 0.1), (5.2, 0.1), (6.0, 0.1)).best.iteration == 10
+    assert looked((9.0, 0.0), (9.1, 0.5)).best.iteration == 0  # the base, unless one is lower
+    assert looked((9.0, 0.0), (8.0, 0.1), (math.inf, math.nan)).best.iteration == 10
+
+
+def test_only_looks_that_are_surely_worse_end_a_training():
+    level = [(5.2, 0.2)] * 8
+    assert not looked((9.0, 0.0), (5.0, 0.2), *level).finished
+    assert looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 4).finished
+    assert not looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 3).finished
+    assert looked((9.0, 0.0), *[(math.inf, math.nan)] * 4).finished

@@ -69,7 +69,7 @@ class NetworkFamily(OnGaussian):
                 self.kind,
                 NetworkModel(**own),
                 Likelihood(**train),
-                bracket=Bracket(walkers=512, temperatures=1000, equilibrate=2000),
+                bracket=Bracket(walkers=512, temperatures=1000, equilibrate=4500),
                 budget=Budget(iterations=ITERATIONS),
             )
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
