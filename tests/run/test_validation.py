@@ -46,8 +46,7 @@ def two(n, seed):
 def watched(looks):
     """What is decided after looks of known NLL, the first of them at the base."""
     all_looks = [Look(i, nll, 0.0) for i, nll in looks]
-    best = min(all_looks, key=lambda look: look.nll)
-    return Validation(torch.zeros(1, 2), torch.nn.Identity(), 5, 0, all_looks, best)
+    return Validation(torch.zeros(1, 2), torch.nn.Identity(), 5, 0, all_looks)
 
 
 def test_training_ends_after_looks_and_iterations_without_anything_better():
@@ -265,8 +264,9 @@ def test_the_last_look_as_good_as_the_lowest_is_kept():
 
 
 def test_only_looks_that_are_surely_worse_end_a_training():
-    level = [(5.2, 0.2)] * 8
+    level = [(5.2, 0.2)] * 11
     assert not looked((9.0, 0.0), (5.0, 0.2), *level).finished
+    assert looked((9.0, 0.0), (5.0, 0.2), *level, (5.2, 0.2)).finished
     assert looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 4).finished
     assert not looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 3).finished
     assert looked((9.0, 0.0), *[(math.inf, math.nan)] * 4).finished
