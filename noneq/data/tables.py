@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noneq.data.columns import check_index
-from noneq.data.kinds import LeftOut, kind_of_words, numbers_rows
+from noneq.data.kinds import NAME, LeftOut, kind_of_words, numbers_rows
+from noneq.data.plaintext import visible
 from noneq.data.readers import Raw
 from noneq.data.sentences import listed
 
@@ -194,9 +195,9 @@ def name_of(raw: Raw, i: int) -> str:
         i: position of the column, from 0.
 
     Returns:
-        Its name, or its number from 1 if it has none.
+        Its name, cut if it is long, or its number from 1 if it has none.
     """
-    return raw.columns[i] if raw.columns and raw.columns[i] else str(i + 1)
+    return visible(raw.columns[i], NAME) if raw.columns and raw.columns[i] else str(i + 1)
 
 
 def _useless(raw: Raw, i: int, as_category: set[int], *, alone: bool) -> str:
