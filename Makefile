@@ -1,4 +1,4 @@
-# make demo   environment, pinned install, a model of the digits (120 s of training, one seed)
+# make demo   environment, pinned install, a model of the digits (three minutes of training, one seed)
 # make test   environment, pinned install, linters, types, the whole suite
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows

@@ -56,25 +56,25 @@ def sample(
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
-    texts = _texts(opened)
+    texts, own = _texts(opened), names(opened)
     if out.suffix == ".npz":
-        arrays |= {f"categories_{name}": np.array(own) for name, own in texts.items()}
+        arrays |= {f"categories_{own[j]}": np.array(words) for j, words in texts.items()}
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
     if out.suffix == ".csv":
-        own = names(opened)
         values = [*arrays["x"].T, *(arrays[k] for k in arrays if k != "x")]
-        for j, name in enumerate(own):
-            if name in texts:  # the model numbers categories from 0
-                values[j] = np.array(texts[name], dtype=object)[values[j].astype(int)]
+        for j, words in texts.items():  # the model numbers categories from 0
+            values[j] = np.array(words, dtype=object)[values[j].astype(int)]
         save_table(out, own + ["log_w"] * weighted, np.stack(values, 1, dtype=object))
     else:
         save_arrays(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
-    if texts and out.suffix == ".npz":
-        where = listed([f"categories_{name}" for name in texts])
-        echo(f"  {listed(list(texts))}: numbers, from 0, of the texts in {where}")
+    if texts and out.suffix != ".csv":
+        which = [own[j] for j in texts]
+        where = listed([f"categories_{name}" for name in which])
+        told = f"the texts in {where}" if out.suffix == ".npz" else "categories (.csv has texts)"
+        echo(f"  {listed(which)}: numbers, from 0, of {told}")
     echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"
@@ -105,7 +105,7 @@ def names(run: Run) -> list[str]:
     return list(own) or [f"x{i + 1}" for i in range(run.shape[0])]
 
 
-def _texts(run: Run) -> dict[str, tuple[str, ...]]:
-    """Return the texts of the categories of each column that has texts."""
+def _texts(run: Run) -> dict[int, tuple[str, ...]]:
+    """Return the texts of categories by the position of their column."""
     cells = run.scaling.cells
-    return {c.name or str(c.number): c.texts for c in cells.columns if c.texts} if cells else {}
+    return {j: c.texts for j, c in enumerate(cells.columns) if c.texts} if cells else {}

@@ -17,7 +17,7 @@ from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
 
-DRAWS = 16  # of repeated values from their intervals
+DRAWS, POINTS = 16, 1_000_000  # of repeated values from their intervals; rows in all
 
 
 def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = False) -> None:
@@ -43,9 +43,11 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
     cells = opened.scaling.cells
-    draws = 1 if cells is None or cells.trivial else DRAWS
     names = opened.config["data"]["columns"]
-    x = rows_like(data, opened.shape, opened.scaling, columns=names, draws=draws)
+    x, draws = rows_like(data, opened.shape, opened.scaling, columns=names), 1
+    if cells is not None and not cells.trivial:
+        draws = max(1, min(DRAWS, POINTS // len(x)))
+        x = rows_like(data, opened.shape, opened.scaling, columns=names, draws=draws)
     found = log_density(opened, x, draws)
     verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""
@@ -62,7 +64,7 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     for alarm in verdict.alarms:
         echo(f"  alarm: {alarm}", "bold")
     if flow:
-        both = flow_score(opened, x)
+        both = flow_score(opened, x[: len(x) // draws])
         echo(
             f"  probability flow: {both.flow}, {len(both.flow.log_density)} rows; by log Z "
             f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from noneq.data.checks import is_discrete
 from noneq.data.dataset import DataSet, _finished
+from noneq.data.kinds import kind_of
 from noneq.data.repeats import parted
 from noneq.data.selection import Parts
 
@@ -48,4 +49,12 @@ def of_array(
         train, validation = values[first], values[second]
     parts = Parts(train, validation, validation, tuple(columns))
     data = _finished(parts, "an array", binary=False, bits=False)
-    return replace(data, discrete=is_discrete(data.train))  # kinds of columns are not looked for
+    # columns are not spread over intervals here: where values repeat, noise makes a density
+    repeated = any(_repeats(column) for column in values.T)
+    return replace(data, discrete=repeated or is_discrete(data.train))
+
+
+def _repeats(column: NDArray[np.float64]) -> bool:
+    """Return whether values of a column have probabilities, not densities."""
+    kind = kind_of(column)
+    return isinstance(kind, dict) and kind["kind"] in ("grid", "atoms", "category")

@@ -135,6 +135,7 @@ class Cells:
                 continue
             atom, free = self._atoms(column, y[:, j].contiguous())
             free = _rounded(free, step[j], offset[j])
+            free = free.clamp(min=0.0) if column.positive else free
             atoms = y.new_tensor(column.atoms)
             values[:, j] = torch.where(atom >= 0, atoms[atom.clamp(min=0)], free)
         return values

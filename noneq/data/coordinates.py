@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from noneq.data.dataset import DataSet
 from noneq.data.margins import Margins
 from noneq.data.scaling import Scaling
 
 __all__ = ["mapped"]
+
+BLOCK = 16_384  # rows that are mapped at a time
 
 
 def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False) -> DataSet:
@@ -41,6 +45,8 @@ def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False
     if margins is None:
         return data
     parts = (data.train, data.validation, data.test)
-    train, validation, test = (margins.apply(x)[0].to(x) for x in parts)
+    train, validation, test = (
+        torch.cat([margins.apply(part)[0].to(x) for part in torch.split(x, BLOCK)]) for x in parts
+    )
     new = replace(data.scaling, margins=margins)
     return replace(data, train=train, validation=validation, test=test, scaling=new)

@@ -56,10 +56,16 @@ def rows_with_gaps(
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the rows have another shape or lack a column, or a cell that is not blank is
-            not a finite number.
+        ValueError: if the model has categories, the rows have another shape or lack a column, or
+            a cell that is not blank is not a finite number.
     """
     path = existing(source)
+    for j, column in enumerate(scaling.cells.columns if scaling.cells else ()):
+        if column.levels:
+            raise ValueError(
+                f"column {column.name or j + 1} holds categories, and missing values are drawn "
+                "only where all columns hold numbers: train without it (`drop`)"
+            )
     with naming(source):
         if path.suffix.lower() == ".npy":
             values = npy(path)

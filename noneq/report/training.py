@@ -78,7 +78,7 @@ def draw_training(place: FigureBase, metrics: Metrics, estimate: Bracket | None 
     Raises:
         ValueError: if there are no metrics.
     """
-    run, panels = series(metrics), _panels(metrics)
+    run, panels = series(_shown(metrics)), _panels(metrics)
     wide = (3, 1, 1) if panels is MATCHING else (1, 1, 1)  # final estimates are narrow
     axes = place.subplots(len(panels) // 3, 3, sharex=True, squeeze=False, width_ratios=wide)
     for ax, (draw, title, keys) in zip(axes.flat, panels, strict=True):
@@ -112,7 +112,13 @@ def training_height(metrics: Metrics) -> float:
 
 
 def _panels(metrics: Metrics) -> Sequence[tuple[Panel, str, tuple[str, ...]]]:
-    return MATCHING if any("rate" in row for row in metrics) else PANELS
+    return MATCHING if any("rate" in row for row in _shown(metrics)) else PANELS
+
+
+def _shown(metrics: Metrics) -> Metrics:
+    """Leave the iterations of score matching out where maximum likelihood follows them."""
+    likelihood = [row for row in metrics if "rate" not in row]
+    return likelihood if any("ess" in row for row in likelihood) else metrics
 
 
 # -- panels

@@ -21,7 +21,7 @@ from noneq.likelihood.score import grouped_stderr, mean_energy
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
-__all__ = ["choose_base", "fit_base", "operations"]
+__all__ = ["choose_base", "fit_base", "operations", "some"]
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = (2, 3, 5, 8, 12, 20)
@@ -63,7 +63,7 @@ def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian |
     width = {} if ridge is None else {"floor": ridge}
     with warnings.catch_warnings():  # an unfinished fit is a base, too
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return GaussianMixture.fit(_some(rows, ROWS), components, noise=noise, seed=seed, **width)
+        return GaussianMixture.fit(some(rows, ROWS), components, noise=noise, seed=seed, **width)
 
 
 def choose_base(
@@ -126,12 +126,12 @@ class _Search:
 
     def __init__(self, own: Recipe, train: Tensor, held: Tensor, seed: int, draws: int = 1):
         self.recipe, self.seed = own, seed
-        self.train, self.validation = _some(train, ROWS), _some(held, NOISY)
+        self.train, self.validation = some(train, ROWS), some(held, NOISY)
         self.different = min(len(train) // draws, ROWS)
         self.rows = self.validation.flatten(1)  # what tells rows apart, for standard errors
         if draws > 1:
             number = torch.arange(len(held), device=held.device)[:, None]
-            self.rows = _some(number % (len(held) // draws), NOISY)
+            self.rows = some(number % (len(held) // draws), NOISY)
         self.columns = train[0].numel() if len(train) else 0
         self.spent = 0.0
         self.tried: list[tuple[Candidate, Tensor]] = []
@@ -232,8 +232,16 @@ def _simplest_first(tried: Sequence[tuple[Candidate, Tensor]]) -> list[tuple[Can
     return [best[count] for count in sorted(best)]
 
 
-def _some(rows: Tensor, most: int) -> Tensor:
-    """Take at most so many rows, in their order: always the same ones, drawn at random."""
+def some(rows: Tensor, most: int) -> Tensor:
+    """Take at most so many rows, in their order: always the same ones, drawn at random.
+
+    Arguments:
+        rows: rows (M, *shape).
+        most: largest number of rows.
+
+    Returns:
+        The rows, at most that many.
+    """
     if len(rows) <= most:
         return rows
     rng = torch.Generator("cpu").manual_seed(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from noneq.data import DataSet
 from noneq.data.coordinates import mapped
-from noneq.run.bases import COLUMNS, choose_base
+from noneq.run.bases import COLUMNS, NOISY, choose_base, some
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
@@ -59,7 +59,7 @@ def _candidates(recipe: Recipe, data: DataSet, seed: int) -> tuple[Recipe, tuple
     own, found = choose_base(recipe, data.train, data.validation, seed, draws=data.draws)
     if not found:
         return own, ()
-    volume = float(data.scaling.log_volume(data.validation).mean())
+    volume = float(data.scaling.log_volume(some(data.validation, NOISY)).mean())
     return own, tuple(one._replace(nll=one.nll - volume) for one in found)
 
 

@@ -242,8 +242,10 @@ class PretrainedLearner(LikelihoodLearner):
         if self.stage is not None:
             self.stage.set_rate(progress, backoff)
         else:
-            left = max(1e-9, 1 - self.began)
-            super().set_rate(max(0.0, progress - self.began) / left, backoff)
+            budget = self.context.recipe.budget.iterations
+            began = self.origin / budget if budget else self.began  # it may have grown
+            left = max(1e-9, 1 - began)
+            super().set_rate(max(0.0, progress - began) / left, backoff)
 
     def monitored_metric(self, record: Observed) -> tuple[float, bool]:
         """Return an iteration's NLL in nats, NaN while scores are matched."""

@@ -79,6 +79,23 @@ def test_samples_are_values_of_their_columns(run, capsys):
     assert set(group) == {0, 1, 2}
     assert 0.1 < (rain == 0).mean() < 0.4
     assert (visits == visits.round()).all()
+    table = run / "s.csv"
+    assert main(["sample", str(run / "r"), "-n", "50", "--out", str(table)]) == 0
+    assert "categories" not in capsys.readouterr().out
+    read = pandas.read_csv(table)
+    assert set(read["group"]) == {"a", "b", "c"}
+    assert (read["visits"] >= 0).all()
+    assert main(["sample", str(run / "r"), "--out", str(run / "s.npy")]) == 0
+    assert "numbers, from 0, of categories" in capsys.readouterr().out
+
+
+def test_missing_values_of_categories_are_refused_in_one_line(run, capsys):
+    (run / "gaps.csv").write_text("group,height,rain,visits\na,,0,1\n")
+    given = ["sample", str(run / "r"), "--given", str(run / "gaps.csv")]
+    assert main([*given, "--out", str(run / "full.csv")]) == 1
+    told = capsys.readouterr().err
+    assert "column group holds categories" in told
+    assert "(--drop)" in told
 
 
 def test_scores_are_of_rows_and_averaged_over_draws(run, capsys):

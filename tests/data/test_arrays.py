@@ -33,3 +33,14 @@ def test_without_validation_rows_all_are_both():
     rows = np.random.default_rng(0).normal(size=(9, 2))
     data = of_array(rows, 0)
     assert len(data.train) == len(data.validation) == 9
+
+
+def test_rows_whose_values_repeat_are_discrete_and_get_noise():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(700, 5))
+    assert not of_array(rows, 70).discrete
+    zeros, grid = rows.copy(), rows.copy()
+    zeros[rng.random(700) < 0.25, 2] = 0.0
+    grid[:, 4] = np.round(grid[:, 4])
+    assert of_array(zeros, 70).discrete
+    assert of_array(grid, 70).discrete

@@ -629,7 +629,7 @@ CORE = (
      "for energy in self.energies]", "for energy in self.energies[:1]]",
      ("test_pretraining.py::test_the_networks_differ_and_the_average_is_not_the_last",)),
     ("pretraining: tau falls while scores are matched", "pretraining:PretrainedLearner.set_rate",
-     "max(0.0, progress - self.began) / left", "progress",
+     "max(0.0, progress - began) / left", "progress",
      ("test_pretraining.py::test_maximum_likelihood_begins_with_the_whole_trust_region",)),
     ("pretraining: its beginning is not saved", "pretraining:PretrainedLearner.load_state_dict",
      'saved.get("began", 0.0)', "0.0",

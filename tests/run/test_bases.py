@@ -141,7 +141,7 @@ def test_a_choice_sees_so_many_rows_at_most(monkeypatch):
     x = modes(400)
     monkeypatch.setattr(bases, "ROWS", 100)
     recipe, few = chosen(x[:300], x[300:])
-    kept = bases._some(x[:300], 100)
+    kept = bases.some(x[:300], 100)
     assert len(torch.unique(kept, dim=0)) == 100
     _, same = chosen(kept, x[300:])
     assert few == same

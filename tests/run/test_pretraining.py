@@ -202,6 +202,7 @@ def test_noise_is_the_trainings_or_less_than_the_narrowest_direction():
     ("changes", "told"),
     [
         ({"base": "mixture", "components": 2}, "starts at one Gaussian"),
+        ({"start": "data"}, "hands over walkers of its own"),
         ({"score_matching": 0}, "score_matching must be 1 or more"),
         ({"networks": 0}, "networks must be 1 or more"),
     ],
@@ -237,3 +238,24 @@ def test_an_average_of_networks():
     assert Averaged(nets)(X[:5]).tolist() == [1.0] * 5
     with pytest.raises(ValueError, match="one network or more"):
         Averaged([])
+
+
+def test_a_longer_budget_is_no_second_beginning(tmp_path):
+    first = Session(recipe(tau=0.1, tau_end=0.0), X, seed=1)
+    run(first, 50)
+    second = Session(recipe(tau=0.1, tau_end=0.0, iterations=240), X, seed=1)
+    second.load_state_dict(first.state_dict())
+    record = run(second, 141)
+    # the share (141 - 40) / (240 - 40) of maximum likelihood is done, but for the last step
+    assert abs(record.state.trust.tau - 0.05) < 0.002
+
+
+def test_the_report_of_both_stages_shows_the_likelihood():
+    from noneq.report.training import training_figure
+
+    scores = [{"iteration": i, "loss": 0.5, "rate": 1e-3} for i in (1, 11)]
+    likelihood = [{"iteration": i, "loss": 0.1, "nll": 2.0, "ess": 0.9} for i in (21, 31)]
+    titles = [ax.get_title() for ax in training_figure([*scores, *likelihood]).axes]
+    alone = [ax.get_title() for ax in training_figure(likelihood).axes]
+    assert titles == alone
+    assert titles != [ax.get_title() for ax in training_figure(scores).axes]

@@ -18,7 +18,7 @@ from noneq.energies import Tilted
 from noneq.kernels import Kernel
 from noneq.models import MLP, Averaged, ConvNet, ResNet
 from noneq.run.families.about import About, Size
-from noneq.run.families.on_gaussian import Base, OnGaussian
+from noneq.run.families.on_gaussian import FULL, Base, OnGaussian
 from noneq.run.learners import Learner, TrainingContext
 from noneq.run.pretraining import PretrainedLearner, iterations_of_scores
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
@@ -61,7 +61,7 @@ class NetworkFamily(OnGaussian):
         if few:  # which a larger network soon memorises
             own["width"], train["tau"] = 64, 0.05
         if data.kind == "table" or min(data.shape[1:]) < 16:
-            if not few:
+            if not few and math.prod(data.shape) <= FULL:
                 train["score_matching"], train["tau"] = SCORES, 0.1
             if data.kind == "image":
                 own["networks"] = 2
@@ -145,6 +145,11 @@ class NetworkFamily(OnGaussian):
             raise ValueError(
                 "`score_matching` starts at one Gaussian, not at `base` mixture: take "
                 "`score_matching` None"
+            )
+        if recipe.train.score_matching and (recipe.train.start == "data" or recipe.train.restart):
+            raise ValueError(
+                "`score_matching` hands over walkers of its own, and none from the data (`start`, "
+                "`restart`): take `score_matching` None"
             )
         return super().build(recipe, rows, seed)
 
