@@ -49,7 +49,6 @@ ANSWERS = (
 
 DECAYED = ("test_forgetting.py::test_the_gradient_has_the_whole_weights_and_later_ones_a_part",)
 PRETRAINED = "test_pretraining.py::test_the_model_is_the_base_tilted_by_the_"
-ARRIVED = "test_pretraining.py::test_walkers_arrive_with_the_log_z_of_the_model"
 CORE = (
     # -- the walkers
     ("step: a graph of other parameters", "iteration:step",
@@ -623,8 +622,6 @@ CORE = (
      (PRETRAINED + "mean_of_the_averaged_networks",)),
     ("pretraining: the networks at the base's time", "pretraining:ScoreMatchingStage.begin",
      "net.frozen(1.0)", "net.frozen(0.0)", (PRETRAINED + "mean_of_the_averaged_networks",)),
-    ("pretraining: walkers of another energy", "pretraining:ScoreMatchingStage.begin",
-     "walkers.reweight(model), held", "walkers, held", (ARRIVED,)),
     ("pretraining: one loss for all networks", "pretraining:_Separately.score_loss",
      "for energy in self.energies]", "for energy in self.energies[:1]]",
      ("test_pretraining.py::test_the_networks_differ_and_the_average_is_not_the_last",)),

@@ -106,6 +106,7 @@ def test_the_networks_differ_and_the_average_is_not_the_last():
     stage, ones = session.learner.stage, torch.ones(len(X))
     one, two = stage.average.module
     assert not torch.allclose(one(X, ones), two(X, ones), atol=0.01)
+    assert min(float(net(X, ones).detach().abs().max()) for net in (one, two)) > 0.01
     assert not torch.allclose(one(X, ones), stage.nets[0](X, ones), atol=1e-4)
 
 
@@ -182,9 +183,10 @@ def test_of_a_time_it_takes_two_fifths():
 def test_looks_begin_at_the_model_of_score_matching():
     how = {"early_stopping": True, "iterations": 680, "score_matching": 500}
     session = Session(recipe(**how), X, seed=1, validation=X[::8])
+    session.validation.interval = 10**6  # no other look but the one at the end
     run(session)
     looks = [look.iteration for look in session.validation.looks]
-    assert looks[:2] == [0, 501]
+    assert looks == [0, 501, 680]
     assert session.validation.origin == 500
     assert session.validation.looks[1].nll < session.validation.looks[0].nll - 0.1
 
