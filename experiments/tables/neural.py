@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.tables.fields import diffusion, flow_matching
 from experiments.tables.rows import (
     MANY,
     Coordinates,
@@ -23,7 +22,7 @@ from experiments.tables.rows import (
 from experiments.tables.search import best_of
 from noneq.random import add_noise
 
-__all__ = ["SplineTraining", "diffusion", "flow_matching", "spline_flow"]
+__all__ = ["SplineTraining", "spline_flow"]
 
 BATCH, RATE, EMA = 256, 1e-3, 0.99
 

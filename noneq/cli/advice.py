@@ -6,13 +6,12 @@ name becomes ``--lr``, and a call such as `resume(folder)` the command that does
 
 from __future__ import annotations
 
-import errno
 import re
 from dataclasses import fields
 
 from noneq.cli.options import BracketChoices, Choices
 
-__all__ = ["flags", "message"]
+__all__ = ["flags"]
 
 #: options other than the choices of a recipe
 _OTHERS = (
@@ -51,23 +50,3 @@ def _resume(found: re.Match[str]) -> str:
 
 def _flag(name: str, otherwise: str) -> str:
     return "--" + name.replace("_", "-") if name in _NAMES else otherwise
-
-
-def message(error: BaseException) -> str:
-    """Convert an error to a message of one line.
-
-    Arguments:
-        error: error that a command has raised.
-
-    Returns:
-        The message; of an unexpected kind of error with the name of its class.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        text = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-        if error.errno == errno.ENOSPC and "; " not in text:
-            text += "; free some space and give the same command again"
-        return text
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    known = isinstance(error, ValueError | OSError | RuntimeError | ImportError | ArithmeticError)
-    text = " ".join(lines) if known and lines else f"{type(error).__name__}: {' '.join(lines)}"
-    return text if known else f"{text} (NONEQ_TRACEBACK=1 shows where)"

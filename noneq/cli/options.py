@@ -235,7 +235,7 @@ def table_choice(
         "columns": columns, "drop": drop, "categories": categories, "continuous": continuous,
         "grid": grid,
     }  # fmt: skip
-    own: dict[str, Any] = {key: names(text) for key, text in lists.items() if names(text)}
+    own: dict[str, Any] = {key: found for key, text in lists.items() if (found := names(text))}
     return own if missing == "refuse" else {**own, "missing": missing}
 
 

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noneq.cli.console import echo
-from noneq.data import Scaling, rows_like
+from noneq.data import Scaling
+from noneq.data.selection import naming
+from noneq.data.units import scaled, values_like
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.scores import Scores, flow_score
@@ -44,10 +46,11 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
     cells = opened.scaling.cells
     names = opened.config["data"]["columns"]
-    x, draws = rows_like(data, opened.shape, opened.scaling, columns=names), 1
-    if cells is not None and not cells.trivial:
-        draws = max(1, min(DRAWS, POINTS // len(x)))
-        x = rows_like(data, opened.shape, opened.scaling, columns=names, draws=draws)
+    values = values_like(data, opened.shape, opened.scaling, columns=names)
+    several = cells is not None and not cells.trivial
+    draws = max(1, min(DRAWS, POINTS // len(values))) if several else 1
+    with naming(data):
+        x = scaled(opened.scaling, values, draws)
     found = log_density(opened, x, draws)
     verdict, noise = found.verdict, opened.recipe.train.noise
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""

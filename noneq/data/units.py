@@ -22,7 +22,7 @@ from noneq.data.selection import Array, checked, existing, naming
 from noneq.data.tables import Selected, check_faults, complete_rows, keep_columns
 from noneq.data.words import Words
 
-__all__ = ["arranged", "rows_like", "scaled"]
+__all__ = ["arranged", "rows_like", "scaled", "values_like"]
 
 
 def rows_like(
@@ -35,6 +35,37 @@ def rows_like(
 ) -> Tensor:
     """Read new rows for a trained model, scaled in the same way as its training rows.
 
+    Arguments:
+        source: a path, or a table in memory, as for `noneq.data.read`.
+        shape: the shape of one row of the model's training data.
+        scaling: the scaling of the data set that the model was trained on.
+        columns: the names of the columns that the model was trained on, see `values_like`.
+        draws: number of times that repeated values are drawn from their intervals
+            (`noneq.data.cells`), if the scaling has any.
+
+    Returns:
+        The scaled rows, float32 (draws M, *shape), the first draw of all rows first.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the rows do not fit the model, see `values_like`, or a value is too far from
+            the training rows.
+    """
+    values = values_like(source, shape, scaling, columns=columns)
+    several = scaling.cells is not None and not scaling.cells.trivial
+    with naming(source):
+        return scaled(scaling, values, draws if several else 1)
+
+
+def values_like(
+    source: str | Path | Frame,
+    shape: Sequence[int],
+    scaling: Scaling,
+    *,
+    columns: Sequence[str] = (),
+) -> Array:
+    """Read new rows for a trained model, in the units of the file.
+
     Columns of the source that the model does not take may hold anything.
 
     Arguments:
@@ -43,11 +74,9 @@ def rows_like(
         scaling: the scaling of the data set that the model was trained on.
         columns: the names of the columns that the model was trained on. If the source has names
             of columns, too, these columns are taken from it, in this order.
-        draws: number of times that repeated values are drawn from their intervals
-            (`noneq.data.cells`), if the scaling has any.
 
     Returns:
-        The scaled rows, float32 (draws M, *shape), the first draw of all rows first.
+        The rows (M, *shape); categories are numbered from 0.
 
     Raises:
         FileNotFoundError: if the path does not exist.
@@ -71,8 +100,7 @@ def rows_like(
                 f"no value is above {scaling.threshold:g}, where the model's rows turn from 0 to "
                 f"1 (the largest is {high:g}): give rows in the units it was trained on"
             )
-        several = scaling.cells is not None and not scaling.cells.trivial
-        return scaled(scaling, values, draws if several else 1)
+        return values
 
 
 def arranged(values: Array) -> Array:

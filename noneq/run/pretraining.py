@@ -128,7 +128,7 @@ class ScoreMatchingStage:
         self.progress = done / most
         if budget is None:
             self.progress = max(self.progress, progress / TIME)
-        set_learning_rate(self.optimizer, RATE * cosine(min(self.progress, 1.0)) * backoff)
+        set_learning_rate(self.optimizer, RATE * cosine(self.progress) * backoff)
 
     def iterate(self) -> Iterator[ScoreMatchingRecord]:
         """Yield the record of each iteration, until ``progress`` is 1."""
@@ -137,7 +137,7 @@ class ScoreMatchingStage:
         records = match(
             energy.to(context.data.device),  # type: ignore[arg-type]
             context.data,
-            batch=min(BATCH, max(context.recipe.train.batch, 1)),
+            batch=min(BATCH, context.recipe.train.batch),
             optimizer=self.optimizer,
             rng=context.rng,
             done=self.record.iteration if self.record else 0,

@@ -641,7 +641,7 @@ CORE = (
      "progress / TIME", "progress",
      ("test_pretraining.py::test_of_a_time_it_takes_two_fifths",)),
     ("pretraining: the rate does not fall", "pretraining:ScoreMatchingStage.set_rate",
-     "RATE * cosine(min(self.progress, 1.0)) * backoff", "RATE * backoff",
+     "RATE * cosine(self.progress) * backoff", "RATE * backoff",
      ("test_pretraining.py::test_the_rate_of_score_matching_falls_to_zero_and_backoff_lowers_it",)),
     ("pretraining: the widest direction", "pretraining:noise_of_scores",
      "base.covariance().double())[0]", "base.covariance().double())[-1]",
