@@ -1,11 +1,13 @@
 """Functions that draw Gaussian noise, random bits and categorical states.
 
-Each takes the torch generator that it draws from as an argument.
+Each takes the torch generator that it draws from as an argument. Modules of torch draw their first
+parameters from a global generator: `seeded` sets it, and restores it afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,32 @@ from torch import Tensor
 
 from noneq.numerics import CACHED
 
-__all__ = ["add_noise", "draw_bits", "draw_state", "normal_like", "uniform"]
+__all__ = ["add_noise", "draw_bits", "draw_state", "normal_like", "seeded", "uniform"]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Open a context in which torch's modules get first parameters that depend on the seed alone.
+
+    They are made on the CPU, so that they have the same bits on any machine; torch's global
+    generator is as before afterwards.
+
+    Arguments:
+        seed: seed of the parameters.
+
+    Returns:
+        A context, for a ``with`` statement, without a value.
+
+    >>> with seeded(0):
+    ...     one = torch.nn.Linear(3, 2)
+    >>> with seeded(0):
+    ...     two = torch.nn.Linear(3, 2)
+    >>> torch.equal(one.weight, two.weight)
+    True
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
+        yield
 
 
 def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:

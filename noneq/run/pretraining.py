@@ -22,6 +22,7 @@ from noneq.energies import Gaussian
 from noneq.kernels import Chain, EulerMaruyama
 from noneq.models import Averaged, TimedMLP
 from noneq.models.interpolants import EnergyPath, TimedEnergy
+from noneq.random import seeded
 from noneq.run.checkpoint import moved
 from noneq.run.learners import LikelihoodLearner, Observed, TrainingContext
 from noneq.run.recipe import Recipe
@@ -108,8 +109,7 @@ class ScoreMatchingStage:
         recipe, base = context.recipe, context.energy.base
         assert isinstance(base, Gaussian)
         own, shape = recipe.model, context.data.shape[1:]
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
-            torch.default_generator.manual_seed(context.rng.initial_seed())
+        with seeded(context.rng.initial_seed()):
             nets = [TimedMLP(shape, own.width, own.depth, gain=GAIN) for _ in range(own.networks)]
         self.context, self.base = context, base
         self.nets = nn.ModuleList(nets).to(context.data.device)

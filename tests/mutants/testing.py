@@ -40,6 +40,6 @@ TESTING = (
      ", device=self.mean.device", "", DEVICES),
     ("device: a time on the default device", "schedules:Interpolant.at", ', device="cpu"', "",
      DEVICES),
-    ("device: a network on the default device", "families_on_gaussian:OnGaussian.network",
+    ("device: a network on the default device", "random:seeded",
      ', torch.device("cpu")', "", ("test_devices.py::test_sessions_and_their_checkpoints",)),
 )  # fmt: skip

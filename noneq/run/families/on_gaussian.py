@@ -20,6 +20,7 @@ from noneq.energies import (
 )
 from noneq.kernels import HMC, MALA, Kernel
 from noneq.models.parameters import parameter_groups
+from noneq.random import seeded
 from noneq.run.bases import fit_base
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import Family
@@ -69,8 +70,7 @@ class OnGaussian(Family):
         Returns:
             The network, on the CPU.
         """
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # the same bits anywhere
-            torch.default_generator.manual_seed(seed)  # the generator of the cpu alone
+        with seeded(seed):
             return self._network(recipe, shape)
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
