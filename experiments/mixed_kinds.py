@@ -26,9 +26,9 @@ import noneq
 from experiments.common import record, table
 from noneq.data import DataSet, load
 from noneq.run import choose, supervise
-from noneq.run.coordinates import choose_coordinates
 from noneq.run.evaluation import evaluate_run
 from noneq.run.scores import score
+from noneq.run.starts import choose_start
 
 __all__ = ["main"]
 
@@ -95,13 +95,13 @@ def trained(data: DataSet, seed: int, iterations: int, *, dependent: bool) -> di
         bracket={"walkers": 256, "temperatures": 400, "equilibrate": 1000},
     )  # fmt: skip
     plain = data
-    recipe, data, _ = choose_coordinates(recipe, data, seed)
-    session = noneq.Session(recipe, data.train, seed, validation=data.validation)
+    session, data, _ = choose_start(recipe, data, seed)
     with tempfile.TemporaryDirectory() as folder:
         run = noneq.Run.create(f"{folder}/r", data, session, seed=seed)
         list(supervise(run, session))
         verdict = evaluate_run(run, data)
         found = score(run, data.test, data.draws)
+    own = session.recipe.model
     values = plain.scaling.undo(plain.test[: plain.sizes[2]])
     truth = true_log_density(values.numpy(), dependent=dependent)
     units = plain.scaling.log_units(plain.test[: plain.sizes[2]])
@@ -114,7 +114,7 @@ def trained(data: DataSet, seed: int, iterations: int, *, dependent: bool) -> di
         "true": -float(truth.mean()),
         "loss": [float(loss.mean()), float(loss.std()) / math.sqrt(len(loss))],
         "loss of the base": float(loss.mean()) + verdict.gain.value,
-        "model": [recipe.model.base, recipe.model.components, recipe.model.ridge],
+        "model": [own.base, own.components, own.ridge],
         "margins": data.scaling.margins is not None,
         "alarms": list(verdict.alarms),
         "within": verdict.within,

@@ -11,8 +11,9 @@ from experiments.tables.rows import spent
 from noneq.data import DataSet
 from noneq.likelihood.score import mean_energy
 from noneq.run import choose, supervise
-from noneq.run.coordinates import choose_coordinates
+from noneq.run.candidates import named
 from noneq.run.evaluation import evaluate_run
+from noneq.run.starts import choose_start
 
 __all__ = ["by_noneq"]
 
@@ -30,8 +31,7 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
     """
     start = time.process_time()
     recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete)
-    recipe, data, _ = choose_coordinates(recipe, data, seed)
-    session = noneq.Session(recipe, data.train, seed, validation=data.validation)
+    session, data, candidates = choose_start(recipe, data, seed)
     with tempfile.TemporaryDirectory() as folder:
         run = noneq.Run.create(f"{folder}/r", data, session, seed=seed)
         list(supervise(run, session))
@@ -40,7 +40,7 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
         energy, _ = run.model()
     base: Any = energy.base
     noise, volume = recipe.train.noise, data.scaling.log_volume(data.test)
-    own = recipe.model
+    own = session.recipe.model
     margins = "mapped columns, " if data.scaling.margins is not None else ""
     return {
         "rows": mean_energy(energy, data.test, noise=noise) + verdict.log_z - volume,
@@ -48,6 +48,8 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
         "validation": verdict.nll["validation"].value,
         "choice": f"{margins}base {own.base}, {own.components} components, ridge {own.ridge}; "
         f"{session.iteration} iterations; kept: {verdict.kept}",
+        "networks": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.network],
+        "looks": [list(look) for look in session.validation.looks] if session.validation else [],
         "alarms": list(verdict.alarms),
         "within": verdict.within,
         "noise": noise,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from noneq.cli.console import columns, echo, training_bar
+from noneq.cli.console import columns, echo, tracked, training_bar
 from noneq.cli.signals import interrupts
 from noneq.cli.summary import echo_damage, summarise
 from noneq.data import DataSet, load
@@ -18,10 +18,10 @@ from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.candidates import Candidate, compared
 from noneq.run.choosing import applicable, with_changes
-from noneq.run.coordinates import choose_coordinates
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
+from noneq.run.starts import choose_start
 
 __all__ = ["train"]
 
@@ -134,10 +134,9 @@ def _recipe(data: DataSet, **changes: Any) -> Recipe:
 def _begun(
     recipe: Recipe, data: DataSet, seed: int
 ) -> tuple[Session, DataSet, tuple[Candidate, ...]]:
-    """Make a new session; the validation rows choose its coordinates and its base."""
+    """Begin a new session; the validation rows choose its coordinates and its base."""
     _set_threads(recipe)
-    recipe, data, bases = choose_coordinates(recipe, data, seed)
-    return _session(recipe, data, seed), data, bases
+    return choose_start(recipe, data, seed, track=tracked)
 
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
@@ -182,9 +181,11 @@ def _train(run: Run, session: Session, every: float) -> int:
         for event in supervise(run, session, stop=interrupted, every=every):
             if isinstance(event, RolledBack):
                 echo(f"DIVERGED {event.reason}", style="bold red")
-                echo(
-                    f"  back at iteration {event.iteration}, speed multiplied by {event.backoff:g}"
-                )
+                if session.ended:
+                    echo("  training ends; what the validation rows have chosen is kept")
+                else:
+                    speed = f"speed multiplied by {event.backoff:g}"
+                    echo(f"  back at iteration {event.iteration}, {speed}")
             else:
                 show(session.progress, session.seconds, session.progress_line(event))
     if interrupted():

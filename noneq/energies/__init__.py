@@ -18,7 +18,7 @@ from noneq.energies.covariance import (
 )
 from noneq.energies.determinism import check_energy
 from noneq.energies.fingerprint import Snapshot, fingerprint
-from noneq.energies.gaussian import Gaussian, GaussianMixture
+from noneq.energies.gaussian import Gaussian, GaussianMixture, moments
 from noneq.energies.independent import Bernoulli, Categorical, Uniform
 from noneq.energies.mixture import Mixture
 from noneq.energies.paths import (
@@ -66,5 +66,6 @@ __all__ = [
     "fingerprint",
     "gradient",
     "local_covariance",
+    "moments",
     "path_to",
 ]

@@ -14,7 +14,7 @@ from noneq.energies.base import Cache
 from noneq.energies.covariance import Cholesky, Diagonal, Factor
 from noneq.energies.fitting import full, low_rank, units
 
-__all__ = ["Gaussian", "GaussianMixture"]
+__all__ = ["Gaussian", "GaussianMixture", "moments"]
 
 
 class Gaussian(nn.Module):
@@ -269,6 +269,24 @@ class GaussianMixture(nn.Module):
     def log_z(self) -> float:
         """Return 0.0, the log Z of the mixture, which is normalised."""
         return 0.0
+
+
+def moments(base: Gaussian | GaussianMixture) -> tuple[Tensor, Tensor]:
+    """Compute the mean and the covariance of a Gaussian, or of a mixture of Gaussians.
+
+    Arguments:
+        base: the density, for positions of d numbers.
+
+    Returns:
+        The mean (*shape), and the covariance (d, d) in float64.
+    """
+    if isinstance(base, Gaussian):
+        return base.mean, base.covariance().double()
+    pi, means, roots = base.log_masses.double().softmax(0), base.means.double(), base.roots
+    mean = torch.tensordot(pi, means, 1)
+    away = (means - mean).flatten(1)
+    each = roots.double() @ roots.double().mT + away[:, :, None] * away[:, None]
+    return mean.to(base.means), torch.tensordot(pi, each, 1)
 
 
 def _positive_masses(masses: Tensor, count: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from noneq.annealing import TooFarError
 from noneq.data import Scaling
@@ -27,11 +27,12 @@ from noneq.likelihood.score import exact_log_z, mean_energy
 from noneq.run.bases import fit_base
 from noneq.run.candidates import Candidate
 from noneq.run.choosing import choose, with_changes
-from noneq.run.coordinates import choose_coordinates
+from noneq.run.coordinates import propose
 from noneq.run.evaluation import is_its_base
 from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
 from noneq.run.session import Session
+from noneq.run.starts import choose_start
 
 __all__ = ["Learned", "Learning", "rows_to_hold"]
 
@@ -144,18 +145,18 @@ class Learning:
             ValueError: the rows have no density, or too few differ.
         """
         check_data(self.data.train, noise=self.recipe.train.noise)
-        if self.validated:
-            self.recipe, self.data, self.candidates = choose_coordinates(
-                self.recipe, self.data, self.seed
-            )
+        if self.validated and self.trained:
+            session, self.data, self.candidates = choose_start(self.recipe, self.data, self.seed)
+            self.recipe = session.recipe
+        elif self.validated:
+            (own, *_), self.candidates = propose(self.recipe, self.data, self.seed)
+            self.recipe, self.data = own.recipe, own.data
         if not self.trained:
             return self._base_alone()
-        session = Session(self.recipe, self.data.train, self.seed, validation=self._validation())
+        if not self.validated:
+            session = Session(self.recipe, self.data.train, self.seed)
         self._train(session)
         return self._evaluated(session)
-
-    def _validation(self) -> Tensor | None:
-        return self.data.validation if self.validated else None
 
     def _base_alone(self) -> Learned:
         recipe = self.recipe

@@ -12,6 +12,7 @@ from noneq.kernels.default import default_kernel, with_momentum
 from noneq.kernels.discrete import DiscreteLangevin, GibbsWithGradients
 from noneq.kernels.gibbs import BlockGibbs
 from noneq.kernels.hmc import HMC
+from noneq.kernels.independence import Refreshed
 from noneq.kernels.langevin import MALA, ULA
 from noneq.kernels.random_walk import RandomWalk
 from noneq.kernels.transport import EulerMaruyama, Flow
@@ -29,6 +30,7 @@ __all__ = [
     "Info",
     "Kernel",
     "RandomWalk",
+    "Refreshed",
     "Repeat",
     "State",
     "Stepped",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from noneq.energies import Conditional, Energy, Factor, Identity, Solvable
@@ -9,6 +11,7 @@ from noneq.kernels.base import Kernel
 from noneq.kernels.discrete import DiscreteLangevin
 from noneq.kernels.gibbs import BlockGibbs
 from noneq.kernels.hmc import HMC
+from noneq.kernels.independence import Refreshed
 from noneq.kernels.langevin import MALA
 from noneq.spaces import Discrete, space_of
 
@@ -53,8 +56,11 @@ def with_momentum(kernel: Kernel) -> Kernel:
         kernel: kernel of any type.
 
     Returns:
-        `HMC` of one leapfrog step and friction 1 in place of MALA; any other kernel unchanged.
+        `HMC` of one leapfrog step and friction 1 in place of MALA, also within `Refreshed`; any
+        other kernel unchanged.
     """
+    if isinstance(kernel, Refreshed):
+        return replace(kernel, kernel=with_momentum(kernel.kernel))
     if isinstance(kernel, MALA):
         return HMC(
             kernel.h,

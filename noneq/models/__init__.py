@@ -3,9 +3,11 @@
 Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
-from noneq.models.networks import MLP, Averaged, ConvNet, ResNet, TimedMLP
+from noneq.models.combined import Averaged, Whitened
+from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 
 __all__ = [
     "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "PottsRBM", "ResNet", "TimedMLP",
+    "Whitened",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "Averaged", "ConvNet", "ResNet", "TimedMLP"]
+__all__ = ["MLP", "ConvNet", "ResNet", "TimedMLP"]
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:
@@ -162,37 +162,6 @@ class TimedMLP(nn.Module):
         own = next(layer for layer in mlp.net if isinstance(layer, nn.Linear))
         own.bias.add_(first.weight[:, dim:] @ time)
         return mlp
-
-
-class Averaged(nn.Module):
-    """Map each row to the mean of the outputs of several networks, an average of energies.
-
-    The density ``exp(-mean_j U_j) / Z`` is the geometric mean of those of the networks. Networks
-    that were trained from different initial parameters err in different ways: the average
-    generalises better than any of them.
-
-    Arguments:
-        nets: networks ``(B, *shape) -> (B,)``, or of rows and times.
-
-    Raises:
-        ValueError: there is no network.
-
-    >>> import torch
-    >>> x = torch.randn(5, 2)
-    >>> nets = [nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)) for _ in range(2)]
-    >>> bool(torch.allclose(Averaged(nets)(x), (nets[0](x) + nets[1](x)) / 2))
-    True
-    """
-
-    def __init__(self, nets: Sequence[nn.Module]) -> None:
-        super().__init__()
-        if not nets:
-            raise ValueError("an average needs one network or more")
-        self.nets = nn.ModuleList(nets)
-
-    def forward(self, x: Tensor, *t: Tensor) -> Tensor:
-        """Return the mean of the networks' outputs for rows x, at times t if they take them."""
-        return torch.stack([net(x, *t) for net in self.nets]).mean(0)
 
 
 class ConvNet(nn.Module):

@@ -110,12 +110,10 @@ def choose_base(
         search.mixtures()
     best = search.best()
     kind, components, ridge = best[:3] if best else ("full", None, None)
-    # a mixture preconditions the moves by its covariance, and no score matching starts at it
-    mixed = kind == "mixture"
     model = replace(recipe.model, base=kind, components=components, ridge=ridge)
-    how = replace(recipe.train, score_matching=None) if mixed else recipe.train
-    chosen = replace(recipe, model=replace(model, clusters=None) if mixed else model, train=how)
-    return chosen, tuple(candidate for candidate, _ in search.tried)
+    if kind == "mixture":  # whose covariance preconditions the moves
+        model = replace(model, clusters=None)
+    return replace(recipe, model=model), tuple(candidate for candidate, _ in search.tried)
 
 
 class _Search:

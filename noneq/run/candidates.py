@@ -20,6 +20,8 @@ class Candidate(NamedTuple):
             in nats a row.
         stderr: its standard error over the rows.
         margins: whether the columns were mapped to normal variables before.
+        network: whether a network on the base had learned from scores; the NLL is then that of
+            the model, or of the base if that is lower.
     """
 
     base: str
@@ -28,6 +30,7 @@ class Candidate(NamedTuple):
     nll: float
     stderr: float
     margins: bool = False
+    network: bool = False
 
 
 def named(candidate: Candidate) -> str:
@@ -43,7 +46,8 @@ def named(candidate: Candidate) -> str:
     what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
     what += ", low-rank" if kind == "low-rank" else ""
     what += "" if ridge is None else f", ridge {ridge:g}"
-    return f"{what}, of mapped columns" if candidate.margins else what
+    what += ", of mapped columns" if candidate.margins else ""
+    return f"{what}, with a network" if candidate.network else what
 
 
 def compared(model: Any, candidates: Sequence[Candidate], *, margins: bool = False) -> str:
@@ -57,13 +61,23 @@ def compared(model: Any, candidates: Sequence[Candidate], *, margins: bool = Fal
     Returns:
         E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
         log-likelihoods of the validation rows; a Gaussian without a ridge is always among them.
+        Networks on two bases are compared, too: "..., with a network: 14.80 (...: 15.10)".
     """
     own = (model.base, model.components, model.ridge)
-    chosen = next(one for one in candidates if one[:3] == own and one.margins == margins)
+    bases = [one for one in candidates if not one.network]
+    chosen = next(one for one in bases if one[:3] == own and one.margins == margins)
     mixed = chosen.base == "mixture"
-    others = [one for one in candidates if (one.base == "mixture") != mixed]
+    others = [one for one in bases if (one.base == "mixture") != mixed]
     best = sorted(others, key=lambda one: one.nll)[:1]
-    plain = [one for one in candidates if one[:3] == ("full", None, None) and not one.margins]
+    plain = [one for one in bases if one[:3] == ("full", None, None) and not one.margins]
     beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
-    first, *rest = (f"{named(one)}: {one.nll:.2f}" for one in (chosen, *beside))
+    said = [_beside(chosen, *beside)]
+    networks = sorted((one for one in candidates if one.network), key=lambda one: one.nll)
+    if networks:
+        said.append(_beside(*networks))
+    return "; ".join(said)
+
+
+def _beside(chosen: Candidate, *others: Candidate) -> str:
+    first, *rest = (f"{named(one)}: {one.nll:.2f}" for one in (chosen, *others))
     return f"{first} ({', '.join(rest)})" if rest else first

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 from noneq.data import DataSet
 from noneq.data.coordinates import mapped
 from noneq.run.bases import COLUMNS, NOISY, choose_base, some
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
-__all__ = ["choose_coordinates"]
+__all__ = ["Proposal", "propose"]
 
 
-def choose_coordinates(
+class Proposal(NamedTuple):
+    """Coordinates and a base from which training may start.
+
+    Attributes:
+        recipe: all settings of the training, with the base.
+        data: data set in the coordinates.
+        base: the base, with its NLL of the validation rows; None if there was nothing to choose.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    base: Candidate | None
+
+
+def propose(
     recipe: Recipe, data: DataSet, seed: int = 0
-) -> tuple[Recipe, DataSet, tuple[Candidate, ...]]:
+) -> tuple[tuple[Proposal, ...], tuple[Candidate, ...]]:
     """Choose whether columns are mapped to normal variables, and the base of the model.
 
     Bases are fitted to the standardised columns, and to these columns mapped to normal variables
@@ -29,41 +46,55 @@ def choose_coordinates(
         seed: seed of the session.
 
     Returns:
-        The recipe with the chosen base, the data set in the chosen coordinates, and all candidates
-        with their NLL.
+        The coordinates and base with the lowest NLL; if that base is a mixture, also those of the
+        best single Gaussian, from which a network may learn more. Then all candidates with their
+        NLL.
     """
-    plain, candidates = _candidates(recipe, data, seed)
+    found = [_proposal(recipe, data, seed, margins=False)]
     columns = data.train[0].numel()
-    if not candidates or recipe.train.noise > 0 or data.discrete or columns > COLUMNS:
-        return plain, data, candidates
-    new, other = data, plain
-    others: tuple[Candidate, ...] = ()
-    for apart in (False, True) if _has_categories(data) else (False,):
-        tried = mapped(data, apart=apart)
-        own, found = _candidates(recipe, tried, seed)
-        if found and (not others or _nll(own, found) < _nll(other, others)):
-            new, other, others = tried, own, found
-    others = tuple(one._replace(margins=True) for one in others)
-    if others and _nll(other, others) < _nll(plain, candidates):
-        return other, new, (*candidates, *others)
-    return plain, data, (*candidates, *others)
+    fixed = found[0][0].base is None or recipe.train.noise > 0
+    if not fixed and not data.discrete and columns <= COLUMNS:
+        ways = (False, True) if _has_categories(data) else (False,)
+        others = [_proposal(recipe, mapped(data, apart=a), seed, margins=True) for a in ways]
+        found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
+    best = min((own for own, _ in found), key=_nll)
+    single = [_on_one_gaussian(recipe, own, tried) for own, tried in found]
+    second = min((own for own in single if own is not None), key=_nll, default=None)
+    proposals = (
+        (best,) if second is None or best.recipe.model.base != "mixture" else (best, second)
+    )
+    return proposals, tuple(one for _, tried in found for one in tried)
+
+
+def _proposal(
+    recipe: Recipe, data: DataSet, seed: int, *, margins: bool
+) -> tuple[Proposal, tuple[Candidate, ...]]:
+    """Choose a base in given coordinates, by NLLs in the units of the standardised columns."""
+    own, found = choose_base(recipe, data.train, data.validation, seed, draws=data.draws)
+    if not found:
+        return Proposal(own, data, None), ()
+    volume = float(data.scaling.log_volume(some(data.validation, NOISY)).mean())
+    tried = tuple(one._replace(nll=one.nll - volume, margins=margins) for one in found)
+    name = (own.model.base, own.model.components, own.model.ridge)
+    return Proposal(own, data, next(one for one in tried if one[:3] == name)), tried
+
+
+def _on_one_gaussian(
+    recipe: Recipe, own: Proposal, tried: tuple[Candidate, ...]
+) -> Proposal | None:
+    """Propose the best single Gaussian of the candidates in the coordinates of a proposal."""
+    single = [one for one in tried if one.base != "mixture"]
+    if not single:
+        return None
+    best = min(single, key=lambda one: one.nll)
+    model = replace(recipe.model, base=best.base, components=None, ridge=best.ridge)
+    return Proposal(replace(recipe, model=model), own.data, best)
+
+
+def _nll(own: Proposal) -> float:
+    return float("inf") if own.base is None else own.base.nll
 
 
 def _has_categories(data: DataSet) -> bool:
     cells = data.scaling.cells
     return cells is not None and any(column.levels for column in cells.columns)
-
-
-def _candidates(recipe: Recipe, data: DataSet, seed: int) -> tuple[Recipe, tuple[Candidate, ...]]:
-    """Choose a base, with the NLL of all candidates in the units of the standardised columns."""
-    own, found = choose_base(recipe, data.train, data.validation, seed, draws=data.draws)
-    if not found:
-        return own, ()
-    volume = float(data.scaling.log_volume(some(data.validation, NOISY)).mean())
-    return own, tuple(one._replace(nll=one.nll - volume) for one in found)
-
-
-def _nll(recipe: Recipe, candidates: tuple[Candidate, ...]) -> float:
-    """Return the NLL of the candidate that a recipe names."""
-    own = (recipe.model.base, recipe.model.components, recipe.model.ridge)
-    return next(one.nll for one in candidates if one[:3] == own)

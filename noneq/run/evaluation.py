@@ -82,8 +82,8 @@ def evaluate_run(
         model_nll = _likelihoods(energy, z.value, splits, noise)
         held = splits["validation"].observations
         lost = Mean.of(model_nll["validation"] - base_nll["validation"], held)
-    # of a doubtful log Z nothing is concluded
-    worse = lost is not None and lost.value > 0 and recipe.train.early_stopping and not z.alarms
+    # log Z is the larger of two estimates: where it is doubtful, the model has to prove itself
+    worse = lost is not None and not lost.value <= 0 and recipe.train.early_stopping
     if worse:
         _set_to_base(run, energy, move)
     if worse or lost is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Solvable
-from noneq.kernels import Kernel
+from noneq.kernels import Kernel, Refreshed
 from noneq.likelihood.score import mean_energy
 from noneq.run.checkpoint import moved
 from noneq.run.recipe import Recipe
@@ -44,6 +44,7 @@ class TrainingContext:
         kernel: MCMC kernel that samples the model, with the step size before it is adapted.
         optimizer: optimiser of the model's parameters.
         rng: source of randomness, on the data's device.
+        validation: validation rows (N, *shape), which choose among parameters; None: none do.
     """
 
     recipe: Recipe
@@ -52,6 +53,7 @@ class TrainingContext:
     kernel: Kernel
     optimizer: torch.optim.Optimizer
     rng: torch.Generator
+    validation: Tensor | None = None
 
 
 class Learner(Protocol):
@@ -109,6 +111,8 @@ def at_step(kernel: Kernel, h: float) -> Kernel:
     Returns:
         A copy of the kernel with this step size, or the kernel itself if it has none.
     """
+    if isinstance(kernel, Refreshed):
+        return replace(kernel, kernel=at_step(kernel.kernel, h))
     if not hasattr(kernel, "h"):
         return kernel
     changed: Kernel = replace(kernel, h=h)  # type: ignore[type-var]

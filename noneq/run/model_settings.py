@@ -36,8 +36,13 @@ class NetworkModel:
         depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
             convolutional network.
         networks: number of energy networks whose average tilts the base.
+        whiten: whether the networks see rows of covariance I, made of the columns by the
+            covariance of the base.
+        dropout: probability with which a hidden unit is set to 0 while scores are matched.
         leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
         step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
+        refresh: whether each move also proposes a new sample of the base to every walker, which
+            lets walkers mix where base and model are a few nats apart.
     """
 
     base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
@@ -48,14 +53,21 @@ class NetworkModel:
     width: int = 256
     depth: int = 2
     networks: int = 1
+    whiten: bool = False
+    dropout: float = 0.0
     leapfrog_steps: int = 1
     step_size: float = 0.3
+    refresh: bool = False
 
     def __post_init__(self) -> None:
         check_positive(
             self, "components", "clusters", "width", "depth", "networks", "leapfrog_steps"
         )
         check_finite(self, "step_size")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"`dropout` is a probability, 0 or more and below 1, got {self.dropout:g}"
+            )
         check_among(self, "base", ("chosen", *GAUSSIANS, "mixture"))
         if self.ridge is not None:
             check_finite(self, "ridge")

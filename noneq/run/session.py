@@ -49,6 +49,8 @@ class Session:
         seconds: seconds of training so far, including those before an interruption.
         clock: function without arguments that returns the time in seconds; default:
             ``time.perf_counter``. It may be replaced before iterating.
+        ended: whether training has ended before its budget was spent, since it diverged again and
+            again.
         backoff: factor of the trust region's size tau: 1 at first, halved by each rollback after a
             divergence. Without a trust region it lowers the learning rate.
 
@@ -82,12 +84,14 @@ class Session:
         self.rng = torch.Generator(data.device).manual_seed(seed)
         self.seconds = 0.0
         self.backoff = 1.0
+        self.ended = False
+        held = validation if recipe.train.early_stopping else None
         self.learner = self.family.learner(
-            TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng)
+            TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng, held)
         )
         self.validation: Validation | None = None
-        if validation is not None and recipe.train.early_stopping:
-            self.validation = Validation.start(recipe, self.average, validation, seed)
+        if held is not None:
+            self.validation = Validation.start(recipe, self.average, held, seed)
         self.monitor = DivergenceMonitor(**self.learner.divergence_thresholds())
 
     @property
@@ -115,7 +119,7 @@ class Session:
     @property
     def progress(self) -> float:
         """Return the fraction of the budget (time or iterations) that is spent; 1 at the end."""
-        if self.validation is not None and self.validation.finished:
+        if self.ended or (self.validation is not None and self.validation.finished):
             return 1.0
         return self.recipe.budget.progress(self.iteration, self.seconds)
 
@@ -200,6 +204,7 @@ class Session:
         return {
             "seconds": self.seconds,
             "backoff": self.backoff,
+            "ended": self.ended,
             "monitor": dict(vars(self.monitor)),
             "energy": self.energy.state_dict(),
             "average": self._average.state_dict(),
@@ -219,6 +224,7 @@ class Session:
                 returned.
         """
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
+        self.ended = saved["ended"]
         self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])
         self._average.load_state_dict(saved["average"])

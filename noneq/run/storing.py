@@ -84,7 +84,7 @@ def load_model(
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path}: the parameters of another model ({reason})") from error
-    return energy.to(device), family.kernel(recipe, factor)
+    return energy.to(device), family.kernel_of(recipe, factor, energy)
 
 
 def _has_clusters(recipe: Recipe) -> bool:

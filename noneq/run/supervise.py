@@ -6,6 +6,7 @@ smaller steps.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -55,7 +56,9 @@ def supervise(
 
     If training diverges, the session is rolled back to the last state without signs of divergence,
     and continues with smaller steps: with half the size tau of the trust region, or, without a
-    trust region, with a lower learning rate.
+    trust region, with a lower learning rate. After three rollbacks a training ends if it diverges
+    again. With early stopping it keeps what the validation rows have chosen, the base at least;
+    without it, that is an error.
 
     Arguments:
         run: run (a training's folder) that the caller has locked by `Run.locked`.
@@ -69,7 +72,7 @@ def supervise(
         iteration, and a `RolledBack` after each rollback.
 
     Raises:
-        DivergedError: training diverged again after three rollbacks.
+        DivergedError: training diverged again after three rollbacks, without early stopping.
         BusyError: the folder now holds another run.
         OSError: the disk is full, or the folder cannot be written any more; the last checkpoint
             is intact.
@@ -113,15 +116,19 @@ def _roll_back(run: Run, session: Session, error: FloatingPointError) -> RolledB
     iteration, before, spent = session.iteration, session.backoff, session.seconds
     backoff = before / 2
     last = backoff < 2.0**-TRIES
+    chosen = copy.deepcopy(session.validation and session.validation.state_dict())
     run.restore(session, "good")
     session.backoff = before if last else backoff
     session.seconds = spent  # the time is spent, although the iterations are lost
+    if last and session.validation is not None and chosen is not None:
+        session.validation.load_state_dict(chosen)  # the best so far, also of lost iterations
+        session.ended = True
     run.metrics.trim(session.iteration, before)
-    back = RolledBack(session.iteration, backoff, f"at iteration {iteration}: {error}")
-    if not last:
+    back = RolledBack(session.iteration, session.backoff, f"at iteration {iteration}: {error}")
+    if not last or session.ended:
         run.metrics.add({**back._asdict(), "rollback": True})
     run.save(session)
-    if last:
+    if last and not session.ended:
         raise DivergedError(
             f"{run.folder}: diverged at iteration {iteration} after {TRIES} rollbacks, each "
             f"with half the speed ({error}). The last good state is kept. Try "

@@ -221,16 +221,16 @@ def test_before_any_training_a_timed_energy_is_a_gaussian_at_every_time(interpol
 def test_score_matching_has_its_least_value_at_the_truth():
     # rows of N(0, C - noise^2): f = 0 is the truth, and there the loss is mean 1 - V/S
     energy = timed()
-    clean = (energy.variance - energy.noise**2).sqrt()
+    clean = (energy.marginals.variance - energy.noise**2).sqrt()
     t = torch.linspace(0, 1, 2001, dtype=D)[:, None]
     c = energy.interpolant.at(t)
-    v = c.alpha**2 * energy.variance + c.beta**2 * energy.noise**2
-    least = float((1 - v / energy._spread(c)).mean())
+    v = c.alpha**2 * energy.marginals.variance + c.beta**2 * energy.noise**2
+    least = float((1 - v / (c.width * energy.marginals.variance)).mean())
 
     def loss(seed):
         rng = seeded(seed)
         xi = torch.randn(2000, 2, generator=rng, dtype=D) * clean
-        return energy.score_loss(xi @ energy.q.T, rng)
+        return energy.score_loss(xi @ energy.marginals.q.T, rng)
 
     draws = torch.stack([loss(seed).detach() for seed in range(40)])
     assert abs(float(draws.mean()) - least) < 4 * float(draws.std()) / math.sqrt(40)

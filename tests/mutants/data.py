@@ -65,7 +65,7 @@ DATA = (
      "+ own.volume", MAPPED),
     ("margins: no volume in scores", "scores:score", "volume - mean_energy(energy, x)",
      "-mean_energy(energy, x)", MAPPED),
-    ("margins: candidates in other units", "run_coordinates:_candidates",
+    ("margins: candidates in other units", "run_coordinates:_proposal",
      "nll=one.nll - volume", "nll=one.nll + volume", MAPPED),
     ("margins: forgotten at a resume", "folder:Run.data", "mapped(data, self.scaling)", "data",
      MAPPED),

@@ -36,6 +36,10 @@ GAUSSIAN = (
 )
 MATCHED = ("test_interpolants.py::test_score_matching_has_its_least_value_at_the_truth",)
 GUIDED = ("test_interpolants.py::test_a_reward_is_taken_off_the_energy_and_guides_the_score",)
+MIXED = ("test_marginals.py",)
+NEAR = ("test_marginals.py::test_times_come_as_near_to_the_data_as_asked",)
+WHITE = ("test_combined.py",)
+REFRESHED = ("test_independence.py",)
 SHAPES = ("test_interpolants.py::test_what_cannot_be_is_refused_with_a_reason",)
 FLOWS = ("test_flow.py::test_the_flow_of_an_exact_field_has_the_exact_density",)
 FOURTH = ("test_flow.py::test_the_error_falls_with_the_fourth_power_of_the_step",)
@@ -196,17 +200,16 @@ INTERPOLANTS = (
      "return self.base.factor.mul(self.base.factor.t_mul(y))", "return y", LIFTED),
     ("timed energy: the lift itself", "schedules:Coefficients.lift",
      "self.alpha_d_alpha * self.beta", "self.d_alpha * self.beta", LIFTED),
-    ("timed energy: the Gaussian does not widen", "energy:EnergyPath._drift",
-     "rate = (c.alpha_d_alpha + c.beta * c.d_beta) / c.width", "rate = 0 * c.width", GAUSSIAN),
-    ("timed energy: not normalised", "energy:TimedEnergy._gaussian",
-     " + len(self.variance) / 2 * c.width.log()", "", GAUSSIAN),
+    ("timed energy: the Gaussian does not widen", "marginals:GaussianMarginals.drift",
+     "(c.alpha_d_alpha + c.beta * c.d_beta)", "0", GAUSSIAN),
+    ("timed energy: not normalised", "marginals:GaussianMarginals._widened",
+     " + len(self.variance) / 2 * width.log()", "", GAUSSIAN),
     ("timed energy: f without beta", "energy:EnergyPath.fields",
-     "self.energy._gaussian(u, c) + c.beta * f", "self.energy._gaussian(u, c) + f", LIFTED),
+     "u + c.beta * f", "u + f", LIFTED),
     ("timed energy: f's slope without beta", "energy:EnergyPath.fields", " + c.beta * df",
      " + df", LIFTED),
     ("timed energy: called without beta", "energy:TimedEnergy.forward",
-     "self._gaussian(self.base(x), c) + c.beta * f", "self._gaussian(self.base(x), c) + f",
-     LIFTED),
+     "c.beta[:, 0] * f", "f", LIFTED),
     ("score matching: weights of the data's spread", "energy:TimedEnergy.score_loss",
      "+ c.beta**2 * self.noise**2).sqrt()", ").sqrt()", MATCHED),
     ("score matching: blamed on tau", "bracket:_bracket",
@@ -217,7 +220,26 @@ INTERPOLANTS = (
     ("score matching: no weighting", "energy:TimedEnergy.score_loss", "(root * s + zeta)",
      "(s + zeta)", MATCHED),
     ("score matching: data that stay", "energy:TimedEnergy.score_loss",
-     "xi = c.beta * self._within(x) + root * zeta", "xi = self._within(x) + root * zeta", MATCHED),
+     "xi = c.beta * (", "xi = (", MATCHED),
+    ("mixture marginals: no shift of the drift", "marginals:MixtureMarginals.drift",
+     "c.d_beta * self.shift + rate", "rate", MIXED),
+    ("mixture marginals: one spread", "marginals:MixtureMarginals._parts",
+     "beta**2 * self.spread", "beta**2", MIXED),
+    ("mixture marginals: not normalised", "marginals:MixtureMarginals._parts",
+     "(y.square() / s + s.log())", "(y.square() / s)", MIXED),
+    ("mixture marginals: drift in other units", "marginals:MixtureMarginals.drift",
+     "(self.variance * moved)", "moved", MIXED),
+    ("mixture marginals: within the components alone", "gaussian:moments",
+     " + away[:, :, None] * away[:, None]", "", MIXED),
+    ("times: not as near", "energy:TimedEnergy.score_loss", "self.nearest**t",
+     "self.nearest ** (t / 2)", NEAR),
+    ("whitened: not centred", "combined:Whitened.forward", "(x - self.mean)", "x", WHITE),
+    ("whitened: by the variances", "combined:Whitened.__init__", ".sqrt()).to(mean)", ").to(mean)",
+     WHITE),
+    ("refreshed: the base's own energies forgotten", "independence:Refreshed.__call__",
+     "state.u - before - u + after", "state.u - u", REFRESHED),
+    ("refreshed: the other way round", "independence:Refreshed.__call__",
+     "state.u - before - u + after", "u + before - state.u - after", REFRESHED),
     # -- an inner product with a network's vectors, and dropout
     ("inner product: not centred", "inner:TimedInnerProduct.forward",
      "y = (x - self.mean).flatten(1)", "y = x.flatten(1)", INNER),
@@ -316,10 +338,10 @@ INTERPOLANTS = (
      "if transports(kernel):  # it is the move that costs", "if False:", TRIED),
     ("pilot: other noise at every trial", "pilot:_next_beta.left",
      "            rng.set_state(noise)\n", "", TRIED),
-    ("timed energy: a Gaussian of one width", "energy:TimedEnergy._gaussian",
-     "return u / c.width", "return u", LIFTED),
-    ("timed energy: its slope of one width", "energy:EnergyPath.fields", 'base["g"] / c.width',
-     'base["g"]', LIFTED),
+    ("timed energy: a Gaussian of one width", "marginals:GaussianMarginals._widened",
+     "return u / width", "return u", LIFTED),
+    ("timed energy: its slope of one width", "marginals:GaussianMarginals.fields",
+     'cache["g"] / c.width', 'cache["g"]', LIFTED),
     ("timed energy: not as wide", "schedules:Coefficients.width",
      "return self.alpha**2 + self.beta**2", "return (self.alpha + self.beta) ** 2", GAUSSIAN),
     ("path: a time outside", "interpolants_path:DriftedPath.at", 'check_beta(t, "a time")',

@@ -8,11 +8,11 @@ from known import differences
 
 import noneq
 from noneq import Session
-from noneq.energies import Cholesky, Gaussian
+from noneq.energies import GaussianMixture
 from noneq.models import Averaged
 from noneq.run import checkpoint, choose
 from noneq.run.learners import LikelihoodLearner
-from noneq.run.pretraining import iterations_of_scores, noise_of_scores
+from noneq.run.score_stage import iterations_of_scores
 from noneq.training import ScoreMatchingRecord
 
 RNG = torch.Generator().manual_seed(0)
@@ -191,19 +191,65 @@ def test_looks_begin_at_the_model_of_score_matching():
     assert session.validation.looks[1].nll < session.validation.looks[0].nll - 0.1
 
 
-def test_noise_is_the_trainings_or_less_than_the_narrowest_direction():
-    base = Gaussian(torch.zeros(2), Cholesky(torch.tensor([[1.0, 0.0], [0.0, 0.0016]])))
-    assert noise_of_scores(base, 0.15) == 0.15
-    assert noise_of_scores(base, 0.0) == pytest.approx(0.02)
-    assert noise_of_scores(Gaussian(torch.zeros(2), Cholesky(torch.eye(2))), 0.0) == 0.05
-    narrow = Gaussian(torch.zeros(2), Cholesky(torch.tensor([[1.0, 0.0], [0.0, 1e-8]])))
-    assert noise_of_scores(narrow, 0.0) == 1e-3
+def stage_of(**changes):
+    how = {"early_stopping": True, "score_matching": 2000, "iterations": 4000, **changes}
+    return Session(recipe(**how), X[:40], seed=1, validation=X[200:]).learner.stage
+
+
+def test_the_networks_of_the_lowest_loss_are_kept():
+    # forty rows are memorised: the loss of the others falls, and then rises
+    stage = stage_of(width=64)
+    losses, kept = [], []
+    see = stage.best.see
+
+    def seen(energy, nets, iteration):
+        see(energy, nets, iteration)
+        rng = torch.Generator().manual_seed(stage.best.seed)
+        losses.append(float(energy.score_loss(stage.best.rows, rng).detach()))
+        kept.append(stage.best.iteration)
+
+    stage.best.see = seen
+    stage.set_rate(0.0, 1.0)
+    for record in stage.iterate():
+        stage.set_rate(record.iteration / 4000, 1.0)
+    least = min(range(len(losses)), key=losses.__getitem__)
+    assert stage.best.loss == losses[least]
+    assert kept[-1] == 50 * (least + 1)
+    assert losses[-1] > losses[least]
+    assert record.iteration < 2000  # enough is known before the end
+    assert record.iteration - kept[-1] >= max(500, kept[-1])
+    state = stage.begin()
+    frozen = Averaged([net.frozen(1.0) for net in stage.best.nets])
+    assert torch.equal(stage.context.energy.net(X[:9]), frozen(X[:9]))
+    assert state.iteration == record.iteration
+
+
+def test_a_resumed_stage_knows_its_best_networks():
+    first, second = stage_of(), stage_of()
+    first.set_rate(0.0, 1.0)
+    for record in first.iterate():
+        first.set_rate(record.iteration / 4000, 1.0)
+        if record.iteration == 120:
+            break
+    second.load_state_dict(first.state_dict())
+    assert second.best.iteration in (50, 100)
+    assert differences(first.best.state_dict(), second.best.state_dict()) == []
+
+
+def test_a_mixture_is_a_base_like_any_other():
+    session = Session(recipe(base="mixture", components=2, score_matching=200, iterations=203), X)
+    assert isinstance(session.learner.stage.base, GaussianMixture)
+    run(session)
+    truth = log_z_on_a_grid(session.energy)
+    walkers = session.trained.walkers
+    error = walkers.log_z.stderr
+    assert error < 0.1
+    assert abs(walkers.log_z.value - truth) < 4 * error
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"base": "mixture", "components": 2}, "starts at one Gaussian"),
         ({"start": "data"}, "hands over walkers of its own"),
         ({"score_matching": 0}, "score_matching must be 1 or more"),
         ({"networks": 0}, "networks must be 1 or more"),

@@ -10,7 +10,8 @@ import torch
 from known import differences
 
 from noneq import Session
-from noneq.run import DivergedError, RolledBack, checkpoint, supervise
+from noneq.run import DivergedError, RolledBack, Run, checkpoint, supervise
+from noneq.run.choosing import with_changes
 from noneq.run.divergence import DivergenceMonitor
 
 supervising = importlib.import_module("noneq.run.supervise")  # whose function has its name
@@ -142,6 +143,35 @@ def test_it_gives_up_after_three_rollbacks_and_keeps_the_last_good_state(tmp_pat
     assert differences(dict(model.state_dict()), average) == []
     rollbacks = [row for row in run.metrics.rows() if row.get("rollback")]
     assert [row["backoff"] for row in rollbacks] == backoffs
+
+
+def test_with_early_stopping_it_ends_and_keeps_what_was_chosen(tmp_path, monkeypatch):
+    run, data, _ = known.begun(tmp_path, iterations=9)
+    recipe = with_changes(run.recipe, {"early_stopping": True})
+    session = Session(recipe, data.train, validation=data.validation)
+    run = Run.create(tmp_path / "s", data, session, classes=None, subset=None, binary=False)
+    session.validation.interval = 10**6
+    for record in supervise(run, session, every=math.inf, stop=lambda: session.iteration == 2):
+        pass
+    state = session.learner.trained
+    # a look that is far better than any other, at an iteration that is lost later
+    with torch.no_grad():
+        session.average.net.net[-1].bias.fill_(7.0)
+    session.validation.look(session.average, state.kernel, state.walkers, 3)
+    session.validation.looks[-1] = session.validation.looks[-1]._replace(nll=-9.0)
+    called = diverging(monkeypatch, session, at=4, times=9)
+    events = list(supervise(run, session, every=math.inf))
+    rolled = [event for event in events if isinstance(event, RolledBack)]
+    assert [event.backoff for event in rolled] == [0.5, 0.25, 0.125, 0.125]
+    assert len(called) == 4
+    assert session.ended
+    assert session.progress == 1.0
+    assert session.validation.best.nll == -9.0
+    assert float(run.model()[0].net.net[-1].bias) == 7.0
+    again = Session(recipe, data.train, validation=data.validation)
+    run.restore(again)
+    assert again.progress == 1.0
+    assert list(again) == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from noneq import Session
 from noneq.annealing import population
 from noneq.data import load
 from noneq.energies import Gaussian
+from noneq.likelihood import log_z
 from noneq.run import choose, evaluation, supervise, validation
 from noneq.run.evaluation import evaluate_run, is_its_base, read_verdict
 from noneq.run.validation import Look, Validation
@@ -229,19 +230,24 @@ def test_validation_rows_are_asked_for_where_a_training_had_them():
     assert len(begun.validation.looks) == 1
 
 
-def test_a_doubtful_log_z_sets_nothing_back(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("by", "kept"), [(1.0, "base"), (-3.0, "model")])
+def test_of_a_doubtful_log_z_the_larger_one_decides(tmp_path, monkeypatch, by, kept):
     run, data, _ = known.begun(tmp_path, **{**CHANGES, "width": 2, "depth": 1})
     session = Session(run.recipe, data.train)
     known.tilt(session.average, [0.7, -0.4])
     run.save(session)
-    whole = evaluation.log_z
+
+    def whole(*args, **kwargs):
+        found = log_z(*args, **kwargs)
+        return replace(found, value=found.value + by)
+
     monkeypatch.setattr(
         evaluation, "log_z", lambda *a, **k: replace(whole(*a, **k), alarms=("doubt",))
     )
     found = evaluate_run(run, data)
-    assert found.kept == "model"
-    assert found.alarms == ("doubt",)
-    assert not is_its_base(run.model()[0], data.test)
+    assert found.kept == kept
+    assert found.alarms == (("doubt",) if kept == "model" else ())
+    assert is_its_base(run.model()[0], data.test) == (kept == "base")
 
 
 def test_an_rbm_has_no_early_stopping():

@@ -204,6 +204,10 @@ class Family(ABC):
             The kernel.
         """
 
+    def kernel_of(self, recipe: Recipe, factor: Factor, energy: nn.Module) -> Kernel:  # noqa: ARG002
+        """Return the MCMC kernel that samples one model with its base: by default `kernel`."""
+        return self.kernel(recipe, factor)
+
     # -- samples and pictures
 
     def annealing_schedule(

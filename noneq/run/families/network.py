@@ -14,19 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import Tilted
-from noneq.kernels import Kernel
-from noneq.models import MLP, Averaged, ConvNet, ResNet
+from noneq.energies import Factor, Tilted, moments
+from noneq.kernels import Kernel, Refreshed
+from noneq.models import MLP, Averaged, ConvNet, ResNet, Whitened
 from noneq.run.families.about import About, Size
+from noneq.run.families.base import base_of
 from noneq.run.families.on_gaussian import FULL, Base, OnGaussian
 from noneq.run.learners import Learner, TrainingContext
-from noneq.run.pretraining import PretrainedLearner, iterations_of_scores
+from noneq.run.pretraining import PretrainedLearner
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
+from noneq.run.score_stage import iterations_of_scores
 
 __all__ = ["NetworkFamily"]
 
 FEW = 1000  # rows of a table below which network and steps are small
-SCORES = 3000  # iterations of score matching
+SCORES, FEWER = 3000, 1500  # iterations of score matching, of many rows and of few
 ITERATIONS = 3900  # with which training ends at the latest
 
 
@@ -59,10 +61,15 @@ class NetworkFamily(OnGaussian):
             train["longest"] = 0.1
         few = data.kind == "table" and data.rows < FEW
         if few:  # which a larger network soon memorises
-            own["width"], train["tau"] = 64, 0.05
+            own["width"] = 128
+        if data.kind == "table":
+            own["dropout"] = 0.2 if few else 0.05
+            own["refresh"], train["moves"] = True, 4
+            own["whiten"] = math.prod(data.shape) <= FULL
         if data.kind == "table" or min(data.shape[1:]) < 16:
-            if not few and math.prod(data.shape) <= FULL:
-                train["score_matching"], train["tau"] = SCORES, 0.1
+            if math.prod(data.shape) <= FULL:
+                train["score_matching"] = FEWER if few else SCORES
+                train["tau"] = 0.05 if few else 0.1
             if data.kind == "image":
                 own["networks"] = 2
             return Recipe(
@@ -95,13 +102,12 @@ class NetworkFamily(OnGaussian):
 
         Returns:
             The recipe, without score matching, and with one network, if the network is
-            convolutional, the base is a mixture, or the walkers start at the data.
+            convolutional, or the walkers start at the data.
         """
         recipe = super().reconciled(recipe, given)
         model, how = recipe.model, recipe.train
-        impossible = model.net != "mlp" or model.base == "mixture"
-        unwanted = how.start == "data" or how.restart
-        if how.score_matching and (impossible or unwanted) and "score_matching" not in given:
+        impossible = model.net != "mlp" or how.start == "data" or how.restart
+        if how.score_matching and impossible and "score_matching" not in given:
             if "networks" not in given:
                 model = replace(model, networks=1)
             return replace(recipe, model=model, train=replace(how, score_matching=None))
@@ -141,17 +147,27 @@ class NetworkFamily(OnGaussian):
                 f"`score_matching` is for `net` mlp, got {recipe.model.net}: take "
                 "`score_matching` None"
             )
-        if recipe.train.score_matching and recipe.model.base == "mixture":
-            raise ValueError(
-                "`score_matching` starts at one Gaussian, not at `base` mixture: take "
-                "`score_matching` None"
-            )
         if recipe.train.score_matching and (recipe.train.start == "data" or recipe.train.restart):
             raise ValueError(
                 "`score_matching` hands over walkers of its own, and none from the data (`start`, "
                 "`restart`): take `score_matching` None"
             )
         return super().build(recipe, rows, seed)
+
+    def kernel_of(self, recipe: Recipe, factor: Factor, energy: nn.Module) -> Kernel:
+        """Make the MCMC kernel that samples one model.
+
+        Arguments:
+            recipe: all settings of the training.
+            factor: square root C of the preconditioner ``C C^T``.
+            energy: model, with its base.
+
+        Returns:
+            The kernel of `OnGaussian.kernel`, within `noneq.kernels.Refreshed` where the recipe
+            has samples of the base proposed.
+        """
+        kernel = self.kernel(recipe, factor)
+        return Refreshed(kernel, base_of(energy)) if recipe.model.refresh else kernel
 
     def _network(self, recipe: Recipe, shape: Sequence[int]) -> nn.Module:
         nets = [self._single(recipe, shape) for _ in range(recipe.model.networks)]
@@ -169,17 +185,19 @@ class NetworkFamily(OnGaussian):
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return net
 
-    def energy(self, recipe: Recipe, base: Base, net: nn.Module) -> nn.Module:  # noqa: ARG002
+    def energy(self, recipe: Recipe, base: Base, net: nn.Module) -> nn.Module:
         """Make the model of a base and a network.
 
         Arguments:
-            recipe: all settings of the training, which are not used.
+            recipe: all settings of the training.
             base: Gaussian, or mixture of Gaussians, with energy U_base.
             net: network f.
 
         Returns:
             The energy ``U_base(x) + f(x)``, where f is the network, a `noneq.Tilted`.
         """
+        if recipe.model.whiten:
+            net = Whitened(net, *moments(base))
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:

@@ -116,7 +116,8 @@ class OnGaussian(Family):
         if clusters > 1:
             factor = local_covariance(rows, clusters, noise=noise, seed=seed)
         net = self.network(recipe, rows.shape[1:], seed)
-        return self.energy(recipe, base, net).to(rows.device), self.kernel(recipe, factor)
+        energy = self.energy(recipe, base, net).to(rows.device)
+        return energy, self.kernel_of(recipe, factor, energy)
 
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
         """Make the MCMC kernel that samples the model.

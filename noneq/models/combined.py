@@ -1,0 +1,90 @@
+"""Networks made of networks: averages of several, and networks that see whitened rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Averaged", "Whitened"]
+
+
+class Averaged(nn.Module):
+    """Map each row to the mean of the outputs of several networks, an average of energies.
+
+    The density ``exp(-mean_j U_j) / Z`` is the geometric mean of those of the networks. Networks
+    that were trained from different initial parameters err in different ways: the average
+    generalises better than any of them.
+
+    Arguments:
+        nets: networks ``(B, *shape) -> (B,)``, or of rows and times.
+
+    Raises:
+        ValueError: there is no network.
+
+    >>> import torch
+    >>> x = torch.randn(5, 2)
+    >>> nets = [nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)) for _ in range(2)]
+    >>> bool(torch.allclose(Averaged(nets)(x), (nets[0](x) + nets[1](x)) / 2))
+    True
+    """
+
+    def __init__(self, nets: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not nets:
+            raise ValueError("an average needs one network or more")
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, x: Tensor, *t: Tensor) -> Tensor:
+        """Return the mean of the networks' outputs for rows x, at times t if they take them."""
+        return torch.stack([net(x, *t) for net in self.nets]).mean(0)
+
+
+class Whitened(nn.Module):
+    """Map rows to ``f(W (x - m))``, where the rows ``W (x - m)`` have covariance I.
+
+    Where columns are nearly collinear, a network that sees the columns themselves learns slowly
+    what happens along the directions in which the rows hardly vary.
+
+    Arguments:
+        net: network f, ``(B, *shape) -> (B,)``, or of rows and times.
+        mean: mean m of the rows (*shape).
+        covariance: covariance ``Q diag(v) Q^T`` of the rows (d, d); ``W = diag(v)^-1/2 Q^T``.
+
+    >>> import torch
+    >>> rows = torch.randn(1000, 2) @ torch.tensor([[1.0, 0.99], [0.0, 0.1]])
+    >>> net = Whitened(nn.Flatten(), rows.mean(0), torch.cov(rows.T))
+    >>> bool(torch.allclose(torch.cov(net(rows).T), torch.eye(2), atol=1e-3))
+    True
+    """
+
+    mean: Tensor
+    whiten: Tensor
+
+    def __init__(self, net: nn.Module, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        v, q = torch.linalg.eigh(covariance.double())
+        self.register_buffer("mean", mean.detach().clone())
+        self.register_buffer("whiten", (q / v.clamp(min=v[-1] * 1e-12).sqrt()).to(mean))
+
+    def forward(self, x: Tensor, *rest: Tensor | torch.Generator | None) -> Tensor:
+        """Return the network's outputs for rows x, at times and with dropout if it takes them."""
+        z = ((x - self.mean).flatten(1) @ self.whiten).view_as(x)
+        out: Tensor = self.net(z, *rest)
+        return out
+
+    @property
+    def dropout(self) -> float:
+        """The probability with which the network drops hidden units in score matching."""
+        return float(getattr(self.net, "dropout", 0.0))
+
+    def around(self, net: nn.Module) -> Whitened:
+        """Return the same map of the rows, followed by another network."""
+        new = Whitened.__new__(Whitened)
+        nn.Module.__init__(new)
+        new.net = net
+        new.register_buffer("mean", self.mean)
+        new.register_buffer("whiten", self.whiten)
+        return new
