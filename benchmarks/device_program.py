@@ -127,15 +127,16 @@ def _(at: Where) -> Outcome:
     return Outcome(learned(other)[0] == whole, f"hash {whole}")
 
 
-@check("a checkpoint of the device goes on on the processor, and back")
+@check("a checkpoint of the device goes on on the processor with its random numbers, and back")
 def _(at: Where) -> Outcome:
     recipe = recipe_of(at, 8, renew=3, **ALONE)
     folder, cpu = at.folder / "travels", torch.device("cpu")
     found: list[str] = []
     for stop, device in ((3, at.device), (5, cpu), (8, at.device)):
         session = Session(recipe, rows_of(at).to(device))
-        if found:
-            session.load_state_dict(checkpoint.load(folder))
+        if found:  # the state of one device's generator is nothing to the other's
+            saved = {**checkpoint.load(folder), "rng": session.rng.get_state()}
+            session.load_state_dict(saved)
         list(itertools.islice(session, stop - session.iteration))
         state = session.state_dict()
         checkpoint.store(folder, state)

@@ -7,15 +7,17 @@ of a tensor there, the state of one device's generator given to the other's. Wha
 what the processor computes; how long something takes and which operations wait is not seen.
 """
 
+import dataclasses
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FunctionType
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["GPU", "There", "pretended_gpu"]
+__all__ = ["GPU", "There", "pretended_gpu", "travelled"]
 
 GPU = torch.device("cuda")
 CPU = torch.device("cpu")
@@ -27,7 +29,8 @@ STRICT = {torch.cat, torch.stack, torch.matmul, torch.addmm, torch.mm, torch.hst
 #: functions that may meet tensors of the other device
 TRAVELS = {
     Tensor.to, Tensor.cpu, Tensor.copy_, Tensor.type_as, Tensor.__setitem__, torch.as_tensor,
-    torch.tensor, Tensor.__repr__, Tensor.data.__set__, Tensor.grad.__set__, torch._has_compatible_shallow_copy_type,
+    torch.tensor, Tensor.__repr__, Tensor.data.__set__, Tensor.grad.__set__,
+    torch._has_compatible_shallow_copy_type,
 }  # fmt: skip
 
 
@@ -228,3 +231,72 @@ def pretended_gpu():
             yield
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def travelled(value, device, known=None):
+    """What a value is on a device: tensors, modules, generators, and what holds them.
+
+    Functions, modules and objects are changed in place, their closures and attributes too.
+    """
+    known = {} if known is None else known
+    if id(value) in known:
+        return known[id(value)][0]
+    known[id(value)] = (value, value)  # which keeps it alive: an address is not given twice
+    new = _travelled(value, device, known)
+    known[id(value)] = (new, value)
+    return new
+
+
+def _travelled(value, device, known):
+    if isinstance(value, torch._C.Generator):
+        return torch.Generator(device).manual_seed(value.initial_seed())
+    if isinstance(value, Tensor):
+        moved = value.detach().to(device)
+        return moved.requires_grad_(value.requires_grad) if value.is_floating_point() else moved
+    if isinstance(value, torch.optim.Optimizer):  # its parameters are known: modules come first
+        for group in value.param_groups:
+            group["params"] = [travelled(p, device, known) for p in group["params"]]
+        return value
+    if isinstance(value, nn.Module):
+        old = [*value.parameters()]
+        value.to(device)
+        for before, after in zip(old, value.parameters(), strict=True):
+            known[id(before)] = (after, before)
+        _attributes(value, vars(value), device, known)
+        return value
+    if isinstance(value, dict):
+        return {key: travelled(one, device, known) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        new = [travelled(one, device, known) for one in value]
+        return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
+    if isinstance(value, FunctionType):
+        return _function(value, device, known)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        _attributes(value, {f.name: 0 for f in dataclasses.fields(value)}, device, known)
+    elif hasattr(value, "__dict__") and type(value).__module__.split(".")[0] != "torch":
+        _attributes(value, vars(value), device, known)
+    return value
+
+
+def _attributes(owner, names, device, known):
+    if isinstance(owner, type) or type(owner).__name__ == "module":
+        return
+    for name in list(names):
+        if name not in ("_parameters", "_buffers", "_modules") and hasattr(owner, name):
+            before = getattr(owner, name)
+            after = travelled(before, device, known)
+            if after is not before:
+                object.__setattr__(owner, name, after)
+
+
+def _function(function, device, known):
+    cells = list(function.__closure__ or ())
+    with suppress(ValueError):  # an empty cell
+        # modules first: their parameters are then known to optimisers
+        cells.sort(key=lambda cell: not isinstance(cell.cell_contents, nn.Module))
+    for cell in cells:
+        with suppress(ValueError):
+            cell.cell_contents = travelled(cell.cell_contents, device, known)
+    if function.__defaults__:
+        function.__defaults__ = travelled(function.__defaults__, device, known)
+    return function
