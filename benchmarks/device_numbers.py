@@ -80,6 +80,26 @@ def _(at: Where) -> Outcome:
     return Outcome(max(a for a, _ in off.values()) < 1e-4, f"relative errors: {shown}", off)
 
 
+@check("full_precision within a program that has chosen TensorFloat-32")
+def _(at: Where) -> Outcome:
+    off, before = {}, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        for name, (net, shape) in _nets().items():
+            x = torch.randn(16, *shape, generator=torch.Generator().manual_seed(0)).to(at.device)
+            net = net.to(at.device)
+            with torch.no_grad(), full_precision():
+                u = net(x).double()
+            evaluate(net, x)  # with the program's own precision again
+            with torch.no_grad():
+                exact = net.double()(x.double())
+            off[name] = float(((u - exact).abs() / exact.abs()).max())
+    finally:
+        torch.set_float32_matmul_precision(before)
+    shown = ", ".join(f"{name} {gap:.0e}" for name, gap in off.items())
+    return Outcome(max(off.values()) < 1e-4, f"relative errors: {shown}", off)
+
+
 @check("fingerprints, by which log Z knows its parameters, as on the processor")
 def _(at: Where) -> Outcome:
     nets = [net for net, _ in _nets().values()]

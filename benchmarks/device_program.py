@@ -31,9 +31,10 @@ from noneq.run.filling import fill
 from noneq.run.scores import score
 from noneq.training import ScoreMatchingRecord
 
-__all__ = ["ROOT", "bracket", "environment"]
+__all__ = ["COMMANDS", "ROOT", "bracket", "environment"]
 
 ROOT = Path(__file__).parents[1]
+COMMANDS = "the commands train, sample, score, logz, report, and train --resume"
 ALONE: dict[str, Any] = {"score_matching": None, "networks": 1, "early_stopping": False}
 
 
@@ -230,14 +231,14 @@ def _told(at: Where, *words: str) -> str:
     """What the program noneq prints, on the device; RuntimeError if it fails."""
     code = [sys.executable, "-m", "noneq", *words, "--device", str(at.device)]
     done = subprocess.run(
-        code, cwd=at.folder, env=environment(), capture_output=True, text=True, timeout=120
+        code, cwd=at.folder, env=environment(), capture_output=True, text=True, timeout=50
     )
     if done.returncode:
         raise RuntimeError(f"noneq {' '.join(words)}: {done.stderr[-1500:]}{done.stdout[-500:]}")
     return done.stdout
 
 
-@check("the commands train, sample, score, logz, report, and train --resume")
+@check(COMMANDS)
 def _(at: Where) -> Outcome:
     bounds = {f"--bracket.{name}": str(value) for name, value in bracket(at).items()}
     short = [word for pair in bounds.items() for word in pair]

@@ -92,17 +92,22 @@ def _times(at: Where, work: Callable[[], object]) -> list[float]:
 
 
 def _busy(at: Where, work: Callable[[], object], seconds: float) -> float | None:
-    """The share of an iteration's time in which a kernel runs on the GPU."""
+    """The share of an iteration's time in which a kernel runs on the GPU; None if it is unknown."""
     if at.device.type != "cuda":
         return None
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        for _ in range(2):
-            work()
-        _wait(at)
-    total = sum(event.self_device_time_total for event in seen.key_averages())
-    return total / 2e6 / seconds
+    try:
+        with profile(activities=[ProfilerActivity.CUDA]) as seen:
+            for _ in range(2):
+                work()
+            _wait(at)
+        total = sum(event.self_device_time_total for event in seen.key_averages())
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # a machine without the profiler's library
+        return None
+    return float(total / 2e6 / seconds)
 
 
 def _measured(at: Where, iterations: Iterator[object]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,7 @@ import tyro
 
 from benchmarks import RESULTS
 from benchmarks.device_checks import CHECKS, Where
-from benchmarks.device_program import ROOT, environment  # which enters its checks, too
+from benchmarks.device_program import COMMANDS, ROOT, environment  # which enters its checks
 from benchmarks.device_report import Outcome, Report
 from benchmarks.device_speed import MODELS, annealing, bracketing, cell
 from benchmarks.device_waits import waits
@@ -44,6 +45,7 @@ __all__ = ["main"]
 Part = Literal["checks", "waits", "speed"]
 SIZES = (256, 4096, 65536)
 PATIENCE = 60.0  # seconds for one check
+TESTS = "tests/test_devices.py on the device"
 
 
 def main(
@@ -97,36 +99,30 @@ def _head(device: torch.device, small: bool) -> dict[str, object]:
 
 
 def _checks(report: Report, at: Where, only: str) -> None:
-    """The checks, while another process does the tests of tests/test_devices.py."""
-    name = "tests/test_devices.py on the device"
-    tests = _begin_tests(at) if at.device.type != "cpu" and only in name else None
-    for check, work in CHECKS.items():
-        if only in check:
-            report.check("checks", check, partial(work, at), PATIENCE)
-    if tests is not None:
-        limit = min(PATIENCE, report.left / 3)
-        report.check("checks", name, partial(_end_tests, at, tests, limit), PATIENCE + 10)
+    """The checks, while other processes do the commands and the tests of tests/test_devices.py."""
+    works = {name: partial(work, at) for name, work in CHECKS.items() if only in name}
+    if at.device.type != "cpu" and only in TESTS:
+        works[TESTS] = partial(_tests, at)
+    with ThreadPoolExecutor() as pool:
+        others = {n: pool.submit(work) for n, work in works.items() if n in (COMMANDS, TESTS)}
+        for name, work in works.items():
+            if name not in others:
+                report.check("checks", name, work, PATIENCE)
+        for name, future in others.items():
+            report.check("checks", name, future.result, PATIENCE)
 
 
-def _begin_tests(at: Where) -> subprocess.Popen[bytes]:
+def _tests(at: Where) -> Outcome:
+    """How many tests passed, the names of the others, and the end of the output."""
     code = [sys.executable, "-m", "pytest", "tests/test_devices.py", "-q", "-rfE", "--tb=short"]
     code += ["-p", "no:cacheprovider", "-W", "ignore", "-o", "addopts=", "-n", "4"]
     own = {**environment(), "NONEQ_DEVICE": str(at.device), "OMP_NUM_THREADS": "1"}
-    with (at.folder / "tests.txt").open("wb") as file:
-        return subprocess.Popen(code, cwd=ROOT, env=own, stdout=file, stderr=subprocess.STDOUT)
-
-
-def _end_tests(at: Where, tests: subprocess.Popen[bytes], limit: float) -> Outcome:
-    """Wait for the tests: how many passed, the names of the others, the end of the output."""
-    try:
-        tests.wait(limit)
-    except subprocess.TimeoutExpired:
-        tests.terminate()
-    told = (at.folder / "tests.txt").read_text(encoding="utf-8", errors="replace")
-    lines = told.strip().splitlines()
+    done = subprocess.run(code, cwd=ROOT, env=own, capture_output=True, text=True, timeout=120)
+    lines = done.stdout.strip().splitlines()
     failed = [line for line in lines if re.match("FAILED|ERROR", line)]
-    text = f"{lines[-1] if lines else 'nothing told'}; {'; '.join(failed[:20])}"
-    return Outcome(tests.returncode == 0, text, {"failed": failed, "told": told[-60000:]})
+    text = f"{lines[-1] if lines else done.stderr[-300:]}; {'; '.join(failed[:20])}"
+    told = done.stdout[-60000:] + done.stderr[-2000:]
+    return Outcome(done.returncode == 0, text, {"failed": failed, "told": told})
 
 
 def _waits(report: Report, at: Where, only: str) -> None:
@@ -136,18 +132,16 @@ def _waits(report: Report, at: Where, only: str) -> None:
 
 
 def _speed(report: Report, at: Where, only: str) -> None:
+    """Speed, what takes longest last."""
     sizes = (16,) if at.small else SIZES
-    for name in MODELS:
-        for n in sizes:
-            label = f"{name}, {n:,} walkers"
-            if only in label:
-                report.check("speed", label, partial(cell, at, name, n), PATIENCE)
     for n in sizes:
-        if only in "annealing":
-            label = f"annealing, {n:,} walkers of 64 numbers"
-            report.check("speed", label, partial(annealing, at, n), PATIENCE)
-    if only in "bracket":
-        report.check("speed", "bracket of 64 numbers", partial(bracketing, at), PATIENCE)
+        label = f"annealing, {n:,} walkers of 64 numbers"
+        works = {f"{name}, {n:,} walkers": partial(cell, at, name, n) for name in MODELS}
+        for name, work in {label: partial(annealing, at, n), **works}.items():
+            if only in name:
+                report.check("speed", name, work, PATIENCE)
+        if n == sizes[0] and only in "bracket of 64 numbers":
+            report.check("speed", "bracket of 64 numbers", partial(bracketing, at), PATIENCE)
 
 
 if __name__ == "__main__":

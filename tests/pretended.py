@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["GPU", "There", "pretended_gpu", "travelled"]
 
-GPU = torch.device("cuda")
+GPU = torch.device("cuda", 0)
 CPU = torch.device("cpu")
 MEMORY = 2**37
 MARK = torch.tensor([77], dtype=torch.uint8)
@@ -183,7 +183,7 @@ class Generator(torch._C.Generator):
 
     @property
     def device(self):
-        return torch.device("cuda", 0) if self.there else CPU
+        return GPU if self.there else CPU
 
     def get_state(self):
         state = super().get_state()

@@ -1,4 +1,4 @@
-"""All runs on a device other than the processor: the checks of `benchmarks.gpu` on a pretended one.
+"""All runs on another device: the checks of `benchmarks.gpu`, on a GPU that is pretended.
 
 What a GPU computes otherwise, and where the host waits for it, is seen on a GPU alone.
 """
@@ -14,12 +14,11 @@ from pretended import There, pretended_gpu
 from torch import nn
 
 from benchmarks.device_checks import CHECKS, Where
-from benchmarks.device_program import ROOT  # which enters its checks
+from benchmarks.device_program import COMMANDS  # which enters its checks
 from noneq.cli.main import main
 from noneq.data import digits
 
-assert ROOT
-ALONE = [name for name in CHECKS if not name.startswith(("the commands", "a run of the device"))]
+ALONE = [name for name in CHECKS if not name.startswith((COMMANDS, "a run of the device"))]
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -35,7 +34,7 @@ def test_the_checks_pass_on_another_device(name, tmp_path):
 
 BRACKET = "--bracket.walkers 32 --bracket.temperatures 12 --bracket.equilibrate 12"
 FEW = "--walkers 32 --batch 64 --held-out 16 --moves 1"
-COMMANDS = {
+LINES = {
     "digits": [
         f"train digits --classes 0,1 --subset 60,60 --width 8 --iterations 8 {BRACKET} {FEW}",
         "score RUN some.npy --out s.npz",
@@ -68,7 +67,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", LINES)
 def test_the_commands_work_on_another_device(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -80,7 +79,7 @@ def test_the_commands_work_on_another_device(name, tmp_path, monkeypatch, capsys
     lines = [f"{a},{b},{c},{k}" for (a, b), c, k in zip(two, counts, colours, strict=True)]
     (tmp_path / "rows.csv").write_text("\n".join(["a,b,count,colour", *lines]) + "\n")
     with pretended_gpu(), redirect_stdout(io.StringIO()):
-        for line in COMMANDS[name]:
+        for line in LINES[name]:
             words = line.replace("RUN", "run").split()
             words += ["--out", "run"] if words[0] == "train" else []
             words += [] if "--device" in words else ["--device", "cuda"]
@@ -125,7 +124,8 @@ def test_what_works_on_a_gpu_works():
         found = [
             there * torch.tensor(2.0), there[torch.arange(2)], there.double(), there.sum(),
             torch.randn(2, device="cuda", generator=rng), torch.zeros_like(there),
-            there[there > 0],             net.weight, net.weight.grad, copy.deepcopy(net).bias, torch.ones(2).to(there),
+            there[there > 0], net.weight, net.weight.grad, copy.deepcopy(net).bias,
+            torch.ones(2).to(there),
             *torch.autograd.grad(net(there).sum(), net.bias), there.max(0).values,
         ]  # fmt: skip
         for tensor in found:
