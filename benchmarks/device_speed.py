@@ -92,7 +92,7 @@ def _times(at: Where, work: Callable[[], object]) -> list[float]:
 
 
 def _busy(at: Where, work: Callable[[], object], seconds: float) -> float | None:
-    """The share of an iteration's time in which a kernel runs on the GPU; None if it is unknown."""
+    """The share of the time in which a kernel runs on the GPU; None if it is unknown."""
     if at.device.type != "cuda":
         return None
     from torch.profiler import ProfilerActivity, profile
