@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 import noneq
-from benchmarks.device_checks import Where
+from benchmarks.device_checks import Where, tilted, two
 from benchmarks.device_report import Outcome
 from benchmarks.host_traffic import CASES, bare, library, per_iteration
 
-__all__ = ["place", "synchronisations", "waits"]
+__all__ = ["annealing_waits", "place", "synchronisations", "waits"]
 
 PACKAGE, HERE = (str(Path(p).parent) for p in (noneq.__file__, __file__))
 OPTIMISERS = str(Path(torch.optim.__file__).parent)
@@ -113,13 +113,44 @@ def waits(at: Where, name: str) -> Outcome:
             "operations": parts["rest"].operations,
         }
     ours, theirs = numbers["library"], numbers["bare"]
-    shown = ", ".join(f"{count:g} {line}" for line, count in list(ours["lines"].items())[:6])
     text = (
         f"an iteration: {ours['synchronisations']:g} (bare {theirs['synchronisations']:g}), "
         f"counted {ours['counted waits']} ({theirs['counted waits']}), "
-        f"operations {ours['operations']} ({theirs['operations']}); {shown}"
+        f"operations {ours['operations']} ({theirs['operations']}); {_shown(ours['lines'])}"
     )
     return Outcome(None, text, numbers)
+
+
+def annealing_waits(at: Where, steps: int = 20) -> Outcome:
+    """Count the waits of one temperature of annealing by MALA, and of one of a pilot run.
+
+    Arguments:
+        at: where.
+        steps: number of temperatures.
+
+    Returns:
+        The outcome, which says the lines, too.
+    """
+    energy, rng = tilted(two(at).sample(200, at.rng(2))), at.rng()
+    path = noneq.energies.GeometricPath(energy.base, energy)
+    schedule = noneq.Schedule.uniform(steps, noneq.MALA(0.25))
+    start = noneq.Walkers.sample(energy.base, 256, rng)
+    noneq.anneal(schedule.forward(path), start, rng)
+    with synchronisations() as found:
+        noneq.anneal(schedule.forward(path), start, rng)
+    with synchronisations() as others:
+        piloted = noneq.pilot(path, noneq.MALA(0.25), rng, n=64)
+    lines = {line: count / steps for line, count in found.most_common()}
+    more = {line: count / len(piloted) for line, count in others.most_common()}
+    numbers = {"annealing": lines, "pilot": more}
+    text = f"a temperature: {sum(lines.values()):.2f} {_shown(lines)}; "
+    return Outcome(
+        None, text + f"of the pilot run: {sum(more.values()):.2f} {_shown(more)}", numbers
+    )
+
+
+def _shown(lines: dict[str, float]) -> str:
+    return ", ".join(f"{count:.2f} {line}" for line, count in list(lines.items())[:6])
 
 
 def _of_iterations(iterations: Iterator[object], n: int = 10) -> tuple[float, Counter[str]]:

@@ -35,7 +35,7 @@ from benchmarks.device_checks import CHECKS, Where
 from benchmarks.device_program import COMMANDS, ROOT, environment  # which enters its checks
 from benchmarks.device_report import Outcome, Report
 from benchmarks.device_speed import MODELS, annealing, bracketing, cell
-from benchmarks.device_waits import waits
+from benchmarks.device_waits import annealing_waits, waits
 from benchmarks.host_traffic import CASES
 from experiments.common import COMMIT, machine, table
 from noneq.numerics import resolve_device
@@ -129,6 +129,8 @@ def _waits(report: Report, at: Where, only: str) -> None:
     for name in CASES:
         if only in name:
             report.check("waits", name, partial(waits, at, name), PATIENCE)
+    if only in "annealing":
+        report.check("waits", "annealing", partial(annealing_waits, at), PATIENCE)
 
 
 def _speed(report: Report, at: Where, only: str) -> None:

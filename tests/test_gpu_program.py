@@ -2,11 +2,15 @@
 
 import json
 import time
+import warnings
 
 import pytest
+import torch
 
 from benchmarks.device_report import Outcome, Report, close, near
+from benchmarks.device_waits import synchronisations
 from benchmarks.gpu import main
+from noneq.energies import evaluate
 
 
 def test_it_runs_on_a_processor_and_finds_nothing_wrong(tmp_path, capsys):
@@ -51,3 +55,26 @@ def test_a_failure_hides_no_other(tmp_path, capsys):
 @pytest.mark.parametrize(("value", "ok"), [(0.5e-3, True), (2e-3, False), (float("nan"), False)])
 def test_rounding(value, ok):
     assert close(value, 1e-3, "difference").ok is ok
+
+
+def test_waits_are_named_by_the_line_of_the_library(monkeypatch):
+    """Torch's debug mode warns; which it does here by the energy itself."""
+    modes = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def energy(x):
+        warnings.warn("called a synchronizing CUDA operation (of line 9)", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        return x.square().sum(1)
+
+    with synchronisations() as found:
+        for _ in range(3):
+            evaluate(energy, torch.ones(2, 2))
+        energy(torch.ones(2, 2))
+    assert modes == ["warn", 0]
+    own = {line: count for line, count in found.items() if line.startswith("energies/base.py:")}
+    assert sum(own.values()) == 3
+    assert all(line.endswith(" evaluate") for line in own)
+    assert found["outside"] == 1
