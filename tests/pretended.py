@@ -64,14 +64,8 @@ def _wrapped(value):
         return value.as_subclass(There)
     if isinstance(value, list | tuple):
         new = [_wrapped(one) for one in value]
-        return type(value)(*new) if hasattr(value, "_fields") else _rebuilt(value, new)
+        return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
     return value
-
-
-def _rebuilt(value, new):
-    if type(value) in (list, tuple):
-        return type(value)(new)
-    return type(value)(new)  # torch.return_types
 
 
 def _plain(value):
