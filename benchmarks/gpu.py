@@ -44,7 +44,7 @@ __all__ = ["main"]
 
 Part = Literal["checks", "waits", "speed"]
 SIZES = (256, 4096, 65536)
-PATIENCE = 60.0  # seconds for one check
+PATIENCE, ON_PROCESSOR = 60.0, 600.0  # seconds for one check
 TESTS = "tests/test_devices.py on the device"
 
 
@@ -98,6 +98,10 @@ def _head(device: torch.device, small: bool) -> dict[str, object]:
     }
 
 
+def _patience(at: Where) -> float:
+    return PATIENCE if at.device.type == "cuda" else ON_PROCESSOR
+
+
 def _checks(report: Report, at: Where, only: str) -> None:
     """The checks, while other processes do the commands and the tests of tests/test_devices.py."""
     works = {name: partial(work, at) for name, work in CHECKS.items() if only in name}
@@ -107,9 +111,9 @@ def _checks(report: Report, at: Where, only: str) -> None:
         others = {n: pool.submit(work) for n, work in works.items() if n in (COMMANDS, TESTS)}
         for name, work in works.items():
             if name not in others:
-                report.check("checks", name, work, PATIENCE)
+                report.check("checks", name, work, _patience(at))
         for name, future in others.items():
-            report.check("checks", name, future.result, PATIENCE)
+            report.check("checks", name, future.result, _patience(at))
 
 
 def _tests(at: Where) -> Outcome:
@@ -128,9 +132,9 @@ def _tests(at: Where) -> Outcome:
 def _waits(report: Report, at: Where, only: str) -> None:
     for name in CASES:
         if only in name:
-            report.check("waits", name, partial(waits, at, name), PATIENCE)
+            report.check("waits", name, partial(waits, at, name), _patience(at))
     if only in "annealing":
-        report.check("waits", "annealing", partial(annealing_waits, at), PATIENCE)
+        report.check("waits", "annealing", partial(annealing_waits, at), _patience(at))
 
 
 def _speed(report: Report, at: Where, only: str) -> None:
@@ -141,9 +145,9 @@ def _speed(report: Report, at: Where, only: str) -> None:
         works = {f"{name}, {n:,} walkers": partial(cell, at, name, n) for name in MODELS}
         for name, work in {label: partial(annealing, at, n), **works}.items():
             if only in name:
-                report.check("speed", name, work, PATIENCE)
+                report.check("speed", name, work, _patience(at))
         if n == sizes[0] and only in "bracket of 64 numbers":
-            report.check("speed", "bracket of 64 numbers", partial(bracketing, at), PATIENCE)
+            report.check("speed", "bracket of 64 numbers", partial(bracketing, at), _patience(at))
 
 
 if __name__ == "__main__":

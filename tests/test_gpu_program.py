@@ -15,7 +15,7 @@ from noneq.energies import evaluate
 
 def test_it_runs_on_a_processor_and_finds_nothing_wrong(tmp_path, capsys):
     out = tmp_path / "gpu.json"
-    assert main("cpu", small=True, out=out) == 0, capsys.readouterr().out
+    assert main("cpu", small=True, out=out, seconds=3000.0) == 0, capsys.readouterr().out
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["device"] == "processor"
     assert {entry["status"] for entry in found["entries"]} == {"ok"}
