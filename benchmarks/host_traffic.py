@@ -200,16 +200,16 @@ def library(session: Session) -> Iterator[object]:
     return iter(session)
 
 
-def _network(**changes: Any) -> Session:
-    data = digits().train.view(-1, 1, 8, 8)
+def _network(device: str = "cpu", **changes: Any) -> Session:
+    data = digits().train.view(-1, 1, 8, 8).to(device)
     alone: dict[str, Any] = {"score_matching": None, "networks": 1, "early_stopping": False}
     changes = {**alone, "moves": 8, **changes}
     recipe = choose((1, 8, 8), len(data), "image", discrete=True, **_short(changes))
     return Session(recipe, data)
 
 
-def _machine(**changes: Any) -> Session:
-    data = (digits().train > 0).float()
+def _machine(device: str = "cpu", **changes: Any) -> Session:
+    data = (digits().train > 0).float().to(device)
     recipe: Recipe = choose((64,), len(data), "table", model="rbm", **_short(changes))
     return Session(recipe, data)
 
@@ -218,7 +218,7 @@ def _short(changes: dict[str, Any]) -> dict[str, Any]:
     return {"iterations": 10**6, "renew": None, **changes}
 
 
-#: name: the session to be counted, of a recipe with changes
+#: name: the session to be counted, on a ``device``, of a recipe with changes
 CASES: dict[str, Callable[..., Session]] = {
     "network": _network,
     "network, no held-out": partial(_network, held_out=None),

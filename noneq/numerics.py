@@ -136,7 +136,9 @@ def resolve_device(name: str = "") -> str:
         torch.zeros(1, device=chosen, dtype=torch.float64)
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"`device` {chosen}: cannot be used here ({reason})") from error
+        raise ValueError(
+            f"`device` {chosen}: cannot be used here ({reason}); take another `device`, e.g. cpu"
+        ) from error
     return chosen
 
 

@@ -3,15 +3,21 @@
 Rows, generators and models are made on the processor; what is done with them runs while the
 default device is "meta", whose tensors hold no numbers: a tensor that was made without the device
 of those at hand fails where it meets one of them, as on a GPU it would fail or wait for a copy.
+
+``NONEQ_DEVICE=cuda pytest tests/test_devices.py`` takes what was made to that device before it is
+used; NONEQ_DEVICE=pretended to one that is pretended (`pretended`).
 """
 
 import itertools
 import math
+import os
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from discrete_paths import discrete_path
+from pretended import pretended_gpu, travelled
 from roster import DISCRETE_KERNELS, KERNELS, factors
 from targets import DISCRETE, TARGETS, base, centred, gaussian_rbm, potts_rbm, rbm, seeded
 from torch import nn
@@ -68,6 +74,7 @@ from noneq.training import match, step
 from noneq.walkers.resampling import multinomial, residual, stratified, systematic
 
 CPU, META = torch.device("cpu"), torch.device("meta")
+DEVICE = os.environ.get("NONEQ_DEVICE", "cpu")
 
 #: name: a function that makes what is needed and returns what is to be done with it
 CASES = {}
@@ -123,11 +130,15 @@ def tensors_in(value, depth=0):
 
 def check(make):
     """Make on the processor, use with "meta" for a default: no tensor found may be there."""
-    with CPU:
-        use = make()
-    with META:
-        found = list(tensors_in(use()))
-    wrong = [(tuple(t.shape), t.dtype) for t in found if t.device != CPU]
+    with pretended_gpu() if DEVICE == "pretended" else nullcontext():
+        with CPU:
+            use = make()
+        if DEVICE != "cpu":
+            travelled(use, "cuda" if DEVICE == "pretended" else DEVICE)
+        with META:
+            found = list(tensors_in(use()))
+        allowed = ("cpu",) if DEVICE == "cpu" else ("cpu", "cuda")
+        wrong = [(tuple(t.shape), t.dtype) for t in found if t.device.type not in allowed]
     assert not wrong, (
         f"{len(wrong)} of {len(found)} tensors are on the default device: {wrong[:5]}"
     )
@@ -268,7 +279,8 @@ def test_training(name, model):
         settings = SETTINGS[name]
         if model == "rbm" and settings.noise:
             pytest.skip("bits have no noise")
-        return lambda: list(itertools.islice(train(energy, rows, settings, rng=seeded(0)), 3))
+        rng = seeded(0)
+        return lambda: list(itertools.islice(train(energy, rows, settings, rng=rng), 3))
 
     check(make)
 
@@ -485,7 +497,8 @@ for _kind in (BernoulliRBM, GaussianRBM, PottsRBM):
         x = normal_rows() if kind is GaussianRBM else bit_rows()
         if kind is PottsRBM:
             x = torch.stack([x, 1 - x], -1)
-        return lambda: (kind.from_data(x, 3, seeded(0)), kind.independent_start(x))
+        rng = seeded(0)
+        return lambda: (kind.from_data(x, 3, rng), kind.independent_start(x))
 
 
 for _precondition in ("keep", "diagonal", "full"):
@@ -689,6 +702,7 @@ def test_the_rest(name):
     check(CASES[name])
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="what is made is taken to another device")
 def test_the_check_itself():
     # made on the default device: found where it meets another, and where it is handed back
     def meets():

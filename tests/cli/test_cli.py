@@ -191,7 +191,9 @@ def test_a_run_of_another_machine(copy, capsys):
     config = checkpoint.load_json(copy / "config.json")
     checkpoint.save_json(copy / "config.json", {**config, "device": "cuda"})
     for args in (["report", copy], ["train", "--out", copy, "--resume"]):
-        assert "--device cuda: cannot be used here" in refused(args, capsys)
+        told = refused(args, capsys)
+        assert "--device cuda: cannot be used here" in told
+        assert "take another --device, e.g. cpu" in told
     told = refused(["train", "--out", copy, "--resume", "--device", "cpu"], capsys)
     assert "was begun on cuda, whose random numbers cpu cannot continue" in told
     assert main(["report", str(copy), "--device", "cpu"]) == 0
