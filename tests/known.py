@@ -27,6 +27,8 @@ SMALL = {
     "iterations": 8,
     "early_stopping": False,
     "score_matching": None,
+    "whiten": False,
+    "refresh": False,
 }
 
 

@@ -24,7 +24,7 @@ from noneq.run.recipe import Recipe
 __all__ = ["choose_base", "fit_base", "operations", "some"]
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
-COMPONENTS = (2, 3, 5, 8, 12, 20)
+COMPONENTS = (2, 3, 5, 8, 12, 20, 30, 50, 80)
 WIDTHS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # ridges of mixtures
 COLUMNS = 100  # in more dimensions no mixtures are fitted
 EACH = 8  # rows that a component of a mixture needs

@@ -41,9 +41,7 @@ ITERATIONS, TIME = 0.75, 0.4  # of the budget that score matching may take
 STEPS = 100  # Euler-Maruyama steps by which walkers are carried to the model
 NEAREST = 0.03  # of the width of the base: how near to the data scores are learned
 LOOK, ROWS = 50, 4000  # iterations between looks at the validation rows, and noisy rows of a look
-PATIENCE = (
-    6  # looks without a lower loss, and as many iterations as the lowest took, end the stage
-)
+PATIENCE = 10  # looks without a lower loss that end the stage, if the best took no longer
 
 
 def iterations_of_scores(recipe: Recipe) -> int:

@@ -116,7 +116,8 @@ def _roll_back(run: Run, session: Session, error: FloatingPointError) -> RolledB
     iteration, before, spent = session.iteration, session.backoff, session.seconds
     backoff = before / 2
     last = backoff < 2.0**-TRIES
-    chosen = copy.deepcopy(session.validation and session.validation.state_dict())
+    looked = session.validation
+    chosen = None if looked is None else copy.deepcopy(looked.state_dict())
     run.restore(session, "good")
     session.backoff = before if last else backoff
     session.seconds = spent  # the time is spent, although the iterations are lost

@@ -27,7 +27,8 @@ from noneq.walkers import LogZ, Walkers
 
 __all__ = ["Look", "Validation"]
 
-WALKERS, STEPS, MOVES = 64, 150, 50  # of a look: both annealings, equilibration before one
+STEPS, MOVES = 150, 50  # of a look: both annealings, equilibration before one
+WALKERS, MORE = 64, 256  # of a look, and where samples of the base are proposed to them
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
@@ -74,6 +75,7 @@ class Validation:
         looks: looks so far; the first is that at the base.
         origin: number of iterations of score matching before maximum likelihood, from which on
             intervals between looks are counted.
+        walkers: number of walkers of a look, for each of both annealings.
     """
 
     rows: Tensor
@@ -82,6 +84,7 @@ class Validation:
     seed: int
     looks: list[Look]
     origin: int = 0
+    walkers: int = WALKERS
 
     @classmethod
     def start(cls, recipe: Recipe, untrained: nn.Module, rows: Tensor, seed: int) -> Validation:
@@ -103,7 +106,8 @@ class Validation:
         noisy = add_noise(rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS], noise, rng)
         first = Look(0, float(energy_of(base, noisy).mean()) + base.log_z(), 0.0)
         interval = math.ceil(_cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
-        return cls(noisy, copy.deepcopy(untrained), interval, seed, [first])
+        kept = copy.deepcopy(untrained)
+        return cls(noisy, kept, interval, seed, [first], walkers=_walkers(recipe))
 
     def due(self, iteration: int) -> bool:
         """Return whether to look after this iteration."""
@@ -154,7 +158,7 @@ class Validation:
         """
         rng = torch.Generator(self.rows.device).manual_seed(self.seed + 1_000_003 * iteration)
         try:
-            log_z = _log_z(model, kernel, walkers, rng)
+            log_z = _log_z(model, kernel, walkers, self.walkers, rng)
             nll = float(energy_of(model, self.rows).mean()) + log_z.value
             found = Look(iteration, nll if math.isfinite(nll) else math.inf, log_z.stderr)
         except (TooFarError, FloatingPointError):
@@ -184,14 +188,14 @@ class Validation:
 
 
 @full_precision()
-def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, rng: torch.Generator) -> LogZ:
+def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, n: int, rng: torch.Generator) -> LogZ:
     """Estimate log Z by forward and by backward annealing, and return the larger estimate."""
     base = model.base
     assert isinstance(base, Solvable)
     path = path_to(model, base)
-    walkers, schedule = population(path, WALKERS, STEPS, rng=rng, kernel=with_momentum(kernel))
+    walkers, schedule = population(path, n, STEPS, rng=rng, kernel=with_momentum(kernel))
     forward = walkers.log_z
-    chains = Walkers.at(near.equal(WALKERS, rng), model, log_z=0.0, islands=walkers.islands)
+    chains = Walkers.at(near.equal(n, rng), model, log_z=0.0, islands=walkers.islands)
     for _ in range(MOVES):
         chains = chains.move(kernel, model, rng)
     ratio = anneal(schedule.backward(path), chains, rng).log_z
@@ -207,7 +211,11 @@ def _cost(recipe: Recipe) -> float:
 
 
 def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
-    return float(WALKERS * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
+    return float(_walkers(recipe) * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
+
+
+def _walkers(recipe: Recipe) -> int:
+    return MORE if getattr(recipe.model, "refresh", False) else WALKERS
 
 
 def _leaps(recipe: Recipe) -> int:

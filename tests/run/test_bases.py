@@ -307,6 +307,7 @@ def test_the_program_chooses_records_and_keeps_the_base(tmp_path, capsys):
         for one in config["bases"]
         if (one["base"], one["components"], one["ridge"]) == (own.base, own.components, own.ridge)
         and one["margins"] == (run.scaling.margins is not None)
+        and not one["network"]
     ]
     found = json.loads((folder / "likelihood.json").read_text())
     assert found["base"]["validation"]["value"] == pytest.approx(best["nll"], abs=1e-4)

@@ -91,7 +91,8 @@ def test_the_model_is_the_base_tilted_by_the_mean_of_the_averaged_networks():
     assert torch.equal(session.energy(X), session.energy.base(X))  # until then it is its base
     assert torch.equal(session.average(X), session.energy.base(X))
     nets, ones = learner.stage.average.module, torch.ones(len(X))
-    expected = session.energy.base(X) + (nets[0](X, ones) + nets[1](X, ones)) / 2
+    one, two = (session.energy.net.around(net) for net in nets)  # which see whitened rows
+    expected = session.energy.base(X) + (one(X, ones) + two(X, ones)) / 2
     trained = {name: value.clone() for name, value in nets.state_dict().items()}
     state = learner.stage.begin()
     torch.testing.assert_close(session.energy(X), expected)
@@ -112,13 +113,13 @@ def test_the_networks_differ_and_the_average_is_not_the_last():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_walkers_arrive_with_the_log_z_of_the_model(seed):
-    """Within 5 standard errors (of about 0.02) of a grid, where the base is 0.1 or more away."""
+    """Within 5 standard errors (of about 0.02) of a grid, where the base is 0.05 or more away."""
     many = {"walkers": 2048, "held_out": 2048, "score_matching": 500, "iterations": 900}
     session = Session(recipe(**many | {"width": 32}), X, seed=seed)
     run(session, 500)
     state = session.learner.stage.begin()
     exact = log_z_on_a_grid(session.energy)
-    assert abs(exact - session.energy.base.log_z()) > 0.1
+    assert abs(exact - session.energy.base.log_z()) > 0.05
     found = state.held_out.log_z
     assert found.stderr < 0.1
     assert abs(found.value - exact) < 5 * found.stderr
@@ -198,7 +199,7 @@ def stage_of(**changes):
 
 def test_the_networks_of_the_lowest_loss_are_kept():
     # forty rows are memorised: the loss of the others falls, and then rises
-    stage = stage_of(width=64)
+    stage = stage_of(width=64, noise=0.0, dropout=0.0)
     losses, kept = [], []
     see = stage.best.see
 
@@ -220,7 +221,7 @@ def test_the_networks_of_the_lowest_loss_are_kept():
     assert record.iteration - kept[-1] >= max(500, kept[-1])
     state = stage.begin()
     frozen = Averaged([net.frozen(1.0) for net in stage.best.nets])
-    assert torch.equal(stage.context.energy.net(X[:9]), frozen(X[:9]))
+    assert torch.equal(stage.context.energy.net.net(X[:9]), frozen(X[:9]))
     assert state.iteration == record.iteration
 
 
@@ -240,11 +241,9 @@ def test_a_mixture_is_a_base_like_any_other():
     session = Session(recipe(base="mixture", components=2, score_matching=200, iterations=203), X)
     assert isinstance(session.learner.stage.base, GaussianMixture)
     run(session)
-    truth = log_z_on_a_grid(session.energy)
-    walkers = session.trained.walkers
-    error = walkers.log_z.stderr
-    assert error < 0.1
-    assert abs(walkers.log_z.value - truth) < 4 * error
+    truth, found = log_z_on_a_grid(session.energy), session.trained.held_out.log_z
+    assert found.stderr < 0.1
+    assert abs(found.value - truth) < 4 * found.stderr
 
 
 @pytest.mark.parametrize(
@@ -272,9 +271,11 @@ def test_convolutional_networks_have_none():
 def test_defaults_that_do_not_go_together_are_left_out():
     assert choose((2,), 5000, "table").train.score_matching
     mixed = choose((2,), 5000, "table", base="mixture", components=3)
-    assert mixed.train.score_matching is None
+    assert mixed.train.score_matching
     assert choose((2,), 5000, "table", start="data").train.score_matching is None
-    assert choose((2,), 300, "table").train.score_matching is None
+    few, many = choose((2,), 300, "table"), choose((2,), 5000, "table")
+    assert few.train.score_matching < many.train.score_matching
+    assert few.model.dropout > many.model.dropout
     assert choose((2,), 5000, "table", seconds=60.0).budget.iterations is None
     assert choose((2,), 5000, "table", seconds=60.0, iterations=7).budget.iterations == 7
 

@@ -167,7 +167,7 @@ def test_with_early_stopping_it_ends_and_keeps_what_was_chosen(tmp_path, monkeyp
     assert session.ended
     assert session.progress == 1.0
     assert session.validation.best.nll == -9.0
-    assert float(run.model()[0].net.net[-1].bias) == 7.0
+    assert run.model()[0].net.net[-1].bias.tolist() == [7.0]
     again = Session(recipe, data.train, validation=data.validation)
     run.restore(again)
     assert again.progress == 1.0

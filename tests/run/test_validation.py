@@ -237,9 +237,12 @@ def test_of_a_doubtful_log_z_the_larger_one_decides(tmp_path, monkeypatch, by, k
     known.tilt(session.average, [0.7, -0.4])
     run.save(session)
 
+    def moved(estimate):
+        return estimate._replace(value=estimate.value + by)
+
     def whole(*args, **kwargs):
         found = log_z(*args, **kwargs)
-        return replace(found, value=found.value + by)
+        return replace(found, forward=moved(found.forward), backward=moved(found.backward))
 
     monkeypatch.setattr(
         evaluation, "log_z", lambda *a, **k: replace(whole(*a, **k), alarms=("doubt",))

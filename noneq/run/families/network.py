@@ -28,8 +28,7 @@ from noneq.run.score_stage import iterations_of_scores
 __all__ = ["NetworkFamily"]
 
 FEW = 1000  # rows of a table below which network and steps are small
-SCORES, FEWER = 3000, 1500  # iterations of score matching, of many rows and of few
-ITERATIONS = 3900  # with which training ends at the latest
+SCORES, ITERATIONS = 3000, 3900  # of score matching, and all with which training ends at latest
 
 
 class NetworkFamily(OnGaussian):
@@ -50,35 +49,16 @@ class NetworkFamily(OnGaussian):
             pixels or more a convolutional network.
         """
         own = self.gaussian_defaults(data)
-        if data.kind == "table" and own["base"] == "full":
-            own["base"] = "chosen"
-        train: dict[str, Any] = {
-            "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
-        }  # fmt: skip
+        train: dict[str, Any] = {"held_out": 128, "early_stopping": True}
+        train["batch"] = min(1024, data.rows)
         if data.discrete:
             train["noise"] = 0.15 if data.kind == "image" else 0.1
-        if data.kind == "image":
-            train["longest"] = 0.1
-        few = data.kind == "table" and data.rows < FEW
-        if few:  # which a larger network soon memorises
-            own["width"] = 128
         if data.kind == "table":
-            own["dropout"] = 0.2 if few else 0.05
-            own["refresh"], train["moves"] = True, 4
-            own["whiten"] = math.prod(data.shape) <= FULL
-        if data.kind == "table" or min(data.shape[1:]) < 16:
-            if math.prod(data.shape) <= FULL:
-                train["score_matching"] = FEWER if few else SCORES
-                train["tau"] = 0.05 if few else 0.1
-            if data.kind == "image":
-                own["networks"] = 2
-            return Recipe(
-                self.kind,
-                NetworkModel(**own),
-                Likelihood(**train),
-                bracket=Bracket(walkers=512, temperatures=1000, equilibrate=4500),
-                budget=Budget(iterations=ITERATIONS),
-            )
+            return self._of_tables(data, own, train)
+        train["longest"] = 0.1
+        if min(data.shape[1:]) < 16:
+            own["networks"] = 2
+            return self._small(own, train | {"tau": 0.1}, (SCORES, ITERATIONS), 4500)
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
@@ -91,6 +71,36 @@ class NetworkFamily(OnGaussian):
             Optimizer(),
             Bracket(walkers=320, temperatures=800, equilibrate=500, cycled=False),
             Budget(seconds=540.0, threads=None),
+        )
+
+    def _of_tables(self, data: About, own: dict[str, Any], train: dict[str, Any]) -> Recipe:
+        """Return settings for a table: few rows have smaller networks, steps, more dropout."""
+        if own["base"] == "full":
+            own["base"] = "chosen"
+        if math.prod(data.shape) > FULL:
+            return self._small(own, train | {"tau": 0.2}, (None, ITERATIONS), 4500)
+        own |= {"whiten": True, "refresh": True}
+        if data.rows < FEW:
+            own |= {"width": 128, "dropout": 0.2}
+            return self._small(own, train | {"tau": 0.01}, (1500, 2700), 1000)
+        own["dropout"] = 0.05
+        return self._small(own, train | {"tau": 0.05, "moves": 4}, (2000, 2900), 1000)
+
+    def _small(
+        self,
+        own: dict[str, Any],
+        train: dict[str, Any],
+        iterations: tuple[int | None, int],
+        equilibrate: int,
+    ) -> Recipe:
+        """Return settings of a perceptron, with iterations of score matching and of all."""
+        scores, most = iterations
+        return Recipe(
+            self.kind,
+            NetworkModel(**own),
+            Likelihood(**train, score_matching=scores),
+            bracket=Bracket(walkers=512, temperatures=1000, equilibrate=equilibrate),
+            budget=Budget(iterations=most),
         )
 
     def reconciled(self, recipe: Recipe, given: Set[str]) -> Recipe:
