@@ -33,6 +33,7 @@ ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
 LONGEST = 12  # looks without a lower NLL, surely worse or not, before training ends
+SURELY = 2.0  # standard errors by which score matching must be beaten
 PATIENCE = 4  # looks that are worse than the best, before training ends
 
 
@@ -127,13 +128,17 @@ class Validation:
 
         As good is what is worse by a standard error of the difference of the two at most, since
         the lowest of many uncertain numbers is low by chance, too. The base is kept only where
-        it is the lowest.
+        it is the lowest; the model of score matching, unless another one is better by more than
+        two standard errors.
         """
-        lowest = self.lowest
-        if not lowest.iteration:
-            return lowest
-        good = [look for look in self.looks if look.nll - lowest.nll <= _error(look, lowest)]
-        return good[-1] if good else lowest
+        lowest = best = self.looks[0]
+        for look in self.looks[1:]:
+            lowest = min(lowest, look, key=lambda one: one.nll)
+            good = lowest.iteration and look.nll - lowest.nll <= _error(look, lowest)
+            matched = 0 < best.iteration <= self.origin + 1  # the first look after score matching
+            if good and (not matched or best.nll - look.nll > SURELY * _error(look, best)):
+                best = look
+        return best
 
     @property
     def finished(self) -> bool:

@@ -27,10 +27,10 @@ def data(tmp_path):
 
 ASKED = {
     "width": (["--width", HUGE], r"--width 1000000000 takes 20,000,0\d\d,\d+ GB"),
-    "depth": (["--depth", HUGE], r"--depth 1000000000 takes 317,\d+ GB"),
-    "walkers": (["--walkers", HUGE], r"--walkers 1000000000 takes 560 GB"),
-    "held-out": (["--held-out", HUGE], r"--held-out 1000000000 takes 560 GB"),
-    "batch": (["--batch", HUGE], r"--batch 1000000000 takes 524 GB"),
+    "depth": (["--depth", HUGE], r"--depth 1000000000 takes 798,\d+ GB"),
+    "walkers": (["--walkers", HUGE], r"--walkers 1000000000 takes 1,072 GB"),
+    "held-out": (["--held-out", HUGE], r"--held-out 1000000000 takes 1,072 GB"),
+    "batch": (["--batch", HUGE], r"--batch 1000000000 takes 1,036 GB"),
     "bracket": (["--bracket.walkers", "16" + "0" * 9], r"--bracket.walkers 160+ takes 768 GB"),
     "temperatures": (["--temperatures", "1" + "0" * 12], r"--temperatures 10+ takes 8,000 GB"),
     "hidden": (["--model", "gaussian-rbm", "--hidden", "1" + "0" * 14], "--hidden 10+ takes"),

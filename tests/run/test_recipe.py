@@ -73,6 +73,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
         "cycled": False,
         "tau_end": 0.5,
         "ess_min": 0.7,
+        "dropout": 0.3,
         "forgetting_factor": 0.7,
         "ema": 0.5,
         "held_out": 64,

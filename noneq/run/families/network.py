@@ -79,12 +79,12 @@ class NetworkFamily(OnGaussian):
             own["base"] = "chosen"
         if math.prod(data.shape) > FULL:
             return self._small(own, train | {"tau": 0.2}, (None, ITERATIONS), 4500)
-        own |= {"whiten": True, "refresh": True}
+        own, train = own | {"whiten": True, "refresh": True}, train | {"tau": 0.01}
         if data.rows < FEW:
             own |= {"width": 128, "dropout": 0.2}
-            return self._small(own, train | {"tau": 0.01}, (1500, 2700), 1000)
+            return self._small(own, train, (1500, 2700), 1000)
         own["dropout"] = 0.05
-        return self._small(own, train | {"tau": 0.05, "moves": 4}, (2000, 2900), 1000)
+        return self._small(own, train | {"moves": 4}, (2000, 2900), 1000)
 
     def _small(
         self,
