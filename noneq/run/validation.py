@@ -135,7 +135,7 @@ class Validation:
         for look in self.looks[1:]:
             lowest = min(lowest, look, key=lambda one: one.nll)
             good = lowest.iteration and look.nll - lowest.nll <= _error(look, lowest)
-            matched = 0 < best.iteration <= self.origin + 1  # the first look after score matching
+            matched = self.origin and 0 < best.iteration <= self.origin + 1
             if good and (not matched or best.nll - look.nll > SURELY * _error(look, best)):
                 best = look
         return best

@@ -272,6 +272,19 @@ def test_the_last_look_as_good_as_the_lowest_is_kept():
     assert looked((9.0, 0.0), (8.0, 0.1), (math.inf, math.nan)).best.iteration == 10
 
 
+def test_score_matching_must_be_beaten_by_two_standard_errors():
+    seen = looked((9.0, 0.0), (5.0, 0.3), (4.2, 0.3), (4.1, 0.3), (3.9, 0.3))
+    assert seen.best.iteration == 40
+    seen.origin = 9  # the look at 10 is at the model of score matching
+    assert seen.best.iteration == 30 + 10
+    seen.looks.pop()
+    assert seen.best.iteration == 30
+    seen.looks.pop()
+    assert seen.best.iteration == 10
+    seen.origin = 0
+    assert seen.best.iteration == 20
+
+
 def test_only_looks_that_are_surely_worse_end_a_training():
     level = [(5.2, 0.2)] * 11
     assert not looked((9.0, 0.0), (5.0, 0.2), *level).finished
