@@ -163,7 +163,10 @@ def _introduce(run: Run, data: DataSet) -> None:
         echo(f"  {line}", style="dim")
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
         margins = run.scaling.margins is not None
-        echo(f"base by validation NLL: {compared(run.recipe.model, bases, margins=margins)}")
+        found = compared(run.recipe.model, bases, margins=margins)
+        for part in f"base by validation NLL: {found}".split("; "):
+            for line in textwrap.wrap(part, columns() - 4, subsequent_indent="  "):
+                echo(line)
     cells = run.scaling.cells
     if run.scaling.margins is not None or (cells is not None and cells.repeats):
         echo("NLLs while it trains are those of the model's own columns, in other units")
