@@ -25,6 +25,7 @@ from noneq.run.staging import check_vacant
 
 __all__ = ["train"]
 
+LARGE = 20_000_000  # bytes of a file whose reading takes so long that it is told before
 Mode = Literal["new", "overwrite", "resume"]
 
 
@@ -67,11 +68,13 @@ def train(
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
         run, data = _reopened(folder, source, {**chosen, "seed": seed}, changes, device)
+        _describe(data)
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = family_of(changes.get("model", "network")).binary
         data = _loaded(source, chosen, bits).to(resolve_device(device))
+        _describe(data)
         recipe = _recipe(data, **changes)
         default = _recipe(data, model=recipe.kind)
         check_recipe(recipe, default, data.shape, data.train.device)
@@ -97,7 +100,7 @@ def train(
                 run.save(session)  # replaces a damaged checkpoint
             echo(f"going on at iteration {session.iteration}")
             echo_damage(run)
-        _introduce(run, data)
+        _introduce(run)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else summarise(run, data)
 
@@ -123,6 +126,9 @@ def _reopened(
 
 
 def _loaded(source: str, chosen: Mapping[str, Any], bits: bool) -> DataSet:
+    path = Path(source)
+    if path.is_file() and path.stat().st_size > LARGE:
+        echo(f"reading {source}, {path.stat().st_size / 1e6:,.0f} MB", style="dim")
     rows = {key: value for key, value in chosen.items() if key != "table"}
     return load(source, **rows, bits=bits, **chosen.get("table", {}))
 
@@ -136,6 +142,8 @@ def _begun(
 ) -> tuple[Session, DataSet, tuple[Candidate, ...]]:
     """Make a new session; the validation rows choose its coordinates and its base."""
     _set_threads(recipe)
+    if getattr(recipe.model, "base", "") == "chosen":
+        echo("comparing bases by the validation rows", style="dim")
     recipe, data, bases = choose_coordinates(recipe, data, seed)
     return _session(recipe, data, seed), data, bases
 
@@ -150,11 +158,15 @@ def _set_threads(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.budget.threads)
 
 
-def _introduce(run: Run, data: DataSet) -> None:
-    """Print the data and every choice of the recipe."""
+def _describe(data: DataSet) -> None:
+    """Print what the data are, and the kinds of their columns."""
     echo(f"{data.source}: {data.summary()}")
     for line in textwrap.wrap(data.kinds(), columns() - 4, break_on_hyphens=False):
         echo(f"  {line}")
+
+
+def _introduce(run: Run) -> None:
+    """Print every choice of the recipe."""
     echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

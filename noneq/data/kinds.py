@@ -12,7 +12,7 @@ category    texts, or few numbers off any grid             probability of a cate
 
 A column in which values repeat has no density: a model could make its likelihood as large as it
 likes by a peak on them. `noneq.data.cells` spreads such values over intervals. Constant columns,
-columns that number the rows, and free text are left out.
+identifiers of the rows, and free text are left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from noneq.data.plaintext import visible
 
-__all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words", "numbers_rows"]
+__all__ = ["Column", "LeftOut", "grid_of", "identifies", "kind_of", "kind_of_words"]
 
 ATOM = 0.05  # share of the rows that makes a value an atom
 OFTEN = 5  # times the frequency of the values beside it, at least, of an atom
@@ -36,7 +36,8 @@ MOSTLY = 0.95  # share of the rows on a grid on which values are rounded, with e
 FEW = 20  # different numbers that are categories, at most
 FEWEST = 4  # different numbers that are categories even where they are on a dense grid
 TEXTS = 100  # different texts that are categories, at most
-NUMBERED = 10  # rows that a column must have to number them
+NUMBERED = 10  # rows that a column must have to identify them
+UNLIKELY = 15.0  # nats; that no integer is repeated by chance has a log-probability below - 15
 WHOLE, PARTS = 4, 10  # rows for each different value of a grid of integers, or of other steps
 COARSE = 8  # cells in a standard deviation, at most, of a grid
 DIGITS = 6  # decimals of a grid, at most
@@ -141,7 +142,7 @@ def kind_of(
     if many == 1:
         return "constant"
     if many == n:
-        return "numbers the rows" if numbers_rows(values) else {"kind": "continuous"}
+        return identifies(values) or {"kind": "continuous"}
     if many == distinct and not _atoms(found, times):
         return {"kind": "continuous"}  # values are repeated where rows are copied
     step, offset = grid_of(found, single=single)
@@ -187,24 +188,43 @@ def _mostly(values: Values, step: float) -> float:
         if 10.0**-digits <= 1.5 * step:
             return 0.0
         scaled = values * 10.0**digits
-        if (np.abs(scaled - np.rint(scaled)) < 1e-6 * (1 + np.abs(scaled))).mean() >= MOSTLY:
+        # an error of 1e-6 at values of one million, at most .01: no number is near to all others
+        slack = np.minimum(1e-6 + 1e-12 * np.abs(scaled), 0.01)
+        if (np.abs(scaled - np.rint(scaled)) < slack).mean() >= MOSTLY:
             return 10.0**-digits
     return 0.0
 
 
-def numbers_rows(values: Values) -> bool:
-    """Tell whether a column numbers the rows, in any order.
+def identifies(values: Values) -> str:
+    """Tell whether a column of integers identifies the rows.
+
+    That is so if its integers are consecutive, in any order; or if no value is repeated although,
+    of n independent draws from R integers of any distribution, none is repeated with a probability
+    of at most ``exp(-n (n - 1) / 2 R)`` (the birthday problem), which is below ``exp(-15)``.
+    Integers in equal steps, such as times, may be an axis, and do not count.
 
     Arguments:
         values: the values (M,).
 
     Returns:
-        True if they are consecutive integers, each once, in ten rows or more.
+        The reason to leave the column out, e.g. "numbers the rows"; empty if it is none, or of
+        fewer than ten rows.
+
+    >>> identifies(np.random.default_rng(0).permutation(900)[:400] + 5000.0)
+    'whole numbers, different in every row'
     """
     n = len(values)
-    if n < NUMBERED or not _is_whole(values) or values.max() - values.min() != n - 1:
-        return False
-    return len(np.unique(values)) == n
+    if n < NUMBERED or not _is_whole(values):
+        return ""
+    cells = float(values.max() - values.min()) + 1
+    if cells < n or (cells > n and n * (n - 1) / 2 < UNLIKELY * cells):
+        return ""
+    steps = np.diff(np.sort(values))
+    if not steps.all():
+        return ""
+    if cells == n:
+        return "numbers the rows"
+    return "" if (steps == steps[0]).all() else "whole numbers, different in every row"
 
 
 def kind_of_words(codes: NDArray[np.int64], texts: Sequence[str]) -> dict[str, Any] | str:

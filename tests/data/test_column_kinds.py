@@ -10,7 +10,7 @@ import torch
 from noneq.data import Margins, Scaling, load, rows_like
 from noneq.data.cells import Cells
 from noneq.data.coordinates import mapped
-from noneq.data.kinds import Column, grid_of, kind_of, kind_of_words
+from noneq.data.kinds import Column, grid_of, identifies, kind_of, kind_of_words
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -48,7 +48,7 @@ def test_columns_that_teach_nothing():
     assert kind_of(np.full(20, 3.0)) == "constant"
     assert kind_of(RNG.permutation(50) + 7.0) == "numbers the rows"
     assert kind_of(np.arange(5.0)) == {"kind": "continuous"}  # too few to tell
-    assert kind_of(2.0 * np.arange(50)) == {"kind": "continuous"}
+    assert kind_of(2.0 * np.arange(200)) == {"kind": "continuous"}  # an axis
     copies = np.tile(RNG.permutation(100) / 50, 4)
     assert kind_of(copies, distinct=100) == {"kind": "continuous"}
     found = kind_of(copies)
@@ -408,6 +408,30 @@ def test_tables_of_bits_have_numbers_only():
     ))  # fmt: skip
 
 
+def test_integers_that_identify_rows_and_those_that_differ_by_chance():
+    keys = RNG.permutation(4000)[:N].astype(float)  # 400 draws would repeat one: exp(-20)
+    prices = RNG.permutation(2_000_000)[:N].astype(float)  # these would not: exp(-.04)
+    assert identifies(keys / 10) == identifies(np.r_[keys, keys[:1]]) == ""
+    assert identifies(keys + 1e6) == kind_of(keys) == "whole numbers, different in every row"
+    assert identifies(prices) == ""
+    assert kind_of(NORMAL) == {"kind": "continuous"}  # all distinct, and no integers
+    frame = pandas.DataFrame({"key": RNG.permutation(4000)[:N], "x": NORMAL})
+    assert load(frame).kinds() == (
+        "x: continuous; left out: key (whole numbers, different in every row)"
+    )
+    assert load(frame, columns=("key", "x")).shape == (2,)  # whoever names it, has it
+
+
+def test_rounded_values_are_not_found_among_large_numbers():
+    for scale in (1.0, 1e3, 1e6, 1e9):
+        values = scale * RNG.normal(size=2000)
+        assert kind_of(np.r_[values, values[:9]]) == {"kind": "continuous"}, scale
+    money = np.r_[(1e6 * RNG.normal(size=2000)).round(2), 1e6 / 3, 1e6 / 7]
+    found = kind_of(np.r_[money, money[:9]])
+    assert isinstance(found, dict)
+    assert (found["kind"], found["step"]) == ("rounded", 0.01)
+
+
 def test_columns_without_names_are_found_by_their_place(tmp_path):
     rows = np.c_[np.full(N, 2.0), NORMAL, COUNTS]
     np.save(tmp_path / "a.npy", rows)
@@ -424,7 +448,7 @@ def test_sizes_and_shapes_that_are_unusual():
         pandas.DataFrame(RNG.integers(0, 9, (60, 500)), columns=list(map(str, range(500))))
     )
     assert wide.shape == (500,)
-    with pytest.raises(ValueError, match=r"nothing to learn: a \(constant\), b \(constant\)"):
+    with pytest.raises(ValueError, match="nothing to learn: all 1,000 rows are the same"):
         load(pandas.DataFrame({"a": np.ones(1000), "b": np.zeros(1000)}))
     alone = load(pandas.DataFrame({"a": np.arange(100.0)}))  # which numbers the rows
     assert (alone.shape, alone.draws) == ((1,), 1)
