@@ -68,13 +68,11 @@ def train(
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
         run, data = _reopened(folder, source, {**chosen, "seed": seed}, changes, device)
-        _describe(data)
         session = None
     else:
         check_vacant(folder, overwrite=mode == "overwrite")
         bits = family_of(changes.get("model", "network")).binary
         data = _loaded(source, chosen, bits).to(resolve_device(device))
-        _describe(data)
         recipe = _recipe(data, **changes)
         default = _recipe(data, model=recipe.kind)
         check_recipe(recipe, default, data.shape, data.train.device)
@@ -122,15 +120,19 @@ def _reopened(
         raise ValueError("--resume keeps the base that was chosen: leave --base out")
     data = run.data(source)
     check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
+    _describe(data)
     return run, data
 
 
 def _loaded(source: str, chosen: Mapping[str, Any], bits: bool) -> DataSet:
+    """Read a data set, and say before what takes long to read, and after what it is."""
     path = Path(source)
     if path.is_file() and path.stat().st_size > LARGE:
         echo(f"reading {source}, {path.stat().st_size / 1e6:,.0f} MB", style="dim")
     rows = {key: value for key, value in chosen.items() if key != "table"}
-    return load(source, **rows, bits=bits, **chosen.get("table", {}))
+    data = load(source, **rows, bits=bits, **chosen.get("table", {}))
+    _describe(data)
+    return data
 
 
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
