@@ -48,7 +48,7 @@ class NetworkFamily(OnGaussian):
             pixels or more a convolutional network.
         """
         own = self.gaussian_defaults(data)
-        if data.kind == "table" and own["base"] == "full":
+        if data.kind == "table":
             own["base"] = "chosen"
         train: dict[str, Any] = {
             "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
