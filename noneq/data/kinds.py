@@ -5,6 +5,7 @@ kind        values                                         likelihood
 =========== ============================================== =====================================
 continuous  hardly any value is repeated                   density
 rounded     repeated, on a grid whose cells are narrow     density
+rounded     repeated, off any grid (``loose``)             density
 grid        repeated, on a grid whose cells are wide       probability of a cell
 atoms       one or more values hold over 5 % of the rows   probability of an atom, or as above
 category    texts, or few numbers off any grid             probability of a category
@@ -33,6 +34,7 @@ OFTEN = 5  # times the frequency of the values beside it, at least, of an atom
 LARGE, CLEAR = 20, 0.15  # rows, or share of them, at least, of an atom of rounded values
 NEAR = 6  # values on either side that an atom is compared with
 MOSTLY = 0.95  # share of the rows on a grid on which values are rounded, with exceptions
+REPEATED = 0.1  # share of the rows with repeated values that make cells of those off any grid
 FEW = 20  # different numbers that are categories, at most
 FEWEST = 4  # different numbers that are categories even where they are on a dense grid
 TEXTS = 100  # different texts that are categories, at most
@@ -61,6 +63,7 @@ class Column:
         positive: whether samples below 0 become 0, as no value on the grid is negative.
         atoms: values of the atoms, in increasing order.
         width: width of the interval that each atom is spread over, in the file's units.
+        loose: whether values lie off any grid; ``step`` is then the width of a cell around each.
         levels: numbers of the categories, in increasing order: 0, 1, 2, ... for texts.
         texts: texts of the categories; empty if they are numbers.
     """
@@ -74,6 +77,7 @@ class Column:
     positive: bool = False
     atoms: tuple[float, ...] = ()
     width: float = 0.0
+    loose: bool = False
     levels: tuple[float, ...] = ()
     texts: tuple[str, ...] = ()
 
@@ -163,12 +167,27 @@ def kind_of(
         least = WHOLE if _is_whole(found) else PARTS
         on_grid["counted"] = not rough and (coarse or many * least <= n)
         on_grid["positive"] = bool(on_grid["counted"] and found[0] >= 0)
+    elif gap := _gap(rest, 0 if distinct is None else n - distinct):
+        on_grid = {"step": gap, "loose": True}
     if heavy:
         width = float(rest.std()) or sd
         return {"kind": "atoms", **on_grid, "atoms": heavy, "width": width}
-    if not step:
+    if not on_grid:
         return {"kind": "continuous"}
-    return {"kind": "grid" if on_grid["counted"] else "rounded", **on_grid}
+    return {"kind": "grid" if on_grid.get("counted") else "rounded", **on_grid}
+
+
+def _gap(values: Values, copies: int) -> float:
+    """Return the median distance of values of which many are repeated; 0: few are, or one is left.
+
+    A row that copies another repeats its value, and does not count.
+    """
+    found = np.unique(values)
+    if len(values) - len(found) - copies <= REPEATED * len(values):
+        return 0.0
+    gaps = np.diff(found)
+    gaps = gaps[gaps > 1e-9 * np.ptp(values)]  # others are rounding errors
+    return float(np.median(gaps)) if len(gaps) else 0.0
 
 
 def _atoms(found: Values, times: NDArray[Any], *, rounded: bool = False) -> tuple[float, ...]:

@@ -17,6 +17,8 @@ N = 400
 NORMAL = RNG.normal(size=N)
 COUNTS = RNG.poisson(6.0, N).astype(float)
 ZEROS = np.where(RNG.random(N) < 0.25, 0.0, RNG.lognormal(1.0, 0.6, N))
+POOL = np.sort(np.random.default_rng(9).lognormal(size=60))  # each with 1 or 2 % of the rows
+TIED, GAP = POOL[np.random.default_rng(10).permutation(N) % 60], float(np.median(np.diff(POOL)))
 KINDS = {
     "normal": (NORMAL, {"kind": "continuous"}),
     "counts": (COUNTS, {"kind": "grid", "step": 1.0, "counted": True}),
@@ -28,6 +30,7 @@ KINDS = {
     "zeros, rounded": (ZEROS.round(2), {"kind": "atoms", "atoms": (0.0,), "step": 0.01}),
     "bits": (RNG.integers(0, 2, N), {"kind": "category", "levels": (0.0, 1.0)}),
     "powers": (10.0 ** RNG.integers(0, 4, N), {"kind": "category"}),
+    "tied off any grid": (TIED, {"kind": "rounded", "loose": True, "step": GAP}),
     "off any grid": (np.sqrt(RNG.integers(2, 9, N)), {"kind": "category"}),
 }
 
@@ -406,6 +409,39 @@ def test_tables_of_bits_have_numbers_only():
     assert torch.equal(rows_like(named, few.shape, few.scaling, columns=few.columns), torch.tensor(
         bits[["a", "c"]].to_numpy().tolist(), dtype=torch.float32
     ))  # fmt: skip
+
+
+def test_ties_off_any_grid_have_a_bounded_likelihood():
+    kind = kind_of(TIED)
+    cells = Cells((Column("x", 1, **kind),))
+    u = torch.rand(len(TIED), 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values = torch.from_numpy(TIED)[:, None]
+    y = cells.spread(values, u)
+    assert torch.equal(cells.collect(y), y)  # samples have densities, and lie on no grid
+    assert bool(((y - values).abs() <= GAP / 2).all())
+    assert float(((y - values) / GAP).std()) == pytest.approx(12**-0.5, abs=0.02)
+    assert cells.log_volume(y, torch.ones(1)).tolist() == [0.0] * N  # a density, not a probability
+    # E log p <= E log q <= log of the largest density q of the spread rows, for any p
+    starts = np.sort(np.r_[POOL - GAP / 2, POOL + GAP / 2])
+    middle = (starts[1:] + starts[:-1]) / 2
+    most = (np.abs(middle[:, None] - POOL) <= GAP / 2).mean(1).max() / GAP
+    found = {}
+    for sd in (1e-1, 1e-2, 1e-4, 1e-6):  # a mixture with a component on each value
+        for name, x in (("raw", values), ("spread", y)):
+            u = (x - torch.from_numpy(POOL)) / sd
+            each = -u.square() / 2 - math.log(sd * 60 * math.sqrt(2 * math.pi))
+            found[name, sd] = float(each.logsumexp(1).mean())
+    assert found["raw", 1e-6] == pytest.approx(found["raw", 1e-4] + math.log(100), abs=0.1)
+    assert max(found["spread", sd] for sd in (1e-1, 1e-2, 1e-4, 1e-6)) < math.log(most)
+    assert found["spread", 1e-6] < found["spread", 1e-2]
+    # no cells where few values repeat, or where rows are copied, or beside atoms
+    few = np.r_[NORMAL, NORMAL[:20]]
+    assert kind_of(few) == {"kind": "continuous"}
+    assert kind_of(np.tile(NORMAL, 2), distinct=N) == {"kind": "continuous"}
+    beside = kind_of(np.where(RNG.random(N) < 0.3, -1.0, TIED))
+    assert isinstance(beside, dict)
+    assert (beside["kind"], beside["atoms"], beside["loose"]) == ("atoms", (-1.0,), True)
+    assert "many values repeat" in load(pandas.DataFrame({"x": TIED, "y": NORMAL})).kinds()
 
 
 def test_integers_that_identify_rows_and_those_that_differ_by_chance():
