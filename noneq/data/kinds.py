@@ -25,9 +25,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from noneq.data.identifiers import identifies, is_whole
 from noneq.data.plaintext import visible
 
-__all__ = ["Column", "LeftOut", "grid_of", "identifies", "kind_of", "kind_of_words"]
+__all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words"]
 
 ATOM = 0.05  # share of the rows that makes a value an atom
 OFTEN = 5  # times the frequency of the values beside it, at least, of an atom
@@ -38,8 +39,6 @@ REPEATED = 0.1  # share of the rows with repeated values that make cells of thos
 FEW = 20  # different numbers that are categories, at most
 FEWEST = 4  # different numbers that are categories even where they are on a dense grid
 TEXTS = 100  # different texts that are categories, at most
-NUMBERED = 10  # rows that a column must have to identify them
-UNLIKELY = 15.0  # nats; that no integer is repeated by chance has a log-probability below - 15
 WHOLE, PARTS = 4, 10  # rows for each different value of a grid of integers, or of other steps
 COARSE = 8  # cells in a standard deviation, at most, of a grid
 DIGITS = 6  # decimals of a grid, at most
@@ -164,7 +163,7 @@ def kind_of(
         step = 0.0  # no other value is repeated
         on_grid = {}
     if step:
-        least = WHOLE if _is_whole(found) else PARTS
+        least = WHOLE if is_whole(found) else PARTS
         on_grid["counted"] = not rough and (coarse or many * least <= n)
         on_grid["positive"] = bool(on_grid["counted"] and found[0] >= 0)
     elif gap := _gap(rest, 0 if distinct is None else n - distinct):
@@ -212,38 +211,6 @@ def _mostly(values: Values, step: float) -> float:
         if (np.abs(scaled - np.rint(scaled)) < slack).mean() >= MOSTLY:
             return 10.0**-digits
     return 0.0
-
-
-def identifies(values: Values) -> str:
-    """Tell whether a column of integers identifies the rows.
-
-    That is so if its integers are consecutive, in any order; or if no value is repeated although,
-    of n independent draws from R integers of any distribution, none is repeated with a probability
-    of at most ``exp(-n (n - 1) / 2 R)`` (the birthday problem), which is below ``exp(-15)``.
-    Integers in equal steps, such as times, may be an axis, and do not count.
-
-    Arguments:
-        values: the values (M,).
-
-    Returns:
-        The reason to leave the column out, e.g. "numbers the rows"; empty if it is none, or of
-        fewer than ten rows.
-
-    >>> identifies(np.random.default_rng(0).permutation(900)[:400] + 5000.0)
-    'whole numbers, different in every row'
-    """
-    n = len(values)
-    if n < NUMBERED or not _is_whole(values):
-        return ""
-    cells = float(values.max() - values.min()) + 1
-    if cells < n or (cells > n and n * (n - 1) / 2 < UNLIKELY * cells):
-        return ""
-    steps = np.diff(np.sort(values))
-    if not steps.all():
-        return ""
-    if cells == n:
-        return "numbers the rows"
-    return "" if (steps == steps[0]).all() else "whole numbers, different in every row"
 
 
 def kind_of_words(codes: NDArray[np.int64], texts: Sequence[str]) -> dict[str, Any] | str:
@@ -301,7 +268,3 @@ def grid_of(found: Values, *, single: bool = False) -> tuple[float, float]:
     slack = 1e-3 + precision * most / step
     fits = slack < 0.02 and (np.abs((found - found[0]) / step - near) <= slack).all()
     return (step, float(found[0])) if fits else (0.0, 0.0)
-
-
-def _is_whole(found: Values) -> bool:
-    return bool((found == np.rint(found)).all())

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noneq.data.columns import check_index
-from noneq.data.kinds import NAME, LeftOut, identifies, kind_of_words
+from noneq.data.identifiers import identifies
+from noneq.data.kinds import NAME, LeftOut, kind_of_words
 from noneq.data.plaintext import visible
 from noneq.data.readers import Raw
 from noneq.data.sentences import listed

@@ -10,7 +10,8 @@ import torch
 from noneq.data import Margins, Scaling, load, rows_like
 from noneq.data.cells import Cells
 from noneq.data.coordinates import mapped
-from noneq.data.kinds import Column, grid_of, identifies, kind_of, kind_of_words
+from noneq.data.identifiers import identifies
+from noneq.data.kinds import Column, grid_of, kind_of, kind_of_words
 
 RNG = np.random.default_rng(0)
 N = 400
