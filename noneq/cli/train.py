@@ -165,6 +165,14 @@ def _describe(data: DataSet) -> None:
     echo(f"{data.source}: {data.summary()}")
     for line in textwrap.wrap(data.kinds(), columns() - 4, break_on_hyphens=False):
         echo(f"  {line}")
+    kinds = data.scaling.cells.columns if data.scaling.cells else ()
+    if kinds and all(column.levels for column in kinds):
+        two = all(len(column.levels) == 2 for column in kinds)
+        echo(
+            "  all columns are categories, modelled by intervals of numbers; "
+            + ("for bits, 0 and 1, " if two else "where they can be coded as bits, 0 and 1, ")
+            + "`model` rbm models them as such"
+        )
 
 
 def _introduce(run: Run) -> None:

@@ -55,6 +55,15 @@ def test_what_train_says(tmp_path, capsys):
     assert "noise 0," in said
 
 
+def test_a_table_of_categories_alone_is_told_of_models_of_bits(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frame()[["group"]].assign(side=rng.choice([1, 7], 300)).to_csv(tmp_path / "a.csv", index=False)
+    assert main(["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), *SMALL]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "all columns are categories" in said
+    assert "coded as bits, 0 and 1, --model rbm models them as such" in said
+
+
 def test_a_run_keeps_the_choice_of_columns(run, capsys):
     opened = Run(run / "r")
     assert opened.config["data"]["table"] == {"missing": "drop"}
