@@ -20,9 +20,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noneq.annealing import TooFarError
+from noneq.data import Scaling
+from noneq.data.cells import Cells
+from noneq.data.kinds import Column
 from noneq.energies import Diagonal, Gaussian, GaussianMixture
 from noneq.estimators import EnergyDensity, learning
 from noneq.estimators.learning import rows_to_hold
+from noneq.estimators.spreading import places
 from noneq.likelihood.score import exact_log_z
 from noneq.walkers import LogZ
 
@@ -211,6 +215,16 @@ def test_integers_atoms_and_few_values_have_probabilities():
     assert bits[:, 0].mean() == pytest.approx(odds / (1 + odds), abs=0.08)
     with pytest.raises(ValueError, match="3 is none of its categories"):
         model.score_samples([[3.0, 1.0, 0.5]])
+
+
+def test_repeated_values_are_drawn_once_in_each_eighth_of_their_interval():
+    cells = Cells((Column("", 1, "grid", step=1.0, counted=True),) * 3)
+    scaling = Scaling(torch.zeros(3).double(), torch.ones(3).double(), cells=cells)
+    u = places(scaling, 3)
+    expected = (torch.arange(8.0).double() + 0.5) / 8
+    assert torch.equal(u.sort(0).values, expected[:, None].expand(8, 3))
+    assert len({tuple(column) for column in u.T.tolist()}) == 3
+    assert places(Scaling(torch.zeros(3), torch.ones(3)), 3).shape == (1, 3)
 
 
 def test_ties_have_a_bounded_score():

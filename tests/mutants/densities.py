@@ -19,6 +19,7 @@ HELD = (f"{FILE}::test_ten_rows_or_more_are_set_aside",)
 REFUSED = (f"{FILE}::test_rows_without_a_density_are_refused_in_one_line",)
 ALONE = (f"{FILE}::test_rows_score_alike_alone_and_together",)
 KINDS = (f"{FILE}::test_integers_atoms_and_few_values_have_probabilities",)
+EIGHTHS = (f"{FILE}::test_repeated_values_are_drawn_once_in_each_eighth_of_their_interval",)
 ASIDE = ("test_arrays.py",)
 
 DENSITIES = (
@@ -32,7 +33,7 @@ DENSITIES = (
     ("density: cells without their volume", "spreading:states",
      "volume = scaling.cells.log_volume(y, torch.ones_like(scaling.scale))", "pass", KINDS),
     ("density: one draw of cells", "spreading:places", "(order.T + 0.5) / DRAWS",
-     "(order.T[:1] + 0.5) / DRAWS", KINDS),
+     "(order.T[:1] + 0.5) / DRAWS", EIGHTHS),
     ("density: what is missing is 0", "spreading:conditions", "x.masked_fill(missing, torch.nan)",
      "x", KINDS),
     ("arrays: no value repeats", "data_arrays:of_array", "None if cells.trivial else cells",
