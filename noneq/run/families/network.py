@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from noneq.energies import Tilted
 from noneq.kernels import Kernel
 from noneq.models import MLP, Averaged, ConvNet, ResNet
+from noneq.run.bases import BUDGET, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.on_gaussian import FULL, Base, OnGaussian
 from noneq.run.learners import Learner, TrainingContext
@@ -48,7 +49,9 @@ class NetworkFamily(OnGaussian):
             pixels or more a convolutional network.
         """
         own = self.gaussian_defaults(data)
-        if data.kind == "table":
+        # of many columns only where a choice among bases of low rank can be afforded
+        cost = 3 * operations("low-rank", 1, data.rows, math.prod(data.shape))
+        if data.kind == "table" and (own["base"] == "full" or cost <= BUDGET):
             own["base"] = "chosen"
         train: dict[str, Any] = {
             "held_out": 128, "tau": 0.2, "batch": min(1024, data.rows), "early_stopping": True,
