@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from noneq.cli.console import echo, tracked
-from noneq.cli.sample import check_table, names
+from noneq.cli.sample import check_table, names, tell_texts, with_texts
 from noneq.data.gaps import rows_with_gaps
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
@@ -30,7 +30,8 @@ def fill_file(
 
     Arguments:
         run: folder of the training run whose model is sampled.
-        given: file of rows, with blank cells (in .npy: NaN) where values are missing.
+        given: file of rows as ``noneq train`` reads them, with blank cells (in .npy: NaN) where
+            values are missing.
         out: file to write, .csv or .npy: all rows in order, the samples of a row side by side.
         count: number of samples of each row; None: 1.
         others: whether options of other samples were given, too, which is an error.
@@ -55,17 +56,20 @@ def fill_file(
     if not given.exists():
         raise FileNotFoundError(f"{given}: no such file (a file of rows is meant)")
     columns = opened.config["data"]["columns"]
-    values, x = rows_with_gaps(given, opened.shape, opened.scaling, columns=columns)
+    how = {"columns": columns, "seed": seed}
+    values, x = rows_with_gaps(given, opened.shape, opened.scaling, **how)
     filled = fill(opened, x, count, seed=seed, track=tracked)
     rows = opened.scaling.undo(filled.x.flatten(0, 1).cpu()).numpy()
     repeated = np.repeat(values, count, 0)
     rows = np.where(np.isnan(repeated), rows, repeated)
     if out.suffix == ".csv":
-        save_table(out, names(opened), rows)
+        save_table(out, names(opened), with_texts(opened, rows))
     else:
         save_arrays(out, {"x": rows})
     gaps, many = int(np.isnan(values).sum()), f", {count} samples of each" if count > 1 else ""
     echo(f"{out}: {len(values)} rows{many}; {gaps} values were missing")
+    if out.suffix == ".npy":
+        tell_texts(opened, out)
     if filled.found is not None:
         ess, ancestors = filled.found.ess, filled.found.effective_ancestors
         echo(

@@ -16,7 +16,7 @@ from noneq.run.atomic import save_arrays, save_table
 from noneq.run.memory import check_walkers
 from noneq.run.samples import draw_walkers, take_samples
 
-__all__ = ["check_table", "names", "sample"]
+__all__ = ["check_table", "names", "sample", "tell_texts", "with_texts"]
 
 
 def sample(
@@ -62,19 +62,16 @@ def sample(
     if weighted:
         arrays["log_w"] = log_w.cpu().numpy()
     if out.suffix == ".csv":
-        values = [*arrays["x"].T, *(arrays[k] for k in arrays if k != "x")]
-        for j, words in texts.items():  # the model numbers categories from 0
-            values[j] = np.array(words, dtype=object)[values[j].astype(int)]
-        save_table(out, own + ["log_w"] * weighted, np.stack(values, 1, dtype=object))
+        values = with_texts(opened, arrays["x"])
+        if weighted:
+            values = np.concatenate([values, arrays["log_w"][:, None].astype(object)], 1)
+        save_table(out, own + ["log_w"] * weighted, values)
     else:
         save_arrays(out, arrays)
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
-    if texts and out.suffix != ".csv":
-        which = [own[j] for j in texts]
-        where = listed([f"categories_{name}" for name in which])
-        told = f"the texts in {where}" if out.suffix == ".npz" else "categories (.csv has texts)"
-        echo(f"  {listed(which)}: numbers, from 0, of {told}")
+    if out.suffix != ".csv":
+        tell_texts(opened, out)
     echo(
         f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
         f"{walkers.effective_ancestors:.0f} of them"
@@ -103,6 +100,37 @@ def names(run: Run) -> list[str]:
     """
     own = run.config["data"]["columns"]
     return list(own) or [f"x{i + 1}" for i in range(run.shape[0])]
+
+
+def with_texts(run: Run, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Replace the numbers of categories, from 0, by their texts.
+
+    Arguments:
+        run: run whose data are a table.
+        rows: rows (M, D) in the data's units.
+
+    Returns:
+        The rows (M, D), of type object.
+    """
+    values = rows.astype(object)
+    for j, words in _texts(run).items():
+        values[:, j] = np.array(words, dtype=object)[rows[:, j].astype(int)]
+    return values
+
+
+def tell_texts(run: Run, out: Path) -> None:
+    """Print which columns of a file of arrays hold the numbers of categories of texts.
+
+    Arguments:
+        run: run whose rows were written.
+        out: file, .npz or .npy.
+    """
+    own = names(run)
+    which = [own[j] for j in _texts(run)]
+    if which:
+        where = listed([f"categories_{name}" for name in which])
+        told = f"the texts in {where}" if out.suffix == ".npz" else "categories (.csv has texts)"
+        echo(f"  {listed(which)}: numbers, from 0, of {told}")
 
 
 def _texts(run: Run) -> dict[int, tuple[str, ...]]:

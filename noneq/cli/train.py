@@ -25,6 +25,7 @@ from noneq.run.starts import choose_start
 
 __all__ = ["train"]
 
+LARGE = 20_000_000  # bytes of a file whose reading takes so long that it is told before
 Mode = Literal["new", "overwrite", "resume"]
 
 
@@ -97,7 +98,7 @@ def train(
                 run.save(session)  # replaces a damaged checkpoint
             echo(f"going on at iteration {session.iteration}")
             echo_damage(run)
-        _introduce(run, data)
+        _introduce(run)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else summarise(run, data)
 
@@ -119,12 +120,19 @@ def _reopened(
         raise ValueError("--resume keeps the base that was chosen: leave --base out")
     data = run.data(source)
     check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
+    _describe(data)
     return run, data
 
 
 def _loaded(source: str, chosen: Mapping[str, Any], bits: bool) -> DataSet:
+    """Read a data set, and say before what takes long to read, and after what it is."""
+    path = Path(source)
+    if path.is_file() and path.stat().st_size > LARGE:
+        echo(f"reading {source}, {path.stat().st_size / 1e6:,.0f} MB", style="dim")
     rows = {key: value for key, value in chosen.items() if key != "table"}
-    return load(source, **rows, bits=bits, **chosen.get("table", {}))
+    data = load(source, **rows, bits=bits, **chosen.get("table", {}))
+    _describe(data)
+    return data
 
 
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
@@ -136,6 +144,8 @@ def _begun(
 ) -> tuple[Session, DataSet, tuple[Candidate, ...]]:
     """Begin a new session; the validation rows choose its coordinates and its base."""
     _set_threads(recipe)
+    if getattr(recipe.model, "base", "") == "chosen":
+        echo("comparing bases by the validation rows", style="dim")
     return choose_start(recipe, data, seed, track=tracked)
 
 
@@ -149,11 +159,23 @@ def _set_threads(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.budget.threads)
 
 
-def _introduce(run: Run, data: DataSet) -> None:
-    """Print the data and every choice of the recipe."""
+def _describe(data: DataSet) -> None:
+    """Print what the data are, and the kinds of their columns."""
     echo(f"{data.source}: {data.summary()}")
     for line in textwrap.wrap(data.kinds(), columns() - 4, break_on_hyphens=False):
         echo(f"  {line}")
+    kinds = data.scaling.cells.columns if data.scaling.cells else ()
+    if kinds and all(column.levels for column in kinds):
+        two = all(len(column.levels) == 2 for column in kinds)
+        echo(
+            "  all columns are categories, modelled by intervals of numbers; "
+            + ("for bits, 0 and 1, " if two else "where they can be coded as bits, 0 and 1, ")
+            + "`model` rbm models them as such"
+        )
+
+
+def _introduce(run: Run) -> None:
+    """Print every choice of the recipe."""
     echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

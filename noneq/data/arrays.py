@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from noneq.data.checks import is_discrete
+from noneq.data.cells import Cells
 from noneq.data.dataset import DataSet, _finished
-from noneq.data.kinds import kind_of
-from noneq.data.repeats import parted
+from noneq.data.kinds import Column, kind_of
+from noneq.data.repeats import observations, parted
 from noneq.data.selection import Parts
 
 __all__ = ["of_array"]
@@ -22,8 +21,9 @@ def of_array(
 ) -> DataSet:
     """Split the rows of a table in memory at random, and scale them for training a model.
 
-    Copies of a row go into the same split. There are no test rows: the split of that name holds
-    the validation rows, too.
+    Copies of a row go into the same split. Values that repeat are spread over intervals, as
+    `noneq.data.load` does (`noneq.data.kinds`), but no column is left out. There
+    are no test rows: the split of that name holds the validation rows, too.
 
     Arguments:
         values: rows (M, D) of finite numbers.
@@ -47,14 +47,18 @@ def of_array(
         order = np.random.default_rng(seed).permutation(len(values))
         first, second = parted(values, order, (len(values) - held, held))
         train, validation = values[first], values[second]
-    parts = Parts(train, validation, validation, tuple(columns))
-    data = _finished(parts, "an array", binary=False, bits=False)
-    # columns are not spread over intervals here: where values repeat, noise makes a density
-    repeated = any(_repeats(column) for column in values.T)
-    return replace(data, discrete=repeated or is_discrete(data.train))
+    cells = _cells(values, columns)
+    own = None if cells.trivial else cells
+    parts = Parts(train, validation, validation, tuple(columns), cells=own)
+    return _finished(parts, "an array", binary=False, bits=False)
 
 
-def _repeats(column: NDArray[np.float64]) -> bool:
-    """Return whether values of a column have probabilities, not densities."""
-    kind = kind_of(column)
-    return isinstance(kind, dict) and kind["kind"] in ("grid", "atoms", "category")
+def _cells(values: NDArray[np.float64], names: Sequence[str]) -> Cells:
+    """Find the kinds of all columns; none is left out."""
+    distinct = int((observations(values) == np.arange(len(values))).sum())
+    columns = []
+    for j, column in enumerate(values.T):
+        kind = kind_of(column, distinct=distinct)
+        own = {"kind": "continuous"} if isinstance(kind, str) else kind
+        columns.append(Column(names[j] if names else "", j + 1, **own))
+    return Cells(tuple(columns))

@@ -1,10 +1,11 @@
 """Intervals that repeated values of a table are spread over, so that the table has a density.
 
-A value v on a grid becomes a uniform draw from its cell, ``[v - step / 2, v + step / 2)``; the
-k-th category a draw from ``[k, k + 1)``; an atom a draw from an interval of its own, for which
-values above it move up by its width. The draws of categories and atoms are Gaussian, 3.5 standard
-deviations to either side of the middle of the interval, so that a mixture of Gaussians may have a
-component for each category. With y the spread row and q(y) the density of its draws,
+A value v on a grid becomes a uniform draw from its cell, ``[v - step / 2, v + step / 2)``, and so
+do repeated values off any grid, with their median distance as step; the k-th category becomes a
+draw from ``[k, k + 1)``; an atom a draw from an interval of its own, for which values above it
+move up by its width. The draws of categories and atoms are Gaussian, 3.5 standard deviations to
+either side of the middle of the interval, so that a mixture of Gaussians may have a component for
+each category. With y the spread row and q(y) the density of its draws,
 
     ``log P(row) = log integral_cell p(y) dy >= E_q[log p(y) - log q(y)]``,
 
@@ -123,7 +124,8 @@ class Cells:
         """
         y = y.double()
         step, offset, special = self._vectors
-        step, offset = step.to(y.device), offset.to(y.device)
+        loose = torch.tensor([c.loose for c in self.columns])
+        step, offset = step.masked_fill(loose, 0.0).to(y.device), offset.to(y.device)
         values = _rounded(y, step, offset)
         positive = torch.tensor([c.positive for c in self.columns], device=y.device)
         values = torch.where(positive, values.clamp(min=0.0), values)

@@ -193,7 +193,7 @@ def load(
 
     Integer pixels are mapped to [-1, 1], and columns of a table standardised by the training rows.
     The kinds of a table's columns are found (`noneq.data.kinds`): values that repeat are spread
-    over intervals, texts become categories, and columns that number the rows are left out.
+    over intervals, texts become categories, and columns that identify the rows are left out.
     The digits, and a folder that holds a test file, have splits of their own.
 
     >>> data = load("digits", classes=(0, 1))

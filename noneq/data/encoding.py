@@ -35,20 +35,22 @@ def with_kinds(found: Selected, choice: TableChoice, source: Raw) -> tuple[Selec
              for i in positions(getattr(choice, kind), source)}  # fmt: skip
     single = found.raw.values.dtype == np.float32
     values, texts = _encoded(found)
-    distinct = len(np.unique(observations(values)))
+    distinct = int((observations(values) == np.arange(len(values))).sum())
     columns: list[Column] = []
     left_out = list(found.left_out)
     keep = []
     for k, i in enumerate(found.numbers):
         name = source.columns[i] if source.columns and is_named(source) else ""
         own = _kind(values[:, k], texts.get(k), asked.get(i), name_of(source, i), single, distinct)
-        if own == "numbers the rows":  # only after rows have been left out
+        if isinstance(own, str) and own != "constant" and k not in texts:
             own = {"kind": "continuous"}
         if isinstance(own, str):
             left_out.append(LeftOut(name_of(source, i), own))
             continue
         keep.append(k)
         columns.append(Column(name, i + 1, **own))
+    if not columns and all(why == "constant" for _, why in left_out):
+        raise ValueError(f"nothing to learn: all {len(values):,} rows are the same")
     if not columns:
         raise ValueError("nothing to learn: " + ", ".join(f"{c} ({w})" for c, w in left_out[:5]))
     new = found._replace(raw=found.raw._replace(values=values, words={}), left_out=tuple(left_out))
@@ -86,9 +88,9 @@ def _kind(
         category = {"kind": "category", "levels": numbers, "texts": tuple(texts)}
         return "constant" if len(texts) == 1 else category
     values = values.astype(np.float64)
-    levels = np.unique(values)
-    if asked is None or len(levels) == 1:
+    if asked is None or (values == values[0]).all():
         return kind_of(values, single=single, distinct=distinct)
+    levels = np.unique(values)
     if asked == "continuous":
         return {"kind": "continuous"}
     if asked == "categories":

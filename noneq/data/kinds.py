@@ -5,6 +5,7 @@ kind        values                                         likelihood
 =========== ============================================== =====================================
 continuous  hardly any value is repeated                   density
 rounded     repeated, on a grid whose cells are narrow     density
+rounded     repeated, off any grid (``loose``)             density
 grid        repeated, on a grid whose cells are wide       probability of a cell
 atoms       one or more values hold over 5 % of the rows   probability of an atom, or as above
 category    texts, or few numbers off any grid             probability of a category
@@ -12,7 +13,7 @@ category    texts, or few numbers off any grid             probability of a cate
 
 A column in which values repeat has no density: a model could make its likelihood as large as it
 likes by a peak on them. `noneq.data.cells` spreads such values over intervals. Constant columns,
-columns that number the rows, and free text are left out.
+identifiers of the rows, and free text are left out.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from noneq.data.identifiers import identifies, is_whole
 from noneq.data.plaintext import visible
 
-__all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words", "numbers_rows"]
+__all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words"]
 
 ATOM = 0.05  # share of the rows that makes a value an atom
 OFTEN = 5  # times the frequency of the values beside it, at least, of an atom
 LARGE, CLEAR = 20, 0.15  # rows, or share of them, at least, of an atom of rounded values
 NEAR = 6  # values on either side that an atom is compared with
 MOSTLY = 0.95  # share of the rows on a grid on which values are rounded, with exceptions
+REPEATED = 0.1  # share of the rows with repeated values that make cells of those off any grid
 FEW = 20  # different numbers that are categories, at most
 FEWEST = 4  # different numbers that are categories even where they are on a dense grid
 TEXTS = 100  # different texts that are categories, at most
-NUMBERED = 10  # rows that a column must have to number them
 WHOLE, PARTS = 4, 10  # rows for each different value of a grid of integers, or of other steps
 COARSE = 8  # cells in a standard deviation, at most, of a grid
 DIGITS = 6  # decimals of a grid, at most
@@ -60,6 +62,7 @@ class Column:
         positive: whether samples below 0 become 0, as no value on the grid is negative.
         atoms: values of the atoms, in increasing order.
         width: width of the interval that each atom is spread over, in the file's units.
+        loose: whether values lie off any grid; ``step`` is then the width of a cell around each.
         levels: numbers of the categories, in increasing order: 0, 1, 2, ... for texts.
         texts: texts of the categories; empty if they are numbers.
     """
@@ -73,6 +76,7 @@ class Column:
     positive: bool = False
     atoms: tuple[float, ...] = ()
     width: float = 0.0
+    loose: bool = False
     levels: tuple[float, ...] = ()
     texts: tuple[str, ...] = ()
 
@@ -141,7 +145,7 @@ def kind_of(
     if many == 1:
         return "constant"
     if many == n:
-        return "numbers the rows" if numbers_rows(values) else {"kind": "continuous"}
+        return identifies(values) or {"kind": "continuous"}
     if many == distinct and not _atoms(found, times):
         return {"kind": "continuous"}  # values are repeated where rows are copied
     step, offset = grid_of(found, single=single)
@@ -159,15 +163,30 @@ def kind_of(
         step = 0.0  # no other value is repeated
         on_grid = {}
     if step:
-        least = WHOLE if _is_whole(found) else PARTS
+        least = WHOLE if is_whole(found) else PARTS
         on_grid["counted"] = not rough and (coarse or many * least <= n)
         on_grid["positive"] = bool(on_grid["counted"] and found[0] >= 0)
+    elif gap := _gap(rest, 0 if distinct is None else n - distinct):
+        on_grid = {"step": gap, "loose": True}
     if heavy:
         width = float(rest.std()) or sd
         return {"kind": "atoms", **on_grid, "atoms": heavy, "width": width}
-    if not step:
+    if not on_grid:
         return {"kind": "continuous"}
-    return {"kind": "grid" if on_grid["counted"] else "rounded", **on_grid}
+    return {"kind": "grid" if on_grid.get("counted") else "rounded", **on_grid}
+
+
+def _gap(values: Values, copies: int) -> float:
+    """Return the median distance of values of which many are repeated; 0: few are, or one is left.
+
+    A row that copies another repeats its value, and does not count.
+    """
+    found = np.unique(values)
+    if len(values) - len(found) - copies <= REPEATED * len(values):
+        return 0.0
+    gaps = np.diff(found)
+    gaps = gaps[gaps > 1e-9 * np.ptp(values)]  # others are rounding errors
+    return float(np.median(gaps)) if len(gaps) else 0.0
 
 
 def _atoms(found: Values, times: NDArray[Any], *, rounded: bool = False) -> tuple[float, ...]:
@@ -187,24 +206,11 @@ def _mostly(values: Values, step: float) -> float:
         if 10.0**-digits <= 1.5 * step:
             return 0.0
         scaled = values * 10.0**digits
-        if (np.abs(scaled - np.rint(scaled)) < 1e-6 * (1 + np.abs(scaled))).mean() >= MOSTLY:
+        # an error of 1e-6 at values of one million, at most .01: no number is near to all others
+        slack = np.minimum(1e-6 + 1e-12 * np.abs(scaled), 0.01)
+        if (np.abs(scaled - np.rint(scaled)) < slack).mean() >= MOSTLY:
             return 10.0**-digits
     return 0.0
-
-
-def numbers_rows(values: Values) -> bool:
-    """Tell whether a column numbers the rows, in any order.
-
-    Arguments:
-        values: the values (M,).
-
-    Returns:
-        True if they are consecutive integers, each once, in ten rows or more.
-    """
-    n = len(values)
-    if n < NUMBERED or not _is_whole(values) or values.max() - values.min() != n - 1:
-        return False
-    return len(np.unique(values)) == n
 
 
 def kind_of_words(codes: NDArray[np.int64], texts: Sequence[str]) -> dict[str, Any] | str:
@@ -262,7 +268,3 @@ def grid_of(found: Values, *, single: bool = False) -> tuple[float, float]:
     slack = 1e-3 + precision * most / step
     fits = slack < 0.02 and (np.abs((found - found[0]) / step - near) <= slack).all()
     return (step, float(found[0])) if fits else (0.0, 0.0)
-
-
-def _is_whole(found: Values) -> bool:
-    return bool((found == np.rint(found)).all())

@@ -163,6 +163,9 @@ def _blocks(file: IO[str]) -> Iterator[_Lines]:
 def _kept(blocks: Iterator[_Lines]) -> Iterator[_Lines]:
     """Yield the lines that are neither blank nor comments."""
     for numbers, texts in blocks:
+        if not any(start.isspace() or start in ("", "#") for start in {t[:1] for t in texts}):
+            yield _Lines(numbers, texts)
+            continue
         starts = [text.lstrip()[:1] for text in texts]
         keep = [i for i, start in enumerate(starts) if start and start != "#"]
         if len(keep) == len(texts):
@@ -197,7 +200,7 @@ def _split(lines: _Lines, separator: str | None) -> Any:
             pc.utf8_trim_whitespace(pa.array(lines.texts, pa.string()))
         )
         return pa.ListArray.from_arrays(words.offsets, pc.utf8_trim(words.flatten(), '"'))
-    if any('"' in line for line in lines.texts):
+    if '"' in "".join(lines.texts):
         rows = csv.reader(lines.texts, delimiter=separator, skipinitialspace=True)
         return pa.array(list(rows), pa.list_(pa.string()))
     return pc.split_pattern(pa.array(lines.texts, pa.string()), separator)

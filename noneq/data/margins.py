@@ -33,7 +33,8 @@ EACH = 12  # rows that a component needs
 FLOOR = 1e-2  # added to the variance of each Gaussian, in units of the squared half width
 LIGHTEST, HEAVIEST = 1e-3, 3e-2  # weight of the Cauchy variable; between them 1 / rows
 FARTHEST, POINTS = 60.0, 4001  # of asinh((x - centre) / spread), where the inverse is sought
-STEPS = 9  # of the inverse, by Newton's method or, where that leads outside, by bisection
+STEPS = 9  # of the inverse, at most, by Newton's method or, where that leads outside, by bisection
+CLOSE = 1e-12  # relative step of the inverse after which it has converged
 BISECTIONS = 30  # of the inverse where the density jumps, so that Newton's method may not converge
 PRIOR = 0.5  # rows that each interval counts for before any row is seen
 
@@ -140,14 +141,19 @@ class Margins:
         at = torch.searchsorted(table, z.T.contiguous()).T.clamp(1, len(points) - 1)
         low, high = points[at - 1], points[at]
         s = (low + high) / 2
+        rows = torch.arange(len(z), device=z.device)  # those that have not converged
         for _ in range(STEPS if self.uniform is None else BISECTIONS):
-            x = self.centre + self.spread * s.sinh()
-            found, log_slope = self._map(x)
-            less = found < z
-            low, high = torch.where(less, s, low), torch.where(less, high, s)
-            newton = s - (found - z) / (log_slope.exp() * self.spread * s.cosh())
+            last = s[rows]
+            found, log_slope = self._map(self.centre + self.spread * last.sinh())
+            less = found < z[rows]
+            low, high = torch.where(less, last, low), torch.where(less, high, last)
+            newton = last - (found - z[rows]) / (log_slope.exp() * self.spread * last.cosh())
             inside = (newton >= low) & (newton <= high)
-            s = torch.where(inside, newton, (low + high) / 2)
+            s[rows] = torch.where(inside, newton, (low + high) / 2)
+            on = ((s[rows] - last).abs() > CLOSE * (1 + last.abs())).any(1)
+            if not bool(on.any()):
+                break
+            rows, low, high = rows[on], low[on], high[on]
         return self.centre + self.spread * s.sinh()
 
     @cached_property

@@ -166,6 +166,9 @@ class Scaling:
         if self.cells is None:
             jacobian = self.log_jacobian(x[0].numel())
             return torch.full((len(x),), jacobian, dtype=torch.float64, device=x.device)
+        if not any(column.atoms for column in self.cells.columns):  # it is the same for all rows
+            own = self.cells.log_units(self.shift[None], self.scale)
+            return own.to(x.device).expand(len(x)).clone()
         found = []
         for part in torch.split(x, _BLOCK):
             y = part.double().cpu() if self.margins is None else self.margins.undo(part)

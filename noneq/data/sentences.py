@@ -32,7 +32,7 @@ def described(column: Column) -> str:
     elif column.step and column.counted:
         what = f"steps of {column.step:g}"
     elif column.step:
-        what = "continuous, rounded"
+        what = "continuous, " + ("many values repeat" if column.loose else "rounded")
     if column.atoms:
         values = ", ".join(f"{v:g}" for v in column.atoms[:SHOWN])
         what += f", with atom{'s' * (len(column.atoms) > 1)} at {values}"

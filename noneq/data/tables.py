@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noneq.data.columns import check_index
-from noneq.data.kinds import NAME, LeftOut, kind_of_words, numbers_rows
+from noneq.data.identifiers import identifies
+from noneq.data.kinds import NAME, LeftOut, kind_of_words
 from noneq.data.plaintext import visible
 from noneq.data.readers import Raw
 from noneq.data.sentences import listed
@@ -207,8 +208,7 @@ def _useless(raw: Raw, i: int, as_category: set[int], *, alone: bool) -> str:
     if not there.any():
         return "empty" if len(there) else ""
     if words is None:
-        numbered = not alone and there.all() and numbers_rows(raw.values[:, i].astype(np.float64))
-        return "numbers the rows" if numbered else ""
+        return identifies(raw.values[:, i].astype(np.float64)) if there.all() and not alone else ""
     if words.numbers > MIXED:
         return ""
     if not words.texts:

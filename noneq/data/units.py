@@ -22,7 +22,7 @@ from noneq.data.selection import Array, checked, existing, naming
 from noneq.data.tables import Selected, check_faults, complete_rows, keep_columns
 from noneq.data.words import Words
 
-__all__ = ["arranged", "rows_like", "scaled", "values_like"]
+__all__ = ["arranged", "matched", "rows_like", "scaled", "values_like"]
 
 
 def rows_like(
@@ -88,7 +88,7 @@ def values_like(
         if raw.values.ndim == 2:
             cells = scaling.cells and scaling.cells.columns
             own = cells or [Column(name, i + 1) for i, name in enumerate(columns)]
-            raw = raw._replace(values=_matched(raw, own))
+            raw = raw._replace(values=matched(raw, own))
         values = arranged(checked(raw).values)
         found, wants = values.shape[1:], tuple(shape)
         if found != wants:
@@ -152,24 +152,27 @@ def scaled(scaling: Scaling, values: Array, draws: int = 1, seed: int = 0) -> Te
     return rows
 
 
-def _matched(raw: Raw, columns: Sequence[Column]) -> NDArray[Any]:
+def matched(raw: Raw, columns: Sequence[Column], *, gaps: bool = False) -> NDArray[Any]:
     """Take the columns of a trained model from new rows, with texts as numbers of categories.
 
     Arguments:
         raw: table, read loosely.
         columns: columns of the model; they are taken by name if both have names, by position if
             there are as many of them, else by their position in the data that were trained on.
+        gaps: whether values may be missing.
 
     Returns:
-        The values (M, D).
+        The values (M, D), NaN where one is missing.
 
     Raises:
-        ValueError: a column is missing, or has missing values or unknown categories.
+        ValueError: a column is missing, or has unknown categories, or missing values that it must
+            not have.
     """
     names, width = raw.columns, raw.values.shape[1]
     if not columns:
-        check_faults(raw, range(width), None)
-        return complete_rows(Selected(raw, tuple(range(width))), None).raw.values
+        _check(raw, range(width), gaps=gaps)
+        found = Selected(raw, tuple(range(width)))
+        return (found if gaps else complete_rows(found, None)).raw.values
     own = [c.name for c in columns]
     if names and all(own) and len({*names}) == len(names) and len({*own}) == len(own):
         lacking = [repr(c.name) for c in columns if c.name not in names]
@@ -188,9 +191,9 @@ def _matched(raw: Raw, columns: Sequence[Column]) -> NDArray[Any]:
         keep = [c.number - 1 for c in columns]
     else:
         return raw.values  # of a wrong shape
-    check_faults(raw, [i for i, c in zip(keep, columns, strict=True) if not c.texts], None)
-    found = complete_rows(keep_columns(Selected(raw, tuple(range(width))), keep), None)
-    values = found.raw.values
+    _check(raw, [i for i, c in zip(keep, columns, strict=True) if not c.texts], gaps=gaps)
+    found = keep_columns(Selected(raw, tuple(range(width))), keep)
+    values = (found if gaps else complete_rows(found, None)).raw.values
     if any(c.texts for c in columns):
         values = values.astype(np.float64, copy=True)
     for k, column in enumerate(columns):
@@ -199,18 +202,29 @@ def _matched(raw: Raw, columns: Sequence[Column]) -> NDArray[Any]:
     return values
 
 
+def _check(raw: Raw, numbers: Sequence[int], *, gaps: bool) -> None:
+    """Raise ValueError for text in columns of numbers."""
+    if not gaps:
+        check_faults(raw, numbers, None)
+    elif fault := raw.faults and raw.faults.among("words", numbers):
+        where = str(fault).rpartition(": ")[0]
+        raise ValueError(f"{where}, and the model takes numbers there; a missing value is blank")
+
+
 def _codes(column: Column, words: Words | None, values: NDArray[Any]) -> NDArray[Any]:
-    """Return the numbers of the categories of texts (M,)."""
+    """Return the numbers of the categories of texts (M,), NaN where a text is missing."""
     if words is None:
-        texts: Sequence[str] = [f"{v:g}" for v in np.unique(values)]
-        codes = np.unique(values, return_inverse=True)[1]
+        found, codes = np.unique(values, return_inverse=True)
+        texts: Sequence[str] = [f"{v:g}" for v in found]
+        codes = np.where(np.isnan(values), -1, codes)
     else:
         texts, codes = words.texts, words.codes
     own: Mapping[str, int] = {text: i for i, text in enumerate(column.texts)}
-    there = np.unique(codes)
+    there = np.unique(codes[codes >= 0])
     other = [texts[i] for i in there.tolist() if texts[i] not in own]
     if other:
         known = ", ".join(map(repr, column.texts[:20]))
         raise ValueError(f"{column.called}: {other[0]!r} is none of its categories: {known}")
-    table = np.array([own.get(text, -1) for text in texts])
-    return table[codes]
+    table = np.array([*(own.get(text, np.nan) for text in texts), np.nan])  # its last: missing
+    numbers: NDArray[Any] = table[codes]
+    return numbers

@@ -17,6 +17,7 @@ from noneq.annealing import complete, population
 from noneq.energies import Conditioned, path_to
 from noneq.estimators.checks import check_whole, complete_rows, weighted
 from noneq.estimators.learning import Learned
+from noneq.estimators.spreading import conditions, places, states
 from noneq.likelihood.score import energy_of
 
 __all__ = ["TrainedDensity"]
@@ -39,7 +40,10 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """Compute the log-density of each row, normalised, in the units of X and in nats.
 
-        Its error is that of log Z, ``log_z_stderr_``, the same for all rows.
+        In columns where values have probabilities (``kinds_``) it is a log-probability: the mean
+        over eight draws of such values from their intervals, a lower bound (`noneq.data.cells`),
+        and the same for a row whatever rows are beside it. Its error is that of log Z,
+        ``log_z_stderr_``, the same for all rows.
 
         Parameters
         ----------
@@ -136,8 +140,8 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         check_whole("n_samples", n_samples, 1)
         values = self._checked(X, missing=True)
         learned, rng = self._learned, self._rng(random_state)
-        x, _ = self._states(values)
-        x = x.to(learned.z.walkers.x)
+        rows = torch.tensor(values, device="cpu")
+        x = conditions(learned.scaling, rows, rng).to(learned.z.walkers.x)
         if learned.energy is learned.base:
             filled = Conditioned(learned.base, x).sample(n_samples, rng)
         else:
@@ -238,19 +242,15 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         known = learned.scaling.log_jacobian(values.shape[1]) - learned.z.value
         found = []
         for start in range(0, len(values), PART):
-            x, log_slope = self._states(values[start : start + PART])
-            u = energy_of(energy, x.to(learned.z.walkers.x.device))
-            found.append(log_slope - u.cpu() + known)
+            rows = torch.tensor(values[start : start + PART], device="cpu")
+            each = []
+            for u in places(learned.scaling, values.shape[1]):
+                x, volume = states(learned.scaling, rows, u)
+                energies = energy_of(energy, x.to(learned.z.walkers.x.device))
+                each.append(volume - energies.cpu() + known)
+            found.append(torch.stack(each).mean(0))
         scores: NDArray[np.float64] = torch.cat(found).numpy()
         return scores
-
-    def _states(self, values: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """Return rows in the model's units, float64, and ``log |det|`` of the map of columns."""
-        scaling = self._learned.scaling
-        x = (torch.tensor(values, device="cpu") - scaling.shift) / scaling.scale
-        if scaling.margins is None:
-            return x, x.new_zeros(len(x))
-        return scaling.margins.apply(x)
 
     def _undone(self, x: Tensor) -> NDArray[np.float64]:
         rows: NDArray[np.float64] = self._learned.scaling.undo(x).cpu().numpy()

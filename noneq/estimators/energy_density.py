@@ -29,6 +29,11 @@ class EnergyDensity(TrainedDensity):
     validation rows gain; where they gain nothing, the base is the model. Z is estimated from both
     sides, and ``alarms_`` says where the estimate may be wrong.
 
+    Columns have kinds, as for ``noneq train`` (`noneq.data.kinds`): integers and other values that
+    repeat have no density, and are spread over intervals. Where ``kinds_`` says "grid", "category"
+    or "atoms", such values have probabilities, so that ``score_samples`` is a log-probability in
+    these columns and a log-density in others; samples are values of these kinds again.
+
     Rows have no weights in ``fit``: a training with weights would not be the same as one with
     repeated rows, since copies of a row are kept on one side of the split and batches are drawn at
     random.
@@ -52,8 +57,8 @@ class EnergyDensity(TrainedDensity):
         The cost in nats to which the trust region scales each step; by default 0.05, or 0.1 from
         1,000 training rows on.
     noise : float, default=None
-        The standard deviation of the noise that is added to standardised rows in training. By
-        default 0, or 0.1 where values repeat so often that the rows have no density.
+        The standard deviation of the noise that is added to standardised rows in training; by
+        default 0.
     settings : dict, default=None
         Other settings of the training by name, as `noneq.run.choose` takes them, e.g.
         ``{"width": 128, "bracket": {"temperatures": 1000}}``.
@@ -78,6 +83,8 @@ class EnergyDensity(TrainedDensity):
         Sentences that say why log Z or the model may be wrong; empty if there are none.
     n_iter_, best_iter_ : int
         The number of iterations done, and that after which the parameters are kept; 0: the base.
+    kinds_ : tuple of str
+        The kind of each column: "continuous", "rounded", "grid", "atoms" or "category".
     anomaly_threshold_ : float
         The log-density below which ``predict`` takes rows for anomalies.
     n_features_in_ : int
@@ -163,6 +170,10 @@ class EnergyDensity(TrainedDensity):
         self.base_name_ = named(Candidate(*own))
         self.log_z_, self.log_z_stderr_ = learned.z.value, learned.z.stderr
         self.alarms_ = learned.alarms
+        cells = learned.scaling.cells
+        self.kinds_ = ("continuous",) * x.shape[1]
+        if cells is not None:
+            self.kinds_ = tuple(column.kind for column in cells.columns)
         self.n_iter_, self.best_iter_ = learned.iterations, learned.best
         self._fitted_scores = np.sort(self._scores(x))
         self.anomaly_threshold_ = float(np.quantile(self._fitted_scores, self.contamination))

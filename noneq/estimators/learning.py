@@ -125,7 +125,7 @@ class Learning:
             own |= {"walkers": 128, "held_out": 64, "moves": 4}
             bracket |= {"walkers": 256, "temperatures": 200, "equilibrate": 200}
         data = self.data
-        recipe = choose(data.shape, len(data.train), "table", discrete=data.discrete)
+        recipe = choose(data.shape, data.sizes[0], "table", discrete=data.discrete)
         if not self.validated:
             own |= {"early_stopping": False}
             if recipe.model.base == "chosen":
@@ -176,7 +176,7 @@ class Learning:
 
     def _evaluated(self, session: Session) -> Learned:
         """Bracket log Z, and keep the base if the validation rows lose by the trained model."""
-        energy, rows = session.model, self.data.train
+        energy, rows = session.model, self.data.train[: self.data.sizes[0]]
         base = energy.base
         assert isinstance(base, Gaussian | GaussianMixture)
         looked, done = session.validation, session.iteration
@@ -207,7 +207,7 @@ class Learning:
         self._say("bracketing log Z")
         return log_z(
             energy,
-            data=self.data.train,
+            data=self.data.train[: self.data.sizes[0]],
             n=bracket.walkers,
             temperatures=family.annealing_schedule(recipe, energy, kernel, rng),
             equilibrate=bracket.equilibrate,

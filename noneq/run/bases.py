@@ -26,11 +26,12 @@ __all__ = ["choose_base", "fit_base", "operations", "some"]
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = (2, 3, 5, 8, 12, 20, 30, 50, 80)
 WIDTHS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # ridges of mixtures
+WIDE = 2048  # in more dimensions no full covariances are fitted
 COLUMNS = 100  # in more dimensions no mixtures are fitted
 EACH = 8  # rows that a component of a mixture needs
 ROWS = 8000  # rows that mixtures, and all candidates, are fitted to at most
 NOISY = 4000  # validation rows that are scored at most, draws of noise included
-LEAST = 10  # fewer different validation rows choose nothing
+LEAST, FEWEST = 10, 3  # fewer different validation rows, or wide ones, choose nothing
 BUDGET = 5e10  # operations of all fits: at most about 10 s of one core
 ITERATIONS = 25  # of expectation maximisation, as they are counted
 FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
@@ -38,6 +39,8 @@ FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
 
 def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian | GaussianMixture:
     """Fit the base that the settings of a model name. A base to be chosen is a full Gaussian.
+
+    In more than 2,048 dimensions it is a diagonal one instead.
 
     Arguments:
         model: settings with the field ``base``, and perhaps ``components`` and ``ridge``.
@@ -53,7 +56,8 @@ def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian |
     """
     ridge: float | None = getattr(model, "ridge", None)
     if model.base != "mixture":
-        kind: Any = "full" if model.base == "chosen" else model.base
+        wide = rows[0].numel() > WIDE
+        kind: Any = ("diagonal" if wide else "full") if model.base == "chosen" else model.base
         return Gaussian.fit(rows, kind, noise=noise, ridge=ridge)
     components: int = model.components
     if components > len(rows):
@@ -72,8 +76,9 @@ def choose_base(
     """Choose the base that gives validation rows the lowest negative log-likelihood (NLL).
 
     The lowest mean NLL decides, but a base of more parameters must be better by more than half a
-    paired standard error. If fewer than 10 validation rows differ, the base is a full Gaussian,
-    shrunk after Ledoit and Wolf.
+    paired standard error. If fewer than 10 validation rows differ, or 3 of rows of more than 2,048
+    columns, the base is a full Gaussian, shrunk after Ledoit and Wolf, or of so many columns a
+    diagonal one.
 
     Arguments:
         recipe: all settings of a training; unless its base is "chosen", it is returned unchanged.
@@ -105,11 +110,12 @@ def choose_base(
     if (recipe.model.clusters or 0) > len(train):
         raise ValueError(f"clusters must be at most the {len(train)} training rows")
     search = _Search(recipe, train, validation, seed, draws)
-    if len(torch.unique(search.rows, dim=0)) >= LEAST:
+    if len(torch.unique(search.rows, dim=0)) >= (FEWEST if search.columns > WIDE else LEAST):
         search.gaussians()
         search.mixtures()
     best = search.best()
-    kind, components, ridge = best[:3] if best else ("full", None, None)
+    simple = "diagonal" if search.columns > WIDE else "full"
+    kind, components, ridge = best[:3] if best else (simple, None, None)
     model = replace(recipe.model, base=kind, components=components, ridge=ridge)
     if kind == "mixture":  # whose covariance preconditions the moves
         model = replace(model, clusters=None)
@@ -135,11 +141,19 @@ class _Search:
         self.tried: list[tuple[Candidate, Tensor]] = []
 
     def gaussians(self) -> None:
-        """Fit one Gaussian with each ridge; in many dimensions also those of low rank."""
-        self._score("full", None, None)
+        """Fit one Gaussian with each ridge; in many dimensions also those of low rank.
+
+        Of fewer rows than columns, independent columns may be all that can be learned.
+        """
+        few, wide = self.different < self.columns, self.columns > WIDE
+        for ridge in (None, 0.1) if few else ():
+            self._score("diagonal", None, ridge)
+        if not wide:
+            self._score("full", None, None)
         if self.columns > COLUMNS:
-            self._score("low-rank", None, None)
-        for ridge in RIDGES:
+            for ridge in (0.1, None, 0.3) if few else (None,):
+                self._score("low-rank", None, ridge)
+        for ridge in () if wide else RIDGES:
             self._score("full", None, ridge)
 
     def mixtures(self) -> None:
@@ -224,7 +238,7 @@ def _simplest_first(tried: Sequence[tuple[Candidate, Tensor]]) -> list[tuple[Can
     """Take the best of the bases of equally many parameters, those of few parameters first."""
     best: dict[int, tuple[Candidate, Tensor]] = {}
     for one in tried:
-        count = -1 if one[0].base == "low-rank" else one[0].components or 0
+        count = {"diagonal": -2, "low-rank": -1}.get(one[0].base, one[0].components or 0)
         if count not in best or one[0].nll < best[count][0].nll:
             best[count] = one
     return [best[count] for count in sorted(best)]

@@ -12,7 +12,7 @@ class Candidate(NamedTuple):
     """A base that was fitted to the training rows and scored by the validation rows.
 
     Attributes:
-        base: kind of base: "full", "low-rank" or "mixture".
+        base: kind of base: "full", "diagonal", "low-rank" or "mixture".
         components: number of Gaussians of a mixture; None for one Gaussian.
         ridge: increase of each variance, as a fraction of the variance of the column; None: the
             shrinkage by Ledoit and Wolf.
@@ -44,7 +44,7 @@ def named(candidate: Candidate) -> str:
     """
     kind, components, ridge = candidate[:3]
     what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
-    what += ", low-rank" if kind == "low-rank" else ""
+    what += f", {kind}" if kind in ("low-rank", "diagonal") else ""
     what += "" if ridge is None else f", ridge {ridge:g}"
     what += ", of mapped columns" if candidate.margins else ""
     return f"{what}, with a network" if candidate.network else what

@@ -55,6 +55,15 @@ def test_what_train_says(tmp_path, capsys):
     assert "noise 0," in said
 
 
+def test_a_table_of_categories_alone_is_told_of_models_of_bits(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frame()[["group"]].assign(side=rng.choice([1, 7], 300)).to_csv(tmp_path / "a.csv", index=False)
+    assert main(["train", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r"), *SMALL]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "all columns are categories" in said
+    assert "coded as bits, 0 and 1, --model rbm models them as such" in said
+
+
 def test_a_run_keeps_the_choice_of_columns(run, capsys):
     opened = Run(run / "r")
     assert opened.config["data"]["table"] == {"missing": "drop"}
@@ -89,13 +98,70 @@ def test_samples_are_values_of_their_columns(run, capsys):
     assert "numbers, from 0, of categories" in capsys.readouterr().out
 
 
-def test_missing_values_of_categories_are_refused_in_one_line(run, capsys):
-    (run / "gaps.csv").write_text("group,height,rain,visits\na,,0,1\n")
-    given = ["sample", str(run / "r"), "--given", str(run / "gaps.csv")]
-    assert main([*given, "--out", str(run / "full.csv")]) == 1
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory):
+    """A run on rows whose other columns tell the group: heights 10 apart, of sd 1, and counts."""
+    home, rng = tmp_path_factory.mktemp("groups"), np.random.default_rng(5)
+    group = rng.choice(3, 900, p=[0.5, 0.3, 0.2])
+    pandas.DataFrame({
+        "group": np.array(["b", "a", "c"])[group], "height": 10.0 * group + rng.normal(size=900),
+        "visits": rng.poisson(np.array([2, 30, 9])[group]), "side": rng.choice([1, 7], 900),
+    }).to_csv(home / "a.csv", index=False)  # fmt: skip
+    how = [*SMALL[:-2], "--base=mixture", "--components=3", "--ridge=1e-3"]
+    words = ["train", str(home / "a.csv"), "--out", str(home / "r"), *how, "--clusters=off"]
+    assert main([*words, "--tau=1e-4"]) == 0
+    return home
+
+
+def test_categories_and_counts_are_given_and_filled_in(groups, capsys):
+    (groups / "gaps.csv").write_text(
+        "note,side,visits,height,group\nx,7,,,c\ny,1,28,,\nz,NA,3,0.25,?\nw,1,10,20,c\n"
+    )
+    out = groups / "full.csv"
+    given = ["sample", str(groups / "r"), "--given", str(groups / "gaps.csv"), "--count", "200"]
+    assert main([*given, "--out", str(out)]) == 0
+    assert "4 rows, 200 samples of each; 6 values were missing" in capsys.readouterr().out
+    found = pandas.read_csv(out)
+    assert found.columns.tolist() == ["group", "height", "visits", "side"]
+    first, second, third, fourth = (found[k : k + 200] for k in range(0, 800, 200))
+    # given c: heights of 20 +- 1 and visits of 9 +- 3, in 200 samples (seed 0)
+    assert set(first["group"]) == {"c"}
+    assert set(first["side"]) == {7}
+    assert first["height"].mean() == pytest.approx(20, abs=0.4)
+    assert first["height"].std() == pytest.approx(1, abs=0.35)
+    assert first["visits"].mean() == pytest.approx(9, abs=1.0)
+    assert (found["visits"] == found["visits"].round()).all()
+    # 28 visits: group a, at a height of 10
+    assert (second["visits"] == 28).all()
+    assert (second["group"] == "a").mean() > 0.95
+    assert second["height"].mean() == pytest.approx(10, abs=0.4)
+    assert (third["group"] == "b").mean() > 0.95
+    assert 0.35 < (third["side"] == 7).mean() < 0.65
+    assert (third["height"] == 0.25).all()
+    assert fourth.drop_duplicates().to_numpy().tolist() == [["c", 20.0, 10.0, 1.0]]
+    assert main([*given, "--out", str(groups / "full.npy")]) == 0
+    assert "group: numbers, from 0, of categories (.csv has texts)" in capsys.readouterr().out
+    assert set(np.load(groups / "full.npy")[:200, 0]) == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("group,height,visits,side\nd,,3,1\n", "group: 'd' is none of its categories: 'a', 'b'"),
+        ("group,height,visits,side\na,,3,2\n", "side: 2 is none of its categories, which are 1"),
+        ("group,height,visits,side\na,tall,3,1\n",
+         "column 'height' holds text ('tall', line 2), and the model takes numbers there"),
+        ("group,height,visits\na,1,3\n", "no column 'side', which the model takes"),
+    ],
+)  # fmt: skip
+def test_rows_to_fill_in_that_the_model_does_not_know(groups, capsys, text, message):
+    (groups / "gaps.csv").write_text(text)
+    given = ["sample", str(groups / "r"), "--given", str(groups / "gaps.csv")]
+    assert main([*given, "--out", str(groups / "no.csv")]) == 1
     told = capsys.readouterr().err
-    assert "column group holds categories" in told
-    assert "(--drop)" in told
+    assert message in told
+    assert told.count("\n") == 1
+    assert not (groups / "no.csv").exists()
 
 
 def test_scores_are_of_rows_and_averaged_over_draws(run, capsys):

@@ -35,12 +35,20 @@ def test_without_validation_rows_all_are_both():
     assert len(data.train) == len(data.validation) == 9
 
 
-def test_rows_whose_values_repeat_are_discrete_and_get_noise():
+def test_values_that_repeat_are_spread_and_no_column_is_left_out():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(700, 5))
-    assert not of_array(rows, 70).discrete
-    zeros, grid = rows.copy(), rows.copy()
-    zeros[rng.random(700) < 0.25, 2] = 0.0
-    grid[:, 4] = np.round(grid[:, 4])
-    assert of_array(zeros, 70).discrete
-    assert of_array(grid, 70).discrete
+    assert of_array(rows, 70).scaling.cells is None
+    rows[rng.random(700) < 0.25, 2] = 0.0
+    rows[:, 4] = np.round(rows[:, 4])
+    rows[:, 0] = np.arange(700)
+    data = of_array(rows, 70)
+    cells = data.scaling.cells
+    assert cells is not None
+    kinds = ["continuous", "continuous", "atoms", "continuous", "grid"]
+    assert [column.kind for column in cells.columns] == kinds
+    assert not data.discrete
+    assert data.sizes == (630, 70, 70)
+    back = data.scaling.undo(data.train[:630]).numpy()
+    assert {*back[:, 4]} <= {*rows[:, 4]}
+    assert 0.2 < (back[:, 2] == 0).mean() < 0.3

@@ -10,6 +10,7 @@ import torch
 from noneq.data import Margins, Scaling, load, rows_like
 from noneq.data.cells import Cells
 from noneq.data.coordinates import mapped
+from noneq.data.identifiers import identifies
 from noneq.data.kinds import Column, grid_of, kind_of, kind_of_words
 
 RNG = np.random.default_rng(0)
@@ -17,6 +18,8 @@ N = 400
 NORMAL = RNG.normal(size=N)
 COUNTS = RNG.poisson(6.0, N).astype(float)
 ZEROS = np.where(RNG.random(N) < 0.25, 0.0, RNG.lognormal(1.0, 0.6, N))
+POOL = np.sort(np.random.default_rng(9).lognormal(size=60))  # each with 1 or 2 % of the rows
+TIED, GAP = POOL[np.random.default_rng(10).permutation(N) % 60], float(np.median(np.diff(POOL)))
 KINDS = {
     "normal": (NORMAL, {"kind": "continuous"}),
     "counts": (COUNTS, {"kind": "grid", "step": 1.0, "counted": True}),
@@ -28,6 +31,7 @@ KINDS = {
     "zeros, rounded": (ZEROS.round(2), {"kind": "atoms", "atoms": (0.0,), "step": 0.01}),
     "bits": (RNG.integers(0, 2, N), {"kind": "category", "levels": (0.0, 1.0)}),
     "powers": (10.0 ** RNG.integers(0, 4, N), {"kind": "category"}),
+    "tied off any grid": (TIED, {"kind": "rounded", "loose": True, "step": GAP}),
     "off any grid": (np.sqrt(RNG.integers(2, 9, N)), {"kind": "category"}),
 }
 
@@ -48,7 +52,7 @@ def test_columns_that_teach_nothing():
     assert kind_of(np.full(20, 3.0)) == "constant"
     assert kind_of(RNG.permutation(50) + 7.0) == "numbers the rows"
     assert kind_of(np.arange(5.0)) == {"kind": "continuous"}  # too few to tell
-    assert kind_of(2.0 * np.arange(50)) == {"kind": "continuous"}
+    assert kind_of(2.0 * np.arange(200)) == {"kind": "continuous"}  # an axis
     copies = np.tile(RNG.permutation(100) / 50, 4)
     assert kind_of(copies, distinct=100) == {"kind": "continuous"}
     found = kind_of(copies)
@@ -408,6 +412,63 @@ def test_tables_of_bits_have_numbers_only():
     ))  # fmt: skip
 
 
+def test_ties_off_any_grid_have_a_bounded_likelihood():
+    kind = kind_of(TIED)
+    cells = Cells((Column("x", 1, **kind),))
+    u = torch.rand(len(TIED), 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values = torch.from_numpy(TIED)[:, None]
+    y = cells.spread(values, u)
+    assert torch.equal(cells.collect(y), y)  # samples have densities, and lie on no grid
+    assert bool(((y - values).abs() <= GAP / 2).all())
+    assert float(((y - values) / GAP).std()) == pytest.approx(12**-0.5, abs=0.02)
+    assert cells.log_volume(y, torch.ones(1)).tolist() == [0.0] * N  # a density, not a probability
+    # E log p <= E log q <= log of the largest density q of the spread rows, for any p
+    starts = np.sort(np.r_[POOL - GAP / 2, POOL + GAP / 2])
+    middle = (starts[1:] + starts[:-1]) / 2
+    most = (np.abs(middle[:, None] - POOL) <= GAP / 2).mean(1).max() / GAP
+    found = {}
+    for sd in (1e-1, 1e-2, 1e-4, 1e-6):  # a mixture with a component on each value
+        for name, x in (("raw", values), ("spread", y)):
+            u = (x - torch.from_numpy(POOL)) / sd
+            each = -u.square() / 2 - math.log(sd * 60 * math.sqrt(2 * math.pi))
+            found[name, sd] = float(each.logsumexp(1).mean())
+    assert found["raw", 1e-6] == pytest.approx(found["raw", 1e-4] + math.log(100), abs=0.1)
+    assert max(found["spread", sd] for sd in (1e-1, 1e-2, 1e-4, 1e-6)) < math.log(most)
+    assert found["spread", 1e-6] < found["spread", 1e-2]
+    # no cells where few values repeat, or where rows are copied, or beside atoms
+    few = np.r_[NORMAL, NORMAL[:20]]
+    assert kind_of(few) == {"kind": "continuous"}
+    assert kind_of(np.tile(NORMAL, 2), distinct=N) == {"kind": "continuous"}
+    beside = kind_of(np.where(RNG.random(N) < 0.3, -1.0, TIED))
+    assert isinstance(beside, dict)
+    assert (beside["kind"], beside["atoms"], beside["loose"]) == ("atoms", (-1.0,), True)
+    assert "many values repeat" in load(pandas.DataFrame({"x": TIED, "y": NORMAL})).kinds()
+
+
+def test_integers_that_identify_rows_and_those_that_differ_by_chance():
+    keys = RNG.permutation(4000)[:N].astype(float)  # 400 draws would repeat one: exp(-20)
+    prices = RNG.permutation(2_000_000)[:N].astype(float)  # these would not: exp(-.04)
+    assert identifies(keys / 10) == identifies(np.r_[keys, keys[:1]]) == ""
+    assert identifies(keys + 1e6) == kind_of(keys) == "whole numbers, different in every row"
+    assert identifies(prices) == ""
+    assert kind_of(NORMAL) == {"kind": "continuous"}  # all distinct, and no integers
+    frame = pandas.DataFrame({"key": RNG.permutation(4000)[:N], "x": NORMAL})
+    assert load(frame).kinds() == (
+        "x: continuous; left out: key (whole numbers, different in every row)"
+    )
+    assert load(frame, columns=("key", "x")).shape == (2,)  # whoever names it, has it
+
+
+def test_rounded_values_are_not_found_among_large_numbers():
+    for scale in (1.0, 1e3, 1e6, 1e9):
+        values = scale * RNG.normal(size=2000)
+        assert kind_of(np.r_[values, values[:9]]) == {"kind": "continuous"}, scale
+    money = np.r_[(1e6 * RNG.normal(size=2000)).round(2), 1e6 / 3, 1e6 / 7]
+    found = kind_of(np.r_[money, money[:9]])
+    assert isinstance(found, dict)
+    assert (found["kind"], found["step"]) == ("rounded", 0.01)
+
+
 def test_columns_without_names_are_found_by_their_place(tmp_path):
     rows = np.c_[np.full(N, 2.0), NORMAL, COUNTS]
     np.save(tmp_path / "a.npy", rows)
@@ -424,7 +485,7 @@ def test_sizes_and_shapes_that_are_unusual():
         pandas.DataFrame(RNG.integers(0, 9, (60, 500)), columns=list(map(str, range(500))))
     )
     assert wide.shape == (500,)
-    with pytest.raises(ValueError, match=r"nothing to learn: a \(constant\), b \(constant\)"):
+    with pytest.raises(ValueError, match="nothing to learn: all 1,000 rows are the same"):
         load(pandas.DataFrame({"a": np.ones(1000), "b": np.zeros(1000)}))
     alone = load(pandas.DataFrame({"a": np.arange(100.0)}))  # which numbers the rows
     assert (alone.shape, alone.draws) == ((1,), 1)

@@ -130,3 +130,19 @@ def test_the_first_of_equal_rows():
     first = first_of(x)
     assert (x[first] == x).all()
     assert len(np.unique(first)) == len(np.unique(x, axis=0))
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i8", "i2", "u1", "?"])
+@pytest.mark.parametrize("width", [1, 3, 8])
+def test_equal_rows_of_every_kind_of_number_are_found(kind, width):
+    rows = np.random.default_rng(1).integers(0, 2 if width > 3 else 5, (9000, width)).astype(kind)
+    if kind[0] == "f":
+        rows[::3] *= -1  # -0 is 0
+    known: dict[tuple, int] = {}
+    expected = [known.setdefault(tuple(row), i) for i, row in enumerate(rows.tolist())]
+    assert first_of(rows).tolist() == expected
+    assert first_of(rows[:40, ::-1], rows[40:, ::-1]).tolist() == expected
+    if kind == "f8":  # rows of the same values in another order are others, as are near ones
+        near = np.stack([rows[0] + 1, np.nextafter(rows[0] + 1, 9)])
+        assert first_of(near).tolist() == [0, 1]
+        assert len(np.unique(first_of(np.eye(500)))) == 500

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -19,9 +20,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from noneq.annealing import TooFarError
+from noneq.data import Scaling
+from noneq.data.cells import Cells
+from noneq.data.kinds import Column
 from noneq.energies import Diagonal, Gaussian, GaussianMixture
 from noneq.estimators import EnergyDensity, learning
 from noneq.estimators.learning import rows_to_hold
+from noneq.estimators.spreading import places
 from noneq.likelihood.score import exact_log_z
 from noneq.walkers import LogZ
 
@@ -168,6 +173,67 @@ def test_skewed_columns_are_mapped_and_densities_are_in_their_units():
     assert np.array_equal(filled[:, 0], np.full(500, math.exp(5)))
     sd = math.sqrt(1 - COVARIANCE[0, 1] ** 2 / COVARIANCE[0, 0] / COVARIANCE[1, 1])
     assert np.log(filled[:, 1]).mean() == pytest.approx(-20, abs=5 * sd / math.sqrt(500) + 0.15)
+
+
+def mixed(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a bit, a count and a number, and the exact logarithm of their distribution.
+
+    P(bit = 1) = .3; the count is binomial, of 12 and .25 or .6 by the bit; the number is normal,
+    of mean bit and sd 2, and 0 with probability .2.
+    """
+    rng = np.random.default_rng(seed)
+    bit = rng.random(n) < 0.3
+    p = np.where(bit, 0.6, 0.25)
+    count = rng.binomial(12, p)
+    zero = rng.random(n) < 0.2
+    number = np.where(zero, 0.0, bit + 2 * rng.normal(size=n))
+    exact = np.log(np.where(bit, 0.3, 0.7)) + stats.binom.logpmf(count, 12, p)
+    exact += np.log(np.where(zero, 0.2, 0.8 * stats.norm.pdf(number, bit, 2)))
+    return np.stack([bit, count, number], 1), exact
+
+
+def test_integers_atoms_and_few_values_have_probabilities():
+    model = EnergyDensity(max_iter=0, random_state=0).fit(mixed(4000, 0)[0])
+    assert model.kinds_ == ("category", "grid", "atoms")
+    fresh, exact = mixed(4000, 1)
+    found = model.score_samples(fresh)
+    lost = exact - found  # at most the gap of the bound and of a mixture, seeds 0 and 1
+    assert -4 * lost.std() / math.sqrt(4000) < lost.mean() < 0.12
+    # probabilities: their sum over all bits and counts, where the number is an atom, is at most .2
+    cells = np.array([[b, c, 0.0] for b in (0, 1) for c in range(13)])
+    assert 0.15 < np.exp(model.score_samples(cells)).sum() < 0.21
+    alone = [model.score_samples(fresh[i : i + 1])[0] for i in range(5)]
+    np.testing.assert_allclose(alone, found[:5], rtol=0, atol=1e-9)
+    x = model.sample(2000, random_state=0)
+    assert {*x[:, 0]} == {0.0, 1.0}
+    assert (x[:, 1] == x[:, 1].round()).all()
+    assert x[:, 1].min() >= 0
+    assert (x[:, 2] == 0).mean() == pytest.approx(0.2, abs=0.06)  # of a mixture of Gaussians
+    bits = model.sample_conditional([[np.nan, 8.0, 0.0]], 1000, random_state=0)[0]
+    assert (bits[:, 1:] == [8.0, 0.0]).all()
+    odds = 0.3 * stats.binom.pmf(8, 12, 0.6) / (0.7 * stats.binom.pmf(8, 12, 0.25))
+    assert bits[:, 0].mean() == pytest.approx(odds / (1 + odds), abs=0.08)
+    with pytest.raises(ValueError, match="3 is none of its categories"):
+        model.score_samples([[3.0, 1.0, 0.5]])
+
+
+def test_repeated_values_are_drawn_once_in_each_eighth_of_their_interval():
+    cells = Cells((Column("", 1, "grid", step=1.0, counted=True),) * 3)
+    scaling = Scaling(torch.zeros(3).double(), torch.ones(3).double(), cells=cells)
+    u = places(scaling, 3)
+    expected = (torch.arange(8.0).double() + 0.5) / 8
+    assert torch.equal(u.sort(0).values, expected[:, None].expand(8, 3))
+    assert len({tuple(column) for column in u.T.tolist()}) == 3
+    assert places(Scaling(torch.zeros(3), torch.ones(3)), 3).shape == (1, 3)
+
+
+def test_ties_have_a_bounded_score():
+    pool = np.random.default_rng(2).lognormal(size=40)
+    rows = np.stack([np.random.default_rng(3).choice(pool, 800), normal(800, 4)[:, 0]], 1)
+    model = EnergyDensity(max_iter=0, random_state=0).fit(rows)
+    assert model.kinds_ == ("rounded", "continuous")
+    gap = float(np.median(np.diff(np.sort(pool))))
+    assert model.score(rows[:, :]) < math.log(1 / gap)
 
 
 def test_anomalies_are_ranked_among_the_training_rows(of_ring):

@@ -12,6 +12,7 @@ CURVED = ("test_conditional.py::test_a_curved_density_is_integrated",)
 SPREAD = ("test_conditional.py::test_draws_of_a_row_are_spread_and_unordered",)
 FILLED = ("test_samples.py::test_missing_values_are_those_of_the_model_given_the_others",)
 CELLS = ("test_cli.py::test_blank_cells_are_filled_in",)
+TEXTS = ("test_cli_tables.py::test_categories_and_counts_are_given_and_filled_in",)
 BLANK = ("test_gaps.py::test_blank_cells_are_missing",)
 PARTS = ("test_conditional.py::test_parts_of_the_rows_are_completed_one_after_the_other",)
 
@@ -67,10 +68,18 @@ CONDITIONALS = (
      "np.where(np.isnan(repeated), rows, repeated)", "rows", CELLS),
     ("fill: samples out of order", "cli_fill:fill_file", "np.repeat(values, count, 0)",
      "np.tile(values, (count, 1))", CELLS),
-    ("gaps: columns in the file's order", "gaps:_text",
-     "order = [names.index(name) for name in columns]", "pass", BLANK),
+    ("gaps: columns in the file's order", "data_units:matched",
+     "keep = [names.index(c.name) for c in columns]", "keep = list(range(len(columns)))", BLANK),
     ("gaps: what is missing is the mean", "gaps:_scaled", "x.masked_fill(missing, math.nan)", "x",
      BLANK),
-    ("gaps: words are missing", "gaps:_number", "if not _is_number(word):", "if False:",
-     ("test_gaps.py::test_anything_else_is_refused_in_one_line",)),
+    ("gaps: words are missing", "data_units:_check", "raw.faults.among(\"words\", numbers)",
+     "None", ("test_gaps.py::test_anything_else_is_refused_in_one_line",)),
+    ("gaps: texts that are missing are the first category", "data_units:_codes",
+     "for text in texts), np.nan]", "for text in texts), 0.0]", TEXTS),
+    ("fill: texts of other categories", "sample:with_texts", "rows[:, j].astype(int)",
+     "rows[:, j].astype(int) - 1", TEXTS),
+    ("gaps: values in the middle of their cells", "gaps:_scaled",
+     "x = scaling.apply(torch.where(missing, known.to(values), values), rng)",
+     "x = scaling.apply(torch.where(missing, known.to(values), values))",
+     ("test_gaps.py::test_repeated_values_are_drawn_from_their_cells",)),
 )  # fmt: skip

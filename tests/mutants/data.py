@@ -7,6 +7,7 @@ REPEATS, READERS, IDX = "data/repeats.py", "data/readers.py", "data/idx.py"
 COLUMNS, DEVICES, PLAIN = "data/columns.py", "devices.py", "plaintext.py"
 
 TOGETHER = ("test_repeats.py::test_equal_rows_are_on_one_side_of_the_split",)
+EQUAL = ("test_repeats.py::test_equal_rows_of_every_kind_of_number_are_found",)
 NATURE = ("test_repeats.py::test_rows_that_are_equal_by_nature_are_split_one_by_one",)
 PUBLISHED = (
     "test_repeats.py::test_a_published_test_file_stays_as_it_is_and_what_it_shares_is_told",
@@ -78,8 +79,21 @@ DATA = (
      KINDS),
     ("kinds: the step of a grid is its smallest gap", "data_kinds:grid_of",
      "np.gcd.reduce(np.diff(near).astype(np.int64))", "np.diff(near).min()", KINDS),
-    ("kinds: even numbers number the rows", "data_kinds:numbers_rows",
-     "values.max() - values.min() != n - 1", "False", KINDS),
+    ("kinds: even numbers identify the rows", "identifiers:identifies",
+     "(steps == steps[0]).all()", "False", KINDS),
+    ("kinds: integers that differ by chance identify the rows", "identifiers:identifies",
+     "(cells > n and n * (n - 1) / 2 < UNLIKELY * cells)", "False", KINDS),
+    ("kinds: ties off any grid are continuous", "data_kinds:_gap", "return float(np.median(gaps))",
+     "return 0.0 * float(np.median(gaps))", KINDS),
+    ("kinds: copies of rows make cells", "data_kinds:_gap", "- copies <=", "<=", KINDS),
+    ("cells: ties off any grid are rounded", "cells:Cells.collect", "masked_fill(loose, 0.0)",
+     "masked_fill(loose & False, 0.0)", KINDS),
+    ("kinds: every large number is near a decimal", "data_kinds:_mostly",
+     "np.minimum(1e-6 + 1e-12 * np.abs(scaled), 0.01)", "1e-6 * (1 + np.abs(scaled))", KINDS),
+    ("margins: the inverse ends after one step", "margins:Margins.undo",
+     "> CLOSE * (1 + last.abs())", "> 1.0 + 0 * last.abs()", MAPPED),
+    ("repeats: rows are told apart by their last value", "repeats:_hashes",
+     "_mixed(found ^ word)", "_mixed(word)", TOGETHER + EQUAL),
     ("cells: values are at an end of their cell", "cells:Cells.spread", "(u - 0.5)", "u", KINDS),
     ("cells: values above an atom stay", "cells:Cells.spread", "moved = below * column.width",
      "moved = 0 * below", KINDS),

@@ -18,6 +18,8 @@ FEW = (f"{FILE}::test_few_rows_are_not_trained_on",)
 HELD = (f"{FILE}::test_ten_rows_or_more_are_set_aside",)
 REFUSED = (f"{FILE}::test_rows_without_a_density_are_refused_in_one_line",)
 ALONE = (f"{FILE}::test_rows_score_alike_alone_and_together",)
+KINDS = (f"{FILE}::test_integers_atoms_and_few_values_have_probabilities",)
+EIGHTHS = (f"{FILE}::test_repeated_values_are_drawn_once_in_each_eighth_of_their_interval",)
 ASIDE = ("test_arrays.py",)
 
 DENSITIES = (
@@ -27,7 +29,15 @@ DENSITIES = (
     ("density: not normalised", "densities:TrainedDensity._scores", " - learned.z.value", "",
      NORMAL),
     ("density: slopes of the columns forgotten", "densities:TrainedDensity._scores",
-     "log_slope - u.cpu()", "-u.cpu()", SKEWED),
+     "volume - energies.cpu()", "-energies.cpu()", SKEWED),
+    ("density: cells without their volume", "spreading:states",
+     "volume = scaling.cells.log_volume(y, torch.ones_like(scaling.scale))", "pass", KINDS),
+    ("density: one draw of cells", "spreading:places", "(order.T + 0.5) / DRAWS",
+     "(order.T[:1] + 0.5) / DRAWS", EIGHTHS),
+    ("density: what is missing is 0", "spreading:conditions", "x.masked_fill(missing, torch.nan)",
+     "x", KINDS),
+    ("arrays: no value repeats", "data_arrays:of_array", "None if cells.trivial else cells",
+     "None", KINDS + ASIDE),
     ("density: of float32", "densities:TrainedDensity._scores", ".double()", ".float()", ALONE),
     ("density: a score without weights", "densities:TrainedDensity.score",
      "np.average(found, weights=weight)", "np.average(found)", NORMAL),

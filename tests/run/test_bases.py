@@ -72,6 +72,25 @@ def test_nearly_collinear_columns_choose_a_ridge():
     assert min(one.nll for one in candidates) < plain.nll - 5
 
 
+def test_few_rows_of_many_columns_choose_a_diagonal_or_a_ridge_of_low_rank():
+    x, factors = normal(48, 2200, seed=6), normal(5, 2200, seed=7)
+    recipe, candidates = chosen(x[:40], x[40:])
+    assert recipe.model.base == "diagonal"
+    assert "full" not in {one.base for one in candidates}
+    best = min(one.nll for one in candidates)
+    entropy = 2200 * math.log(2 * math.pi * math.e) / 2
+    # means and variances of 40 rows cost half a nat for each in 40, and a little more
+    assert best == pytest.approx(entropy + 2200 / 40, rel=0.02)
+    assert max(one.nll for one in candidates) > 1.5 * best  # low rank without a ridge
+    common = normal(48, 5, seed=8) @ factors + x
+    recipe, candidates = chosen(common[:40], common[40:])
+    assert (recipe.model.base, recipe.model.ridge) == ("low-rank", 0.3)
+    assert min(one.nll for one in candidates) < candidates[0].nll - 1000
+    assert named(candidates[0]) == "one Gaussian, diagonal"
+    few, _ = chosen(x[:40], x[40:42])  # too few to choose by
+    assert few.model.base == "diagonal"
+
+
 def test_rows_of_one_gaussian_keep_it():
     x = normal(900, 3) @ normal(3, 3, seed=9)
     recipe, candidates = chosen(x[:600], x[600:])
@@ -172,7 +191,7 @@ def test_numbers_of_components_end_where_two_in_a_row_are_worse(monkeypatch):
 def test_many_columns_have_no_mixtures():
     x = normal(60, 120)
     recipe, candidates = chosen(x[:40], x[40:])
-    assert {one.base for one in candidates} == {"full", "low-rank"}
+    assert {one.base for one in candidates} == {"full", "diagonal", "low-rank"}  # of 40 rows
     assert recipe.model.components is None
 
 

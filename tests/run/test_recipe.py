@@ -49,6 +49,7 @@ def test_kind_and_shape_decide():
     )  # too few rows for clusters: the base's own
     assert choose((3, 64, 64), 10_000, "image").model.base == "low-rank"
     assert choose((5000,), 10_000, "table").model.base == "low-rank"
+    assert choose((5000,), 42, "table").model.base == "chosen"  # three fits are cheap
     assert (image.model.base, table.model.base) == ("full", "chosen")
     assert choose((5,), 300, "table", model="interpolant").model.base == "full"
     assert choose((5,), 40, "table").train.batch <= 40

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from noneq.energies import Factor, Tilted, moments
 from noneq.kernels import Kernel, Refreshed
 from noneq.models import MLP, Averaged, ConvNet, ResNet, Whitened
+from noneq.run.bases import BUDGET, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import base_of
 from noneq.run.families.on_gaussian import FULL, Base, OnGaussian
@@ -75,7 +76,9 @@ class NetworkFamily(OnGaussian):
 
     def _of_tables(self, data: About, own: dict[str, Any], train: dict[str, Any]) -> Recipe:
         """Return settings for a table: few rows have smaller networks, steps, more dropout."""
-        if own["base"] == "full":
+        # of many columns only where a choice among bases of low rank can be afforded
+        cost = 3 * operations("low-rank", 1, data.rows, math.prod(data.shape))
+        if own["base"] == "full" or cost <= BUDGET:
             own["base"] = "chosen"
         if math.prod(data.shape) > FULL:
             return self._small(own, train | {"tau": 0.2}, (None, ITERATIONS), 4500)
