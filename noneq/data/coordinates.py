@@ -10,9 +10,25 @@ from noneq.data.dataset import DataSet
 from noneq.data.margins import Margins
 from noneq.data.scaling import Scaling
 
-__all__ = ["mapped"]
+__all__ = ["mapped", "with_margins"]
 
 BLOCK = 16_384  # rows that are mapped at a time
+
+
+def with_margins(data: DataSet, *, apart: bool = False) -> Scaling:
+    """Fit maps of the columns to normal variables to the training rows of a table.
+
+    Arguments:
+        data: rows of a table, standardised.
+        apart: whether categories stay apart; otherwise they become adjacent intervals of a normal
+            variable.
+
+    Returns:
+        The scaling of the data set with these maps.
+    """
+    rows = data.train[: data.sizes[0]]
+    margins = Margins.fit(rows, blocks=data.scaling.blocks(rows), apart=apart)
+    return replace(data.scaling, margins=margins)
 
 
 def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False) -> DataSet:
@@ -37,11 +53,7 @@ def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False
     >>> float(data.train.max()) > 3.0 > float(mapped(data).train.max())
     True
     """
-    rows = data.train[: data.sizes[0]]
-    if scaling is None:
-        margins: Margins | None = Margins.fit(rows, blocks=data.scaling.blocks(rows), apart=apart)
-    else:
-        margins = scaling.margins
+    margins = (scaling or with_margins(data, apart=apart)).margins
     if margins is None:
         return data
     parts = (data.train, data.validation, data.test)

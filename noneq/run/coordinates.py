@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from noneq.data import DataSet
-from noneq.data.coordinates import mapped
-from noneq.run.bases import COLUMNS, NOISY, choose_base, some
+from noneq.data.coordinates import mapped, with_margins
+from noneq.run.bases import COLUMNS, NOISY, ROWS, choose_base, some
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
@@ -50,20 +50,36 @@ def propose(
         best single Gaussian, from which a network may learn more. Then all candidates with their
         NLL.
     """
-    found = [_proposal(recipe, data, seed, margins=False)]
+    few = _thinned(data)
+    found = [_proposal(recipe, few, seed, margins=False)]
     columns = data.train[0].numel()
     fixed = found[0][0].base is None or recipe.train.noise > 0
     if not fixed and not data.discrete and columns <= COLUMNS:
         ways = (False, True) if _has_categories(data) else (False,)
-        others = [_proposal(recipe, mapped(data, apart=a), seed, margins=True) for a in ways]
+        tried = [mapped(few, with_margins(data, apart=apart)) for apart in ways]
+        others = [_proposal(recipe, own, seed, margins=True) for own in tried]
         found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
     best = min((own for own, _ in found), key=_nll)
-    single = [_on_one_gaussian(recipe, own, tried) for own, tried in found]
+    single = [_on_one_gaussian(recipe, own, candidates) for own, candidates in found]
     second = min((own for own in single if own is not None), key=_nll, default=None)
     proposals = (
         (best,) if second is None or best.recipe.model.base != "mixture" else (best, second)
     )
-    return proposals, tuple(one for _, tried in found for one in tried)
+    whole = tuple(own._replace(data=_all_rows(data, own)) for own in proposals)
+    return whole, tuple(one for _, candidates in found for one in candidates)
+
+
+def _thinned(data: DataSet) -> DataSet:
+    """Return as many rows as bases are fitted to and scored by, since no other ones are read."""
+    if data.draws > 1:  # whose rows come in a certain order
+        return data
+    train, validation = some(data.train, ROWS), some(data.validation, NOISY)
+    return replace(data, train=train, validation=validation, test=data.test[:1])
+
+
+def _all_rows(data: DataSet, own: Proposal) -> DataSet:
+    """Return all rows of a data set in the coordinates of a proposal."""
+    return data if own.data.scaling.margins is None else mapped(data, own.data.scaling)
 
 
 def _proposal(
