@@ -31,6 +31,7 @@ QUICK = [
     *("--walkers", "64", "--held-out", "16", "--moves", "2", "--renew", "5"),
     *("--temperatures", "20", "--width", "16", "--batch", "64", "--ess-min", "0.97"),
     *("--bracket.walkers", "32", "--bracket.temperatures", "20", "--bracket.equilibrate", "20"),
+    *("--score-matching", "off", "--whiten", "False", "--refresh", "False"),
 ]
 
 

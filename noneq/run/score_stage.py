@@ -53,7 +53,7 @@ def iterations_of_scores(recipe: Recipe) -> int:
     Returns:
         The number, at most three quarters of all iterations; 0: there is no score matching.
     """
-    most, budget = recipe.train.score_matching or 0, recipe.budget.iterations
+    most, budget = getattr(recipe.train, "score_matching", None) or 0, recipe.budget.iterations
     return most if budget is None else min(most, math.floor(ITERATIONS * budget))
 
 

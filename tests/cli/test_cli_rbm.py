@@ -31,7 +31,7 @@ def bits(tmp_path_factory):
     return path
 
 
-MACHINE = [*QUICK[:10], *QUICK[12:]]  # without the width of a network
+MACHINE = [*QUICK[:10], *QUICK[12:-6]]  # without what is said of a network
 
 
 def test_an_rbm_of_bits_lives_as_any_run(bits, tmp_path, capsys):
