@@ -75,8 +75,8 @@ def choose_base(
 ) -> tuple[Recipe, tuple[Candidate, ...]]:
     """Choose the base that gives validation rows the lowest negative log-likelihood (NLL).
 
-    The lowest mean NLL decides, but a base of more parameters must be better by more than half a
-    paired standard error. If fewer than 10 validation rows differ, or 3 of rows of more than 2,048
+    The lowest mean NLL decides, but a base of more parameters must be better by more than a paired
+    standard error. If fewer than 10 validation rows differ, or 3 of rows of more than 2,048
     columns, the base is a full Gaussian, shrunk after Ledoit and Wolf, or of so many columns a
     diagonal one.
 
@@ -207,12 +207,12 @@ class _Search:
         return self.tried[-1][0]
 
     def best(self) -> Candidate | None:
-        """Choose by the lowest mean; more parameters need half a paired standard error."""
+        """Choose by the lowest mean; more parameters need a paired standard error."""
         best: tuple[Candidate, Tensor] | None = None
         for own in _simplest_first(self.tried):
             if best is not None:
                 gain = best[1] - own[1]
-                if not float(gain.mean()) > grouped_stderr(gain, self.rows) / 2:
+                if not float(gain.mean()) > grouped_stderr(gain, self.rows):
                     continue
             best = own
         return None if best is None else best[0]

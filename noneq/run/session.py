@@ -85,7 +85,8 @@ class Session:
         self.seconds = 0.0
         self.backoff = 1.0
         self.ended = False
-        held = validation if recipe.train.early_stopping else None
+        stopped = validation is not None and recipe.train.early_stopping
+        held = validation if stopped else None
         self.learner = self.family.learner(
             TrainingContext(recipe, self.energy, data, self.kernel, self.optimizer, self.rng, held)
         )

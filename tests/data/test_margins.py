@@ -13,7 +13,7 @@ from noneq.data.coordinates import mapped
 from noneq.data.margins import Margins
 from noneq.data.scaling import Scaling
 from noneq.run import checkpoint, choose
-from noneq.run.coordinates import choose_coordinates
+from noneq.run.coordinates import propose
 from noneq.run.evaluation import evaluate_run
 
 
@@ -107,14 +107,16 @@ def lognormal(path, n=400, columns=1):
 
 def test_skewed_columns_are_mapped_and_normal_ones_are_not(tmp_path):
     data = load(lognormal(tmp_path / "rows.npy", columns=3))
-    recipe, new, candidates = choose_coordinates(choose((3,), 280, "table"), data)
+    (best, *_), candidates = propose(choose((3,), 280, "table"), data)
+    recipe, new = best.recipe, best.data
     assert new.scaling.margins is not None
     assert recipe.model.base in {"full", "mixture"}
     best = min(candidates, key=lambda one: one.nll)
     assert best.margins
     np.save(tmp_path / "normal.npy", np.random.default_rng(1).normal(size=(2000, 3)))
     data = load(tmp_path / "normal.npy")
-    _, same, candidates = choose_coordinates(choose((3,), 1400, "table"), data)
+    (best, *_), candidates = propose(choose((3,), 1400, "table"), data)
+    same = best.data
     assert {one.margins for one in candidates} == {False, True}
     gap = abs(min(o.nll for o in candidates if o.margins) - min(o.nll for o in candidates))
     assert same is data or gap < 0.02
@@ -123,7 +125,8 @@ def test_skewed_columns_are_mapped_and_normal_ones_are_not(tmp_path):
 @pytest.mark.parametrize("changes", [{"base": "full"}, {"noise": 0.1}])
 def test_where_nothing_is_mapped(tmp_path, changes):
     data = load(lognormal(tmp_path / "rows.npy", columns=2))
-    _, same, _ = choose_coordinates(choose((2,), 280, "table", **changes), data)
+    (best, *_), _ = propose(choose((2,), 280, "table", **changes), data)
+    same = best.data
     assert same is data
 
 

@@ -172,7 +172,9 @@ def test_skewed_columns_are_mapped_and_densities_are_in_their_units():
     filled = model.sample_conditional([[math.exp(5), math.nan]], 500, random_state=0)[0]
     assert np.array_equal(filled[:, 0], np.full(500, math.exp(5)))
     sd = math.sqrt(1 - COVARIANCE[0, 1] ** 2 / COVARIANCE[0, 0] / COVARIANCE[1, 1])
-    assert np.log(filled[:, 1]).mean() == pytest.approx(-20, abs=5 * sd / math.sqrt(500) + 0.15)
+    positive = filled[filled[:, 1] > 0, 1]  # a margin's tail reaches beyond 0
+    assert len(positive) >= 495
+    assert np.log(positive).mean() == pytest.approx(-20, abs=5 * sd / math.sqrt(500) + 0.15)
 
 
 def mixed(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -343,7 +345,8 @@ def test_a_training_that_fails_keeps_what_validation_chose(monkeypatch, capsys):
         raise FloatingPointError("the energy is NaN")
 
     monkeypatch.setattr(learning.Session, "__iter__", failing)
-    how = {"max_iter": 5, "settings": {**QUICK, "base": "full"}, "verbose": 1}
+    own = {**QUICK, "base": "full", "score_matching": None}
+    how = {"max_iter": 5, "settings": own, "verbose": 1}
     model = EnergyDensity(random_state=0, **how).fit(ring(100, 0))
     assert model.energy_ is model.base_
     assert model.alarms_ == ("training ended at iteration 1: the energy is NaN",)

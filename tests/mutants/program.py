@@ -167,7 +167,7 @@ PROGRAM = (
      "draws=draws", SCORED),
     ("base: fitted without noise", "bases:_Search._score", "self.train, noise=noise",
      "self.train, noise=0.0", SCORED),
-    ("base: any gain is enough", "bases:_Search.best", "grouped_stderr(gain, self.rows) / 2",
+    ("base: any gain is enough", "bases:_Search.best", "grouped_stderr(gain, self.rows)",
      "0", HALF),
     ("base: work is not counted", "bases:_Search._score", "self.spent += cost", "pass", WORK),
     ("base: ever more components", "bases:_Search.mixtures", "worse == 2", "False", MORE),
