@@ -32,7 +32,7 @@ KINDS = ("test_kinds.py",)
 DECAY = ("test_cli_rbm.py::test_only_the_weights_of_an_rbm_decay",)
 RATES = ("test_rates.py",)
 CHOSEN = ("test_bases.py::test_rows_of_two_modes_choose_a_mixture",)
-HALF = ("test_bases.py::test_a_mixture_must_be_better_by_half_a_standard_error",)
+HALF = ("test_bases.py::test_a_mixture_must_be_better_by_a_standard_error",)
 WORK = ("test_bases.py::test_work_is_counted_and_bounded",)
 SCORED = (
     "test_bases.py::test_candidates_are_scored_by_validation_rows_with_the_noise_of_the_training",
