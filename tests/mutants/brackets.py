@@ -7,7 +7,7 @@ WAY, LAYERS, SMC, GAUSSIANS = "rbm/path.py", "rbm/layers.py", "smc.py", "gaussia
 
 
 def starts(test: str) -> str:
-    return f"likelihood/test_starts.py::{test}"
+    return f"test_starts.py::{test}"
 
 
 SUMS = (starts("test_a_mixture_is_the_sum_of_its_normalised_components"),)
