@@ -73,7 +73,8 @@ def choose_start(
     tried = []
     for own, session in zip(proposals, begun, strict=True):
         assert own.base is not None
-        nll = _after_scores(session, own.data, f"trying {own.base.base}", track)
+        on = "a mixture" if own.base.base == "mixture" else "one Gaussian"
+        nll = _after_scores(session, own.data, f"score matching on {on}", track)
         tried.append(own.base._replace(nll=nll, network=True))
     best = min(range(len(tried)), key=lambda i: tried[i].nll)
     if math.isinf(tried[best].nll):  # none got as far as a look
