@@ -6,7 +6,6 @@ smaller steps.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -57,8 +56,8 @@ def supervise(
     If training diverges, the session is rolled back to the last state without signs of divergence,
     and continues with smaller steps: with half the size tau of the trust region, or, without a
     trust region, with a lower learning rate. After three rollbacks a training ends if it diverges
-    again. With early stopping it keeps what the validation rows have chosen, the base at least;
-    without it, that is an error.
+    again. With early stopping it keeps what the validation rows had chosen by then, the base at
+    least; without it, that is an error.
 
     Arguments:
         run: run (a training's folder) that the caller has locked by `Run.locked`.
@@ -116,14 +115,10 @@ def _roll_back(run: Run, session: Session, error: FloatingPointError) -> RolledB
     iteration, before, spent = session.iteration, session.backoff, session.seconds
     backoff = before / 2
     last = backoff < 2.0**-TRIES
-    looked = session.validation
-    chosen = None if looked is None else copy.deepcopy(looked.state_dict())
     run.restore(session, "good")
     session.backoff = before if last else backoff
     session.seconds = spent  # the time is spent, although the iterations are lost
-    if last and session.validation is not None and chosen is not None:
-        session.validation.load_state_dict(chosen)  # the best so far, also of lost iterations
-        session.ended = True
+    session.ended = last and session.validation is not None
     run.metrics.trim(session.iteration, before)
     back = RolledBack(session.iteration, session.backoff, f"at iteration {iteration}: {error}")
     if not last or session.ended:

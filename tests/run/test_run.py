@@ -154,7 +154,7 @@ def test_with_early_stopping_it_ends_and_keeps_what_was_chosen(tmp_path, monkeyp
     for record in supervise(run, session, every=math.inf, stop=lambda: session.iteration == 2):
         pass
     state = session.learner.trained
-    # a look that is far better than any other, at an iteration that is lost later
+    # a look that is far better than any other
     with torch.no_grad():
         session.average.net.net[-1].bias.fill_(7.0)
     session.validation.look(session.average, state.kernel, state.walkers, 3)
