@@ -1,4 +1,4 @@
-"""`benchmarks.gpu`, the program for a lent GPU, runs on a processor; a failure hides no other."""
+"""`benchmarks.gpu`, the program for a GPU, runs on a processor; a failure hides no other."""
 
 import json
 import time
