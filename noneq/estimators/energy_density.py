@@ -54,8 +54,8 @@ class EnergyDensity(TrainedDensity):
         The number of walkers, i.e. weighted samples of the model, that estimate the gradient; by
         default 128, or 512 from 1,000 rows on.
     tau : float, default=None
-        The cost in nats to which the trust region scales each step; by default 0.05, or 0.1 from
-        1,000 training rows on.
+        The cost in nats to which the trust region scales each step; by default 0.01, or 0.2 of
+        more than 2,048 columns.
     noise : float, default=None
         The standard deviation of the noise that is added to standardised rows in training; by
         default 0.

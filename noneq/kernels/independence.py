@@ -88,9 +88,9 @@ class Refreshed:
             observations, with "refreshed" (N,), 1.0 for walkers that accepted their proposal.
         """
         state, increment, info = self.kernel(model, state, rng)
-        with without_autocast(state.x):
-            x, y = state.x, self.base.sample(len(state.x), rng).to(state.x)
-            before, after = evaluate(self.base, x)[0], evaluate(self.base, y)[0]
+        with torch.no_grad(), without_autocast(state.x):
+            y = self.base.sample(len(state.x), rng).to(state.x)
+            before, after = self.base(state.x), self.base(y)  # whose gradients nobody needs
         u, cache = evaluate(model, y)
         new = State(y, u, cache, state.aux)
         state, _, own = metropolis(state, new, state.u - before - u + after, rng)
