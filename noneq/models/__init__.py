@@ -4,10 +4,11 @@ Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
 from noneq.models.combined import Averaged, Whitened
+from noneq.models.inner import InnerProduct, TimedInnerProduct
 from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 
 __all__ = [
-    "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "PottsRBM", "ResNet", "TimedMLP",
-    "Whitened",
+    "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "InnerProduct", "PottsRBM",
+    "ResNet", "TimedInnerProduct", "TimedMLP", "Whitened",
 ]  # fmt: skip

@@ -24,7 +24,9 @@ def _zero(layer: nn.Linear) -> nn.Linear:
 
 
 class MLP(nn.Module):
-    """Map each row to one number by a fully connected network, which returns 0 before training.
+    """Map each row to one number, or to a vector, by a fully connected network.
+
+    It returns 0 before training.
 
     Arguments:
         shape: shape of one row, e.g. ``64`` or ``(1, 8, 8)``; rows are flattened.
@@ -33,6 +35,7 @@ class MLP(nn.Module):
         gain: factor that multiplies torch's default initial weights of the first layer. With 1 the
             hidden units are nearly linear in standardised data, and add little to a Gaussian that
             has the mean and covariance of the data.
+        field: whether to return a vector for each row, (B, *shape), instead of one number, (B,).
 
     >>> import torch, noneq
     >>> x = torch.randn(5, 2)
@@ -42,22 +45,43 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, shape: int | Sequence[int], width: int = 256, depth: int = 2, *, gain: float = 3.0
+        self,
+        shape: int | Sequence[int],
+        width: int = 256,
+        depth: int = 2,
+        *,
+        gain: float = 3.0,
+        field: bool = False,
     ) -> None:
         super().__init__()
-        dim = shape if isinstance(shape, int) else math.prod(shape)
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.width, self.depth, self.field = width, depth, field
+        dim = size = math.prod(self.shape)
         layers: list[nn.Module] = []
         for _ in range(depth):
-            layers += [nn.Linear(dim, width), nn.SiLU()]
-            dim = width
-        self.net = nn.Sequential(*layers, _zero(nn.Linear(dim, 1)))
+            layers += [nn.Linear(size, width), nn.SiLU()]
+            size = width
+        self.net = nn.Sequential(*layers, _zero(nn.Linear(size, dim if field else 1)))
         with torch.no_grad():
             next(self.net.parameters()).mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs f(x) (B,), one number for each row of x (B, *shape)."""
+        """Return the outputs for rows x (B, *shape): numbers (B,), or vectors (B, *shape)."""
         out: Tensor = self.net(x.flatten(1))
-        return out.squeeze(-1)
+        return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
+
+    def timed(self, *, gain: float = 3.0, dropout: float = 0.0) -> TimedMLP:
+        """Make an untrained network of the same size that also depends on the time.
+
+        Arguments:
+            gain: factor that multiplies torch's default initial weights from x to the first layer.
+            dropout: probability with which hidden units are dropped in score matching.
+
+        Returns:
+            The network f(x, t), on the CPU.
+        """
+        own = (self.shape, self.width, self.depth)
+        return TimedMLP(*own, field=self.field, gain=gain, dropout=dropout)
 
 
 class TimedMLP(nn.Module):
@@ -145,18 +169,13 @@ class TimedMLP(nn.Module):
             t: time in [0, 1].
 
         Returns:
-            The network ``(B, *shape) -> (B,)``, which has its own parameters and may be trained
-            further.
-
-        Raises:
-            ValueError: this network was made with ``field=True`` and returns vectors.
+            The network ``(B, *shape) -> (B,)``, or of vectors, which has its own parameters and
+            may be trained further.
         """
-        if self.field:
-            raise ValueError("a field returns vectors: only a network of field=False is an energy")
         linear = [layer for layer in self.net if isinstance(layer, nn.Linear)]
         first, width, dim = linear[0], linear[0].out_features, math.prod(self.shape)
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # draws are overwritten
-            mlp = MLP(self.shape, width, len(linear) - 1).to(first.weight)
+            mlp = MLP(self.shape, width, len(linear) - 1, field=self.field).to(first.weight)
         mlp.load_state_dict(self.state_dict() | {"net.0.weight": first.weight[:, :dim]})
         time = self._features(first.weight.new_tensor([t]))[0]
         own = next(layer for layer in mlp.net if isinstance(layer, nn.Linear))

@@ -30,7 +30,8 @@ class NetworkModel:
         clusters: number of Gaussian clusters of the data whose pooled covariance preconditions
             the MCMC moves; None, or with a mixture chosen as base: the covariance of the base
             does.
-        net: kind of the energy network: mlp, convnet or resnet.
+        net: kind of the energy network: a perceptron (mlp), the inner product of the row with
+            the vectors of one (inner-product), or a convolutional network (convnet, resnet).
         width: number of hidden units of each layer of a perceptron, or of channels after the first
             layer of a convolutional network.
         depth: number of hidden layers of a perceptron, or of halvings of the resolution in a
@@ -49,7 +50,7 @@ class NetworkModel:
     components: int | None = None
     ridge: float | None = None
     clusters: int | None = None
-    net: Literal["mlp", "convnet", "resnet"] = "mlp"
+    net: Literal["mlp", "inner-product", "convnet", "resnet"] = "mlp"
     width: int = 256
     depth: int = 2
     networks: int = 1
@@ -64,6 +65,7 @@ class NetworkModel:
             self, "components", "clusters", "width", "depth", "networks", "leapfrog_steps"
         )
         check_finite(self, "step_size")
+        check_among(self, "net", ("mlp", "inner-product", "convnet", "resnet"))
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"`dropout` is a probability, 0 or more and below 1, got {self.dropout:g}"

@@ -126,15 +126,16 @@ class Validation:
     def best(self) -> Look:
         """The look whose parameters are kept: the last one as good as the lowest.
 
-        As good is what is worse by a standard error of the difference of the two at most, since
-        the lowest of many uncertain numbers is low by chance, too. The base is kept only where
-        it is the lowest; the model of score matching, unless another one is better by more than
-        two standard errors.
+        As good is what is worse by a standard error of the difference of two looks at most, since
+        the lowest of many uncertain numbers is low by chance, too. The error of the lowest counts
+        for both, so that no look is kept for being uncertain. The base is kept only where it is
+        the lowest; the model of score matching, unless another one is better by more than two
+        standard errors.
         """
         lowest = best = self.looks[0]
         for look in self.looks[1:]:
             lowest = min(lowest, look, key=lambda one: one.nll)
-            good = lowest.iteration and look.nll - lowest.nll <= _error(look, lowest)
+            good = lowest.iteration and look.nll - lowest.nll <= _error(lowest, lowest)
             matched = self.origin and 0 < best.iteration <= self.origin + 1
             if good and (not matched or best.nll - look.nll > SURELY * _error(look, best)):
                 best = look

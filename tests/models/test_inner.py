@@ -13,10 +13,14 @@ from targets import seeded
 
 from noneq import Gaussian, Tilted, check_energy
 from noneq.energies import Cholesky, evaluate
-from noneq.models import TimedMLP
-from noneq.models.interpolants import EnergyPath, Linear, TimedEnergy, TimedInnerProduct
+from noneq.models import InnerProduct, TimedInnerProduct, TimedMLP
+from noneq.models.interpolants import EnergyPath, Linear, TimedEnergy
 
 NOISE = 0.4
+
+
+def centred(net, base):
+    return net.centred(base.mean, base.covariance())
 
 
 def denoiser(dropout=0.3):
@@ -25,7 +29,7 @@ def denoiser(dropout=0.3):
     start = Gaussian(torch.tensor([0.7, -0.2], dtype=D), Cholesky(c, D))
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        net = TimedInnerProduct(start, 16, dropout=dropout)
+        net = centred(TimedInnerProduct(2, 16, dropout=dropout).to(D), start)
         for p in net.parameters():
             torch.nn.init.normal_(p, std=0.3)
     return start, net
@@ -53,7 +57,7 @@ def test_its_gradient_is_its_network_where_that_is_constant():
 
 def test_it_is_zero_before_training_and_learns():
     start, _ = denoiser()
-    energy = TimedEnergy(start, TimedInnerProduct(start, 16), NOISE)
+    energy = TimedEnergy(start, centred(TimedInnerProduct(2, 16).to(D), start), NOISE)
     x, t = points(), torch.linspace(0, 1, 6, dtype=D)
     assert not energy.net(x, t).detach().any()
     optimizer = torch.optim.SGD(energy.net.parameters(), lr=0.1)
@@ -89,10 +93,33 @@ def test_at_one_time_it_is_a_network_of_its_own():
     assert torch.equal(net(x, torch.full((6,), 0.3, dtype=D)), before)
 
 
+def test_the_network_of_rows_alone_is_the_inner_product_that_it_says():
+    start, timed = denoiser()
+    net, x = timed.frozen(0.7), points()
+    assert isinstance(net, InnerProduct)
+    y = x - start.mean
+    near = y / (1 + (y**2).sum(1, keepdim=True) / (10 * 1.6)).sqrt()
+    torch.testing.assert_close(net(x), (y * net.net(near + start.mean)).sum(1))
+
+
+def test_an_untrained_network_with_time_has_the_same_size_and_centre():
+    start, _ = denoiser()
+    net = centred(InnerProduct(2, 12, 3).to(D), start)
+    timed = net.timed(gain=2.0, dropout=0.25).to(D)
+    assert timed.dropout == 0.25
+    torch.testing.assert_close(timed.mean, start.mean)  # by way of single precision
+    assert float(timed.reach) == pytest.approx(16.0)
+    again = timed.frozen(1.0).state_dict()
+    assert {k: v.shape for k, v in again.items()} == {
+        k: v.shape for k, v in net.state_dict().items()
+    }
+    assert not timed(points(), torch.ones(6, dtype=D)).detach().any()
+
+
 def test_images_and_single_precision():
     rows = torch.randn(40, 1, 2, 3, generator=seeded(0))
     start = Gaussian.fit(rows, noise=0.2)
-    net = TimedInnerProduct(start, 8)
+    net = centred(TimedInnerProduct((1, 2, 3), 8), start)
     energy = TimedEnergy(start, net, 0.2, Linear())
     assert energy.score_loss(rows, seeded(1)).dtype == torch.float32
     assert EnergyPath(energy).drift(rows, 0.5).shape == rows.shape

@@ -82,8 +82,10 @@ def test_a_timed_network_at_one_time_is_a_plain_one():
     with torch.no_grad():
         next(plain.parameters()).zero_()
     assert torch.equal(net(x, torch.full((5,), 0.7)), wanted)
-    with pytest.raises(ValueError, match="only a network of field=False"):
-        TimedMLP(2, field=True).frozen(0.5)
+    field = TimedMLP(2, 8, field=True)
+    torch.nn.init.normal_(next(reversed(list(field.net))).weight, generator=seeded(6))
+    plain, x = field.frozen(0.5), torch.randn(4, 2, generator=seeded(7))
+    torch.testing.assert_close(plain(x), field(x, torch.full((4,), 0.5)))
 
 
 def test_walkers_know_log_z_of_the_energy_that_is_trained_on():

@@ -116,7 +116,7 @@ MODULES = {
     "hmc": "kernels/hmc.py",
     "idx": "data/idx.py",
     "independent": "energies/independent.py",
-    "inner": "models/interpolants/inner.py",
+    "inner": "models/inner.py",
     "integrability": "likelihood/integrability.py",
     "interpolants_mixture": "models/interpolants/mixture.py",
     "interpolants_path": "models/interpolants/path.py",

@@ -773,6 +773,8 @@ CORE = (
      "good = lowest.iteration and ", "good = ", VALIDATION),
     ("validation: noise ends a training", "validation:Validation.finished",
      "not look.nll - lowest.nll <= _error(look, lowest)", "True", VALIDATION),
+    ("validation: an uncertain look is kept", "validation:Validation.best",
+     "_error(lowest, lowest)", "_error(look, lowest)", VALIDATION),
     ("validation: looks by the training's noise", "session:Session._validate",
      "self.validation.look(self.average,",
      "self.rng.seed()\n        self.validation.look(self.average,",

@@ -77,6 +77,7 @@ def test_convolutions_are_counted(capsys):
 
 KINDS = {
     "mlp": ((3,), {"net": "mlp", "width": 40, "depth": 3}),
+    "inner-product": ((7,), {"net": "inner-product", "width": 40, "depth": 3, "networks": 2}),
     "interpolant": ((3,), {"model": "interpolant", "width": 40}),
     "rbm": ((6,), {"model": "rbm", "hidden": 30}),
     "convnet": ((1, 8, 8), {"net": "convnet", "width": 8, "depth": 2}),

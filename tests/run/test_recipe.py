@@ -16,12 +16,13 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
     recipe = choose((1, 8, 8), 1257, "image", discrete=True)
     assert (recipe.train.noise, recipe.model.net, recipe.model.width, recipe.model.depth) == (
         0.15,
-        "mlp",
+        "inner-product",
         256,
         2,
     )
+    assert recipe.model.dropout == 0.1
     assert (recipe.train.walkers, recipe.train.held_out, recipe.train.moves) == (512, 128, 8)
-    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.1, 0.05, 0.1)
+    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.02, 0.05, 0.1)
     assert (
         recipe.train.batch,
         recipe.optimizer.lr,

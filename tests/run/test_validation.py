@@ -268,6 +268,7 @@ def looked(*looks):
 def test_the_last_look_as_good_as_the_lowest_is_kept():
     assert looked((9.0, 0.0), (5.0, 0.3), (5.2, 0.1), (6.0, 0.1)).best.iteration == 20
     assert looked((9.0, 0.0), (5.0, 0.1), (5.2, 0.1), (6.0, 0.1)).best.iteration == 10
+    assert looked((9.0, 0.0), (5.0, 0.1), (5.5, 1.0)).best.iteration == 10  # doubtful, not as good
     assert looked((9.0, 0.0), (9.1, 0.5)).best.iteration == 0  # the base, unless one is lower
     assert looked((9.0, 0.0), (8.0, 0.1), (math.inf, math.nan)).best.iteration == 10
 

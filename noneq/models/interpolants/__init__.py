@@ -9,7 +9,6 @@ likelihood of rows under the samples that a velocity field makes, without log Z.
 
 from noneq.models.interpolants.energy import EnergyPath, TimedEnergy
 from noneq.models.interpolants.flow import FlowLikelihood, flow_likelihood
-from noneq.models.interpolants.inner import TimedInnerProduct
 from noneq.models.interpolants.mixture import MixturePath
 from noneq.models.interpolants.path import DriftedPath
 from noneq.models.interpolants.reward import RewardPath
@@ -33,7 +32,6 @@ __all__ = [
     "MixturePath",
     "RewardPath",
     "TimedEnergy",
-    "TimedInnerProduct",
     "Trigonometric",
     "VariancePreserving",
     "VelocityPath",

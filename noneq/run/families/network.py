@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from noneq.energies import Factor, Tilted, moments
 from noneq.kernels import Kernel, Refreshed
-from noneq.models import MLP, Averaged, ConvNet, ResNet, Whitened
+from noneq.models import MLP, Averaged, ConvNet, InnerProduct, ResNet, Whitened
 from noneq.run.bases import BUDGET, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import base_of
@@ -28,6 +28,7 @@ from noneq.run.score_stage import iterations_of_scores
 
 __all__ = ["NetworkFamily"]
 
+PERCEPTRONS = ("mlp", "inner-product")
 FEW = 1000  # rows of a table below which network and steps are small
 SCORES, ITERATIONS = 3000, 3900  # of score matching, and all with which training ends at latest
 
@@ -58,8 +59,8 @@ class NetworkFamily(OnGaussian):
             return self._of_tables(data, own, train)
         train["longest"] = 0.1
         if min(data.shape[1:]) < 16:
-            own["networks"] = 2
-            return self._small(own, train | {"tau": 0.1}, (SCORES, ITERATIONS), 4500)
+            own |= {"net": "inner-product", "networks": 2, "dropout": 0.1}
+            return self._small(own, train | {"tau": 0.02}, (SCORES, ITERATIONS), 4500)
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
@@ -119,7 +120,7 @@ class NetworkFamily(OnGaussian):
         """
         recipe = super().reconciled(recipe, given)
         model, how = recipe.model, recipe.train
-        impossible = model.net != "mlp" or how.start == "data" or how.restart
+        impossible = model.net not in PERCEPTRONS or how.start == "data" or how.restart
         if how.score_matching and impossible and "score_matching" not in given:
             if "networks" not in given:
                 model = replace(model, networks=1)
@@ -155,10 +156,10 @@ class NetworkFamily(OnGaussian):
             ValueError: there are fewer rows than clusters, or score matching cannot learn such a
                 model.
         """
-        if recipe.train.score_matching and recipe.model.net != "mlp":
+        if recipe.train.score_matching and recipe.model.net not in PERCEPTRONS:
             raise ValueError(
-                f"`score_matching` is for `net` mlp, got {recipe.model.net}: take "
-                "`score_matching` None"
+                f"`score_matching` is for `net` mlp or inner-product, got {recipe.model.net}: "
+                "take `score_matching` None"
             )
         if recipe.train.score_matching and (recipe.train.start == "data" or recipe.train.restart):
             raise ValueError(
@@ -190,6 +191,8 @@ class NetworkFamily(OnGaussian):
         own = recipe.model
         if own.net == "mlp":
             return MLP(shape, own.width, own.depth)
+        if own.net == "inner-product":
+            return InnerProduct(shape, own.width, own.depth)
         if own.net == "convnet":
             net: nn.Module = ConvNet(shape, own.width, own.depth)
         else:
@@ -211,6 +214,10 @@ class NetworkFamily(OnGaussian):
         """
         if recipe.model.whiten:
             net = Whitened(net, *moments(base))
+        elif recipe.model.net == "inner-product":
+            for own in net.nets if isinstance(net, Averaged) else [net]:
+                assert isinstance(own, InnerProduct)
+                own.centred(*moments(base))
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
@@ -224,9 +231,9 @@ class NetworkFamily(OnGaussian):
             A `Size`, with "width" as the setting that decides these numbers.
         """
         own = recipe.model
-        if own.net == "mlp":
-            one = super().size(recipe, shape)
-            k = own.networks
-            return Size(one.choice, k * one.parameters, k * one.activations)
+        if own.net in PERCEPTRONS:
+            one, k = super().size(recipe, shape), own.networks
+            last = math.prod(shape) * own.width if own.net == "inner-product" else 0
+            return Size(one.choice, k * (one.parameters + last), k * one.activations)
         convolutions = 32 if own.net == "convnet" else 36  # width^2 each, of its first stage
         return Size("width", convolutions * own.width**2, math.prod(shape[1:]) * own.width)
