@@ -43,7 +43,7 @@ def states(scaling: Scaling, values: Tensor, u: Tensor) -> tuple[Tensor, Tensor]
 
     Returns:
         The rows (M, D), float64, and what is added to their log-density for that of the rows in
-        units of ``scaling.scale`` (M,): ``log |det|`` of the map of columns, and the log-volume of
+        units of ``scaling.scale`` (M,): ``log |det|`` of the map of rows, and the log-volume of
         cells in the user's units.
 
     Raises:
@@ -54,9 +54,10 @@ def states(scaling: Scaling, values: Tensor, u: Tensor) -> tuple[Tensor, Tensor]
         y = scaling.cells.spread(values, u.expand(values.shape))
         volume = scaling.cells.log_volume(y, torch.ones_like(scaling.scale))
     x = (y - scaling.shift) / scaling.scale
-    if scaling.margins is None:
+    own = scaling.coordinates
+    if own is None:
         return x, volume
-    z, log_slope = scaling.margins.apply(x)
+    z, log_slope = own.apply(x)
     return z, log_slope + volume
 
 
