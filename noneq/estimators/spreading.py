@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from noneq.data import Scaling
+from noneq.data.gaps import check_apart
 from noneq.random import uniform
 
 __all__ = ["conditions", "places", "states"]
@@ -73,8 +74,10 @@ def conditions(scaling: Scaling, values: Tensor, rng: torch.Generator) -> Tensor
         The rows (M, D), float64, NaN where a value is missing.
 
     Raises:
-        ValueError: a value is none of the categories of its column.
+        ValueError: a value is none of the categories of its column, or the model's coordinates
+            are those of a flow.
     """
+    check_apart(scaling)
     missing, u = values.isnan(), torch.zeros_like(values)
     known = values.new_zeros(())  # for what is missing, any number that the column can have
     if scaling.cells is not None:
