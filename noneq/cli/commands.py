@@ -103,7 +103,7 @@ def train(
     """
     from noneq.cli.train import train as command
 
-    changes = {**given(recipe), "bracket": given(bracket)}
+    changes = {**given(recipe), "bracket": given(bracket), **({"flow": True} if flow else {})}
     if budget and iterations is not None:
         raise ValueError("--budget and --iterations are two lengths of one training: give one")
     if resume and overwrite:
@@ -114,8 +114,6 @@ def train(
         changes |= {"seconds": seconds(budget), "iterations": None}
     if iterations is not None:
         changes["iterations"] = iterations
-    if flow:
-        changes["flow"] = True
     rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
     lists = (columns, drop, categories, continuous, grid)
     return command(

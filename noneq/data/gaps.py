@@ -46,8 +46,8 @@ def check_apart(scaling: Scaling) -> None:
     """
     if scaling.flow is not None:
         raise ValueError(
-            "values that are missing cannot be filled in by a model in the coordinates of a spline "
-            "flow, each of which mixes several columns: train a model without `flow` for this"
+            "missing values cannot be filled in by a model in the coordinates of a spline flow, "
+            "each of which mixes several columns: train a model without `flow` for this"
         )
 
 

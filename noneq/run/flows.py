@@ -126,7 +126,7 @@ class _Training:
 
     def _step(self) -> None:
         """Do one iteration; the learning rate falls linearly after the trial."""
-        left = (LONGEST - self.done) / (LONGEST - TRIAL)
+        left = (LONGEST - self.done) / max(1, LONGEST - TRIAL)
         for group in self.optimizer.param_groups:
             group["lr"] = RATE * max(LEAST, min(1.0, left))
         which = torch.randint(len(self.train), (BATCH,), generator=self.rng, device="cpu")
