@@ -112,8 +112,7 @@ def train(
         raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
     if budget:
         changes |= {"seconds": seconds(budget), "iterations": None}
-    if iterations is not None:
-        changes["iterations"] = iterations
+    changes |= {} if iterations is None else {"iterations": iterations}
     rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
     lists = (columns, drop, categories, continuous, grid)
     return command(
