@@ -17,9 +17,27 @@ from torch import Tensor, nn
 
 from noneq.random import seeded
 
-__all__ = ["SplineFlow", "spline_network"]
+__all__ = ["SplineFlow", "require_zuko", "spline_network"]
 
 BLOCK = 4096  # rows at a time
+
+
+def require_zuko() -> Any:
+    """Import zuko, an optional extra.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import zuko
+    except ImportError as error:
+        raise ImportError(
+            '`flow` needs zuko, which is not installed: pip install "noneq[flow]"'
+        ) from error
+    return zuko
 
 
 def spline_network(columns: int, transforms: int, width: int, seed: int = 0) -> nn.Module:
@@ -37,12 +55,7 @@ def spline_network(columns: int, transforms: int, width: int, seed: int = 0) -> 
     Raises:
         ImportError: zuko is not installed.
     """
-    try:
-        import zuko
-    except ImportError as error:
-        raise ImportError(
-            '`flow` needs zuko, which is not installed: pip install "noneq[flow]"'
-        ) from error
+    zuko = require_zuko()
     with seeded(seed):
         net: nn.Module = zuko.flows.NSF(
             columns, transforms=transforms, hidden_features=(width, width)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet, Scaling
 from noneq.data.coordinates import mapped
-from noneq.data.flows import SplineFlow, spline_network
+from noneq.data.flows import SplineFlow, require_zuko, spline_network
 from noneq.run.bases import COLUMNS, NOISY, some
 from noneq.run.recipe import Recipe
 
@@ -42,9 +42,11 @@ def check_flow(recipe: Recipe, data: DataSet) -> None:
 
     Raises:
         ValueError: the data are no table of densities, or the recipe has noise or names a base.
+        ImportError: zuko, which flows need, is not installed.
     """
     if not getattr(recipe.model, "flow", False):
         return
+    require_zuko()
     columns = data.train[0].numel()
     if data.kind != "table" or data.discrete:
         raise ValueError("`flow` is for tables of numbers, not for images or bits: leave it out")

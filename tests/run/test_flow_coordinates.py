@@ -101,6 +101,28 @@ def test_the_lowest_nll_is_kept_and_rows_that_gain_nothing_end_the_training(data
     assert course.finished
 
 
+def test_the_best_of_the_tried_goes_on(data, monkeypatch):
+    # those that are tried differ in what they are said to score, and one is trained on
+    told = iter([3.0, 1.0, 2.0])
+    start, courses = flows._Training.__init__, []
+
+    def init(self, *args, **how):
+        start(self, *args, **how)
+        self.told = next(told)
+        courses.append(self)
+
+    def go_on(self, iterations):
+        self.done += iterations
+        self.best = self.told
+
+    monkeypatch.setattr(flows._Training, "__init__", init)
+    monkeypatch.setattr(flows._Training, "go_on", go_on)
+    scaling = flows.train_flow(data, with_margins(data))
+    assert [one.done for one in courses] == [50, 250, 50]
+    assert scaling.margins is None
+    assert torch.equal(scaling.flow.turn, courses[1].turn)
+
+
 def test_a_flow_learns_a_known_density_but_never_more(tmp_path, monkeypatch):
     monkeypatch.setattr(flows, "LONGEST", 400)
     np.save(tmp_path / "rows.npy", curved(1500, pairs=1))
