@@ -88,7 +88,7 @@ DATA = (
      "@ self.turn", FLOWS),
     ("flows: equal rows come back unequal", "data_flows:SplineFlow.undo", ".float().double()", "",
      ("test_spline_flow.py::test_equal_rows_stay_equal_wherever_they_stand",)),
-    ("flows: mean and turn in float32", "data_flows:SplineFlow.tensors",
+    ("flows: another mean in the file", "data_flows:SplineFlow.tensors",
      '"mean": self.mean,', '"mean": 1.001 * self.mean,', FLOWS),
     ("maps: the volume of the last map alone", "data_maps:Chained.apply",
      "total = total + volume", "total = volume", FLOWS),
