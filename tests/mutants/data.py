@@ -106,8 +106,9 @@ DATA = (
      "else self.idle + 1", "else self.idle", TRAINED),
     ("flows: the worst is trained on", "run_flows:train_flow", "best = min(courses",
      "best = max(courses", TRAINED),
-    ("flows: a mixture of mapped columns beside a flow", "run_coordinates:propose",
-     "or best.data.scaling.flow", "", CHOSEN),
+    ("flows: a second start", "run_coordinates:propose", "or best.data.scaling.flow", "",
+     ("test_flow_coordinates.py::"
+      "test_a_mixture_in_a_flows_coordinates_has_no_second_start",)),
     ("flows: left out of the rows", "data_coordinates:mapped", "flow=scaling.flow", "flow=None",
      CHOSEN),
     ("flows: rows are filled in", "gaps:check_apart", "if scaling.flow is not None:", "if False:",

@@ -53,6 +53,11 @@ def data(tmp_path_factory):
     return load(path)
 
 
+def of_a_flow(own):
+    """A score by which a flow is taken, though it is too short to be better than mixtures."""
+    return 0.0 if own.data.scaling.flow is not None else math.inf
+
+
 def nll_of(data, scaling):
     """The NLL of validation rows by a standard normal density of the mapped rows."""
     x = mapped(data, scaling).validation.double()
@@ -164,6 +169,16 @@ def test_a_flow_is_chosen_where_mixtures_are_poor_and_is_then_alone(data, propos
     assert "in a spline flow's coordinates" in said.split(" (")[0]
     assert "flow" not in said.split(" (")[1]
     assert f"{lowest[False]:.2f}" in said
+
+
+def test_a_mixture_in_a_flows_coordinates_has_no_second_start(data, monkeypatch):
+    monkeypatch.setattr(flows, "LONGEST", 50)
+    monkeypatch.setattr("noneq.run.coordinates._nll", of_a_flow)
+    recipe = choose(data.shape, data.sizes[0], "table", flow=True)
+    (own,), candidates = propose(recipe, data)
+    assert own.base.flow
+    assert own.base.base == "mixture"
+    assert any(one.flow and one.base == "full" for one in candidates)
 
 
 def test_without_the_setting_no_flow_is_tried(data, monkeypatch):
@@ -298,10 +313,7 @@ def test_a_damaged_or_missing_flow_is_told_and_another_run_leaves_none(trained, 
 
 def test_an_estimator_with_a_flow(monkeypatch):
     monkeypatch.setattr(flows, "LONGEST", 50)
-    # so short a flow is no better than mixtures: it is taken all the same
-    of_flows = {True: 0.0, False: math.inf}
-    choice = lambda own: of_flows[own.data.scaling.flow is not None]  # noqa: E731
-    monkeypatch.setattr("noneq.run.coordinates._nll", choice)
+    monkeypatch.setattr("noneq.run.coordinates._nll", of_a_flow)
     x = curved(300)
     model = EnergyDensity(
         max_iter=4, random_state=0, settings={"flow": True, "score_matching": None, "width": 8}
