@@ -28,7 +28,7 @@ __all__ = ["check_flow", "train_flow"]
 MANY = 2000  # rows from which networks are larger
 SMALL, LARGE = (3, 64, 0.1), (5, 128, 0.01)  # transforms, width and weight decay
 BATCH, RATE, LEAST, EMA, CLIP = 256, 1e-3, 0.02, 0.99, 5.0
-TRIAL, LONGEST, EVERY = 200, 2000, 50  # iterations of a trial, of all, and between checks
+TRIAL, LONGEST, EVERY = 200, 3000, 50  # iterations of a trial, of all, and between checks
 PATIENCE, GAIN = 8, 1e-3  # checks without a gain of so many nats that end the training
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2)  # added to the variances of whitened columns
 
