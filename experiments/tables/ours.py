@@ -18,19 +18,20 @@ from noneq.run.starts import choose_start
 __all__ = ["by_noneq"]
 
 
-def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
-    """Train by the default recipe, and bracket log Z.
+def by_noneq(data: DataSet, seed: int, **changes: Any) -> dict[str, Any]:
+    """Train by the default recipe, or by one with a few changes, and bracket log Z.
 
     Arguments:
         data: the data set; its validation rows choose the base and end the training.
         seed: seed of the run.
+        changes: settings that differ from the defaults, e.g. ``flow=True``.
 
     Returns:
         ``rows`` and ``base rows``, the NLL of each test row by the model and by its base, and what
         the run tells about itself.
     """
     start = time.process_time()
-    recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete)
+    recipe = choose(data.shape, len(data.train), data.kind, discrete=data.discrete, **changes)
     session, data, candidates = choose_start(recipe, data, seed)
     with tempfile.TemporaryDirectory() as folder:
         run = noneq.Run.create(f"{folder}/r", data, session, seed=seed)
@@ -42,12 +43,14 @@ def by_noneq(data: DataSet, seed: int) -> dict[str, Any]:
     noise, volume = recipe.train.noise, data.scaling.log_volume(data.test)
     own = session.recipe.model
     margins = "mapped columns, " if data.scaling.margins is not None else ""
+    margins += "a flow's coordinates, " if data.scaling.flow is not None else ""
     return {
         "rows": mean_energy(energy, data.test, noise=noise) + verdict.log_z - volume,
         "base rows": mean_energy(base, data.test, noise=noise) + base.log_z() - volume,
         "validation": verdict.nll["validation"].value,
         "choice": f"{margins}base {own.base}, {own.components} components, ridge {own.ridge}; "
         f"{session.iteration} iterations; kept: {verdict.kept}",
+        "flow": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.flow],
         "networks": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.network],
         "looks": [list(look) for look in session.validation.looks] if session.validation else [],
         "alarms": list(verdict.alarms),

@@ -22,10 +22,12 @@ from experiments.tables.sets import SETS
 __all__ = ["best_peer", "lines_of", "main", "standing"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "tables.md"
-METHODS = (
-    "noneq", "Gaussian mixture", "kernel density", "vine copula", "spline flow", "flow matching",
+OURS = ("noneq", "noneq, flow")  # the default, and with a flow's coordinates
+PEERS = (
+    "Gaussian mixture", "kernel density", "vine copula", "spline flow", "flow matching",
     "diffusion",
 )  # fmt: skip
+METHODS = (*OURS, *PEERS)
 HEADS = ("table", "split", *METHODS, "chosen peer", "noneq ahead")
 START, END = "<!-- table -->", "<!-- end of table -->"
 
@@ -34,7 +36,7 @@ Results = Mapping[str, Mapping[str, Any]]
 
 def best_peer(results: Results, name: str, split: int) -> str | None:
     """The peer with the lowest validation NLL on a split; None where no peer is recorded."""
-    found = {m: results.get(f"{name} | {split} | {m}") for m in METHODS[1:]}
+    found = {m: results.get(f"{name} | {split} | {m}") for m in PEERS}
     values = {m: one["validation"] for m, one in found.items() if one is not None}
     known = {m: v for m, v in values.items() if v is not None and math.isfinite(v)}
     return min(known, key=lambda m: known[m]) if known else None

@@ -87,8 +87,8 @@ KINDS = {
     "interpolant": InterpolantModel,
 }
 SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
-#: fields that have other options (the first two), or that only Python users choose
-_ELSEWHERE = {"seconds", "iterations", "active", "restart"}
+#: fields that have other options (the first three), or that only Python users choose
+_ELSEWHERE = {"seconds", "iterations", "flow", "active", "restart"}
 
 
 def _options(title: str, about: str, sections: Sequence[type]) -> Any:

@@ -184,13 +184,13 @@ def _introduce(run: Run) -> None:
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
-        margins = run.scaling.margins is not None
-        found = compared(run.recipe.model, bases, margins=margins)
+        margins, flow = run.scaling.margins is not None, run.scaling.flow is not None
+        found = compared(run.recipe.model, bases, margins=margins, flow=flow)
         for part in f"base by validation NLL: {found}".split("; "):
             for line in textwrap.wrap(part, columns() - 4, subsequent_indent="  "):
                 echo(line)
     cells = run.scaling.cells
-    if run.scaling.margins is not None or (cells is not None and cells.repeats):
+    if run.scaling.coordinates is not None or (cells is not None and cells.repeats):
         echo("NLLs while it trains are those of the model's own columns, in other units")
     if notes := run.family.notes(run.recipe):
         echo(notes)

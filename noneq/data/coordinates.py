@@ -1,4 +1,4 @@
-"""A table in other coordinates: its columns mapped to normal variables for a model."""
+"""A table in other coordinates: its columns mapped for a model, each by itself or by a flow."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def with_margins(data: DataSet, *, apart: bool = False) -> Scaling:
 
 
 def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False) -> DataSet:
-    """Map the columns of a table to normal variables, as new coordinates of a model.
+    """Map the columns of a table, as new coordinates of a model.
 
     Arguments:
         data: rows of a table, standardised.
-        scaling: scaling whose margins map the columns, e.g. that of an earlier training; None:
-            margins are fitted to the training rows.
+        scaling: scaling whose margins and flow map the columns, e.g. that of an earlier training;
+            None: margins are fitted to the training rows.
         apart: whether categories stay apart, where margins are fitted; otherwise they become
             adjacent intervals of a normal variable.
 
     Returns:
         A data set of the same rows in the new coordinates, with a scaling that undoes them; the
-        data set itself if ``scaling`` has no margins.
+        data set itself if ``scaling`` has neither margins nor a flow.
 
     >>> import numpy as np, tempfile
     >>> from noneq.data import load
@@ -53,12 +53,13 @@ def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False
     >>> float(data.train.max()) > 3.0 > float(mapped(data).train.max())
     True
     """
-    margins = (scaling or with_margins(data, apart=apart)).margins
-    if margins is None:
+    scaling = scaling or with_margins(data, apart=apart)
+    own = scaling.coordinates
+    if own is None:
         return data
     parts = (data.train, data.validation, data.test)
     train, validation, test = (
-        torch.cat([margins.apply(part)[0].to(x) for part in torch.split(x, BLOCK)]) for x in parts
+        torch.cat([own.apply(part)[0].to(x) for part in torch.split(x, BLOCK)]) for x in parts
     )
-    new = replace(data.scaling, margins=margins)
+    new = replace(data.scaling, margins=scaling.margins, flow=scaling.flow)
     return replace(data, train=train, validation=validation, test=test, scaling=new)

@@ -19,7 +19,7 @@ from noneq.data.scaling import Scaling
 from noneq.data.selection import existing, naming
 from noneq.data.units import arranged, matched
 
-__all__ = ["Gaps", "rows_with_gaps"]
+__all__ = ["Gaps", "check_apart", "rows_with_gaps"]
 
 
 class Gaps(NamedTuple):
@@ -33,6 +33,22 @@ class Gaps(NamedTuple):
 
     values: NDArray[np.float64]
     x: Tensor
+
+
+def check_apart(scaling: Scaling) -> None:
+    """Check that a known value of a column is a known value of a model's coordinate.
+
+    Arguments:
+        scaling: scaling of the model.
+
+    Raises:
+        ValueError: the coordinates are those of a flow, each of which mixes several columns.
+    """
+    if scaling.flow is not None:
+        raise ValueError(
+            "missing values cannot be filled in by a model in the coordinates of a spline flow, "
+            "each of which mixes several columns: train a model without `flow` for this"
+        )
 
 
 def rows_with_gaps(
@@ -63,7 +79,8 @@ def rows_with_gaps(
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the rows have another shape, lack a column, or have a category that the
-            model does not know, or a cell that is not missing is not a finite number.
+            model does not know, or a cell that is not missing is not a finite number, or if the
+            model's coordinates are those of a flow.
 
     >>> import pyarrow
     >>> table = pyarrow.table({"a": [3.0, None], "b": [None, 20.0]})
@@ -71,6 +88,7 @@ def rows_with_gaps(
     >>> rows_with_gaps(table, (2,), Scaling(shift, scale), columns=("a", "b")).x.tolist()
     [[1.0, nan], [nan, 2.0]]
     """
+    check_apart(scaling)
     raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
     with naming(source):
         if raw.values.ndim == 2:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from noneq.data.cells import Block, Cells
+from noneq.data.flows import SplineFlow
+from noneq.data.maps import Chained
 from noneq.data.margins import Margins
 from noneq.random import uniform
 
@@ -39,6 +41,8 @@ class Scaling:
             None: they are not mapped.
         cells: columns of a table with their kinds; repeated values are spread over intervals
             before they are shifted and scaled. None: all columns are continuous.
+        flow: spline flow of the columns, mapped or not, whose coordinates then are x; None: there
+            is none.
 
     Raises:
         ValueError: if a scale is not a positive finite number.
@@ -49,10 +53,17 @@ class Scaling:
     threshold: float | None = None
     margins: Margins | None = None
     cells: Cells | None = None
+    flow: SplineFlow | None = None
 
     def __post_init__(self) -> None:
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
             raise ValueError("values spread too far, or too little, for a scale to be computed")
+
+    @property
+    def coordinates(self) -> Chained | None:
+        """Return the map of standardised rows y to x, by `margins` and `flow`; None: x is y."""
+        maps = [one for one in (self.margins, self.flow) if one is not None]
+        return Chained(maps) if maps else None
 
     def apply(self, rows: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Convert rows from the file's units to the model's, ``x = (value - shift) / scale``.
@@ -75,7 +86,8 @@ class Scaling:
             values = self.cells.spread(values, uniform(values.shape, rng))
         shift, scale = self.shift.to(values), self.scale.to(values)
         x = (values - shift) / scale
-        return (x if self.margins is None else self.margins.apply(x)[0].to(x)).float()
+        own = self.coordinates
+        return (x if own is None else own.apply(x)[0].to(x)).float()
 
     def undo(self, x: Tensor) -> Tensor:
         """Convert rows from the model's units to the file's, ``value = x scale + shift``.
@@ -87,13 +99,18 @@ class Scaling:
             The rows in the file's units, float64 (M, *shape); for binary data, 0 or 1 instead.
             Spread values are what they were, and texts the numbers of their categories, from 0.
         """
-        if self.margins is not None:
-            parts = [self.margins.undo(part) for part in torch.split(x, _BLOCK)]
-            x = torch.cat(parts).to(x.device)
+        x = self._standardised(x).to(x.device)
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         if self.threshold is not None:
             return (values > 0.5).double()
         return values if self.cells is None else self.cells.collect(values)
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        """Return the standardised rows y of rows x (M, *shape), on the CPU if they were mapped."""
+        own = self.coordinates
+        if own is None:
+            return x
+        return torch.cat([own.undo(part) for part in torch.split(x, _BLOCK)])
 
     def blocks(self, x: Tensor) -> list[Block | None] | None:
         """List the intervals in which `noneq.data.Margins` take a column's density as constant.
@@ -112,7 +129,7 @@ class Scaling:
         """Compute ``log |det dx/dvalue| = -sum log scale`` for a row of ``dim`` values, in nats.
 
         The log-density of a row in the file's units is that of the shifted and scaled row plus
-        this number (and `log_volume`, if the columns are mapped). For binary rows it need not be
+        this number (and `log_volume`, if x is mapped). For binary rows it need not be
         added: probabilities have no units.
 
         Arguments:
@@ -132,23 +149,25 @@ class Scaling:
     def log_volume(self, x: Tensor) -> Tensor:
         """Compute what is added to the log-density of a row x for that of the standardised row y.
 
-        It is ``log |det dx/dy|`` of the map by `margins`, and the log-volume of the row's cell in
-        the columns where values have probabilities (`noneq.data.cells`), in units of ``scale``.
+        It is ``log |det dx/dy|`` of the map by `margins` and `flow`, and the log-volume of the
+        row's cell in the columns where values have probabilities (`noneq.data.cells`), in units of
+        ``scale``.
 
         Arguments:
             x: rows (M, *shape) in the model's units.
 
         Returns:
-            The numbers to be added (M,), float64, in nats; 0 without margins and cells.
+            The numbers to be added (M,), float64, in nats; 0 if x is y, without cells.
         """
-        if self.margins is None and self.cells is None:
+        own = self.coordinates
+        if own is None and self.cells is None:
             return torch.zeros(len(x), dtype=torch.float64, device=x.device)
         found = []
         for part in torch.split(x, _BLOCK):
             y, volume = part.double().cpu(), torch.zeros(len(part), dtype=torch.float64)
-            if self.margins is not None:
-                y = self.margins.undo(part)
-                volume = self.margins.apply(y)[1]
+            if own is not None:
+                y = own.undo(part)
+                volume = own.apply(y)[1]
             if self.cells is not None and self.threshold is None:
                 volume = volume + self.cells.log_volume(y * self.scale + self.shift, self.scale)
             found.append(volume)
@@ -171,7 +190,7 @@ class Scaling:
             return own.to(x.device).expand(len(x)).clone()
         found = []
         for part in torch.split(x, _BLOCK):
-            y = part.double().cpu() if self.margins is None else self.margins.undo(part)
+            y = self._standardised(part).double().cpu()
             found.append(self.cells.log_units(y * self.scale + self.shift, self.scale))
         return torch.cat(found).to(x.device)
 
@@ -188,14 +207,19 @@ class Scaling:
             "threshold": self.threshold,
             "margins": None if self.margins is None else self.margins.plain(),
             "cells": None if self.cells is None else self.cells.plain(),
+            "flow": None if self.flow is None else self.flow.plain(),
         }
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Scaling:
+    def from_plain(
+        cls, plain: Mapping[str, Any], parameters: Mapping[str, Tensor] | None = None
+    ) -> Scaling:
         """Restore a scaling from the dictionary that `plain` returned, bit for bit.
 
         Arguments:
             plain: a dictionary returned by `plain`, also if written to JSON and read again.
+            parameters: those of the flow, as its `noneq.data.flows.SplineFlow.tensors` returned
+                them; without a flow they are not needed.
 
         Returns:
             The scaling.
@@ -204,7 +228,9 @@ class Scaling:
         margins, cells = plain["margins"], plain["cells"]
         own = None if margins is None else Margins.from_plain(margins)
         spread = None if cells is None else Cells.from_plain(cells)
-        return cls(shift, scale, plain["threshold"], own, spread)
+        sizes = plain.get("flow")
+        flow = None if sizes is None else SplineFlow.from_plain(sizes, parameters or {})
+        return cls(shift, scale, plain["threshold"], own, spread, flow)
 
     def __str__(self) -> str:
         if self.threshold is not None:
@@ -212,7 +238,8 @@ class Scaling:
             return f"x = {high:g} where value > {self.threshold:g}, else {low:g}"
         if self.scale.dim():
             how = "" if self.margins is None else ", mapped to a normal variable"
-            return f"x = (value - mean) / sd{how}, column by column"
+            after = "" if self.flow is None else ", then a spline flow of all columns"
+            return f"x = (value - mean) / sd{how}, column by column{after}"
         shift, scale = float(self.shift), float(self.scale)
         if (shift, scale) == (0, 1):
             return "x = value"

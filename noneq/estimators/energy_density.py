@@ -165,9 +165,10 @@ class EnergyDensity(TrainedDensity):
         )
         learned = self._learned = learning.learn()
         self.energy_, self.base_ = learned.energy, learned.base
-        model, margins = learned.recipe.model, learned.scaling.margins is not None
-        own = (model.base, model.components, model.ridge, np.nan, np.nan, margins)
-        self.base_name_ = named(Candidate(*own))
+        model, scaling = learned.recipe.model, learned.scaling
+        chosen = Candidate(model.base, model.components, model.ridge, np.nan, np.nan)
+        mapped, flow = scaling.margins is not None, scaling.flow is not None
+        self.base_name_ = named(chosen._replace(margins=mapped, flow=flow))
         self.log_z_, self.log_z_stderr_ = learned.z.value, learned.z.stderr
         self.alarms_ = learned.alarms
         cells = learned.scaling.cells

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from noneq.data import Scaling
+from noneq.data.gaps import check_apart
 from noneq.random import uniform
 
 __all__ = ["conditions", "places", "states"]
@@ -43,7 +44,7 @@ def states(scaling: Scaling, values: Tensor, u: Tensor) -> tuple[Tensor, Tensor]
 
     Returns:
         The rows (M, D), float64, and what is added to their log-density for that of the rows in
-        units of ``scaling.scale`` (M,): ``log |det|`` of the map of columns, and the log-volume of
+        units of ``scaling.scale`` (M,): ``log |det|`` of the map of rows, and the log-volume of
         cells in the user's units.
 
     Raises:
@@ -54,9 +55,10 @@ def states(scaling: Scaling, values: Tensor, u: Tensor) -> tuple[Tensor, Tensor]
         y = scaling.cells.spread(values, u.expand(values.shape))
         volume = scaling.cells.log_volume(y, torch.ones_like(scaling.scale))
     x = (y - scaling.shift) / scaling.scale
-    if scaling.margins is None:
+    own = scaling.coordinates
+    if own is None:
         return x, volume
-    z, log_slope = scaling.margins.apply(x)
+    z, log_slope = own.apply(x)
     return z, log_slope + volume
 
 
@@ -72,8 +74,10 @@ def conditions(scaling: Scaling, values: Tensor, rng: torch.Generator) -> Tensor
         The rows (M, D), float64, NaN where a value is missing.
 
     Raises:
-        ValueError: a value is none of the categories of its column.
+        ValueError: a value is none of the categories of its column, or the model's coordinates
+            are those of a flow.
     """
+    check_apart(scaling)
     missing, u = values.isnan(), torch.zeros_like(values)
     known = values.new_zeros(())  # for what is missing, any number that the column can have
     if scaling.cells is not None:

@@ -60,7 +60,7 @@ def draw_report(run: Run, path: Path) -> None:
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
     cells = run.scaling.cells
-    mapped = run.scaling.margins is not None or (cells is not None and cells.repeats)
+    mapped = run.scaling.coordinates is not None or (cells is not None and cells.repeats)
     data = run.data() if run.bracketed or mapped else None
     rows = run.metrics.rows()
     if mapped and data is not None:

@@ -22,6 +22,7 @@ class Candidate(NamedTuple):
         margins: whether the columns were mapped to normal variables before.
         network: whether a network on the base had learned from scores; the NLL is then that of
             the model, or of the base if that is lower.
+        flow: whether the base is one of the coordinates of a spline flow.
     """
 
     base: str
@@ -31,6 +32,7 @@ class Candidate(NamedTuple):
     stderr: float
     margins: bool = False
     network: bool = False
+    flow: bool = False
 
 
 def named(candidate: Candidate) -> str:
@@ -47,29 +49,42 @@ def named(candidate: Candidate) -> str:
     what += f", {kind}" if kind in ("low-rank", "diagonal") else ""
     what += "" if ridge is None else f", ridge {ridge:g}"
     what += ", of mapped columns" if candidate.margins else ""
+    what += ", in a spline flow's coordinates" if candidate.flow else ""
     return f"{what}, with a network" if candidate.network else what
 
 
-def compared(model: Any, candidates: Sequence[Candidate], *, margins: bool = False) -> str:
+def compared(
+    model: Any,
+    candidates: Sequence[Candidate],
+    *,
+    margins: bool = False,
+    flow: bool = False,
+) -> str:
     """Describe in one line which base was chosen, beside the best of the other kind.
 
     Arguments:
         model: settings of the model with the chosen base.
         candidates: all bases that were scored.
         margins: whether the chosen base is one of mapped columns.
+        flow: whether it is one of the coordinates of a spline flow.
 
     Returns:
         E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
         log-likelihoods of the validation rows; a Gaussian without a ridge is always among them.
+        If a flow was tried, the best base with it stands beside the best without it.
         Networks on two bases are compared, too: "..., with a network: 14.80 (...: 15.10)".
     """
     own = (model.base, model.components, model.ridge)
     bases = [one for one in candidates if not one.network]
-    chosen = next(one for one in bases if one[:3] == own and one.margins == margins)
+    coordinates = (margins, flow)
+    chosen = next(o for o in bases if o[:3] == own and (o.margins, o.flow) == coordinates)
     mixed = chosen.base == "mixture"
     others = [one for one in bases if (one.base == "mixture") != mixed]
+    if any(one.flow != flow for one in bases):
+        others = [one for one in bases if one.flow != flow]
     best = sorted(others, key=lambda one: one.nll)[:1]
-    plain = [one for one in bases if one[:3] == ("full", None, None) and not one.margins]
+    simple = ("full", None, None)
+    plain = [o for o in bases if o[:3] == simple and not (o.margins or o.flow)]
     beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
     said = [_beside(chosen, *beside)]
     networks = sorted((one for one in candidates if one.network), key=lambda one: one.nll)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from noneq.annealing import Track, untracked
 from noneq.data import DataSet
 from noneq.data.coordinates import mapped, with_margins
 from noneq.run.bases import COLUMNS, NOISY, ROWS, choose_base, some
 from noneq.run.candidates import Candidate
+from noneq.run.flows import check_flow, train_flow
 from noneq.run.recipe import Recipe
 
 __all__ = ["Proposal", "propose"]
@@ -29,7 +31,7 @@ class Proposal(NamedTuple):
 
 
 def propose(
-    recipe: Recipe, data: DataSet, seed: int = 0
+    recipe: Recipe, data: DataSet, seed: int = 0, *, track: Track = untracked
 ) -> tuple[tuple[Proposal, ...], tuple[Candidate, ...]]:
     """Choose whether columns are mapped to normal variables, and the base of the model.
 
@@ -38,33 +40,42 @@ def propose(
     rows decides, in the units of the standardised columns for both; where values have
     probabilities (`noneq.data.kinds`) it is that of the values. Only tables of at most 100 columns
     are mapped, and only where the recipe leaves the base to be chosen. Categories are mapped in
-    two ways, to adjacent intervals of a normal variable or each to a peak of its own.
+    two ways, to adjacent intervals of a normal variable or each to a peak of its own. Where the
+    recipe has a flow, it is trained on these columns, and bases are fitted in its coordinates, too
+    (`noneq.run.flows`).
 
     Arguments:
         recipe: all settings of a training.
         data: data set with validation rows.
         seed: seed of the session.
+        track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
     Returns:
-        The coordinates and base with the lowest NLL; if that base is a mixture, also those of the
-        best single Gaussian, from which a network may learn more. Then all candidates with their
-        NLL.
+        The coordinates and base with the lowest NLL; if that base is a mixture, and not one of a
+        flow's coordinates, also those of the best single Gaussian, from which a network may learn
+        more. Then all candidates with their NLL.
+
+    Raises:
+        ValueError: the recipe has a flow, which cannot be trained on such data.
+        ImportError: zuko, which flows need, is not installed.
     """
+    check_flow(recipe, data)
     few = _thinned(data)
-    found = [_proposal(recipe, few, seed, margins=False)]
+    found = [_proposal(recipe, few, seed)]
     columns = data.train[0].numel()
     fixed = found[0][0].base is None or recipe.train.noise > 0
     if not fixed and not data.discrete and columns <= COLUMNS:
         ways = (False, True) if _has_categories(data) else (False,)
         tried = [mapped(few, with_margins(data, apart=apart)) for apart in ways]
-        others = [_proposal(recipe, own, seed, margins=True) for own in tried]
+        others = [_proposal(recipe, own, seed) for own in tried]
         found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
+    if recipe.model.flow:
+        found.append(_with_flow(recipe, data, few, found, seed, track))
     best = min((own for own, _ in found), key=_nll)
     single = [_on_one_gaussian(recipe, own, candidates) for own, candidates in found]
     second = min((own for own in single if own is not None), key=_nll, default=None)
-    proposals = (
-        (best,) if second is None or best.recipe.model.base != "mixture" else (best, second)
-    )
+    alone = second is None or best.recipe.model.base != "mixture" or best.data.scaling.flow
+    proposals = (best,) if second is None or alone else (best, second)
     whole = tuple(own._replace(data=_all_rows(data, own)) for own in proposals)
     return whole, tuple(one for _, candidates in found for one in candidates)
 
@@ -79,18 +90,33 @@ def _thinned(data: DataSet) -> DataSet:
 
 def _all_rows(data: DataSet, own: Proposal) -> DataSet:
     """Return all rows of a data set in the coordinates of a proposal."""
-    return data if own.data.scaling.margins is None else mapped(data, own.data.scaling)
+    return data if own.data.scaling.coordinates is None else mapped(data, own.data.scaling)
 
 
-def _proposal(
-    recipe: Recipe, data: DataSet, seed: int, *, margins: bool
+def _with_flow(
+    recipe: Recipe,
+    data: DataSet,
+    few: DataSet,
+    found: list[tuple[Proposal, tuple[Candidate, ...]]],
+    seed: int,
+    track: Track,
 ) -> tuple[Proposal, tuple[Candidate, ...]]:
+    """Train a flow on the columns for which bases were found, and choose a base of its own."""
+    if found[0][0].base is None:
+        raise ValueError("`flow` needs more validation rows that differ: leave it out")
+    scalings = [own.data.scaling for own, _ in found]
+    margins = next((one for one in scalings if one.margins is not None), None)
+    return _proposal(recipe, mapped(few, train_flow(data, margins, seed, track=track)), seed)
+
+
+def _proposal(recipe: Recipe, data: DataSet, seed: int) -> tuple[Proposal, tuple[Candidate, ...]]:
     """Choose a base in given coordinates, by NLLs in the units of the standardised columns."""
     own, found = choose_base(recipe, data.train, data.validation, seed, draws=data.draws)
     if not found:
         return Proposal(own, data, None), ()
     volume = float(data.scaling.log_volume(some(data.validation, NOISY)).mean())
-    tried = tuple(one._replace(nll=one.nll - volume, margins=margins) for one in found)
+    margins, flow = data.scaling.margins is not None, data.scaling.flow is not None
+    tried = tuple(o._replace(nll=o.nll - volume, margins=margins, flow=flow) for o in found)
     name = (own.model.base, own.model.components, own.model.ridge)
     return Proposal(own, data, next(one for one in tried if one[:3] == name)), tried
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from noneq.annealing import Completed, Track, complete, untracked
+from noneq.data.gaps import check_apart
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 
@@ -42,10 +43,12 @@ def fill(
         The completed rows, as `Filled`. Rows without gaps are repeated as they are.
 
     Raises:
-        ValueError: the base of the model is not made of Gaussians, or ``count`` is less than 1.
+        ValueError: the base of the model is not made of Gaussians, its coordinates are those of a
+            flow, or ``count`` is less than 1.
         TooFarError: annealing does not reach the model.
         FloatingPointError: the energy is NaN or -inf at a walker.
     """
+    check_apart(run.scaling)
     if count < 1:
         raise ValueError(f"`count` is 1 or more, got {count}")
     energy, _ = run.model()

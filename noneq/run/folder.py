@@ -3,6 +3,7 @@
 ====================== ========================================================================
 config.json            data, seed, all settings of the training (the recipe), and candidate bases
 metrics.jsonl          one line for each logged iteration
+flow.safetensors       the parameters of a spline flow, if rows are in its coordinates
 model.safetensors      the trained model, whose parameters are moving averages
 state/                 the last checkpoint: weighted samples, optimiser, random numbers
 good/                  an earlier checkpoint, for the rollback of a training that diverges
@@ -11,8 +12,8 @@ population.safetensors the weighted samples of the model from the forward anneal
 samples.png            samples of the model beside the data
 ====================== ========================================================================
 
-Every file is replaced in one piece, nothing is ever unpickled, and checksums detect files that
-have changed. A run exists, or replaces another, as soon as its first checkpoint is complete.
+Every file is replaced in one piece, nothing is unpickled, and checksums detect changed files. A
+run exists, or replaces another, as soon as its first checkpoint is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from noneq.data import DataSet, Scaling, load
+from noneq.data import DataSet, load
 from noneq.data.coordinates import mapped
 from noneq.kernels import Kernel
 from noneq.numerics import resolve_device
@@ -40,7 +41,7 @@ from noneq.run.lock import BusyError, locked
 from noneq.run.metrics import Metrics
 from noneq.run.session import Session
 from noneq.run.staging import check_vacant, disk_error, staged, unsettled
-from noneq.run.storing import load_model, save_session
+from noneq.run.storing import load_model, load_scaling, save_scaling, save_session
 from noneq.version import __version__
 
 __all__ = ["Run"]
@@ -63,8 +64,8 @@ class Run:
         scaling: map between the model's units and the units of the data's file.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
-        ValueError: config.json is damaged or of another version, or there is no such device.
+        FileNotFoundError: the folder holds no run, or a file of it is missing.
+        ValueError: a file is damaged or of another version, or there is no such device.
 
     >>> import tempfile, noneq
     >>> data = noneq.data.load("digits")
@@ -83,18 +84,17 @@ class Run:
             with locked(self.folder):  # which settles it
                 pass
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{self.folder}: holds no run (no config.json); `Run.create` makes one"
-            )
+            why = "holds no run (no config.json); `Run.create` makes one"
+            raise FileNotFoundError(f"{self.folder}: {why}")
         self.config: dict[str, Any] = checkpoint.load_json(path)
         try:
             self.recipe = read_recipe(self.config["recipe"])
             self.family = family_of(self.recipe.kind)
             self.shape: tuple[int, ...] = tuple(self.config["data"]["shape"])
-            self.scaling = Scaling.from_plain(self.config["data"]["scaling"])
             self.seed, begun_on = int(self.config["seed"]), str(self.config["device"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: of another version of noneq ({error!r})") from error
+        self.scaling = load_scaling(self.folder, self.config)
         self.device = torch.device(resolve_device(device or begun_on))
 
     @classmethod
@@ -149,6 +149,7 @@ class Run:
                 check_vacant(folder, overwrite=overwrite, held=True)
                 with staged(folder) as new:
                     checkpoint.save_json(new / "config.json", config)
+                    save_scaling(new, data.scaling)
                     save_session(new, session)
                     checkpoint.store(new / "good", session.state_dict())
         except OSError as error:

@@ -33,7 +33,8 @@ RESULTS = (
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATES = ("state", "good")
 _PART = r"\.[\w-]+\.\d+\.part\.\w+"
-_FILES = ("config.json", "model.safetensors", *RESULTS)
+_FLOW = "flow.safetensors"
+_FILES = ("config.json", "model.safetensors", _FLOW, *RESULTS)
 _OWN = re.compile("|".join((*map(re.escape, _FILES), _PART)))
 _STATE = re.compile(rf"state\.json|tensors-[0-9a-f]+\.safetensors|{_PART}")
 
@@ -141,6 +142,8 @@ def settle(folder: Path) -> None:
             path.replace(target)
         for name in _STATES:
             sweep(folder / name)
+        if not _has_flow(folder):
+            (folder / _FLOW).unlink(missing_ok=True)
         sync_folder(folder)
         shutil.rmtree(ready)
     shutil.rmtree(folder / NEW, ignore_errors=True)
@@ -173,6 +176,12 @@ def _holds_run(folder: Path) -> bool:
         if isinstance(found, dict) and isinstance(found.get("noneq"), str):
             return True
     return False
+
+
+def _has_flow(folder: Path) -> bool:
+    """Return whether the run in a folder is in the coordinates of a flow, in a file of its own."""
+    config = json.loads((folder / "config.json").read_bytes())
+    return config["data"]["scaling"].get("flow") is not None
 
 
 def _is_lock(path: Path, held: bool) -> bool:

@@ -64,7 +64,7 @@ def choose_start(
     >>> start.session.iteration, start.session.recipe.model.base
     (0, 'full')
     """
-    proposals, candidates = propose(recipe, data, seed)
+    proposals, candidates = propose(recipe, data, seed, track=track)
     if recipe.budget.iterations is None or not iterations_of_scores(recipe):
         proposals = proposals[:1]
     begun = [_begun(own, seed) for own in proposals]

@@ -1,16 +1,19 @@
-"""Functions that write a run's last checkpoint, and write and read its model.
+"""Functions that write a run's last checkpoint, and write and read its model and its scaling.
 
-The file model.safetensors holds the model's parameters, and the preconditioner of its MCMC kernel.
+The file model.safetensors holds the model's parameters, and the preconditioner of its MCMC kernel;
+flow.safetensors the parameters of a spline flow, if rows are in its coordinates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from noneq.data import Scaling
 from noneq.energies import Cholesky, Factor, Identity
 from noneq.kernels import Kernel
 from noneq.run.checkpoint import load_tensors, save_tensors, store
@@ -18,9 +21,10 @@ from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
 from noneq.run.session import Session
 
-__all__ = ["load_model", "save_model", "save_session"]
+__all__ = ["load_model", "load_scaling", "save_model", "save_scaling", "save_session"]
 
 _OWN = "preconditioner."
+_FLOW = "flow.safetensors"
 
 
 def save_session(folder: Path, session: Session) -> None:
@@ -85,6 +89,44 @@ def load_model(
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path}: the parameters of another model ({reason})") from error
     return energy.to(device), family.kernel_of(recipe, factor, energy)
+
+
+def save_scaling(folder: Path, scaling: Scaling) -> None:
+    """Write what of a run's scaling is not in config.json, the parameters of a spline flow.
+
+    Arguments:
+        folder: folder of the run.
+        scaling: scaling of the run; without a flow nothing is written.
+    """
+    if scaling.flow is not None:
+        save_tensors(folder / _FLOW, scaling.flow.tensors(), format="noneq")
+
+
+def load_scaling(folder: Path, config: Mapping[str, Any]) -> Scaling:
+    """Read the scaling of a run, bit for bit.
+
+    Arguments:
+        folder: folder of the run.
+        config: content of its config.json.
+
+    Returns:
+        The scaling.
+
+    Raises:
+        FileNotFoundError: the file of the flow's parameters is missing.
+        ValueError: config.json is of another version of noneq, or the file of the flow's
+            parameters is damaged or of another flow.
+        ImportError: zuko, which flows need, is not installed.
+    """
+    plain, path = config["data"]["scaling"], folder / _FLOW
+    tensors = None if plain.get("flow") is None else load_tensors(path)
+    try:
+        return Scaling.from_plain(plain, tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        if tensors is not None:
+            raise ValueError(f"{path}: {error}") from error
+        why = f"of another version of noneq ({error!r})"
+        raise ValueError(f"{folder / 'config.json'}: {why}") from error
 
 
 def _has_clusters(recipe: Recipe) -> bool:

@@ -207,6 +207,7 @@ def test_records_add_up_and_keep_what_another_process_wrote(tmp_path):
 def test_noneq_stands_against_the_peer_that_validation_chooses():
     results = {
         "wine | 0 | noneq": {"test": 2.0, "validation": 0.0, "seconds": 5.0, "alarms": ["a"]},
+        "wine | 0 | noneq, flow": {"test": 1.5, "validation": -1.0, "seconds": 9.0},
         "wine | 0 | vine copula": {"test": 1.0, "validation": 3.0, "seconds": 1.0},
         "wine | 0 | diffusion": {"test": 4.0, "validation": 2.0, "seconds": 2.0},
         "wine | 0 | spline flow": {"test": None, "validation": None, "seconds": 2.0},
@@ -221,7 +222,7 @@ def test_noneq_stands_against_the_peer_that_validation_chooses():
     assert paired(theirs, ours)[0] == pytest.approx(-2.0)
     (line,) = report.lines_of(results, rows)
     assert line == (
-        "wine", "0", "2.00!", "", "", "1.00", "-", "", "4.00", "diffusion", "+2.00 ± 0.58",
+        "wine", "0", "2.00!", "1.50", "", "", "1.00", "-", "", "4.00", "diffusion", "+2.00 ± 0.58",
     )  # fmt: skip
     assert report.standing(results, {}, "wine", 0) is None
 

@@ -29,6 +29,16 @@ DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
 MAPPED = ("data/test_margins.py",)
+FLOWS = ("test_spline_flow.py",)
+TRAINED = (
+    "test_flow_coordinates.py::test_the_nll_that_chooses_is_that_of_the_standardised_rows",
+    "test_flow_coordinates.py::"
+    "test_the_lowest_nll_is_kept_and_rows_that_gain_nothing_end_the_training",
+    "test_flow_coordinates.py::test_the_best_of_the_tried_goes_on",
+)
+CHOSEN = (
+    "test_flow_coordinates.py::test_a_flow_is_chosen_where_mixtures_are_poor_and_is_then_alone",
+)
 KINDS = ("test_column_kinds.py",)
 TABLES = ("test_cli_tables.py",)
 NOT_DATA = ("test_data.py::test_what_is_not_data",)
@@ -60,16 +70,52 @@ DATA = (
      "criterion > best[0]", MAPPED),
     ("margins: density without the tail's weight", "margins:Margins._log_density",
      "math.log(self.tail) + cauchy", "cauchy", MAPPED),
-    ("margins: left out of the samples", "scaling:Scaling.undo", "if self.margins is not None:",
-     "if False:", MAPPED),
+    ("margins: left out of the samples", "scaling:Scaling.undo", "self._standardised(x)", "x",
+     MAPPED),
     ("margins: sign of the volume in likelihoods", "evaluation:_likelihoods", "- own.volume",
      "+ own.volume", MAPPED),
     ("margins: no volume in scores", "scores:score", "volume - mean_energy(energy, x)",
      "-mean_energy(energy, x)", MAPPED),
     ("margins: candidates in other units", "run_coordinates:_proposal",
-     "nll=one.nll - volume", "nll=one.nll + volume", MAPPED),
+     "nll=o.nll - volume", "nll=o.nll + volume", MAPPED),
     ("margins: forgotten at a resume", "folder:Run.data", "mapped(data, self.scaling)", "data",
      MAPPED),
+    # -- coordinates of a spline flow
+    ("flows: volume without that of the turn", "data_flows:SplineFlow.apply",
+     "log_det + self._log_det", "log_det", FLOWS),
+    ("flows: undone around 0", "data_flows:SplineFlow.undo", "+ self.mean", "", FLOWS),
+    ("flows: undone without the turn", "data_flows:SplineFlow.undo", "@ self._back",
+     "@ self.turn", FLOWS),
+    ("flows: equal rows come back unequal", "data_flows:SplineFlow.undo", ".float().double()", "",
+     ("test_spline_flow.py::test_equal_rows_stay_equal_wherever_they_stand",)),
+    ("flows: another mean in the file", "data_flows:SplineFlow.tensors",
+     '"mean": self.mean,', '"mean": 1.001 * self.mean,', FLOWS),
+    ("maps: the volume of the last map alone", "data_maps:Chained.apply",
+     "total = total + volume", "total = volume", FLOWS),
+    ("maps: undone in their order", "data_maps:Chained.undo", "reversed(self.maps)", "self.maps",
+     FLOWS),
+    ("flows: forgotten by the coordinates", "scaling:Scaling.coordinates",
+     "(self.margins, self.flow)", "(self.margins,)", FLOWS),
+    ("flows: trained in other units", "run_flows:_Training._nll", "- self.volume",
+     "+ self.volume", TRAINED),
+    ("flows: volume without the whitening", "run_flows:_Training.__init__",
+     "volume + float(torch.linalg.slogdet(self.turn)[1])", "volume", TRAINED),
+    ("flows: the last parameters are kept", "run_flows:_Training.go_on", "if nll < self.best:",
+     "if True:", TRAINED),
+    ("flows: no end of a training that gains nothing", "run_flows:_Training.go_on",
+     "else self.idle + 1", "else self.idle", TRAINED),
+    ("flows: the worst is trained on", "run_flows:train_flow", "best = min(courses",
+     "best = max(courses", TRAINED),
+    ("flows: a second start", "run_coordinates:propose", "or best.data.scaling.flow", "",
+     ("test_flow_coordinates.py::"
+      "test_a_mixture_in_a_flows_coordinates_has_no_second_start",)),
+    ("flows: left out of the rows", "data_coordinates:mapped", "flow=scaling.flow", "flow=None",
+     CHOSEN),
+    ("flows: rows are filled in", "gaps:check_apart", "if scaling.flow is not None:", "if False:",
+     ("test_flow_coordinates.py::test_an_estimator_with_a_flow",)),
+    ("flows: an old file stays", "staging:settle", "if not _has_flow(folder):", "if False:",
+     ("test_flow_coordinates.py::"
+      "test_a_damaged_or_missing_flow_is_told_and_another_run_leaves_none",)),
     # -- kinds of columns, and intervals of their values
     ("kinds: a frequent year is an atom", "data_kinds:_atoms", "share[i] > OFTEN * own", "True",
      KINDS),
