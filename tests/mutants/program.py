@@ -39,6 +39,8 @@ SCORED = (
 )
 MORE = ("test_bases.py::test_numbers_of_components_end_where_two_in_a_row_are_worse",)
 RIDGE = ("test_energies.py::test_a_ridge_takes_the_place_of_shrinkage_and_floor",)
+TYPES = ("test_recipe.py::test_a_value_of_another_type_is_refused_by_its_name",)
+DEVICE = ("test_session.py::test_random_numbers_of_another_kind_of_device_are_refused",)
 CANNOT = ("test_training.py::test_settings_that_cannot_be",)
 TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
 RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
@@ -193,6 +195,12 @@ PROGRAM = (
     ("rate: half a cosine", "rates:cosine", "math.pi * min", "math.pi / 2 * min", RATES),
     ("rate: of the first group", "rates:set_learning_rate", "in optimizer.param_groups",
      "in optimizer.param_groups[:1]", RATES),
+    ("settings: any type", "choosing:with_changes",
+     "check_types(type(getattr(recipe, name)), new)", "pass", TYPES),
+    ("settings: True is a number", "ranges:check_types", "kind is not bool and isinstance",
+     "False and isinstance", TYPES),
+    ("session: another device's random numbers half way", "session:Session.load_state_dict",
+     'self._set_random_state(saved["rng"])\n', 'self.seconds = 1.0\n', DEVICE),
     ("settings: chains with weights", "settings:Settings.pcd", '"weighted": False',
      '"weighted": True', TEXTBOOK),
     ("settings: chains under a trust region", "settings:Settings.pcd", '"tau": None, ', "",

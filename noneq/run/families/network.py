@@ -210,7 +210,7 @@ class NetworkFamily(OnGaussian):
             The energy ``U_base(x) + f(x)``, where f is the network, a `noneq.Tilted`.
         """
         if recipe.model.whiten:
-            net = Whitened(net, *moments(base))
+            net = Whitened.of(net, *moments(base))
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
