@@ -26,6 +26,8 @@ from torch.nn.functional import linear
 
 __all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank", "local_covariance"]
 
+CLUSTERED = 50_000  # rows that k-means sees, at most
+
 
 class Factor(Protocol):
     """A factor is a square root L of a covariance ``C = L L^T``, as a linear operator.
@@ -270,13 +272,13 @@ def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int 
 
     Clusters are found by k-means and stand for the modes of the data. The covariance of the rows
     about the centres of their clusters is estimated after Ledoit and Wolf (2004), and ``noise^2``
-    is added to its diagonal.
+    is added to its diagonal. Of more than 50,000 rows, as many are drawn at random.
 
     Arguments:
         x: rows (M, *shape), with d entries each.
         clusters: number of clusters, at most M.
         noise: standard deviation of Gaussian noise that will be added to the data later.
-        seed: seed of k-means.
+        seed: seed of k-means, and of the rows that are drawn.
 
     Returns:
         The square root L of the covariance ``L L^T`` (d, d), as a `Cholesky` factor.
@@ -284,6 +286,9 @@ def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int 
     from sklearn.cluster import KMeans
     from sklearn.covariance import ledoit_wolf
 
+    if len(x) > CLUSTERED:
+        drawn = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed), device="cpu")
+        x = x[drawn[:CLUSTERED].to(x.device)]
     flat = x.detach().flatten(1).double().cpu().numpy()
     found = KMeans(clusters, n_init=3, random_state=seed).fit(flat)
     residuals = flat - found.cluster_centers_[found.labels_]
