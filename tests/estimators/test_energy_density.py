@@ -111,7 +111,9 @@ def test_samples_are_of_the_model_whose_density_is_told(of_ring, n):
     points, area = grid()
     frame = pd.DataFrame(points, columns=["width", "mass"])
     p = np.exp(of_ring.score_samples(frame)) * area
-    x = of_ring.sample(n, random_state=0)
+    drawn = of_ring.sample(n, random_state=0)
+    assert drawn.columns.tolist() == ["width", "mass"]
+    x = drawn.to_numpy()
     assert x.shape == (n, 2)
     assert len(np.unique(x, axis=0)) == n
 

@@ -189,6 +189,7 @@ MODULES = {
     "scores": "run/scores.py",
     "selection": "data/selection.py",
     "series": "report/series.py",
+    "estimator_frames": "estimators/frames.py",
     "ranges": "run/ranges.py",
     "session": "run/session.py",
     "settings": "training/settings.py",
