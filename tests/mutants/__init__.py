@@ -211,6 +211,7 @@ MODULES = {
     "units": "estimators/units.py",
     "velocity": "models/interpolants/velocity.py",
     "validation": "run/validation.py",
+    "work": "run/work.py",
     "verdict": "run/verdict.py",
     "walkers": "walkers/walkers.py",
     "weights": "walkers/weights.py",
