@@ -53,7 +53,14 @@ def evaluations_of_training(recipe: Recipe, rows: Sequence[Mapping[str, Any]], h
 
 
 def evaluations_of_bracket(recipe: Recipe) -> float:
-    """Count the evaluations of an energy or of its gradient, of single rows, in a bracket."""
+    """Count the evaluations of an energy or of its gradient, of single rows, in a bracket.
+
+    Arguments:
+        recipe: all settings, with those of the bracket.
+
+    Returns:
+        The number of evaluations, without those of pilot runs.
+    """
     own = recipe.bracket
     more = round(0.75 * own.temperatures)  # from each of two more starts
     moves = 2 * own.temperatures + own.equilibrate + 2 * more
