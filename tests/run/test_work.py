@@ -9,7 +9,7 @@ import torch
 from noneq import Session
 from noneq.kernels import with_momentum
 from noneq.likelihood import log_z
-from noneq.run import choose, supervise, work
+from noneq.run import choose, evaluation, supervise, work
 from noneq.run.choosing import with_changes
 from noneq.run.evaluation import evaluate_run
 from noneq.run.work import bracket_within, evaluations_of_bracket, evaluations_of_training
@@ -109,7 +109,8 @@ def test_only_the_default_is_shortened_and_it_says_so(tmp_path, monkeypatch, cap
     assert verdict.how["walkers"] == 512
     assert run.recipe.bracket.temperatures == 1000
     assert evaluate_run(run, data).log_z == verdict.log_z
-    asked = evaluate_run(run, data, how={"temperatures": 60, "equilibrate": 5})
-    assert (asked.how["temperatures"], asked.how["equilibrate"]) == (60, 5)
     own = with_changes(run.recipe, {"bracket": {"temperatures": 999}})
     assert work.within_share(run, own) == own, "the user's choice"
+    monkeypatch.delattr(evaluation, "within_share")
+    asked = evaluate_run(run, data, how={"temperatures": 60, "equilibrate": 5})
+    assert (asked.how["temperatures"], asked.how["equilibrate"]) == (60, 5)
