@@ -1,9 +1,8 @@
 """Square roots of covariance matrices: ``C = L L^T`` as an operator L.
 
 One object serves as the covariance of a Gaussian and as the preconditioner of a Langevin kernel.
-Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d. Roots are
-computed in float64 and kept in ``dtype``, which should be that of the vectors. Here s holds
-standard deviations, and W is a matrix (d, r):
+Vectors have shape ``(N, *shape)`` and are treated as N flat rows of dimension d. Roots are kept in
+``dtype``, which should be that of the vectors. Here s holds standard deviations, W is (d, r):
 
 ========== =========================== ==================== =================
 factor     C                           storage              product L v
@@ -20,11 +19,14 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 __all__ = ["Cholesky", "Diagonal", "Factor", "Identity", "LowRank", "local_covariance"]
+
+CLUSTERED = 50_000  # rows that k-means sees, at most
 
 
 class Factor(Protocol):
@@ -268,15 +270,14 @@ class Cholesky(nn.Module):
 def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int = 0) -> Cholesky:
     """Estimate the average covariance within the clusters of data, to precondition a kernel.
 
-    Clusters are found by k-means and stand for the modes of the data. The covariance of the rows
-    about the centres of their clusters is estimated after Ledoit and Wolf (2004), and ``noise^2``
-    is added to its diagonal.
+    K-means finds clusters, which stand for modes, in 50,000 random rows at most. The covariance of
+    rows about their centres is Ledoit and Wolf's (2004), plus ``noise^2`` on the diagonal.
 
     Arguments:
         x: rows (M, *shape), with d entries each.
         clusters: number of clusters, at most M.
         noise: standard deviation of Gaussian noise that will be added to the data later.
-        seed: seed of k-means.
+        seed: seed of k-means, and of the rows that are drawn.
 
     Returns:
         The square root L of the covariance ``L L^T`` (d, d), as a `Cholesky` factor.
@@ -285,11 +286,12 @@ def local_covariance(x: Tensor, clusters: int, *, noise: float = 0.0, seed: int 
     from sklearn.covariance import ledoit_wolf
 
     flat = x.detach().flatten(1).double().cpu().numpy()
+    if len(x) > CLUSTERED:
+        flat = np.random.default_rng(seed).choice(flat, CLUSTERED, replace=False, shuffle=False)
     found = KMeans(clusters, n_init=3, random_state=seed).fit(flat)
-    residuals = flat - found.cluster_centers_[found.labels_]
-    c = torch.from_numpy(ledoit_wolf(residuals, assume_centered=True)[0])
+    c = ledoit_wolf(flat - found.cluster_centers_[found.labels_], assume_centered=True)[0]
     dtype = x.dtype if x.is_floating_point() else torch.float32
-    return Cholesky(c + noise**2 * torch.eye(len(c), device=c.device), dtype).to(x.device)
+    return Cholesky(torch.from_numpy(c + noise**2 * np.eye(len(c))), dtype).to(x.device)
 
 
 def _same_dim(dim: int, own: int) -> None:

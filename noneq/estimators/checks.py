@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from noneq.estimators.arrays import Rows, extremes
+from noneq.estimators.frames import Frames
 
 __all__ = ["check_parameters", "check_whole", "complete_rows", "visible_kind", "weighted"]
 
@@ -119,13 +120,14 @@ def weighted(x: Rows, sample_weight: Any) -> tuple[Rows, NDArray[np.float64]]:
 
 
 def complete_rows(
-    estimator: Any, X: Any, *, missing: bool = False, **how: Any
+    estimator: Any, X: Any, frames: Frames | None = None, *, missing: bool = False, **how: Any
 ) -> NDArray[np.float64]:
     """Check that rows are numbers, by scikit-learn's ``validate_data``, with errors of one line.
 
     Arguments:
         estimator: estimator whose number and names of columns are set or checked.
         X: rows, any array-like (M, d), or a frame.
+        frames: categories of texts, which become their numbers; None: rows hold numbers.
         missing: whether values may be missing, i.e. NaN.
         how: further arguments of ``validate_data``, e.g. ``reset``.
 
@@ -133,9 +135,11 @@ def complete_rows(
         The rows (M, d), float64.
 
     Raises:
-        ValueError: the rows are not finite numbers, or have other columns than in ``fit``.
+        ValueError: the rows are not finite numbers, or have other columns or categories than in
+            ``fit``.
     """
     finite: Any = "allow-nan" if missing else True
+    X = X if frames is None else frames.encoded(X)
     try:
         found: NDArray[np.float64] = validate_data(
             estimator, X, dtype=np.float64, ensure_all_finite=finite, **how

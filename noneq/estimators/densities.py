@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from noneq.annealing import complete, population
 from noneq.energies import Conditioned, path_to
 from noneq.estimators.checks import check_whole, complete_rows, weighted
+from noneq.estimators.frames import Frames
 from noneq.estimators.learning import Learned
 from noneq.estimators.spreading import conditions, places, states
 from noneq.likelihood.score import energy_of
@@ -35,6 +36,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     anomaly_threshold_: float
     verbose: int
     _learned: Learned
+    _frames: Frames | None  # of the rows of fit
     _fitted_scores: NDArray[np.float64]  # of the rows of fit, in increasing order
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -84,7 +86,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         found, weight = weighted(self.score_samples(X), sample_weight)
         return float(np.average(found, weights=weight))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64]:
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """Draw rows from the model.
 
         They are exact samples where the base was kept; otherwise they come from the weighted
@@ -99,8 +101,9 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            The samples, in the units of the training rows.
+        ndarray or DataFrame of shape (n_samples, n_features)
+            The samples, in the units of the training rows; a DataFrame with the names and types
+            of their columns if they were one of pandas.
         """
         check_is_fitted(self, "energy_")
         check_whole("n_samples", n_samples, 1)
@@ -114,17 +117,18 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             assert learned.z.schedule is not None
             path, many = path_to(learned.energy, learned.base), 8 * -(-max(16, 4 * n_samples) // 8)
             x = population(path, many, learned.z.schedule, rng=rng)[0].equal(n_samples, rng)
-        return self._undone(x)
+        rows = self._undone(x)
+        return rows if self._frames is None else self._frames.frame(rows, learned.scaling.cells)
 
     def sample_conditional(
         self, X: ArrayLike, n_samples: int = 1, random_state: Any = None
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[Any]:
         """Fill in missing values: draw them from the model, given the other values of their row.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, n_features)
-            The rows, with NaN where a value is missing.
+            The rows, with NaN where a value is missing (None, too, in a column of texts).
         n_samples : int, default=1
             The number of samples of each row.
         random_state : int, RandomState instance or None, default=None
@@ -133,8 +137,8 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of shape (n_rows, n_samples, n_features)
-            The completed rows, in which the given values are as they are in X. The samples of a
-            row have equal weights.
+            The completed rows, in which the given values are as they are in X; of the type
+            object where the columns hold texts. The samples of a row have equal weights.
         """
         check_is_fitted(self, "energy_")
         check_whole("n_samples", n_samples, 1)
@@ -156,7 +160,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
         found = self._undone(filled.flatten(0, 1)).reshape(len(values), n_samples, -1)
         given = values[:, None]
         completed: NDArray[np.float64] = np.where(np.isnan(given), found, given)
-        return completed
+        return completed if self._frames is None else self._frames.decoded(completed)
 
     # -- anomalies
 
@@ -235,7 +239,7 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def _checked(self, X: ArrayLike, *, missing: bool = False) -> NDArray[np.float64]:
         """Check that rows are numbers, finite or NaN if values may be missing."""
         check_is_fitted(self, "energy_")
-        return complete_rows(self, X, missing=missing, reset=False)
+        return complete_rows(self, X, self._frames, missing=missing, reset=False)
 
     def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         learned, energy = self._learned, copy.deepcopy(self.energy_).double()

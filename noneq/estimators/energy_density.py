@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from noneq.estimators.checks import check_whole, complete_rows
 from noneq.estimators.densities import TrainedDensity
+from noneq.estimators.frames import Frames
 from noneq.estimators.learning import Learning
 from noneq.numerics import resolve_device
 from noneq.run.candidates import Candidate, named
@@ -32,7 +33,8 @@ class EnergyDensity(TrainedDensity):
     Columns have kinds, as for ``noneq train`` (`noneq.data.kinds`): integers and other values that
     repeat have no density, and are spread over intervals. Where ``kinds_`` says "grid", "category"
     or "atoms", such values have probabilities, so that ``score_samples`` is a log-probability in
-    these columns and a log-density in others; samples are values of these kinds again.
+    these columns and a log-density in others; samples are values of these kinds again. Texts of
+    a DataFrame of pandas are categories; ``sample`` then returns a DataFrame, too.
 
     Rows have no weights in ``fit``: a training with weights would not be the same as one with
     repeated rows, since copies of a row are kept on one side of the split and batches are drawn at
@@ -137,7 +139,8 @@ class EnergyDensity(TrainedDensity):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows, 2 or more, of finite numbers. No column may be constant.
+            The rows, 2 or more, of finite numbers; in a DataFrame of pandas, columns may also
+            hold texts or be of the type "category". No column may be constant.
         y : object, default=None
             It is ignored.
 
@@ -151,7 +154,8 @@ class EnergyDensity(TrainedDensity):
         ValueError
             The rows or the parameters are invalid, or the rows have no density.
         """
-        x = complete_rows(self, X, ensure_min_samples=2)
+        self._frames = Frames.of(X)
+        x = complete_rows(self, X, self._frames, ensure_min_samples=2)
         changes = self._changes()
         self._check_columns(x)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -161,6 +165,7 @@ class EnergyDensity(TrainedDensity):
             settings=changes,
             seed=seed,
             device=resolve_device(self.device),
+            texts=self._frames.texts if self._frames is not None else {},
             verbose=int(self.verbose),
         )
         learned = self._learned = learning.learn()

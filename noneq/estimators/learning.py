@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,8 @@ class Learning:
         settings: settings that differ from defaults, by name, as `noneq.run.choose` takes them.
         seed: seed of all randomness.
         device: device to train on.
+        texts: categories of columns of texts, whose values are the numbers of these, by the index
+            of the column.
         verbose: number of iterations between lines that say how training goes; 0: none.
     """
 
@@ -105,12 +108,13 @@ class Learning:
         settings: Mapping[str, Any] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        texts: Mapping[int, tuple[str, ...]] = MappingProxyType({}),
         verbose: int = 0,
     ) -> None:
         self.seed, self.verbose = seed, verbose
         held = rows_to_hold(len(values), fraction)
         self.validated = held > 0
-        self.data = of_array(values, held, seed=seed).to(device)
+        self.data = of_array(values, held, seed=seed, texts=texts).to(device)
         self.recipe = self._recipe(dict(settings or {}), *values.shape)
         self.candidates: tuple[Candidate, ...] = ()
         self.alarms: list[str] = []

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ from noneq.energies import (
 )
 from noneq.energies.checks import check_states, resolution
 from noneq.energies.determinism import unsteady
-from noneq.kernels import Kernel
+from noneq.kernels import Kernel, transports
 from noneq.likelihood.alarms import alarms, stranded
 from noneq.likelihood.backward import backward_side, equilibrated
 from noneq.likelihood.estimate import Estimate
@@ -221,15 +222,27 @@ def _of_the_chains(chains: Walkers, sides: Sequence[Forward]) -> Iterator[str]:
 
 
 def _say_how_long(energy: Energy, rows: Tensor, plan: Plan) -> None:
-    """Log the expected duration of the bracket, by the time that one evaluation takes."""
+    """Log the expected duration of the bracket, by the time that a move of all walkers takes."""
     calls = 2 * plan.steps + plan.moves + 2 * plan.more_steps
     x = rows[torch.arange(plan.n, device=rows.device) % len(rows)]
+    seconds = calls * _of_a_move(energy, x, plan.kernel)
+    text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", plan.n, calls, text)
+
+
+def _of_a_move(energy: Energy, x: Tensor, kernel: Kernel | None) -> float:
+    """Measure the seconds of a move; where that cannot be, of an evaluation and what is beside."""
+    if kernel is not None and not transports(kernel):
+        rng = torch.Generator(x.device).manual_seed(0)
+        with suppress(FloatingPointError):
+            walkers = Walkers.at(x, energy, log_z=0.0).move(kernel, energy, rng)
+            start = time.perf_counter()
+            walkers.move(kernel, energy, rng)
+            return time.perf_counter() - start
     evaluate(energy, x)
     start = time.perf_counter()
     evaluate(energy, x)
-    seconds = calls * (time.perf_counter() - start + OVERHEAD)
-    text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    logger.info("bracketing log Z: %d walkers, %d evaluations each, about %s", plan.n, calls, text)
+    return time.perf_counter() - start + OVERHEAD
 
 
 def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: float) -> Solvable:

@@ -50,11 +50,11 @@ class Whitened(nn.Module):
     Arguments:
         net: network f, ``(B, *shape) -> (B,)``, or of rows and times.
         mean: mean m of the rows (*shape).
-        covariance: covariance ``Q diag(v) Q^T`` of the rows (d, d); ``W = diag(v)^-1/2 Q^T``.
+        whiten: transposed matrix W^T (d, d).
 
     >>> import torch
     >>> rows = torch.randn(1000, 2) @ torch.tensor([[1.0, 0.99], [0.0, 0.1]])
-    >>> net = Whitened(nn.Flatten(), rows.mean(0), torch.cov(rows.T))
+    >>> net = Whitened.of(nn.Flatten(), rows.mean(0), torch.cov(rows.T))
     >>> bool(torch.allclose(torch.cov(net(rows).T), torch.eye(2), atol=1e-3))
     True
     """
@@ -62,12 +62,27 @@ class Whitened(nn.Module):
     mean: Tensor
     whiten: Tensor
 
-    def __init__(self, net: nn.Module, mean: Tensor, covariance: Tensor) -> None:
+    def __init__(self, net: nn.Module, mean: Tensor, whiten: Tensor) -> None:
         super().__init__()
         self.net = net
+        self.register_buffer("mean", mean)
+        self.register_buffer("whiten", whiten)
+
+    @classmethod
+    def of(cls, net: nn.Module, mean: Tensor, covariance: Tensor) -> Whitened:
+        """Return the network after the map that gives rows of some covariance the covariance I.
+
+        Arguments:
+            net: network f, ``(B, *shape) -> (B,)``, or of rows and times.
+            mean: mean m of the rows (*shape).
+            covariance: covariance ``Q diag(v) Q^T`` of the rows (d, d); ``W = diag(v)^-1/2 Q^T``.
+
+        Returns:
+            The whole, whose buffers are copies.
+        """
         v, q = torch.linalg.eigh(covariance.double())
-        self.register_buffer("mean", mean.detach().clone())
-        self.register_buffer("whiten", (q / v.clamp(min=v[-1] * 1e-12).sqrt()).to(mean))
+        whiten = (q / v.clamp(min=v[-1] * 1e-12).sqrt()).to(mean)
+        return cls(net, mean.detach().clone(), whiten)
 
     def forward(self, x: Tensor, *rest: Tensor | torch.Generator | None) -> Tensor:
         """Return the network's outputs for rows x, at times and with dropout if it takes them."""
@@ -81,10 +96,5 @@ class Whitened(nn.Module):
         return float(getattr(self.net, "dropout", 0.0))
 
     def around(self, net: nn.Module) -> Whitened:
-        """Return the same map of the rows, followed by another network."""
-        new = Whitened.__new__(Whitened)
-        nn.Module.__init__(new)
-        new.net = net
-        new.register_buffer("mean", self.mean)
-        new.register_buffer("whiten", self.whiten)
-        return new
+        """Return the same map of the rows, followed by another network; it shares the buffers."""
+        return Whitened(net, self.mean, self.whiten)

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from typing import Any, Literal
 
 from noneq.run.families import FAMILIES, About, family_of
+from noneq.run.ranges import check_types
 from noneq.run.recipe import Bracket, Budget, Optimizer, Recipe
 
 __all__ = ["applicable", "choose", "read_recipe", "with_changes"]
@@ -47,7 +48,8 @@ def choose(
 
     Raises:
         TypeError: a change has a name that no field of a recipe has.
-        ValueError: a value is out of range, or a choice does not apply to the kind of model.
+        ValueError: a value is of a wrong type or out of range, or a choice does not apply to the
+            kind of model.
 
     >>> choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=50).model.hidden
     50
@@ -70,7 +72,8 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
     Raises:
         TypeError: a change has a name that no field of a recipe has.
-        ValueError: a value is out of range, or a choice does not apply to the kind of model.
+        ValueError: a value is of a wrong type or out of range, or a choice does not apply to the
+            kind of model.
     """
     sections: dict[str, dict[str, Any]] = {}
     for name, value in changes.items():
@@ -79,6 +82,8 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
                 sections.setdefault(_section(recipe, own, (name,)), {})[own] = new
         else:
             sections.setdefault(_section(recipe, name), {})[name] = value
+    for name, new in sections.items():
+        check_types(type(getattr(recipe, name)), new)
     changed = {name: replace(getattr(recipe, name), **new) for name, new in sections.items()}
     return family_of(recipe.kind).reconciled(replace(recipe, **changed), {*changes})
 

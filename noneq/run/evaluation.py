@@ -30,6 +30,7 @@ from noneq.run.folder import Run
 from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict, measures
+from noneq.run.work import within_share
 
 __all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
 
@@ -52,7 +53,8 @@ def evaluate_run(
         data: data that the model was trained on.
         how: settings of the bracket by name, which are the fields of `noneq.run.recipe.Bracket`,
             and ``seed``. Settings that are left out are those of the run's recipe; the default of
-            ``seed`` is the run's seed plus 7.
+            ``seed`` is the run's seed plus 7. Without settings a default bracket is shortened to
+            half of the training's work, see `noneq.run.work`.
         track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
     Returns:
@@ -68,6 +70,8 @@ def evaluate_run(
     recipe = with_changes(
         run.recipe, {"bracket": {k: v for k, v in (how or {}).items() if k != "seed"}}
     )
+    if not set(how or {}) - {"seed"}:
+        recipe = within_share(run, recipe)
     bracket = recipe.bracket
     how = {**asdict(bracket), "seed": seed}
     energy, move = run.model()

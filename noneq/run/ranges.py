@@ -1,11 +1,61 @@
-"""Checks of the ranges of settings; each error names the field and the value that it got."""
+"""Checks of the types and ranges of settings; each error names the field and what it got."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import typing
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any
 
-__all__ = ["check_among", "check_finite", "check_fraction", "check_least", "check_positive"]
+__all__ = [
+    "check_among",
+    "check_finite",
+    "check_fraction",
+    "check_least",
+    "check_positive",
+    "check_types",
+]
+
+KINDS: Mapping[type, tuple[type, str]] = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+}
+
+
+def check_types(section: type, values: Mapping[str, Any]) -> None:
+    """Raise ValueError for a value of another type than its field of a section of settings has.
+
+    Fields of words are checked by `check_among`.
+
+    Arguments:
+        section: dataclass of settings, whose annotations say the types.
+        values: new values by the name of the field.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        ValueError: a value is no whole number, number or truth value where one is needed.
+
+    >>> from noneq.run.recipe import Budget
+    >>> check_types(Budget, {"iterations": None, "seconds": 60})
+    >>> check_types(Budget, {"iterations": 2.5})
+    Traceback (most recent call last):
+    ValueError: `iterations` must be a whole number, or None, got 2.5
+    """
+    hints = typing.get_type_hints(section)
+    for name, value in values.items():
+        allowed = typing.get_args(hints[name]) or (hints[name],)
+        own = [KINDS[one] for one in allowed if one in KINDS]
+        if not own or (value is None and NoneType in allowed):
+            continue
+        kind, words = own[0]
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            empty = ", or None" if NoneType in allowed else ""
+            raise ValueError(f"`{name}` must be {words}{empty}, got {value!r}")
 
 
 def check_among(section: object, name: str, words: Sequence[str]) -> None:

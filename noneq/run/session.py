@@ -223,14 +223,18 @@ class Session:
         Arguments:
             saved: dictionary that `state_dict` of a session with the same kind and size of model
                 returned.
+
+        Raises:
+            ValueError: the saved training had random numbers of another kind of device, or early
+                stopping, for which this session lacks the rows.
         """
+        self._set_random_state(saved["rng"])
         self.seconds, self.backoff = saved["seconds"], saved["backoff"]
         self.ended = saved["ended"]
         self.monitor = DivergenceMonitor(**saved["monitor"])
         self.energy.load_state_dict(saved["energy"])
         self._average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.rng.set_state(saved["rng"])
         self.learner.load_state_dict(saved["trained"])
         looked = saved["validation"]
         if looked is not None and self.validation is None:
@@ -240,3 +244,13 @@ class Session:
             )
         if looked is not None and self.validation is not None:
             self.validation.load_state_dict(looked)
+
+    def _set_random_state(self, state: Tensor) -> None:
+        """Go on with saved random numbers; ValueError if those of this device differ in kind."""
+        try:
+            self.rng.set_state(state)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"the saved training has random numbers of another kind of device than "
+                f"{self.rng.device}, where this session trains: go on where it was begun"
+            ) from error

@@ -20,6 +20,8 @@ from noneq.run.session import Session
 
 __all__ = ["Start", "choose_start"]
 
+MANY = 100_000  # rows to which base and kernel are not fitted at once
+
 
 class Start(NamedTuple):
     """A training that has been begun, and what was tried for it.
@@ -67,7 +69,8 @@ def choose_start(
     proposals, candidates = propose(recipe, data, seed, track=track)
     if recipe.budget.iterations is None or not iterations_of_scores(recipe):
         proposals = proposals[:1]
-    begun = [_begun(own, seed) for own in proposals]
+    slow = track if len(data.train) > MANY else untracked
+    begun = [_begun(own, seed) for own in slow(proposals, "fitting base and kernel")]
     if len(begun) == 1:
         return Start(begun[0], proposals[0].data, candidates)
     tried = []

@@ -25,7 +25,7 @@ from noneq.random import add_noise
 from noneq.run.recipe import Recipe
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["Look", "Validation"]
+__all__ = ["Look", "Validation", "cost_of_a_look"]
 
 STEPS, MOVES = 150, 50  # of a look: both annealings, equilibration before one
 WALKERS, MORE = 64, 256  # of a look, and where samples of the base are proposed to them
@@ -106,7 +106,7 @@ class Validation:
         draws = noise_draws(len(rows)) if noise > 0 else 1
         noisy = add_noise(rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS], noise, rng)
         first = Look(0, float(energy_of(base, noisy).mean()) + base.log_z(), 0.0)
-        interval = math.ceil(_cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
+        interval = math.ceil(cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
         kept = copy.deepcopy(untrained)
         return cls(noisy, kept, interval, seed, [first], walkers=_walkers(recipe))
 
@@ -216,7 +216,16 @@ def _cost(recipe: Recipe) -> float:
     return float(moved * (train.moves * _leaps(recipe) + 1) + train.batch)
 
 
-def _cost_of_a_look(recipe: Recipe, rows: int) -> float:
+def cost_of_a_look(recipe: Recipe, rows: int) -> float:
+    """Count the evaluations of an energy or of its gradient in a look at the validation rows.
+
+    Arguments:
+        recipe: all settings of the training.
+        rows: number of validation rows with their noise.
+
+    Returns:
+        The number of evaluations of single rows.
+    """
     return float(_walkers(recipe) * (2 * STEPS + MOVES) * _leaps(recipe) + rows)
 
 

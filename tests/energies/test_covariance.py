@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from noneq.energies import Cholesky, Diagonal, Factor, Identity, LowRank
+from noneq.energies import Cholesky, Diagonal, Factor, Identity, LowRank, covariance
+from noneq.energies import local_covariance as fitted
 
 SHAPES = [(1,), (5,), (2, 3, 4)]
 KINDS = ["unit", "identity", "diagonal", "low-rank", "rank 1", "rank d", "rank 0", "cholesky"]
@@ -160,3 +161,19 @@ def test_a_cholesky_factor_does_not_follow_its_source() -> None:
     scale.mul_(4)
     assert factor.log_det(2) == pytest.approx(math.log(2 - 0.09) / 2, abs=1e-6)
     assert diagonal.log_det(2) == pytest.approx(math.log(2.0), abs=1e-6)
+
+
+def test_of_many_rows_a_random_part_tells_the_covariance_within_clusters(monkeypatch):
+    wide = torch.tensor([[1.0, 0.0, 0.0], [0.9, 0.3, 0.0], [0.2, 0.1, 0.5]])
+    rows = torch.randn(9000, 3, generator=torch.Generator().manual_seed(0)) @ wide.T
+    rows[3000:] += torch.tensor([40.0, 0.0, 0.0])  # ordered by cluster: the first rows are of one
+    rows[8000:] += torch.tensor([0.0, 60.0, 0.0])
+    whole = fitted(rows, 3).root
+    monkeypatch.setattr(covariance, "CLUSTERED", 4000)
+    part = fitted(rows, 3).root
+    covered = [root @ root.T for root in (whole, part)]
+    # entries of 4,000 rows have relative errors of about sqrt(2 / 4000) = 0.022
+    torch.testing.assert_close(covered[1], covered[0], rtol=0.1, atol=0.03)
+    assert not torch.equal(whole, part)
+    monkeypatch.setattr(covariance, "CLUSTERED", len(rows))
+    assert torch.equal(fitted(rows, 3).root, whole)

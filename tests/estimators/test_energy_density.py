@@ -111,7 +111,9 @@ def test_samples_are_of_the_model_whose_density_is_told(of_ring, n):
     points, area = grid()
     frame = pd.DataFrame(points, columns=["width", "mass"])
     p = np.exp(of_ring.score_samples(frame)) * area
-    x = of_ring.sample(n, random_state=0)
+    drawn = of_ring.sample(n, random_state=0)
+    assert drawn.columns.tolist() == ["width", "mass"]
+    x = drawn.to_numpy()
     assert x.shape == (n, 2)
     assert len(np.unique(x, axis=0)) == n
 
@@ -392,7 +394,8 @@ def test_few_rows_are_not_trained_on():
         ([[1.0, 2.0]], "1 sample"),
         ([[1.0, math.nan], [2.0, 3.0]], "Leave rows with missing values out"),
         ([[1.0, math.inf], [2.0, 3.0]], "infinity"),
-        (pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), "could not convert string to float: 'x'"),
+        (np.array([["x", 1], ["y", 2]], object), "could not convert string to float: 'x'"),
+        (pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), "column a: text, different in every row"),
         (pd.DataFrame({"age": [1.0] * 3, "b": [1.0, 2.0, 4.0]}), "column 'age' is constant"),
         (np.ones((100_000, 3)), "all 100,000 rows are equal"),
         (normal(200, 0) @ [[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]], "linear combination"),

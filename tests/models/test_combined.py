@@ -11,13 +11,13 @@ ROWS = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ torch.t
 
 
 def test_the_network_sees_rows_of_mean_0_and_covariance_1():
-    z = Whitened(nn.Flatten(), ROWS.mean(0), torch.cov(ROWS.T))(ROWS)
+    z = Whitened.of(nn.Flatten(), ROWS.mean(0), torch.cov(ROWS.T))(ROWS)
     torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.cov(z.T), torch.eye(3), atol=1e-3, rtol=0)
 
 
 def test_the_same_map_around_another_network():
-    first = Whitened(TimedMLP(3, 8, 1, dropout=0.3), ROWS.mean(0), torch.cov(ROWS.T))
+    first = Whitened.of(TimedMLP(3, 8, 1, dropout=0.3), ROWS.mean(0), torch.cov(ROWS.T))
     nn.init.normal_(first.net.net[-1].weight)
     second = first.around(first.net.frozen(0.5))
     torch.testing.assert_close(second(ROWS), first(ROWS, torch.full((500,), 0.5)))

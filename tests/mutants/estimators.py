@@ -6,6 +6,11 @@ MIXED = ("test_estimators.py::test_walkers_that_have_other_masses_than_the_model
 WORSE = ("test_estimators.py::test_an_rbm_that_is_worse_than_independent_units_rings",)
 RARE = ("test_estimators.py::test_a_bit_that_is_rare_does_not_ring",)
 LARGER = ("test_estimators.py::test_the_larger_side_of_log_z_counts_and_its_alarms_are_told",)
+TEXTS = ("test_texts.py::test_texts_have_the_probabilities_of_their_numbers",)
+OTHER_TEXTS = ("test_texts.py::test_other_texts_are_refused_in_one_line",)
+WHOLE = ("test_texts.py::test_integers_come_back_where_they_are_whole",)
+NO_CATEGORY = ("test_texts.py::test_what_is_no_category_is_refused",)
+MANY_TEXTS = ("test_texts.py::test_as_many_categories_as_there_are",)
 FADE = ("test_estimators.py::test_weights_may_fade",)
 UNITS = ("test_estimators.py::test_numbers_have_a_density_in_their_own_units",)
 TRUTH = ("test_estimators.py::test_bits_have_a_likelihood_that_is_normalised_and_near_the_truth",)
@@ -160,6 +165,18 @@ ESTIMATORS = (
      "(x.data != 0) & (x.data != x.data)", BITS),
     ("arrays: a part for all", "arrays:parts", "size = max(1, PART // (copies * x.shape[1]))",
      "size = x.shape[0]", SPARSE),
+    # -- frames with texts
+    ("frames: in any order", "estimator_frames:_codes", "float(k)", "float(len(levels) - 1 - k)",
+     TEXTS),
+    ("frames: another text is missing", "estimator_frames:_codes", "    if other:",
+     "    if False:", OTHER_TEXTS),
+    ("frames: texts of categories sorted", "estimator_frames:_categories",
+     "one for one in order if one in known", "one for one in sorted(known)", TEXTS),
+    ("frames: integers anyhow", "estimator_frames:Frames.frame",
+     "integral and not (whole and whole[j])", "False", WHOLE),
+    ("frames: free text is categories", "estimator_frames:_categories",
+     'if isinstance(found, str) and found != "constant"', "if False", NO_CATEGORY),
+    ("frames: texts are numbers", "data_arrays:_cells", "if j in texts:", "if False:", MANY_TEXTS),
     # -- priors, rows by heart
     ("prior: away from its centre", "priors:PriorAdam.step", "p.grad.add_(p - group",
      "p.grad.sub_(p - group", PULLED),

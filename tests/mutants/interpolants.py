@@ -234,7 +234,7 @@ INTERPOLANTS = (
     ("times: not as near", "energy:TimedEnergy.score_loss", "self.nearest**t",
      "self.nearest ** (t / 2)", NEAR),
     ("whitened: not centred", "combined:Whitened.forward", "(x - self.mean)", "x", WHITE),
-    ("whitened: by the variances", "combined:Whitened.__init__", ".sqrt()).to(mean)", ").to(mean)",
+    ("whitened: by the variances", "combined:Whitened.of", ".sqrt()).to(mean)", ").to(mean)",
      WHITE),
     ("refreshed: the base's own energies forgotten", "independence:Refreshed.__call__",
      "state.u - before - u + after", "state.u - u", REFRESHED),

@@ -39,6 +39,12 @@ SCORED = (
 )
 MORE = ("test_bases.py::test_numbers_of_components_end_where_two_in_a_row_are_worse",)
 RIDGE = ("test_energies.py::test_a_ridge_takes_the_place_of_shrinkage_and_floor",)
+TYPES = ("test_recipe.py::test_a_value_of_another_type_is_refused_by_its_name",)
+DEVICE = ("test_session.py::test_random_numbers_of_another_kind_of_device_are_refused",)
+COUNTED = ("test_work.py::test_evaluations_are_those_of_the_network",)
+LOOKED = ("test_work.py::test_score_matching_and_looks_are_counted",)
+SHORTENED = ("test_work.py::test_a_bracket_is_shortened_in_proportion_and_not_without_end",)
+ONLY = ("test_work.py::test_only_the_default_is_shortened_and_it_says_so",)
 CANNOT = ("test_training.py::test_settings_that_cannot_be",)
 TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbooks",)
 RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
@@ -188,11 +194,34 @@ PROGRAM = (
      "factor = pooled.to(device)", "pass", BACK),
     ("model file: any parameters", "storing:load_model", "energy.load_state_dict(rest)",
      "energy.load_state_dict(rest, strict=False)", ANOTHER),
+    # -- the bracket's share of the work
+    ("work: no proposals of the base", "work:_of_a_move",
+     ' + bool(getattr(model, "refresh", False))', "", COUNTED),
+    ("work: one leapfrog step", "work:_of_a_move", '"leapfrog_steps", 1', '"leaps", 1', COUNTED),
+    ("work: two starts fewer", "work:evaluations_of_bracket", "+ 2 * more", "", COUNTED),
+    ("work: score matching is free", "work:evaluations_of_training", "scores * matched + ", "",
+     LOOKED),
+    ("work: looks are free", "work:evaluations_of_training", " + looks * cost_of_a_look", " + 0 *",
+     LOOKED),
+    ("work: no least bracket", "work:bracket_within", "max(LEAST, ", "max(0, ", SHORTENED),
+    ("work: more than there was", "work:bracket_within", "min(n, max(", "max(1, max(", SHORTENED),
+    ("work: the user's bracket, too", "work:within_share",
+     "not perceptron or recipe.bracket != run.family.defaults(data).bracket", "False", ONLY),
+    ("work: no 30 seconds", "work:within_share",
+     'max(most, _in_seconds(recipe, about["shape"]))', "most", ONLY),
+    ("work: what was asked for, too", "evaluation:evaluate_run",
+     'if not set(how or {}) - {"seed"}:', "if True:", ONLY),
     # -- settings of training
     ("rate: it rises again", "rates:cosine", "min(progress, 1.0)", "progress", RATES),
     ("rate: half a cosine", "rates:cosine", "math.pi * min", "math.pi / 2 * min", RATES),
     ("rate: of the first group", "rates:set_learning_rate", "in optimizer.param_groups",
      "in optimizer.param_groups[:1]", RATES),
+    ("settings: any type", "choosing:with_changes",
+     "check_types(type(getattr(recipe, name)), new)", "pass", TYPES),
+    ("settings: True is a number", "ranges:check_types", "kind is not bool and isinstance",
+     "False and isinstance", TYPES),
+    ("session: another device's random numbers half way", "session:Session.load_state_dict",
+     'self._set_random_state(saved["rng"])\n', 'self.seconds = 1.0\n', DEVICE),
     ("settings: chains with weights", "settings:Settings.pcd", '"weighted": False',
      '"weighted": True', TEXTBOOK),
     ("settings: chains under a trust region", "settings:Settings.pcd", '"tau": None, ', "",

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from noneq import Settings
@@ -80,7 +81,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
         "ema": 0.5,
         "held_out": 64,
         "active": 16,
-    }.get(name, (value or 1) * 2)
+    }.get(name, not value if isinstance(value, bool) else (value or 1) * 2)
     if other is None:
         return  # no walkers, or Gaussians of a mixture: they go with other choices
     changes = {"bracket": {name: other}} if section == "bracket" else {name: other}
@@ -176,3 +177,24 @@ def test_the_recipe_imports_nothing_heavy():
         "import sys, noneq.run.recipe; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"leapfrog_steps": None}, r"^`leapfrog_steps` must be a whole number, got None$"),
+        ({"components": 2.5}, "^`components` must be a whole number, or None, got 2.5$"),
+        ({"lr": "small"}, "^`lr` must be a number, got 'small'$"),
+        ({"tau": True}, "^`tau` must be a number, or None, got True$"),
+        ({"refresh": 1}, "^`refresh` must be True or False, got 1$"),
+        ({"bracket": {"walkers": None}}, "^`walkers` must be a whole number, got None$"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_name(changes, told):
+    with pytest.raises(ValueError, match=told):
+        choose((5,), 300, "table", **changes)
+
+
+def test_numbers_of_numpy_are_numbers():
+    recipe = choose((5,), 300, "table", width=np.int64(64), lr=np.float32(0.5), seconds=60)
+    assert (recipe.model.width, recipe.optimizer.lr, recipe.budget.seconds) == (64, 0.5, 60)

@@ -182,6 +182,17 @@ def test_the_recipe_says_whether_there_is_a_trust_region():
         assert (run(second, 2).state.trust is None) == (other.train.tau is None)
 
 
+def test_random_numbers_of_another_kind_of_device_are_refused():
+    first = Session(with_changes(RECIPE, {"iterations": 1}), X)
+    run(first)
+    second = Session(RECIPE, X)
+    # a generator of CUDA has a state of 16 bytes
+    saved = {**first.state_dict(), "rng": torch.zeros(16, dtype=torch.uint8)}
+    with pytest.raises(ValueError, match="another kind of device than cpu, where this session"):
+        second.load_state_dict(saved)
+    assert (second.iteration, second.seconds) == (0, 0)
+
+
 # -- the watch
 
 

@@ -6,7 +6,7 @@ import torch
 
 from noneq import Session
 from noneq.data import load
-from noneq.run import choose
+from noneq.run import choose, starts
 from noneq.run.candidates import compared
 from noneq.run.coordinates import propose
 from noneq.run.starts import choose_start
@@ -76,6 +76,21 @@ def test_of_one_gaussian_nothing_is_tried(tmp_path):
     start = choose_start(choose(data.shape, len(data.train), data.kind, **HOW), data)
     assert start.session.iteration == 0
     assert not [one for one in start.candidates if one.network]
+
+
+def test_what_takes_long_with_many_rows_is_shown(begun, monkeypatch):
+    recipe, data, _ = begun
+    shown = []
+
+    def track(steps, label):
+        shown.append((label, len(steps)))
+        return steps
+
+    monkeypatch.setattr(starts, "_after_scores", lambda *_: 0.0)
+    choose_start(recipe, data, 3, track=track)
+    monkeypatch.setattr(starts, "MANY", len(data.train) - 1)
+    choose_start(recipe, data, 3, track=track)
+    assert shown == [("fitting base and kernel", 2)]
 
 
 def test_where_the_budget_is_a_time_the_mixture_is_taken(begun):

@@ -213,7 +213,7 @@ class NetworkFamily(OnGaussian):
             The energy ``U_base(x) + f(x)``, where f is the network, a `noneq.Tilted`.
         """
         if recipe.model.whiten:
-            net = Whitened(net, *moments(base))
+            net = Whitened.of(net, *moments(base))
         elif recipe.model.net == "inner-product":
             for own in net.nets if isinstance(net, Averaged) else [net]:
                 assert isinstance(own, InnerProduct)
