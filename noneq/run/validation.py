@@ -28,7 +28,7 @@ from noneq.walkers import LogZ, Walkers
 __all__ = ["Look", "Validation", "cost_of_a_look"]
 
 STEPS, MOVES = 150, 50  # of a look: both annealings, equilibration before one
-WALKERS, MORE = 64, 256  # of a look, and where samples of the base are proposed to them
+WALKERS, MORE = 128, 256  # of a look, and where samples of the base are proposed to them
 ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from noneq.run.families import About
+from noneq.run.families.network import PERCEPTRONS
 from noneq.run.folder import Run
 from noneq.run.recipe import Bracket, Recipe
 from noneq.run.validation import cost_of_a_look
@@ -108,7 +109,7 @@ def within_share(run: Run, recipe: Recipe) -> Recipe:
     """
     about = run.config["data"]
     data = About(about["shape"], about["rows"][0], about["kind"], about["discrete"])
-    perceptron = getattr(recipe.model, "net", "") == "mlp"
+    perceptron = getattr(recipe.model, "net", "") in PERCEPTRONS
     if not perceptron or recipe.bracket != run.family.defaults(data).bracket:
         return recipe
     held = min(4000, about["rows"][1] * about.get("draws", 1))
@@ -131,7 +132,8 @@ def _of_a_move(recipe: Recipe) -> int:
 def _in_seconds(recipe: Recipe, shape: Sequence[int]) -> float:
     """Count the evaluations that take about 30 s, by the size of network and mixture."""
     model, d = recipe.model, math.prod(shape)
-    weights = model.networks * (d * model.width + (model.depth - 1) * model.width**2)
+    outputs = d if model.net == "inner-product" else 1
+    weights = (d + outputs) * model.width + (model.depth - 1) * model.width**2
     numbers = SLOW * (model.components or 0) * d**2
     # forward, and backward to the row
-    return float(SECONDS * SPEED / (4 * (weights + numbers) + ROW))
+    return float(SECONDS * SPEED / (4 * (model.networks * weights + numbers) + ROW))

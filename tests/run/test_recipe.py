@@ -23,7 +23,7 @@ def test_the_digits_recipe_is_the_one_that_was_measured():
     )
     assert recipe.model.dropout == 0.1
     assert (recipe.train.walkers, recipe.train.held_out, recipe.train.moves) == (512, 128, 8)
-    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.02, 0.05, 0.1)
+    assert (recipe.train.tau, recipe.train.tau_end, recipe.train.longest) == (0.015, 0.05, 0.1)
     assert (
         recipe.train.batch,
         recipe.optimizer.lr,

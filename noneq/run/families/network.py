@@ -26,9 +26,9 @@ from noneq.run.pretraining import PretrainedLearner
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
 from noneq.run.score_stage import iterations_of_scores
 
-__all__ = ["NetworkFamily"]
+__all__ = ["PERCEPTRONS", "NetworkFamily"]
 
-PERCEPTRONS = ("mlp", "inner-product")
+PERCEPTRONS = ("mlp", "inner-product")  # kinds of networks that learn from scores first
 FEW = 1000  # rows of a table below which network and steps are small
 SCORES, ITERATIONS = 3000, 3900  # of score matching, and all with which training ends at latest
 
@@ -60,7 +60,7 @@ class NetworkFamily(OnGaussian):
         train["longest"] = 0.1
         if min(data.shape[1:]) < 16:
             own |= {"net": "inner-product", "networks": 2, "dropout": 0.1}
-            return self._small(own, train | {"tau": 0.02}, (SCORES, ITERATIONS), 4500)
+            return self._small(own, train | {"tau": 0.015}, (SCORES, ITERATIONS), 4500)
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05}
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
