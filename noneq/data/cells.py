@@ -238,7 +238,11 @@ def _log_q(place: Tensor) -> Tensor:
 
 
 def _rounded(y: Tensor, step: Tensor, offset: Tensor) -> Tensor:
-    on_grid = offset + step * ((y - offset) / step.clamp(min=1e-300)).round()
+    """Return the values of the grid nearest to y; steps such as 0.01 as decimals are written."""
+    k = ((y - offset) / step.clamp(min=1e-300)).round()
+    many = (1 / step.clamp(min=1e-15)).round()  # values of the grid in a unit
+    decimal = (many * step - 1).abs() < 1e-9
+    on_grid = torch.where(decimal, (offset * many + k) / many, offset + step * k)
     return torch.where(step > 0, on_grid, y)
 
 

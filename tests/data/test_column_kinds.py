@@ -103,6 +103,7 @@ def test_spread_values_are_collected_again():
         y = CELLS.spread(rows, u)
         torch.testing.assert_close(CELLS.collect(y), rows, atol=1e-12, rtol=0)
         assert torch.equal(y[:, 0], rows[:, 0])
+        assert torch.equal(CELLS.collect(y)[:, 2], rows[:, 2])  # decimals as in the file
         # float32, as x is stored, loses none of them
         torch.testing.assert_close(CELLS.collect(y.float())[:, 1:], rows[:, 1:], atol=1e-5, rtol=0)
     counts = Cells((Column("n", 1, "grid", step=1.0, counted=True, positive=True),))

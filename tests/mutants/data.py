@@ -140,6 +140,8 @@ DATA = (
      "> CLOSE * (1 + last.abs())", "> 1.0 + 0 * last.abs()", MAPPED),
     ("repeats: rows are told apart by their last value", "repeats:_hashes",
      "_mixed(found ^ word)", "_mixed(word)", TOGETHER + EQUAL),
+    ("cells: decimals that are not the file's", "cells:_rounded", "(offset * many + k) / many",
+     "offset + step * k", KINDS),
     ("cells: values are at an end of their cell", "cells:Cells.spread", "(u - 0.5)", "u", KINDS),
     ("cells: values above an atom stay", "cells:Cells.spread", "moved = below * column.width",
      "moved = 0 * below", KINDS),
