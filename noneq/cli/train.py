@@ -227,5 +227,8 @@ def _kept(session: Session) -> str:
     if session.validation is None:
         return ""
     ended = ", ended by the validation rows" if session.validation.finished else ""
-    best = session.validation.best.iteration
-    return f"{ended}; kept: " + (f"the average at iteration {best}" if best else "the base")
+    best = session.validation.best
+    if not best.iteration:
+        return f"{ended}; kept: the base"
+    shrunk = f", its network times {best.factor:g}" if best.factor != 1 else ""
+    return f"{ended}; kept: the average at iteration {best.iteration}{shrunk}"

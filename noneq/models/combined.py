@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Averaged", "Whitened"]
+__all__ = ["Averaged", "Whitened", "scale_outputs"]
 
 
 class Averaged(nn.Module):
@@ -98,3 +98,35 @@ class Whitened(nn.Module):
     def around(self, net: nn.Module) -> Whitened:
         """Return the same map of the rows, followed by another network; it shares the buffers."""
         return Whitened(net, self.mean, self.whiten)
+
+
+@torch.no_grad()
+def scale_outputs(net: nn.Module, factor: float) -> None:
+    """Multiply what a network returns by a factor, in place: its last layer is linear.
+
+    Arguments:
+        net: network of `noneq.models` with an energy as output, also an average of several.
+        factor: the factor.
+
+    Returns:
+        Nothing.
+
+    >>> import torch
+    >>> from noneq.models import MLP
+    >>> net, x = MLP(2, width=8), torch.randn(5, 2)
+    >>> torch.nn.init.normal_(net.net[-1].weight) is None
+    False
+    >>> before = net(x)
+    >>> scale_outputs(net, 0.5)
+    >>> bool(torch.allclose(net(x), before / 2))
+    True
+    """
+    if isinstance(net, Averaged):
+        for own in net.nets:
+            scale_outputs(own, factor)
+    elif isinstance(net, Whitened):
+        scale_outputs(net.net, factor)
+    else:
+        *_, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
+        for p in last.parameters():
+            p.mul_(factor)

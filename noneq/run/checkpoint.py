@@ -30,7 +30,7 @@ __all__ = [
     "save_tensors", "store", "sweep",
 ]  # fmt: skip
 
-FORMAT = 6
+FORMAT = 7
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:

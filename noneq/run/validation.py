@@ -23,6 +23,7 @@ from noneq.likelihood.score import energy_of, noise_draws
 from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.run.recipe import Recipe
+from noneq.run.shrinkage import choose_shrinkage, shrink
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["Look", "Validation", "cost_of_a_look"]
@@ -44,11 +45,14 @@ class Look(NamedTuple):
         iteration: number of iterations done.
         nll: mean NLL of the validation rows, in nats; inf where log Z could not be estimated.
         stderr: standard error of log Z, in nats; the rows are the same at every look.
+        factor: factor of the network's energy, at most 1, under which the NLL is lowest
+            (`noneq.run.shrinkage`); the NLL is that with this factor.
     """
 
     iteration: int
     nll: float
     stderr: float
+    factor: float = 1.0
 
 
 def _error(a: Look, b: Look) -> float:
@@ -60,13 +64,14 @@ def _error(a: Look, b: Look) -> float:
 class Validation:
     """Follows the NLL of the validation rows during a training, and keeps the best parameters.
 
-    At a look, walkers (weighted samples) are annealed from the base to the averaged model, which
-    estimates log Z, and the energies of the rows are computed. Looks have random numbers of their
-    own, so that they do not change the training. The intervals between them grow with the number
-    of iterations, so that they take at most a fifth of the evaluations, but for the one after the
-    last iteration. Training ends early when as many iterations as the lowest NLL took have
-    brought nothing lower, and ``PATIENCE`` looks were worse by a standard error of log Z, or
-    ``LONGEST`` looks brought nothing lower.
+    At a look, walkers (weighted samples) are annealed from the base to the averaged model,
+    which estimates log Z, and the energies of the rows are computed. A network that has
+    learned its rows by heart is shrunk, i.e. its energy is multiplied by the factor that suits
+    the rows. Looks have random numbers of their own, so that they do not change the training.
+    The intervals between them grow with the number of iterations, so that they take at most a
+    fifth of the evaluations, but for the one after the last iteration. Training ends early
+    when as many iterations as the lowest NLL took have brought nothing lower, and ``PATIENCE``
+    looks were worse by a standard error of log Z, or ``LONGEST`` looks brought nothing lower.
 
     Arguments:
         rows: validation rows (M, *shape) with their noise, the same at every look.
@@ -164,14 +169,18 @@ class Validation:
         """
         rng = torch.Generator(self.rows.device).manual_seed(self.seed + 1_000_003 * iteration)
         try:
-            log_z = _log_z(model, kernel, walkers, self.walkers, rng)
+            log_z, samples = _log_z(model, kernel, walkers, self.walkers, rng)
             nll = float(energy_of(model, self.rows).mean()) + log_z.value
             found = Look(iteration, nll if math.isfinite(nll) else math.inf, log_z.stderr)
+            if math.isfinite(nll):
+                own = choose_shrinkage(model, self.rows, samples)
+                found = found._replace(nll=nll - own.gain, factor=own.factor)
         except (TooFarError, FloatingPointError):
             found = Look(iteration, math.inf, math.nan)
         self.looks.append(found)
         if self.best is found:
             self.model.load_state_dict(model.state_dict())
+            shrink(self.model, found.factor)
         return found
 
     def progress_line(self) -> str:
@@ -188,14 +197,19 @@ class Validation:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Set the looks and the best parameters from a dictionary that `state_dict` returned."""
         looks: Sequence[Sequence[Any]] = saved["looks"]
-        self.looks = [Look(int(i), float(nll), float(stderr)) for i, nll, stderr in looks]
+        self.looks = [Look(int(i), *map(float, rest)) for i, *rest in looks]
         self.model.load_state_dict(saved["model"])
         self.origin = saved["origin"]
 
 
 @full_precision()
-def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, n: int, rng: torch.Generator) -> LogZ:
-    """Estimate log Z by forward and by backward annealing, and return the larger estimate."""
+def _log_z(
+    model: nn.Module, kernel: Kernel, near: Walkers, n: int, rng: torch.Generator
+) -> tuple[LogZ, Walkers]:
+    """Estimate log Z by forward and by backward annealing.
+
+    The larger estimate is returned, and the weighted samples of forward annealing.
+    """
     base = model.base
     assert isinstance(base, Solvable)
     path = path_to(model, base)
@@ -206,7 +220,7 @@ def _log_z(model: nn.Module, kernel: Kernel, near: Walkers, n: int, rng: torch.G
         chains = chains.move(kernel, model, rng)
     ratio = anneal(schedule.backward(path), chains, rng).log_z
     backward = LogZ(base.log_z() - ratio.value, ratio.stderr)
-    return backward if backward.value > forward.value else forward
+    return (backward if backward.value > forward.value else forward), walkers
 
 
 def _cost(recipe: Recipe) -> float:

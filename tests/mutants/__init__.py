@@ -215,6 +215,7 @@ MODULES = {
     "units": "estimators/units.py",
     "velocity": "models/interpolants/velocity.py",
     "validation": "run/validation.py",
+    "shrinkage": "run/shrinkage.py",
     "work": "run/work.py",
     "verdict": "run/verdict.py",
     "walkers": "walkers/walkers.py",

@@ -10,6 +10,7 @@ NAMED = ("test_walkers.py::test_a_kernel_that_returns_an_invalid_weight_is_named
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 VALIDATION = ("run/test_validation.py",)
+SHRINKAGE = ("run/test_shrinkage.py",)
 WEIGHED = ("test_weights.py",)
 JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
 ENERGETIC = ("test_energies.py",)
@@ -556,7 +557,7 @@ CORE = (
     ("restored: optimiser left out", "session:Session.load_state_dict",
      'self.optimizer.load_state_dict(saved["optimizer"])', "pass", RESUMED),
     ("restored: random numbers left out", "session:Session.load_state_dict",
-     'self.rng.set_state(saved["rng"])', "pass", RESUMED),
+     'self._set_random_state(saved["rng"])', "pass", RESUMED),
     ("restored: held-out walkers left out", "learners:LikelihoodLearner.load_state_dict",
      "None if held is None else Walkers.from_state_dict(held, energy),", "None,", RESUMED),
     ("restored: step size as the recipe starts it", "learners:LikelihoodLearner.load_state_dict",
@@ -770,6 +771,20 @@ CORE = (
      "base.log_z() + ratio.value", VALIDATION),
     ("validation: the last is kept", "validation:Validation.look",
      "if self.best is found:", "if True:", VALIDATION),
+    ("shrinkage: the wrong way round", "shrinkage:choose_shrinkage", "log_p + (1 - factor) * f",
+     "log_p - (1 - factor) * f", SHRINKAGE),
+    ("shrinkage: weights forgotten", "shrinkage:choose_shrinkage",
+     "walkers.log_w.detach().double()", "walkers.log_w.detach().double() * 0", SHRINKAGE),
+    ("shrinkage: log Z forgotten", "shrinkage:choose_shrinkage", "* at_rows - log_ratio",
+     "* at_rows", SHRINKAGE),
+    ("shrinkage: by walkers that do not tell", "shrinkage:choose_shrinkage",
+     "effective >= LEAST and ", "", SHRINKAGE),
+    ("shrinkage: of one network of two", "combined:scale_outputs",
+     "for own in net.nets:", "for own in net.nets[:1]:", SHRINKAGE),
+    ("shrinkage: the bias stays", "combined:scale_outputs", "last.parameters()", "[last.weight]",
+     SHRINKAGE),
+    ("validation: what is kept is not shrunk", "validation:Validation.look",
+     "shrink(self.model, found.factor)", "pass", VALIDATION),
     ("validation: the worst is kept", "validation:Validation.lowest", "min(self.looks",
      "max(self.looks", VALIDATION),
     ("validation: the lowest of uncertain looks", "validation:Validation.best",

@@ -79,12 +79,32 @@ def test_a_look_is_the_nll_of_the_averaged_model():
     normal = torch.distributions.MultivariateNormal(mean, cov)
     x = normal.sample((64,)).float()
     found = session.validation.look(session.average, session.kernel, near(x, session), 7)
+    assert found.factor == 0.7  # the rows are those of the base
+    mean, cov, _ = known.exact(session.average, [0.7 * 0.7, 0.7 * -0.4])
+    normal = torch.distributions.MultivariateNormal(mean, cov)
     truth = float(-normal.log_prob(two(300, 2).double()).mean())
     assert 0 < found.stderr < 0.1
     assert abs(found.nll - truth) < 4 * found.stderr
     assert session.validation.looks[0].nll == pytest.approx(
         float(session.energy.base(two(300, 2)).mean()) + session.energy.base.log_z(), abs=1e-5
     )
+
+
+def test_the_model_that_is_kept_is_shrunk_as_the_rows_like_best():
+    # they lie three quarters of the way from the base to the model
+    rows, a = two(400, 1), [0.9, -0.6]
+    begun = session_of(rows, two(300, 2), width=2, depth=1)
+    mean, cov, _ = known.exact(begun.average, a)
+    there = begun.average.base.mean.double() - 0.75 * (cov @ torch.tensor(a).double())
+    held = torch.distributions.MultivariateNormal(there, cov).sample((4000,)).float()
+    session = session_of(rows, held - held.mean(0) + there.float(), width=2, depth=1)
+    known.tilt(session.average, a)
+    x = torch.distributions.MultivariateNormal(mean, cov).sample((64,)).float()
+    found = session.validation.look(session.average, session.kernel, near(x, session), 7)
+    assert found.factor < 0.9
+    assert session.validation.best is found
+    f, kept = session.average(x) - session.average.base(x), session.model
+    torch.testing.assert_close(kept(x), kept.base(x) + found.factor * f)
 
 
 @pytest.mark.parametrize("shift", [-5.0, 5.0])
