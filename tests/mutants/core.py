@@ -774,7 +774,7 @@ CORE = (
     ("shrinkage: the wrong way round", "shrinkage:choose_shrinkage", "log_p + (1 - factor) * f",
      "log_p - (1 - factor) * f", SHRINKAGE),
     ("shrinkage: weights forgotten", "shrinkage:choose_shrinkage",
-     "walkers.log_w.detach().double()", "walkers.log_w.detach().double() * 0", SHRINKAGE),
+     "walkers.log_w.detach()", "(0 * walkers.log_w)", SHRINKAGE),
     ("shrinkage: log Z forgotten", "shrinkage:choose_shrinkage", "* at_rows - log_ratio",
      "* at_rows", SHRINKAGE),
     ("shrinkage: by walkers that do not tell", "shrinkage:choose_shrinkage",
