@@ -29,6 +29,7 @@ from noneq.data.kinds import Column
 
 __all__ = ["NARROW", "Block", "Cells"]
 
+DIGITS = 9  # decimal places of the steps of a grid
 NARROW = 1 / 7
 """Standard deviation of the draws of a category or atom, as a fraction of their interval."""
 
@@ -238,11 +239,15 @@ def _log_q(place: Tensor) -> Tensor:
 
 
 def _rounded(y: Tensor, step: Tensor, offset: Tensor) -> Tensor:
-    """Return the values of the grid nearest to y; steps such as 0.01 as decimals are written."""
+    """Return the values of the grid nearest to y, as decimals where step and offset are some."""
     k = ((y - offset) / step.clamp(min=1e-300)).round()
-    many = (1 / step.clamp(min=1e-15)).round()  # values of the grid in a unit
-    decimal = (many * step - 1).abs() < 1e-9
-    on_grid = torch.where(decimal, (offset * many + k) / many, offset + step * k)
+    on_grid, decimal = offset + step * k, torch.zeros_like(step, dtype=torch.bool)
+    for digits in range(DIGITS + 1):
+        steps, start = step * 10**digits, offset * 10**digits
+        off = torch.maximum((steps - steps.round()).abs(), (start - start.round()).abs())
+        here = ~decimal & (off < 1e-5) & (steps.round() > 0)
+        exact = (start.round() + k * steps.round()) / 10**digits
+        on_grid, decimal = torch.where(here, exact, on_grid), decimal | here
     return torch.where(step > 0, on_grid, y)
 
 

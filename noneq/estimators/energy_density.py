@@ -154,8 +154,8 @@ class EnergyDensity(TrainedDensity):
         ValueError
             The rows or the parameters are invalid, or the rows have no density.
         """
-        self._frames = Frames.of(X)
-        x = complete_rows(self, X, self._frames, ensure_min_samples=2)
+        frames = Frames.of(X)
+        x = complete_rows(self, X, frames, ensure_min_samples=2)
         changes = self._changes()
         self._check_columns(x)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -165,10 +165,11 @@ class EnergyDensity(TrainedDensity):
             settings=changes,
             seed=seed,
             device=resolve_device(self.device),
-            texts=self._frames.texts if self._frames is not None else {},
+            texts=frames.texts if frames is not None else {},
             verbose=int(self.verbose),
         )
         learned = self._learned = learning.learn()
+        self._frames = frames
         self.energy_, self.base_ = learned.energy, learned.base
         model, scaling = learned.recipe.model, learned.scaling
         chosen = Candidate(model.base, model.components, model.ridge, np.nan, np.nan)

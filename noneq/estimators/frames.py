@@ -24,7 +24,7 @@ NAMED = 10  # categories that an error names, at most
 
 def is_pandas(X: object) -> bool:
     """Return whether rows are a DataFrame of pandas."""
-    return type(X).__module__.split(".")[0] == "pandas" and hasattr(X, "iloc")
+    return type(X).__module__.split(".")[0] == "pandas" and getattr(X, "ndim", 0) == 2
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Frames:
 
         Returns:
             The DataFrame. Columns of integers or truth values whose kind is continuous are
-            float64.
+            float64, and those of integers int64 where a value is beyond their type.
         """
         import pandas as pd
 
@@ -136,9 +136,13 @@ class Frames:
         frame = pd.DataFrame({j: rows[:, j] for j in range(len(self.names))})
         whole = [c.whole or bool(c.levels) for c in cells.columns] if cells is not None else []
         for j, dtype in enumerate(self.dtypes):
-            integral = getattr(dtype, "kind", "O") in "iub"
-            if integral and not (whole and whole[j]):
+            kind = getattr(dtype, "kind", "O")
+            if kind in "iub" and not (whole and whole[j]):
                 dtype = np.dtype("float64")
+            elif kind in "iu" and len(values):
+                narrow = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
+                low, high = values[:, j].min(), values[:, j].max()
+                dtype = dtype if narrow.min <= low and high <= narrow.max else np.dtype("int64")
             frame.isetitem(j, frame.iloc[:, j].astype(dtype))
         frame.columns = pd.Index(self.names)
         return frame

@@ -3,12 +3,13 @@
 Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
-from noneq.models.combined import Averaged, Whitened, scale_outputs
+from noneq.models.combined import Averaged, Whitened, linear_output, scale_outputs
 from noneq.models.inner import InnerProduct, TimedInnerProduct
 from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 
 __all__ = [
     "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "InnerProduct", "PottsRBM",
-    "ResNet", "TimedInnerProduct", "TimedMLP", "Whitened", "scale_outputs",
+    "ResNet", "TimedInnerProduct", "TimedMLP", "Whitened", "linear_output",
+    "scale_outputs",
 ]  # fmt: skip

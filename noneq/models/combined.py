@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Averaged", "Whitened", "scale_outputs"]
+from noneq.models.inner import InnerProduct
+from noneq.models.networks import MLP, ConvNet, ResNet
+
+__all__ = ["Averaged", "Whitened", "linear_output", "scale_outputs"]
 
 
 class Averaged(nn.Module):
@@ -100,6 +103,22 @@ class Whitened(nn.Module):
         return Whitened(net, self.mean, self.whiten)
 
 
+def linear_output(net: nn.Module) -> bool:
+    """Return whether the last layer of a network is known and linear.
+
+    Arguments:
+        net: any network.
+
+    Returns:
+        True for the networks of `noneq.models` with an energy as output, and averages of them.
+    """
+    if isinstance(net, Averaged):
+        return all(linear_output(own) for own in net.nets)
+    if isinstance(net, Whitened):
+        return linear_output(net.net)
+    return isinstance(net, MLP | InnerProduct | ConvNet | ResNet)
+
+
 @torch.no_grad()
 def scale_outputs(net: nn.Module, factor: float) -> None:
     """Multiply what a network returns by a factor, in place: its last layer is linear.
@@ -110,6 +129,9 @@ def scale_outputs(net: nn.Module, factor: float) -> None:
 
     Returns:
         Nothing.
+
+    Raises:
+        TypeError: it is no network of `noneq.models`, whose last layer is not known.
 
     >>> import torch
     >>> from noneq.models import MLP
@@ -126,7 +148,9 @@ def scale_outputs(net: nn.Module, factor: float) -> None:
             scale_outputs(own, factor)
     elif isinstance(net, Whitened):
         scale_outputs(net.net, factor)
-    else:
+    elif linear_output(net):
         *_, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
         for p in last.parameters():
             p.mul_(factor)
+    else:
+        raise TypeError(f"the last layer of a {type(net).__name__} is not known")

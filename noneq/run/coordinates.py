@@ -103,7 +103,10 @@ def _with_flow(
 ) -> tuple[Proposal, tuple[Candidate, ...]]:
     """Train a flow on the columns for which bases were found, and choose a base of its own."""
     if found[0][0].base is None:
-        raise ValueError("`flow` needs more validation rows that differ: leave it out")
+        raise ValueError(
+            "there are too few different validation rows to choose a flow: give more rows, or "
+            "leave `flow` out"
+        )
     scalings = [own.data.scaling for own, _ in found]
     margins = next((one for one in scalings if one.margins is not None), None)
     return _proposal(recipe, mapped(few, train_flow(data, margins, seed, track=track)), seed)

@@ -173,11 +173,19 @@ class Session:
         )
 
     def validation_metrics(self) -> dict[str, float]:
-        """Return ``validation_nll`` and the standard error of its log Z, after a look, in nats."""
+        """Return the numbers of a look after the last iteration, by name, or nothing.
+
+        They are ``validation_nll`` and the standard error of its log Z, in nats, and the factor of
+        the network's energy at which the NLL is lowest.
+        """
         if not self.looked or self.validation is None:
             return {}
         last = self.validation.looks[-1]
-        return {"validation_nll": last.nll, "validation_log_z_stderr": last.stderr}
+        return {
+            "validation_nll": last.nll,
+            "validation_log_z_stderr": last.stderr,
+            "validation_factor": last.factor,
+        }
 
     def progress_line(self, record: Observed) -> str:
         """Return a line of text with the main metrics of an iteration, for a terminal."""

@@ -1,13 +1,13 @@
 """Shrinkage: the factor of a network's energy under which the validation rows are most likely.
 
-A model ``exp(-U_base - s f)`` whose network f has learned its training rows by heart says too much
+A model ``exp(-U_base - s f)`` whose network f has memorised its training rows is too sure of them
 with s = 1. The negative log-likelihood (NLL) of other rows falls with s at the rate
 
     ``dNLL/ds = E_rows f - E_s f``,
 
 E_s the mean under the model. The network is trained where this is 0 for the training rows, and for
 others it is positive. Weighted walkers (samples) of the model at s = 1, of normalised weights p_i,
-tell log Z at every s near 1,
+estimate log Z at every s near 1,
 
     ``log Z(s) = log Z(1) + log sum_i p_i exp((1 - s) f(x_i))``,
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.likelihood.score import energy_of
-from noneq.models import scale_outputs
+from noneq.models import linear_output, scale_outputs
 from noneq.walkers import Walkers
 
 __all__ = ["Shrinkage", "choose_shrinkage", "shrink"]
@@ -47,7 +47,8 @@ class Shrinkage(NamedTuple):
 def choose_shrinkage(model: nn.Module, rows: Tensor, walkers: Walkers) -> Shrinkage:
     """Choose the factor under which rows are most likely.
 
-    Only factors are tried at which the walkers keep 0.3 of their number as effective sample size.
+    Only factors are tried at which the walkers keep 0.3 of their number as effective sample size,
+    and only a gain beyond its standard error counts.
 
     Arguments:
         model: energy ``U_base + f`` with an attribute ``base``.
@@ -55,7 +56,8 @@ def choose_shrinkage(model: nn.Module, rows: Tensor, walkers: Walkers) -> Shrink
         walkers: weighted samples of the model.
 
     Returns:
-        The factor and its gain, a `Shrinkage`; a factor of 1 if none is better.
+        The factor and its gain, a `Shrinkage`; a factor of 1 if none is better, or the last layer
+        of the network is not known.
 
     >>> import noneq, torch
     >>> rng, x = torch.Generator().manual_seed(0), torch.randn(500, 2)
@@ -63,8 +65,11 @@ def choose_shrinkage(model: nn.Module, rows: Tensor, walkers: Walkers) -> Shrink
     >>> choose_shrinkage(model, x, noneq.Walkers.sample(model.base, 64, rng).reweight(model))
     Shrinkage(factor=1.0, gain=0.0)
     """
-    base = model.base
+    base, net = model.base, model.net
     assert isinstance(base, nn.Module)
+    assert isinstance(net, nn.Module)
+    if not linear_output(net):  # one of the user's own
+        return Shrinkage(1.0, 0.0)
     at_rows = float((energy_of(model, rows) - energy_of(base, rows)).mean())
     f = energy_of(model, walkers.x) - energy_of(base, walkers.x)
     log_p = walkers.log_w.detach().double().log_softmax(0)
@@ -74,7 +79,8 @@ def choose_shrinkage(model: nn.Module, rows: Tensor, walkers: Walkers) -> Shrink
         log_ratio = float(tilted.logsumexp(0))
         effective = math.exp(2 * log_ratio - float((2 * tilted).logsumexp(0))) / len(f)
         gain = (1 - factor) * at_rows - log_ratio
-        if effective >= LEAST and gain > best.gain:
+        error = float(((tilted - log_ratio).exp() - log_p.exp()).norm())  # of log_ratio
+        if effective >= LEAST and gain > max(best.gain, error):
             best = Shrinkage(factor, gain)
     return best
 

@@ -20,7 +20,7 @@ from noneq.run.session import Session
 
 __all__ = ["Start", "choose_start"]
 
-MANY = 100_000  # rows to which base and kernel are not fitted at once
+MANY = 100_000  # rows from which on fitting base and kernel takes long enough to be shown
 
 
 class Start(NamedTuple):

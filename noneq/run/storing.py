@@ -118,8 +118,15 @@ def load_scaling(folder: Path, config: Mapping[str, Any]) -> Scaling:
             parameters is damaged or of another flow.
         ImportError: zuko, which flows need, is not installed.
     """
-    plain, path = config["data"]["scaling"], folder / _FLOW
-    tensors = None if plain.get("flow") is None else load_tensors(path)
+    path, tensors = folder / _FLOW, None
+    try:
+        plain = config["data"]["scaling"]
+        has_flow = plain.get("flow") is not None
+    except (KeyError, AttributeError) as error:
+        why = f"of another version of noneq ({error!r})"
+        raise ValueError(f"{folder / 'config.json'}: {why}") from error
+    if has_flow:
+        tensors = load_tensors(path)
     try:
         return Scaling.from_plain(plain, tensors)
     except (ValueError, KeyError, TypeError) as error:

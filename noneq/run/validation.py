@@ -44,7 +44,7 @@ class Look(NamedTuple):
     Attributes:
         iteration: number of iterations done.
         nll: mean NLL of the validation rows, in nats; inf where log Z could not be estimated.
-        stderr: standard error of log Z, in nats; the rows are the same at every look.
+        stderr: standard error of log Z at factor 1, in nats; the rows are the same at every look.
         factor: factor of the network's energy, at most 1, under which the NLL is lowest
             (`noneq.run.shrinkage`); the NLL is that with this factor.
     """
@@ -66,7 +66,7 @@ class Validation:
 
     At a look, walkers (weighted samples) are annealed from the base to the averaged model,
     which estimates log Z, and the energies of the rows are computed. A network that has
-    learned its rows by heart is shrunk, i.e. its energy is multiplied by the factor that suits
+    memorised its rows is shrunk, i.e. its energy is multiplied by the factor that suits
     the rows. Looks have random numbers of their own, so that they do not change the training.
     The intervals between them grow with the number of iterations, so that they take at most a
     fifth of the evaluations, but for the one after the last iteration. Training ends early

@@ -17,6 +17,7 @@ from noneq.run.families import About
 from noneq.run.families.network import PERCEPTRONS
 from noneq.run.folder import Run
 from noneq.run.recipe import Bracket, Recipe
+from noneq.run.score_stage import iterations_of_scores
 from noneq.run.validation import cost_of_a_look
 
 __all__ = ["bracket_within", "evaluations_of_bracket", "evaluations_of_training", "within_share"]
@@ -44,8 +45,10 @@ def evaluations_of_training(recipe: Recipe, rows: Sequence[Mapping[str, Any]], h
     """
     train = recipe.train
     last = max((row["iteration"] for row in rows), default=0)
-    # a line of maximum likelihood has an effective sample size
-    matched = max((row["iteration"] for row in rows if "ess" not in row), default=0)
+    # a line of maximum likelihood has an effective sample size; score matching may not be logged,
+    # where it was a trial of two bases
+    likely = [row["iteration"] for row in rows if "ess" in row]
+    matched = min(iterations_of_scores(recipe), min(likely) - 1 if likely else last)
     looks = sum("validation_nll" in row for row in rows)
     walkers = (train.active or train.walkers) + (train.held_out or 0)
     each = walkers * (train.moves * _of_a_move(recipe) + 1) + MATCHED * train.batch
@@ -117,7 +120,7 @@ def within_share(run: Run, recipe: Recipe) -> Recipe:
     bracket = bracket_within(recipe, max(most, _in_seconds(recipe, about["shape"])))
     if bracket != recipe.bracket:
         logger.info(
-            "the bracket takes %d temperatures instead of %d, for half of the training's work",
+            "the bracket takes %d temperatures instead of %d: half of the training, or 30 s",
             bracket.temperatures,
             recipe.bracket.temperatures,
         )

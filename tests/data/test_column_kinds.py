@@ -106,6 +106,13 @@ def test_spread_values_are_collected_again():
         assert torch.equal(CELLS.collect(y)[:, 2], rows[:, 2])  # decimals as in the file
         # float32, as x is stored, loses none of them
         torch.testing.assert_close(CELLS.collect(y.float())[:, 1:], rows[:, 1:], atol=1e-5, rtol=0)
+    for step, offset in ((0.01, 0.57), (0.3, 0.1), (0.06, 0.0), (1e-5, 0.0), (2.5, 1.25)):
+        k = torch.arange(-300, 700).double()[:, None]
+        grid = Cells((Column("d", 1, "grid", step=step, offset=offset),))
+        written = [round(offset + step * i, 6) for i in range(-300, 700)]
+        assert grid.collect(offset + step * (k + 0.2))[:, 0].tolist() == written
+    thirds = Cells((Column("t", 1, "grid", step=1 / 3),))
+    assert thirds.collect(torch.tensor([[0.7]]))[0, 0] == pytest.approx(2 / 3, abs=1e-12)
     counts = Cells((Column("n", 1, "grid", step=1.0, counted=True, positive=True),))
     assert counts.collect(torch.tensor([[-1.2], [0.2], [2.6]])).tolist() == [[0.0], [0.0], [3.0]]
     back = Cells.from_plain(CELLS.plain())

@@ -215,9 +215,10 @@ class NetworkFamily(OnGaussian):
         if recipe.model.whiten:
             net = Whitened.of(net, *moments(base))
         elif recipe.model.net == "inner-product":
+            mean, covariance = moments(base)
             for own in net.nets if isinstance(net, Averaged) else [net]:
                 assert isinstance(own, InnerProduct)
-                own.centred(*moments(base))
+                own.centred(mean, covariance)
         return Tilted(base, net)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
