@@ -173,7 +173,7 @@ ESTIMATORS = (
     ("frames: texts of categories sorted", "estimator_frames:_categories",
      "one for one in order if one in known", "one for one in sorted(known)", TEXTS),
     ("frames: integers anyhow", "estimator_frames:Frames.frame",
-     "integral and not (whole and whole[j])", "False", WHOLE),
+     'kind in "iub" and not (whole and whole[j])', "False", WHOLE),
     ("frames: free text is categories", "estimator_frames:_categories",
      'if isinstance(found, str) and found != "constant"', "if False", NO_CATEGORY),
     ("frames: texts are numbers", "data_arrays:_cells", "if j in texts:", "if False:", MANY_TEXTS),
