@@ -34,8 +34,8 @@ ROWS = 4000  # noisy validation rows, at most
 SHARE = 0.2  # of the training's evaluations that looks may take
 SPACING = 8  # a look comes after an eighth more iterations than at the last one, or later
 LONGEST = 12  # looks without a lower NLL, surely worse or not, before training ends
-SURELY = 2.0  # standard errors by which score matching must be beaten
-PATIENCE = 4  # looks that are worse than the best, before training ends
+SURELY = 2.0  # standard errors by which score matching must be beaten, and a look be worse
+PATIENCE = 4  # looks that are surely worse than the best, before training ends
 
 
 class Look(NamedTuple):
@@ -71,7 +71,7 @@ class Validation:
     The intervals between them grow with the number of iterations, so that they take at most a
     fifth of the evaluations, but for the one after the last iteration. Training ends early
     when as many iterations as the lowest NLL took have brought nothing lower, and ``PATIENCE``
-    looks were worse by a standard error of log Z, or ``LONGEST`` looks brought nothing lower.
+    looks were worse by two standard errors of log Z, or ``LONGEST`` looks brought nothing lower.
 
     Arguments:
         rows: validation rows (M, *shape) with their noise, the same at every look.
@@ -151,7 +151,7 @@ class Validation:
         """Whether training should end, since the NLL has not fallen for long enough."""
         lowest, last = self.lowest, self.looks[-1].iteration
         later = [look for look in self.looks if look.iteration > lowest.iteration]
-        worse = sum(not look.nll - lowest.nll <= _error(look, lowest) for look in later)
+        worse = sum(not look.nll - lowest.nll <= SURELY * _error(look, lowest) for look in later)
         enough = last - self.origin >= 2 * max(0, lowest.iteration - self.origin)
         return (worse >= PATIENCE or len(later) >= LONGEST) and enough
 

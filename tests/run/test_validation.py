@@ -310,6 +310,8 @@ def test_only_looks_that_are_surely_worse_end_a_training():
     level = [(5.2, 0.2)] * 11
     assert not looked((9.0, 0.0), (5.0, 0.2), *level).finished
     assert looked((9.0, 0.0), (5.0, 0.2), *level, (5.2, 0.2)).finished
+    assert not looked((9.0, 0.0), (5.0, 0.2), *[(5.5, 0.2)] * 4).finished
+    assert looked((9.0, 0.0), (5.0, 0.2), *[(5.6, 0.2)] * 4).finished
     assert looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 4).finished
     assert not looked((9.0, 0.0), (5.0, 0.05), *[(5.2, 0.05)] * 3).finished
     assert looked((9.0, 0.0), *[(math.inf, math.nan)] * 4).finished
