@@ -69,7 +69,7 @@ def propose(
         tried = [mapped(few, with_margins(data, apart=apart)) for apart in ways]
         others = [_proposal(recipe, own, seed) for own in tried]
         found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
-    if recipe.model.flow:
+    if getattr(recipe.model, "flow", False):
         found.append(_with_flow(recipe, data, few, found, seed, track))
     best = min((own for own, _ in found), key=_nll)
     single = [_on_one_gaussian(recipe, own, candidates) for own, candidates in found]

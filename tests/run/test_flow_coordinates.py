@@ -210,7 +210,7 @@ def test_flows_are_for_tables_with_enough_rows_to_validate(tmp_path):
         propose(recipe, digits)
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 2)))
     data = load(tmp_path / "rows.npy")
-    with pytest.raises(ValueError, match="more validation rows"):
+    with pytest.raises(ValueError, match="too few different validation rows"):
         propose(choose((2,), data.sizes[0], "table", flow=True), data)
     with pytest.raises(ValueError, match="does not apply to `model` rbm"):
         choose((2,), 30, "table", model="rbm", flow=True)

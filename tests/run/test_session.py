@@ -31,6 +31,7 @@ RECIPE = choose(
     ess_min=0.97,
     width=32,
     networks=1,
+    net="mlp",
     tau=0.2,
     score_matching=None,
     early_stopping=False,
