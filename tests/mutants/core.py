@@ -779,8 +779,6 @@ CORE = (
      "walkers.log_w.detach()", "(0 * walkers.log_w)", SHRINKAGE),
     ("shrinkage: log Z forgotten", "shrinkage:choose_shrinkage", "* at_rows - log_ratio",
      "* at_rows", SHRINKAGE),
-    ("shrinkage: a gain within its error", "shrinkage:choose_shrinkage",
-     "max(best.gain, error)", "best.gain", SHRINKAGE),
     ("shrinkage: by walkers that do not tell", "shrinkage:choose_shrinkage",
      "effective >= LEAST and ", "", SHRINKAGE),
     ("shrinkage: of one network of two", "combined:scale_outputs",

@@ -75,16 +75,6 @@ def test_walkers_must_tell_log_z():
     assert 0.7 < factor < 1
 
 
-def test_a_gain_within_its_error_is_none():
-    # 64 walkers whose mean of f is low by chance, and rows of the model itself
-    energy, mean, cov, log_z = tilted()
-    x = centred(drawn(mean, cov, 64, 1), mean)
-    rows = centred(drawn(mean, cov, 500, 2), mean)
-    down = 0.05 * (cov @ torch.tensor(A).double()).float()
-    walkers = Walkers.at(x - down, energy, log_z=log_z)
-    assert choose_shrinkage(energy, rows, walkers).factor == 1.0
-
-
 def test_networks_of_the_users_own_stay():
     energy, mean, cov, log_z = tilted()
     walkers = Walkers.at(drawn(mean, cov, 500, 1), energy, log_z=log_z)
