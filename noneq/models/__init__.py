@@ -3,7 +3,7 @@
 Stochastic interpolants are in `noneq.models.interpolants`.
 """
 
-from noneq.models.combined import Averaged, Whitened, linear_output, scale_outputs
+from noneq.models.combined import Averaged, Whitened, linear_output, scale_outputs, single_networks
 from noneq.models.inner import InnerProduct, TimedInnerProduct
 from noneq.models.networks import MLP, ConvNet, ResNet, TimedMLP
 from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
@@ -11,5 +11,5 @@ from noneq.models.rbm.rbms import BernoulliRBM, GaussianRBM, PottsRBM
 __all__ = [
     "MLP", "Averaged", "BernoulliRBM", "ConvNet", "GaussianRBM", "InnerProduct", "PottsRBM",
     "ResNet", "TimedInnerProduct", "TimedMLP", "Whitened", "linear_output",
-    "scale_outputs",
+    "scale_outputs", "single_networks",
 ]  # fmt: skip

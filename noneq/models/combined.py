@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from noneq.models.inner import InnerProduct
 from noneq.models.networks import MLP, ConvNet, ResNet
 
-__all__ = ["Averaged", "Whitened", "linear_output", "scale_outputs"]
+__all__ = ["Averaged", "Whitened", "linear_output", "scale_outputs", "single_networks"]
 
 
 class Averaged(nn.Module):
@@ -103,6 +104,22 @@ class Whitened(nn.Module):
         return Whitened(net, self.mean, self.whiten)
 
 
+def single_networks(net: nn.Module) -> list[Any]:
+    """List the networks that a network is made of, without averages and maps of rows around them.
+
+    Arguments:
+        net: any network.
+
+    Returns:
+        The networks of an `Averaged`, or within a `Whitened`; the network itself if it is neither.
+    """
+    if isinstance(net, Whitened):
+        return single_networks(net.net)
+    if isinstance(net, Averaged):
+        return [one for own in net.nets for one in single_networks(own)]
+    return [net]
+
+
 def linear_output(net: nn.Module) -> bool:
     """Return whether the last layer of a network is known and linear.
 
@@ -112,11 +129,9 @@ def linear_output(net: nn.Module) -> bool:
     Returns:
         True for the networks of `noneq.models` with an energy as output, and averages of them.
     """
-    if isinstance(net, Averaged):
-        return all(linear_output(own) for own in net.nets)
-    if isinstance(net, Whitened):
-        return linear_output(net.net)
-    return isinstance(net, MLP | InnerProduct | ConvNet | ResNet)
+    return all(
+        isinstance(own, MLP | InnerProduct | ConvNet | ResNet) for own in single_networks(net)
+    )
 
 
 @torch.no_grad()
@@ -143,14 +158,9 @@ def scale_outputs(net: nn.Module, factor: float) -> None:
     >>> bool(torch.allclose(net(x), before / 2))
     True
     """
-    if isinstance(net, Averaged):
-        for own in net.nets:
-            scale_outputs(own, factor)
-    elif isinstance(net, Whitened):
-        scale_outputs(net.net, factor)
-    elif linear_output(net):
-        *_, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
+    if not linear_output(net):
+        raise TypeError(f"the last layer of a {type(net).__name__} is not known")
+    for own in single_networks(net):
+        *_, last = (layer for layer in own.modules() if isinstance(layer, nn.Linear))
         for p in last.parameters():
             p.mul_(factor)
-    else:
-        raise TypeError(f"the last layer of a {type(net).__name__} is not known")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from noneq.annealing import Schedule, adapt_steps, population
 from noneq.energies import Gaussian, GaussianMixture
 from noneq.kernels import Chain, EulerMaruyama
-from noneq.models import Averaged, Whitened
+from noneq.models import Averaged, Whitened, single_networks
 from noneq.models.interpolants import EnergyPath, TimedEnergy
 from noneq.random import seeded
 from noneq.run.checkpoint import moved
@@ -55,13 +55,6 @@ def iterations_of_scores(recipe: Recipe) -> int:
     """
     most, budget = getattr(recipe.train, "score_matching", None) or 0, recipe.budget.iterations
     return most if budget is None else min(most, math.floor(ITERATIONS * budget))
-
-
-def _networks(energy: nn.Module) -> list[Any]:
-    """List the networks of a model, without the average and the map of rows around them."""
-    net: Any = energy.net
-    net = net.net if isinstance(net, Whitened) else net
-    return list(net.nets) if isinstance(net, Averaged) else [net]
 
 
 class _Separately(nn.Module):
@@ -148,10 +141,12 @@ class ScoreMatchingStage:
     def __init__(self, context: TrainingContext) -> None:
         recipe, base = context.recipe, context.energy.base
         assert isinstance(base, Gaussian | GaussianMixture)
+        outer = context.energy.net
+        assert isinstance(outer, nn.Module)
         with seeded(context.rng.initial_seed()):
             nets = [
                 net.timed(gain=GAIN, dropout=recipe.model.dropout)
-                for net in _networks(context.energy)
+                for net in single_networks(outer)
             ]
         self.context, self.base = context, base
         self.nets = nn.ModuleList(nets).to(context.data.device)
@@ -217,7 +212,9 @@ class ScoreMatchingStage:
         recipe, model = context.recipe, context.energy
         best: Any = self.best.nets
         nets = self._averages() if best is None else list(best)
-        for own, net in zip(_networks(model), nets, strict=True):
+        outer = model.net
+        assert isinstance(outer, nn.Module)
+        for own, net in zip(single_networks(outer), nets, strict=True):
             own.load_state_dict(net.frozen(1.0).state_dict())
         path, rng = EnergyPath(self._timed(Averaged(nets))), context.rng
         carry = Chain((EulerMaruyama(1.0, path.base.factor), context.kernel))

@@ -782,7 +782,7 @@ CORE = (
     ("shrinkage: by walkers that do not tell", "shrinkage:choose_shrinkage",
      "effective >= LEAST and ", "", SHRINKAGE),
     ("shrinkage: of one network of two", "combined:scale_outputs",
-     "for own in net.nets:", "for own in net.nets[:1]:", SHRINKAGE),
+     "for own in single_networks(net):", "for own in single_networks(net)[:1]:", SHRINKAGE),
     ("shrinkage: the bias stays", "combined:scale_outputs", "last.parameters()", "[last.weight]",
      SHRINKAGE),
     ("validation: what is kept is not shrunk", "validation:Validation.look",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from noneq.energies import Factor, Tilted, moments
 from noneq.kernels import Kernel, Refreshed
-from noneq.models import MLP, Averaged, ConvNet, InnerProduct, ResNet, Whitened
+from noneq.models import MLP, Averaged, ConvNet, InnerProduct, ResNet, Whitened, single_networks
 from noneq.run.bases import BUDGET, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import base_of
@@ -216,8 +216,7 @@ class NetworkFamily(OnGaussian):
             net = Whitened.of(net, *moments(base))
         elif recipe.model.net == "inner-product":
             mean, covariance = moments(base)
-            for own in net.nets if isinstance(net, Averaged) else [net]:
-                assert isinstance(own, InnerProduct)
+            for own in single_networks(net):
                 own.centred(mean, covariance)
         return Tilted(base, net)
 
