@@ -110,7 +110,7 @@ def _result(method: str, data: DataSet, seconds: float, seed: int) -> dict[str, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if method in ("noneq", FLOW):
-            return by_noneq(data, seed, **({"flow": True} if method == FLOW else {}))
+            return by_noneq(data, seed, **({"spline_flow": True} if method == FLOW else {}))
         return by_peer(method, data, seconds, seed)
 
 

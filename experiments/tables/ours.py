@@ -24,7 +24,7 @@ def by_noneq(data: DataSet, seed: int, **changes: Any) -> dict[str, Any]:
     Arguments:
         data: the data set; its validation rows choose the base and end the training.
         seed: seed of the run.
-        changes: settings that differ from the defaults, e.g. ``flow=True``.
+        changes: settings that differ from the defaults, e.g. ``spline_flow=True``.
 
     Returns:
         ``rows`` and ``base rows``, the NLL of each test row by the model and by its base, and what

@@ -16,7 +16,7 @@ __all__ = ["flags"]
 #: options other than the choices of a recipe
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
-    "iterations", "budget", "weighted", "denoise", "given", "count", "flow",
+    "iterations", "budget", "weighted", "denoise", "given", "count", "spline_flow",
     "columns", "drop", "categories", "continuous", "grid", "missing",
 )  # fmt: skip
 _NAMES = {

@@ -62,7 +62,7 @@ def train(
     missing: Annotated[Literal["refuse", "drop"], _GAPS] = "refuse",
     budget: Time = "",
     iterations: Steps = None,
-    flow: Flag = False,
+    spline_flow: Flag = False,
     seed: Seed = None,
     device: Words = "",
     save_every: float = 30.0,
@@ -91,8 +91,8 @@ def train(
         budget: training time, e.g. 120s, 20m or 2h; the bracket takes additional time.
         iterations: number of iterations, instead of a training time; on a CPU with the same number
             of threads the same seed then gives the same bits.
-        flow: try a neural spline flow as coordinates of a table, in which base and network are
-            then those of nearly normal rows; it needs the extra noneq[flow].
+        spline_flow: try a neural spline flow as coordinates of a table, in which base and network
+            are then those of nearly normal rows; it needs the extra noneq[flow].
         seed: seed of all randomness but the split of the data; default: 0.
         device: cpu, cuda, cuda:1, ...; default: cuda if there is one, else cpu.
         save_every: seconds between checkpoints.
@@ -103,16 +103,12 @@ def train(
     """
     from noneq.cli.train import train as command
 
-    changes = {**given(recipe), "bracket": given(bracket), **({"flow": True} if flow else {})}
-    if budget and iterations is not None:
-        raise ValueError("--budget and --iterations are two lengths of one training: give one")
+    changes = {**given(recipe), "bracket": given(bracket), **_length(budget, iterations)}
+    changes |= {"spline_flow": True} if spline_flow else {}
     if resume and overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
     if from_ and not resume:
         raise ValueError(f"--from {from_} is what to go on from: give --resume, too")
-    if budget:
-        changes |= {"seconds": seconds(budget), "iterations": None}
-    changes |= {} if iterations is None else {"iterations": iterations}
     rows = {"classes": integers(classes), "subset": integers(subset), "binary": binary}
     lists = (columns, drop, categories, continuous, grid)
     return command(
@@ -126,6 +122,15 @@ def train(
         start=from_ or "state",
         every=save_every,
     )
+
+
+def _length(budget: str, iterations: int | None) -> dict[str, float | None]:
+    """Return the settings for the length of a training, in time or in iterations."""
+    if budget and iterations is not None:
+        raise ValueError("--budget and --iterations are two lengths of one training: give one")
+    if budget:
+        return {"seconds": seconds(budget), "iterations": None}
+    return {} if iterations is None else {"iterations": iterations}
 
 
 @app.command

@@ -88,7 +88,7 @@ KINDS = {
 }
 SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
 #: fields that have other options (the first three), or that only Python users choose
-_ELSEWHERE = {"seconds", "iterations", "flow", "active", "restart"}
+_ELSEWHERE = {"seconds", "iterations", "spline_flow", "active", "restart"}
 
 
 def _options(title: str, about: str, sections: Sequence[type]) -> Any:

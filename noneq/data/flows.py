@@ -35,7 +35,7 @@ def require_zuko() -> Any:
         import zuko
     except ImportError as error:
         raise ImportError(
-            '`flow` needs zuko, which is not installed: pip install "noneq[flow]"'
+            '`spline_flow` needs zuko, which is not installed: pip install "noneq[flow]"'
         ) from error
     return zuko
 

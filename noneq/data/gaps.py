@@ -47,7 +47,7 @@ def check_apart(scaling: Scaling) -> None:
     if scaling.flow is not None:
         raise ValueError(
             "missing values cannot be filled in by a model in the coordinates of a spline flow, "
-            "each of which mixes several columns: train a model without `flow` for this"
+            "each of which mixes several columns: train a model without `spline_flow` for this"
         )
 
 

@@ -149,10 +149,10 @@ class Learning:
             ValueError: the rows have no density, or too few differ.
         """
         check_data(self.data.train, noise=self.recipe.train.noise)
-        if self.recipe.model.flow and not self.validated:
+        if self.recipe.model.spline_flow and not self.validated:
             raise ValueError(
-                f"`flow` needs validation rows: give {FEW} rows or more and a validation_fraction "
-                "above 0, or leave it out"
+                f"`spline_flow` needs validation rows: give {FEW} rows or more and a "
+                "validation_fraction above 0, or leave it out"
             )
         if self.validated and self.trained:
             session, self.data, self.candidates = choose_start(self.recipe, self.data, self.seed)

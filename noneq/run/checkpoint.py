@@ -30,7 +30,7 @@ __all__ = [
     "save_tensors", "store", "sweep",
 ]  # fmt: skip
 
-FORMAT = 7
+FORMAT = 8
 
 
 def store(folder: Path, tree: Mapping[str, Any]) -> None:

@@ -69,7 +69,7 @@ def propose(
         tried = [mapped(few, with_margins(data, apart=apart)) for apart in ways]
         others = [_proposal(recipe, own, seed) for own in tried]
         found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
-    if getattr(recipe.model, "flow", False):
+    if getattr(recipe.model, "spline_flow", False):
         found.append(_with_flow(recipe, data, few, found, seed, track))
     best = min((own for own, _ in found), key=_nll)
     single = [_on_one_gaussian(recipe, own, candidates) for own, candidates in found]
@@ -105,7 +105,7 @@ def _with_flow(
     if found[0][0].base is None:
         raise ValueError(
             "there are too few different validation rows to choose a flow: give more rows, or "
-            "leave `flow` out"
+            "leave `spline_flow` out"
         )
     scalings = [own.data.scaling for own, _ in found]
     margins = next((one for one in scalings if one.margins is not None), None)

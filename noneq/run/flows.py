@@ -44,18 +44,26 @@ def check_flow(recipe: Recipe, data: DataSet) -> None:
         ValueError: the data are no table of densities, or the recipe has noise or names a base.
         ImportError: zuko, which flows need, is not installed.
     """
-    if not getattr(recipe.model, "flow", False):
+    if not getattr(recipe.model, "spline_flow", False):
         return
     require_zuko()
     columns = data.train[0].numel()
     if data.kind != "table" or data.discrete:
-        raise ValueError("`flow` is for tables of numbers, not for images or bits: leave it out")
+        raise ValueError(
+            "`spline_flow` is for tables of numbers, not for images or bits: leave it out"
+        )
     if columns > COLUMNS:
-        raise ValueError(f"`flow` is for at most {COLUMNS} columns, and these are {columns:,}")
+        raise ValueError(
+            f"`spline_flow` is for at most {COLUMNS} columns, and these are {columns:,}"
+        )
     if recipe.train.noise > 0:
-        raise ValueError("`flow` is for rows without noise: take `noise` 0, or no `flow`")
+        raise ValueError(
+            "`spline_flow` is for rows without noise: take `noise` 0, or no `spline_flow`"
+        )
     if recipe.model.base != "chosen":
-        raise ValueError("`flow` leaves the base to the validation rows: take `base` chosen")
+        raise ValueError(
+            "`spline_flow` leaves the base to the validation rows: take `base` chosen"
+        )
 
 
 def train_flow(

@@ -44,8 +44,8 @@ class NetworkModel:
         step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
         refresh: whether each move also proposes a new sample of the base to every walker, which
             lets walkers mix where base and model are a few nats apart.
-        flow: whether a neural spline flow is tried as coordinates of a table, in which base and
-            network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
+        spline_flow: whether a neural spline flow is tried as coordinates of a table, in which base
+            and network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
     """
 
     base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
@@ -61,7 +61,7 @@ class NetworkModel:
     leapfrog_steps: int = 1
     step_size: float = 0.3
     refresh: bool = False
-    flow: bool = False
+    spline_flow: bool = False
 
     def __post_init__(self) -> None:
         check_positive(

@@ -111,5 +111,7 @@ def test_a_flow_is_pickled():
 
 def test_without_zuko_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zuko", None)
-    with pytest.raises(ImportError, match=r'`flow` needs zuko.*pip install "noneq\[flow\]"'):
+    with pytest.raises(
+        ImportError, match=r'`spline_flow` needs zuko.*pip install "noneq\[flow\]"'
+    ):
         spline_network(2, 1, 8)

@@ -149,7 +149,7 @@ def proposed(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flows, "TRIAL", 50)
         patch.setattr(flows, "LONGEST", 250)
-        recipe = choose(data.shape, data.sizes[0], "table", flow=True)
+        recipe = choose(data.shape, data.sizes[0], "table", spline_flow=True)
         return propose(recipe, data)
 
 
@@ -174,7 +174,7 @@ def test_a_flow_is_chosen_where_mixtures_are_poor_and_is_then_alone(data, propos
 def test_a_mixture_in_a_flows_coordinates_has_no_second_start(data, monkeypatch):
     monkeypatch.setattr(flows, "LONGEST", 50)
     monkeypatch.setattr("noneq.run.coordinates._nll", of_a_flow)
-    recipe = choose(data.shape, data.sizes[0], "table", flow=True)
+    recipe = choose(data.shape, data.sizes[0], "table", spline_flow=True)
     (own,), candidates = propose(recipe, data)
     assert own.base.flow
     assert own.base.base == "mixture"
@@ -198,22 +198,22 @@ def test_without_the_setting_no_flow_is_tried(data, monkeypatch):
 def test_what_a_flow_is_not_for(tmp_path, changes, columns, words):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(300, columns)))
     data = load(tmp_path / "rows.npy")
-    recipe = choose(data.shape, data.sizes[0], "table", flow=True, **changes)
+    recipe = choose(data.shape, data.sizes[0], "table", spline_flow=True, **changes)
     with pytest.raises(ValueError, match=words):
         propose(recipe, data)
 
 
 def test_flows_are_for_tables_with_enough_rows_to_validate(tmp_path):
     digits = load("digits")
-    recipe = choose(digits.shape, digits.sizes[0], "image", discrete=True, flow=True)
+    recipe = choose(digits.shape, digits.sizes[0], "image", discrete=True, spline_flow=True)
     with pytest.raises(ValueError, match="not for images"):
         propose(recipe, digits)
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 2)))
     data = load(tmp_path / "rows.npy")
     with pytest.raises(ValueError, match="too few different validation rows"):
-        propose(choose((2,), data.sizes[0], "table", flow=True), data)
+        propose(choose((2,), data.sizes[0], "table", spline_flow=True), data)
     with pytest.raises(ValueError, match="does not apply to `model` rbm"):
-        choose((2,), 30, "table", model="rbm", flow=True)
+        choose((2,), 30, "table", model="rbm", spline_flow=True)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def trained(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flows, "TRIAL", 50)
         patch.setattr(flows, "LONGEST", 250)
-        words = ["train", str(folder / "rows.csv"), "--flow", "--iterations=4", *QUICK]
+        words = ["train", str(folder / "rows.csv"), "--spline-flow", "--iterations=4", *QUICK]
         assert main([*words, "--out", str(folder / "r")]) == 0
     return folder
 
@@ -291,7 +291,9 @@ def test_scores_samples_and_pictures_of_a_run_with_a_flow(trained, tmp_path, cap
     (tmp_path / "gap.csv").write_text("a,b,c,d,e,f\n1,,0,0,0,0\n")
     words = ["sample", str(run), "--given", str(tmp_path / "gap.csv"), "--out"]
     assert main([*words, str(tmp_path / "full.csv")]) != 0
-    assert "train a model without --flow for this" in " ".join(capsys.readouterr().err.split())
+    assert "train a model without --spline-flow for this" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_a_damaged_or_missing_flow_is_told_and_another_run_leaves_none(trained, tmp_path, capsys):
@@ -316,7 +318,9 @@ def test_an_estimator_with_a_flow(monkeypatch):
     monkeypatch.setattr("noneq.run.coordinates._nll", of_a_flow)
     x = curved(300)
     model = EnergyDensity(
-        max_iter=4, random_state=0, settings={"flow": True, "score_matching": None, "width": 8}
+        max_iter=4,
+        random_state=0,
+        settings={"spline_flow": True, "score_matching": None, "width": 8},
     ).fit(x)
     assert "in a spline flow's coordinates" in model.base_name_
     own = model._learned.scaling
@@ -325,7 +329,7 @@ def test_an_estimator_with_a_flow(monkeypatch):
     np.testing.assert_allclose(model.score_samples(x), expected, atol=1e-3)
     assert model.sample(5, random_state=0).shape == (5, 6)
     x[0, 0] = np.nan
-    with pytest.raises(ValueError, match="without `flow`"):
+    with pytest.raises(ValueError, match="without `spline_flow`"):
         model.sample_conditional(x[:1])
-    with pytest.raises(ValueError, match="`flow` needs validation rows"):
-        EnergyDensity(settings={"flow": True}, validation_fraction=0.0).fit(curved(60))
+    with pytest.raises(ValueError, match="`spline_flow` needs validation rows"):
+        EnergyDensity(settings={"spline_flow": True}, validation_fraction=0.0).fit(curved(60))
