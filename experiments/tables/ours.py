@@ -42,15 +42,13 @@ def by_noneq(data: DataSet, seed: int, **changes: Any) -> dict[str, Any]:
     base: Any = energy.base
     noise, volume = recipe.train.noise, data.scaling.log_volume(data.test)
     own = session.recipe.model
-    margins = "mapped columns, " if data.scaling.margins is not None else ""
-    margins += "a flow's coordinates, " if data.scaling.flow is not None else ""
     return {
         "rows": mean_energy(energy, data.test, noise=noise) + verdict.log_z - volume,
         "base rows": mean_energy(base, data.test, noise=noise) + base.log_z() - volume,
         "validation": verdict.nll["validation"].value,
-        "choice": f"{margins}base {own.base}, {own.components} components, ridge {own.ridge}; "
-        f"{session.iteration} iterations; kept: {verdict.kept}",
-        "flow": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.flow],
+        "choice": f"{data.scaling.columns} columns, base {own.base}, {own.components} components, "
+        f"ridge {own.ridge}; {session.iteration} iterations; kept: {verdict.kept}",
+        "flow": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.columns == "flow"],
         "networks": [f"{named(c)}: {c.nll:.3f}" for c in candidates if c.network],
         "looks": [list(look) for look in session.validation.looks] if session.validation else [],
         "alarms": list(verdict.alarms),

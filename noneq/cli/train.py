@@ -184,8 +184,7 @@ def _introduce(run: Run) -> None:
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")
     if bases := [Candidate(**one) for one in run.config.get("bases", ())]:
-        margins, flow = run.scaling.margins is not None, run.scaling.flow is not None
-        found = compared(run.recipe.model, bases, margins=margins, flow=flow)
+        found = compared(run.recipe.model, bases, run.scaling.columns)
         for part in f"base by validation NLL: {found}".split("; "):
             for line in textwrap.wrap(part, columns() - 4, subsequent_indent="  "):
                 echo(line)

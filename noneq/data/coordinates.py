@@ -20,8 +20,8 @@ def with_margins(data: DataSet, *, apart: bool = False) -> Scaling:
 
     Arguments:
         data: rows of a table, standardised.
-        apart: whether categories stay apart; otherwise they become adjacent intervals of a normal
-            variable.
+        apart: whether categories and the peaks of columns stay apart, as in `Margins.fit`;
+            otherwise each column becomes one normal variable.
 
     Returns:
         The scaling of the data set with these maps.
@@ -38,8 +38,7 @@ def mapped(data: DataSet, scaling: Scaling | None = None, *, apart: bool = False
         data: rows of a table, standardised.
         scaling: scaling whose margins and flow map the columns, e.g. that of an earlier training;
             None: margins are fitted to the training rows.
-        apart: whether categories stay apart, where margins are fitted; otherwise they become
-            adjacent intervals of a normal variable.
+        apart: whether peaks stay apart where margins are fitted, as in `with_margins`.
 
     Returns:
         A data set of the same rows in the new coordinates, with a scaling that undoes them; the

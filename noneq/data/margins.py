@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from noneq.data.cells import NARROW, Block
+from noneq.data.peaks import has_peaks
 
 __all__ = ["Margins"]
 
@@ -54,6 +55,7 @@ class Margins:
         tail: weight of the Cauchy variable, in (0, 1), the same for all columns.
         uniform: ends and weight of the uniform variables of each column (D, I, 3); with their
             weights, those of the Gaussians add up to 1. None: there are none.
+        apart: whether categories and the peaks of columns were left apart.
 
     >>> x = torch.randn(500, 1, generator=torch.Generator().manual_seed(0)).exp()
     >>> margins = Margins.fit(x)
@@ -69,6 +71,7 @@ class Margins:
     spread: Tensor
     tail: float
     uniform: Tensor | None = None
+    apart: bool = False
 
     @classmethod
     def fit(
@@ -88,7 +91,8 @@ class Margins:
             x: rows (M, D), with columns of about unit variance; 2,000 of them are used at most.
             seed: seed of the first means of the mixtures.
             blocks: for each column its intervals, or None; None: no column has any.
-            apart: whether categories stay apart, as one Gaussian maps them.
+            apart: whether categories, and the peaks of a column that has several, stay apart, as
+                one Gaussian maps them.
 
         Returns:
             The maps.
@@ -113,7 +117,7 @@ class Margins:
         tail = min(max(1 / len(x), LIGHTEST), HEAVIEST)
         read = torch.from_numpy
         own = (read(weights), read(means), read(sds), read(centre), read(spread), tail)
-        return cls(*own, read(uniform) if uniform.size else None)
+        return cls(*own, read(uniform) if uniform.size else None, apart)
 
     def apply(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map rows to normal variables.
@@ -228,15 +232,19 @@ def _column(
     ``every`` has all rows of a column, ``rows`` those that mixtures are fitted to.
     """
     nothing = np.empty((0, 3))
-    if block is None:
-        return _mixture(rows, seed), nothing
-    if block.rest == "none" and apart:
-        return np.array([[1.0, every.mean(), every.std()]]), nothing
+    linear = np.array([[1.0, every.mean(), every.std()]])
+    if apart and block is not None and block.rest == "none":
+        return linear, nothing
+    if block is None or block.rest == "all":
+        gaussians = _mixture(rows, seed)
+        if apart and has_peaks(gaussians):
+            return linear, nothing
+        if block is None:
+            return gaussians, nothing
     edges = block.edges.numpy()
     times, rest = _frequencies(every, edges)
     if block.rest == "all":  # the mixture is what is expected before any row is seen
         n = len(every) + PRIOR * len(edges)
-        gaussians = _mixture(rows, seed)
         gaussians[:, 0] *= 1 - times.sum() / n
         return gaussians, np.concatenate([edges, times[:, None] / n], 1)
     width = np.diff(edges)[:, 0]

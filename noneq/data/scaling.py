@@ -65,6 +65,18 @@ class Scaling:
         maps = [one for one in (self.margins, self.flow) if one is not None]
         return Chained(maps) if maps else None
 
+    @property
+    def columns(self) -> str:
+        """Return what coordinates rows are in: "standardised", "mapped", "apart" or "flow".
+
+        "apart" are mapped columns whose peaks were left apart, see `noneq.data.Margins.fit`.
+        """
+        if self.flow is not None:
+            return "flow"
+        if self.margins is None:
+            return "standardised"
+        return "apart" if self.margins.apart else "mapped"
+
     def apply(self, rows: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Convert rows from the file's units to the model's, ``x = (value - shift) / scale``.
 

@@ -173,8 +173,7 @@ class EnergyDensity(TrainedDensity):
         self.energy_, self.base_ = learned.energy, learned.base
         model, scaling = learned.recipe.model, learned.scaling
         chosen = Candidate(model.base, model.components, model.ridge, np.nan, np.nan)
-        mapped, flow = scaling.margins is not None, scaling.flow is not None
-        self.base_name_ = named(chosen._replace(margins=mapped, flow=flow))
+        self.base_name_ = named(chosen._replace(columns=scaling.columns))
         self.log_z_, self.log_z_stderr_ = learned.z.value, learned.z.stderr
         self.alarms_ = learned.alarms
         cells = learned.scaling.cells

@@ -19,10 +19,9 @@ class Candidate(NamedTuple):
         nll: mean negative log-likelihood of the validation rows, with the noise of the training,
             in nats a row.
         stderr: its standard error over the rows.
-        margins: whether the columns were mapped to normal variables before.
+        columns: the coordinates that it is a base of, as `noneq.data.Scaling.columns` calls them.
         network: whether a network on the base had learned from scores; the NLL is then that of
             the model, or of the base if that is lower.
-        flow: whether the base is one of the coordinates of a spline flow.
     """
 
     base: str
@@ -30,9 +29,16 @@ class Candidate(NamedTuple):
     ridge: float | None
     nll: float
     stderr: float
-    margins: bool = False
+    columns: str = "standardised"
     network: bool = False
-    flow: bool = False
+
+
+_OF = {
+    "standardised": "",
+    "mapped": ", of mapped columns",
+    "apart": ", of mapped columns with peaks apart",
+    "flow": ", in a spline flow's coordinates",
+}
 
 
 def named(candidate: Candidate) -> str:
@@ -42,31 +48,23 @@ def named(candidate: Candidate) -> str:
         candidate: base that was scored.
 
     Returns:
-        Its kind, its number of Gaussians, and its ridge.
+        Its kind, its number of Gaussians, its ridge and its coordinates.
     """
     kind, components, ridge = candidate[:3]
     what = f"mixture of {components}" if kind == "mixture" else "one Gaussian"
     what += f", {kind}" if kind in ("low-rank", "diagonal") else ""
     what += "" if ridge is None else f", ridge {ridge:g}"
-    what += ", of mapped columns" if candidate.margins else ""
-    what += ", in a spline flow's coordinates" if candidate.flow else ""
+    what += _OF[candidate.columns]
     return f"{what}, with a network" if candidate.network else what
 
 
-def compared(
-    model: Any,
-    candidates: Sequence[Candidate],
-    *,
-    margins: bool = False,
-    flow: bool = False,
-) -> str:
+def compared(model: Any, candidates: Sequence[Candidate], columns: str = "standardised") -> str:
     """Describe in one line which base was chosen, beside the best of the other kind.
 
     Arguments:
         model: settings of the model with the chosen base.
         candidates: all bases that were scored.
-        margins: whether the chosen base is one of mapped columns.
-        flow: whether it is one of the coordinates of a spline flow.
+        columns: coordinates of the chosen base, as `noneq.data.Scaling.columns` calls them.
 
     Returns:
         E.g. "mixture of 5, ridge 0.01: 15.41 (one Gaussian: 16.73)", with the mean negative
@@ -76,15 +74,15 @@ def compared(
     """
     own = (model.base, model.components, model.ridge)
     bases = [one for one in candidates if not one.network]
-    coordinates = (margins, flow)
-    chosen = next(o for o in bases if o[:3] == own and (o.margins, o.flow) == coordinates)
+    chosen = next(one for one in bases if one[:3] == own and one.columns == columns)
     mixed = chosen.base == "mixture"
     others = [one for one in bases if (one.base == "mixture") != mixed]
-    if any(one.flow != flow for one in bases):
-        others = [one for one in bases if one.flow != flow]
+    by_flow = [one for one in bases if (one.columns == "flow") != (columns == "flow")]
+    if by_flow:
+        others = by_flow
     best = sorted(others, key=lambda one: one.nll)[:1]
     simple = ("full", None, None)
-    plain = [o for o in bases if o[:3] == simple and not (o.margins or o.flow)]
+    plain = [o for o in bases if o[:3] == simple and o.columns == "standardised"]
     beside = [one for one in dict.fromkeys([*best, *plain]) if one != chosen]
     said = [_beside(chosen, *beside)]
     networks = sorted((one for one in candidates if one.network), key=lambda one: one.nll)

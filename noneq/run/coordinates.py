@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from noneq.annealing import Track, untracked
-from noneq.data import DataSet
+from noneq.data import DataSet, Scaling
 from noneq.data.coordinates import mapped, with_margins
 from noneq.run.bases import COLUMNS, NOISY, ROWS, choose_base, some
 from noneq.run.candidates import Candidate
@@ -39,10 +39,10 @@ def propose(
     (`noneq.data.Margins`). The lowest mean negative log-likelihood (NLL) of the validation
     rows decides, in the units of the standardised columns for both; where values have
     probabilities (`noneq.data.kinds`) it is that of the values. Only tables of at most 100 columns
-    are mapped, and only where the recipe leaves the base to be chosen. Categories are mapped in
-    two ways, to adjacent intervals of a normal variable or each to a peak of its own. Where the
-    recipe has a flow, it is trained on these columns, and bases are fitted in its coordinates, too
-    (`noneq.run.flows`).
+    are mapped, and only where the recipe leaves the base to be chosen. Categories, and columns
+    with several peaks, are mapped in two ways: to one normal variable, or so that their peaks stay
+    apart. Where the recipe has a flow, it is trained on the best of these columns, and bases are
+    fitted in its coordinates, too (`noneq.run.flows`).
 
     Arguments:
         recipe: all settings of a training.
@@ -65,10 +65,7 @@ def propose(
     columns = data.train[0].numel()
     fixed = found[0][0].base is None or recipe.train.noise > 0
     if not fixed and not data.discrete and columns <= COLUMNS:
-        ways = (False, True) if _has_categories(data) else (False,)
-        tried = [mapped(few, with_margins(data, apart=apart)) for apart in ways]
-        others = [_proposal(recipe, own, seed) for own in tried]
-        found += sorted((one for one in others if one[0].base), key=lambda one: _nll(one[0]))[:1]
+        found += [_proposal(recipe, mapped(few, own), seed) for own in _maps(data)]
     if getattr(recipe.model, "spline_flow", False):
         found.append(_with_flow(recipe, data, few, found, seed, track))
     best = min((own for own, _ in found), key=_nll)
@@ -78,6 +75,15 @@ def propose(
     proposals = (best,) if second is None or alone else (best, second)
     whole = tuple(own._replace(data=_all_rows(data, own)) for own in proposals)
     return whole, tuple(one for _, candidates in found for one in candidates)
+
+
+def _maps(data: DataSet) -> list[Scaling]:
+    """Return the maps of columns with peaks together, and apart where that is another map."""
+    together, apart = (with_margins(data, apart=way) for way in (False, True))
+    assert together.margins is not None
+    assert apart.margins is not None
+    same = together.margins.plain() == apart.margins.plain() | {"apart": False}
+    return [together] if same else [together, apart]
 
 
 def _thinned(data: DataSet) -> DataSet:
@@ -107,8 +113,8 @@ def _with_flow(
             "there are too few different validation rows to choose a flow: give more rows, or "
             "leave `spline_flow` out"
         )
-    scalings = [own.data.scaling for own, _ in found]
-    margins = next((one for one in scalings if one.margins is not None), None)
+    best = min((own for own, _ in found if own.data.scaling.margins), key=_nll, default=None)
+    margins = None if best is None else best.data.scaling
     return _proposal(recipe, mapped(few, train_flow(data, margins, seed, track=track)), seed)
 
 
@@ -118,8 +124,7 @@ def _proposal(recipe: Recipe, data: DataSet, seed: int) -> tuple[Proposal, tuple
     if not found:
         return Proposal(own, data, None), ()
     volume = float(data.scaling.log_volume(some(data.validation, NOISY)).mean())
-    margins, flow = data.scaling.margins is not None, data.scaling.flow is not None
-    tried = tuple(o._replace(nll=o.nll - volume, margins=margins, flow=flow) for o in found)
+    tried = tuple(o._replace(nll=o.nll - volume, columns=data.scaling.columns) for o in found)
     name = (own.model.base, own.model.components, own.model.ridge)
     return Proposal(own, data, next(one for one in tried if one[:3] == name)), tried
 
@@ -138,8 +143,3 @@ def _on_one_gaussian(
 
 def _nll(own: Proposal) -> float:
     return float("inf") if own.base is None else own.base.nll
-
-
-def _has_categories(data: DataSet) -> bool:
-    cells = data.scaling.cells
-    return cells is not None and any(column.levels for column in cells.columns)

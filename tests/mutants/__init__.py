@@ -105,6 +105,7 @@ MODULES = {
     "fingerprint": "energies/fingerprint.py",
     "fitted": "estimators/fitted.py",
     "data_coordinates": "data/coordinates.py",
+    "peaks": "data/peaks.py",
     "data_flows": "data/flows.py",
     "data_maps": "data/maps.py",
     "run_flows": "run/flows.py",

@@ -29,6 +29,10 @@ DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
 MAPPED = ("data/test_margins.py",)
+PEAKS = (
+    "test_margins.py::test_peaks_stay_apart_where_each_is_normal",
+    "test_margins.py::test_a_dip_is_between_two_peaks_of_some_mass",
+)
 FLOWS = ("test_spline_flow.py",)
 TRAINED = (
     "test_flow_coordinates.py::test_the_nll_that_chooses_is_that_of_the_standardised_rows",
@@ -61,6 +65,13 @@ SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_librar
 DATA = (
     # -- columns mapped to normal variables
     ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
+    ("margins: peaks are pressed together", "margins:_column", "if apart and has_peaks(gaussians)",
+     "if False", PEAKS),
+    ("margins: tried together alone", "run_coordinates:_maps", "if same", "if True", PEAKS),
+    ("peaks: any dip", "peaks:has_peaks", "DIP * ", "", PEAKS),
+    ("peaks: of any mass", "peaks:has_peaks", "aside & ", "", PEAKS),
+    ("peaks: the higher one counts", "peaks:has_peaks", "np.minimum(below, above)",
+     "np.maximum(below, above)", PEAKS),
     ("margins: slope without the normal's", "margins:Margins._map", "- log_normal", "", MAPPED),
     ("margins: right half of the wrong sign", "margins:Margins._map",
      "-torch.special.ndtri(high", "torch.special.ndtri(high", MAPPED),

@@ -325,7 +325,7 @@ def test_the_program_chooses_records_and_keeps_the_base(tmp_path, capsys):
         one
         for one in config["bases"]
         if (one["base"], one["components"], one["ridge"]) == (own.base, own.components, own.ridge)
-        and one["margins"] == (run.scaling.margins is not None)
+        and one["columns"] == run.scaling.columns
         and not one["network"]
     ]
     found = json.loads((folder / "likelihood.json").read_text())

@@ -156,19 +156,19 @@ def proposed(data):
 def test_a_flow_is_chosen_where_mixtures_are_poor_and_is_then_alone(data, proposed):
     (own,), candidates = proposed
     assert own.data.scaling.flow is not None
-    assert own.base.flow
+    assert own.base.columns == "flow"
     assert len(own.data.train) == len(data.train)
-    lowest = {f: min(o.nll for o in candidates if o.flow == f) for f in (False, True)}
-    assert lowest[True] < lowest[False] - 0.3
+    by_flow = [one.nll for one in candidates if one.columns == "flow"]
+    without = min(one.nll for one in candidates if one.columns != "flow")
+    assert min(by_flow) < without - 0.3
     base = fit_base(own.recipe.model, own.data.train, noise=0.0, seed=0)
     x = own.data.validation
     nll = float((base(x) + base.log_z() - own.data.scaling.log_volume(x)).mean())
     assert nll == pytest.approx(own.base.nll, abs=1e-3)
-    margins = own.data.scaling.margins is not None
-    said = compared(own.recipe.model, candidates, margins=margins, flow=True)
+    said = compared(own.recipe.model, candidates, "flow")
     assert "in a spline flow's coordinates" in said.split(" (")[0]
     assert "flow" not in said.split(" (")[1]
-    assert f"{lowest[False]:.2f}" in said
+    assert f"{without:.2f}" in said
 
 
 def test_a_mixture_in_a_flows_coordinates_has_no_second_start(data, monkeypatch):
@@ -176,15 +176,15 @@ def test_a_mixture_in_a_flows_coordinates_has_no_second_start(data, monkeypatch)
     monkeypatch.setattr("noneq.run.coordinates._nll", of_a_flow)
     recipe = choose(data.shape, data.sizes[0], "table", spline_flow=True)
     (own,), candidates = propose(recipe, data)
-    assert own.base.flow
+    assert own.base.columns == "flow"
     assert own.base.base == "mixture"
-    assert any(one.flow and one.base == "full" for one in candidates)
+    assert any(one.columns == "flow" and one.base == "full" for one in candidates)
 
 
 def test_without_the_setting_no_flow_is_tried(data, monkeypatch):
     monkeypatch.setattr("noneq.run.coordinates.train_flow", None)
     _, candidates = propose(choose(data.shape, data.sizes[0], "table"), data)
-    assert not any(one.flow for one in candidates)
+    assert not any(one.columns == "flow" for one in candidates)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_mixture_is_proposed_beside_the_best_gaussian(begun):
     assert proposals[1].base == min(single, key=lambda one: one.nll)
     assert proposals[0].base in candidates  # a simpler one may be as good as the lowest
     for own in proposals:
-        assert (own.data.scaling.margins is not None) == own.base.margins
+        assert own.data.scaling.columns == own.base.columns
 
 
 def test_the_lower_nll_after_score_matching_decides(begun):
@@ -55,7 +55,7 @@ def test_the_lower_nll_after_score_matching_decides(begun):
     volume = float(start.data.scaling.log_volume(start.data.validation).mean())
     assert best.nll == pytest.approx(looked.lowest.nll - volume)
     assert best.nll <= min(one.nll for one in start.candidates if not one.network) + 0.2
-    said = compared(model, start.candidates, margins=start.data.scaling.margins is not None)
+    said = compared(model, start.candidates, start.data.scaling.columns)
     assert said.count("with a network") == 2
 
 
