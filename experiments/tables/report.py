@@ -5,7 +5,6 @@ python -m experiments tables.report [--no-page]
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections.abc import Mapping
@@ -16,41 +15,16 @@ import tyro
 from torch import Tensor
 
 from experiments.common import table
-from experiments.tables.records import Records, paired
+from experiments.tables.records import Records
 from experiments.tables.sets import SETS
+from experiments.tables.standing import OURS, PEERS, Results, best_peer, standing, summary
 
-__all__ = ["best_peer", "lines_of", "main", "standing"]
+__all__ = ["lines_of", "main"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "tables.md"
-OURS = ("noneq", "noneq, flow")  # the default, and with a flow's coordinates
-PEERS = (
-    "Gaussian mixture", "kernel density", "vine copula", "spline flow", "flow matching",
-    "diffusion",
-)  # fmt: skip
 METHODS = (*OURS, *PEERS)
 HEADS = ("table", "split", *METHODS, "chosen peer", "noneq ahead")
 START, END = "<!-- table -->", "<!-- end of table -->"
-
-Results = Mapping[str, Mapping[str, Any]]
-
-
-def best_peer(results: Results, name: str, split: int) -> str | None:
-    """The peer with the lowest validation NLL on a split; None where no peer is recorded."""
-    found = {m: results.get(f"{name} | {split} | {m}") for m in PEERS}
-    values = {m: one["validation"] for m, one in found.items() if one is not None}
-    known = {m: v for m, v in values.items() if v is not None and math.isfinite(v)}
-    return min(known, key=lambda m: known[m]) if known else None
-
-
-def standing(
-    results: Results, rows: Mapping[str, Tensor], name: str, split: int
-) -> tuple[float, float] | None:
-    """By how much noneq is ahead of the chosen peer on test rows, and its paired error."""
-    peer = best_peer(results, name, split)
-    ours = rows.get(f"{name} | {split} | noneq")
-    if peer is None or ours is None:
-        return None
-    return paired(ours, rows[f"{name} | {split} | {peer}"])
 
 
 def lines_of(results: Results, rows: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
@@ -88,6 +62,7 @@ def main(page: bool = True) -> None:
     results, rows = records.read(), records.rows()
     lines = lines_of(results, rows)
     table("test NLL, nats a row", HEADS, [*lines, seconds_of(results)])
+    print(*summary(results, rows), sep="\n")
     if page:
         shown = [HEADS, ("---",) * len(HEADS), *lines, seconds_of(results)]
         text = "\n".join("| " + " | ".join(line) + " |" for line in shown)

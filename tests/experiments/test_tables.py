@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.tables import classical, compare, fields, neural, report, search, sets
+from experiments.tables import classical, compare, fields, neural, report, search, sets, standing
 from experiments.tables.records import Records, paired
 from experiments.tables.rows import Rows, Whitener, rows_of, scored
 from experiments.tables.sets import cleaned
@@ -214,9 +214,9 @@ def test_noneq_stands_against_the_peer_that_validation_chooses():
     }
     ours, theirs = torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 5, 4])
     rows = {"wine | 0 | noneq": ours, "wine | 0 | diffusion": theirs}
-    assert report.best_peer(results, "wine", 0) == "diffusion"
-    assert report.best_peer(results, "wine", 1) is None
-    gain, error = report.standing(results, rows, "wine", 0)
+    assert standing.best_peer(results, "wine", 0) == "diffusion"
+    assert standing.best_peer(results, "wine", 1) is None
+    gain, error = standing.standing(results, rows, "wine", 0)
     assert gain == pytest.approx(2.0)
     assert error == pytest.approx(1 / math.sqrt(3))
     assert paired(theirs, ours)[0] == pytest.approx(-2.0)
@@ -224,7 +224,39 @@ def test_noneq_stands_against_the_peer_that_validation_chooses():
     assert line == (
         "wine", "0", "2.00!", "1.50", "", "", "1.00", "-", "", "4.00", "diffusion", "+2.00 ± 0.58",
     )  # fmt: skip
-    assert report.standing(results, {}, "wine", 0) is None
+    assert standing.standing(results, {}, "wine", 0) is None
+
+
+def test_the_summary_counts_cells_and_tables():
+    # wine: ahead by 2 on one split, behind by 1 on the other; iris: behind, and ahead with a flow
+    def rows_of(mean):
+        return mean + torch.tensor([0.0, 0.1, -0.1])
+
+    tests = {
+        "wine | 0": (2.0, None, 4.0), "wine | 1": (5.0, None, 4.0), "iris | 0": (3.0, 1.0, 2.0),
+    }  # fmt: skip
+    results, rows = {}, {}
+    for cell, values in tests.items():
+        for method, value in zip(("noneq", "noneq, flow", "diffusion"), values, strict=True):
+            if value is not None:
+                key = f"{cell} | {method}"
+                alarms = ["a"] if cell == "wine | 1" else []
+                results[key] = {
+                    "test": value,
+                    "validation": value,
+                    "alarms": alarms,
+                    "within": 0.1,
+                }
+                rows[key] = rows_of(value) + torch.tensor([0.01, 0.0, 0.0])
+                rows[f"{key} | base"] = rows_of(4.5 if cell == "wine | 1" else 9.0)
+    default, better, both = standing.summary(results, rows)
+    assert "lowest of all methods in 1 of 3 cells" in default
+    assert "ahead of the chosen peer by 2 errors in 1, behind in 2" in default
+    assert "ahead on 1 of 2, by 2 errors on 1 (wine (+0.50" in default
+    assert "behind by 2 errors on 1 (iris (-1.00" in default
+    assert "lowest of all methods in 2 of 3 cells" in better
+    assert "ahead on 2 of 2" in better
+    assert "4 runs of both: 1 with an alarm, 1 above their base by 2 errors" in both
 
 
 def test_a_killed_comparison_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
