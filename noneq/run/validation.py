@@ -135,14 +135,14 @@ class Validation:
         the lowest of many uncertain numbers is low by chance, too. The error of the lowest counts
         for both, so that no look is kept for being uncertain. The base is kept only where it is
         the lowest; the model of score matching, unless another one is better by more than two
-        standard errors.
+        standard errors, for which the error of the other one counts twice.
         """
         lowest = best = self.looks[0]
         for look in self.looks[1:]:
             lowest = min(lowest, look, key=lambda one: one.nll)
             good = lowest.iteration and look.nll - lowest.nll <= _error(lowest, lowest)
             matched = self.origin and 0 < best.iteration <= self.origin + 1
-            if good and (not matched or best.nll - look.nll > SURELY * _error(look, best)):
+            if good and (not matched or best.nll - look.nll > SURELY * _error(look, look)):
                 best = look
         return best
 

@@ -304,6 +304,10 @@ def test_score_matching_must_be_beaten_by_two_standard_errors():
     assert seen.best.iteration == 10
     seen.origin = 0
     assert seen.best.iteration == 20
+    # that its own log Z is uncertain is no reason to keep it
+    seen = looked((9.0, 0.0), (5.0, 0.9), (3.8, 0.1), (3.7, 0.1))
+    seen.origin = 9
+    assert seen.best.iteration == 30
 
 
 def test_only_looks_that_are_surely_worse_end_a_training():
