@@ -5,7 +5,6 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 (`fingerprint`), which show whether the model has changed.
 """
 
-from noneq.energies.background import with_background
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.conditioned import Conditioned
@@ -69,5 +68,4 @@ __all__ = [
     "local_covariance",
     "moments",
     "path_to",
-    "with_background",
 ]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noneq.energies import Gaussian, GaussianMixture, with_background
+from noneq.energies import Gaussian, GaussianMixture
 from noneq.likelihood.score import grouped_stderr, mean_energy
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
@@ -40,8 +40,7 @@ FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
 def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian | GaussianMixture:
     """Fit the base that the settings of a model name. A base to be chosen is a full Gaussian.
 
-    In more than 2,048 dimensions it is a diagonal one instead. A mixture of K Gaussians has one
-    more, wide and of small mass (`noneq.energies.with_background`).
+    In more than 2,048 dimensions it is a diagonal one instead.
 
     Arguments:
         model: settings with the field ``base``, and perhaps ``components`` and ``ridge``.
@@ -68,9 +67,7 @@ def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian |
     width = {} if ridge is None else {"floor": ridge}
     with warnings.catch_warnings():  # an unfinished fit is a base, too
         warnings.simplefilter("ignore", ConvergenceWarning)
-        few = some(rows, ROWS)
-        mixture = GaussianMixture.fit(few, components, noise=noise, seed=seed, **width)
-    return with_background(mixture, 1 / len(few))
+        return GaussianMixture.fit(some(rows, ROWS), components, noise=noise, seed=seed, **width)
 
 
 def choose_base(

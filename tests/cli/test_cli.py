@@ -31,7 +31,7 @@ from noneq.energies.denoising import denoised
 from noneq.likelihood.score import mean_energy
 from noneq.run import checkpoint
 
-FAST = ["--longest", "1", "--tau", "0.15"]  # the trust region has something to shorten
+FAST = ["--longest", "1", "--tau", "0.05"]  # the trust region has something to shorten
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,6 @@ MODULES = {
     "tables": "data/tables.py",
     "data_units": "data/units.py",
     "compose": "kernels/compose.py",
-    "background": "energies/background.py",
     "composite": "energies/composite.py",
     "conditional": "annealing/conditional.py",
     "conditioned": "energies/conditioned.py",

@@ -29,7 +29,6 @@ DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
 MAPPED = ("data/test_margins.py",)
-BACKGROUND = ("test_background.py",)
 PEAKS = (
     "test_margins.py::test_peaks_stay_apart_where_each_is_normal",
     "test_margins.py::test_a_dip_is_between_two_peaks_of_some_mass",
@@ -69,14 +68,6 @@ DATA = (
     ("margins: peaks are pressed together", "margins:_column", "if apart and has_peaks(gaussians)",
      "if False", PEAKS),
     ("margins: tried together alone", "run_coordinates:_maps", "if same", "if True", PEAKS),
-    ("background: beside the whole mixture", "background:with_background", "(1 - mass) * ", "",
-     BACKGROUND),
-    ("background: as wide as the mixture", "background:with_background", "WIDTH**2 * ", "",
-     BACKGROUND),
-    ("background: preconditions the moves", "background:with_background",
-     "new.factor = mixture.factor", "", BACKGROUND),
-    ("background: left out of bases", "bases:fit_base", "with_background(mixture, 1 / len(few))",
-     "mixture", BACKGROUND),
     ("peaks: any dip", "peaks:has_peaks", "DIP * ", "", PEAKS),
     ("peaks: of any mass", "peaks:has_peaks", "aside & ", "", PEAKS),
     ("peaks: the higher one counts", "peaks:has_peaks", "np.minimum(below, above)",

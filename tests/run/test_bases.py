@@ -353,4 +353,4 @@ def test_a_base_that_is_named_is_not_chosen(tmp_path, capsys):
     assert "base by validation" not in capsys.readouterr().out
     assert Run(folder).config["bases"] == []
     energy, _ = Run(folder).model()
-    assert len(energy.base.means) == 3 + 1  # and the background
+    assert len(energy.base.means) == 3
