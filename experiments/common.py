@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["LIKELIHOOD_ALONE", "RESULTS", "machine", "record", "table"]
+__all__ = ["LIKELIHOOD_ALONE", "RESULTS", "machine", "record", "recorded", "table"]
 
 LIKELIHOOD_ALONE: Mapping[str, Any] = {
     "score_matching": None,
@@ -85,6 +85,12 @@ def record(name: str, data: Any, results: Path | None = None) -> Path:
     }
     path.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n")
     return path
+
+
+def recorded(name: str) -> Any:
+    """The data that `record` wrote last under a name; None where nothing is recorded."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["data"] if path.exists() else None
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,7 +18,6 @@ the processor (not of the clock: the RBM may be busy): the same bits every time.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -29,7 +28,7 @@ from torch import Tensor
 
 import noneq
 from experiments.baselines import NOISE, mean_error, noisy, per_row
-from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, table
+from experiments.common import LIKELIHOOD_ALONE, record, recorded, table
 from noneq import MALA, Recipe, Session, Tilted, TrustRegion, pilot
 from noneq.data import digits
 from noneq.energies import local_covariance
@@ -245,8 +244,7 @@ def tell() -> None:
 
 
 def _recorded() -> dict[str, Any]:
-    path = RESULTS / f"{NAME}.json"
-    found: dict[str, Any] = json.loads(path.read_text())["data"] if path.exists() else {}
+    found: dict[str, Any] = recorded(NAME) or {}
     new = {"lower": "forward", "upper": "backward"}  # keys of older records
     return {
         name: {new.get(key, key): value for key, value in cell.items()}

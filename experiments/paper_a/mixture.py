@@ -11,12 +11,11 @@ masses and 0.0025 for the means, five seeds; ULA with h = 0.1.
     python -m experiments paper_a.mixture resampling    how resampling moves the mass
     python -m experiments paper_a.mixture walkers       log Z of 500 to 16,000 walkers, predicted
 
-Each goes on where it was killed, and takes a seed less with ``--seeds``.
+Each goes on where it was killed.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ import tyro
 from torch import Tensor
 
 import noneq
-from experiments.common import RESULTS, record, table
+from experiments.common import record, recorded, table
 from experiments.paper_a.targets import PAIR, TRIPLE, Mixture, Target, worst
 from noneq import Walkers
 from noneq.kernels import HMC, MALA, ULA, Kernel
@@ -85,9 +84,8 @@ def run(cell: Cell) -> dict[str, Any]:
 
     Returns:
         ``masses`` of the modes at the end and ``curve`` over the training; ``kl`` to the data;
-        ``ess``; the errors of log Z by the walkers of the gradient and by held-out ones, with the
-        predicted one of the former; and for PCD the curve that is predicted once the modes have
-        parted.
+        and with weights ``ess`` and the errors of log Z by the walkers of the gradient, with the
+        predicted one, by held-out walkers and by annealing.
     """
     began, target = time.process_time(), TARGETS[cell.target]
     rng = torch.Generator().manual_seed(cell.seed)
@@ -209,8 +207,7 @@ def predicted_drift(
 def _all(name: str, cells: list[Cell]) -> list[dict[str, Any]]:
     """Run what is not recorded yet; the record grows by one cell at a time."""
     torch.set_num_threads(1)
-    path = RESULTS / f"{name}.json"
-    done: list[dict[str, Any]] = json.loads(path.read_text())["data"] if path.exists() else []
+    done: list[dict[str, Any]] = recorded(name) or []
     keys = list(asdict(Cell()))
     known = [tuple(one[key] for key in keys) for one in done]
     for cell in cells:

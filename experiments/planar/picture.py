@@ -9,7 +9,6 @@ weight. Score matching has no walkers.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 import tyro
 from matplotlib.axes import Axes
 
-from experiments.common import RESULTS
+from experiments.common import RESULTS, recorded
 from experiments.planar.sets import SETS
 from experiments.planar.study import REACH, SIDE, SPEEDS, TUNING, grid
 from noneq.report.axes import NORMAL, SMALL
@@ -40,7 +39,7 @@ def main(out: Path = RESULTS / "planar.png") -> None:
     Args:
         out: PNG file.
     """
-    done = json.loads((RESULTS / "planar.json").read_text())["data"]
+    done = recorded("planar")
     arrays = dict(np.load(RESULTS / "planar.npz"))
     figure, axes = plt.subplots(len(SETS), 1 + len(SPEEDS), figsize=(9.6, 12.2))
     for (name, truth), row in zip(SETS.items(), axes, strict=True):

@@ -14,7 +14,6 @@ three, so that none is judged by its own log Z; that of the weighted walkers is 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from typing import Any
@@ -24,7 +23,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, table
+from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, recorded, table
 from experiments.planar.sets import SETS, Planar
 from noneq import Session
 from noneq.likelihood.score import energy_of
@@ -150,10 +149,8 @@ def main(reduced: bool = False, seeds: int = 3) -> None:
     torch.set_num_threads(1)
     names = ["eight Gaussians"] if reduced else list(SETS)
     iterations = 20 if reduced else ITERATIONS
-    path, pictures = RESULTS / "planar.json", RESULTS / "planar.npz"
-    done: list[dict[str, Any]] = []
-    if not reduced and path.exists():
-        done = json.loads(path.read_text())["data"]
+    pictures = RESULTS / "planar.npz"
+    done: list[dict[str, Any]] = [] if reduced else recorded("planar") or []
     for name in names:
         for way in SPEEDS:
             if any(
@@ -177,7 +174,7 @@ def _keep(path: Any, name: str, arrays: dict[str, Any]) -> None:
     found = dict(np.load(path)) if path.exists() else {}
     for key, value in arrays.items():
         kept = value
-        if key == "log_q":  # an eighth of the points is enough for a picture
+        if key == "log_q":  # a ninth of the points is enough for a picture
             kept = value.reshape(SIDE, SIDE)[1::3, 1::3].astype(np.float16)
         elif key in ("rows", "x"):
             kept = value[:2000].astype(np.float16)

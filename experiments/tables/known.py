@@ -15,7 +15,6 @@ NLL. What is recorded already is not done again, so that a run that was killed g
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
@@ -31,7 +30,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import noneq
-from experiments.common import COMMIT, RESULTS, record, table
+from experiments.common import COMMIT, record, recorded, table
 from experiments.tables.exact import by_importance, by_quadrature, proposal
 from noneq.data import DataSet, load
 from noneq.run import choose, supervise
@@ -221,8 +220,7 @@ def main(rows: int = 3000, seeds: int = 2, tables: tuple[str, ...] = tuple(TABLE
         tables: names of the tables.
     """
     torch.set_num_threads(1)
-    path = RESULTS / f"{NAME}.json"
-    found: dict[str, Any] = json.loads(path.read_text())["data"] if path.exists() else {}
+    found: dict[str, Any] = recorded(NAME) or {}
     for seed in range(seeds):
         for name in tables:
             key = f"{name} | {seed}"

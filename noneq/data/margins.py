@@ -232,15 +232,12 @@ def _column(
     ``every`` has all rows of a column, ``rows`` those that mixtures are fitted to.
     """
     nothing = np.empty((0, 3))
-    linear = np.array([[1.0, every.mean(), every.std()]])
-    if apart and block is not None and block.rest == "none":
-        return linear, nothing
-    if block is None or block.rest == "all":
-        gaussians = _mixture(rows, seed)
-        if apart and has_peaks(gaussians):
-            return linear, nothing
-        if block is None:
-            return gaussians, nothing
+    beside = None if block is None else block.rest
+    gaussians = _mixture(rows, seed) if beside in (None, "all") else nothing
+    if apart and (beside == "none" or (len(gaussians) and has_peaks(gaussians))):
+        return np.array([[1.0, every.mean(), every.std()]]), nothing
+    if block is None:
+        return gaussians, nothing
     edges = block.edges.numpy()
     times, rest = _frequencies(every, edges)
     if block.rest == "all":  # the mixture is what is expected before any row is seen

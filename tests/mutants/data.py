@@ -65,8 +65,8 @@ SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_librar
 DATA = (
     # -- columns mapped to normal variables
     ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
-    ("margins: peaks are pressed together", "margins:_column", "if apart and has_peaks(gaussians)",
-     "if False", PEAKS),
+    ("margins: peaks are pressed together", "margins:_column", "has_peaks(gaussians)",
+     "False", PEAKS),
     ("margins: tried together alone", "run_coordinates:_maps", "if same", "if True", PEAKS),
     ("peaks: any dip", "peaks:has_peaks", "DIP * ", "", PEAKS),
     ("peaks: of any mass", "peaks:has_peaks", "aside & ", "", PEAKS),
