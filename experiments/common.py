@@ -18,7 +18,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["LIKELIHOOD_ALONE", "RESULTS", "machine", "record", "recorded", "table"]
+__all__ = [
+    "LIKELIHOOD_ALONE",
+    "RESULTS",
+    "machine",
+    "record",
+    "recorded",
+    "table",
+    "write_table",
+]
 
 LIKELIHOOD_ALONE: Mapping[str, Any] = {
     "score_matching": None,
@@ -28,6 +36,7 @@ LIKELIHOOD_ALONE: Mapping[str, Any] = {
 """Settings of a recipe for maximum likelihood from the first iteration to the last."""
 
 RESULTS = Path(__file__).parent / "results"
+PAGES = Path(__file__).parents[1] / "docs" / "results"
 
 
 def _commit() -> str:
@@ -102,6 +111,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         shown.add_row(*map(escape, row))
     # a table in a log file is as wide as it needs to be
     Console(width=None if sys.stdout.isatty() else 140).print(shown)
+
+
+def write_table(page: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table between the marks of a page of docs/results, e.g. ``planar.md``."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    start, end = "<!-- table -->\n", "\n<!-- end of table -->"
+    before, rest = (PAGES / page).read_text(encoding="utf-8").split(start)
+    after = rest.split(end)[1]
+    (PAGES / page).write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def _finite(data: Any) -> Any:

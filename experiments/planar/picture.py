@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 
 from experiments.common import RESULTS, recorded
 from experiments.planar.sets import SETS
-from experiments.planar.study import REACH, SIDE, SPEEDS, TUNING, grid
+from experiments.planar.study import REACH, SIDE, SPEEDS, chosen, grid
 from noneq.report.axes import NORMAL, SMALL
 
 __all__ = ["main"]
@@ -54,7 +54,7 @@ def main(out: Path = RESULTS / "planar.png") -> None:
             _density(ax, q, top)
             if (x := arrays.get(f"{name} | {way} | x")) is not None:
                 _points(ax, x[:POINTS], arrays[f"{name} | {way} | w"][:POINTS])
-            mine = [o for o in done if (o["set"], o["way"]) == (name, way) and o["seed"] < TUNING]
+            mine = chosen(done, name, way)
             kl, masses = (
                 np.mean([np.inf if o[key] is None else o[key] for o in mine])
                 for key in ("kl", "masses")

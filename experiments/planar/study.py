@@ -7,7 +7,7 @@ likelihood, whose walkers start at the base, tau, the size of the trust region. 
 choose the speed, on a seed of its own; then come three seeds. Z is a sum over a grid, for all
 three, so that none is judged by its own log Z; that of the weighted walkers is compared with it.
 
-    python -m experiments planar.study              half an hour on one core; a killed run goes on
+    python -m experiments planar.study              an hour on one core; a killed run goes on
     python -m experiments planar.study --reduced    one density, few iterations; writes nothing
     python -m experiments planar.picture            the figure, from the record
 """
@@ -23,24 +23,28 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, recorded, table
+from experiments.common import LIKELIHOOD_ALONE, RESULTS, record, recorded, table, write_table
 from experiments.planar.sets import SETS, Planar
 from noneq import Session
 from noneq.likelihood.score import energy_of
 from noneq.run import Recipe, choose
 
-__all__ = ["REACH", "SIDE", "SPEEDS", "main"]
+__all__ = ["REACH", "SIDE", "SPEEDS", "chosen", "main"]
 
 ROWS, VALIDATION = 5_000, 2_000
 ITERATIONS, MOVES, WALKERS, BATCH = 1_500, 4, 512, 512
 NETWORK: dict[str, Any] = {"width": 128, "depth": 3, "weight_decay": 0.0}
 SPEEDS = {
     "score matching": (3e-3, 1e-2, 3e-2),
-    "PCD": (3e-4, 1e-3, 3e-3),
+    "PCD": (1e-3, 3e-3, 1e-2),
     "weighted": (0.005, 0.02, 0.08),
 }
 """Ways of training, and the learning rates, or sizes tau, that are tried."""
 TUNING = 100  # seed of the trials
+REDUCED = 20  # iterations of the short form
+PAGE = "planar.md"
+HEADS = ("density", "trained by", "speed", "KL, mean", "worst", "masses, mean", "worst",
+         "log Z, worst error", "s")  # fmt: skip
 REACH, SIDE = 4.8, 384
 """The grid covers [-4.8, 4.8]^2 with 384 points along each side, eight of them in each 0.2."""
 
@@ -140,7 +144,7 @@ def run(way: str, name: str, speed: float, seed: int, iterations: int) -> dict[s
 
 
 def main(reduced: bool = False, seeds: int = 3) -> None:
-    """Choose each speed, train with three seeds, print and record.
+    """Choose each speed, train with three seeds, print, record, and write the page's table.
 
     Args:
         reduced: one density, one seed, 20 iterations, no record.
@@ -148,25 +152,34 @@ def main(reduced: bool = False, seeds: int = 3) -> None:
     """
     torch.set_num_threads(1)
     names = ["eight Gaussians"] if reduced else list(SETS)
-    iterations = 20 if reduced else ITERATIONS
-    pictures = RESULTS / "planar.npz"
     done: list[dict[str, Any]] = [] if reduced else recorded("planar") or []
     for name in names:
-        for way in SPEEDS:
-            if any(
-                (one["set"], one["way"], one["seed"]) == (name, way, seeds - 1) for one in done
-            ):
-                continue
-            trials = [run(way, name, s, TUNING, iterations) for s in SPEEDS[way]]
-            best = min(trials, key=lambda trial: float(trial["validation"]))["speed"]
-            models = [run(way, name, best, s, iterations) for s in range(1 if reduced else seeds)]
-            if not reduced:
-                _keep(pictures, f"{name} | {way}", models[0].pop("picture", {}))
-                done += [*trials, *models]
-                record("planar", done)
-            else:
-                done += [{k: v for k, v in m.items() if k != "picture"} for m in models]
-    show(done)
+        for way, speeds in SPEEDS.items():
+            trials = [_found(done, way, name, speed, TUNING, reduced) for speed in speeds]
+            best = min(trials, key=lambda trial: _number(trial["validation"]))["speed"]
+            for seed in range(1 if reduced else seeds):
+                _found(done, way, name, best, seed, reduced)
+    columns, lines = HEADS, lines_of(done)
+    table("Distance of models from the truth, mean and worst of the seeds", columns, lines)
+    if not reduced:
+        write_table(PAGE, columns, lines)
+
+
+def _found(
+    done: list[dict[str, Any]], way: str, name: str, speed: float, seed: int, reduced: bool
+) -> dict[str, Any]:
+    """One model's distance from the truth: what is recorded, or train it and record it."""
+    key = {"set": name, "way": way, "speed": speed, "seed": seed}
+    for one in done:
+        if key.items() <= one.items():
+            return one
+    one = run(way, name, speed, seed, REDUCED if reduced else ITERATIONS)
+    picture = one.pop("picture", {})
+    done.append(one)
+    if not reduced:
+        _keep(RESULTS / "planar.npz", f"{name} | {way}", picture)
+        record("planar", done)
+    return one
 
 
 def _keep(path: Any, name: str, arrays: dict[str, Any]) -> None:
@@ -182,24 +195,34 @@ def _keep(path: Any, name: str, arrays: dict[str, Any]) -> None:
     np.savez_compressed(path, **found)
 
 
-def show(done: list[dict[str, Any]]) -> None:
-    """Print mean and worst seed of every way and density."""
+def chosen(done: list[dict[str, Any]], name: str, way: str) -> list[dict[str, Any]]:
+    """The models of a way and density at the speed that the validation rows chose."""
+    mine = [one for one in done if (one["set"], one["way"]) == (name, way)]
+    trials = [one for one in mine if one["seed"] == TUNING and one["speed"] in SPEEDS[way]]
+    best = min(trials, key=lambda one: _number(one["validation"]))["speed"]
+    return [one for one in mine if one["seed"] < TUNING and one["speed"] == best]
+
+
+def lines_of(done: list[dict[str, Any]]) -> list[list[str]]:
+    """Mean and worst seed of every way and density, a line for each."""
     lines = []
     for name in dict.fromkeys(one["set"] for one in done):
         for way in SPEEDS:
-            mine = [o for o in done if (o["set"], o["way"]) == (name, way) and o["seed"] < TUNING]
-            kl = [math.inf if o["kl"] is None else o["kl"] for o in mine]
-            masses = [math.nan if o["masses"] is None else o["masses"] for o in mine]
-            errors = [abs(o["log_z_error"]) for o in mine if o.get("log_z_error") is not None]
+            mine = chosen(done, name, way)
+            kl, masses = ([_number(one[key]) for one in mine] for key in ("kl", "masses"))
+            errors = [abs(one["log_z_error"]) for one in mine if "log_z_error" in one]
             lines.append([
                 name, way, f"{mine[0]['speed']:g}", f"{sum(kl) / len(kl):.3f}", f"{max(kl):.3f}",
                 f"{sum(masses) / len(masses):.3f}", f"{max(masses):.3f}",
                 f"{max(errors):.3f}" if errors else "",
-                f"{sum(o['seconds'] for o in mine) / len(mine):.0f}",
+                f"{sum(one['seconds'] for one in mine) / len(mine):.0f}",
             ])  # fmt: skip
-    columns = ["density", "trained by", "speed", "KL", "worst", "error of masses", "worst",
-               "log Z, worst error", "s"]  # fmt: skip
-    table("Distance of models from the truth, mean and worst of the seeds", columns, lines)
+    return lines
+
+
+def _number(value: float | None) -> float:
+    """A recorded number; infinite where a model diverged."""
+    return math.inf if value is None else value
 
 
 if __name__ == "__main__":

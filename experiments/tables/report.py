@@ -5,26 +5,22 @@ python -m experiments tables.report [--no-page]
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tyro
 from torch import Tensor
 
-from experiments.common import table
+from experiments.common import table, write_table
 from experiments.tables.records import Records
 from experiments.tables.sets import SETS
 from experiments.tables.standing import OURS, PEERS, Results, best_peer, standing, summary
 
 __all__ = ["lines_of", "main"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "results" / "tables.md"
 METHODS = (*OURS, *PEERS)
 HEADS = ("table", "split", *METHODS, "chosen peer", "noneq ahead")
-START, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def lines_of(results: Results, rows: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
@@ -64,11 +60,7 @@ def main(page: bool = True) -> None:
     table("test NLL, nats a row", HEADS, [*lines, seconds_of(results)])
     print(*summary(results, rows), sep="\n")
     if page:
-        shown = [HEADS, ("---",) * len(HEADS), *lines, seconds_of(results)]
-        text = "\n".join("| " + " | ".join(line) + " |" for line in shown)
-        old = PAGE.read_text(encoding="utf-8")
-        new = re.sub(f"{START}.*{END}", f"{START}\n\n{text}\n\n{END}", old, flags=re.S)
-        PAGE.write_text(new, encoding="utf-8")
+        write_table("tables.md", HEADS, [*lines, seconds_of(results)])
 
 
 if __name__ == "__main__":
