@@ -2,12 +2,14 @@
 
 A mixture of Gaussians that fits the rows best is not always the base from which a network learns
 most: on one Gaussian it may learn more. So a training is begun on both, as far as score matching
-goes, and the validation rows choose the one that goes on.
+goes, or where both are as good by then, some way farther, and the validation rows choose the one
+that goes on.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from noneq.annealing import Track, untracked
@@ -21,6 +23,7 @@ from noneq.run.session import Session
 __all__ = ["Start", "choose_start"]
 
 MANY = 100_000  # rows from which on fitting base and kernel takes long enough to be shown
+TIE, FURTHER = 0.25, 3  # nats within which both go on, and looks until then, too few to end one
 
 
 class Start(NamedTuple):
@@ -44,8 +47,10 @@ def choose_start(
 
     `noneq.run.coordinates.propose` names a mixture and one Gaussian. A training is begun on both,
     each until the first look at the validation rows after score matching; the lower mean negative
-    log-likelihood (NLL) of these rows decides. The training goes on as it would without the other
-    one, to the bit. If the budget is a time, the mixture is taken without a trial.
+    log-likelihood (NLL) of these rows decides. Where they differ by less than 0.25 nats, both are
+    trained by likelihood for three more looks first, since one gains more by it than the other.
+    The training goes on as it would without the other one, to the bit. If the budget is a time,
+    the mixture is taken without a trial.
 
     Arguments:
         recipe: all settings of a training.
@@ -73,12 +78,9 @@ def choose_start(
     begun = [_begun(own, seed) for own in slow(proposals, "fitting base and kernel")]
     if len(begun) == 1:
         return Start(begun[0], proposals[0].data, candidates)
-    tried = []
-    for own, session in zip(proposals, begun, strict=True):
-        assert own.base is not None
-        on = "a mixture" if own.base.base == "mixture" else "one Gaussian"
-        nll = _after_scores(session, own.data, f"score matching on {on}", track)
-        tried.append(own.base._replace(nll=nll, network=True))
+    tried = _scored(proposals, begun, "score matching", track)
+    if abs(tried[0].nll - tried[1].nll) < TIE:
+        tried = _scored(proposals, begun, "likelihood", track)
     best = min(range(len(tried)), key=lambda i: tried[i].nll)
     if math.isinf(tried[best].nll):  # none got as far as a look
         return Start(_begun(proposals[0], seed), proposals[0].data, candidates)
@@ -89,17 +91,36 @@ def _begun(own: Proposal, seed: int) -> Session:
     return Session(own.recipe, own.data.train, seed, validation=own.data.validation)
 
 
-def _after_scores(session: Session, data: DataSet, label: str, track: Track) -> float:
-    """Train until the first look after score matching, and return the lower NLL, base or model."""
-    most = iterations_of_scores(session.recipe) + 1
-    records = iter(session)
-    try:
-        for _ in track(range(most), label):
-            next(records)
-            if session.looked:
-                break
-    except (FloatingPointError, StopIteration):
-        return math.inf
+def _scored(
+    proposals: Sequence[Proposal], begun: Sequence[Session], stage: str, track: Track
+) -> list[Candidate]:
+    """Go on with the trainings: by score matching until a first look, by likelihood until more."""
+    tried = []
+    for own, session in zip(proposals, begun, strict=True):
+        assert own.base is not None
+        on = "a mixture" if own.base.base == "mixture" else "one Gaussian"
+        looks = 1 if stage == "score matching" else FURTHER
+        nll = _trained(session, own.data, looks, f"{stage} on {on}", track)
+        tried.append(own.base._replace(nll=nll, network=True))
+    return tried
+
+
+def _trained(session: Session, data: DataSet, looks: int, label: str, track: Track) -> float:
+    """Train until some more looks are taken, and return the lowest NLL so far, base or model."""
     looked = session.validation
     assert looked is not None
+    enough = len(looked.looks) + looks
+    ahead = iterations_of_scores(session.recipe) + 1
+    if session.iteration:  # the last iteration is left to the caller
+        budget = session.recipe.budget.iterations
+        assert budget is not None
+        ahead = min(looks * looked.interval, budget - session.iteration - 1)
+    try:
+        for _ in zip(track(range(ahead), label), session, strict=False):
+            if len(looked.looks) == enough:
+                break
+    except FloatingPointError:
+        return math.inf
+    if len(looked.looks) == 1:  # none after score matching
+        return math.inf
     return looked.lowest.nll - float(data.scaling.log_volume(looked.rows).mean())

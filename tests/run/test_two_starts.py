@@ -8,6 +8,7 @@ from noneq import Session
 from noneq.data import load
 from noneq.run import choose, starts
 from noneq.run.candidates import compared
+from noneq.run.choosing import with_changes
 from noneq.run.coordinates import propose
 from noneq.run.starts import choose_start
 
@@ -70,6 +71,40 @@ def test_the_training_goes_on_as_it_would_alone(begun):
     assert torch.equal(start.session.rng.get_state(), alone.rng.get_state())
 
 
+def test_of_two_that_are_as_good_both_go_on(begun, monkeypatch):
+    recipe, data, start = begun
+    apart = [one.nll for one in start.candidates if one.network]
+    monkeypatch.setattr(starts, "TIE", abs(apart[0] - apart[1]) * 1.01)
+    longer = with_changes(recipe, {"iterations": 2000})
+    farther = choose_start(longer, data, 3)
+    looked = farther.session.validation
+    assert len(looked.looks) == 1 + 1 + starts.FURTHER
+    assert farther.session.progress < 1
+    tried = [one for one in farther.candidates if one.network]
+    assert len(tried) == 2
+    assert all(a.nll <= b for a, b in zip(tried, apart, strict=True))  # the lowest of more looks
+    volume = float(farther.data.scaling.log_volume(farther.data.validation).mean())
+    assert min(one.nll for one in tried) == pytest.approx(looked.lowest.nll - volume)
+    alone = Session(
+        farther.session.recipe, farther.data.train, 3, validation=farther.data.validation
+    )
+    for record in alone:
+        if record.iteration == farther.session.iteration:
+            break
+    found, wanted = farther.session.average.state_dict(), alone.average.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    monkeypatch.setattr(starts, "TIE", abs(apart[0] - apart[1]) * 0.99)
+    assert choose_start(longer, data, 3).session.iteration == start.session.iteration
+
+
+def test_a_tie_leaves_the_last_iteration_to_the_caller(begun, monkeypatch):
+    recipe, data, _ = begun
+    monkeypatch.setattr(starts, "TIE", np.inf)
+    session = choose_start(recipe, data, 3).session
+    assert session.iteration == 259
+    assert [record.iteration for record in session] == [260]
+
+
 def test_of_one_gaussian_nothing_is_tried(tmp_path):
     rows = np.random.default_rng(1).normal(size=(200, 2)) @ np.array([[1.0, 0.5], [0.0, 0.3]])
     data = table(tmp_path, rows)
@@ -86,7 +121,7 @@ def test_what_takes_long_with_many_rows_is_shown(begun, monkeypatch):
         shown.append((label, len(steps)))
         return steps
 
-    monkeypatch.setattr(starts, "_after_scores", lambda *_: 0.0)
+    monkeypatch.setattr(starts, "_trained", lambda *_: 0.0)
     choose_start(recipe, data, 3, track=track)
     monkeypatch.setattr(starts, "MANY", len(data.train) - 1)
     choose_start(recipe, data, 3, track=track)
