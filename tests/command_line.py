@@ -32,6 +32,7 @@ QUICK = [
     *("--temperatures", "20", "--width", "16", "--batch", "64", "--ess-min", "0.97"),
     *("--bracket.walkers", "32", "--bracket.temperatures", "20", "--bracket.equilibrate", "20"),
     *("--score-matching", "off", "--whiten", "False", "--refresh", "False"),
+    *("--background", "False"),
 ]
 
 

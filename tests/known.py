@@ -29,6 +29,7 @@ SMALL = {
     "score_matching": None,
     "whiten": False,
     "refresh": False,
+    "background": False,
 }
 
 

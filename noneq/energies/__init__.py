@@ -5,6 +5,7 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 (`fingerprint`), which show whether the model has changed.
 """
 
+from noneq.energies.background import Foreground, with_background
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.conditioned import Conditioned
@@ -44,6 +45,7 @@ __all__ = [
     "Drifted",
     "Energy",
     "Factor",
+    "Foreground",
     "Gaussian",
     "GaussianMixture",
     "GeometricPath",
@@ -68,4 +70,5 @@ __all__ = [
     "local_covariance",
     "moments",
     "path_to",
+    "with_background",
 ]

@@ -184,7 +184,7 @@ class GaussianMixture(nn.Module):
         self.register_buffer("log_norms", torch.tensor(norms, device=means.device))
         self.register_buffer("log_masses", (masses / masses.sum()).log().to(means.dtype))
         pi = (masses / masses.sum()).to(covariances)
-        self.factor = Cholesky(torch.tensordot(pi, covariances, 1), means.dtype)
+        self.factor: Factor = Cholesky(torch.tensordot(pi, covariances, 1), means.dtype)
         self.to(means.device, means.dtype)
 
     @classmethod
@@ -250,6 +250,10 @@ class GaussianMixture(nn.Module):
     def responsibilities(self, x: Tensor) -> Tensor:
         """Return the posterior probabilities ``P(k | x)`` (B, K) of components given rows x."""
         return self._whitened(x)[1].softmax(1)
+
+    def log_responsibilities(self, x: Tensor) -> Tensor:
+        """Return ``log P(k | x)`` (B, K), the logarithms of the responsibilities."""
+        return self._whitened(x)[1].log_softmax(1)
 
     def with_masses(self, masses: Tensor) -> GaussianMixture:
         """Return a mixture of the same Gaussians with these masses (K,), divided by their sum."""

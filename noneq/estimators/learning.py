@@ -25,7 +25,7 @@ from noneq.energies import Gaussian, GaussianMixture
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import exact_log_z, mean_energy
-from noneq.run.bases import fit_base
+from noneq.run.bases import finished_base, fit_base
 from noneq.run.candidates import Candidate
 from noneq.run.choosing import choose, with_changes
 from noneq.run.coordinates import propose
@@ -170,6 +170,7 @@ class Learning:
     def _base_alone(self) -> Learned:
         recipe = self.recipe
         base = fit_base(recipe.model, self.data.train, noise=recipe.train.noise, seed=self.seed)
+        base = finished_base(recipe.model, base, self.data.sizes[0])
         return self._learned(base, base, self._exact(base), 0, 0)
 
     def _train(self, session: Session) -> None:
@@ -185,7 +186,8 @@ class Learning:
 
     def _evaluated(self, session: Session) -> Learned:
         """Bracket log Z, and keep the base if the validation rows lose by the trained model."""
-        energy, rows = session.model, self.data.train[: self.data.sizes[0]]
+        rows = self.data.train[: self.data.sizes[0]]
+        energy = family_of(self.recipe.kind).finished(self.recipe, session.model, len(rows))
         base = energy.base
         assert isinstance(base, Gaussian | GaussianMixture)
         looked, done = session.validation, session.iteration

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from noneq.energies import Foreground
 from noneq.models.inner import InnerProduct
 from noneq.models.networks import MLP, ConvNet, ResNet
 
@@ -111,9 +112,10 @@ def single_networks(net: nn.Module) -> list[Any]:
         net: any network.
 
     Returns:
-        The networks of an `Averaged`, or within a `Whitened`; the network itself if it is neither.
+        The networks of an `Averaged`, or within a `Whitened` or a `noneq.energies.Foreground`;
+        the network itself if it is none of these.
     """
-    if isinstance(net, Whitened):
+    if isinstance(net, Whitened | Foreground):
         return single_networks(net.net)
     if isinstance(net, Averaged):
         return [one for own in net.nets for one in single_networks(own)]

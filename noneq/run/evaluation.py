@@ -28,7 +28,7 @@ from noneq.run.choosing import with_changes
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.recipe import Recipe
-from noneq.run.storing import save_model
+from noneq.run.storing import finish_model, save_model
 from noneq.run.verdict import Mean, Verdict, measures
 from noneq.run.work import within_share
 
@@ -74,6 +74,7 @@ def evaluate_run(
         recipe = within_share(run, recipe)
     bracket = recipe.bracket
     how = {**asdict(bracket), "seed": seed}
+    finish_model(run.folder / "model.safetensors", run.model(), recipe, data.sizes[0])
     energy, move = run.model()
     base, kernel = base_of(energy), with_momentum(move)
     rng = torch.Generator(data.train.device).manual_seed(seed)

@@ -46,6 +46,8 @@ class NetworkModel:
             lets walkers mix where base and model are a few nats apart.
         spline_flow: whether a neural spline flow is tried as coordinates of a table, in which base
             and network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
+        background: whether the trained model gets a background, a Gaussian five times as wide as
+            a base of full covariance, of mass 1 / rows, which makes no row nearly impossible.
     """
 
     base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
@@ -62,6 +64,7 @@ class NetworkModel:
     step_size: float = 0.3
     refresh: bool = False
     spline_flow: bool = False
+    background: bool = False
 
     def __post_init__(self) -> None:
         check_positive(

@@ -21,7 +21,14 @@ from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
 from noneq.run.session import Session
 
-__all__ = ["load_model", "load_scaling", "save_model", "save_scaling", "save_session"]
+__all__ = [
+    "finish_model",
+    "load_model",
+    "load_scaling",
+    "save_model",
+    "save_scaling",
+    "save_session",
+]
 
 _OWN = "preconditioner."
 _FLOW = "flow.safetensors"
@@ -89,6 +96,21 @@ def load_model(
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path}: the parameters of another model ({reason})") from error
     return energy.to(device), family.kernel_of(recipe, factor, energy)
+
+
+def finish_model(path: Path, model: tuple[nn.Module, Kernel], recipe: Recipe, rows: int) -> None:
+    """Give a trained model what it gets when training is over, and write it if that changes it.
+
+    Arguments:
+        path: path of the file.
+        model: trained model, and the MCMC kernel that samples it.
+        recipe: all settings of the training.
+        rows: number of training rows.
+    """
+    energy, kernel = model
+    finished = family_of(recipe.kind).finished(recipe, energy, rows)
+    if finished is not energy:
+        save_model(path, finished, kernel, recipe)
 
 
 def save_scaling(folder: Path, scaling: Scaling) -> None:

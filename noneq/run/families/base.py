@@ -191,6 +191,10 @@ class Family(ABC):
             The model (an energy).
         """
 
+    def finished(self, recipe: Recipe, energy: nn.Module, rows: int) -> nn.Module:  # noqa: ARG002
+        """Return what a trained model becomes before its log Z is estimated: by default itself."""
+        return energy
+
     @abstractmethod
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
         """Make the MCMC kernel that samples models of this kind.

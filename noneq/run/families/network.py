@@ -7,20 +7,20 @@ that is trained by maximum likelihood, at first by score matching where the reci
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import Factor, Tilted, moments
+from noneq.energies import Factor, Foreground, Tilted, moments
 from noneq.kernels import Kernel, Refreshed
 from noneq.models import MLP, Averaged, ConvNet, InnerProduct, ResNet, Whitened, single_networks
-from noneq.run.bases import BUDGET, operations
+from noneq.run.bases import BUDGET, finished_base, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import base_of
-from noneq.run.families.on_gaussian import FULL, Base, OnGaussian
+from noneq.run.families.on_gaussian import FULL, Base, OnGaussian, blank
 from noneq.run.learners import Learner, TrainingContext
 from noneq.run.pretraining import PretrainedLearner
 from noneq.run.recipe import Bracket, Budget, Likelihood, NetworkModel, Optimizer, Recipe
@@ -83,7 +83,10 @@ class NetworkFamily(OnGaussian):
             own["base"] = "chosen"
         if math.prod(data.shape) > FULL:
             return self._small(own, train | {"tau": 0.2}, (None, ITERATIONS), 4500)
-        own, train = own | {"whiten": True, "refresh": True}, train | {"tau": 0.01}
+        own, train = (
+            own | {"whiten": True, "refresh": True, "background": True},
+            train | {"tau": 0.01},
+        )
         if data.rows < FEW:
             own |= {"width": 128, "dropout": 0.2}
             return self._small(own, train, (1500, 2700), 1000)
@@ -219,6 +222,42 @@ class NetworkFamily(OnGaussian):
             for own in single_networks(net):
                 own.centred(mean, covariance)
         return Tilted(base, net)
+
+    def empty(
+        self, recipe: Recipe, shape: Sequence[int], tensors: Mapping[str, Tensor]
+    ) -> nn.Module:
+        """Build a model with arbitrary parameters, into which saved ones can be loaded.
+
+        Arguments:
+            recipe: all settings of the training.
+            shape: shape of one row of data.
+            tensors: saved parameters and buffers by name, which decide their shapes.
+
+        Returns:
+            The model, a `noneq.Tilted`; with a background if one was saved.
+        """
+        if "net.mass" not in tensors:
+            return super().empty(recipe, shape, tensors)
+        base = blank("mixture", shape, tensors)
+        plain: Any = self.energy(recipe, base, self.network(recipe, shape))
+        return Foreground.model(plain.net, base)  # type: ignore[arg-type]
+
+    def finished(self, recipe: Recipe, energy: nn.Module, rows: int) -> nn.Module:
+        """Return the model with a background, if the recipe asks for one and it has none yet.
+
+        Arguments:
+            recipe: all settings of the training.
+            energy: trained model.
+            rows: number of training rows.
+
+        Returns:
+            The model, which shares the network.
+        """
+        own: Any = energy
+        if isinstance(own.net, Foreground):
+            return energy
+        base = finished_base(recipe.model, own.base, rows)
+        return energy if base is own.base else Foreground.model(own.net, base)
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
         """Estimate the numbers of parameters and activations of the network.

@@ -26,7 +26,7 @@ from noneq.run.families.about import About, Size
 from noneq.run.families.base import Family
 from noneq.run.recipe import Recipe
 
-__all__ = ["Base", "OnGaussian"]
+__all__ = ["Base", "OnGaussian", "blank"]
 
 Base: TypeAlias = Gaussian | GaussianMixture
 FULL = 2048  # largest dimension in which the covariance is full by default
@@ -161,7 +161,7 @@ class OnGaussian(Family):
         Returns:
             The model (an energy).
         """
-        base = _blank(recipe.model.base, shape, tensors)
+        base = blank(recipe.model.base, shape, tensors)
         return self.energy(recipe, base, self.network(recipe, shape))
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
@@ -178,8 +178,17 @@ class OnGaussian(Family):
         return Size("width", math.prod(shape) * w + (depth - 1) * w**2, w * depth)
 
 
-def _blank(kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]) -> Base:
-    """Make a base of the right kind and size, into which saved tensors can be loaded."""
+def blank(kind: str, shape: Sequence[int], tensors: Mapping[str, Tensor]) -> Base:
+    """Make a base of the right kind and size, into which saved tensors can be loaded.
+
+    Arguments:
+        kind: "full", "diagonal", "low-rank" or "mixture".
+        shape: shape of one row of data.
+        tensors: saved parameters and buffers by name.
+
+    Returns:
+        The base.
+    """
     mean, dim = torch.zeros(tuple(shape)), int(torch.Size(shape).numel())
     if kind == "mixture":
         k = len(tensors["base.means"]) if "base.means" in tensors else 1
