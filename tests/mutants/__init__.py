@@ -54,6 +54,7 @@ MODULES = {
     "checkpoint": "run/checkpoint.py",
     "checks": "estimators/checks.py",
     "checksums": "run/checksums.py",
+    "cifar": "data/cifar.py",
     "classes": "data/classes.py",
     "cli_fill": "cli/fill.py",
     "cli_report": "cli/report.py",
