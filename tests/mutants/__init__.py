@@ -70,6 +70,7 @@ MODULES = {
     "tables": "data/tables.py",
     "data_units": "data/units.py",
     "compose": "kernels/compose.py",
+    "convolutions": "models/convolutions.py",
     "composite": "energies/composite.py",
     "conditional": "annealing/conditional.py",
     "conditioned": "energies/conditioned.py",
