@@ -3,7 +3,7 @@
     python -m experiments cifar10.cost                      counts, prints, records, no training
     python -m experiments cifar10.cost --utilisation 0.5
 
-Evaluations are counted in rows, of which an iteration has three kinds. The network's operations
+Evaluations are counted in rows, of which there are four kinds. The network's operations
 are its multiply-adds, of convolutions and linear layers alone: F of them forward, F for the
 gradient in the input, F for that of the parameters.
 
@@ -14,6 +14,8 @@ moved       the energy and its gradient in x, for a move or a weight      2 F
 learned     the same, and then the gradient of the parameters             4 F
 data        the energy of the batch, and the gradient of the parameters   3 F, less the first
                                                                           layer's in the input
+scored      the gradient in x, as in "moved", for the loss of score       6 F
+            matching, and the gradient of this loss in the parameters
 =========== ============================================================= ====================
 
 A multiply-add is two operations. Hours are operations over a peak rate times the share of it that
@@ -23,6 +25,7 @@ is reached, which is assumed: nothing has been timed.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -32,8 +35,12 @@ from torch import Tensor, nn
 from experiments.cifar10.presets import PRESETS, SHAPE, recipe_of
 from experiments.common import record, table, write_table
 from noneq.run import Recipe
+from noneq.run.score_stage import BATCH, iterations_of_scores
 
-__all__ = ["PEAKS", "Operations", "Rows", "evaluations", "hours", "main", "operations", "rows_of"]
+__all__ = [
+    "PEAKS", "Operations", "Rows", "evaluations", "hours", "main", "operations", "rows_of",
+    "stages",
+]  # fmt: skip
 
 PEAKS = {"fp32": 19.5e12, "TF32": 156e12, "bf16": 312e12}
 """Peak rates of an A100 in operations a second, from its data sheet."""
@@ -50,6 +57,7 @@ class Rows(NamedTuple):
     moved: int
     learned: int
     data: int
+    scored: int = 0
 
 
 class Operations(NamedTuple):
@@ -60,8 +68,8 @@ class Operations(NamedTuple):
 
     def of(self, rows: Rows) -> int:
         """Multiply-adds of an iteration."""
-        own = (2 * rows.moved + 4 * rows.learned + 3 * rows.data) * self.forward
-        return own - rows.data * self.first
+        own = 2 * rows.moved + 4 * rows.learned + 3 * rows.data + 6 * rows.scored
+        return own * self.forward - rows.data * self.first
 
 
 def operations(net: nn.Module, shape: tuple[int, ...]) -> Operations:
@@ -100,15 +108,23 @@ def rows_of(recipe: Recipe) -> Rows:
     return Rows(moved + held, how.walkers, how.batch)
 
 
+def stages(recipe: Recipe, iterations: int) -> list[tuple[int, Rows]]:
+    """Iterations of score matching and of maximum likelihood, and the rows of one of each."""
+    first = min(iterations, iterations_of_scores(recipe))
+    scored = Rows(0, 0, 0, min(BATCH, recipe.train.batch))
+    return [(first, scored), (iterations - first, rows_of(recipe))]
+
+
 def evaluations(recipe: Recipe, iterations: int, redone: int = 0) -> int:
     """Rows that the network has evaluated after some iterations.
 
     Arguments:
         recipe: all settings.
-        iterations: number of iterations.
+        iterations: number of iterations, those of score matching among them.
         redone: how often the trust region has made a step shorter and evaluated all walkers again.
     """
-    return iterations * sum(rows_of(recipe)) + redone * recipe.train.walkers
+    own = sum(n * sum(rows) for n, rows in stages(recipe, iterations))
+    return own + redone * recipe.train.walkers
 
 
 def hours(operations: float, peak: float, utilisation: float) -> float:
@@ -124,14 +140,15 @@ def counted(preset: str, utilisation: float) -> dict[str, Any]:
     energy, _ = own.family.build(recipe, torch.randn(64, *SHAPE, generator=rng))
     net = energy.net
     assert isinstance(net, nn.Module)
-    each, rows, iterations = operations(net, SHAPE), rows_of(recipe), recipe.budget.iterations
-    whole = 2 * each.of(rows) * iterations
+    each, iterations = operations(net, SHAPE), recipe.budget.iterations
+    assert iterations is not None
+    parts = stages(recipe, iterations)
+    whole = 2 * sum(n * each.of(rows) for n, rows in parts)
     return {
         "preset": preset,
         "parameters": sum(p.numel() for p in net.parameters()),
         "forward": each.forward,
-        "rows": rows._asdict(),
-        "iterations": iterations,
+        "stages": [{"iterations": n, "rows": rows._asdict()} for n, rows in parts if n],
         "evaluations": evaluations(recipe, iterations),
         "operations": whole,
         "utilisation": utilisation,
@@ -152,8 +169,8 @@ def main(utilisation: float = 0.3, write: bool = True) -> None:
     lines = [
         [
             one["preset"], f"{one['parameters'] / 1e6:.2f} million",
-            f"{one['forward'] / 1e6:.0f} million", f"{sum(one['rows'].values()):,}",
-            f"{one['iterations']:,}", _scientific(one["evaluations"]),
+            f"{one['forward'] / 1e6:.0f} million", _each(one, _rows), _each(one, _iterations),
+            _scientific(one["evaluations"]),
             _scientific(one["operations"]), *(f"{time:.1f}" for time in one["hours"].values()),
         ]
         for one in found
@@ -163,6 +180,19 @@ def main(utilisation: float = 0.3, write: bool = True) -> None:
     if write:
         record("cifar10_cost", found)
         write_table("cifar10.md", HEADS, lines)
+
+
+def _each(one: dict[str, Any], number: Callable[[dict[str, Any]], int]) -> str:
+    """A number of each stage, of score matching first."""
+    return " + ".join(f"{number(stage):,}" for stage in one["stages"])
+
+
+def _rows(stage: dict[str, Any]) -> int:
+    return sum(stage["rows"].values())
+
+
+def _iterations(stage: dict[str, Any]) -> int:
+    return int(stage["iterations"])
 
 
 def _scientific(number: float) -> str:

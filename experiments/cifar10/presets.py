@@ -10,8 +10,8 @@ differ, since the weights would not be exact otherwise: the weight is that of th
 of its noise; no pixel is held back at the walls of [-1, 1]; and the model has a Gaussian base,
 with known log Z, at which walkers start. The square of the energy is not penalised.
 
-`ours` is weighted maximum likelihood of a residual network on a Gaussian base, with Hamiltonian
-Monte Carlo, a trust region and held-out walkers, the defaults for images but for its size.
+`ours` is a residual network on a Gaussian base that learns by score matching first, and then by
+weighted maximum likelihood with Hamiltonian Monte Carlo, a trust region and held-out walkers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NOISE = 0.03  # in the data, whose pixels go from -1 to 1
 MOVED = 0.01  # standard deviation of the noise of a Langevin move
 DRIFT = 0.3  # largest drift of a coordinate in a move
 EPOCHS = 600
-REDUCED = {"width": 4, "walkers": 32, "batch": 16, "iterations": 4}
+REDUCED = {"width": 4, "walkers": 32, "batch": 16, "iterations": 5}
 
 
 class _LinearRate(LikelihoodLearner):
@@ -103,9 +103,11 @@ PRESETS = {
         {
             "net": "resnet", "width": 64, "depth": 2, "base": "low-rank", "leapfrog_steps": 4,
             "walkers": 512, "held_out": 128, "moves": 1, "tau": 0.05, "batch": 256,
-            "noise": NOISE, "ema": 0.999, "iterations": 100_000,
+            "noise": NOISE, "ema": 0.999, "dropout": 0.1, "score_matching": 50_000,
+            "iterations": 150_000,
         },
-        {"held_out": 8},
+        # of a diagonal Gaussian the eigenvectors are known
+        {"held_out": 8, "base": "diagonal", "leapfrog_steps": 1, "score_matching": 2},
     ),
 }  # fmt: skip
 """The settings by name."""

@@ -112,7 +112,7 @@ def main(
         device: torch device; default: cuda if there is one.
         seed: seed of all randomness.
         every: seconds between checkpoints.
-        reduced: a tiny network and four iterations.
+        reduced: a tiny network and five iterations.
         fid: whether to compute the Frechet inception distance from the test images.
     """
     out = out or Path("runs") / f"cifar10_{preset}{'_reduced' * reduced}"

@@ -27,6 +27,7 @@ from experiments.cifar10.train import Training, begin, finish, main, resume, sam
 from experiments.cifar10.train import counted as counted_so_far
 from noneq import HMC, ULA
 from noneq.energies import evaluate
+from noneq.models import scale_outputs
 from noneq.run.checkpoint import load_json
 
 every_preset = pytest.mark.parametrize("preset", PRESETS)
@@ -48,6 +49,12 @@ def images(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """Walkers are carried to the network that has learned from scores in 4 steps, not in 100."""
+    monkeypatch.setattr("noneq.run.score_stage.STEPS", 4)
+
+
 def bits(training: Training) -> list[torch.Tensor]:
     """What a training has made: parameters, their averages, walkers, weights, random numbers."""
     session, state = training.session, training.session.trained
@@ -65,6 +72,7 @@ def test_the_settings_are_those_that_are_stated(preset):
     assert how.weighted
     if preset == "ours":
         assert (recipe.model.net, how.tau, how.held_out) == ("resnet", 0.05, 128)
+        assert how.score_matching == 50_000
         assert isinstance(kernel, HMC)
         return
     assert (how.walkers, how.active, how.batch, recipe.optimizer.lr) == (4096, 256, 256, 1e-4)
@@ -76,20 +84,22 @@ def test_the_settings_are_those_that_are_stated(preset):
     assert kernel.h * kernel.clip == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("killed_after", [1, 3])
 @every_preset
-def test_a_killed_run_goes_on_with_the_same_bits(images, tmp_path, preset):
+def test_a_killed_run_goes_on_with_the_same_bits(images, tmp_path, preset, killed_after):
+    # of our own setting iteration 1 is one of score matching, and 3 of maximum likelihood
     whole = begin(images, preset, tmp_path / "whole", reduced=True)
     train(whole, every=600.0)
-    assert whole.session.iteration == 4
+    assert whole.session.iteration == 5
     killed = begin(images, preset, tmp_path / "killed", reduced=True)
     with killed.run.locked():
         records = iter(killed.session)
-        next(records)
-        next(records)
+        for _ in range(killed_after):
+            next(records)
         killed.run.save(killed.session)
         next(records)  # which is lost
     again = resume(tmp_path / "killed", images)
-    assert again.session.iteration == 2
+    assert again.session.iteration == killed_after
     assert again.preset == preset
     assert type(again.session.kernel) is type(whole.session.kernel)
     train(again, every=600.0)
@@ -102,11 +112,20 @@ def test_a_killed_run_goes_on_with_the_same_bits(images, tmp_path, preset):
 def test_the_rows_that_are_counted_are_those_that_the_network_saw(images, tmp_path, preset):
     own = begin(images, preset, tmp_path / "run", reduced=True)
     seen, moved = [], []
-    own.session.energy.net.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
+    nets = (
+        [own.session.energy.net, *getattr(own.session.learner.stage, "nets", [])]
+        if (preset == "ours")
+        else [own.session.energy.net]
+    )
+    for net in nets:
+        net.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
     totals = []
     for _ in own.session:
         totals.append((sum(seen), counted_so_far(own.session)))
-    # the first iteration also checks the energy and evaluates walkers where they start
+    # the first iteration of a stage also checks the energy and evaluates walkers where they start
+    if preset == "ours":
+        assert totals[1][0] - totals[0][0] == totals[1][1] - totals[0][1] == 16
+        totals = totals[2:]
     for (before, counted_before), (after, counted_after) in itertools.pairwise(totals):
         assert after - before == counted_after - counted_before
         moved.append(after - before)
@@ -115,16 +134,18 @@ def test_the_rows_that_are_counted_are_those_that_the_network_saw(images, tmp_pa
     if preset == "paper":  # by hand: 8 of 32 walkers weighted, and moved twice; a batch of 16
         assert set(moved) == {8 * 2 + 8 + 16}
         assert rows == Rows(16, 8, 16)
-    else:  # 32 + 8 walkers, 4 leapfrog steps; 32 + 8 weighted; a batch of 16; steps done again
-        assert min(moved) >= 40 * 4 + 40 + 16
-        assert rows == Rows(40 * 4 + 8, 32, 16)
+    else:  # 32 + 8 walkers moved; 32 + 8 weighted; a batch of 16; steps done again
+        assert min(moved) >= 40 + 40 + 16
+        assert rows == Rows(40 + 8, 32, 16)
     redone = own.session.trained.trust.redone if how.tau else 0
-    assert counted_so_far(own.session) == 4 * sum(rows) + redone * 32
-    assert evaluations(recipe, 3, 2) == 3 * sum(rows) + 2 * 32
+    first = 2 if preset == "ours" else 0
+    done = first * 16 + (5 - first) * sum(rows)
+    assert counted_so_far(own.session) == done + redone * 32
+    assert evaluations(recipe, 5, 2) == done + 2 * 32
 
 
 def test_walkers_that_are_not_moved_are_weighted_when_they_are_touched_again(images, tmp_path):
-    # lazily: after four iterations of 8 of 32 walkers, the weights are those of the present energy
+    # lazily: after five iterations of 8 of 32 walkers, the weights are those of the present energy
     own = begin(images, "paper", tmp_path / "run", reduced=True)
     for _ in own.session:
         pass
@@ -151,6 +172,7 @@ def test_operations_of_one_layer_by_hand():
     first = 32 * 32 * 4 * 3 * 3 * 3
     assert each == Operations(first + 4096, first)
     rows = Rows(moved=100, learned=10, data=5)
+    assert each.of(Rows(0, 0, 0, scored=7)) == 6 * 7 * (first + 4096)
     assert each.of(rows) == (2 * 100 + 4 * 10 + 3 * 5) * (first + 4096) - 5 * first
     assert hours(19.5e12 * 3600, PEAKS["fp32"], 0.5) == pytest.approx(2.0)
 
@@ -175,6 +197,10 @@ def test_operations_of_each_kind_are_those_that_torch_counts(preset):
     learned = moved + by_torch(lambda: u.sum().backward())
     assert learned == each.of(Rows(0, 1, 0))
     assert by_torch(lambda: net(x).mean().backward()) == each.of(Rows(0, 0, 1))
+    leaf = x.clone().requires_grad_(True)
+    (g,) = torch.autograd.grad(net(leaf).sum(), leaf, create_graph=True)
+    scored = moved + by_torch(g.square().sum().backward)
+    assert scored == pytest.approx(each.of(Rows(0, 0, 0, 1)), rel=1e-2)  # but for the last layer
 
 
 def test_the_cost_of_a_preset_adds_up():
@@ -194,10 +220,10 @@ def test_from_a_folder_to_a_picture_by_the_command(images, tmp_path, capsys):
         main(images, preset, out, device="cpu", reduced=True)  # type: ignore[arg-type]
         assert (out / "samples.png").stat().st_size > 5000
         found = load_json(out / "evaluation.json")
-        assert found["iterations"] == 4
+        assert found["iterations"] == 5
         assert "fid" not in found
         main(images, preset, out)  # type: ignore[arg-type]  # nothing is left to do
-        assert "going on at iteration 4" in capsys.readouterr().out
+        assert "going on at iteration 5" in capsys.readouterr().out
         assert load_json(out / "evaluation.json")["evaluations"] == found["evaluations"]
     other = images.parent / "other"
     other.mkdir()
@@ -207,14 +233,16 @@ def test_from_a_folder_to_a_picture_by_the_command(images, tmp_path, capsys):
 
 
 def test_samples_are_drawn_by_weight(images, tmp_path):
-    own = begin(images, "ours", tmp_path / "run", reduced=True)
+    own = begin(images, "paper", tmp_path / "run", reduced=True, lr=0.01)
     for _ in own.session:
         pass
+    scale_outputs(own.session.energy.net, 30.0)  # so that weights differ
     samples = samples_of(own.session, 40)
     assert samples.shape == (40, *SHAPE)
     walkers = own.session.trained.walkers.reweight(own.session.energy)
     same = (samples.flatten(1)[:, None] == walkers.x.flatten(1)).all(2)
     assert bool(same.any(1).all())
+    assert float(walkers.p.max() / walkers.p.min()) > 1.5
     # systematic: of 32 walkers each is there as often as its weight says, to less than one
     drawn = (samples_of(own.session, 32).flatten(1)[:, None] == walkers.x.flatten(1)).all(2)
     assert float((drawn.sum(0) - 32 * walkers.p).abs().max()) < 1
@@ -224,7 +252,7 @@ def test_samples_are_drawn_by_weight(images, tmp_path):
 def test_without_torchmetrics_a_line_says_how_to_get_it(images, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torchmetrics", None)
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
-    own = begin(images, "ours", tmp_path / "run", reduced=True)
+    own = begin(images, "paper", tmp_path / "run", reduced=True)
     train(own, every=600.0)
     assert "fid" not in finish(own, fid=True)
     assert "pip install 'noneq[fid]'" in capsys.readouterr().err
