@@ -112,11 +112,8 @@ def test_a_killed_run_goes_on_with_the_same_bits(images, tmp_path, preset, kille
 def test_the_rows_that_are_counted_are_those_that_the_network_saw(images, tmp_path, preset):
     own = begin(images, preset, tmp_path / "run", reduced=True)
     seen, moved = [], []
-    nets = (
-        [own.session.energy.net, *getattr(own.session.learner.stage, "nets", [])]
-        if (preset == "ours")
-        else [own.session.energy.net]
-    )
+    stage = getattr(own.session.learner, "stage", None)
+    nets = [own.session.energy.net, *(stage.nets if stage else ())]
     for net in nets:
         net.register_forward_hook(lambda _, args, __: seen.append(len(args[0])))
     totals = []
