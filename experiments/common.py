@@ -115,8 +115,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def write_table(page: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table between the marks of a page of docs/results, e.g. ``planar.md``."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    head, *lines = ("| " + " | ".join(line) + " |" for line in (columns, *rows))
+    text = "\n".join([head, "|---" * len(columns) + "|", *lines])
     start, end = "<!-- table -->\n", "\n<!-- end of table -->"
     before, rest = (PAGES / page).read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]

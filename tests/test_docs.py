@@ -90,7 +90,7 @@ def test_what_a_page_names_exists(page):
         except (AttributeError, ImportError):
             value = None
         assert value is not None, f"{page.name}: {name}"
-    for name in re.findall(r"-m experiments ([a-z_.]+)", text):
+    for name in re.findall(r"-m experiments ([a-z_.\d]+)", text):
         path = ROOT / "experiments" / f"{name.replace('.', '/')}.py"
         assert path.exists(), f"{page.name}: {name}"
 

@@ -73,8 +73,9 @@ def train(
     """Train an energy-based model on a data set, then bracket its log Z.
 
     Args:
-        data: "digits", or a file (.npy .npz .csv .tsv .txt .parquet, or IDX as MNIST has it, plain
-            or .gz), or a folder of IDX files. It may be left out with --resume.
+        data: "digits", or a file (.npy .npz .csv .tsv .txt .parquet, IDX as MNIST has it, plain or
+            .gz, or .bin of CIFAR), or a folder of IDX or CIFAR files. It may be left out with
+            --resume.
         out: folder of the run; default: runs/NAME, named after the data.
         resume: continue the interrupted run in --out, with the data and choices it began with.
         overwrite: replace the run in --out, as soon as the new one has its first checkpoint.

@@ -13,8 +13,9 @@ array            row of x     values of x
 ================ ============ ================================================================
 
 Rows are split 70 / 10 / 20 (train / validation / test) at random; copies of a row go into the same
-split. If a folder of IDX files has a test file (t10k or test), that file is the test
-split and one eighth of the training file is the validation split. The digits have a fixed split.
+split. If a folder of IDX files or of CIFAR's binary files has test images (t10k... or test...),
+that file is the test split and one eighth of the training images is the validation split. The
+digits have a fixed split.
 
 A table's column named y, label(s), target(s) or class is an ordinary column unless classes or a
 subset are asked for: then it holds the labels, which select rows and are not trained on.

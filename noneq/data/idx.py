@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from noneq.data.files import DEFLATED, check_size, filled, regular
 
-__all__ = ["idx", "published", "twin"]
+__all__ = ["idx", "idx_folder", "twin"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -50,7 +50,7 @@ def idx(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise ValueError(f"{beside.name}: {error}") from error
 
 
-def published(folder: Path) -> tuple[Path, Path | None]:
+def idx_folder(folder: Path) -> tuple[Path, Path | None] | None:
     """Find the files of training and test images in a folder of IDX files, as MNIST is published.
 
     Arguments:
@@ -58,15 +58,12 @@ def published(folder: Path) -> tuple[Path, Path | None]:
 
     Returns:
         The path of the training images, and the path of the test images, or None if there are
-        none.
-
-    Raises:
-        FileNotFoundError: if there are no images.
+        none; None if the folder has no images.
     """
     found = sorted(p for p in folder.iterdir() if "images" in p.name and "idx" in p.name)
     training = [p for p in found if "train" in p.name] or found
     if not training:
-        raise FileNotFoundError(f"{folder}: holds no IDX file of images (train-images-idx3-ubyte)")
+        return None
     names = {training[0].name.replace("train", part) for part in ("t10k", "test")}
     rest = (twin(folder / name) for name in sorted(names - {training[0].name}))
     return training[0], next((path for path in rest if path), None)

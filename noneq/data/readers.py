@@ -7,7 +7,8 @@
 .csv, .tsv, .txt    numbers, one row a line; names of the columns in the first line, or none
 .parquet            a table of numbers
 IDX, plain or .gz   as MNIST and Fashion-MNIST are published: images, and labels in another file
-a folder            with IDX files: its training images
+.bin                the binary version of CIFAR-10 or CIFAR-100: images and labels
+a folder            with IDX or CIFAR's .bin files: its training images
 a frame             a table of pandas, polars, pyarrow, ... in memory
 =================== ==========================================================================
 
@@ -29,15 +30,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noneq.data.cifar import cifar
 from noneq.data.columns import EXACT, Faults, Table, beyond
 from noneq.data.files import Frame, called, existing_path, regular
-from noneq.data.idx import idx, published
+from noneq.data.folders import published
+from noneq.data.idx import idx
 from noneq.data.npy import npy, npz
 from noneq.data.words import Words
 
 __all__ = ["FORMATS", "LABELS", "Raw", "Rows", "read", "read_raw"]
 
-FORMATS = ".npy, .npz, .csv, .tsv, .txt, .parquet and IDX"
+FORMATS = ".npy, .npz, .csv, .tsv, .txt, .parquet, IDX and CIFAR's .bin"
 """The names of the file formats that can be read, as messages list them."""
 LABELS = ("y", "labels", "label", "targets", "target", "class")
 """The names that an array of labels, or a column of labels, may have."""
@@ -79,9 +82,10 @@ class Rows(NamedTuple):
 
 
 def read(source: str | Path | Frame) -> Rows:
-    """Read rows from a file, a folder of IDX files or a table in memory, without scaling them.
+    """Read rows from a file, a folder of images or a table in memory, without scaling them.
 
-    Files are .npy, .npz, .csv, .tsv, .txt, .parquet or IDX (MNIST's format, plain or .gz).
+    Files are .npy, .npz, .csv, .tsv, .txt, .parquet, IDX (MNIST's format, plain or .gz) or .bin
+    (CIFAR's binary format).
 
     >>> import pyarrow
     >>> rows = read(pyarrow.table({"length": [1.0, 2.0], "width": [3.0, 4.0]}))
@@ -137,6 +141,8 @@ def read_raw(source: str | Path | Frame, *, loose: bool = False) -> Raw:
     try:
         if isinstance(source, Frame):
             return _plain(_frame(source, loose))
+        if source.is_dir():  # whose training images are in several files
+            return _plain(Raw(*cifar(source)))
         return _plain(_file(regular(source), loose))
     except Exception as error:  # decoders of strangers' bytes raise whatever they like
         own = isinstance(error, ValueError | OSError) and getattr(error, "errno", 0) != EINVAL
@@ -161,6 +167,8 @@ def _file(path: Path, loose: bool) -> Raw:
         return _of(parquet(path, loose=loose))
     if "idx" in name or "ubyte" in name:
         return Raw(*idx(path))
+    if name.endswith(".bin"):
+        return Raw(*cifar(path))
     raise ValueError(f"unknown format: {FORMATS} are read")
 
 

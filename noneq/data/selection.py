@@ -22,7 +22,7 @@ from noneq.data.classes import Counts, choose, count, share, thinned, wanted
 from noneq.data.digits import SIZES, raw_digits
 from noneq.data.encoding import with_kinds
 from noneq.data.files import Frame, called, existing_path
-from noneq.data.idx import published
+from noneq.data.folders import published
 from noneq.data.kinds import Column, LeftOut
 from noneq.data.labels import labelled, labels_of
 from noneq.data.readers import FORMATS, LABELS, Raw, read_raw
@@ -130,16 +130,16 @@ def existing(source: str | Path) -> Path:
         f"{source}: no such file or folder, and no data set of that name"
         + (f" (did you mean {guess}?)" if near else "")
         + f". Known by name: {', '.join(NAMED)}; else give a path to a file ({FORMATS}) or to a "
-        "folder of IDX files"
+        "folder of IDX files or of CIFAR's"
     )
 
 
 def from_source(source: Path | Frame, choice: Choice) -> Parts:
     """Read a source, select rows, and split them into training, validation and test rows.
 
-    The splits are random, 70 / 10 / 20 % of the rows. In a folder of IDX files (MNIST's format)
-    with a test file, that file is the test split, and an eighth of the training file is the
-    validation split.
+    The splits are random, 70 / 10 / 20 % of the rows. In a folder of IDX files (MNIST's format) or
+    of CIFAR's binary files with a test file, that file is the test split, and an eighth of the
+    training images is the validation split.
 
     Arguments:
         source: an existing path, or a table in memory.

@@ -1,7 +1,8 @@
 """Langevin kernels: ``y = x - h M g + sqrt(2 h) L xi``, ``M = L L^T``, ``g = dU/dx``.
 
 `ULA` takes every step and corrects its bias by a weight; `MALA` accepts or rejects steps, and
-needs no weight. M is the preconditioner and xi standard normal.
+needs no weight. M is the preconditioner and xi standard normal. `ULA` may also follow a gradient
+whose components are clipped: the weight is that of the clipped step.
 """
 
 from __future__ import annotations
@@ -30,8 +31,18 @@ def _sum(a: Tensor) -> Tensor:
     return a.flatten(1).sum(1)
 
 
+def _followed(g: Tensor, clip: float | None) -> Tensor:
+    """Return the vector that a step follows: the gradient g, or g with clipped components."""
+    return g if clip is None else g.clamp(-clip, clip)
+
+
 def _propose(
-    model: Energy, state: State, rng: torch.Generator, h: float, factor: Factor
+    model: Energy,
+    state: State,
+    rng: torch.Generator,
+    h: float,
+    factor: Factor,
+    clip: float | None = None,
 ) -> tuple[State, Tensor]:
     """Make an Euler-Maruyama step and compute its increment.
 
@@ -39,9 +50,10 @@ def _propose(
     state has seen them and (U', g') of the model. The derivation from the two Gaussian densities
     is in docs/mathematics.md. With U' = U it is the log acceptance ratio of MALA; with a stale
     state it is the weight of Algorithm 1 of Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv
-    2305.19414), where ``(U', g')`` is what the next step needs: one evaluation a step.
+    2305.19414), where ``(U', g')`` is what the next step needs: one evaluation a step. The line
+    holds for any vectors g and g' that the two steps follow, e.g. for clipped gradients.
     """
-    x, g = state.x, state.cache["g"]
+    x, g = state.x, _followed(state.cache["g"], clip)
     a = factor.t_mul(g)
     old = _square(a)  # g.M g
     d = torch.empty(x.shape, dtype=x.dtype, device=x.device)
@@ -51,8 +63,9 @@ def _propose(
     work = _sum(torch.sub(y, x, out=d).mul_(g))  # d.g
     del d
     u, cache = evaluate(model, y)
-    new = _square(factor.t_mul(cache["g"]))  # g'.M g'
-    work += _sum((y - x).mul_(cache["g"]))  # d.g'
+    g = _followed(cache["g"], clip)
+    new = _square(factor.t_mul(g))  # g'.M g'
+    work += _sum((y - x).mul_(g))  # d.g'
     increment = torch.add((state.u - u).detach(), work, alpha=1 / 2)
     increment.add_(old - new, alpha=h / 4)
     return State(y, u, cache, state.aux), increment
@@ -74,14 +87,23 @@ class ULA(Stepped):
     steps are heavy-tailed, which an effective sample size does not show: prefer `MALA` there. A
     model in a box is an error, since a step may leave the box.
 
+    With ``clip = c`` both steps follow gradients whose components are set to the nearest number in
+    [-c, c], ``y = x - h M k + sqrt(2 h) L xi``, ``k_i = min(max(g_i, -c), c)``, and k and k' take
+    the places of g and g' in the increment, which is exact again: the clipped step is a Gaussian,
+    too, with another mean. With M = 1 the drift moves each coordinate by h c at most. Clipping
+    keeps walkers from running away where the gradient is very large; it does not make their
+    weights less spread there.
+
     Arguments:
         h: step size > 0, the time step of the Langevin dynamics.
         factor: square root L of the preconditioner M.
         refresh: whether to reweight the walkers to the model before the step, if they were last
             evaluated under another energy; this costs one more evaluation.
+        clip: largest absolute value c > 0 of a component of the gradient that a step follows;
+            None: gradients are not clipped.
 
     Raises:
-        ValueError: the step size is not positive and finite.
+        ValueError: the step size is not positive and finite, or ``clip`` is not positive.
 
     >>> import noneq
     >>> start, target = (noneq.Gaussian(torch.full((2,), m), Identity()) for m in (0.0, 0.5))
@@ -89,11 +111,20 @@ class ULA(Stepped):
     >>> walkers = noneq.Walkers.sample(start, 4000, rng).move(ULA(0.1), target, rng)
     >>> bool((walkers.mean(walkers.x) - 0.5).abs().max() < 0.1)  # weighted: the target's mean
     True
+    >>> walkers = walkers.move(ULA(0.1, clip=0.2), target, rng)
+    >>> bool((walkers.mean(walkers.x) - 0.5).abs().max() < 0.1)
+    True
     """
 
     h: float
     factor: Factor = field(default_factory=Identity)
     refresh: bool = False
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip is positive, or None for the whole gradient, got {self.clip}")
 
     @property
     def fresh(self) -> bool:
@@ -116,7 +147,7 @@ class ULA(Stepped):
         """
         require(model, self, Real)
         state = with_gradient(model, state)
-        new, increment = _propose(model, state, rng, self.h, self.factor)
+        new, increment = _propose(model, state, rng, self.h, self.factor, self.clip)
         return new, increment, {}
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies import Foreground
+from noneq.models.convolutions import ConvNet, ResNet
 from noneq.models.inner import InnerProduct
-from noneq.models.networks import MLP, ConvNet, ResNet
+from noneq.models.networks import MLP
 
 __all__ = ["Averaged", "Whitened", "linear_output", "scale_outputs", "single_networks"]
 

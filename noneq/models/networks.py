@@ -1,9 +1,8 @@
-"""Neural networks ``f: (B, *shape) -> (B,)`` to be used as energies, with a last layer of zeros.
+"""Perceptrons ``f: (B, *shape) -> (B,)`` to be used as energies, with a last layer of zeros.
 
 So ``noneq.Tilted(base, net)``, the energy ``U_base(x) + f(x)``, equals that of the base before
 training. All networks are smooth (SiLU), since Langevin kernels follow the gradient, and kinks
-lower their acceptance. There is no batch normalisation: the energy of one row must not depend on
-the other rows.
+lower their acceptance. Networks of images are in `noneq.models.convolutions`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "ConvNet", "ResNet", "TimedMLP"]
+__all__ = ["FREQUENCIES", "MLP", "TimedMLP", "time_features", "zeroed"]
+
+FREQUENCIES = 4
+"""Number of waves of time that a network sees."""
 
 
-def _zero(layer: nn.Linear) -> nn.Linear:
+def zeroed(layer: nn.Linear) -> nn.Linear:
+    """Set weights and biases of a layer to zero.
+
+    Returns:
+        The layer.
+    """
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def time_features(t: Tensor) -> Tensor:
+    """Compute what a network sees of times t: t, ``sin(k pi t)`` and ``cos(k pi t)``, k = 1..4.
+
+    Arguments:
+        t: times (B,).
+
+    Returns:
+        The numbers (B, 9).
+    """
+    waves = t[:, None] * torch.arange(1, FREQUENCIES + 1, device=t.device) * torch.pi
+    return torch.cat([t[:, None], waves.sin(), waves.cos()], 1)
 
 
 class MLP(nn.Module):
@@ -61,7 +81,7 @@ class MLP(nn.Module):
         for _ in range(depth):
             layers += [nn.Linear(size, width), nn.SiLU()]
             size = width
-        self.net = nn.Sequential(*layers, _zero(nn.Linear(size, dim if field else 1)))
+        self.net = nn.Sequential(*layers, zeroed(nn.Linear(size, dim if field else 1)))
         with torch.no_grad():
             next(self.net.parameters()).mul_(gain)
 
@@ -107,8 +127,6 @@ class TimedMLP(nn.Module):
         ValueError: ``dropout`` is not in its range.
     """
 
-    FREQUENCIES = 4
-
     def __init__(
         self,
         shape: int | Sequence[int],
@@ -126,11 +144,11 @@ class TimedMLP(nn.Module):
         self.field = field
         self.dropout = dropout
         dim = math.prod(self.shape)
-        size, layers = dim + 1 + 2 * self.FREQUENCIES, []
+        size, layers = dim + 1 + 2 * FREQUENCIES, []
         for _ in range(depth):
             layers += [nn.Linear(size, width), nn.SiLU()]
             size = width
-        self.net = nn.Sequential(*layers, _zero(nn.Linear(size, dim if field else 1)))
+        self.net = nn.Sequential(*layers, zeroed(nn.Linear(size, dim if field else 1)))
         with torch.no_grad():
             next(self.net.parameters())[:, :dim].mul_(gain)
 
@@ -146,17 +164,13 @@ class TimedMLP(nn.Module):
         Returns:
             The outputs of the network, (B, *shape) or (B,).
         """
-        out = torch.cat([x.flatten(1), self._features(t)], 1)
+        out = torch.cat([x.flatten(1), time_features(t)], 1)
         for layer in self.net:
             out = layer(out)
             if rng is not None and self.dropout and isinstance(layer, nn.SiLU):
                 draws = torch.rand(out.shape, generator=rng, dtype=out.dtype, device=out.device)
                 out = out * (draws >= self.dropout) / (1 - self.dropout)
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
-
-    def _features(self, t: Tensor) -> Tensor:
-        waves = t[:, None] * torch.arange(1, self.FREQUENCIES + 1, device=t.device) * torch.pi
-        return torch.cat([t[:, None], waves.sin(), waves.cos()], 1)
 
     @torch.no_grad()
     def frozen(self, t: float) -> MLP:
@@ -177,98 +191,7 @@ class TimedMLP(nn.Module):
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # draws are overwritten
             mlp = MLP(self.shape, width, len(linear) - 1, field=self.field).to(first.weight)
         mlp.load_state_dict(self.state_dict() | {"net.0.weight": first.weight[:, :dim]})
-        time = self._features(first.weight.new_tensor([t]))[0]
+        time = time_features(first.weight.new_tensor([t]))[0]
         own = next(layer for layer in mlp.net if isinstance(layer, nn.Linear))
         own.bias.add_(first.weight[:, dim:] @ time)
         return mlp
-
-
-class ConvNet(nn.Module):
-    """Map each image to one number by strided convolutions, each of which halves the resolution.
-
-    A linear layer maps the last features to the number, which is 0 before training.
-
-    Arguments:
-        shape: shape of one image, ``(channels, height, width)``.
-        width: number of channels after the first layer, doubled at each further layer.
-        depth: number of strided layers, which follow a first layer that keeps the resolution.
-
-    Raises:
-        ValueError: ``shape`` does not have three entries, or is too small for ``depth`` halvings.
-    """
-
-    def __init__(self, shape: Sequence[int], width: int = 32, depth: int = 3) -> None:
-        super().__init__()
-        channels, height, breadth = _image(shape)
-        if min(height, breadth) < 2**depth:
-            raise ValueError(f"{depth} halvings are too many for images of shape {tuple(shape)}")
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1), nn.SiLU()]
-        for _ in range(depth):
-            layers += [nn.Conv2d(width, 2 * width, 4, 2, 1), nn.SiLU()]
-            width, height, breadth = 2 * width, height // 2, breadth // 2
-        self.net = nn.Sequential(*layers, nn.Flatten())
-        self.out = _zero(nn.Linear(width * height * breadth, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs f(x) (B,), one number for each image of x (B, *shape)."""
-        out: Tensor = self.out(self.net(x))
-        return out.squeeze(-1)
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, 1, 1),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, 1, 1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.body(x)
-        return out
-
-
-class ResNet(nn.Module):
-    """Map each image to one number by residual blocks of convolutions.
-
-    A linear layer maps the mean over pixels of the last features to the number, which is 0 before
-    training.
-
-    Arguments:
-        shape: shape of one image, ``(channels, height, width)``.
-        width: number of channels of all hidden layers.
-        stages: number of times that the resolution is halved.
-        blocks: number of residual blocks at each resolution.
-
-    Raises:
-        ValueError: ``shape`` does not have three entries, or is too small for ``stages`` halvings.
-    """
-
-    def __init__(
-        self, shape: Sequence[int], width: int = 64, *, stages: int = 2, blocks: int = 2
-    ) -> None:
-        super().__init__()
-        channels, height, breadth = _image(shape)
-        if min(height, breadth) < 2**stages:
-            raise ValueError(f"{stages} halvings are too many for images of shape {tuple(shape)}")
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, 1, 1)]
-        layers += [_Block(width) for _ in range(blocks)]
-        for _ in range(stages):
-            layers += [nn.SiLU(), nn.Conv2d(width, width, 4, 2, 1)]
-            layers += [_Block(width) for _ in range(blocks)]
-        self.net = nn.Sequential(*layers, nn.SiLU())
-        self.out = _zero(nn.Linear(width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs f(x) (B,), one number for each image of x (B, *shape)."""
-        out: Tensor = self.out(self.net(x).mean((2, 3)))
-        return out.squeeze(-1)
-
-
-def _image(shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(shape) != 3:
-        raise ValueError(f"images have shape (channels, height, width), got {tuple(shape)}")
-    channels, height, breadth = shape
-    return channels, height, breadth

@@ -55,6 +55,8 @@ LYING = {
         gzip.compress(struct.pack(">HBBIII", 0, 8, 3, *(3 * [2**20])) + bytes(80)),
     ),
     "idx, long": lambda at: write(at / "a-idx1", struct.pack(">HBBI", 0, 8, 1, 3) + bytes(4)),
+    "cifar": lambda at: write(at / "data_batch_1.bin", bytes(2 * 3073 - 5)),
+    "cifar, folder": lambda at: write(at / "data_batch_1.bin", bytes(3074)).parent,
     "idx, packed short": lambda at: write(
         at / "a-idx1.gz", gzip.compress(struct.pack(">HBBI", 0, 8, 1, 300) + bytes(299))
     ),
@@ -112,7 +114,9 @@ def test_memory_is_that_of_the_machine_or_of_its_container(monkeypatch, tmp_path
     assert devices.memory() > 2**28
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.npy", "a.npz", "a.parquet", "a-idx3-ubyte.gz"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.npy", "a.npz", "a.parquet", "a-idx3-ubyte.gz", "a.bin"]
+)
 def test_pipes_and_devices_are_no_files(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match=rf"{name}: is no file but a pipe or a device: save"):

@@ -60,6 +60,7 @@ SOUND = {
     "table.parquet": parquet(),
     "train-images-idx3-ubyte": idx(IMAGES.astype(np.uint8), 0x08),
     "floats-idx3": idx(IMAGES.astype(">f4"), 0x0D),
+    "data_batch_1.bin": RNG.integers(0, 10, (12, 3073), np.uint8).tobytes(),  # CIFAR-10
     "train-images-idx3-ubyte.gz": gzip.compress(idx(IMAGES.astype(np.uint8), 0x08), mtime=0),
 }
 

@@ -93,7 +93,7 @@ def test_composition_errors():
 
 
 def test_fresh_is_what_the_first_kernel_needs():
-    stale = {"ULA stale", "Repeat ULA", "Chain ULA MALA", "HMC unadjusted", "OBABO",
+    stale = {"ULA stale", "ULA clipped", "Repeat ULA", "Chain ULA MALA", "HMC unadjusted", "OBABO",
              "Chain OBABO GHMC"}  # fmt: skip
     assert {name for name in KERNELS if not KERNELS[name][0](0.1, Identity()).fresh} == stale
     stale = {"DiscreteLangevin unadjusted", "Repeat unadjusted"}

@@ -15,6 +15,7 @@ from noneq import Gaussian, Tilted, check_energy
 from noneq.energies import Cholesky, evaluate
 from noneq.models import InnerProduct, TimedInnerProduct, TimedMLP
 from noneq.models.interpolants import EnergyPath, Linear, TimedEnergy
+from noneq.models.networks import time_features
 
 NOISE = 0.4
 
@@ -138,7 +139,7 @@ def test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance():
     t = torch.full((n,), 0.3, dtype=D)
     found = net(x, t, seeded(0)).detach()
     with torch.no_grad():
-        units = net.net[1](net.net[0](torch.cat([x[:1], net._features(t[:1])], 1)))
+        units = net.net[1](net.net[0](torch.cat([x[:1], time_features(t[:1])], 1)))
         a = (units * net.net[2].weight)[0]
         exact = net(x[:1], t[:1])
     variance = float((a**2).sum()) * 0.3 / 0.7

@@ -7,10 +7,10 @@ import torch
 from drifting import seeded
 
 from noneq import Gaussian
-from noneq.energies import Cholesky, GaussianMixture, moments
+from noneq.energies import Cholesky, Diagonal, GaussianMixture, Identity, moments
 from noneq.models import TimedMLP
 from noneq.models.interpolants import EnergyPath, Linear, MixturePath, TimedEnergy, Trigonometric
-from noneq.models.interpolants.marginals import MixtureMarginals
+from noneq.models.interpolants.marginals import GaussianMarginals, MixtureMarginals
 
 D = torch.float64
 
@@ -47,6 +47,19 @@ def test_energy_score_and_drift_are_those_of_the_mixture_path(interpolant, t):
     torch.testing.assert_close(own.score((x - mean) @ own.q, c), -g @ own.q)
     columns = type(c)(*(value.to(D).expand(len(x), 1) for value in c))
     torch.testing.assert_close(own.energy(x, columns), u)
+
+
+@pytest.mark.parametrize("factor", [Diagonal(torch.tensor([0.3, 2.0]), D), Identity(1.7)], ids=str)
+def test_the_axes_of_a_diagonal_covariance_are_at_hand(factor):
+    base = Gaussian(torch.tensor([0.4, -1.0], dtype=D), factor)
+    own, x = GaussianMarginals(base), points()
+    assert (own.q.dtype, own.variance.dtype) == (D, D)
+    torch.testing.assert_close((own.q * own.variance) @ own.q.T, base.covariance().to(D))
+    like = GaussianMarginals(Gaussian(base.mean, Cholesky(base.covariance(), D)))
+    c = Trigonometric().at(0.4)
+    for one in (own, like):
+        g = base.covariance().to(D).inverse() @ (x - base.mean).T / c.width
+        torch.testing.assert_close(one.score((x - base.mean) @ one.q, c) @ one.q.T, -g.T)
 
 
 def test_an_untrained_energy_is_the_mixture_itself():

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from noneq import MLP, check_energy
 from noneq.energies import evaluate
-from noneq.models import ConvNet, ResNet
+from noneq.models import ConvNet, ResNet, TimedResNet
 
 NETS = {
     "MLP": ((6,), lambda: MLP(6, 16)),
@@ -143,3 +143,58 @@ def test_the_gain_is_of_the_first_layer() -> None:
         float(first.detach().abs().max()) <= 6**-0.5
     )  # torch's default, uniform within 1/sqrt(fan-in)
     assert all(torch.equal(a, b) for a, b in zip(rest, others, strict=True))
+
+
+def timed(dropout=0.0):
+    """A network of random parameters (torch's seed 3), and images with times."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        net = ResNet((2, 8, 8), 4, stages=1, blocks=1).timed(dropout=dropout)
+        for p in net.parameters():
+            torch.nn.init.normal_(p, std=0.5)
+    rng = torch.Generator().manual_seed(4)
+    return net.double(), torch.randn(6, 2, 8, 8, generator=rng, dtype=torch.float64), rng
+
+
+@torch.no_grad()
+def test_a_residual_network_is_shifted_with_the_time() -> None:
+    net, x, rng = timed()
+    t = torch.rand(6, generator=rng, dtype=torch.float64)
+    together = net(x, t)
+    for row, at, value in zip(x, t, together, strict=True):
+        frozen = net.frozen(float(at))
+        assert isinstance(frozen, ResNet)
+        torch.testing.assert_close(frozen(row[None])[0], value, rtol=0, atol=1e-10)
+    assert float((net(x, t) - net(x, 1 - t)).abs().min()) > 1e-3
+    # every shift matters: by the bias of the stem, two blocks and one halving
+    assert len(net.times) == 4
+    for own in net.times:
+        kept = own.weight.detach().clone()
+        torch.nn.init.zeros_(own.weight)
+        assert float((net(x, t) - together).abs().max()) > 1e-6
+        own.weight.data.copy_(kept)
+
+
+def test_a_timed_residual_network_is_nothing_at_first_and_of_the_same_size() -> None:
+    own = ResNet((3, 8, 8), 4, stages=1)
+    net = own.timed(gain=2.0)
+    assert isinstance(net, TimedResNet)
+    x, t = torch.randn(5, 3, 8, 8), torch.rand(5)
+    assert torch.equal(net(x, t), torch.zeros(5))
+    own.load_state_dict(net.frozen(1.0).state_dict())
+    with pytest.raises(ValueError, match="`dropout` is a probability"):
+        own.timed(dropout=1.0)
+
+
+@torch.no_grad()
+def test_channels_are_dropped_only_with_a_generator_and_the_mean_stays() -> None:
+    # seed 5; 4,000 draws: the mean within 4 standard errors
+    net, x, _ = timed(dropout=0.3)
+    t, rng = torch.full((4000,), 0.5, dtype=torch.float64), torch.Generator().manual_seed(5)
+    many = x[:1].expand(4000, *x.shape[1:])
+    whole = net(x[:1], t[:1])
+    assert torch.equal(net(x[:1], t[:1]), whole)
+    dropped = net(many, t, rng)
+    error = float(dropped.std()) / 4000**0.5
+    assert abs(float(dropped.mean() - whole[0])) < 4 * error
+    assert len(torch.unique(dropped.round(decimals=8))) == 2**4

@@ -25,6 +25,7 @@ LYING = ("test_file_limits.py::test_a_header_that_lies_is_found_before_memory_is
 TOO_LARGE = ("test_file_limits.py::test_an_array_that_this_machine_cannot_hold_is_refused",)
 PIPES = ("test_file_limits.py::test_pipes_and_devices_are_no_files",)
 ENDLESS = ("test_file_limits.py::test_a_line_without_end_is_refused",)
+CIFAR = ("test_cifar.py",)
 DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
@@ -245,6 +246,17 @@ DATA = (
      "return path if path.exists() else path.expanduser()", "return path.expanduser()", TILDE),
     ("files: more values than the sizes tell", "idx:_array", "if file.read(1):", "if False:",
      LYING),
+    ("cifar: part of a record is left out", "cifar:_file", "if not size or size % record:",
+     "if not size:", CIFAR),
+    ("cifar: any class is one", "cifar:_file", "if int(rows[:, i].max()) >= most:", "if False:",
+     CIFAR),
+    ("cifar: the first byte is the class", "cifar:_file", "rows[:, first - 1]", "rows[:, 0]",
+     CIFAR),
+    ("cifar: channels last", "cifar:", "SHAPE = (3, 32, 32)", "SHAPE = (32, 32, 3)", CIFAR),
+    ("cifar: batches in alphabetical order", "cifar:_batches", "for name in names]",
+     "for name in sorted(names)]", CIFAR),
+    ("cifar: test images are in the batches", "cifar:cifar_folder", "return training, test if",
+     "return training, None if", CIFAR),
     ("memory: anything fits", "numerics:check_fits", "if need > there:", "if False:", TOO_LARGE),
     ("memory: an optimiser keeps nothing", "memory:footprint", "TRAINED * FLOAT * parameters",
      "FLOAT * parameters", ASKED),

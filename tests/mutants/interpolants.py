@@ -47,6 +47,11 @@ VECTORS = ("test_flow.py::test_an_estimated_divergence_is_right_within_its_error
 FLOW_SCORE = ("test_cli_interpolants.py::test_the_flow_of_a_known_interpolant_beside_its_log_z",)
 INNER = ("test_inner.py::test_it_is_the_inner_product_that_it_says",)
 DROPPED = ("test_inner.py::test_only_score_matching_drops_units",)
+SHIFTED = ("test_networks.py::test_a_residual_network_is_shifted_with_the_time",)
+CHANNELS = (
+    "test_networks.py::test_channels_are_dropped_only_with_a_generator_and_the_mean_stays",
+)
+EIGEN = ("test_marginals.py::test_the_axes_of_a_diagonal_covariance_are_at_hand",)
 LACKING = ("test_rewards.py::test_a_path_of_ones_own_that_lacks_a_field_is_named",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
@@ -257,6 +262,14 @@ INTERPOLANTS = (
     ("inner product: timed without its reach", "inner:InnerProduct.timed",
      "timed.reach.copy_(self.reach)", "pass",
      ("test_inner.py::test_an_untrained_network_with_time_has_the_same_size_and_centre",)),
+    ("residual: the time is left out of a block", "convolutions:_Block.forward",
+     "first(before(x)) + shift", "first(before(x)) + 0 * shift", SHIFTED),
+    ("residual: frozen without the time", "convolutions:TimedResNet.frozen",
+     "layer.bias.add_(own(phi))", "layer.bias.add_(0 * own(phi))", SHIFTED),
+    ("residual: without the factor of dropout", "convolutions:TimedResNet.forward",
+     " / (1 - self.dropout)", "", CHANNELS),
+    ("diagonal: standard deviations are variances", "marginals:_eigen", "deviation.square()",
+     "deviation", EIGEN),
     ("dropout: without its factor", "networks:TimedMLP.forward", " / (1 - self.dropout)", "",
      ("test_inner.py::test_dropout_is_unbiased_in_a_linear_network_and_has_its_variance",)),
     ("dropout: those that stay are those that go", "networks:TimedMLP.forward",

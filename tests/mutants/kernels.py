@@ -10,6 +10,7 @@ MACHINE, WAY, TRAINED = "rbm/machine.py", "rbm/path.py", "rbm/rbm.py"
 INDEPENDENT, PATHS, PRODUCTS = "independent.py", "paths.py", "products.py"
 
 RATIO = ("test_kernel_weights.py::test_increment_is_the_ratio_of_the_two_gaussian_densities",)
+CLIPPED = ("test_clipped.py::test_the_increment_is_the_ratio_of_two_gaussian_densities",)
 CONTRACT = ("test_contract.py::test_contract",)
 INVARIANT = ("test_kernel_targets.py::test_exact_kernels_leave_the_target_invariant",)
 FRESH = ("test_contract.py::test_fresh_is_what_the_first_kernel_needs",)
@@ -64,14 +65,25 @@ KERNELS = (
     ("ULA: energies swapped", "langevin:_propose", "(state.u - u).detach()",
      "(u - state.u).detach()", RATIO),
     ("ULA: g.g instead of g.Mg", "langevin:_propose", "add_(old - new",
-     'add_(_square(g) - _square(cache["g"])', RATIO),
+     'add_(_square(_followed(state.cache["g"], clip)) - _square(g)', RATIO),
     ("ULA: squares swapped", "langevin:_propose", "add_(old - new", "add_(new - old", RATIO),
-    ("ULA: old gradient at both ends", "langevin:_propose", '(y - x).mul_(cache["g"])',
-     "(y - x).mul_(g)", RATIO),
+    ("ULA: old gradient at both ends", "langevin:_propose", "(y - x).mul_(g)",
+     '(y - x).mul_(_followed(state.cache["g"], clip))', RATIO),
     ("ULA: d.(g + g') whole", "langevin:_propose", "work, alpha=1 / 2", "work, alpha=1", RATIO),
     ("ULA: new parameters in the forward kernel", "langevin:_propose",
-     'x, g = state.x, state.cache["g"]', 'x, g = state.x, evaluate(model, state.x)[1]["g"]',
-     RATIO),
+     'x, g = state.x, _followed(state.cache["g"], clip)',
+     'x, g = state.x, _followed(evaluate(model, state.x)[1]["g"], clip)', RATIO),
+    ("ULA: the clipped step has the weight of the whole one", "langevin:_propose",
+     "    g = _followed(cache[\"g\"], clip)\n    new", "    g = cache[\"g\"]\n    new", CLIPPED),
+    ("ULA: the step is not clipped", "langevin:_propose",
+     'x, g = state.x, _followed(state.cache["g"], clip)', 'x, g = state.x, state.cache["g"]',
+     CLIPPED),
+    ("ULA: the norm is clipped", "langevin:_followed", "g.clamp(-clip, clip)",
+     "torch.renorm(g, 2, 0, clip)", CLIPPED),
+    ("ULA: clipped from above alone", "langevin:_followed", "g.clamp(-clip, clip)",
+     "g.clamp(max=clip)", CLIPPED),
+    ("ULA: clip forgotten", "langevin:ULA.__call__", "self.factor, self.clip)", "self.factor)",
+     CLIPPED),
     ("ULA: new energy at the old point", "langevin:_propose", "(state.u - u).detach()",
      "(evaluate(model, state.x)[0] - u).detach()", RATIO),
     ("Langevin: half the drift", "langevin:_propose", "sub_(a, alpha=h)", "sub_(a, alpha=h / 2)",

@@ -14,7 +14,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from noneq.energies import Gaussian, GaussianMixture, evaluate, moments
+from noneq.energies import (
+    Diagonal,
+    Gaussian,
+    GaussianMixture,
+    Identity,
+    evaluate,
+    moments,
+)
 from noneq.models.interpolants.schedules import Coefficients
 
 __all__ = ["GaussianMarginals", "Marginals", "MixtureMarginals", "marginals_of"]
@@ -42,7 +49,7 @@ class GaussianMarginals(nn.Module):
     def __init__(self, base: Gaussian) -> None:
         super().__init__()
         self._base = (base,)  # which is a module of another one
-        variance, q = torch.linalg.eigh(base.covariance())
+        variance, q = _eigen(base)
         self.register_buffer("q", q.to(base.mean))
         self.register_buffer("variance", variance.to(base.mean))
 
@@ -181,6 +188,15 @@ class MixtureMarginals(nn.Module):
     @staticmethod
     def _each(value: Tensor) -> Tensor:
         return value[..., None] if value.dim() else value
+
+
+def _eigen(base: Gaussian) -> tuple[Tensor, Tensor]:
+    """Compute the eigenvalues (d,) and eigenvectors (d, d) of the base's covariance."""
+    if isinstance(base.factor, Identity | Diagonal):  # an image's take 10 s otherwise
+        deviation = base.factor.mul(torch.ones_like(base.mean)[None]).flatten()
+        return deviation.square(), torch.eye(len(deviation)).to(deviation)
+    variance, q = torch.linalg.eigh(base.covariance())
+    return variance, q
 
 
 Marginals: TypeAlias = GaussianMarginals | MixtureMarginals

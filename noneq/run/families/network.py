@@ -28,7 +28,8 @@ from noneq.run.score_stage import iterations_of_scores
 
 __all__ = ["PERCEPTRONS", "NetworkFamily"]
 
-PERCEPTRONS = ("mlp", "inner-product")  # kinds of networks that learn from scores first
+PERCEPTRONS = ("mlp", "inner-product")  # kinds of networks that learn from scores by default
+SCORED = (*PERCEPTRONS, "resnet")  # and those that can
 FEW = 1000  # rows of a table below which network and steps are small
 SCORES, ITERATIONS = 3000, 3900  # of score matching, and all with which training ends at latest
 
@@ -159,10 +160,10 @@ class NetworkFamily(OnGaussian):
             ValueError: there are fewer rows than clusters, or score matching cannot learn such a
                 model.
         """
-        if recipe.train.score_matching and recipe.model.net not in PERCEPTRONS:
+        if recipe.train.score_matching and recipe.model.net not in SCORED:
             raise ValueError(
-                f"`score_matching` is for `net` mlp or inner-product, got {recipe.model.net}: "
-                "take `score_matching` None"
+                f"`score_matching` is for `net` mlp, inner-product or resnet, got "
+                f"{recipe.model.net}: take `score_matching` None"
             )
         if recipe.train.score_matching and (recipe.train.start == "data" or recipe.train.restart):
             raise ValueError(
