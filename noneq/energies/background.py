@@ -27,17 +27,19 @@ class Foreground(nn.Module):
 
     With f the network, and r(x) the posterior probability of the last component given x,
 
-        ``f'(x) = -log((1 - r(x)) exp(-f(x)) + r(x))``,
+        ``f'(x) = -log((1 - r(x)) exp(-f(x) - c) + r(x))``,
 
     so that ``exp(-U_mixture - f')`` is the sum of the tilted other components and of the last one
-    as it is. Where f = 0, f' = 0, to the bit.
+    as it is. If c is the change of log Z that the tilt makes, the last component keeps its share.
+    Where f + c = 0, f' = 0, to the bit. Derived in docs/mathematics.md.
 
     Arguments:
         net: network f, ``(B, *shape) -> (B,)``.
         mixture: the mixture; it is not a submodule, but that of the model around.
+        shift: number c.
 
     Attributes:
-        mass: mass of the last component, 0-d.
+        shift: number c, 0-d.
 
     >>> mixture = GaussianMixture(torch.tensor([[0.0], [0.0]]), torch.ones(2, 1, 1), torch.ones(2))
     >>> x = torch.tensor([[1.0], [2.0]])
@@ -45,30 +47,31 @@ class Foreground(nn.Module):
     tensor([0.3799, 0.5662])
     """
 
-    mass: Tensor
+    shift: Tensor
 
-    def __init__(self, net: nn.Module, mixture: GaussianMixture) -> None:
+    def __init__(self, net: nn.Module, mixture: GaussianMixture, shift: float = 0.0) -> None:
         super().__init__()
         self.net = net
         self._mixture = (mixture,)
-        self.register_buffer("mass", mixture.log_masses[-1].exp())
+        self.register_buffer("shift", mixture.means.new_tensor(shift))
 
     @classmethod
-    def model(cls, net: nn.Module, mixture: GaussianMixture) -> Tilted:
+    def model(cls, net: nn.Module, mixture: GaussianMixture, shift: float = 0.0) -> Tilted:
         """Make the energy ``U_mixture + f'``.
 
         Arguments:
             net: network f, ``(B, *shape) -> (B,)``.
             mixture: mixture whose last component is not tilted.
+            shift: number that is added to f.
 
         Returns:
             The energy, with the mixture as its base.
         """
-        return Tilted(mixture, cls(net, mixture))
+        return Tilted(mixture, cls(net, mixture, shift))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the numbers ``f'(x)`` (B,) for the rows of x (B, *shape)."""
-        f: Tensor = self.net(x)
+        f: Tensor = self.net(x) + self.shift
         log_r = self._mixture[0].log_responsibilities(x)
         back, front = log_r[:, -1], log_r[:, :-1].logsumexp(1)
         near = back < front

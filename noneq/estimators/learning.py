@@ -86,6 +86,12 @@ def rows_to_hold(rows: int, fraction: float) -> int:
     return min(max(LEAST, round(fraction * rows)), rows - LEAST)
 
 
+def _base(energy: nn.Module) -> Gaussian | GaussianMixture:
+    base = energy.base
+    assert isinstance(base, Gaussian | GaussianMixture)
+    return base
+
+
 class Learning:
     """One training: `learn` makes a density of rows.
 
@@ -186,16 +192,17 @@ class Learning:
 
     def _evaluated(self, session: Session) -> Learned:
         """Bracket log Z, and keep the base if the validation rows lose by the trained model."""
-        rows = self.data.train[: self.data.sizes[0]]
-        energy = family_of(self.recipe.kind).finished(self.recipe, session.model, len(rows))
-        base = energy.base
-        assert isinstance(base, Gaussian | GaussianMixture)
+        rows, energy = self.data.train[: self.data.sizes[0]], session.model
+        base = finished_base(self.recipe.model, _base(energy), len(rows))
         looked, done = session.validation, session.iteration
         best = done if looked is None else looked.best.iteration
         if is_its_base(energy, rows):
             return self._learned(base, base, self._exact(base), done, 0)
         kernel = session.learner.trained.kernel if session.learner.trained else session.kernel
         try:
+            family = family_of(self.recipe.kind)
+            energy = family.finished(self.recipe, (energy, kernel), len(rows), self._rng())
+            base = _base(energy)
             z = self._bracket(energy, kernel)
         except (TooFarError, FloatingPointError) as error:
             self.alarms.append(f"the base is kept, as log Z of the model is not known: {error}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
 from noneq.data.repeats import observations
-from noneq.energies import Energy, fingerprint
+from noneq.energies import Energy, Foreground, fingerprint
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import energy_of, exact_log_z, known_log_z, mean_energy
@@ -74,10 +74,10 @@ def evaluate_run(
         recipe = within_share(run, recipe)
     bracket = recipe.bracket
     how = {**asdict(bracket), "seed": seed}
-    finish_model(run.folder / "model.safetensors", run.model(), recipe, data.sizes[0])
+    rng = torch.Generator(data.train.device).manual_seed(seed)
+    finish_model(run.folder / "model.safetensors", run.model(), recipe, data.sizes[0], rng)
     energy, move = run.model()
     base, kernel = base_of(energy), with_momentum(move)
-    rng = torch.Generator(data.train.device).manual_seed(seed)
     splits = _splits(run, data)
     rows, noise = data.train[: data.sizes[0]], recipe.train.noise
     base_nll = _likelihoods(base, base.log_z(), splits, noise)
@@ -155,6 +155,8 @@ def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
     assert isinstance(net, nn.Module)
     for p in net.parameters():
         torch.nn.init.zeros_(p)
+    if isinstance(net, Foreground):
+        net.shift.zero_()
     save_model(run.folder / "model.safetensors", energy, kernel, run.recipe)
 
 

@@ -98,7 +98,13 @@ def load_model(
     return energy.to(device), family.kernel_of(recipe, factor, energy)
 
 
-def finish_model(path: Path, model: tuple[nn.Module, Kernel], recipe: Recipe, rows: int) -> None:
+def finish_model(
+    path: Path,
+    model: tuple[nn.Module, Kernel],
+    recipe: Recipe,
+    rows: int,
+    rng: torch.Generator,
+) -> None:
     """Give a trained model what it gets when training is over, and write it if that changes it.
 
     Arguments:
@@ -106,9 +112,10 @@ def finish_model(path: Path, model: tuple[nn.Module, Kernel], recipe: Recipe, ro
         model: trained model, and the MCMC kernel that samples it.
         recipe: all settings of the training.
         rows: number of training rows.
+        rng: source of randomness.
     """
     energy, kernel = model
-    finished = family_of(recipe.kind).finished(recipe, energy, rows)
+    finished = family_of(recipe.kind).finished(recipe, model, rows, rng)
     if finished is not energy:
         save_model(path, finished, kernel, recipe)
 

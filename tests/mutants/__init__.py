@@ -46,6 +46,7 @@ MODULES = {
     "atomic": "run/atomic.py",
     "average": "training/average.py",
     "backward": "likelihood/backward.py",
+    "background": "energies/background.py",
     "bases": "run/bases.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",

@@ -30,6 +30,7 @@ DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
 TERMINAL = ("test_names.py::test_a_terminal_gets_no_character_that_it_acts_on",)
 ASKED = ("test_footprint.py::test_what_no_memory_holds_is_refused_with_its_size",)
 MAPPED = ("data/test_margins.py",)
+BACKGROUND = ("test_background.py",)
 PEAKS = (
     "test_margins.py::test_peaks_stay_apart_where_each_is_normal",
     "test_margins.py::test_a_dip_is_between_two_peaks_of_some_mass",
@@ -69,6 +70,30 @@ DATA = (
     ("margins: peaks are pressed together", "margins:_column", "has_peaks(gaussians)",
      "False", PEAKS),
     ("margins: tried together alone", "run_coordinates:_maps", "if same", "if True", PEAKS),
+    ("background: beside the whole base", "background:with_background", "(1 - mass) * ", "",
+     BACKGROUND),
+    ("background: as wide as the base", "background:with_background", "WIDTH**2 * ", "",
+     BACKGROUND),
+    ("background: preconditions the moves", "background:with_background",
+     "new.factor = base.factor", "", BACKGROUND),
+    ("background: tilted, too", "background:Foreground.forward", "- torch.where(tilted",
+     "- 0 * torch.where(tilted", BACKGROUND),
+    ("background: large numbers", "background:Foreground.forward", "> MOST, tilted, ratio",
+     "> MOST, ratio, ratio", BACKGROUND),
+    ("background: far out as near", "background:Foreground.forward", "near = back < front",
+     "near = back < back + 1", BACKGROUND),
+    ("background: without the shift", "background:Foreground.forward", " + self.shift", "",
+     BACKGROUND),
+    ("background: of few rows too much", "bases:finished_base", "min(1 / rows, MASS)", "1 / rows",
+     BACKGROUND),
+    ("background: of any covariance", "bases:finished_base",
+     'or model.base in ("diagonal", "low-rank")', "", BACKGROUND),
+    ("background: two of them", "families_network:NetworkFamily.finished",
+     "old if isinstance(net, Foreground) else ", "", BACKGROUND),
+    ("background: whatever log Z is", "families_network:NetworkFamily.finished",
+     ", walkers.log_z.value - old.log_z())", ")", BACKGROUND),
+    ("background: none for an estimator", "learning:Learning._base_alone",
+     "base = finished_base(recipe.model, base, self.data.sizes[0])", "pass", BACKGROUND),
     ("peaks: any dip", "peaks:has_peaks", "DIP * ", "", PEAKS),
     ("peaks: of any mass", "peaks:has_peaks", "aside & ", "", PEAKS),
     ("peaks: the higher one counts", "peaks:has_peaks", "np.minimum(below, above)",
