@@ -127,7 +127,7 @@ SMALL = {
 
 
 def test_a_run_gets_its_background_when_training_is_over(tmp_path):
-    """A row off the plane costs tens of nats instead of thousands, others at most 1 / rows more."""
+    """A row off the plane costs tens of nats instead of thousands."""
     np.save(tmp_path / "rows.npy", plane())
     data = load(tmp_path / "rows.npy")
     recipe = choose(data.shape, len(data.train), "table", base="full", ridge=1e-6, **SMALL)
