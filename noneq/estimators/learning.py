@@ -25,7 +25,8 @@ from noneq.energies import Gaussian, GaussianMixture
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import exact_log_z, mean_energy
-from noneq.run.bases import finished_base, fit_base
+from noneq.run.background import finished_base, finished_model
+from noneq.run.bases import fit_base
 from noneq.run.candidates import Candidate
 from noneq.run.choosing import choose, with_changes
 from noneq.run.coordinates import propose
@@ -200,8 +201,7 @@ class Learning:
             return self._learned(base, base, self._exact(base), done, 0)
         kernel = session.learner.trained.kernel if session.learner.trained else session.kernel
         try:
-            family = family_of(self.recipe.kind)
-            energy = family.finished(self.recipe, (energy, kernel), len(rows), self._rng())
+            energy = finished_model(self.recipe, energy, kernel, len(rows), self._rng())
             base = _base(energy)
             z = self._bracket(energy, kernel)
         except (TooFarError, FloatingPointError) as error:

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noneq.energies import Cholesky, Gaussian, GaussianMixture, with_background
+from noneq.energies import Gaussian, GaussianMixture
 from noneq.likelihood.score import grouped_stderr, mean_energy
 from noneq.run.candidates import Candidate
 from noneq.run.recipe import Recipe
 
-__all__ = ["choose_base", "finished_base", "fit_base", "operations", "some"]
+__all__ = ["choose_base", "fit_base", "operations", "some"]
 
 RIDGES = (1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 COMPONENTS = (2, 3, 5, 8, 12, 20, 30, 50, 80)
@@ -34,7 +34,6 @@ NOISY = 4000  # validation rows that are scored at most, draws of noise included
 LEAST, FEWEST = 10, 3  # fewer different validation rows, or wide ones, choose nothing
 BUDGET = 5e10  # operations of all fits: at most about 10 s of one core
 ITERATIONS = 25  # of expectation maximisation, as they are counted
-MASS = 0.01  # of a background, at most
 FACTORS = 10  # factor analysis in fits of a covariance, as it is counted
 
 
@@ -69,25 +68,6 @@ def fit_base(model: Any, rows: Tensor, *, noise: float, seed: int) -> Gaussian |
     with warnings.catch_warnings():  # an unfinished fit is a base, too
         warnings.simplefilter("ignore", ConvergenceWarning)
         return GaussianMixture.fit(some(rows, ROWS), components, noise=noise, seed=seed, **width)
-
-
-def finished_base(model: Any, base: Gaussian | GaussianMixture, rows: int) -> Any:
-    """Return the base of a trained model, with a background if its settings ask for one.
-
-    Arguments:
-        model: settings, perhaps with the field ``background``.
-        base: base that the model was trained on.
-        rows: number of training rows; the mass of the background is 1 / rows, 0.01 at most.
-
-    Returns:
-        The base with a background, see `noneq.energies.with_background`; or, where none is asked
-        for or the covariance is not full, the base itself.
-    """
-    if not getattr(model, "background", False) or model.base in ("diagonal", "low-rank"):
-        return base
-    if not isinstance(base.factor, Cholesky):
-        return base
-    return with_background(base, min(1 / rows, MASS))
 
 
 def choose_base(

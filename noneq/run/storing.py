@@ -16,6 +16,7 @@ from torch import nn
 from noneq.data import Scaling
 from noneq.energies import Cholesky, Factor, Identity
 from noneq.kernels import Kernel
+from noneq.run.background import finished_model
 from noneq.run.checkpoint import load_tensors, save_tensors, store
 from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
@@ -115,7 +116,7 @@ def finish_model(
         rng: source of randomness.
     """
     energy, kernel = model
-    finished = family_of(recipe.kind).finished(recipe, model, rows, rng)
+    finished = finished_model(recipe, energy, kernel, rows, rng)
     if finished is not energy:
         save_model(path, finished, kernel, recipe)
 

@@ -13,7 +13,7 @@ from noneq.energies import Foreground, Gaussian, GaussianMixture, Tilted, moment
 from noneq.energies.base import evaluate
 from noneq.estimators import EnergyDensity
 from noneq.run import choose, supervise
-from noneq.run.bases import finished_base
+from noneq.run.background import finished_base
 from noneq.run.evaluation import evaluate_run
 
 

@@ -48,6 +48,7 @@ MODULES = {
     "backward": "likelihood/backward.py",
     "background": "energies/background.py",
     "bases": "run/bases.py",
+    "run_background": "run/background.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
     "axes": "report/axes.py",

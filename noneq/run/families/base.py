@@ -191,16 +191,6 @@ class Family(ABC):
             The model (an energy).
         """
 
-    def finished(
-        self,
-        recipe: Recipe,  # noqa: ARG002
-        model: tuple[nn.Module, Kernel],
-        rows: int,  # noqa: ARG002
-        rng: torch.Generator,  # noqa: ARG002
-    ) -> nn.Module:
-        """Return what a trained model becomes before its log Z is estimated: by default itself."""
-        return model[0]
-
     @abstractmethod
     def kernel(self, recipe: Recipe, factor: Factor) -> Kernel:
         """Make the MCMC kernel that samples models of this kind.

@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from noneq.annealing import population
-from noneq.energies import Factor, Foreground, Tilted, moments, path_to
-from noneq.kernels import Kernel, Refreshed, with_momentum
+from noneq.energies import Factor, Foreground, Tilted, moments
+from noneq.kernels import Kernel, Refreshed
 from noneq.models import MLP, Averaged, ConvNet, InnerProduct, ResNet, Whitened, single_networks
-from noneq.run.bases import BUDGET, finished_base, operations
+from noneq.run.bases import BUDGET, operations
 from noneq.run.families.about import About, Size
 from noneq.run.families.base import base_of
 from noneq.run.families.on_gaussian import FULL, Base, OnGaussian, blank
@@ -29,7 +28,6 @@ from noneq.run.score_stage import iterations_of_scores
 
 __all__ = ["PERCEPTRONS", "NetworkFamily"]
 
-PROBES, WALKERS, STEPS = 64, 128, 150  # of the annealing that tells the mass of a model
 PERCEPTRONS = ("mlp", "inner-product")  # kinds of networks that learn from scores by default
 SCORED = (*PERCEPTRONS, "resnet")  # and those that can
 FEW = 1000  # rows of a table below which network and steps are small
@@ -244,34 +242,6 @@ class NetworkFamily(OnGaussian):
         base = blank("mixture", shape, tensors)
         plain: Any = self.energy(recipe, base, self.network(recipe, shape))
         return Foreground.model(plain.net, base)  # type: ignore[arg-type]
-
-    def finished(
-        self, recipe: Recipe, model: tuple[nn.Module, Kernel], rows: int, rng: torch.Generator
-    ) -> nn.Module:
-        """Return the model with a background, if the recipe asks for one and it has none yet.
-
-        Arguments:
-            recipe: all settings of the training.
-            model: trained model, and the MCMC kernel that samples it.
-            rows: number of training rows.
-            rng: source of randomness of a short annealing, which tells the mass of the model.
-
-        Returns:
-            The model, which shares the network.
-
-        Raises:
-            TooFarError: the annealing does not reach the model.
-        """
-        energy: Any = model[0]
-        old, net = energy.base, energy.net
-        base = old if isinstance(net, Foreground) else finished_base(recipe.model, old, rows)
-        if base is old:
-            return model[0]
-        if not bool(net(old.sample(PROBES, rng)).any()):  # untrained
-            return Foreground.model(net, base)
-        kernel = with_momentum(model[1])
-        walkers, _ = population(path_to(energy, old), WALKERS, STEPS, rng=rng, kernel=kernel)
-        return Foreground.model(net, base, walkers.log_z.value - old.log_z())
 
     def size(self, recipe: Recipe, shape: Sequence[int]) -> Size:
         """Estimate the numbers of parameters and activations of the network.
