@@ -41,15 +41,15 @@ def main(out: Path = RESULTS / "planar.png") -> None:
     """
     done = recorded("planar")
     arrays = dict(np.load(RESULTS / "planar.npz"))
-    figure, axes = plt.subplots(len(SETS), 1 + len(SPEEDS), figsize=(9.6, 12.2))
-    for (name, truth), row in zip(SETS.items(), axes, strict=True):
+    figure, axes = plt.subplots(1 + len(SPEEDS), len(SETS), figsize=(10.4, 9.0))
+    for (name, truth), column in zip(SETS.items(), axes.T, strict=True):
         p = truth.log_density(grid()).exp().view(SIDE, SIDE).numpy()[1::3, 1::3]
         top = float(np.quantile(p[p > 0.01 * p.max()], 0.97))
         rows = arrays[f"{name} | weighted | rows"]
-        _density(row[0], p, top)
-        _points(row[0], rows[:POINTS], np.ones(POINTS))
-        row[0].set_ylabel(name, fontsize=NORMAL)
-        for way, ax in zip(SPEEDS, row[1:], strict=True):
+        _density(column[0], p, top)
+        _points(column[0], rows[:POINTS], np.ones(POINTS))
+        column[0].set_title(name, fontsize=NORMAL)
+        for way, ax in zip(SPEEDS, column[1:], strict=True):
             q = np.exp(arrays[f"{name} | {way} | log_q"].astype(np.float64))
             _density(ax, q, top)
             if (x := arrays.get(f"{name} | {way} | x")) is not None:
@@ -59,15 +59,16 @@ def main(out: Path = RESULTS / "planar.png") -> None:
                 np.mean([np.inf if o[key] is None else o[key] for o in mine])
                 for key in ("kl", "masses")
             )
-            ax.set_xlabel(f"KL {kl:.2f} nat, masses wrong by {masses:.0%}", fontsize=SMALL)
-    for ax, title in zip(axes[0], ["truth and rows", *TITLES.values()], strict=True):
-        ax.set_title(title, fontsize=NORMAL)
+            ax.set_xlabel(f"KL {kl:.2f}, masses off {masses:.0%}", fontsize=SMALL)
+    for ax, title in zip(axes[:, 0], ["truth and rows", *TITLES.values()], strict=True):
+        ax.set_ylabel(title, fontsize=NORMAL)
     figure.suptitle(
-        "The same network, trained in three ways; parts of the densities have unequal masses.\n"
-        "Mean distance of three seeds; points are rows, or walkers of an area as their weight.",
+        "The same network, trained in three ways on densities whose parts have unequal masses.\n"
+        "KL to the model in nats, a mean of three seeds; points are rows, or walkers of an area "
+        "as their weight.",
         fontsize=NORMAL,
     )
-    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    figure.tight_layout(rect=(0, 0, 1, 0.99))
     figure.savefig(out, dpi=110, facecolor="white")
     plt.close(figure)
     print(out)
