@@ -5,7 +5,7 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 (`fingerprint`), which show whether the model has changed.
 """
 
-from noneq.energies.background import Foreground, with_background
+from noneq.energies.background import Foreground, with_background, without_background
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.conditioned import Conditioned
@@ -71,4 +71,5 @@ __all__ = [
     "moments",
     "path_to",
     "with_background",
+    "without_background",
 ]

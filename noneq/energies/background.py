@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies.composite import Tilted
+from noneq.energies.covariance import Cholesky
 from noneq.energies.gaussian import Gaussian, GaussianMixture, moments
 
-__all__ = ["Foreground", "with_background"]
+__all__ = ["Foreground", "with_background", "without_background"]
 
 WIDTH = 5.0  # standard deviations of the base, which are one of the background
 MOST = 30.0  # exp(-MOST) is nothing beside 1
@@ -114,4 +115,27 @@ def with_background(base: Gaussian | GaussianMixture, mass: float) -> GaussianMi
         torch.cat([(1 - mass) * masses, masses.new_tensor([mass])]),
     )
     new.factor = base.factor
+    return new
+
+
+def without_background(mixture: GaussianMixture) -> Gaussian | GaussianMixture:
+    """Leave out the last component of a mixture: the inverse of `with_background`.
+
+    Arguments:
+        mixture: mixture of two Gaussians or more.
+
+    Returns:
+        The other components, of masses that sum to 1; a Gaussian if there is one.
+
+    >>> mixture = GaussianMixture(torch.zeros(2, 1), torch.ones(2, 1, 1), torch.ones(2))
+    >>> type(without_background(mixture)).__name__
+    'Gaussian'
+    """
+    roots, means = mixture.roots[:-1].double(), mixture.means[:-1]
+    covariances = roots @ roots.mT
+    if len(means) == 1:
+        return Gaussian(means[0], Cholesky(covariances[0], means.dtype)).to(means.device)
+    masses = mixture.log_masses[:-1].double().softmax(0)
+    new = GaussianMixture(means, covariances, masses)
+    new.factor = mixture.factor
     return new

@@ -194,19 +194,19 @@ class Learning:
     def _evaluated(self, session: Session) -> Learned:
         """Bracket log Z, and keep the base if the validation rows lose by the trained model."""
         rows, energy = self.data.train[: self.data.sizes[0]], session.model
-        base = finished_base(self.recipe.model, _base(energy), len(rows))
+        base = finished_base(self.recipe.model, energy, len(rows))
         looked, done = session.validation, session.iteration
         best = done if looked is None else looked.best.iteration
         if is_its_base(energy, rows):
             return self._learned(base, base, self._exact(base), done, 0)
         kernel = session.learner.trained.kernel if session.learner.trained else session.kernel
         try:
-            energy = finished_model(self.recipe, energy, kernel, len(rows), self._rng())
-            base = _base(energy)
             z = self._bracket(energy, kernel)
         except (TooFarError, FloatingPointError) as error:
             self.alarms.append(f"the base is kept, as log Z of the model is not known: {error}")
             return self._learned(base, base, self._exact(base), done, 0)
+        energy, z = finished_model(energy, z, base, self._rng())
+        base = _base(energy)
         if self.validated and self._loss(energy, base, z) > 0:
             return self._learned(base, base, self._exact(base), done, 0)
         self.alarms += z.alarms

@@ -6,73 +6,159 @@ foreground and background are equally unlikely (docs/lab/training.md, "A backgro
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from noneq.annealing import population
 from noneq.energies import (
     Cholesky,
     Foreground,
     Gaussian,
     GaussianMixture,
-    path_to,
+    Tilted,
+    fingerprint,
     with_background,
+    without_background,
 )
-from noneq.kernels import Kernel, with_momentum
-from noneq.run.recipe import Recipe
+from noneq.likelihood import Estimate
+from noneq.walkers import LogZ, Walkers
 
-__all__ = ["finished_base", "finished_model"]
+__all__ = ["finished_base", "finished_model", "on_base", "plain_model", "set_to_base"]
 
 MASS = 0.01  # of a background, at most
-PROBES, WALKERS, STEPS = 64, 128, 150  # of the annealing that tells the mass of a model
+DRAWN = 8  # samples of a background among the walkers
 
 
-def finished_base(settings: Any, base: Gaussian | GaussianMixture, rows: int) -> Any:
+def finished_base(settings: Any, energy: nn.Module, rows: int) -> Any:
     """Return the base of a trained model, with a background if its settings ask for one.
 
     Arguments:
         settings: settings of the model, perhaps with the field ``background``.
-        base: base that the model was trained on.
+        energy: trained model with an attribute ``base``, or the base alone.
         rows: number of training rows; the mass of the background is 1 / rows, 0.01 at most.
 
     Returns:
-        The base with a background, see `noneq.energies.with_background`; or, where none is asked
-        for or the covariance is not full, the base itself.
+        The base with a background, see `noneq.energies.with_background`; or the base itself where
+        none is asked for, it has one already, or its covariance is not full.
     """
-    if not getattr(settings, "background", False) or not isinstance(base.factor, Cholesky):
+    base = getattr(energy, "base", energy)
+    if isinstance(getattr(energy, "net", None), Foreground):
         return base
-    return with_background(base, min(1 / rows, MASS))
+    if not getattr(settings, "background", False) or not isinstance(
+        base, Gaussian | GaussianMixture
+    ):
+        return base
+    return (
+        with_background(base, min(1 / rows, MASS)) if isinstance(base.factor, Cholesky) else base
+    )
+
+
+def plain_model(energy: nn.Module) -> nn.Module:
+    """Return a model without its background: that whose log Z is estimated.
+
+    Arguments:
+        energy: model, with a background or without one.
+
+    Returns:
+        The model that was trained; the energy itself if it has no background.
+    """
+    net, base = getattr(energy, "net", None), energy.base
+    if not isinstance(net, Foreground) or not isinstance(base, GaussianMixture):
+        return energy
+    return Tilted(without_background(base), net.net)
+
+
+def on_base(energy: nn.Module, base: Any) -> nn.Module:
+    """Put the network of a model on the base that the model has in the end.
+
+    Arguments:
+        energy: trained model.
+        base: base of `finished_base`.
+
+    Returns:
+        The model, which shares the network; the energy itself if that is its base.
+    """
+    if base is energy.base:
+        return energy
+    net = energy.net
+    assert isinstance(net, nn.Module)
+    return Foreground.model(net, base)
+
+
+def set_to_base(energy: nn.Module) -> None:
+    """Make the network of a model zero, in place, so that the model is its base."""
+    net = energy.net
+    assert isinstance(net, nn.Module)
+    for p in net.parameters():
+        nn.init.zeros_(p)
+    if isinstance(net, Foreground):
+        net.shift.zero_()
 
 
 def finished_model(
-    recipe: Recipe, energy: nn.Module, kernel: Kernel, rows: int, rng: torch.Generator
-) -> nn.Module:
-    """Return a trained model, with a background if its settings ask for one and it has none yet.
+    energy: nn.Module, z: Estimate, base: Any, rng: torch.Generator
+) -> tuple[nn.Module, Estimate]:
+    """Add a background to a trained model, and to what is known of its log Z.
+
+    With e the mass of the background, z_0 the log Z of the base without it, and c the shift of
+    the `noneq.energies.Foreground`,
+
+        ``log Z' = log((1 - e) exp(log Z - z_0 - c) + e)``.
 
     Arguments:
-        recipe: all settings of the training.
-        energy: trained model.
-        kernel: MCMC kernel that samples it.
-        rows: number of training rows.
-        rng: source of randomness of a short annealing, which estimates the log Z of the model, so
-            that the background has its share of it.
+        energy: trained model, or one that has a background from an earlier evaluation, whose shift
+            is kept. Otherwise the shift is the estimate of ``log Z - z_0``, so that the background
+            has the mass e of the whole.
+        z: estimate of log Z of the model without the background.
+        base: base of `finished_base`.
+        rng: source of randomness of eight samples of the background, which the walkers get.
 
     Returns:
-        The model, which shares the network; a `noneq.energies.Foreground` tilts its base.
-
-    Raises:
-        TooFarError: the annealing does not reach the model.
+        The model and its estimate; what was given if the base has no background.
     """
-    old, net = energy.base, getattr(energy, "net", None)
-    if not isinstance(old, Gaussian | GaussianMixture) or not isinstance(net, nn.Module):
-        return energy
-    base: Any = old if isinstance(net, Foreground) else finished_base(recipe.model, old, rows)
-    if base is old:
-        return energy
-    if not bool(net(old.sample(PROBES, rng)).any()):  # untrained
-        return Foreground.model(net, base)
-    path = path_to(energy, old)
-    walkers, _ = population(path, WALKERS, STEPS, rng=rng, kernel=with_momentum(kernel))
-    return Foreground.model(net, base, walkers.log_z.value - old.log_z())
+    plain = plain_model(energy)
+    own = plain.base
+    assert isinstance(own, Gaussian | GaussianMixture)
+    model = on_base(energy, base)
+    if not isinstance(net := model.net, Foreground):
+        return energy, z
+    if model is not energy:
+        net.shift.fill_(z.value - own.log_z())
+    mixture = model.base
+    assert isinstance(mixture, GaussianMixture)
+    e, c = float(mixture.log_masses[-1].exp()), float(net.shift) + own.log_z()
+
+    def mixed(side: LogZ) -> LogZ:
+        front = (1 - e) * math.exp(side.value - c)
+        return LogZ(math.log(front + e), side.stderr * front / (front + e))
+
+    walkers = _with_background(z.walkers, model, mixture, e, mixed(z.forward).value, rng)
+    return model, replace(
+        z, forward=mixed(z.forward), backward=mixed(z.backward), walkers=walkers,
+        mark=fingerprint(model),
+    )  # fmt: skip
+
+
+def _with_background(
+    walkers: Walkers, model: nn.Module, mixture: GaussianMixture, e: float, log_z: float,
+    rng: torch.Generator,
+) -> Walkers:  # fmt: skip
+    """Add samples of the background to weighted samples of a model without it."""
+    noise = torch.randn(
+        DRAWN,
+        mixture.means[0].numel(),
+        generator=rng,
+        dtype=walkers.x.dtype,
+        device=walkers.x.device,
+    )
+    far = mixture.means[-1] + (noise @ mixture.roots[-1].T).view(DRAWN, *mixture.means.shape[1:])
+    n, share = len(walkers) + DRAWN, e / math.exp(log_z)  # of the background in the whole
+    p = torch.cat([(1 - share) * walkers.p, walkers.p.new_full((DRAWN,), share / DRAWN)])
+    new = Walkers.at(torch.cat([walkers.x, far]), model, log_z=0.0)
+    old = walkers.weights.ancestors
+    ancestors = torch.cat([old, torch.arange(DRAWN).to(old) + len(walkers)])
+    weights = replace(new.weights, log_w=(p * n).double().log() + log_z, ancestors=ancestors)
+    return replace(new, weights=weights)

@@ -18,17 +18,23 @@ from torch import Tensor, nn
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
 from noneq.data.repeats import observations
-from noneq.energies import Energy, Foreground, fingerprint
+from noneq.energies import Energy, fingerprint
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import energy_of, exact_log_z, known_log_z, mean_energy
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint
+from noneq.run.background import (
+    finished_base,
+    finished_model,
+    on_base,
+    plain_model,
+    set_to_base,
+)
 from noneq.run.choosing import with_changes
-from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.recipe import Recipe
-from noneq.run.storing import finish_model, save_model
+from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict, measures
 from noneq.run.work import within_share
 
@@ -75,24 +81,27 @@ def evaluate_run(
     bracket = recipe.bracket
     how = {**asdict(bracket), "seed": seed}
     rng = torch.Generator(data.train.device).manual_seed(seed)
-    finish_model(run.folder / "model.safetensors", run.model(), recipe, data.sizes[0], rng)
-    energy, move = run.model()
-    base, kernel = base_of(energy), with_momentum(move)
-    splits = _splits(run, data)
-    rows, noise = data.train[: data.sizes[0]], recipe.train.noise
+    trained, move = run.model()
+    energy, plain, splits = trained, plain_model(trained), _splits(run, data)
+    rows, noise, kernel = data.train[: data.sizes[0]], recipe.train.noise, with_momentum(move)
+    base = finished_base(recipe.model, trained, len(rows))
     base_nll = _likelihoods(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model
-    if not is_its_base(energy, data.train):
-        z = _estimated(run, recipe, energy, kernel, rows, rng, track)
+    if not is_its_base(plain, data.train):
+        z = _estimated(run, recipe, plain, kernel, rows, rng, track)
+        energy, z = finished_model(energy, z, base, rng)
         model_nll = _likelihoods(energy, z.value, splits, noise)
         held = splits["validation"].observations
         lost = Mean.of(model_nll["validation"] - base_nll["validation"], held)
     # log Z is the larger of two estimates: where it is doubtful, the model has to prove itself
     worse = lost is not None and not lost.value <= 0 and recipe.train.early_stopping
-    if worse:
-        _set_to_base(run, energy, move)
     if worse or lost is None:
+        energy = on_base(energy, base)
         z, model_nll = exact_log_z(base, rows, n=bracket.walkers, rng=rng), base_nll
+    if worse:
+        set_to_base(energy)
+    if worse or energy is not trained:
+        save_model(run.folder / "model.safetensors", energy, move, recipe)
     verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
     if worse or lost is None:
         verdict = replace(verdict, kept="base", lost=lost)
@@ -147,17 +156,6 @@ def is_its_base(energy: Energy, rows: Tensor) -> bool:
     if base is None:
         return False
     return torch.equal(energy_of(energy, rows[:256]), energy_of(base, rows[:256]))
-
-
-def _set_to_base(run: Run, energy: nn.Module, kernel: Kernel) -> None:
-    """Make the network of a run's model zero, so that the model is its base, and save it."""
-    net = energy.net
-    assert isinstance(net, nn.Module)
-    for p in net.parameters():
-        torch.nn.init.zeros_(p)
-    if isinstance(net, Foreground):
-        net.shift.zero_()
-    save_model(run.folder / "model.safetensors", energy, kernel, run.recipe)
 
 
 class _Split(NamedTuple):

@@ -16,14 +16,12 @@ from torch import nn
 from noneq.data import Scaling
 from noneq.energies import Cholesky, Factor, Identity
 from noneq.kernels import Kernel
-from noneq.run.background import finished_model
 from noneq.run.checkpoint import load_tensors, save_tensors, store
 from noneq.run.families import family_of
 from noneq.run.recipe import Recipe
 from noneq.run.session import Session
 
 __all__ = [
-    "finish_model",
     "load_model",
     "load_scaling",
     "save_model",
@@ -97,28 +95,6 @@ def load_model(
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{path}: the parameters of another model ({reason})") from error
     return energy.to(device), family.kernel_of(recipe, factor, energy)
-
-
-def finish_model(
-    path: Path,
-    model: tuple[nn.Module, Kernel],
-    recipe: Recipe,
-    rows: int,
-    rng: torch.Generator,
-) -> None:
-    """Give a trained model what it gets when training is over, and write it if that changes it.
-
-    Arguments:
-        path: path of the file.
-        model: trained model, and the MCMC kernel that samples it.
-        recipe: all settings of the training.
-        rows: number of training rows.
-        rng: source of randomness.
-    """
-    energy, kernel = model
-    finished = finished_model(recipe, energy, kernel, rows, rng)
-    if finished is not energy:
-        save_model(path, finished, kernel, recipe)
 
 
 def save_scaling(folder: Path, scaling: Scaling) -> None:

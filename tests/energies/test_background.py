@@ -1,20 +1,24 @@
 """Models with a background are densities, and make no row nearly impossible."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import noneq
 from noneq import Run, Session
 from noneq.data import load
 from noneq.energies import Foreground, Gaussian, GaussianMixture, Tilted, moments, with_background
 from noneq.energies.base import evaluate
 from noneq.estimators import EnergyDensity
 from noneq.run import choose, supervise
-from noneq.run.background import finished_base
+from noneq.run.background import finished_base, finished_model, plain_model
 from noneq.run.evaluation import evaluate_run
+from noneq.run.samples import draw_walkers
+from noneq.walkers import LogZ
 
 
 def mixture():
@@ -22,6 +26,13 @@ def mixture():
     covariances = torch.tensor([[[1.0, 0.3], [0.3, 0.4]], [[0.2, 0.0], [0.0, 1.5]]])
     covariances = torch.cat([covariances, 0.6 * torch.eye(2)[None]])
     return GaussianMixture(means, covariances, torch.tensor([0.5, 0.3, 0.2]))
+
+
+class Slope(nn.Module):
+    """f(x) = 0.7 x - 2."""
+
+    def forward(self, x):
+        return 0.7 * x[:, 0] - 2.0
 
 
 class Wave(nn.Module):
@@ -154,10 +165,41 @@ def test_a_run_gets_its_background_when_training_is_over(tmp_path):
     background = math.log(1 / mass) - float(wide(plain.base, far))
     assert cost == pytest.approx(background, abs=0.3)
     assert float(plain(far).detach()) > 500
+    # samples of the model in its folder come from foreground and background
+    walkers = draw_walkers(run, 10, "population").walkers
+    mean = float(walkers.weights.log_w.logsumexp(0)) - math.log(len(walkers))
+    assert mean == pytest.approx(found.forward.value, abs=1e-5)
+    r = model.base.responsibilities(walkers.x)[:, -1]
+    assert int((r > 0.5).sum()) >= 1
+    assert float(walkers.p[r > 0.5].sum()) == pytest.approx(mass, rel=0.5)
     # evaluated again, it has one background still
     again = evaluate_run(run, data)
     assert again.mark == found.mark
+    assert again.log_z == pytest.approx(found.log_z, abs=0.2)
     assert len(run.model()[0].base.means) == 2
+
+
+def test_log_z_of_the_whole_is_that_of_its_parts():
+    """By quadrature: a known tilt, an estimate that is off, and the errors carried over."""
+    base = Gaussian(torch.tensor([0.5]), noneq.energies.Identity(1.3))
+    net = Slope()
+    plain = Tilted(base, net)
+    exact = base.log_z() + 0.5 * 0.7**2 * 1.3**2 - 0.7 * 0.5 + 2.0  # of exp(-U - 0.7 x + 2)
+    rng = torch.Generator().manual_seed(0)
+    given = noneq.log_z(plain, base, n=64, temperatures=40, rng=rng)
+    assert given.value == pytest.approx(exact, abs=0.1)
+    z = replace(given, forward=LogZ(exact, 0.1), backward=LogZ(exact + 0.5, 0.2))
+    model, found = finished_model(plain, z, with_background(base, 0.01), rng)
+    assert isinstance(model.net, Foreground)
+    grid = torch.linspace(-60, 60, 200_001, dtype=torch.double)[:, None]
+    cell = float(grid[1] - grid[0])
+    of_whole = float((-model.double()(grid)).logsumexp(0)) + math.log(cell)
+    assert found.forward.value == pytest.approx(of_whole, abs=1e-4)
+    assert found.backward.value == pytest.approx(0.0, abs=1e-6)
+    assert found.backward.stderr == pytest.approx(0.99 * 0.2)
+    assert found.forward.stderr < 0.1
+    assert isinstance(plain_model(model).base, Gaussian)
+    assert torch.allclose(plain_model(model)(grid[:10]), plain.double()(grid[:10]), atol=1e-3)
 
 
 def test_an_estimator_has_one_too():

@@ -1,0 +1,276 @@
+r"""Does a learned drift help annealing on the lattice phi^4, where annealing alone is good?
+
+Walkers (weighted samples) are annealed along ``U_t = (1 - t) U_0 + t U_1`` from a Gaussian. A drift
+b(x, t) that carries the densities ``exp(F_t - U_t)`` along in t solves
+
+    ``div b - b.grad U_t = dU_t/dt - dF_t/dt``,
+
+and then no weight varies. With ``b = sum_k c_k(t) phi_k(x)`` the coefficients are those of a
+linear least-squares fit of the right side by ``div phi_k - phi_k.grad U_t`` over walkers at t, one
+fit for each temperature, without a network: the loss is that of physics-informed networks (Albergo
+and Vanden-Eijnden 2024, arXiv 2410.02711, call it so), whose minimum over c is known. A step is
+escorted: walkers follow Euler's map ``x + h b``, weighted by its determinant (`noneq.kernels.Flow`),
+and make a MALA move. That is two evaluations of the energy, one of them without its gradient, so
+that escorted walkers make half as many steps as annealed ones. Fits are not counted; they cost 3 a
+walker and step.
+
+    python -m experiments interpolants.escort            10 minutes on one core
+    python -m experiments interpolants.escort --quick    one seed, few walkers, no record
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+import noneq
+from experiments.common import record, table
+from noneq.energies import GeometricPath, evaluate
+from noneq.kernels import MALA, Chain, Flow
+from noneq.models.interpolants import DriftedPath
+
+__all__ = ["EscortedPath", "Phi4", "Wells", "learn", "phi4_features", "well_features"]
+
+SIDE = 8
+EVALUATIONS = (20, 40, 80)  # of the energy, for each walker
+WALKERS, LEARNERS, STEP, POWER = 1024, 4096, 0.25, 2
+Features = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Fields phi (F, B, d) at rows (B, d), and their divergences (F, B)."""
+
+
+class Phi4(nn.Module):
+    """phi^4 on 8 x 8 sites with periodic boundaries, as in `examples/interpolant_known.py`."""
+
+    dim, coupling, quartic = SIDE * SIDE, 0.27, 0.022
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,) of rows (B, 64)."""
+        phi = x.view(-1, SIDE, SIDE)
+        near = phi.roll(1, 1) + phi.roll(1, 2)
+        site = (1 - 2 * self.quartic + self.quartic * phi.square()) * phi.square()
+        return (site - 2 * self.coupling * phi * near).sum((1, 2))
+
+
+class Wells(nn.Module):
+    """Eight double wells ``x^4 - 6 x^2 - x / 2``, and eight Gaussian coordinates."""
+
+    dim = 16
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,) of rows (B, 16)."""
+        wells, free = x[:, ::2], x[:, 1::2]
+        square = wells.square()
+        return ((square - 6) * square - wells / 2).sum(1) + free.square().sum(1) / 2
+
+
+def neighbours(x: Tensor) -> Tensor:
+    """Sums of the four neighbours of each site, (B, 64)."""
+    phi = x.view(-1, SIDE, SIDE)
+    return (phi.roll(1, 1) + phi.roll(-1, 1) + phi.roll(1, 2) + phi.roll(-1, 2)).flatten(1)
+
+
+def phi4_features(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Odd fields that have the symmetries of the lattice, of sites, neighbours and means."""
+    one, near = x.new_ones(len(x)), neighbours(x)
+    m, q = x.mean(1), x.square().mean(1)
+    every = torch.ones_like(x)
+    found = [
+        (x, SIDE**2 * one), (near, 0 * one), (neighbours(near), 4 * SIDE**2 * one),
+        (neighbours(neighbours(near)), 0 * one), (x**3, 3 * SIDE**2 * q),
+        (x.square() * near, 2 * (x * near).sum(1)), (x * near.square(), near.square().sum(1)),
+        (neighbours(x**3), 0 * one), (m[:, None] * every, one), (m[:, None] ** 3 * every, 3 * m**2),
+        (m[:, None] ** 2 * x, (SIDE**2 + 2) * m**2),
+        (m[:, None] * x.square(), 2 * SIDE**2 * m**2 + q),
+        (q[:, None] * x, (SIDE**2 + 2) * q), (q[:, None] * m[:, None] * every, q + 2 * m**2),
+        (q[:, None] * near, 2 * (x * near).mean(1)), (m[:, None] ** 2 * near, 8 * m**2),
+    ]  # fmt: skip
+    return torch.stack([value for value, _ in found]), torch.stack([div for _, div in found])
+
+
+def well_features(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Powers 0 to 9 of a coordinate, for the wells and for the free ones, each in their place."""
+    found = []
+    for first in (0, 1):
+        here = torch.zeros_like(x)
+        here[:, first::2] = 1.0
+        for power in range(10 if first == 0 else 2):
+            slope = power * x ** (power - 1) if power else torch.zeros_like(x)
+            found.append((here * x**power, (here * slope).sum(1)))
+    return torch.stack([value for value, _ in found]), torch.stack([div for _, div in found])
+
+
+class EscortedPath(DriftedPath):
+    """The geometric path between two energies, with a drift that is linear in features.
+
+    Arguments:
+        base: energy U_0.
+        energy: energy U_1.
+        features: fields phi and their divergences.
+        times: times t from 0 to 1.
+        coefficients: c (F,) at each of them.
+    """
+
+    def __init__(
+        self, base: noneq.Gaussian, energy: nn.Module, features: Features, times: list[float],
+        coefficients: list[Tensor],
+    ) -> None:  # fmt: skip
+        super().__init__(base)
+        self.energy, self.features = energy, features
+        self.coefficients = dict(zip(times, coefficients, strict=True))
+
+    def fields(self, x: Tensor, t: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Energies (B,), gradients and drift (B, d) at time t."""
+        (u0, start), (u1, end) = evaluate(self.base, x), evaluate(self.energy, x)
+        g = (1 - t) * start["g"] + t * end["g"]
+        return (1 - t) * u0 + t * u1, {"g": g, "b": self.drift(x, t)}
+
+    def drift(self, x: Tensor, t: float) -> Tensor:
+        """The drift (B, d) at one of the times."""
+        return torch.tensordot(self.coefficients[t], self.features(x)[0], 1)
+
+
+def fit(base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, t: float) -> Any:
+    """Coefficients (F,) of the drift at time t, and the share of the variance that it leaves."""
+    (u0, start), (u1, end) = evaluate(base, x), evaluate(energy, x)
+    phi, divergence = features(x)
+    columns = (divergence - (phi * ((1 - t) * start["g"] + t * end["g"])).sum(-1)).double().T
+    wanted = (u1 - u0).double()
+    columns, wanted = columns - columns.mean(0), wanted - wanted.mean()
+    scale = columns.std(0).clamp(min=1e-12)
+    columns = columns / scale
+    gram = columns.T @ columns / len(x) + 1e-6 * torch.eye(len(phi), dtype=torch.double)
+    c = torch.linalg.solve(gram, columns.T @ wanted / len(x))
+    left = (wanted - columns @ c).square().mean() / wanted.square().mean()
+    return (c / scale).to(x), float(left)
+
+
+def learn(
+    base: noneq.Gaussian, energy: nn.Module, features: Features, times: list[float], n: int,
+    rng: torch.Generator,
+) -> tuple[EscortedPath, float]:  # fmt: skip
+    """Learn the drift by walkers that it carries along, with two MALA moves at each time.
+
+    Returns:
+        The path, and the mean share of the variance of dU/dt that the drift leaves.
+    """
+    x, kernel, path = base.sample(n, rng), MALA(STEP, base.factor), GeometricPath(base, energy)
+    found, left = [], []
+    for t, later in zip(times, [*times[1:], None], strict=True):
+        c, share = fit(base, energy, features, x, t)
+        found.append(c)
+        left.append(share)
+        if later is None:
+            break
+        x = x + (later - t) * torch.tensordot(c, features(x)[0], 1)
+        walkers = noneq.Walkers.at(x, path.at(later))
+        for _ in range(2):
+            walkers = walkers.move(kernel, path.at(later), rng)
+            kernel = kernel.adapt(walkers.info)
+        x = walkers.x
+    return EscortedPath(base, energy, features, times, found), sum(left) / len(left)
+
+
+def escorted(path: EscortedPath, n: int, rng: torch.Generator) -> noneq.Walkers:
+    """Carry walkers along the drift, with a MALA move after each step; they are not resampled."""
+    times = tuple(path.coefficients)
+    assert isinstance(path.base, noneq.Gaussian)
+    kernel = Chain((Flow(heun=False), MALA(STEP, path.base.factor)))
+    schedule = dataclasses.replace(noneq.Schedule.uniform(len(times) - 1, kernel), betas=times)
+    start = noneq.Walkers.sample(path.start, n, rng)
+    return noneq.anneal(schedule.forward(path), start, rng, ess_min=0)
+
+
+def annealed(
+    base: noneq.Gaussian, energy: nn.Module, steps: int, n: int, rng: torch.Generator
+) -> noneq.Walkers:
+    """Anneal walkers by MALA at temperatures that a pilot run chooses; they are not resampled."""
+    path = GeometricPath(base, energy)
+    schedule = noneq.pilot(path, MALA(0.1, base.factor), rng).resized(steps)
+    return noneq.anneal(schedule.forward(path), noneq.Walkers.sample(base, n, rng), rng, ess_min=0)
+
+
+def fitted(energy: Phi4 | Wells, rng: torch.Generator) -> noneq.Gaussian:
+    """Fit a Gaussian of mean 0 to the second moments of annealed rows, shared by equal sites."""
+    wide = noneq.Gaussian(torch.zeros(energy.dim), noneq.energies.Identity(1.5))
+    rows = noneq.population(GeometricPath(wide, energy), LEARNERS, 200, rng=rng)[0].equal(
+        LEARNERS, rng
+    )
+    if isinstance(energy, Phi4):
+        phi = rows.view(-1, SIDE, SIDE)
+        shifts = [phi.roll((a, b), (1, 2)).flatten(1) for a in range(SIDE) for b in range(SIDE)]
+        moments = sum(s.T @ s for s in shifts) / (len(shifts) * len(rows))
+    else:
+        moments = (rows.T @ rows / len(rows)).diag()
+        moments = (
+            torch.cat([moments[::2].mean()[None], moments[1::2].mean()[None]]).repeat(8).diag()
+        )
+    return noneq.Gaussian(
+        torch.zeros(energy.dim), noneq.energies.Cholesky(torch.as_tensor(moments))
+    )
+
+
+def main(quick: bool = False, seeds: int = 5) -> None:
+    """Compare both, with several seeds, and record.
+
+    Args:
+        quick: one seed, few walkers, one number of evaluations; writes nothing.
+        seeds: runs of each, each with a base and a drift of its own.
+    """
+    torch.set_num_threads(1)
+    n, learners = (64, 128) if quick else (WALKERS, LEARNERS)
+    done: list[dict[str, Any]] = []
+    for energy, features in ((Phi4(), phi4_features), (Wells(), well_features)):
+        for seed in range(1 if quick else seeds):
+            rng = torch.Generator().manual_seed(seed)
+            base = fitted(energy, rng)
+            for count in EVALUATIONS[: 1 if quick else None]:
+                about = {"energy": type(energy).__name__, "seed": seed, "evaluations": count}
+                began = time.process_time()
+                walkers = annealed(base, energy, count, n, rng)
+                done.append(about | _found("annealed", walkers, began))
+                times = [(k / (count // 2)) ** POWER for k in range(count // 2 + 1)]
+                began = time.process_time()
+                path, left = learn(base, energy, features, times, learners, rng)
+                learned = time.process_time() - began
+                began = time.process_time()
+                one = _found("escorted", escorted(path, n, rng), began)
+                done.append(about | one | {"left": left, "learning": learned})
+                print(done[-2], done[-1], flush=True)
+    if not quick:
+        record("interpolant_escort", done)
+    show(done)
+
+
+def _found(way: str, walkers: noneq.Walkers, began: float) -> dict[str, Any]:
+    z = walkers.log_z
+    return {
+        "way": way, "ess": float(walkers.ess), "log_z": z.value, "stderr": z.stderr,
+        "seconds": time.process_time() - began,
+    }  # fmt: skip
+
+
+def show(done: list[dict[str, Any]]) -> None:
+    """Print means over the seeds."""
+    lines = []
+    for key in dict.fromkeys((o["energy"], o["evaluations"], o["way"]) for o in done):
+        mine = [o for o in done if (o["energy"], o["evaluations"], o["way"]) == key]
+        z = torch.tensor([o["log_z"] for o in mine]).double()
+        ess = [o["ess"] for o in mine]
+        spread = float(z.std() / math.sqrt(len(z))) if len(z) > 1 else math.nan
+        lines.append([
+            key[0], str(key[1]), key[2], f"{sum(ess) / len(ess):.3f}", f"{min(ess):.3f}",
+            f"{z.mean():.3f} ({spread:.3f})", f"{sum(o['seconds'] for o in mine) / len(mine):.1f}",
+        ])  # fmt: skip
+    columns = ["energy", "evaluations", "way", "ESS/N", "worst", "log Z, mean (error)", "s"]
+    table("Annealed and escorted walkers at equal evaluations", columns, lines)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
