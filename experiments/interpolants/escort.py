@@ -1,18 +1,17 @@
 r"""Does a learned drift help annealing on the lattice phi^4, where annealing alone is good?
 
-Walkers (weighted samples) are annealed along ``U_t = (1 - t) U_0 + t U_1`` from a Gaussian. A drift
-b(x, t) that carries the densities ``exp(F_t - U_t)`` along in t solves
+Walkers (weighted samples) are annealed along ``U_t = (1 - t) U_0 + t U_1`` from a Gaussian. A
+drift b(x, t) that carries the densities ``exp(F_t - U_t)`` along in t solves
 
     ``div b - b.grad U_t = dU_t/dt - dF_t/dt``,
 
 and then no weight varies. With ``b = sum_k c_k(t) phi_k(x)`` the coefficients are those of a
-linear least-squares fit of the right side by ``div phi_k - phi_k.grad U_t`` over walkers at t, one
-fit for each temperature, without a network: the loss is that of physics-informed networks (Albergo
-and Vanden-Eijnden 2024, arXiv 2410.02711, call it so), whose minimum over c is known. A step is
-escorted: walkers follow Euler's map ``x + h b``, weighted by its determinant (`noneq.kernels.Flow`),
-and make a MALA move. That is two evaluations of the energy, one of them without its gradient, so
-that escorted walkers make half as many steps as annealed ones. Fits are not counted; they cost 3 a
-walker and step.
+linear least-squares fit of the right side by ``div phi_k - phi_k.grad U_t`` over walkers at t,
+one fit for each temperature, without a network; derived in docs/results/interpolants.md. A step
+is escorted: walkers follow Euler's map ``x + h b``, weighted by its determinant
+(`noneq.kernels.Flow`), and make a MALA move. That is two evaluations of the energy, so that
+escorted walkers make half as many steps as annealed ones. The fits are not counted; they cost 3
+evaluations a walker and step.
 
     python -m experiments interpolants.escort            10 minutes on one core
     python -m experiments interpolants.escort --quick    one seed, few walkers, no record
@@ -85,7 +84,8 @@ def phi4_features(x: Tensor) -> tuple[Tensor, Tensor]:
         (x, SIDE**2 * one), (near, 0 * one), (neighbours(near), 4 * SIDE**2 * one),
         (neighbours(neighbours(near)), 0 * one), (x**3, 3 * SIDE**2 * q),
         (x.square() * near, 2 * (x * near).sum(1)), (x * near.square(), near.square().sum(1)),
-        (neighbours(x**3), 0 * one), (m[:, None] * every, one), (m[:, None] ** 3 * every, 3 * m**2),
+        (neighbours(x**3), 0 * one), (m[:, None] * every, one),
+        (m[:, None] ** 3 * every, 3 * m**2),
         (m[:, None] ** 2 * x, (SIDE**2 + 2) * m**2),
         (m[:, None] * x.square(), 2 * SIDE**2 * m**2 + q),
         (q[:, None] * x, (SIDE**2 + 2) * q), (q[:, None] * m[:, None] * every, q + 2 * m**2),
@@ -133,7 +133,8 @@ class EscortedPath(DriftedPath):
 
     def drift(self, x: Tensor, t: float) -> Tensor:
         """The drift (B, d) at one of the times."""
-        return torch.tensordot(self.coefficients[t], self.features(x)[0], 1)
+        near = min(self.coefficients, key=lambda time: abs(time - t))  # t may be rounded
+        return torch.tensordot(self.coefficients[near], self.features(x)[0], 1)
 
 
 def fit(base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, t: float) -> Any:

@@ -1,11 +1,12 @@
 """Five densities in the plane by score matching, PCD and weighted likelihood, beside the truth.
 
-All three train the same network on a Gaussian base, by Adam, with as many evaluations and as many
-trials of their speed: the learning rate of score matching and of persistent contrastive divergence
-(PCD), which has no weights, no trust region, and walkers that start at the data; and for weighted
-likelihood, whose walkers start at the base, tau, the size of the trust region. The validation rows
-choose the speed, on a seed of its own; then come three seeds. Z is a sum over a grid, for all
-three, so that none is judged by its own log Z; that of the weighted walkers is compared with it.
+All three train the same network on a Gaussian base, by Adam, with as many evaluations (but for
+held-out walkers and renewals of the last way) and as many trials of their speed: the learning
+rate of score matching and of persistent contrastive divergence (PCD), which has no weights, no
+trust region, and walkers that start at the data; and for weighted likelihood, whose walkers
+start at the base, tau, the size of the trust region. The validation rows choose the speed, on a
+seed of its own; then come three seeds. Z is a sum over a grid, for all three, so that none is
+judged by its own log Z; that of the weighted walkers is compared with it.
 
     python -m experiments planar.study              an hour on one core; a killed run goes on
     python -m experiments planar.study --reduced    one density, few iterations; writes nothing

@@ -32,7 +32,8 @@ CLASSES, COLOURS = ("2", "3", "6"), ("#0072b2", "#d55e00", "#009e73")  # colour-
 
 def validation(one: dict[str, Any]) -> float:
     """What a trial is chosen by: the NLL of the validation rows; infinite where it failed."""
-    return float(one["nll"]["validation"]) if "nll" in one else math.inf
+    found = one.get("nll", {}).get("validation")  # null where it was not finite
+    return math.inf if found is None or math.isnan(found) else float(found)
 
 
 def chosen(done: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:

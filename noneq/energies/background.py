@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from noneq.energies.composite import Tilted
 from noneq.energies.covariance import Cholesky
 from noneq.energies.gaussian import Gaussian, GaussianMixture, moments
+from noneq.spaces import space_of
 
 __all__ = ["Foreground", "with_background", "without_background"]
 
@@ -52,7 +53,7 @@ class Foreground(nn.Module):
 
     def __init__(self, net: nn.Module, mixture: GaussianMixture, shift: float = 0.0) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.space = net, space_of(net)
         self._mixture = (mixture,)
         self.register_buffer("shift", mixture.means.new_tensor(shift))
 
@@ -80,7 +81,11 @@ class Foreground(nn.Module):
         lesser = torch.where(near, back, front)
         tilted = lesser + torch.where(near, f, -f)
         ratio = torch.log1p(tilted.clamp(max=MOST).exp() - lesser.exp())
-        return torch.where(near, f, 0.0) - torch.where(tilted > MOST, tilted, ratio)
+        return torch.where(
+            tilted > MOST,
+            torch.where(near, -lesser, -tilted),
+            torch.where(near, f, 0.0) - ratio,
+        )
 
 
 def with_background(base: Gaussian | GaussianMixture, mass: float) -> GaussianMixture:

@@ -20,6 +20,8 @@ from noneq.estimators.frames import Frames
 from noneq.estimators.learning import Learned
 from noneq.estimators.spreading import conditions, places, states
 from noneq.likelihood.score import energy_of
+from noneq.run.background import plain_model, with_walkers_of_background
+from noneq.run.families.base import base_of
 
 __all__ = ["TrainedDensity"]
 
@@ -115,8 +117,10 @@ class TrainedDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
             x = walkers.equal(n_samples, rng)
         else:  # an ordinary sample comes from four times as many weighted ones
             assert learned.z.schedule is not None
-            path, many = path_to(learned.energy, learned.base), 8 * -(-max(16, 4 * n_samples) // 8)
-            x = population(path, many, learned.z.schedule, rng=rng)[0].equal(n_samples, rng)
+            plain, many = plain_model(learned.energy), 8 * -(-max(16, 4 * n_samples) // 8)
+            path = path_to(plain, base_of(plain))
+            walkers, _ = population(path, many, learned.z.schedule, rng=rng)
+            x = with_walkers_of_background(walkers, learned.energy, rng).equal(n_samples, rng)
         rows = self._undone(x)
         return rows if self._frames is None else self._frames.frame(rows, learned.scaling.cells)
 

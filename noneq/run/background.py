@@ -18,15 +18,25 @@ from noneq.energies import (
     Foreground,
     Gaussian,
     GaussianMixture,
+    Solvable,
     Tilted,
     fingerprint,
     with_background,
     without_background,
 )
+from noneq.kernels import Kernel, Refreshed
 from noneq.likelihood import Estimate
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["finished_base", "finished_model", "on_base", "plain_model", "set_to_base"]
+__all__ = [
+    "finished_base",
+    "finished_model",
+    "on_base",
+    "plain_kernel",
+    "plain_model",
+    "set_to_base",
+    "with_walkers_of_background",
+]
 
 MASS = 0.01  # of a background, at most
 DRAWN = 8  # samples of a background among the walkers
@@ -69,6 +79,13 @@ def plain_model(energy: nn.Module) -> nn.Module:
     if not isinstance(net, Foreground) or not isinstance(base, GaussianMixture):
         return energy
     return Tilted(without_background(base), net.net)
+
+
+def plain_kernel(kernel: Kernel, plain: nn.Module) -> Kernel:
+    """Return the MCMC kernel of a model as that of the model without its background."""
+    if isinstance(kernel, Refreshed) and isinstance(plain.base, Solvable):
+        return replace(kernel, base=plain.base)
+    return kernel
 
 
 def on_base(energy: nn.Module, base: Any) -> nn.Module:
@@ -119,45 +136,61 @@ def finished_model(
     Returns:
         The model and its estimate; what was given if the base has no background.
     """
-    plain = plain_model(energy)
-    own = plain.base
-    assert isinstance(own, Gaussian | GaussianMixture)
     model = on_base(energy, base)
-    if not isinstance(net := model.net, Foreground):
+    net, mixture = getattr(model, "net", None), model.base
+    if not isinstance(net, Foreground):
         return energy, z
+    own = plain_model(energy).base
+    assert isinstance(mixture, GaussianMixture)
+    assert isinstance(own, Gaussian | GaussianMixture)
     if model is not energy:
         net.shift.fill_(z.value - own.log_z())
-    mixture = model.base
-    assert isinstance(mixture, GaussianMixture)
     e, c = float(mixture.log_masses[-1].exp()), float(net.shift) + own.log_z()
 
     def mixed(side: LogZ) -> LogZ:
         front = (1 - e) * math.exp(side.value - c)
         return LogZ(math.log(front + e), side.stderr * front / (front + e))
 
-    walkers = _with_background(z.walkers, model, mixture, e, mixed(z.forward).value, rng)
-    return model, replace(
-        z, forward=mixed(z.forward), backward=mixed(z.backward), walkers=walkers,
-        mark=fingerprint(model),
-    )  # fmt: skip
+    forward = mixed(z.forward)
+    walkers = _joined(z.walkers, model, e / math.exp(forward.value), forward.value, rng)
+    mark, backward = fingerprint(model), mixed(z.backward)
+    return model, replace(z, forward=forward, backward=backward, walkers=walkers, mark=mark)
 
 
-def _with_background(
-    walkers: Walkers, model: nn.Module, mixture: GaussianMixture, e: float, log_z: float,
-    rng: torch.Generator,
-) -> Walkers:  # fmt: skip
-    """Add samples of the background to weighted samples of a model without it."""
-    noise = torch.randn(
-        DRAWN,
-        mixture.means[0].numel(),
-        generator=rng,
-        dtype=walkers.x.dtype,
-        device=walkers.x.device,
-    )
-    far = mixture.means[-1] + (noise @ mixture.roots[-1].T).view(DRAWN, *mixture.means.shape[1:])
-    n, share = len(walkers) + DRAWN, e / math.exp(log_z)  # of the background in the whole
+def with_walkers_of_background(
+    walkers: Walkers, model: nn.Module, rng: torch.Generator
+) -> Walkers:
+    """Make weighted samples of a model with a background of those of the model without it.
+
+    Arguments:
+        walkers: annealed walkers of `plain_model`, whose log Z is known.
+        model: model, with a background or without one.
+        rng: source of randomness of the samples of the background.
+
+    Returns:
+        The walkers, and eight of the background; the walkers alone if the model has none.
+    """
+    net, mixture = getattr(model, "net", None), model.base
+    if not isinstance(net, Foreground) or not isinstance(mixture, GaussianMixture):
+        return walkers
+    own = without_background(mixture)
+    e = float(mixture.log_masses[-1].exp())
+    front = (1 - e) * math.exp(walkers.log_z.value - float(net.shift) - own.log_z())
+    return _joined(walkers, model, e / (front + e), math.log(front + e), rng)
+
+
+def _joined(
+    walkers: Walkers, model: nn.Module, share: float, log_z: float, rng: torch.Generator
+) -> Walkers:
+    """Join weighted samples of a model without its background and samples of the background."""
+    mixture, x = model.base, walkers.x
+    assert isinstance(mixture, GaussianMixture)
+    shape = DRAWN, mixture.means[0].numel()
+    noise = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
+    far = mixture.means[-1] + (noise @ mixture.roots[-1].T).view(DRAWN, *x.shape[1:])
+    n = len(walkers) + DRAWN
     p = torch.cat([(1 - share) * walkers.p, walkers.p.new_full((DRAWN,), share / DRAWN)])
-    new = Walkers.at(torch.cat([walkers.x, far]), model, log_z=0.0)
+    new = Walkers.at(torch.cat([x, far]), model, log_z=0.0)
     old = walkers.weights.ancestors
     ancestors = torch.cat([old, torch.arange(DRAWN).to(old) + len(walkers)])
     weights = replace(new.weights, log_w=(p * n).double().log() + log_z, ancestors=ancestors)

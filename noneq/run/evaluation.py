@@ -28,6 +28,7 @@ from noneq.run.background import (
     finished_base,
     finished_model,
     on_base,
+    plain_kernel,
     plain_model,
     set_to_base,
 )
@@ -83,7 +84,8 @@ def evaluate_run(
     rng = torch.Generator(data.train.device).manual_seed(seed)
     trained, move = run.model()
     energy, plain, splits = trained, plain_model(trained), _splits(run, data)
-    rows, noise, kernel = data.train[: data.sizes[0]], recipe.train.noise, with_momentum(move)
+    rows, noise = data.train[: data.sizes[0]], recipe.train.noise
+    kernel = with_momentum(plain_kernel(move, plain))
     base = finished_base(recipe.model, trained, len(rows))
     base_nll = _likelihoods(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model

@@ -20,6 +20,7 @@ from noneq.energies import path_to
 from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
+from noneq.run.background import plain_kernel, plain_model, with_walkers_of_background
 from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
@@ -137,15 +138,16 @@ def draw_walkers(
         return DrawnWalkers(walkers, rng)
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
-    path, many = path_to(energy, base_of(energy)), 8 * -(-least // 8)
-    carrier = with_momentum(kernel)
+    plain = plain_model(energy)
+    path, many = path_to(plain, base_of(plain)), 8 * -(-least // 8)
+    carrier = with_momentum(plain_kernel(kernel, plain))
     schedule: int | Schedule
     if source == "steps":
         schedule = run.family.transport(run.recipe, energy, kernel, rng, steps)
     else:
-        schedule = run.family.annealing_schedule(run.recipe, energy, carrier, rng)
+        schedule = run.family.annealing_schedule(run.recipe, plain, carrier, rng)
     walkers, _ = population(path, many, schedule, rng=rng, kernel=carrier, track=track)
-    return DrawnWalkers(walkers, rng)
+    return DrawnWalkers(with_walkers_of_background(walkers, energy, rng), rng)
 
 
 def _stored(run: Run, energy: nn.Module, *, required: bool) -> Walkers | None:

@@ -1,6 +1,7 @@
 """Models with a background are densities, and make no row nearly impossible."""
 
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +201,49 @@ def test_log_z_of_the_whole_is_that_of_its_parts():
     assert found.forward.stderr < 0.1
     assert isinstance(plain_model(model).base, Gaussian)
     assert torch.allclose(plain_model(model)(grid[:10]), plain.double()(grid[:10]), atol=1e-3)
+
+
+def test_a_model_that_validation_rows_lose_by_goes_back_to_its_base(tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", plane())
+    data = load(tmp_path / "rows.npy")
+    recipe = choose(data.shape, len(data.train), "table", base="full", ridge=1e-6, **SMALL)
+    session = Session(recipe, data.train, validation=data.validation)
+    run = Run.create(tmp_path / "run", data, session)
+    with torch.no_grad():
+        for own in (session.model, session.average):
+            own.net.net.net[-1].weight.normal_(0.0, 3.0)
+    run.save(session)
+    first = evaluate_run(run, data)
+    assert first.kept == "base"
+    assert first.lost is not None
+    assert first.exact
+    model, _ = run.model()
+    x = torch.tensor(plane(50), dtype=torch.float32)
+    assert torch.equal(model(x), model.base(x))
+    assert len(model.base.means) == 2
+    again = evaluate_run(run, data)
+    assert (again.kept, again.mark) == ("base", first.mark)
+    # and a training that goes on is of the model without it
+    run.save(session)
+    assert not isinstance(run.model()[0].net, Foreground)
+
+
+def test_a_trained_estimator_has_one_too():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2)) * [1.0, 0.3] + np.where(rng.random(300) < 0.4, 2.5, 0.0)[:, None]
+    how = {"base": "full", "score_matching": 30, "width": 16, "walkers": 64, "background": True}
+    own = EnergyDensity(max_iter=60, random_state=0, settings=how).fit(x)
+    if own._learned.best:
+        assert isinstance(own.energy_.net, Foreground)
+        assert own.energy_.base is own._learned.base
+        assert abs(own.log_z_) < 0.5
+    grid = np.stack(np.meshgrid(*[np.linspace(-30, 30, 601)] * 2), -1).reshape(-1, 2)
+    mass = np.exp(own.score_samples(grid)).sum() * 0.1**2
+    assert mass == pytest.approx(1.0, abs=0.05)
+    drawn = own.sample(2000, random_state=1)  # annealed anew
+    assert np.abs(drawn.mean(0) - x.mean(0)).max() < 0.3
+    assert own.sample_conditional([[0.5, np.nan]], 5).shape == (1, 5, 2)
+    assert pickle.loads(pickle.dumps(own)).score(x) == own.score(x)
 
 
 def test_an_estimator_has_one_too():

@@ -96,7 +96,7 @@ DATA = (
      "math.log(front + e)", "side.value", BACKGROUND),
     ("background: errors as they were", "run_background:finished_model",
      "side.stderr * front / (front + e)", "side.stderr", BACKGROUND),
-    ("background: no sample of it", "run_background:_with_background",
+    ("background: no sample of it", "run_background:_joined",
      "share / DRAWN)", "0.0)", BACKGROUND),
     ("background: none for an estimator", "learning:Learning._base_alone",
      "base = finished_base(recipe.model, base, self.data.sizes[0])", "pass", BACKGROUND),
