@@ -49,6 +49,8 @@ def lines_of(done: Sequence[dict[str, Any]]) -> list[list[str]]:
     lines = []
     for name in dict.fromkeys(one["name"] for one in done):
         models = chosen(done, name)
+        if not models:
+            continue
         late = [[p for p in m["curve"] if 2 * p["iteration"] > m["curve"][-1]["iteration"]]
                 for m in models if m["curve"]]  # fmt: skip
         whole = [m for m in models if "nll" in m]
@@ -101,7 +103,7 @@ def main(out: Path = RESULTS / "proportions.png", page: bool = True) -> None:
     show(done)
     if page:
         write_table(PAGE, HEADS, lines_of(done))
-    names = list(dict.fromkeys(one["name"] for one in done))
+    names = [name for name in dict.fromkeys(one["name"] for one in done) if chosen(done, name)]
     columns = 2
     figure, axes = plt.subplots(
         -(-len(names) // columns), columns, figsize=(9.6, 1.9 * -(-len(names) // columns)),
@@ -118,8 +120,11 @@ def main(out: Path = RESULTS / "proportions.png", page: bool = True) -> None:
         ax.set_title(name, fontsize=SMALL)
         ax.set_ylim(0, 1)
     figure.supxlabel("iteration", fontsize=NORMAL)
-    figure.supylabel("proportion of the class among walkers (lines), in the model (dots)",
-                     fontsize=NORMAL)  # fmt: skip
+    figure.supylabel("proportion", fontsize=NORMAL)
+    figure.suptitle(
+        "Proportions of the classes: walkers (lines, one a seed), models (dots), truth (dashes)",
+        fontsize=NORMAL,
+    )
     figure.tight_layout()
     figure.savefig(out, dpi=110, facecolor="white")
     plt.close(figure)
