@@ -116,6 +116,11 @@ def _reopened(
     if given:
         raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
     run = Run(folder, device)
+    if preset := run.config["data"].get("preset"):
+        raise ValueError(
+            f"{folder}: was begun by another program, with a way of training of its own (preset "
+            f"{preset}): resume it there"
+        )
     if run.config.get("bases") and "base" in changes:
         raise ValueError("--resume keeps the base that was chosen: leave --base out")
     data = run.data(source)
