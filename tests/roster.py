@@ -20,7 +20,7 @@ from noneq.kernels import (
 KERNELS = {  # name: (step size, factor) -> kernel, and how many moves it makes
     "ULA stale": (lambda h, f: ULA(h, f), 1),
     "ULA fresh": (lambda h, f: ULA(h, f, refresh=True), 1),
-    "ULA clipped": (lambda h, f: ULA(h, f, clip=0.7), 1),
+    "ULA clipped": (lambda h, f: ULA(h, f, clip=2.0), 1),
     "MALA": (lambda h, f: MALA(h, f), 1),
     "Repeat ULA": (lambda h, f: Repeat(ULA(h, f), 3), 3),
     "Repeat MALA": (lambda h, f: Repeat(MALA(h, f), 3), 3),

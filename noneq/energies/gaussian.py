@@ -222,10 +222,8 @@ class GaussianMixture(nn.Module):
 
     def _whitened(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``L_k^-1 (x - m_k)`` (B, K, d) and ``log pi_k N(x; m_k, C_k)`` (B, K)."""
-        k = len(self.means)
-        z = torch.addmm(self.offset, x.flatten(1) - self.middle, self.whiten).view(
-            len(x), k, self.means[0].numel()
-        )
+        z = torch.addmm(self.offset, x.flatten(1) - self.middle, self.whiten)
+        z = z.view(len(x), len(self.means), len(self.middle))
         return z, self.log_masses - self.log_norms - z.square().sum(-1) / 2
 
     def forward(self, x: Tensor) -> Tensor:

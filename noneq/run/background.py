@@ -82,7 +82,15 @@ def plain_model(energy: nn.Module) -> nn.Module:
 
 
 def plain_kernel(kernel: Kernel, plain: nn.Module) -> Kernel:
-    """Return the MCMC kernel of a model as that of the model without its background."""
+    """Return the MCMC kernel of a model as that of the model without its background.
+
+    Arguments:
+        kernel: kernel, which may propose samples of the base.
+        plain: model of `plain_model`.
+
+    Returns:
+        The kernel, which proposes samples of the base of this model.
+    """
     if isinstance(kernel, Refreshed) and isinstance(plain.base, Solvable):
         return replace(kernel, base=plain.base)
     return kernel
@@ -106,7 +114,14 @@ def on_base(energy: nn.Module, base: Any) -> nn.Module:
 
 
 def set_to_base(energy: nn.Module) -> None:
-    """Make the network of a model zero, in place, so that the model is its base."""
+    """Make the network of a model zero, in place, so that the model is its base.
+
+    Arguments:
+        energy: model of a base and a network.
+
+    Returns:
+        Nothing.
+    """
     net = energy.net
     assert isinstance(net, nn.Module)
     for p in net.parameters():
@@ -192,6 +207,6 @@ def _joined(
     p = torch.cat([(1 - share) * walkers.p, walkers.p.new_full((DRAWN,), share / DRAWN)])
     new = Walkers.at(torch.cat([x, far]), model, log_z=0.0)
     old = walkers.weights.ancestors
-    ancestors = torch.cat([old, torch.arange(DRAWN).to(old) + len(walkers)])
-    weights = replace(new.weights, log_w=(p * n).double().log() + log_z, ancestors=ancestors)
-    return replace(new, weights=weights)
+    ancestors = torch.cat([old, torch.arange(DRAWN, device=old.device) + len(walkers)])
+    weights = new.weights.add((p * n).double().log() + log_z)
+    return replace(new, weights=replace(weights, ancestors=ancestors))

@@ -38,6 +38,7 @@ from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict, measures
 from noneq.run.work import within_share
+from noneq.walkers import Walkers
 
 __all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
 
@@ -107,17 +108,16 @@ def evaluate_run(
     verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
     if worse or lost is None:
         verdict = replace(verdict, kept="base", lost=lost)
-    checkpoint.save_tensors(
-        run.folder / "population.safetensors",
-        {
-            "x": z.walkers.x,
-            "log_w": z.walkers.log_w,
-            "ancestors": z.walkers.weights.ancestors,
-        },
-        mark=str(verdict.mark),
-    )
-    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
+    _save(run, verdict, z.walkers)
     return verdict
+
+
+def _save(run: Run, verdict: Verdict, walkers: Walkers) -> None:
+    """Write the verdict, and before it the weighted samples of the model."""
+    tensors = {"x": walkers.x, "log_w": walkers.log_w, "ancestors": walkers.weights.ancestors}
+    path = run.folder / "population.safetensors"
+    checkpoint.save_tensors(path, tensors, mark=str(verdict.mark))
+    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
 
 
 def _estimated(

@@ -96,6 +96,7 @@ def test_a_scaling_keeps_its_margins_in_a_file(tmp_path, margins):
 
 
 QUICK = {
+    "background": False,
     "walkers": 64, "held_out": 16, "moves": 1, "renew": None, "width": 8, "iterations": 4,
     "bracket": {"walkers": 64, "temperatures": 20, "equilibrate": 20},
 }  # fmt: skip

@@ -194,7 +194,7 @@ def _eigen(base: Gaussian) -> tuple[Tensor, Tensor]:
     """Compute the eigenvalues (d,) and eigenvectors (d, d) of the base's covariance."""
     if isinstance(base.factor, Identity | Diagonal):  # an image's take 10 s otherwise
         deviation = base.factor.mul(torch.ones_like(base.mean)[None]).flatten()
-        return deviation.square(), torch.eye(len(deviation)).to(deviation)
+        return deviation.square(), torch.ones_like(deviation).diag()
     variance, q = torch.linalg.eigh(base.covariance())
     return variance, q
 
