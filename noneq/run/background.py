@@ -57,13 +57,11 @@ def finished_base(settings: Any, energy: nn.Module, rows: int) -> Any:
     base = getattr(energy, "base", energy)
     if isinstance(getattr(energy, "net", None), Foreground):
         return base
-    if not getattr(settings, "background", False) or not isinstance(
-        base, Gaussian | GaussianMixture
-    ):
+    wanted = getattr(settings, "background", False)
+    if not wanted or not isinstance(base, Gaussian | GaussianMixture):
         return base
-    return (
-        with_background(base, min(1 / rows, MASS)) if isinstance(base.factor, Cholesky) else base
-    )
+    full = isinstance(base.factor, Cholesky)
+    return with_background(base, min(1 / rows, MASS)) if full else base
 
 
 def plain_model(energy: nn.Module) -> nn.Module:
@@ -149,11 +147,12 @@ def finished_model(
         rng: source of randomness of eight samples of the background, which the walkers get.
 
     Returns:
-        The model and its estimate; what was given if the base has no background.
+        The model and its estimate; what was given if the base has no background, or log Z is not
+        known.
     """
     model = on_base(energy, base)
     net, mixture = getattr(model, "net", None), model.base
-    if not isinstance(net, Foreground):
+    if not isinstance(net, Foreground) or not math.isfinite(z.value):
         return energy, z
     own = plain_model(energy).base
     assert isinstance(mixture, GaussianMixture)

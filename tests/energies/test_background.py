@@ -199,6 +199,8 @@ def test_log_z_of_the_whole_is_that_of_its_parts():
     assert found.backward.value == pytest.approx(0.0, abs=1e-6)
     assert found.backward.stderr == pytest.approx(0.99 * 0.2)
     assert found.forward.stderr < 0.1
+    unknown = replace(given, forward=LogZ(math.nan, 0.1), backward=LogZ(math.nan, 0.1))
+    assert finished_model(plain, unknown, with_background(base, 0.01), rng)[0] is plain
     assert isinstance(plain_model(model).base, Gaussian)
     assert torch.allclose(plain_model(model)(grid[:10]), plain.double()(grid[:10]), atol=1e-3)
 

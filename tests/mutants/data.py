@@ -87,7 +87,7 @@ DATA = (
     ("background: of few rows too much", "run_background:finished_base", "min(1 / rows, MASS)",
      "1 / rows",     BACKGROUND),
     ("background: of any covariance", "run_background:finished_base",
-     " if isinstance(base.factor, Cholesky) else base", "", BACKGROUND),
+     " if full else base", "", BACKGROUND),
     ("background: two of them", "run_background:finished_base",
      'if isinstance(getattr(energy, "net", None), Foreground)', "if False", BACKGROUND),
     ("background: whatever log Z is", "run_background:finished_model",
