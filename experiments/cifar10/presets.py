@@ -3,7 +3,7 @@
 `paper` is that of Carbone, Hua, Coste and Vanden-Eijnden 2023 (arXiv 2305.19414) as far as it is
 exact: 4,096 walkers, of which 256 are moved and weighted in an iteration, batches of 256, Adam at
 1e-4, noise of 0.03 in the data, a clipped drift, 600 epochs. What the article leaves open is taken
-from its published program (github.com/submissionx12/EBMs_Jarzynski): a network of four
+from its published program: a network of four
 convolutions, 60 Langevin moves with noise of 0.01, a drift of at most 0.3 in each coordinate, a
 learning rate that falls linearly to 0, no momentum, resampling below 64 of 4,096. Three things
 differ, since the weights would not be exact otherwise: the weight is that of the clipped step and
