@@ -76,7 +76,7 @@ def test_the_density_is_the_mixture_of_both(kind):
     assert torch.allclose(covariance, (1 + 24 * 0.1) * moments(own)[1], rtol=1e-4)
 
 
-@pytest.mark.parametrize("shift", [0.0, 4.0, -7.0])
+@pytest.mark.parametrize("shift", [0.0, 4.0, -7.0, 60.0])
 def test_the_network_tilts_all_but_the_background(shift):
     own, net, x = mixture(), Wave(), points()
     base = with_background(own, 0.01)
