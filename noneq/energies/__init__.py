@@ -7,6 +7,7 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 
 from noneq.energies.background import Foreground, with_background, without_background
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
+from noneq.energies.compiled import Compiled
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.conditioned import Conditioned
 from noneq.energies.covariance import (
@@ -39,6 +40,7 @@ __all__ = [
     "Cache",
     "Categorical",
     "Cholesky",
+    "Compiled",
     "Conditional",
     "Conditioned",
     "Diagonal",

@@ -135,6 +135,11 @@ def _plus(u: Tensor, beta: float, change: Tensor) -> Tensor:
     return u
 
 
+def _change(u0: Tensor, u1: Tensor) -> Tensor:
+    """Return ``U_1 - U_0``, +inf outside of both rather than inf - inf."""
+    return torch.where(u1 == math.inf, math.inf, u1 - u0)
+
+
 def _common_space(start: Energy, end: Energy) -> Space:
     """Return the space of a path between two energies, that of its end.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -24,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.energies.base import Cache, Energy, Solvable, check_beta, evaluate
-from noneq.energies.composite import Tilted, _both, _common_space, _plus
+from noneq.energies.composite import Tilted, _both, _change, _common_space, _plus
 from noneq.energies.fingerprint import unique_mark
 from noneq.spaces import Space
 
@@ -270,7 +269,7 @@ class GeometricPath(SnapshotPath):
             du, cache1 = evaluate(self.tilt, x)
         else:
             u1, cache1 = evaluate(self.end, x)
-            du = torch.where(u1 == math.inf, math.inf, u1 - u0)  # outside of both, not inf - inf
+            du = _change(u0, u1)
         ends = {"u0": u0, "du": du}
         if _both(cache0, cache1):
             g0, g1 = cache0["g"], cache1["g"]

@@ -93,6 +93,7 @@ MODULES = {
     "discrete": "kernels/discrete.py",
     "distributions": "report/distributions.py",
     "divergence": "run/divergence.py",
+    "compiled": "energies/compiled.py",
     "energies_base": "energies/base.py",
     "energies_checks": "energies/checks.py",
     "energies_mixture": "energies/mixture.py",

@@ -56,6 +56,7 @@ BOXED = ("test_independent.py::test_an_energy_in_a_box_is_never_asked_outside",)
 MIXED = ("test_rbm_paths.py::test_a_path_of_parameters_mixes_them",)
 
 #: name, file, source, what it becomes, tests: see mutants.Mutant
+COMPILED = ("test_compiled.py",)
 KERNELS = (
     # -- the Langevin step and its increment
     ("ULA: without the h/4 term", "langevin:_propose",
@@ -366,6 +367,21 @@ KERNELS = (
      ("test_rbm.py::test_on_a_path_a_change_of_temperature_is_no_product",)),
     ("machine's path: not a snapshot", "rbm_path:RBMPath.__init__", "end.w.detach().clone()",
      "end.w.detach()", ("test_rbm_paths.py::test_a_path_is_a_snapshot",)),
+    ("compiled energy: its start is not the base", "compiled:_CompiledPath._both_ends",
+     "_with_gradient(self.start)(x)", "_with_gradient(self.end)(x)", COMPILED),
+    ("compiled energy: the tilt taken for the end", "compiled:_CompiledPath._both_ends",
+     "_with_gradient(self.tilt)(x)", "_with_gradient(self.end)(x)", COMPILED),
+    ("compiled energy: the gradient of the end, not of the change",
+     "compiled:_CompiledPath._both_ends", "g1 - g0", "g1", COMPILED),
+    ("compiled energy: infinity less infinity", "composite:_change",
+     "torch.where(u1 == math.inf, math.inf, u1 - u0)", "u1 - u0",
+     ("test_paths.py", "test_energies.py", "test_compiled.py")),
+    ("compiled energy: a loss without its graph", "compiled:Compiled.evaluate", "if graph:",
+     "if False:", COMPILED),
+    ("compiled energy: its path always geometric", "compiled:Compiled.path_from",
+     "type(own) is GeometricPath", "True", COMPILED),
+    ("compiled energy: the shape not looked at", "compiled:Compiled.evaluate",
+     "u.shape != x.shape[:1]", "False", COMPILED),
     ("path to an energy: always geometric", "paths:path_to", "None if own is None else own(base)",
      "None", ("test_rbm_paths.py::test_the_path_to_an_energy_is_its_own_or_the_geometric_one",)),
     ("gradient: a stale one of the wrong model", "moves:needs_reweighting",
