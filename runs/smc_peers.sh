@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # log Z by tempered SMC: noneq, blackjax and particles on the same targets.
-# Makes the table of peers of docs/results/log_z.md. About a quarter of an hour on one core.
+# Makes the table of peers of docs/results/log_z.md. About an hour on one core; a run that was killed goes on.
 # Needs: pip install -c constraints.txt -e '.[peers]'
 set -euo pipefail
 cd "$(dirname "$0")/.."

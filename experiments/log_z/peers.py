@@ -84,18 +84,16 @@ def schedule_of(t: Target, setting: Setting) -> noneq.Schedule:
     return found.resized(setting.temperatures)
 
 
-def ours(
-    t: Target, setting: Setting, schedule: noneq.Schedule | None, ess_min: float | None = None
-) -> Run:
+def ours(t: Target, setting: Setting, schedule: noneq.Schedule | None) -> Run:
     """noneq, resampling where it does by itself; without a schedule the pilot is in the run."""
-    path = t.path()
+    path = t.compiled()
 
     def run(seed: int) -> float:
         rng = torch.Generator().manual_seed(seed)
         frozen = schedule or noneq.pilot(path, setting.kernel(path.start), rng, cess=setting.ess)
         walkers = noneq.Walkers.sample(path.start, setting.n, rng, islands=1)
         models = frozen.forward(path)
-        return noneq.anneal(models, walkers, rng, ess_min=ess_min).log_z.value
+        return noneq.anneal(models, walkers, rng).log_z.value
 
     return run
 

@@ -83,6 +83,12 @@ class Target:
         end = self.formula(torch) if self.net is None else noneq.Tilted(base, self.net)
         return noneq.energies.GeometricPath(base, end)
 
+    def compiled(self) -> noneq.energies.Path:
+        """The same path, that of a closed form as one compiled program with its gradient."""
+        if self.net is not None:
+            return self.path()
+        return noneq.energies.Compiled(self.formula(torch)).path_from(self.base)
+
     def tilt(self, xp: Any) -> Callable[[Any], Any]:
         """``U - U_base`` as a function of the whitened position ``L^-1 x``, (..., d) -> (...)."""
         f, root, scale = self.formula(xp), xp.asarray(self.root.T), float(self.root[0, 0])
