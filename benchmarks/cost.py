@@ -164,7 +164,7 @@ def bare(energy: noneq.Tilted, data: Tensor, n: int, moves: int, h: float = 0.1)
 
 def rows(n: int = 64, iterations: int = 200, realistic: int = 500) -> None:
     """Count; the last line is the digits benchmark with held-out walkers and a renewal."""
-    train = noneq.Settings(n, 0, 8, None, renew=None, noise=NOISE)
+    train = noneq.Settings(n, None, 8, None, renew=None, noise=NOISE)
     mala, ula = noneq.MALA(0.1), noneq.ULA(1e-3)
     cases: dict[str, tuple[int, noneq.Settings | noneq.kernels.Repeat, float]] = {
         "train, MALA, K = 8": (9, train, 0.0),
@@ -219,7 +219,7 @@ def times(blocks: int = 30, length: int = 2) -> None:
     """Blocks of ``length`` iterations of every loop in turn, their order rotated."""
     lines = []
     for name, side, n, moves in (("MLP 64-256-256-1", 0, 512, 8), ("ConvNet 16 x 16", 16, 128, 4)):
-        on = noneq.Settings(n, 0, moves, None, renew=None, batch=n, noise=NOISE)
+        on = noneq.Settings(n, None, moves, None, renew=None, batch=n, noise=NOISE)
         off = replace(on, weighted=False)
         loops = {
             "off": library(*problem(side=side), off),
@@ -238,14 +238,15 @@ def times(blocks: int = 30, length: int = 2) -> None:
                 if block >= 0:
                     spent[key].append((time.perf_counter() - began) / length)
         pairs = (("on", "off"), ("on, tau", "off, tau"), ("on", "bare"), ("on, tau", "bare"))
-        ratios = [_ratio(spent[a], spent[b]) for a, b in pairs]
+        ratios = [ratio(spent[a], spent[b]) for a, b in pairs]
         milliseconds = f"{1e3 * median(spent['bare']):.0f} ms"
         lines.append([f"{name}, N = {n}, K = {moves}", milliseconds, *ratios])
     header = "problem | bare PCD | on / off | on / off, tau | on / bare | on, tau / bare"
     show("time", "Time of an iteration: medians of ratios (quartiles)", header, lines)
 
 
-def _ratio(a: list[float], b: list[float]) -> str:
+def ratio(a: list[float], b: list[float]) -> str:
+    """Median and quartiles of the ratios of blocks side by side."""
     found = sorted(x / y for x, y in zip(a, b, strict=True))
     low, high = found[len(found) // 4], found[-1 - len(found) // 4]
     return f"{median(found):.3f} ({low:.2f} to {high:.2f})"

@@ -150,7 +150,7 @@ def updates() -> Candidates:
     for name, weighted in (("noneq, PCD", False), ("noneq, weighted", True)):
         rbm, data = machine()
         start: Literal["base", "data"] = "base" if weighted else "data"
-        how = noneq.Settings(N, 0, 1, None, weighted=weighted, start=start, batch=N, renew=None)
+        how = noneq.Settings(N, None, 1, None, weighted=weighted, start=start, batch=N, renew=None)
         optimizer = torch.optim.SGD(rbm.parameters(), lr=RATE)
         run = noneq.train(rbm, data, how, optimizer=optimizer, kernel=noneq.kernels.BlockGibbs())
         found[name] = run.__next__

@@ -166,24 +166,26 @@ def _iterate(
     rng: torch.Generator,
 ) -> Step:
     """Apply `step` to all walkers, to some of them, without weights, or from the data."""
-    walkers, kernel = state.walkers, Repeat(state.kernel, settings.moves)
-    index = None
-    if settings.active is not None:
+    walkers, held = state.walkers, state.held_out
+    moves = Repeat(state.kernel, settings.moves)
+    kernel: Kernel | None = moves
+    part, index = walkers, None
+    if settings.restart:
+        part, u, kernel = Walkers.at(x, energy).move(moves, energy, rng), None, None
+        if held is not None and moves.fresh:
+            held = held.resample(settings.ess_min, rng).move(moves, energy, rng)
+    elif settings.active is not None:
         order = torch.rand(len(walkers), generator=rng, device=x.device).argsort()
         index = order[: settings.active]
-    held = state.held_out
-    if settings.restart:
-        part = Walkers.at(x, energy).move(kernel, energy, rng)
-        if held is not None and kernel.fresh:
-            held = held.resample(settings.ess_min, rng).move(kernel, energy, rng)
-    else:
-        part = walkers if index is None else walkers[index]
+        part, u = walkers[index], None
+        if not moves.fresh:  # one evaluation serves the move, the weight and the loss
+            (part, u), kernel = part.move(moves, energy, rng, graph=True), None
     done = step(
         energy,
         x,
         part,
-        None if index is not None or settings.restart else u,
-        kernel=None if settings.restart else kernel,
+        u,
+        kernel=kernel,
         optimizer=optimizer,
         rng=rng,
         trust=state.trust,

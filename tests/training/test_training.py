@@ -406,6 +406,12 @@ def test_active_walkers_cost_no_more_than_a_small_population():
     assert rows_of_an_iteration(settings, MALA(0.2)) == [32 * 4] * 6
 
 
+@pytest.mark.parametrize("moves", [1, 3])
+def test_active_walkers_of_a_stale_kernel_are_moved_before_the_loss(moves):
+    settings = replace(BARE, walkers=256, active=32, moves=moves, tau=None)
+    assert rows_of_an_iteration(settings, ULA(0.01)) == [32 * moves] * 6
+
+
 # -- persistent and plain contrastive divergence -------------------------------------------------
 
 BASELINE = replace(UNKNOWN, weighted=False, tau=None)
@@ -719,7 +725,8 @@ def test_increments_of_untouched_walkers_telescope():
     assert float(expected.std()) > 0.1
 
 
-def test_active_walkers_train_and_their_weights_are_exact():
+@pytest.mark.parametrize("kernel", [None, ULA(0.05)], ids=["default", "stale"])
+def test_active_walkers_train_and_their_weights_are_exact(kernel):
     # 64 of 2,048 walkers an iteration; afterwards all are reweighted: moments and log Z of the
     # model within 4 standard errors, counted in surviving founders
     energy = model(13)
@@ -727,7 +734,7 @@ def test_active_walkers_train_and_their_weights_are_exact():
     settings = Settings(
         walkers=2048, held_out=None, active=64, moves=4, batch=256, renew=None, tau=0.02
     )
-    record = last(train(energy, DATA, settings, rng=seeded(2)), 150)
+    record = last(train(energy, DATA, settings, kernel=kernel, rng=seeded(2)), 150)
     assert math.isnan(record.log_z.value)  # not known until all are reweighted
     assert nll(energy) < start - 0.2
     walkers = record.state.walkers.reweight(energy)
