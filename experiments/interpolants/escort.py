@@ -23,23 +23,26 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import tyro
 from torch import Tensor, nn
 
 import noneq
-from experiments.common import record, table
+from experiments.common import record, recorded, table
 from noneq.energies import GeometricPath, evaluate
 from noneq.kernels import MALA, Chain, Flow
 from noneq.models.interpolants import DriftedPath
 
-__all__ = ["EscortedPath", "Phi4", "Wells", "learn", "phi4_features", "well_features"]
+__all__ = [
+    "EscortedPath", "Forty", "Phi4", "Wells", "learn", "phi4_features", "plane_features",
+    "well_features",
+]  # fmt: skip
 
 SIDE = 8
 EVALUATIONS = (20, 40, 80)  # of the energy, for each walker
-WALKERS, LEARNERS, STEP, POWER = 1024, 4096, 0.25, 2
+WALKERS, LEARNERS, STEP = 1024, 4096, 0.25
 Features = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Fields phi (F, B, d) at rows (B, d), and their divergences (F, B)."""
 
@@ -67,6 +70,26 @@ class Wells(nn.Module):
         wells, free = x[:, ::2], x[:, 1::2]
         square = wells.square()
         return ((square - 6) * square - wells / 2).sum(1) + free.square().sum(1) / 2
+
+
+class Forty(nn.Module):
+    """Forty equal Gaussians in the plane, their means uniform in a square, far apart.
+
+    The target of Midgley et al. 2023 (arXiv 2208.01893), with means of our own seed: standard
+    deviations of 1.31, means from -40 to 40.
+    """
+
+    dim, spread, deviation = 2, 40.0, 1.31
+
+    def __init__(self) -> None:
+        super().__init__()
+        uniform = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+        self.means = self.spread * (2 * uniform - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Energies (B,) of rows (B, 2), of a normalised density."""
+        far = (x[:, None] - self.means).square().sum(-1) / (2 * self.deviation**2)
+        return math.log(40 * 2 * math.pi * self.deviation**2) - (-far).logsumexp(1)
 
 
 def neighbours(x: Tensor) -> Tensor:
@@ -112,6 +135,23 @@ def well_features(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([value for value, _ in found]), torch.stack([div for _, div in found])
 
 
+def plane_features(x: Tensor, spacing: float = 10.0, edge: float = 50.0) -> tuple[Tensor, Tensor]:
+    """Linear fields, and in either direction bumps around the points of a grid."""
+    line = torch.arange(-edge, edge + 1, spacing).to(x)
+    away = x[None] - torch.cartesian_prod(line, line)[:, None]  # (centres, B, 2)
+    bump = (-away.square().sum(-1) / (2 * spacing**2)).exp()
+    axes = torch.eye(2).to(x)
+    one, zero = x.new_ones(1, len(x)), x.new_zeros(1, len(x))
+    fields, divergences = [], []
+    for i, j in ((0, 0), (1, 1), (0, 1), (1, 0)):
+        fields.append((x[:, j, None] * axes[i])[None])
+        divergences.append(one if i == j else zero)
+    for i in (0, 1):
+        fields.append(bump[..., None] * axes[i])
+        divergences.append(-bump * away[..., i] / spacing**2)
+    return torch.cat(fields), torch.cat(divergences)
+
+
 class EscortedPath(DriftedPath):
     """The geometric path between two energies, with a drift that is linear in features.
 
@@ -143,7 +183,10 @@ class EscortedPath(DriftedPath):
         return torch.tensordot(self.coefficients[near], self.features(x)[0], 1)
 
 
-def fit(base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, t: float) -> Any:
+def fit(
+    base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, t: float,
+    ridge: float = 1e-6,
+) -> Any:  # fmt: skip
     """Coefficients (F,) of the drift at time t, and the share of the variance that it leaves."""
     (u0, start), (u1, end) = evaluate(base, x), evaluate(energy, x)
     phi, divergence = features(x)
@@ -152,7 +195,7 @@ def fit(base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, 
     columns, wanted = columns - columns.mean(0), wanted - wanted.mean()
     scale = columns.std(0).clamp(min=1e-12)
     columns = columns / scale
-    gram = columns.T @ columns / len(x) + 1e-6 * torch.eye(len(phi), dtype=torch.double)
+    gram = columns.T @ columns / len(x) + ridge * torch.eye(len(phi), dtype=torch.double)
     c = torch.linalg.solve(gram, columns.T @ wanted / len(x))
     left = (wanted - columns @ c).square().mean() / wanted.square().mean()
     return (c / scale).to(x), float(left)
@@ -160,7 +203,7 @@ def fit(base: noneq.Gaussian, energy: nn.Module, features: Features, x: Tensor, 
 
 def learn(
     base: noneq.Gaussian, energy: nn.Module, features: Features, times: list[float], n: int,
-    rng: torch.Generator,
+    rng: torch.Generator, ridge: float = 1e-6,
 ) -> tuple[EscortedPath, float]:  # fmt: skip
     """Learn the drift by walkers that it carries along, with two MALA moves at each time.
 
@@ -170,7 +213,7 @@ def learn(
     x, kernel, path = base.sample(n, rng), MALA(STEP, base.factor), GeometricPath(base, energy)
     found, left = [], []
     for t, later in zip(times, [*times[1:], None], strict=True):
-        c, share = fit(base, energy, features, x, t)
+        c, share = fit(base, energy, features, x, t, ridge)
         found.append(c)
         left.append(share)
         if later is None:
@@ -203,9 +246,10 @@ def annealed(
     return noneq.anneal(schedule.forward(path), noneq.Walkers.sample(base, n, rng), rng, ess_min=0)
 
 
-def fitted(energy: Phi4 | Wells, rng: torch.Generator) -> noneq.Gaussian:
+def fitted(energy: Phi4 | Wells | Forty, rng: torch.Generator) -> noneq.Gaussian:
     """Fit a Gaussian of mean 0 to the second moments of annealed rows, shared by equal sites."""
-    wide = noneq.Gaussian(torch.zeros(energy.dim), noneq.energies.Identity(1.5))
+    scale = energy.spread if isinstance(energy, Forty) else 1.5
+    wide = noneq.Gaussian(torch.zeros(energy.dim), noneq.energies.Identity(scale))
     rows = noneq.population(GeometricPath(wide, energy), LEARNERS, 200, rng=rng)[0].equal(
         LEARNERS, rng
     )
@@ -213,6 +257,8 @@ def fitted(energy: Phi4 | Wells, rng: torch.Generator) -> noneq.Gaussian:
         phi = rows.view(-1, SIDE, SIDE)
         shifts = [phi.roll((a, b), (1, 2)).flatten(1) for a in range(SIDE) for b in range(SIDE)]
         moments = sum(s.T @ s for s in shifts) / (len(shifts) * len(rows))
+    elif isinstance(energy, Forty):
+        moments = rows.T @ rows / len(rows)
     else:
         moments = (rows.T @ rows / len(rows)).diag()
         moments = (
@@ -223,39 +269,66 @@ def fitted(energy: Phi4 | Wells, rng: torch.Generator) -> noneq.Gaussian:
     )
 
 
+class Target(NamedTuple):
+    """An energy, and how its drift is fitted: times are ``(k / steps)^power``."""
+
+    energy: Phi4 | Wells | Forty
+    features: Features
+    power: int = 2
+    ridge: float = 1e-6
+
+
+TARGETS = (
+    Target(Phi4(), phi4_features),
+    Target(Wells(), well_features),
+    Target(Forty(), plane_features, 3, 1e-2),
+)
+
+
 def main(quick: bool = False, seeds: int = 5) -> None:
-    """Compare both, with several seeds, and record.
+    """Compare both, with several seeds, and record; what is recorded is not run again.
 
     Args:
         quick: one seed, few walkers, one number of evaluations; writes nothing.
         seeds: runs of each, each with a base and a drift of its own.
     """
     torch.set_num_threads(1)
-    n, learners = (64, 128) if quick else (WALKERS, LEARNERS)
-    done: list[dict[str, Any]] = []
-    for energy, features in ((Phi4(), phi4_features), (Wells(), well_features)):
+    done: list[dict[str, Any]] = [] if quick else recorded("interpolant_escort") or []
+    for target in TARGETS:
+        name = type(target.energy).__name__
         for seed in range(1 if quick else seeds):
-            rng = torch.Generator().manual_seed(seed)
-            base = fitted(energy, rng)
-            for count in EVALUATIONS[: 1 if quick else None]:
-                about = {"energy": type(energy).__name__, "seed": seed, "evaluations": count}
-                began = time.process_time()
-                walkers = annealed(base, energy, count, n, rng)
-                done.append(about | _found("annealed", walkers, began))
-                times = [(k / (count // 2)) ** POWER for k in range(count // 2 + 1)]
-                began = time.process_time()
-                path, left = learn(base, energy, features, times, learners, rng)
-                learned = time.process_time() - began
-                began = time.process_time()
-                try:
-                    one = _found("escorted", escorted(path, n, rng), began)
-                except FloatingPointError:  # a step that is so long that Euler's map folds
-                    one = {"way": "escorted", "ess": 0.0, "log_z": math.nan, "folded": True}
-                done.append(about | one | {"left": left, "learning": learned})
-                print(done[-2], done[-1], flush=True)
-    if not quick:
-        record("interpolant_escort", done)
+            if any((one["energy"], one["seed"]) == (name, seed) for one in done):
+                continue
+            done += compared(target, seed, quick)
+            if not quick:
+                record("interpolant_escort", done)
     show(done)
+
+
+def compared(target: Target, seed: int, quick: bool) -> list[dict[str, Any]]:
+    """Anneal with and without a drift, at each number of evaluations."""
+    n, learners = (64, 128) if quick else (WALKERS, LEARNERS)
+    energy, features, power, ridge = target
+    rng = torch.Generator().manual_seed(seed)
+    base, found = fitted(energy, rng), []
+    for count in EVALUATIONS[: 1 if quick else None]:
+        about = {"energy": type(energy).__name__, "seed": seed, "evaluations": count}
+        began = time.process_time()
+        found.append(about | _found("annealed", annealed(base, energy, count, n, rng), began))
+        times = [(k / (count // 2)) ** power for k in range(count // 2 + 1)]
+        began = time.process_time()
+        one: dict[str, Any] = {"way": "escorted", "ess": 0.0, "log_z": math.nan, "folded": True}
+        try:
+            path, left = learn(base, energy, features, times, learners, rng, ridge)
+            learned = time.process_time() - began
+            began = time.process_time()
+            one = _found("escorted", escorted(path, n, rng), began)
+            one |= {"left": left, "learning": learned}
+        except FloatingPointError:  # a step that is so long that Euler's map folds
+            pass
+        found.append(about | one)
+        print(found[-2], found[-1], flush=True)
+    return found
 
 
 def _found(way: str, walkers: noneq.Walkers, began: float) -> dict[str, Any]:

@@ -13,11 +13,14 @@ from experiments.interpolants.escort import (
     fit,
     learn,
     phi4_features,
+    plane_features,
     well_features,
 )
 
 
-@pytest.mark.parametrize(("features", "dim"), [(phi4_features, 64), (well_features, 16)])
+@pytest.mark.parametrize(
+    ("features", "dim"), [(phi4_features, 64), (well_features, 16), (plane_features, 2)]
+)
 def test_divergences(features, dim):
     x = torch.randn(2, dim, generator=torch.Generator().manual_seed(0), dtype=torch.double)
     values, divergences = features(x)
