@@ -113,11 +113,17 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     Console(width=None if sys.stdout.isatty() else 140).print(shown)
 
 
-def write_table(page: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table between the marks of a page of docs/results, e.g. ``planar.md``."""
+def write_table(
+    page: str, columns: Sequence[str], rows: Sequence[Sequence[str]], name: str = "table"
+) -> None:
+    """Write a table between the marks, by its name, of a page of docs/results.
+
+    The marks are ``<!-- table -->`` and ``<!-- end of table -->``; on a page of several tables
+    each has a name of its own in place of "table".
+    """
     head, *lines = ("| " + " | ".join(line) + " |" for line in (columns, *rows))
     text = "\n".join([head, "|---" * len(columns) + "|", *lines])
-    start, end = "<!-- table -->\n", "\n<!-- end of table -->"
+    start, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
     before, rest = (PAGES / page).read_text(encoding="utf-8").split(start)
     after = rest.split(end)[1]
     (PAGES / page).write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

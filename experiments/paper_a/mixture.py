@@ -10,8 +10,9 @@ masses and 0.0025 for the means, five seeds; ULA with h = 0.1.
     python -m experiments paper_a.mixture ways          kernels and weights, 50 and 20 dimensions
     python -m experiments paper_a.mixture resampling    how resampling moves the mass
     python -m experiments paper_a.mixture walkers       log Z of 500 to 16,000 walkers, predicted
+    python -m experiments paper_a.report                the tables and the figure
 
-Each goes on where it was killed.
+Each goes on where it was killed, and takes from the others what is the same.
 """
 
 from __future__ import annotations
@@ -19,27 +20,32 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import tyro
 from torch import Tensor
 
 import noneq
-from experiments.common import record, recorded, table
+from experiments.common import record, recorded
 from experiments.paper_a.targets import PAIR, TRIPLE, Mixture, Target, worst
 from noneq import Walkers
 from noneq.kernels import HMC, MALA, ULA, Kernel
 from noneq.training import step
 
-__all__ = ["Cell", "predicted_drift", "reduced", "run"]
+__all__ = [
+    "NUMBERS", "THRESHOLDS", "WAYS", "Cell", "everything", "predicted_drift", "reduced", "run",
+]  # fmt: skip
 
 RATES = {"z": 0.0125, "means": 0.0025}
 H, ITERATIONS, WALKERS, HELD = 0.1, 8_000, 10_000, 2_000
 POINTS, EVERY = 80, 20  # points of a curve; iterations between terms of the predicted bias
 TARGETS: dict[str, Target] = {"two modes, 50-d": PAIR, "three modes, 20-d": TRIPLE}
+THRESHOLDS = (0.0, 0.25, 0.5, 0.9, 0.99)
+NUMBERS = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
+Part = Literal["ways", "resampling", "walkers"]
 Way = Literal["stale ULA", "fresh ULA", "MALA", "HMC", "PCD", "CD"]
-WAYS: tuple[Way, ...] = ("stale ULA", "fresh ULA", "MALA", "HMC", "PCD", "CD")
+WAYS: tuple[Way, ...] = get_args(Way)
 
 
 @dataclass(frozen=True)
@@ -204,98 +210,49 @@ def predicted_drift(
 # -- the programs -------------------------------------------------------------------------------
 
 
-def _all(name: str, cells: list[Cell]) -> list[dict[str, Any]]:
-    """Run what is not recorded yet; the record grows by one cell at a time."""
+def train(part: Part, cells: list[Cell]) -> None:
+    """Train what no part has recorded yet; the record grows by one cell at a time."""
     torch.set_num_threads(1)
-    done: list[dict[str, Any]] = recorded(name) or []
     keys = list(asdict(Cell()))
-    known = [tuple(one[key] for key in keys) for one in done]
+    known = [tuple(one[key] for key in keys) for one in everything()]
+    done: list[dict[str, Any]] = recorded(f"paper_a_{part}") or []
     for cell in cells:
         if tuple(asdict(cell)[key] for key in keys) not in known:
             done.append(run(cell))
-            record(name, done)
+            record(f"paper_a_{part}", done)
             print(f"{cell}: masses {done[-1]['masses']}, {done[-1]['seconds']:.0f} s", flush=True)
-    return done
+
+
+def everything() -> list[dict[str, Any]]:
+    """All trainings that are recorded."""
+    return [one for part in get_args(Part) for one in recorded(f"paper_a_{part}") or []]
 
 
 def ways(seeds: int = 5) -> None:
-    """Every way on both targets; three hours on one core.
+    """Every way on both targets; two and a half hours on one core.
 
     Args:
         seeds: trainings of each.
     """
-    cells = [Cell(way, name, s) for name in TARGETS for s in range(seeds) for way in WAYS]
-    done = _all("paper_a_mixture", cells)
-    lines = [
-        _line(f"{name}: {way}", [o for o in done if (o["target"], o["way"]) == (name, way)])
-        for name in TARGETS
-        for way in WAYS
-    ]
-    table("Masses, distance from the data and errors of log Z", COLUMNS, lines)
+    train("ways", [Cell(way, name, s) for name in TARGETS for s in range(seeds) for way in WAYS])
 
 
 def resampling(seeds: int = 5) -> None:
-    """Stale ULA with other thresholds, from never to nearly always; an hour on one core.
+    """Stale ULA with other thresholds, from never to nearly always; 50 minutes on one core.
 
     Args:
         seeds: trainings of each.
     """
-    least = (0.0, 0.25, 0.5, 0.9, 0.99)
-    done = _all(
-        "paper_a_resampling", [Cell(seed=s, resample=r) for r in least for s in range(seeds)]
-    )
-    lines = [_line(f"below {r:g}", [o for o in done if o["resample"] == r]) for r in least]
-    table("Stale ULA, two modes: threshold of resampling", COLUMNS, lines)
+    train("resampling", [Cell(seed=s, resample=r) for r in THRESHOLDS for s in range(seeds)])
 
 
 def walkers(seeds: int = 5) -> None:
-    """Stale ULA with 500 to 16,000 walkers: the bias of log Z, and the predicted one.
+    """Stale ULA with 500 to 16,000 walkers; 50 minutes on one core.
 
     Args:
         seeds: trainings of each.
     """
-    numbers = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
-    done = _all(
-        "paper_a_walkers", [Cell(seed=s, walkers=n) for n in numbers for s in range(seeds)]
-    )
-    lines = [_line(f"{n:,}", [o for o in done if o["walkers"] == n]) for n in numbers]
-    table("Stale ULA, two modes: number of walkers", COLUMNS, lines)
-
-
-COLUMNS = ("", "masses, mean", "worst seed", "KL", "ESS", "log Z: gradient", "predicted",
-           "held out, worst in se", "annealed, worst", "s")  # fmt: skip
-
-
-def _line(name: str, mine: list[dict[str, Any]]) -> list[str]:
-    """One row of a table, over seeds."""
-    if not mine:
-        return [name] + [""] * (len(COLUMNS) - 1)
-
-    def mean(key: str) -> float:
-        values = [one[key] for one in mine if one.get(key) is not None]
-        return sum(values) / len(values) if values else math.nan
-
-    masses = [sum(v) / len(mine) for v in zip(*(one["masses"] for one in mine), strict=True)]
-    far = max(mine, key=lambda one: one["error"])
-    row = [
-        name,
-        " ".join(f"{m:.3f}" for m in masses),
-        " ".join(f"{m:.3f}" for m in far["masses"]),
-        f"{mean('kl'):.3f}",
-    ]
-    if "predicted" not in mine[0]:
-        return [*row, "", "", "", "", "", f"{mean('seconds'):.0f}"]
-    held = max(abs(error / stderr) for error, stderr in (one["held out"] for one in mine))
-    annealed = max(abs(one["annealed"][0]) for one in mine)
-    return [
-        *row,
-        f"{mean('ess'):.2f}",
-        f"{mean('gradient'):+.3f}",
-        f"{mean('predicted'):+.3f}",
-        f"{held:.1f}",
-        f"{annealed:.3f}",
-        f"{mean('seconds'):.0f}",
-    ]
+    train("walkers", [Cell(seed=s, walkers=n) for n in NUMBERS for s in range(seeds)])
 
 
 def reduced(way: Way, seed: int = 0) -> Cell:
