@@ -1,9 +1,10 @@
 """Images of three classes in unequal proportions, and a classifier that measures proportions.
 
 The digits 2, 3 and 6 of MNIST in the proportions 4 : 2 : 1, with Gaussian noise on the pixels, as
-in Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414); here at 14 x 14 pixels, which are
-means of 2 x 2. The classifier is scikit-learn's perceptron, trained on images with that noise. Its
-errors are measured on images that it was not trained on, and proportions are corrected for them.
+in Carbone, Hua, Coste, Vanden-Eijnden 2023 (arXiv 2305.19414); at 14 x 14 pixels, which are means
+of 2 x 2, or as they are; or three classes of another set of images. The classifier is
+scikit-learn's perceptron, trained on images with that noise. Its errors are measured on images
+that it was not trained on, and proportions are corrected for them.
 """
 
 from __future__ import annotations
@@ -47,12 +48,20 @@ class Images:
     held: Tensor
 
 
-def load(path: Path, halvings: int = 1, seed: int = 0) -> Images:
-    """Read the digits 2, 3 and 6 of a file of labelled images.
+def load(
+    path: Path,
+    halvings: int = 1,
+    classes: tuple[int, ...] = CLASSES,
+    train: tuple[int, ...] = TRAIN,
+    seed: int = 0,
+) -> Images:
+    """Read three classes of a file of labelled images, the digits 2, 3 and 6 by default.
 
     Arguments:
         path: file of images with labels, of any format that noneq reads, e.g. MNIST's .npz.
         halvings: how often pixels are replaced by means of 2 x 2.
+        classes: labels of the three classes.
+        train: number of images of each to train on, in the proportions 4 : 2 : 1.
         seed: seed of the splits.
 
     Returns:
@@ -63,26 +72,24 @@ def load(path: Path, halvings: int = 1, seed: int = 0) -> Images:
     """
     rows = read(path)
     if rows.labels is None:
-        raise ValueError(f"{path}: has no labels, by which the classes 2, 3 and 6 are chosen")
+        raise ValueError(f"{path}: has no labels, by which classes are chosen")
     x = rows.x.reshape(len(rows.x), 1, *rows.x.shape[-2:])
     x = 2 * (x - x.min()) / (x.max() - x.min()) - 1
     for _ in range(halvings):
         x = avg_pool2d(x, 2)
     rng = torch.Generator().manual_seed(seed)
     parts: list[list[Tensor]] = [[], [], [], []]
-    for own, train, held in zip(CLASSES, TRAIN, HELD, strict=True):
+    for own, n, held in zip(classes, train, HELD, strict=True):
         mine = (rows.labels == own).nonzero()[:, 0]
-        if len(mine) < train + 2 * held:
-            raise ValueError(
-                f"{path}: has {len(mine)} images of a {own}, {train + 2 * held} asked"
-            )
+        if len(mine) < n + 2 * held:
+            raise ValueError(f"{path}: has {len(mine)} images of a {own}, {n + 2 * held} asked")
         mine = mine[torch.randperm(len(mine), generator=rng)]
-        sizes = [train, held, held, len(mine) - train - 2 * held]
+        sizes = [n, held, held, len(mine) - n - 2 * held]
         for part, which in zip(parts, mine.split(sizes), strict=True):
             part.append(which)
     split = [torch.cat(part) for part in parts]
     every = torch.cat(split)
-    labels = sum((k * (rows.labels[every] == own).long() for k, own in enumerate(CLASSES)))
+    labels = sum((k * (rows.labels[every] == own).long() for k, own in enumerate(classes)))
     held = torch.zeros(len(every), dtype=torch.bool)
     held[len(split[0]) : len(split[0]) + len(split[1]) + len(split[2])] = True
     return Images(*(x[which] for which in split[:3]), x[every], torch.as_tensor(labels), held)

@@ -13,90 +13,35 @@ Each cell has three trials of its speed, tau or the learning rate, on a seed of 
 validation rows choose by an annealed log Z; then come three seeds. "program" is weighted training
 with walkers annealed anew now and then, as ``noneq train`` has it.
 
-Along the training, proportions are measured of the walkers, with their weights, and of the model,
-by annealing from its base. What the walkers say and what the model has need not agree.
+Further studies take the speeds that were chosen there, without trials, for four cells: "large",
+the images at 28 x 28; "fashion", three classes of Fashion-MNIST, at 14 x 14; and "teacher", whose
+rows are samples of a trained model of the digits (`experiments.proportions.teacher`).
 
     python -m experiments proportions.study --data mnist10k.npz            a killed run goes on
+    python -m experiments proportions.study --data FILE --study large
     python -m experiments proportions.study --data FILE --reduced          seconds, no record
 """
 
 from __future__ import annotations
 
-import math
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import tyro
-from torch import Tensor, nn
 
-import noneq
-from experiments.common import LIKELIHOOD_ALONE, record, recorded
-from experiments.proportions.images import NOISE, PROPORTIONS, Classifier, Images, load
-from experiments.proportions.report import TUNING, show, validation
-from noneq import Session, Walkers
-from noneq.energies import path_to
-from noneq.kernels import with_momentum
-from noneq.likelihood.score import mean_energy
-from noneq.run import Recipe, choose
+from experiments.common import record, recorded
+from experiments.proportions.images import load
+from experiments.proportions.report import chosen, show, validation
+from experiments.proportions.teacher import taught
+from experiments.proportions.training import ITERATIONS, Cell, Problem, Start, run
 
-__all__ = ["Cell", "Problem", "run"]
+__all__ = ["CELLS", "FOUR", "STUDIES", "Study"]
 
-ITERATIONS, WALKERS, MOVES, BATCH = 1_500, 512, 4, 256
-NETWORK: dict[str, Any] = {"net": "mlp", "width": 128, "depth": 2, "dropout": 0.0}
 SPEEDS = {True: (0.005, 0.02, 0.1), False: (3e-4, 1e-3, 3e-3)}
 """Sizes tau of the trust region that are tried, and learning rates where there is none."""
-POINTS, MODELS = 30, 3  # of a curve: measurements of walkers, and of models
-ANNEALED, TEMPERATURES = 256, 250  # walkers and steps that measure a model
-FINAL = {"n": 512, "temperatures": 500, "equilibrate": 500}  # of the last one
-
-Start = Literal["noise", "base", "data"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training.
-
-    Attributes:
-        weighted: whether walkers have weights.
-        trusted: whether optimiser steps are scaled by a trust region.
-        start: where walkers start, and what the base is, see above.
-        renewed: whether walkers are annealed anew every 500 iterations.
-        speed: tau, or the learning rate.
-        seed: seed of all randomness.
-    """
-
-    weighted: bool
-    trusted: bool
-    start: Start
-    renewed: bool = False
-    speed: float = 1e-3
-    seed: int = TUNING
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        if self.renewed:
-            return "program"
-        how = "weights" if self.weighted else "PCD"
-        return f"{how}, {'trust region' if self.trusted else 'learning rate'}, from {self.start}"
-
-    def recipe(self, rows: int, iterations: int) -> Recipe:
-        """All settings of the training."""
-        return choose(
-            (1, 14, 14), rows, "image", discrete=True, **LIKELIHOOD_ALONE, **NETWORK,
-            base="diagonal" if self.start == "noise" else "full",
-            start="data" if self.start == "data" else "base",
-            weighted=self.weighted, renew=500 if self.renewed else None,
-            tau=self.speed if self.trusted else None,
-            lr=3e-3 if self.trusted else self.speed,
-            walkers=WALKERS, held_out=64 if self.renewed else None, moves=MOVES,
-            batch=min(BATCH, rows), noise=NOISE, iterations=iterations, clusters=None,
-        )  # fmt: skip
-
-
 STARTS: tuple[Start, ...] = ("base", "data", "noise")
 CELLS = [
     *(
@@ -109,114 +54,80 @@ CELLS = [
 ]
 
 
+FOUR = [
+    Cell(weighted=True, trusted=False, start="base"),
+    Cell(weighted=False, trusted=False, start="data"),
+    Cell(weighted=False, trusted=False, start="noise"),
+    Cell(weighted=True, trusted=True, start="base", renewed=True),
+]
+"""What there is to know where trainings are expensive."""
+
+
+def digits(path: Path) -> Problem:
+    """The digits 2, 3 and 6 at 14 x 14 pixels."""
+    return Problem.of(load(path))
+
+
+def large(path: Path) -> Problem:
+    """The same at 28 x 28."""
+    return Problem.of(load(path, halvings=0))
+
+
+def fashion(path: Path) -> Problem:
+    """Trousers, sneakers and bags of Fashion-MNIST, as many as there are."""
+    return Problem.of(load(path, classes=(1, 7, 8), train=(5600, 2800, 1400)))
+
+
+def teacher(path: Path) -> Problem:
+    """Samples of a trained model of the digits."""
+    return taught(digits(path))
+
+
 @dataclass(frozen=True)
-class Problem:
-    """Rows to learn, and the truth about their proportions.
+class Study:
+    """Trainings of one problem.
 
     Attributes:
-        train, validation, test: rows (M, 1, 14, 14), without noise.
-        truth: proportions of the classes (3,).
-        classifier: what measures proportions.
-        noise: standard deviation of the noise that training adds.
+        problem: makes it of a file.
+        record: name of the record.
+        cells: trainings.
+        seeds: models of each.
+        trials: whether speeds are tried; otherwise they are those of the digits.
     """
 
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-    truth: Tensor
-    classifier: Classifier
-
-    @classmethod
-    def of(cls, images: Images) -> Problem:
-        """Return the problem of learning images."""
-        own = images.train, images.validation, images.test
-        return cls(*own, PROPORTIONS, Classifier(images))
+    problem: Callable[[Path], Problem]
+    record: str
+    cells: list[Cell]
+    seeds: int = 3
+    trials: bool = False
 
 
-def run(problem: Problem, cell: Cell, iterations: int = ITERATIONS) -> dict[str, Any]:
-    """Train a model, measure proportions along the training, and bracket log Z at its end.
-
-    Returns:
-        The cell's fields; ``curve``, proportions of walkers as they go along; ``models``, those
-        of annealed models; and at the end ``masses`` of the model, ``nll`` of validation and test
-        rows, ``within`` and ``alarms`` of its log Z; or ``failed``, why it has none.
-    """
-    began = time.process_time()
-    found: dict[str, Any] = {**asdict(cell), "name": cell.name, "curve": [], "models": []}
-    session = Session(cell.recipe(len(problem.train), iterations), problem.train, cell.seed)
-    session.monitor.margin = math.inf
-    points = {round(iterations * (k + 1) / POINTS) for k in range(POINTS)}
-    models = {round(iterations * (k + 1) / MODELS) for k in range(MODELS)}
-    try:
-        for done in session:
-            if done.iteration in points:
-                found["curve"].append(_of_walkers(problem, session, done.iteration))
-            if done.iteration in models:
-                found["models"].append(_of_model(problem, session, done.iteration))
-        found |= _evaluated(problem, session, cell.seed)
-    except (FloatingPointError, noneq.annealing.TooFarError) as error:
-        found["failed"] = str(error)
-    return found | {"seconds": time.process_time() - began}
+STUDIES = {
+    "digits": Study(digits, "proportions", CELLS, trials=True),
+    "large": Study(large, "proportions_large", FOUR),
+    "fashion": Study(fashion, "proportions_fashion", FOUR, seeds=1),
+    "teacher": Study(teacher, "proportions_teacher", FOUR),
+}
 
 
-def _of_walkers(problem: Problem, session: Session, iteration: int) -> dict[str, Any]:
-    """Proportions of the walkers of the gradient, with their weights if they have any."""
-    state: Any = session.trained
-    walkers, weighted = state.walkers, session.recipe.train.weighted
-    seen = problem.classifier.proportions(walkers.x, walkers.p if weighted else None)
-    return asdict(seen) | {
-        "iteration": iteration, "error": seen.error(problem.truth),
-        "ess": float(walkers.ess) if weighted else 1.0,
-    }  # fmt: skip
-
-
-def _annealed(energy: nn.Module, session: Session, steps: int, n: int, seed: int) -> Walkers:
-    """Weighted samples of a model, annealed from its base."""
-    rng = torch.Generator().manual_seed(seed)
-    kernel = with_momentum(session.kernel)
-    path = path_to(energy, energy.base)  # type: ignore[arg-type]
-    return noneq.population(path, n, steps, rng=rng, kernel=kernel)[0]
-
-
-def _of_model(problem: Problem, session: Session, iteration: int) -> dict[str, Any]:
-    """Proportions of the averaged model, by annealing."""
-    walkers = _annealed(session.average, session, TEMPERATURES, ANNEALED, iteration)
-    seen = problem.classifier.proportions(walkers.x, walkers.p)
-    nll = mean_energy(session.average, problem.validation, noise=NOISE).mean()
-    return asdict(seen) | {
-        "iteration": iteration, "error": seen.error(problem.truth),
-        "ess": float(walkers.ess), "validation": float(nll) + walkers.log_z.value,
-    }  # fmt: skip
-
-
-def _evaluated(problem: Problem, session: Session, seed: int) -> dict[str, Any]:
-    """Likelihoods under a bracketed log Z, and the proportions of its forward walkers."""
-    energy, rng = session.average, torch.Generator().manual_seed(seed + 7)
-    kernel = with_momentum(session.kernel)
-    z = noneq.log_z(energy, data=problem.train, noise=NOISE, kernel=kernel, rng=rng, **FINAL)
-    seen = problem.classifier.proportions(z.walkers.x, z.walkers.p)
-    rows = {"train": problem.train, "validation": problem.validation, "test": problem.test}
-    nll = {k: float(mean_energy(energy, x, noise=NOISE).mean()) + z.value for k, x in rows.items()}
-    gap = abs(z.forward.value - z.backward.value)
-    return asdict(seen) | {
-        "error": seen.error(problem.truth), "ess": float(z.walkers.ess), "nll": nll,
-        "within": gap + math.hypot(z.forward.stderr, z.backward.stderr), "alarms": list(z.alarms),
-    }  # fmt: skip
-
-
-def main(data: Path, reduced: bool = False, seeds: int = 3) -> None:
+def main(
+    data: Path,
+    study: Literal["digits", "large", "fashion", "teacher"] = "digits",
+    reduced: bool = False,
+) -> None:
     """Train what is not recorded yet, and show the table.
 
     Args:
         data: file of labelled images of 28 x 28, e.g. MNIST's as .npz.
+        study: which.
         reduced: two cells, few iterations, nothing is recorded.
-        seeds: models of each cell.
     """
     torch.set_num_threads(1)
-    problem = Problem.of(load(data))
+    own = STUDIES[study]
+    problem = own.problem(data)
     print(f"classifier: {problem.classifier.accuracy:.1%} of held-out noisy images")
-    done: list[dict[str, Any]] = [] if reduced else recorded("proportions") or []
-    cells = CELLS[:2] if reduced else CELLS
+    done: list[dict[str, Any]] = [] if reduced else recorded(own.record) or []
+    cells = own.cells[:2] if reduced else own.cells
     iterations = 10 if reduced else ITERATIONS
 
     def found(cell: Cell) -> dict[str, Any]:
@@ -226,15 +137,18 @@ def main(data: Path, reduced: bool = False, seeds: int = 3) -> None:
         one = run(problem, cell, iterations)
         done.append(one)
         if not reduced:
-            record("proportions", done)
+            record(own.record, done)
         print(cell, one.get("error"), one.get("nll"), one.get("failed", ""), flush=True)
         return one
 
     for cell in cells:
-        speeds = SPEEDS[cell.trusted][: 1 if reduced else None]
-        best = min((found(replace(cell, speed=s)) for s in speeds), key=validation)["speed"]
-        for seed in range(1 if reduced else seeds):
-            found(replace(cell, speed=best, seed=seed))
+        if own.trials or reduced:
+            speeds = SPEEDS[cell.trusted][: 1 if reduced else None]
+            speed = min((found(replace(cell, speed=s)) for s in speeds), key=validation)["speed"]
+        else:
+            speed = chosen(recorded("proportions") or [], cell.name)[0]["speed"]
+        for seed in range(1 if reduced else own.seeds):
+            found(replace(cell, speed=speed, seed=seed))
     show(done)
 
 

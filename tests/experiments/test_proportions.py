@@ -8,7 +8,9 @@ import torch
 
 from experiments.proportions.images import PROPORTIONS, Classifier, Images, load
 from experiments.proportions.report import chosen, lines_of
-from experiments.proportions.study import CELLS, Problem, run
+from experiments.proportions.study import CELLS
+from experiments.proportions.teacher import taught
+from experiments.proportions.training import Problem, run
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,9 @@ def test_proportions_are_corrected_for_the_classifiers_errors(images):
 
 def test_one_short_training_of_three_cells(images, monkeypatch):
     monkeypatch.setattr(
-        "experiments.proportions.study.FINAL", {"n": 64, "temperatures": 10, "equilibrate": 10}
+        "experiments.proportions.training.FINAL", {"n": 64, "temperatures": 10, "equilibrate": 10}
     )
-    monkeypatch.setattr("experiments.proportions.study.TEMPERATURES", 5)
+    monkeypatch.setattr("experiments.proportions.training.TEMPERATURES", 5)
     problem = Problem.of(Images(*(own for own in vars(images).values())))
     done = [run(problem, cell, 3) for cell in (CELLS[0], CELLS[1], CELLS[-1])]
     for one in done:
@@ -98,3 +100,12 @@ def test_one_short_training_of_three_cells(images, monkeypatch):
     models = [{**one, "seed": 0} for one in done]
     assert len(lines_of([*done, *models])) == 3
     assert chosen([*done, *models], "program")[0]["seed"] == 0
+
+
+def test_samples_of_a_model_are_a_problem_whose_truth_is_known(images):
+    problem = taught(Problem.of(images), iterations=2, shrink=64)
+    assert [len(x) for x in (problem.train, problem.validation, problem.test)] == [78, 15, 35]
+    assert len(torch.unique(problem.train, dim=0)) == 78  # copies have parted
+    assert problem.own is not None
+    assert math.isfinite(problem.own)
+    assert float(problem.truth.sum()) == pytest.approx(1.0)
