@@ -48,6 +48,8 @@ class NetworkModel:
             and network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
         background: whether the trained model gets a background, a Gaussian five times as wide as
             a base of full covariance, of mass 1 / rows, which makes no row nearly impossible.
+        shifted: share of the training images that are moved by one pixel, 0 to 0.8; None: chosen
+            by the validation rows.
     """
 
     base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
@@ -65,8 +67,11 @@ class NetworkModel:
     refresh: bool = False
     spline_flow: bool = False
     background: bool = False
+    shifted: float | None = 0.0
 
     def __post_init__(self) -> None:
+        if self.shifted is not None and not 0 <= self.shifted <= 0.8:
+            raise ValueError(f"`shifted` is a share of the images, 0 to 0.8, got {self.shifted:g}")
         check_positive(
             self, "components", "clusters", "width", "depth", "networks", "leapfrog_steps"
         )

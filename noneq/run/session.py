@@ -22,6 +22,7 @@ from noneq.run.divergence import DivergenceMonitor
 from noneq.run.families import Family, family_of
 from noneq.run.learners import Observed, TrainingContext
 from noneq.run.recipe import Recipe
+from noneq.run.shifts import with_shifts
 from noneq.run.validation import Validation
 from noneq.training import ScoreMatchingRecord, TrainState, moving_average
 
@@ -76,7 +77,7 @@ class Session:
         validation: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
-        self.data = data
+        self.data = data = with_shifts(data, getattr(recipe.model, "shifted", None))
         self.family = family or family_of(recipe.kind)
         self.energy, self.kernel = self.family.build(recipe, data, seed)
         self._average = moving_average(self.energy, recipe.optimizer.ema)

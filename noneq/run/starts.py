@@ -19,6 +19,7 @@ from noneq.run.coordinates import Proposal, propose
 from noneq.run.recipe import Recipe
 from noneq.run.score_stage import iterations_of_scores
 from noneq.run.session import Session
+from noneq.run.shifts import choose_shifts
 
 __all__ = ["Start", "choose_start"]
 
@@ -45,6 +46,7 @@ def choose_start(
 ) -> Start:
     """Choose the coordinates, the base, and where there are two bases the one to train on.
 
+    Before, the share of training images that are moved by a pixel is chosen (`choose_shifts`).
     `noneq.run.coordinates.propose` names a mixture and one Gaussian. A training is begun on both,
     each until the first look at the validation rows after score matching; the lower mean negative
     log-likelihood (NLL) of these rows decides. Where they differ by less than 0.25 nats, both are
@@ -71,6 +73,7 @@ def choose_start(
     >>> start.session.iteration, start.session.recipe.model.base
     (0, 'full')
     """
+    recipe = choose_shifts(recipe, data)
     proposals, candidates = propose(recipe, data, seed, track=track)
     if recipe.budget.iterations is None or not iterations_of_scores(recipe):
         proposals = proposals[:1]

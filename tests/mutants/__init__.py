@@ -207,6 +207,7 @@ MODULES = {
     "smc": "annealing/smc.py",
     "spaces": "spaces.py",
     "staging": "run/staging.py",
+    "shifts": "run/shifts.py",
     "starts": "likelihood/starts.py",
     "streams": "estimators/streams.py",
     "summary": "cli/summary.py",

@@ -50,6 +50,7 @@ TEXTBOOK = ("test_training.py::test_contrastive_divergence_by_name_is_the_textbo
 RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_nor_renewals",)
 FORGOTTEN = ("test_forgetting.py::test_what_a_memory_cannot_be_is_refused",)
 
+SHIFTS = ("test_shifts.py",)
 PROGRAM = (
     # -- options
     ("advice: every name is an option", "advice:_flag", "if name in _NAMES", "if True", FLAGS),
@@ -239,6 +240,19 @@ PROGRAM = (
      "if getattr(self, name) < 0 or getattr(self, name) > 1:", FORGOTTEN),
     ("settings: more walkers move than there are", "settings:Settings.__post_init__",
      "<= self.active <= self.walkers", "<= self.active", CANNOT),
+    ("active: a stale kernel pays twice", "loop:_iterate", "if not moves.fresh:", "if False:",
+     ("test_training.py::test_active_walkers_of_a_stale_kernel_are_moved_before_the_loss",)),
+    ("shifts: the edge forgotten", "shifts:moved", 'mode="replicate"', 'mode="constant"', SHIFTS),
+    ("shifts: originals left out", "shifts:with_shifts", "[rows] * copies", "rows[:0]", SHIFTS),
+    ("shifts: another share", "shifts:with_shifts", "4 * (1 - share) / share", "4 / share",
+     SHIFTS),
+    ("shifts: always", "shifts:choose_shifts",
+     "if float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5:", "if True:", SHIFTS),
+    ("shifts: never", "shifts:choose_shifts", "share = best", "pass", SHIFTS),
+    ("shifts: a share given is chosen again", "shifts:choose_shifts",
+     'getattr(model, "shifted", 0.0) is not None', "False", SHIFTS),
+    ("shifts: reported of moved images, too", "session:Session.__init__",
+     'with_shifts(data, getattr(recipe.model, "shifted", None))', "data", SHIFTS),
     ("settings: weights forgotten in turn", "settings:Settings.__post_init__",
      "if self.forgetting_factor < 1 and", "if False and", FORGOTTEN),
 )  # fmt: skip

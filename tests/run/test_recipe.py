@@ -81,6 +81,7 @@ def test_every_choice_can_be_made_otherwise(section, name):
         "ema": 0.5,
         "held_out": 64,
         "active": 16,
+        "shifted": 0.5,
     }.get(name, not value if isinstance(value, bool) else (value or 1) * 2)
     if other is None:
         return  # no walkers, or Gaussians of a mixture: they go with other choices
