@@ -159,15 +159,8 @@ def finished_model(
     assert isinstance(own, Gaussian | GaussianMixture)
     if model is not energy:
         net.shift.fill_(z.value - own.log_z())
-    e, c = float(mixture.log_masses[-1].exp()), float(net.shift) + own.log_z()
-
-    def mixed(side: LogZ) -> LogZ:
-        front = (1 - e) * math.exp(side.value - c)
-        return LogZ(math.log(front + e), side.stderr * front / (front + e))
-
-    forward = mixed(z.forward)
-    walkers = _joined(z.walkers, model, e / math.exp(forward.value), forward.value, rng)
-    mark, backward = fingerprint(model), mixed(z.backward)
+    forward, backward = (_with_background(side, model) for side in (z.forward, z.backward))
+    walkers, mark = _joined(z.walkers, model, forward.value, rng), fingerprint(model)
     return model, replace(z, forward=forward, backward=backward, walkers=walkers, mark=mark)
 
 
@@ -187,18 +180,25 @@ def with_walkers_of_background(
     net, mixture = getattr(model, "net", None), model.base
     if not isinstance(net, Foreground) or not isinstance(mixture, GaussianMixture):
         return walkers
-    own = without_background(mixture)
+    return _joined(walkers, model, _with_background(walkers.log_z, model).value, rng)
+
+
+def _with_background(z: LogZ, model: nn.Module) -> LogZ:
+    """Return log Z of a model, given that of the model without its background."""
+    net, mixture = model.net, model.base
+    assert isinstance(net, Foreground)
+    assert isinstance(mixture, GaussianMixture)
     e = float(mixture.log_masses[-1].exp())
-    front = (1 - e) * math.exp(walkers.log_z.value - float(net.shift) - own.log_z())
-    return _joined(walkers, model, e / (front + e), math.log(front + e), rng)
+    c = float(net.shift) + without_background(mixture).log_z()
+    front = (1 - e) * math.exp(z.value - c)
+    return LogZ(math.log(front + e), z.stderr * front / (front + e))
 
 
-def _joined(
-    walkers: Walkers, model: nn.Module, share: float, log_z: float, rng: torch.Generator
-) -> Walkers:
+def _joined(walkers: Walkers, model: nn.Module, log_z: float, rng: torch.Generator) -> Walkers:
     """Join weighted samples of a model without its background and samples of the background."""
     mixture, x = model.base, walkers.x
     assert isinstance(mixture, GaussianMixture)
+    share = float(mixture.log_masses[-1].exp()) / math.exp(log_z)  # of the background
     shape = DRAWN, mixture.means[0].numel()
     noise = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
     far = mixture.means[-1] + (noise @ mixture.roots[-1].T).view(DRAWN, *x.shape[1:])
