@@ -4,4 +4,4 @@
 # Needs: pip install -c constraints.txt -e '.[peers]'
 set -euo pipefail
 cd "$(dirname "$0")/.."
-"${PYTHON:-python}" -m experiments log_z.smc_peers | tee experiments/results/smc_peers.txt
+"${PYTHON:-python}" -m experiments log_z.smc_peers | tee experiments/results/log_z_peers.txt

@@ -8,7 +8,7 @@ kernel is favoured.
 path      model and training                            log Z and ``E_rho[dU/dtheta]``
 ========= ============================================= ======================================
 mixture   two modes that part in 50 dimensions          closed form
-          (experiments/mixture.py), exact gradient
+          (experiments/paper_a), exact gradient
 rbm       12 visible and 8 hidden units on three        enumeration
           unequal clusters of bits, exact gradient
 digits    an MLP on a Gaussian, 64 pixels, weighted     both sides of a long annealing, and its
@@ -32,7 +32,7 @@ from torch.nn.functional import softplus
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import noneq
-from experiments.mixture import Mixture, sample_data
+from experiments.paper_a.targets import PAIR, Mixture
 from noneq.data import digits
 from noneq.energies import Factor, Solvable, local_covariance
 
@@ -123,12 +123,13 @@ def recorded(name: str, *, quick: bool = False) -> Path:
 
 def mixture(quick: bool = False) -> Path:
     """Two Gaussians that part from 0.6 to 16 standard deviations, the left one left with 1/4."""
-    rng, energy = torch.Generator().manual_seed(0), Mixture()
-    data, updates = sample_data(rng), 30 if quick else 120
+    rng, energy = torch.Generator().manual_seed(0), Mixture(PAIR)
+    data, updates = PAIR.draw(rng), 30 if quick else 120
     optimizer = torch.optim.SGD(energy.parameters(), lr=1.0)
 
     def log_z() -> Tensor:
-        return softplus(-energy.z) + energy.log_z() - softplus(-energy.z).detach()
+        own = softplus(-energy.z).sum()
+        return own + energy.log_z() - own.detach()
 
     def rate(k: int) -> float:
         return 0.2 * 120 / updates * min(1.0, 0.2 + 3 * k / updates)

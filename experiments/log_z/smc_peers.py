@@ -52,6 +52,7 @@ from experiments.common import record, recorded, table
 from experiments.log_z.peers import Run, Setting, blackjaxs, ours, random_walks, schedule_of
 from experiments.log_z.targets import TARGETS, Target, target
 
+RECORD = "log_z_peers"
 SMALL = (
     Setting(512, 100, 1),
     Setting(256, 50, 4),
@@ -224,7 +225,7 @@ def main(
     if references:
         find_references()
         return
-    cells: list[dict[str, Any]] = [] if quick else recorded("smc_peers") or []
+    cells: list[dict[str, Any]] = [] if quick else recorded(RECORD) or []
     for name in names:
         known = target(name)
         if any(c["target"] == known.name for c in cells):
@@ -237,7 +238,7 @@ def main(
             print(*row(found[-1]), sep=" | ", file=sys.stderr, flush=True)
         cells += found
         if not quick:  # what was found so far, should the next be cut short
-            record("smc_peers", cells)
+            record(RECORD, cells)
     table("log Z by tempered SMC, noneq first in each pair", COLUMNS, [row(c) for c in cells])
 
 

@@ -104,14 +104,14 @@ def run(cell: Cell) -> dict[str, Any]:
     held = Walkers.sample(energy, HELD, rng) if cell.weighted else None
     u, curve, predicted = None, [], 0.0
     for iteration in range(cell.iterations):
-        if cell.way == "CD":
+        if cell.way == "CD":  # which moves before the gradient, and not after it
             rows = torch.randint(len(data), (cell.walkers,), generator=rng)
-            walkers, u = Walkers.at(data[rows], energy), None
+            walkers, u = Walkers.at(data[rows], energy).move(kernel, energy, rng), None
         if cell.weighted and iteration % EVERY == 0:
             predicted -= EVERY * cell.speed * _loss_of_log_z(energy, walkers)
         walkers, u, *_ = step(
-            energy, data, walkers, u, kernel=kernel, optimizer=optimizer, rng=rng,
-            weighted=cell.weighted, ess_min=cell.resample,
+            energy, data, walkers, u, kernel=None if cell.way == "CD" else kernel,
+            optimizer=optimizer, rng=rng, weighted=cell.weighted, ess_min=cell.resample,
         )  # fmt: skip
         if held is not None:
             held = held.reweight(energy) if kernel.fresh else held  # Algorithm 1 moves it stale
@@ -126,21 +126,24 @@ def run(cell: Cell) -> dict[str, Any]:
         "seconds": time.process_time() - began,
     }
     if held is not None:
-        found |= _log_z(energy, walkers, held, data) | {"predicted": predicted}
+        found |= _log_z(energy, walkers, held, data, cell.seed) | {"predicted": predicted}
     return found
 
 
 @torch.no_grad()
 def _point(iteration: int, energy: Mixture, walkers: Walkers) -> dict[str, Any]:
     """Masses of the model, the shares of walkers in its modes without weights, and parameters."""
-    shares = energy.modes(walkers.x).mean(0)
+
+    def short(values: Tensor) -> list[float]:
+        return [round(value, 5) for value in values.tolist()]
+
     return {
         "iteration": iteration,
-        "masses": energy.masses().tolist(),
-        "walkers": shares.tolist(),
-        "z": energy.z.tolist(),
-        "ess": float(walkers.ess),
-        "apart": float(torch.pdist(energy.means).min()),
+        "masses": short(energy.masses()),
+        "walkers": short(energy.modes(walkers.x).mean(0)),
+        "z": short(energy.z),
+        "ess": round(float(walkers.ess), 3),
+        "apart": round(float(torch.pdist(energy.means).min()), 3),
     }
 
 
@@ -164,11 +167,13 @@ def _loss_of_log_z(energy: Mixture, walkers: Walkers) -> float:
     return total * float(p.square().sum())
 
 
-def _log_z(energy: Mixture, walkers: Walkers, held: Walkers, data: Tensor) -> dict[str, Any]:
+def _log_z(
+    energy: Mixture, walkers: Walkers, held: Walkers, data: Tensor, seed: int
+) -> dict[str, Any]:
     """Errors of log Z, with standard errors, by gradient walkers, held-out ones and annealing."""
     walkers, held = walkers.reweight(energy), held.reweight(energy)
     annealed = noneq.log_z(
-        energy.forward, data=data, n=512, temperatures=300, rng=torch.Generator().manual_seed(7)
+        energy.forward, data=data, n=512, temperatures=300, rng=torch.Generator().manual_seed(seed)
     )  # the method alone, so that the exact log Z is not taken instead
     exact = energy.log_z()
     return {

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from experiments.common import RESULTS, recorded, table, write_table
 from noneq.report.axes import NORMAL, SMALL
 
-__all__ = ["TUNING", "chosen", "lines_of", "main", "show", "validation"]
+__all__ = ["TUNING", "chosen", "effects", "lines_of", "main", "show", "validation"]
 
 TUNING = 100  # seed of the trials
 PAGE = "proportions.md"
@@ -73,6 +73,46 @@ def lines_of(done: Sequence[dict[str, Any]]) -> list[list[str]]:
     return lines
 
 
+EFFECT = ("start", "steps by", "walkers", "model", "validation NLL, nats")
+
+
+def effects(done: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """What weights change, with all else equal: differences, paired by the seed."""
+    found = []
+    for start in ("noise", "base", "data"):
+        for how in ("learning rate", "trust region"):
+            names = [f"{kind}, {how}, from {start}" for kind in ("weights", "PCD")]
+            if not all(any(one["name"] == name for one in done) for name in names):
+                continue
+            on, off = ({one["seed"]: one for one in chosen(done, name)} for name in names)
+            both = [seed for seed in on if seed in off]
+            values = [[f(on[s]) - f(off[s]) for s in both] for f in (_late, _error, validation)]
+            found.append([start, how, *(
+                _paired(own, digits) for own, digits in zip(values, (3, 3, 2), strict=True)
+            )])  # fmt: skip
+    return found
+
+
+def _late(one: dict[str, Any]) -> float:
+    """The mean error of the walkers' proportions over the second half of a training."""
+    late = [p["error"] for p in one["curve"] if 2 * p["iteration"] > one["curve"][-1]["iteration"]]
+    return sum(late) / len(late) if late else math.nan
+
+
+def _error(one: dict[str, Any]) -> float:
+    return float(one.get("error", math.nan))
+
+
+def _paired(values: Sequence[float], digits: int) -> str:
+    """A mean and its standard error over the seeds."""
+    values = [value for value in values if math.isfinite(value)]
+    if len(values) < 2:
+        return ""
+    mean = sum(values) / len(values)
+    spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+    return f"{mean:+.{digits}f} ± {spread:.{digits}f}"
+
+
 def _mean(values: Sequence[float], digits: int = 3) -> str:
     return f"{sum(values) / len(values):.{digits}f}" if values else ""
 
@@ -106,8 +146,10 @@ def main(out: Path = RESULTS / "proportions.png", page: bool = True) -> None:
     """
     done = recorded("proportions") or []
     show(done)
+    table("Weights less PCD, paired by seed", EFFECT, effects(done))
     if page:
         write_table(PAGE, HEADS, lines_of(done))
+        write_table(PAGE, EFFECT, effects(done), "effect")
     for study in ("large", "fashion", "teacher"):
         own = recorded(f"proportions_{study}") or []
         show(own)

@@ -13,7 +13,7 @@ Each cell has three trials of its speed, tau or the learning rate, on a seed of 
 validation rows choose by an annealed log Z; then come three seeds. "program" is weighted training
 with walkers annealed anew now and then, as ``noneq train`` has it.
 
-Further studies take the speeds that were chosen there, without trials, for four cells: "large",
+Further studies take the speeds that were chosen there, without trials, for five cells: "large",
 the images at 28 x 28; "fashion", three classes of Fashion-MNIST, at 14 x 14; and "teacher", whose
 rows are samples of a trained model of the digits (`experiments.proportions.teacher`).
 
@@ -38,7 +38,7 @@ from experiments.proportions.report import chosen, show, validation
 from experiments.proportions.teacher import taught
 from experiments.proportions.training import ITERATIONS, Cell, Problem, Start, run
 
-__all__ = ["CELLS", "FOUR", "STUDIES", "Study"]
+__all__ = ["CELLS", "FIVE", "STUDIES", "Study"]
 
 SPEEDS = {True: (0.005, 0.02, 0.1), False: (3e-4, 1e-3, 3e-3)}
 """Sizes tau of the trust region that are tried, and learning rates where there is none."""
@@ -54,13 +54,14 @@ CELLS = [
 ]
 
 
-FOUR = [
+FIVE = [
     Cell(weighted=True, trusted=False, start="base"),
+    Cell(weighted=False, trusted=False, start="base"),
     Cell(weighted=False, trusted=False, start="data"),
     Cell(weighted=False, trusted=False, start="noise"),
     Cell(weighted=True, trusted=True, start="base", renewed=True),
 ]
-"""What there is to know where trainings are expensive."""
+"""The cells of the further studies; the first two differ in the weights alone."""
 
 
 def digits(path: Path) -> Problem:
@@ -104,9 +105,9 @@ class Study:
 
 STUDIES = {
     "digits": Study(digits, "proportions", CELLS, trials=True),
-    "large": Study(large, "proportions_large", FOUR),
-    "fashion": Study(fashion, "proportions_fashion", FOUR, seeds=1),
-    "teacher": Study(teacher, "proportions_teacher", FOUR),
+    "large": Study(large, "proportions_large", FIVE),
+    "fashion": Study(fashion, "proportions_fashion", FIVE, seeds=1),
+    "teacher": Study(teacher, "proportions_teacher", FIVE),
 }
 
 

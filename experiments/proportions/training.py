@@ -74,7 +74,8 @@ class Cell:
             weighted=self.weighted, renew=500 if self.renewed else None,
             tau=self.speed if self.trusted else None,
             lr=3e-3 if self.trusted else self.speed,
-            walkers=WALKERS, held_out=64 if self.renewed else None, moves=MOVES,
+            leapfrog_steps=1, step_size=0.3, shifted=0.0, walkers=WALKERS,
+            held_out=64 if self.renewed else None, moves=MOVES,
             batch=min(BATCH, rows), noise=problem.noise, iterations=iterations, clusters=None,
         )  # fmt: skip
 

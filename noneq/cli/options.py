@@ -128,6 +128,12 @@ def _shown(hint: Any) -> tuple[str, Any]:
     if type(None) in parts:
         kind = next(part for part in parts if part is not type(None))
         return f"{kind.__name__.upper()}|off", Literal["off"] | kind | None
+    words = [part for part in parts if typing.get_origin(part) is Literal]
+    if words:  # a number, or one of some words
+        numbers = [part.__name__.upper() for part in parts if part not in words]
+        return "|".join([*numbers, *(w for part in words for w in typing.get_args(part))]), (
+            hint | None
+        )
     return "|".join(parts) if parts else hint.__name__.upper(), hint | None
 
 

@@ -48,8 +48,8 @@ class NetworkModel:
             and network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
         background: whether the trained model gets a background, a Gaussian five times as wide as
             a base of full covariance, of mass 1 / rows, which makes no row nearly impossible.
-        shifted: share of the training images that are moved by one pixel, 0 to 0.8; None: chosen
-            by the validation rows.
+        shifted: share of images moved by one pixel among the training rows, 0 or from 0.1 to 0.8,
+            or (chosen) the share under which the validation rows are most likely.
     """
 
     base: Literal["chosen", "full", "diagonal", "low-rank", "mixture"] = "full"
@@ -67,11 +67,13 @@ class NetworkModel:
     refresh: bool = False
     spline_flow: bool = False
     background: bool = False
-    shifted: float | None = 0.0
+    shifted: float | Literal["chosen"] = 0.0
 
     def __post_init__(self) -> None:
-        if self.shifted is not None and not 0 <= self.shifted <= 0.8:
-            raise ValueError(f"`shifted` is a share of the images, 0 to 0.8, got {self.shifted:g}")
+        if self.shifted not in ("chosen", 0) and not 0.1 <= float(self.shifted) <= 0.8:
+            raise ValueError(
+                f"`shifted` is a share of the images, 0 or from 0.1 to 0.8, got {self.shifted}"
+            )
         check_positive(
             self, "components", "clusters", "width", "depth", "networks", "leapfrog_steps"
         )

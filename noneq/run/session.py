@@ -77,7 +77,7 @@ class Session:
         validation: Tensor | None = None,
     ) -> None:
         self.recipe = recipe
-        self.data = data = with_shifts(data, getattr(recipe.model, "shifted", None))
+        self.data = data = with_shifts(data, getattr(recipe.model, "shifted", 0.0))
         self.family = family or family_of(recipe.kind)
         self.energy, self.kernel = self.family.build(recipe, data, seed)
         self._average = moving_average(self.energy, recipe.optimizer.ema)

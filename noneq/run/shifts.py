@@ -9,7 +9,7 @@ that is fitted to all.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from noneq.data import DataSet
 from noneq.energies import Gaussian
 from noneq.likelihood.score import mean_energy
-from noneq.run.bases import NOISY, ROWS, some
+from noneq.run.bases import FEWEST, LEAST, NOISY, ROWS, WIDE, some
 from noneq.run.model_settings import GAUSSIANS
 from noneq.run.recipe import Recipe
 
@@ -57,7 +57,7 @@ def moved(images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def with_shifts(rows: Tensor, share: float | None) -> Tensor:
+def with_shifts(rows: Tensor, share: float | Literal["chosen"]) -> Tensor:
     """Add moved images to training rows.
 
     Each image is there ``round(4 (1 - share) / share)`` times, once at least, and once moved in
@@ -65,13 +65,14 @@ def with_shifts(rows: Tensor, share: float | None) -> Tensor:
 
     Arguments:
         rows: training rows (M, *shape), images if the share is not 0.
-        share: share of moved images among all, 0 to 0.8; None: none.
+        share: share of moved images among all, 0 to 0.8; none if it is still to be chosen.
 
     Returns:
         The rows, unchanged if there is no share.
     """
-    if not share:
+    if share in ("chosen", 0):
         return rows
+    share = float(share)
     copies = max(1, round(4 * (1 - share) / share))
     return torch.cat([*[rows] * copies, moved(rows)])
 
@@ -81,25 +82,29 @@ def choose_shifts(recipe: Recipe, data: DataSet) -> Recipe:
 
     For shares of 0, 1/2, 2/3 and 4/5 a Gaussian is fitted to the training rows with moved ones.
     The share with the lowest mean negative log-likelihood (NLL) of the validation rows is taken,
-    if it is lower than that of 0 by more than a paired standard error.
+    if it is lower than that of 0 by more than a paired standard error. With fewer validation rows
+    than a base is chosen by, or too many images for the memory, the share is 0.
 
     Arguments:
-        recipe: all settings of a training; its ``shifted`` is chosen if it is None.
+        recipe: all settings of a training; its ``shifted`` is chosen if it is "chosen".
         data: data set with training and validation rows.
 
     Returns:
         The recipe, in which ``shifted`` is a number if the kind of model has that setting.
     """
     model: Any = recipe.model
-    if getattr(model, "shifted", 0.0) is not None:
+    if getattr(model, "shifted", 0.0) != "chosen":
         return recipe
     train, validation = some(data.train, ROWS), some(data.validation, NOISY)
     share = 0.0
-    if len(validation) > 1 and data.train.numel() <= LARGEST / 5 and train.dim() == 4:
+    few = FEWEST if train[0].numel() > WIDE else LEAST
+    enough = len(torch.unique(validation.flatten(1), dim=0)) >= few
+    if enough and 8 * data.train.numel() <= LARGEST and train.dim() == 4:
         kind: Any = model.base if model.base in GAUSSIANS else "full"
 
         def scores(share: float) -> Tensor:
-            base = Gaussian.fit(with_shifts(train, share), kind, noise=recipe.train.noise)
+            rows = with_shifts(train, share)
+            base = Gaussian.fit(rows, kind, noise=recipe.train.noise, ridge=model.ridge)
             return mean_energy(base, validation, noise=recipe.train.noise) + base.log_z()
 
         plain, tried = scores(0.0), {one: scores(one) for one in SHARES}

@@ -1,5 +1,6 @@
 """Compiled energies, by a backend of torch.compile that needs no compiler for C++."""
 
+import copy
 import math
 
 import pytest
@@ -131,5 +132,37 @@ def test_an_energy_that_chooses_its_path_keeps_it():
 def test_what_cannot_be_compiled_is_refused():
     with pytest.raises(ValueError, match="discrete"):
         compiled(noneq.BernoulliRBM.from_data((rows(3) > 0).float(), 2))
-    with pytest.raises(ValueError, match="returned shape"):
-        evaluate(compiled(lambda x: x.square()), rows(3))
+    wrong = compiled(lambda x: x.square().sum(1, keepdim=True))
+    base = Gaussian(torch.zeros(3), Identity())
+    for energy in (wrong, wrong.path_from(base).at(0.5)):
+        with pytest.raises(ValueError, match="returned shape"):
+            evaluate(energy, rows(3))
+
+
+def test_a_copy_has_a_program_of_its_own():
+    own, x = compiled(tilted()), rows(3)
+    u = evaluate(own, x)[0]
+    average = torch.optim.swa_utils.AveragedModel(own).module
+    for copied in (copy.deepcopy(own), average):
+        with torch.no_grad():
+            for p in copied.energy.net.parameters():
+                p.zero_()
+        torch.testing.assert_close(evaluate(copied, x)[0], copied(x))
+        assert not torch.allclose(evaluate(copied, x)[0], u)
+    torch.testing.assert_close(evaluate(own, x)[0], u)
+    assert own.base is own.energy.base
+    assert not hasattr(compiled(testing.banana().energy), "base")
+
+
+def test_many_energies_are_compiled_each():
+    """torch compiles at most eight variants of one function, and then silently no more."""
+    made = []
+
+    def counting(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    for k in range(10):
+        own = Compiled(lambda x, k=k: (k + 1) * x.square().sum(1), backend=counting)
+        evaluate(own, rows(2))
+    assert len(made) == 10

@@ -33,6 +33,13 @@ def test_pcd_drifts_as_predicted():
     assert max(own) - min(own) > 0.1
 
 
+def test_cd_moves_its_rows_before_the_gradient():
+    """Its chains stay near the data, so that the means part; of the masses it learns nothing."""
+    found = run(reduced("CD"))
+    assert found["curve"][-1]["apart"] > 3.0
+    assert found["masses"][0] == pytest.approx(0.5, abs=0.1)
+
+
 def test_masses_log_z_and_divergence_of_the_model():
     model = Mixture(TRIPLE)
     with torch.no_grad():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from experiments.proportions.images import PROPORTIONS, Classifier, Images, load
-from experiments.proportions.report import chosen, lines_of
+from experiments.proportions.report import chosen, effects, lines_of
 from experiments.proportions.study import CELLS
 from experiments.proportions.teacher import taught
 from experiments.proportions.training import Problem, run
@@ -100,11 +100,17 @@ def test_one_short_training_of_three_cells(images, monkeypatch):
     models = [{**one, "seed": 0} for one in done]
     assert len(lines_of([*done, *models])) == 3
     assert chosen([*done, *models], "program")[0]["seed"] == 0
+    again = [{**one, "seed": 1, "error": one["error"] + 0.5} for one in models]
+    again[1]["error"] -= 0.1
+    (effect,) = effects([*done, *models, *again])
+    apart = models[0]["error"] - models[1]["error"]
+    assert effect[:2] == ["base", "learning rate"]
+    assert effect[3] == f"{apart + 0.05:+.3f} ± 0.050"
 
 
 def test_samples_of_a_model_are_a_problem_whose_truth_is_known(images):
     problem = taught(Problem.of(images), iterations=2, shrink=64)
-    assert [len(x) for x in (problem.train, problem.validation, problem.test)] == [78, 15, 35]
+    assert [len(x) for x in (problem.train, problem.validation, problem.test)] == [78, 64, 64]
     assert len(torch.unique(problem.train, dim=0)) == 78  # copies have parted
     assert problem.own is not None
     assert math.isfinite(problem.own)

@@ -250,9 +250,9 @@ PROGRAM = (
      "if float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5:", "if True:", SHIFTS),
     ("shifts: never", "shifts:choose_shifts", "share = best", "pass", SHIFTS),
     ("shifts: a share given is chosen again", "shifts:choose_shifts",
-     'getattr(model, "shifted", 0.0) is not None', "False", SHIFTS),
+     'getattr(model, "shifted", 0.0) != "chosen"', "False", SHIFTS),
     ("shifts: reported of moved images, too", "session:Session.__init__",
-     'with_shifts(data, getattr(recipe.model, "shifted", None))', "data", SHIFTS),
+     'with_shifts(data, getattr(recipe.model, "shifted", 0.0))', "data", SHIFTS),
     ("settings: weights forgotten in turn", "settings:Settings.__post_init__",
      "if self.forgetting_factor < 1 and", "if False and", FORGOTTEN),
 )  # fmt: skip

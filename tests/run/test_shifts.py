@@ -26,7 +26,7 @@ def test_images_are_moved_in_four_directions_and_repeat_their_edge():
 
 
 @pytest.mark.parametrize(
-    ("share", "copies"), [(0.5, 4), (2 / 3, 2), (0.8, 1), (0.75, 1), (0.2, 16)]
+    ("share", "copies"), [(0.5, 4), (2 / 3, 2), (0.8, 1), (0.75, 1), (0.2, 16), (0.1, 36)]
 )
 def test_the_share_of_moved_images(share, copies):
     rows = torch.randn(3, 1, 4, 4)
@@ -39,7 +39,7 @@ def test_the_share_of_moved_images(share, copies):
 def test_without_a_share_the_rows_stay_themselves():
     rows = torch.randn(3, 1, 4, 4)
     assert with_shifts(rows, 0.0) is rows
-    assert with_shifts(rows, None) is rows
+    assert with_shifts(rows, "chosen") is rows
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def images(tmp_path):
 
     def make(anywhere):
         rng = torch.Generator().manual_seed(0)
-        x = torch.zeros(120, 16, 16)
-        at = torch.randint(1, 15, (120, 2), generator=rng) if anywhere else torch.full((120, 2), 7)
-        x[torch.arange(120), at[:, 0], at[:, 1]] = 255.0
+        x, every = torch.zeros(200, 16, 16), torch.arange(200)
+        at = torch.randint(1, 15, (200, 2), generator=rng) if anywhere else torch.full((200, 2), 7)
+        x[every, at[:, 0], at[:, 1]] = 55 + 200 * torch.rand(200, generator=rng)
         np.save(tmp_path / "images.npy", x.numpy().astype(np.uint8))
         return load(tmp_path / "images.npy")
 
@@ -65,7 +65,7 @@ def test_the_validation_rows_choose_the_share(images):
     anywhere = images(True)
     assert chosen(anywhere) >= 0.5
     assert chosen(anywhere, shifted=0.0) == 0.0
-    assert chosen(dataclasses.replace(anywhere, validation=anywhere.validation[:1])) == 0.0
+    assert chosen(dataclasses.replace(anywhere, validation=anywhere.validation[:9])) == 0.0
     assert chosen(images(False)) == 0.0
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_moved_is_told():
     recipe = choose((3,), 50, "table", shifted=0.5, iterations=1)
     with pytest.raises(ValueError, match=r"moves images .* got rows of shape \(3,\)"):
         noneq.Session(recipe, torch.randn(50, 3))
-    with pytest.raises(ValueError, match=r"0 to 0\.8, got 0\.9"):
+    with pytest.raises(ValueError, match=r"0 or from 0\.1 to 0\.8, got 0\.9"):
         choose((1, 16, 16), 50, "image", shifted=0.9)
     # a table's share is 0, and nothing is chosen
     assert choose((3,), 50, "table").model.shifted == 0.0

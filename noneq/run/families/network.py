@@ -63,7 +63,7 @@ class NetworkFamily(OnGaussian):
             own |= {"net": "inner-product", "networks": 2, "dropout": 0.1}
             return self._small(own, train | {"tau": 0.015}, (SCORES, ITERATIONS), 4500)
         own |= {"net": "convnet", "width": 8, "depth": 3, "leapfrog_steps": 4, "step_size": 0.05,
-                "shifted": None}  # fmt: skip
+                "shifted": "chosen"}  # fmt: skip
         train |= {
             "walkers": 192, "held_out": 64, "moves": 1, "tau": 0.05, "renew": None,
             "batch": min(128, data.rows), "early_stopping": False,
