@@ -102,7 +102,8 @@ def rows_of(recipe: Recipe) -> Rows:
     """
     how, own = recipe.train, recipe.model
     if how.active is not None:
-        return Rows(how.active * how.moves, how.active, how.batch)
+        # the last of the moves of a stale kernel serves the loss
+        return Rows(how.active * (how.moves - 1), how.active, how.batch)
     held = how.held_out or 0
     moved = (how.walkers + held) * how.moves * own.leapfrog_steps
     return Rows(moved + held, how.walkers, how.batch)

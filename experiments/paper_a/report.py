@@ -99,6 +99,7 @@ def _along(ax: Axes, done: Sequence[dict[str, Any]]) -> None:
                 label = None if k else "PCD, predicted"
                 ax.plot(at[-len(law) :], law, "k:", lw=1.2, label=label)
     ax.axhline(0.25, color="k", ls="--", lw=0.8)
+    ax.set_ylim(-0.03, 0.68)  # room for the legend
     ax.set_xlabel("iteration", fontsize=SMALL)
     ax.set_ylabel("mass of the smaller mode", fontsize=SMALL)
     ax.set_title("Two modes in 50 dimensions; truth dashed", fontsize=NORMAL)
@@ -163,8 +164,16 @@ def main(out: Path = RESULTS / "mixture.png", page: bool = True) -> None:
         table(title, HEADS, rows)
         if page:
             write_table(PAGE, HEADS, rows, title)
-    figure, axes = plt.subplots(2, 2, figsize=(10.5, 7.5))
-    for ax, draw in zip(axes.flat, (_along, _three, _thresholds, _biases), strict=True):
+    draws = [_along, _three]
+    if of(done, resample=THRESHOLDS[0]):
+        draws.append(_thresholds)
+    if of(done, walkers=NUMBERS[0]):
+        draws.append(_biases)
+    rows = -(-len(draws) // 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(10.5, 3.75 * rows), squeeze=False)
+    for ax in axes.flat[len(draws) :]:
+        ax.axis("off")
+    for ax, draw in zip(axes.flat, draws, strict=False):
         draw(ax, done)
         ax.tick_params(labelsize=SMALL)
     figure.tight_layout()

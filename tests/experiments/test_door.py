@@ -29,7 +29,7 @@ def test_an_experiment_is_run_with_the_arguments_that_follow():
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("mixtur", "mean mixture?"), ("mnist", "mean rbm.mnist?"), ("0000", "lists them")],
+    [("mixtur", "mean paper_a.mixture?"), ("mnist", "mean rbm.mnist?"), ("0000", "lists them")],
 )
 def test_an_unknown_name_is_one_line_with_the_nearest(capsys, name, nearest):
     assert main([name]) == 2
