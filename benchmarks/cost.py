@@ -228,21 +228,27 @@ def times(blocks: int = 30, length: int = 2) -> None:
             "on, tau": library(*problem(side=side), replace(on, tau=0.1)),
             "bare": bare(*problem(side=side), n, moves),
         }
-        spent: dict[str, list[float]] = {key: [] for key in loops}
-        keys = list(loops)
-        for block in range(-2, blocks):  # two to warm up
-            for key in keys[block % len(keys) :] + keys[: block % len(keys)]:
-                began = time.perf_counter()
-                for _ in range(length):
-                    loops[key].iterate()
-                if block >= 0:
-                    spent[key].append((time.perf_counter() - began) / length)
+        spent = measured(loops, blocks, length)
         pairs = (("on", "off"), ("on, tau", "off, tau"), ("on", "bare"), ("on, tau", "bare"))
         ratios = [ratio(spent[a], spent[b]) for a, b in pairs]
         milliseconds = f"{1e3 * median(spent['bare']):.0f} ms"
         lines.append([f"{name}, N = {n}, K = {moves}", milliseconds, *ratios])
     header = "problem | bare PCD | on / off | on / off, tau | on / bare | on, tau / bare"
     show("time", "Time of an iteration: medians of ratios (quartiles)", header, lines)
+
+
+def measured(loops: dict[str, Loop], blocks: int, length: int) -> dict[str, list[float]]:
+    """Seconds of an iteration in each block of ``length`` of them, loops in turn."""
+    spent: dict[str, list[float]] = {key: [] for key in loops}
+    keys = list(loops)
+    for block in range(-2, blocks):  # two to warm up
+        for key in keys[block % len(keys) :] + keys[: block % len(keys)]:
+            began = time.perf_counter()
+            for _ in range(length):
+                loops[key].iterate()
+            if block >= 0:
+                spent[key].append((time.perf_counter() - began) / length)
+    return spent
 
 
 def ratio(a: list[float], b: list[float]) -> str:

@@ -20,7 +20,6 @@ N = 256. Times are medians, over blocks that alternate, of ratios of blocks side
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from statistics import median
 
@@ -30,7 +29,7 @@ from torch import Tensor
 
 import noneq
 from benchmarks import RESULTS
-from benchmarks.cost import LR, NOISE, Loop, batch, library, problem, ratio
+from benchmarks.cost import LR, NOISE, Loop, batch, library, measured, problem, ratio
 from experiments.common import record, table
 
 H = 1e-3
@@ -144,20 +143,6 @@ def trained(energy: noneq.Tilted, data: Tensor, n: int, rows: int, **changes: ob
         n, None, 1, None, renew=None, batch=rows, noise=NOISE, **changes  # type: ignore[arg-type]
     )  # fmt: skip
     return library(energy, data, settings, noneq.ULA(H))
-
-
-def measured(loops: dict[str, Loop], blocks: int, length: int) -> dict[str, list[float]]:
-    """Seconds of an iteration in each block, loops in turn."""
-    spent: dict[str, list[float]] = {key: [] for key in loops}
-    keys = list(loops)
-    for block in range(-2, blocks):  # two to warm up
-        for key in keys[block % len(keys) :] + keys[: block % len(keys)]:
-            began = time.perf_counter()
-            for _ in range(length):
-                loops[key].iterate()
-            if block >= 0:
-                spent[key].append((time.perf_counter() - began) / length)
-    return spent
 
 
 PROBLEMS: dict[str, tuple[int, int, int]] = {

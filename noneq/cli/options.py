@@ -131,9 +131,8 @@ def _shown(hint: Any) -> tuple[str, Any]:
     words = [part for part in parts if typing.get_origin(part) is Literal]
     if words:  # a number, or one of some words
         numbers = [part.__name__.upper() for part in parts if part not in words]
-        return "|".join([*numbers, *(w for part in words for w in typing.get_args(part))]), (
-            hint | None
-        )
+        named = [word for part in words for word in typing.get_args(part)]
+        return "|".join([*numbers, *named]), hint | None
     return "|".join(parts) if parts else hint.__name__.upper(), hint | None
 
 

@@ -159,7 +159,7 @@ def finished_model(
     assert isinstance(own, Gaussian | GaussianMixture)
     if model is not energy:
         net.shift.fill_(z.value - own.log_z())
-    forward, backward = (_with_background(side, model) for side in (z.forward, z.backward))
+    forward, backward = (_with_background(side, model, own) for side in (z.forward, z.backward))
     walkers, mark = _joined(z.walkers, model, forward.value, rng), fingerprint(model)
     return model, replace(z, forward=forward, backward=backward, walkers=walkers, mark=mark)
 
@@ -180,16 +180,17 @@ def with_walkers_of_background(
     net, mixture = getattr(model, "net", None), model.base
     if not isinstance(net, Foreground) or not isinstance(mixture, GaussianMixture):
         return walkers
-    return _joined(walkers, model, _with_background(walkers.log_z, model).value, rng)
+    z = _with_background(walkers.log_z, model, without_background(mixture))
+    return _joined(walkers, model, z.value, rng)
 
 
-def _with_background(z: LogZ, model: nn.Module) -> LogZ:
-    """Return log Z of a model, given that of the model without its background."""
+def _with_background(z: LogZ, model: nn.Module, plain: Solvable) -> LogZ:
+    """Return log Z of a model, given log Z and base of the model without its background."""
     net, mixture = model.net, model.base
     assert isinstance(net, Foreground)
     assert isinstance(mixture, GaussianMixture)
     e = float(mixture.log_masses[-1].exp())
-    c = float(net.shift) + without_background(mixture).log_z()
+    c = float(net.shift) + plain.log_z()
     front = (1 - e) * math.exp(z.value - c)
     return LogZ(math.log(front + e), z.stderr * front / (front + e))
 
