@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from noneq.likelihood.support import Share
-from noneq.run import checkpoint, evaluation
+from noneq.run import checkpoint, evaluation, scores
 from noneq.run.evaluation import evaluate_run, read_verdict, stored_fingerprint
 from noneq.run.scores import score
 from noneq.run.verdict import Mean, Verdict
@@ -265,6 +265,28 @@ def test_a_tilted_gaussian_is_bracketed_and_scored(begun):
     torch.testing.assert_close(scores.log_density, normal.log_prob(x) - off, rtol=0, atol=1e-4)
     assert torch.equal(scores.expected, scores.log_density)  # no noise
     assert abs(scores.unlike) < 1
+
+
+def test_the_scores_of_noisy_rows_are_the_verdicts(tmp_path, monkeypatch):
+    # differences by the same noise for all rows, of which two pairs are enough for a Gaussian
+    monkeypatch.setattr(scores, "SAME", 2)
+    run, data, session = known.begun(tmp_path, noise=0.5)
+    known.tilt(session.average, [0.6, -0.4])
+    run.save(session)
+    verdict = evaluate_run(run, data)
+    found = -scores.score(run, data.train).expected
+    mean, cov, exact = known.exact(run.model()[0], [0.6, -0.4])
+    normal = torch.distributions.MultivariateNormal(mean, cov)
+    # E log p(x + s xi) = log p(x) - s^2 tr(C^-1) / 2, of which differences have no error
+    clean = -normal.log_prob(data.train.double())
+    torch.testing.assert_close(found - found.mean(), clean - clean.mean(), rtol=0, atol=1e-4)
+    # the level by independent noise: 210 x 20 draws, whose deviations are 0.9 nats at most
+    level = 0.125 * float(torch.linalg.inv(cov).trace()) + verdict.log_z - exact
+    assert float(found.mean()) == pytest.approx(float(clean.mean()) + level, abs=0.03)
+    assert float(found.mean()) == pytest.approx(verdict.nll["train"].value, abs=0.04)
+    # one row alone has 2,000 draws: what all rows have in common has a small error, too
+    one = -float(scores.score(run, data.train[:1]).expected[0])
+    assert one == pytest.approx(float(clean[0]) + level, abs=0.06)
 
 
 def test_the_population_that_is_kept_is_a_weighted_sample(begun):
