@@ -29,10 +29,10 @@ types: $(VENV)/.installed
 	$(BIN)/mypy
 
 # what meets each dependency: numpy and pyarrow, scikit-learn, safetensors, matplotlib, filelock,
-# tyro with docstring-parser, rich
+# tyro with docstring-parser, rich, plotly and jinja2
 MEETING := test_layers data/test_data data/test_readers data/test_frames data/test_dataset \
 	data/test_repeats estimators/test_estimators run/test_checkpoint report/test_figures run/test_lock \
-	run/test_recipe cli/test_names
+	run/test_recipe cli/test_names report/test_html
 LOW := .venv-lowest
 
 $(LOW)/.installed: pyproject.toml constraints-lowest.txt

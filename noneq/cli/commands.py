@@ -262,17 +262,30 @@ def logz(
 
 @app.command
 @described
-def report(run: Positional[Folder], *, out: File = None, device: Words = "") -> None:
-    """Draw one page of figures of a run: likelihood, log Z, weights, trust region, samples.
+def report(
+    runs: Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="")]
+    ],
+    *,
+    out: File = None,
+    device: Words = "",
+) -> None:
+    """Write a page about a run: may it be believed, likelihoods, training, samples, odd rows.
+
+    Of several runs on the same data, compare the likelihoods row by row. The page is one HTML file
+    of about 5 MB, which needs nothing else and fetches nothing.
 
     Args:
-        run: folder of the run.
-        out: PNG file; default: report.png in the folder of the run.
+        runs: folder of the run, or folders of several.
+        out: .html file, or for one page of figures a .png file; default: report.html in the folder
+            of the run; of several comparison.html.
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.report import report as command
 
-    command(run, out, device)
+    if not runs:
+        raise ValueError("report takes the folder of a run, e.g. noneq report runs/digits")
+    command(runs, out, device)
 
 
 COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}

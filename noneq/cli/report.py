@@ -1,36 +1,54 @@
-"""``noneq report``: draw the figures of a training run on one page, as a .png file."""
+"""``noneq report``: the report of a training run, or a comparison of several, as an HTML file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from noneq.cli.advice import flags
 from noneq.cli.console import echo
-from noneq.cli.summary import echo_damage
+from noneq.cli.summary import echo_damage, next_commands
 from noneq.run import Run
 
 __all__ = ["report"]
 
 
-def report(run: Path, out: Path | None, device: str) -> None:
-    """Draw the figures of a training run on one page, as the command ``noneq report`` does.
+def report(runs: Sequence[Path], out: Path | None, device: str) -> None:
+    """Write the report of a run, or a comparison of several, as ``noneq report`` does.
 
     Arguments:
-        run: folder of the training run, whether log Z has been estimated or not.
-        out: .png file to write; None: report.png in the folder of the run.
-        device: torch device; empty: the device of the run.
+        runs: folders of training runs.
+        out: .html file to write, or of one run a .png file; None: report.html in the folder of
+            the run, or comparison.html in the working folder.
+        device: torch device; empty: the device of each run.
 
     Raises:
-        ValueError: ``out`` is not a .png file.
+        ValueError: ``out`` has another ending, or the runs cannot be compared.
     """
-    from noneq.report.pictures import draw_report
+    path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html"))
+    if path.suffix != ".html" and (path.suffix != ".png" or len(runs) > 1):
+        raise ValueError(f"{path}: a report is an .html file, or of one run a .png file")
+    opened = [Run(run, device) for run in runs]
+    for run in opened:
+        echo_damage(run)
+    if len(opened) > 1:
+        from noneq.report.html import write_comparison
 
-    path = out or run / "report.png"
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: a report is a .png file")
-    opened = Run(run, device)
-    echo_damage(opened)
-    draw_report(opened, path)
-    if opened.bracketed:
-        echo(f"{path}: training, log Z, weights, energies and samples on one page")
+        write_comparison(opened, path)
+        echo(f"{path}: {len(opened)} runs, compared row by row")
+        return
+    (run,) = opened
+    if path.suffix == ".png":
+        from noneq.report.pictures import draw_report
+
+        draw_report(run, path)
     else:
-        echo(f"{path}: training alone; noneq logz {run} brackets log Z, then report it again")
+        from noneq.report.html import write_report
+
+        write_report(run, path, commands=next_commands(run), words=flags)
+    if run.bracketed:
+        echo(f"{path}: verdict, likelihoods, training, log Z, weights, energies and samples")
+    else:
+        echo(
+            f"{path}: training alone; noneq logz {run.folder} brackets log Z, then report it again"
+        )

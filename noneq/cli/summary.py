@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from noneq.annealing import TooFarError
 from noneq.cli.console import echo, listening, show_table, tracked
 from noneq.data import DataSet
 from noneq.run import Run
-from noneq.run.evaluation import evaluate_run
+from noneq.run.evaluation import evaluate_run, read_verdict
 from noneq.run.staging import disk_error
 from noneq.run.verdict import Verdict
 
-__all__ = ["echo_damage", "summarise"]
+__all__ = ["Command", "echo_damage", "next_commands", "summarise"]
+
+
+class Command(NamedTuple):
+    """A command to type next.
+
+    Attributes:
+        line: the command.
+        why: what it does, in a few words.
+    """
+
+    line: str
+    why: str
 
 
 def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> int:
@@ -54,7 +66,6 @@ def summarise(run: Run, data: DataSet, how: Mapping[str, Any] | None = None) -> 
 def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
     from noneq.report.pictures import draw_samples
 
-    again = f"noneq logz {run.folder}"
     with listening():
         verdict = evaluate_run(run, data, how=how, track=tracked)
     draw_samples(run, data, run.folder / "samples.png")
@@ -63,19 +74,41 @@ def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
         echo(sentence, "" if verdict.bracketed else "bold")
     echo(f"samples: {run.folder / 'samples.png'}")
     echo("next:")
-    if not verdict.bracketed:
-        more = 2 * verdict.how["walkers"]
-        echo(
-            f"  {again} --bracket.walkers {more}      # a bracket twice as sharp in variance",
-            "cyan",
-        )
-    for command in (
-        f"noneq report {run.folder}",
-        f"noneq sample {run.folder} -n 64 --out samples.npz",
-        f"noneq score {run.folder} data.npy --out scores.npz",
-    ):
-        echo(f"  {command}", "cyan")
+    report = Command(f"noneq report {run.folder}", "all of this and more, as a page")
+    own = [report, *next_commands(run, verdict)]
+    wide = max(len(command.line) for command in own)
+    for command in own:
+        echo(f"  {command.line:{wide}}   # {command.why}", "cyan")
     return 0
+
+
+def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
+    """List commands that are of use after a training.
+
+    Arguments:
+        run: run, whether log Z has been estimated or not.
+        verdict: evaluation of the run; None: the one that is stored, if there is one.
+
+    Returns:
+        The commands, each with what it does.
+    """
+    if verdict is None and not run.bracketed:
+        ask = Command(f"noneq logz {run.folder}", "estimates log Z, and with it the likelihoods")
+        return [ask, Command(f"noneq train --out {run.folder} --resume", "trains on")]
+    verdict = verdict or read_verdict(run, run.model()[0])
+    found = []
+    if not verdict.bracketed:
+        more = f"noneq logz {run.folder} --bracket.walkers {2 * verdict.how['walkers']}"
+        found.append(Command(more, "a bracket twice as sharp in variance"))
+    rows = "rows.csv" if len(run.shape) == 1 else "rows.npy"
+    out = "samples.csv" if len(run.shape) == 1 else "samples.npz"
+    sample = f"noneq sample {run.folder} -n 64 --out {out}"
+    score = f"noneq score {run.folder} {rows} --out scores.csv"
+    return [
+        *found,
+        Command(sample, "64 fresh samples, in the file's units"),
+        Command(score, "the log-density of every row of another file"),
+    ]
 
 
 def echo_damage(run: Run) -> None:

@@ -5,25 +5,15 @@ One shows samples of the run's model beside data, another the whole run on a pag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from noneq.data import DataSet
-from noneq.energies import Energy
-from noneq.energies.denoising import denoised
-from noneq.likelihood.score import energy_of
-from noneq.random import add_noise
-from noneq.report.distributions import Energies, Samples, samples_figure
-from noneq.report.filters import Filters
+from noneq.report.contents import Contents, load_population, samples_of
+from noneq.report.distributions import samples_figure
 from noneq.report.page import report_figure
 from noneq.run import Run
 from noneq.run.atomic import write
-from noneq.run.checkpoint import load_tensors
-from noneq.run.evaluation import read_verdict
 from noneq.run.verdict import Verdict
 
 __all__ = ["draw_report", "draw_samples"]
@@ -44,7 +34,8 @@ def draw_samples(run: Run, data: DataSet, path: Path) -> None:
     Raises:
         FileNotFoundError: if the run's log Z has not been estimated yet.
     """
-    figure = samples_figure(*_samples(run, data, run.model()[0], _population(run)))
+    samples, _ = samples_of(run, data, run.model()[0], load_population(run))
+    figure = samples_figure(*samples)
     write(path, lambda part: figure.savefig(part, dpi=110))
 
 
@@ -57,63 +48,20 @@ def draw_report(run: Run, path: Path) -> None:
         run: run, i.e. the folder of a training.
         path: the picture file to write, e.g. a .png file.
     """
+    contents = Contents.of(run)
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
-    cells = run.scaling.cells
-    mapped = run.scaling.coordinates is not None or (cells is not None and cells.repeats)
-    data = run.data() if run.bracketed or mapped else None
-    rows = run.metrics.rows()
-    if mapped and data is not None:
-        rows = _of_standardised_rows(rows, float(run.scaling.log_volume(data.train).mean()))
-    if run.bracketed and data is not None:
-        (energy, _), walkers = run.model(), _population(run)
-        verdict = read_verdict(run, energy)
-        words = "\n".join(verdict.summary())
+    if contents.verdict is not None:
+        words = "\n".join(contents.verdict.summary())
         parts = {
-            "estimate": _bracket_of(verdict),
-            "energies": _energies(run, data, energy, walkers),
-            "samples": _samples(run, data, energy, walkers),
+            "estimate": _bracket_of(contents.verdict),
+            "energies": contents.energies,
+            "samples": contents.samples,
+            "filters": contents.filters,
         }
-        weights = run.family.filters(energy)
-        if weights is not None:
-            parts["filters"] = Filters(weights, run.shape, data.columns)
-    figure = report_figure(run.folder.resolve().name, words, rows, **parts)
+    title = run.folder.resolve().name
+    figure = report_figure(title, words, contents.metrics, **parts)
     write(path, lambda part: figure.savefig(part, dpi=100))
-
-
-def _of_standardised_rows(rows: list[dict[str, Any]], volume: float) -> list[dict[str, Any]]:
-    """Convert the NLLs of mapped columns in metrics to those of the standardised rows."""
-    return [row if row.get("nll") is None else {**row, "nll": row["nll"] - volume} for row in rows]
-
-
-def _population(run: Run) -> dict[str, Tensor]:
-    """Load the weighted walkers that log Z was estimated with."""
-    try:
-        return load_tensors(run.folder / "population.safetensors", run.device)
-    except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{error}; `evaluate_run({run.folder})` makes it anew") from error
-
-
-def _samples(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Samples:
-    """Draw samples and select data: images in the model's units, tables in the file's."""
-    noise = run.recipe.train.noise
-    rng = torch.Generator(run.device).manual_seed(run.seed)
-    table = data.kind == "table"
-    n = 1000 if table else 64
-    x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
-    rows = add_noise(data.train[: min(n, data.sizes[0])], noise, rng)
-    if table:
-        return Samples(data.scaling.undo(rows), data.scaling.undo(x), None, data.columns)
-    rows, x = run.family.shown(rows), run.family.shown(x)
-    return Samples(rows, x, denoised(energy, x, noise) if noise else None)
-
-
-def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Energies:
-    noise = run.recipe.train.noise
-    rng = torch.Generator(run.device).manual_seed(run.seed)
-    rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
-    train, model, test = (energy_of(energy, x) for x in rows)
-    return Energies(train, model, walkers["log_w"].softmax(0), test)
 
 
 def _bracket_of(verdict: Verdict) -> dict[str, Any]:

@@ -28,6 +28,7 @@ LOCK = "lock"
 """Name of the file in a run's folder that a process locks while it works on the run."""
 RESULTS = (
     "metrics.jsonl", "likelihood.json", "population.safetensors", "samples.png", "report.png",
+    "report.html",
 )  # fmt: skip
 """Names of the files that a run's folder gets in or after training, beside config and model."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -639,15 +639,21 @@ def test_the_same_bracket_again(copy):
 
 def test_a_report(copy, tmp_path, capsys):
     assert main(["report", str(copy)]) == 0
-    assert (copy / "report.png").read_bytes().startswith(b"\x89PNG")
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    assert f"noneq sample {copy} -n 64" in page
     assert "damaged" not in capsys.readouterr().out
     told = refused(["report", copy, "--out", tmp_path / "a.jpeg"], capsys)
-    assert "a.jpeg: a report is a .png file" in told
+    assert "a.jpeg: a report is an .html file, or of one run a .png file" in told
     lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
     (copy / "metrics.jsonl").write_text("".join(["?\n", *lines]))
     assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert "1 damaged, left out: line 1" in capsys.readouterr().out
+    assert main(["report", str(copy), str(copy), "--out", str(tmp_path / "c.html")]) == 0
+    assert "cannot be told apart" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    told = refused(["report", copy, copy, "--out", tmp_path / "c.png"], capsys)
+    assert "of one run a .png" in told
+    assert "report takes the folder of a run" in refused(["report"], capsys)
 
 
 # -- the audit

@@ -94,7 +94,7 @@ def test_a_run_reaches_its_verdict_whatever_its_names(odd, capsys):
     assert "$\\frac{, a_b$_$, \\x1b[31mred\\x07, [bold]x[/nothing], _, line\\nend, ..." in told
     assert "r\\xe9sult $\\frac{" in told
     assert Run(out).config["data"]["columns"] == list(NAMES)
-    assert (odd / out / "report.png").exists()
+    assert (odd / out / "report.html").exists()
 
 
 def test_errors_show_names_as_they_are(odd, capsys):

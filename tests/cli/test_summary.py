@@ -59,5 +59,5 @@ def test_more_walkers_are_advised_only_where_alarms_were_raised(run, monkeypatch
         told = capsys.readouterr().out
         assert (more in told) == bool(alarms)
         assert ("model (NOT bracketed)" in told) == bool(alarms)
-        assert f"noneq score {run[0].folder} data.npy" in told
+        assert f"noneq score {run[0].folder} rows.csv" in told
         assert (run[0].folder / "samples.png").exists()

@@ -149,7 +149,7 @@ FAULTS = (
      '"good" if which == "state" else "state"', '"good"', WAY_OUT),
     ("resume: no way out is told", "folder:Run.restore", "{error}; {self._way_out(which)}",
      "{error}", OFFERED),
-    ("population: what makes it anew is not told", "pictures:_population",
+    ("population: what makes it anew is not told", "contents:load_population",
      "{error}; `evaluate_run({run.folder})` makes it anew", "{error}", MENDED),
     # -- metrics
     ("metrics: a damaged line ends the file", "metrics:Metrics.read",

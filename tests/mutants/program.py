@@ -9,6 +9,13 @@ GOOD = ("test_resume.py::test_a_damaged_state_is_told_with_the_way_out",)
 OPTIONS = ("test_options.py",)
 NEAREST = ("test_cli.py::test_an_unknown_option_names_the_nearest",)
 WRONG = ("test_cli.py::test_what_is_asked_wrongly",)
+PAGE_SAFE = ("test_html.py::test_no_text_leaves_its_place",)
+PAGE_UNITS = ("test_html.py::test_the_page_has_the_verdicts_numbers_and_fetches_nothing",)
+PAGE_ROWS = ("test_html.py::test_the_least_likely_row_comes_first",)
+PAGE_HEAD = ("test_html.py::test_the_headline_says_whether_to_believe",)
+PAGE_REFUSES = ("test_html.py::test_runs_that_do_not_compare_are_refused",)
+PAGE_PAIRS = ("test_html.py::test_runs_are_compared_row_by_row",)
+SCORE_LEVEL = ("test_verdict.py::test_the_scores_of_noisy_rows_are_the_verdicts",)
 REPORT = ("test_cli.py::test_a_report",)
 TABLES = ("test_cli.py::test_tables_are_read_as_they_were_written",)
 SAMPLES = ("test_cli.py::test_samples",)
@@ -79,10 +86,27 @@ PROGRAM = (
      GOOD),
     ("program: an error is a success", "command:", "sys.exit(main())", "main()", EXIT),
     # -- commands
-    ("report: a picture in any format", "cli_report:report", 'if path.suffix != ".png":',
-     "if False:", REPORT),
-    ("report: out is ignored", "cli_report:report", "out or run /", "run /", REPORT),
-    ("report: damage is not told", "cli_report:report", "echo_damage(opened)", "pass", REPORT),
+    ("report: a page in any format", "cli_report:report", 'if path.suffix != ".html" and',
+     "if False and", REPORT),
+    ("report: out is ignored", "cli_report:report", "out or (", "(", REPORT),
+    ("report: damage is not told", "cli_report:report", "echo_damage(run)", "pass", REPORT),
+    ("report: text ends the element of a script", "html_page:_script",
+     'text.replace("<", r"\\u003c")', "text", PAGE_SAFE),
+    ("report: units are not added", "run_page:likelihoods", "mean.value - own[split], mean",
+     "mean.value, mean", PAGE_UNITS),
+    ("report: the likeliest rows are shown", "run_page:_unlikely", "argsort(descending=True)",
+     "argsort()", PAGE_ROWS),
+    ("report: alarms do not change the headline", "run_page:headline", "if not verdict.bracketed",
+     "if False", PAGE_HEAD),
+    ("comparison: other data are compared", "comparison:_check",
+     'if run.config["data"]["digest"] !=', "if False and 1 !=", PAGE_REFUSES),
+    ("comparison: the wrong one is better", "comparison:_gap",
+     'nlls[j]["test"].cpu() - nlls[i]["test"].cpu()',
+     'nlls[i]["test"].cpu() - nlls[j]["test"].cpu()', PAGE_PAIRS),
+    ("comparison: log Z has no error", "comparison:_gap",
+     "math.hypot(gap.stderr, *errors)", "gap.stderr", PAGE_PAIRS),
+    ("scores: the error that all rows share stays", "scores:_of_noisy",
+     "u + (own.mean() - u.mean())", "u", SCORE_LEVEL),
     ("sample: in the model's units", "sample:sample", "opened.scaling.undo(x.cpu())", "x.cpu()",
      SAMPLES),
     ("sample: weights where they are not asked for", "sample:sample",
@@ -113,9 +137,9 @@ PROGRAM = (
      "run.family.remedies", SUMMARY),
     ("summary: an interrupt is a success", "summary:summarise", "        raise\n",
      "        return 0\n", SUMMARY),
-    ("summary: as many walkers again", "summary:_evaluate", '2 * verdict.how["walkers"]',
-     'verdict.how["walkers"]', SUMMARY),
-    ("summary: more walkers for what is bracketed", "summary:_evaluate",
+    ("summary: as many walkers again", "summary:next_commands", "{2 * verdict.how['walkers']}",
+     "{verdict.how['walkers']}", SUMMARY),
+    ("summary: more walkers for what is bracketed", "summary:next_commands",
      "if not verdict.bracketed:", "if verdict.bracketed:", SUMMARY),
     ("summary: the table calls it bracketed", "summary:_likelihoods",
      '"model" if verdict.bracketed', '"model" if True', SUMMARY),

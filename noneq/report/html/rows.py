@@ -1,0 +1,217 @@
+"""Sections of a report that show rows: samples beside data, single rows, energies and filters."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+from matplotlib.image import imsave
+from plotly.graph_objects import Heatmap, Scatter
+from torch import Tensor
+
+from noneq.data import DataSet
+from noneq.data.kinds import Column
+from noneq.data.plaintext import visible
+from noneq.report.axes import NAME, Array, Rows, array, histogram, limits, tiles
+from noneq.report.distributions import Energies, Samples
+from noneq.report.filters import Filters, filters_figure
+from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank
+from noneq.report.html.page import Pairs, Part, Picture, Plot, Section, Table
+from noneq.run import Run
+
+__all__ = [
+    "column_names", "energies_section", "filters_section", "rows_shown", "samples_section",
+]  # fmt: skip
+
+WIDE = 60  # columns of a table that are shown
+
+
+def samples_section(samples: Samples, data: DataSet) -> Section:
+    """Make the section with samples of the model beside rows of the data.
+
+    Arguments:
+        samples: samples and data, images in [-1, 1] or rows of a table in the file's units.
+        data: the data set.
+
+    Returns:
+        A section with pictures of images; of a table, with the means of all columns, their
+        correlations, and a view of any two columns.
+    """
+    if data.kind == "image":
+        own = {"data": samples.data, "samples of the model": samples.samples}
+        if samples.denoised is not None:
+            own = {"data, with noise": samples.data, "samples of the model": samples.samples}
+            own["samples, denoised"] = samples.denoised
+        pictures = [
+            Picture(png(tiles(x)), title, f"{min(len(x), 64)} images: {title}")
+            for title, x in own.items()
+        ]
+        good = "a stranger cannot tell which of the pictures are data."
+        return Section("Samples", good, pictures, ["Samples are drawn by their weights."])
+    names = column_names(data)[:WIDE]
+    rows, drawn = array(samples.data)[:, :WIDE], array(samples.samples)[:, :WIDE]
+    parts: list[Part] = [Pairs(names, rows, drawn, _texts(data))]
+    parts.append(_columns(names, rows, drawn, data))
+    if len(names) > 2:
+        parts.append(_correlations(names, rows, drawn))
+    text = [
+        f"{len(drawn):,} samples, drawn by their weights, and {len(rows):,} training rows, in the "
+        "file's units."
+    ]
+    if data.shape[0] > WIDE:
+        text.append(f"The first {WIDE} of {data.shape[0]} columns are shown.")
+    good = "means and spreads agree within their errors, and no pair shows a shape of its own."
+    return Section("Samples", good, parts, text)
+
+
+def rows_shown(
+    run: Run, data: DataSet, x: Tensor, title: str, about: Sequence[str]
+) -> Sequence[Part]:
+    """Show single rows: as pictures, or as lines of a table in the file's units.
+
+    Arguments:
+        run: run whose data they resemble.
+        data: data set of the run.
+        x: rows (M, *shape) in the model's units.
+        title: what is said about each row.
+        about: one text for each row.
+
+    Returns:
+        A picture of each image, or one table.
+    """
+    if data.kind == "image":
+        images = run.family.shown(x)
+        return [
+            Picture(png(tiles(images[k : k + 1])), said, f"an image: {title} {said}", small=True)
+            for k, said in enumerate(about)
+        ]
+    values = data.scaling.undo(x).cpu().numpy()[:, :WIDE]
+    names, texts = column_names(data)[:WIDE], _texts(data)
+    rows = [
+        [said, *(_cell(v, texts.get(j)) for j, v in enumerate(row))]
+        for said, row in zip(about, values, strict=True)
+    ]
+    return [Table([title, *names], rows)]
+
+
+def energies_section(energies: Energies) -> Section:
+    """Make the section with histograms of the energies of data and of walkers.
+
+    Arguments:
+        energies: the energies.
+
+    Returns:
+        The section, with a plot.
+    """
+    held = None if energies.held_out is None else array(energies.held_out)
+    data, walkers, p = array(energies.data), array(energies.walkers), array(energies.p)
+    spans = [limits(data), limits(walkers, p)] + ([] if held is None else [limits(held)])
+    edges = np.linspace(min(a for a, _ in spans), max(b for _, b in spans), 51)
+    figure = blank("energy U, nats", "density, 1 / nats")
+    own: dict[str, tuple[Any, Any, str]] = {"training rows": (data, None, BLUE)}
+    if held is not None:
+        own["test rows"] = (held, None, GREEN)
+    own["walkers, by weight"] = (walkers, p, ORANGE)
+    for name, (x, weights, color) in own.items():
+        heights = histogram(x, edges, weights)
+        figure.add_trace(
+            Scatter(x=edges, y=np.append(heights, heights[-1]), name=name, line_shape="hv",
+                    line_color=color, fill="tozeroy" if name == "training rows" else "none")
+        )  # fmt: skip
+    means = f"mean {data.mean():.4g} of training rows and {(p * walkers).sum():.4g} of walkers"
+    return Section(
+        "Energies of data and of walkers",
+        "the curves lie over each other; walkers far to the left have found a spurious mode.",
+        [Plot(figure, f"Histograms of energies: {means}.")],
+    )
+
+
+def filters_section(filters: Filters) -> Section:
+    """Make the section with the filters of an RBM.
+
+    Arguments:
+        filters: weight matrix of the RBM.
+
+    Returns:
+        The section, with a picture.
+    """
+    drawn = png_of(filters_figure(*filters))
+    alt = "weights of each hidden unit, as an image or as a line"
+    good = "filters differ from each other, and most are not noise."
+    return Section("Filters of the hidden units", good, [Picture(drawn, "largest first", alt)])
+
+
+def column_names(data: DataSet) -> list[str]:
+    """List the names of a table's columns, fit for print.
+
+    Arguments:
+        data: a table.
+
+    Returns:
+        The names; x1, x2, ... where the columns have none.
+    """
+    own = [visible(name, NAME) for name in data.columns]
+    return own or [f"x{i + 1}" for i in range(data.shape[0])]
+
+
+def png(colours: Rows) -> bytes:
+    """Write a picture (height, width, 3), of colours in [0, 1], to the bytes of a PNG file."""
+    file = io.BytesIO()
+    imsave(file, array(colours).clip(0, 1), format="png")
+    return file.getvalue()
+
+
+def png_of(figure: Drawing) -> bytes:
+    """Draw a figure of matplotlib to the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+# -- tables
+def _texts(data: DataSet) -> dict[int, Sequence[str]]:
+    columns: Sequence[Column] = () if data.scaling.cells is None else data.scaling.cells.columns
+    return {j: [visible(t, NAME) for t in c.texts] for j, c in enumerate(columns) if c.texts}
+
+
+def _cell(value: float, texts: Sequence[str] | None) -> str:
+    return f"{value:.6g}" if texts is None else texts[int(value)]
+
+
+def _columns(names: Sequence[str], rows: Array, drawn: Array, data: DataSet) -> Table:
+    """Compare means and standard deviations of all columns; of categories, their shares."""
+    texts, lines = _texts(data), []
+    for j, name in enumerate(names):
+        x, y = rows[:, j], drawn[:, j]
+        if j in texts:
+            for k, word in enumerate(texts[j]):
+                lines.append(
+                    [f"{name}: {word}", f"{(x == k).mean():.1%}", f"{(y == k).mean():.1%}", "", ""]
+                )
+            continue
+        means = [f"{one.mean():.4g} ± {one.std() / len(one) ** 0.5:.2g}" for one in (x, y)]
+        lines.append([name, *means, f"{x.std():.4g}", f"{y.std():.4g}"])
+    head = ["column", "mean, data", "mean, model", "spread, data", "spread, model"]
+    return Table(head, lines, "Means and standard deviations; of categories, shares")
+
+
+def _correlations(names: Sequence[str], rows: Array, drawn: Array) -> Plot:
+    """Draw the correlations of the data below the diagonal, and those of the model above it."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own, model = np.corrcoef(rows.T), np.corrcoef(drawn.T)
+    both = np.where(np.tri(len(names), dtype=bool), own, model)
+    away = float(np.nanmax(np.abs(own - model)))
+    shown = [name.replace("&", "&amp;").replace("<", "&lt;") for name in names]
+    figure = blank("", "", yaxis_autorange="reversed")
+    figure.add_trace(
+        Heatmap(z=both, x=shown, y=shown, zmin=-1, zmax=1, colorscale="RdBu_r",
+                colorbar={"title": {"text": "correlation"}, "thickness": 12})
+    )  # fmt: skip
+    alt = (
+        "Correlations of the columns: below the diagonal those of the data, above it those of the "
+        f"model; the largest difference is {away:.2f}."
+    )
+    return Plot(figure, alt)

@@ -1,0 +1,292 @@
+"""The report of one run: verdict, likelihoods, training, samples, unlikely rows and settings."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noneq.data import DataSet
+from noneq.data.plaintext import visible
+from noneq.likelihood.support import nearest
+from noneq.report.contents import Contents
+from noneq.report.html.curves import training_sections
+from noneq.report.html.page import Page, Section, Table, write_page
+from noneq.report.html.rows import (
+    energies_section,
+    filters_section,
+    rows_shown,
+    samples_section,
+)
+from noneq.run import Run
+from noneq.run.candidates import Candidate, named
+from noneq.run.scores import score
+from noneq.run.verdict import Mean, Verdict
+from noneq.version import __version__
+
+__all__ = ["headline", "likelihoods", "row_nlls", "write_report"]
+
+SHOWN = 12  # rows that are the least likely, or samples that are the farthest from all data
+MOST = 20_000  # rows of a split that are looked at
+
+
+def write_report(
+    run: Run,
+    path: Path,
+    *,
+    commands: Sequence[tuple[str, str]] = (),
+    words: Callable[[str], str] = str,
+) -> None:
+    """Write the report of a run to one HTML file, which needs no other file and fetches nothing.
+
+    Arguments:
+        run: run, i.e. the folder of a training, whether log Z has been estimated or not.
+        path: file to write.
+        commands: commands that the reader may type next, each with what it does.
+        words: function that replaces names of settings in backticks, in sentences of the library,
+            by what the reader can type.
+
+    Raises:
+        ValueError: if the run has no metrics yet.
+        OSError: the file cannot be written.
+    """
+    contents = Contents.of(run)
+    verdict = contents.verdict
+    state, head = headline(verdict)
+    if verdict is None:
+        said = ["The training can be looked at below. Nothing is known of the likelihoods yet."]
+    else:
+        said = [words(sentence).strip() for sentence in verdict.summary()]
+    sections = [*_of_model(contents), *training_sections(contents.metrics, verdict)]
+    if not contents.metrics:
+        raise ValueError(f"{run.folder}: has no metrics: has the training begun?")
+    sections.append(_settings(run))
+    title = visible(run.folder.resolve().name)
+    write_page(Page(title, state, head, said, commands, sections), path)
+
+
+def headline(verdict: Verdict | None) -> tuple[Any, str]:
+    """Say in a few words whether the likelihoods of a run may be believed.
+
+    Arguments:
+        verdict: evaluation of the run; None: log Z has not been estimated.
+
+    Returns:
+        The state, "good", "bad" or "unknown", and the words.
+    """
+    if verdict is None:
+        return "unknown", "No likelihood yet: log Z has not been estimated."
+    if not verdict.bracketed:
+        many = len(verdict.alarms)
+        return "bad", f"Do not quote its likelihoods: {many} alarm{'s' * (many > 1)}."
+    if verdict.kept == "base":
+        return "unknown", f"Its likelihoods hold, but the model is only its {verdict.origin}."
+    if verdict.gain.value <= 3 * math.hypot(verdict.gain.stderr, verdict.stderr):
+        return "unknown", f"Its likelihoods hold, but it is not better than its {verdict.origin}."
+    if verdict.memorised is not None:
+        return "unknown", "Its likelihoods hold, but it has memorised training rows."
+    return "good", "Its likelihoods may be believed."
+
+
+def _of_model(contents: Contents) -> list[Section]:
+    """Make the sections about the model, in the order in which a reader asks for them."""
+    run, data, verdict = contents.run, contents.data, contents.verdict
+    if data is None or verdict is None or contents.samples is None or contents.energies is None:
+        return []
+    found = [likelihoods(run, data, verdict)]
+    bases = [Candidate(**one) for one in run.config["bases"]]
+    if bases:
+        found.append(_tried(bases))
+    found.append(samples_section(contents.samples, data))
+    found.append(_far(contents, data))
+    found.append(_unlikely(run, data))
+    found.append(energies_section(contents.energies))
+    if contents.filters is not None:
+        found.append(filters_section(contents.filters))
+    return found
+
+
+# -- sections
+def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
+    """Make the section about likelihoods: in nats, in the file's units and in bits a dimension.
+
+    Arguments:
+        run: run whose log Z has been estimated.
+        data: its data.
+        verdict: its evaluation.
+
+    Returns:
+        The section, with one table for each unit.
+    """
+    doubt = "" if verdict.bracketed else " (not bracketed)"
+    rows = {verdict.origin: verdict.base, f"model{doubt}": verdict.nll}
+    splits = list(verdict.nll)
+    columns = ["", *splits]
+
+    def table(caption: str, change: Callable[[str, Mean], str]) -> Table:
+        own = [[name, *(change(s, means[s]) for s in splits)] for name, means in rows.items()]
+        return Table(columns, own, caption)
+
+    of = "standardised values" if data.kind == "table" else "the model's values"
+    parts = [table(f"NLL in nats a row, of {of}", lambda _, mean: str(mean))]
+    units = _units(run, data)
+    if any(bool(values.any()) for values in units.values()):
+        own = {split: float(values.mean()) for split, values in units.items()}
+        constant = all(float(values.std()) < 1e-9 for values in units.values())
+        parts.append(
+            table(
+                "NLL in nats a row, in the units of the file",
+                lambda split, mean: (
+                    str(Mean(mean.value - own[split], mean.stderr))
+                    if constant  # else the error is another one
+                    else f"{mean.value - own[split]:.2f}"
+                ),
+            )
+        )
+        if data.kind == "image":
+            bits = math.log(2) * math.prod(data.shape)
+            parts.append(
+                table(
+                    "bits a dimension, in the units of the file",
+                    lambda split, mean: (
+                        f"{(mean.value - own[split]) / bits:.3f} ± {mean.stderr / bits:.3f}"
+                    ),
+                )
+            )
+    text = [
+        "The NLL is the negative logarithm of the model's density (or probability) of a row, "
+        f"averaged; ± is its standard error over the rows. log Z adds ± {verdict.stderr:.2f}, "
+        "the same for all rows."
+    ]
+    if noise := run.recipe.train.noise:
+        text.append(
+            f"All are of rows with noise of standard deviation {noise:g} added, in the model's "
+            f"units ({run.scaling})."
+        )
+    good = "the model is below its base on all rows, and test is close to train."
+    return Section("Likelihoods", good, parts, text)
+
+
+def _units(run: Run, data: DataSet) -> dict[str, Tensor]:
+    """Compute what is added to each row's log-likelihood for the file's units; 0 for bits."""
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    if run.scaling.threshold is not None or run.family.binary:
+        return {name: torch.zeros(2) for name in splits}
+    sizes = zip(splits.items(), data.sizes, strict=True)
+    return {name: run.scaling.log_units(x[:size]) for (name, x), size in sizes}
+
+
+def _tried(bases: Sequence[Candidate]) -> Section:
+    shown = sorted(bases, key=lambda one: one.nll)[:SHOWN]
+    rows = [[named(one), f"{Mean(one.nll, one.stderr)}"] for one in shown]
+    return Section(
+        "What was tried",
+        "",
+        [Table(["base", "NLL of the validation rows, nats"], rows)],
+        ["The validation rows chose the base, from which the training starts, among these."],
+    )
+
+
+def _far(contents: Contents, data: DataSet) -> Section:
+    """Show the samples that are the farthest from all data."""
+    verdict, x = contents.verdict, contents.population
+    assert verdict is not None
+    assert x is not None
+    x = torch.unique(x, dim=0)
+    distance = nearest(x, data.train[: data.sizes[0]])
+    order = distance.argsort(descending=True)[:SHOWN]
+    text = []
+    if (away := verdict.off_support_mass) is not None:
+        text.append(
+            f"{away.value:.1%} ± {away.stderr:.1%} of the model's mass lies farther from the data "
+            f"than 99 % of held-out data; of a perfect model it would be {away.expected:.1%}. In "
+            "many dimensions a model that is slightly too wide everywhere has much mass there."
+        )
+    about = [f"{float(d):.2f}" for d in distance[order]]
+    shown = rows_shown(contents.run, data, x[order], "distance to the nearest row", about)
+    return Section(
+        "Mass where there are no data",
+        "the samples that are farthest from all data still look like data.",
+        shown,
+        text,
+    )
+
+
+def row_nlls(run: Run, data: DataSet) -> dict[str, tuple[Tensor, Tensor]]:
+    """Compute the NLL of every row of every split, with the noise of the training.
+
+    Arguments:
+        run: run whose log Z has been estimated.
+        data: its data.
+
+    Returns:
+        For "train", "validation" and "test" the NLLs (M,) in nats of standardised values, and the
+        rows (M, *shape) in the model's units; at most 20,000 rows of each.
+    """
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    found = {}
+    for (name, x), size in zip(splits.items(), data.sizes, strict=True):
+        if len(x) > MOST:
+            x, draws = x[: min(size, MOST)], 1
+        else:
+            draws = data.draws
+        found[name] = (-score(run, x, draws).expected, x[: len(x) // draws])
+    return found
+
+
+def _unlikely(run: Run, data: DataSet) -> Section:
+    """Show the rows that are the least likely by the model."""
+    found = row_nlls(run, data)
+    nlls = torch.cat([nll for nll, _ in found.values()])
+    rows = torch.cat([x for _, x in found.values()])
+    split = [name for name, (nll, _) in found.items() for _ in range(len(nll))]
+    order = nlls.argsort(descending=True)[:SHOWN]
+    about = [f"{float(nlls[i]):.1f}, {split[i]}" for i in order]
+    shown = rows_shown(run, data, rows[order], "NLL, nats, and split", about)
+    return Section(
+        "The least likely rows",
+        "they are strange in a way that can be named; a mistake in the file shows here first.",
+        shown,
+        [f"Half of all rows have an NLL below {float(nlls.median()):.1f} nats."],
+    )
+
+
+def _settings(run: Run) -> Section:
+    """Show settings and versions, and how to make the run again."""
+    plain = run.recipe.plain()
+    own = [
+        [
+            name,
+            "none" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}",
+        ]
+        for section in run.recipe.sections()
+        for name, value in _named(section, plain[section]).items()
+    ]
+    about, config = run.config["data"], run.config
+    facts = [
+        ["data", visible(about["source"])],
+        ["rows: train, validation, test", ", ".join(f"{n:,}" for n in about["rows"])],
+        ["sha256 of the values", about["digest"]],
+        ["begun", config["created"]],
+        ["seed", f"{run.seed}"],
+        ["device", f"{config['device']}"],
+        ["noneq, of the training", config["noneq"]],
+        ["noneq, torch, numpy, Python, of this page",
+         f"{__version__}, {torch.__version__}, {np.__version__}, {platform.python_version()}"],
+    ]  # fmt: skip
+    text = (
+        "config.json in the folder of the run has all of this. On a CPU, the same settings, "
+        "seed, number of iterations, number of threads and version give the same numbers."
+    )
+    tables = [Table(["", ""], facts, "What was trained"), Table(["", ""], own, "Settings")]
+    return Section("How to make it again", "", tables, [text])
+
+
+def _named(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{name}": value for name, value in settings.items()}
