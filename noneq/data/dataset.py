@@ -100,6 +100,9 @@ class DataSet:
     left_out: tuple[LeftOut, ...] = ()
     gaps: int = 0
 
+    def __repr__(self) -> str:
+        return f"DataSet({self.source}: {self.summary()})"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one row, (C, H, W) for images or (D,) for tables."""

@@ -31,6 +31,10 @@ class Split(NamedTuple):
     validation: Tensor
     test: Tensor
 
+    def __repr__(self) -> str:
+        sizes = " / ".join(f"{len(part):,}" for part in self)
+        return f"Split({sizes} rows of shape {tuple(self.train.shape[1:])})"
+
 
 def digits() -> Split:
     """Load the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels, in a fixed split.

@@ -6,6 +6,7 @@ log Z may be wrong) were raised, and print as text.
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import dataclass
 
@@ -113,6 +114,29 @@ class Estimate:
             f"a lower bound: log Z is {self.forward.value:.2f} or more, on average over runs "
             f"({self.forward.value - 4.1:.2f} or more in 19 runs of 20)"
         )
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        found = f"{low.value:.2f} ± {low.stderr:.2f} and {high.value:.2f} ± {high.stderr:.2f}"
+        alarms = f"{len(self.alarms)} alarm{'s' * (len(self.alarms) > 1)}"
+        sure = "bracketed" if self.bracketed else f"NOT bracketed, {alarms}"
+        if self.schedule is None:
+            return f"Estimate(log Z {self.value:.2f}, exact)"
+        return (
+            f"Estimate(log Z between {found}, {sure}, ESS {self.ess:.2f}, "
+            f"{self.effective_ancestors:.0f} of {len(self.walkers)} ancestors)"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the estimates and alarms as HTML, which a notebook shows."""
+        low, high = self.interval
+        ends = f"{low.value:.2f} ± {low.stderr:.2f} and {high.value:.2f} ± {high.stderr:.2f}"
+        if self.schedule is None:
+            return f"<p><b>log Z {self.value:.2f}</b>, exact</p>"
+        sure = "bracketed" if self.bracketed else "NOT bracketed"
+        alarms = "".join(f"<li>{html.escape(alarm)}</li>" for alarm in self.alarms)
+        listed = f"<ul>{alarms}</ul>" if alarms else ""
+        return f"<p>log Z between <b>{ends}</b> nats: <b>{sure}</b></p>{listed}"
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -39,6 +39,10 @@ class TrainState:
     kernel: Kernel
     trust: TrustRegion | None
 
+    def __repr__(self) -> str:
+        more = "" if self.held_out is None else f", {len(self.held_out)} held out"
+        return f"TrainState(iteration {self.iteration}, {self.walkers}{more})"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -91,6 +95,14 @@ class Record:
     cost: float
     renewed: bool | None
     state: TrainState
+
+    def __repr__(self) -> str:
+        z = self.log_z if math.isnan(self.log_z_held_out.value) else self.log_z_held_out
+        return (
+            f"Record(iteration {self.iteration}, NLL {self.nll:.2f}, ESS {self.ess:.2f}, "
+            f"accept {self.acceptance:.2f}, log Z {z.value:.2f} ± {z.stderr:.2f}, "
+            f"{self.seconds:.1f} s)"
+        )
 
 
 def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:

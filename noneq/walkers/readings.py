@@ -41,6 +41,16 @@ class Readings:
             why = faults.explain(self.x, self.weights.invalid, self.last_move)
             raise FloatingPointError(why) from error
 
+    def __repr__(self) -> str:
+        x = self.state.x
+        where = f"{len(self)} of shape {tuple(x.shape[1:])}, {x.dtype} on {x.device}"
+        try:
+            z = self.log_z
+            own = f"ESS {self.ess:.2f}, log Z {z.value:.2f} ± {z.stderr:.2f}"
+        except FloatingPointError:
+            own = "with an invalid weight"
+        return f"{type(self).__name__}({where}, {own})"
+
     def __len__(self) -> int:
         """Return the number N of walkers."""
         return len(self.weights)

@@ -44,7 +44,7 @@ T = TypeVar("T")
 Target: TypeAlias = Energy | Snapshot
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Walkers(Readings):
     """Holds N walkers, samples with weights, for estimates of means and of log Z of a model.
 
@@ -72,8 +72,8 @@ class Walkers(Readings):
     state: State
     weights: Weights
     info: Info = field(default_factory=dict)
-    under: Snapshot | None = field(default=None, repr=False)
-    last_move: faults.LastMove | None = field(default=None, repr=False)
+    under: Snapshot | None = None
+    last_move: faults.LastMove | None = None
 
     @classmethod
     def sample(cls, base: Solvable, n: int, rng: torch.Generator, *, islands: int = 8) -> Walkers:
