@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -36,8 +37,9 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import noneq
-from experiments.common import RESULTS, record, table
+from experiments.common import record, table
 
+DOCS = Path(__file__).parents[1] / "docs"
 COLORS = {
     "exact samples": "black",
     "weighted": "#0072b2",
@@ -253,7 +255,7 @@ def draw(errors: dict[str, dict[str, list[Error]]], at: list[int], norms: list[f
     known = {a.get_label(): a for ax in (axes[1][0], axes[0][0]) for a in ax.lines}
     shown = {name: a for name, a in known.items() if not name.startswith("_")}
     figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=4)
-    figure.savefig(RESULTS / "gradient.png", dpi=110)
+    figure.savefig(DOCS / "gradient.png", dpi=110)
     plt.close(figure)
 
 
