@@ -67,6 +67,7 @@ def train(
     device: Words = "",
     save_every: float = 30.0,
     from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
+    config: File = None,
     bracket: BracketChoices = BracketChoices(),  # noqa: B008
     recipe: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
 ) -> int:
@@ -99,6 +100,8 @@ def train(
         save_every: seconds between checkpoints.
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
+        config: config.json of a run, which is repeated in --out: data, rows, settings and seed,
+            but for settings and a seed that are given here.
         bracket: Settings of the bracket of log Z; defaults depend on the data.
         recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
@@ -122,6 +125,7 @@ def train(
         mode="resume" if resume else "overwrite" if overwrite else "new",
         start=from_ or "state",
         every=save_every,
+        config=config,
     )
 
 
@@ -195,15 +199,17 @@ def score(
     flow: Flag = False,
     device: Words = "",
 ) -> None:
-    """Compute the normalised log-density of every row of a file, in nats.
+    """Compute the normalised log-density of every row of a file, in nats, in the file's units.
+
+    Values that repeat have log-probabilities instead, which have no units.
 
     Args:
         run: folder of the run.
         data: file of rows like those the run was trained on, in the same units.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
-            the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, to be
-            added for a density in the file's units (of each row, where values have probabilities);
-            or .csv file for log_density, expected and log_density_in_units, that in these units.
+            the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, which is
+            to be subtracted for the density of standardised values; or .csv file for log_density,
+            expected and log_density_standardised.
         flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
             which needs no log Z and differs from the other by what was learned wrong.
         device: cpu, cuda, cuda:1, ...; default: the run's.

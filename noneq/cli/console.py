@@ -23,7 +23,7 @@ from rich.text import Text
 from noneq.cli.advice import flags
 from noneq.data.plaintext import visible
 
-__all__ = ["columns", "echo", "listening", "show_table", "tracked", "training_bar"]
+__all__ = ["aside", "columns", "echo", "listening", "show_table", "tracked", "training_bar"]
 
 T = TypeVar("T")
 
@@ -37,11 +37,13 @@ class _Output:
 
     def __init__(self) -> None:
         self.lost: Any = None  # the stream that can no longer be written
+        self.aside = False  # whether to write to sys.stderr instead
 
     @property
     def stream(self) -> Any:
         """Return the present sys.stdout; None if the program was started without one."""
-        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
+        own = sys.stderr if self.aside else sys.stdout
+        return getattr(own, "rich_proxied_file", own)
 
     def write(self, text: str) -> int:
         """Write text, or nothing if the stream is lost; return the number of characters."""
@@ -74,7 +76,25 @@ class _Output:
         return getattr(self.stream, name)
 
 
-console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _Output()))
+_output = _Output()
+console = Console(highlight=False, soft_wrap=True, file=cast(IO[str], _output))
+
+
+@contextmanager
+def aside(wanted: bool) -> Iterator[None]:
+    """Open a context in which all is printed to sys.stderr, so that sys.stdout is for results.
+
+    Arguments:
+        wanted: whether to do so.
+
+    Returns:
+        A context, for a ``with`` statement, without a value.
+    """
+    before, _output.aside = _output.aside, wanted
+    try:
+        yield
+    finally:
+        _output.aside = before
 
 
 def columns() -> int:

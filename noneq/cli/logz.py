@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from noneq.cli.console import echo, listening, tracked
+from noneq.cli.results import keep_result
 from noneq.cli.summary import summarise
 from noneq.data import read
 from noneq.energies import Energy
@@ -108,8 +110,20 @@ def audit(
             z = log_z(energy, data=x, noise=noise, rng=rng, track=tracked, **settings)
     except FloatingPointError as error:
         raise ValueError(f"{name}: {_without_training(str(error))}") from error
+    found = nll(energy, rows, z, noise=noise)
     echo(str(z))
-    echo(f"NLL of {test or data}: {nll(energy, rows, z, noise=noise)}")
+    echo(f"NLL of {test or data}: {found}")
+    away = z.off_support_mass
+    keep_result(
+        bracketed=z.bracketed,
+        log_z=z.value,
+        stderr=z.stderr,
+        forward=z.forward._asdict(),
+        backward=z.backward._asdict(),
+        alarms=list(z.alarms),
+        off_support_mass=None if away is None else away._asdict(),
+        nll=asdict(found),
+    )
 
 
 def _without_training(text: str) -> str:

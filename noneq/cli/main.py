@@ -14,8 +14,10 @@ from tyro.conf import FlagCreatePairsOff
 
 from noneq.cli.advice import flags
 from noneq.cli.commands import COMMANDS, app
+from noneq.cli.console import aside
 from noneq.cli.errors import message_of, say_error
 from noneq.cli.options import check_names
+from noneq.cli.results import take_results
 from noneq.cli.signals import StoppedError, stoppable
 from noneq.data.plaintext import visible
 from noneq.version import __version__
@@ -24,7 +26,8 @@ __all__ = ["main"]
 
 ABOUT = (
     "Train energy-based models by maximum likelihood with weighted walkers, and bracket their "
-    "log Z, so that likelihoods are normalised. To begin: noneq train digits"
+    "log Z, so that likelihoods are normalised. To begin: noneq train digits. With --json "
+    "a command prints what it found as one line of JSON, and all else to stderr."
 )
 
 
@@ -38,15 +41,19 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code of the program, 0 only on success.
     """
     words = list(sys.argv[1:] if args is None else args)
-    if words == ["--version"]:
+    if words in (["--version"], ["-V"]):
         print(__version__)
         return 0
+    as_json = words[:1] != ["--json"] and "--json" in words
+    words = [word for word in words if not (as_json and word == "--json")]
     try:
-        with stoppable():
+        with stoppable(), aside(as_json):
             check_names(words, COMMANDS)
             code = app.cli(
                 prog="noneq", description=ABOUT, args=words, config=(FlagCreatePairsOff,)
             )
+        if as_json:
+            print(take_results())
     except KeyboardInterrupt as stop:
         say_error("\nnoneq: interrupted")
         return 128 + (stop.number if isinstance(stop, StoppedError) else signal.SIGINT)

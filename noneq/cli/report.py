@@ -7,6 +7,7 @@ from pathlib import Path
 
 from noneq.cli.advice import flags
 from noneq.cli.console import echo
+from noneq.cli.results import keep_result
 from noneq.cli.summary import echo_damage, next_commands
 from noneq.run import Run
 
@@ -31,6 +32,7 @@ def report(runs: Sequence[Path], out: Path | None, device: str) -> None:
     opened = [Run(run, device) for run in runs]
     for run in opened:
         echo_damage(run)
+    keep_result(out=str(path), runs=[str(run.folder) for run in opened])
     if len(opened) > 1:
         from noneq.report.html import write_comparison
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from noneq.cli.console import echo, tracked
+from noneq.cli.results import keep_result
 from noneq.data.sentences import listed
 from noneq.energies.denoising import denoised
 from noneq.run import Run
@@ -68,6 +69,15 @@ def sample(
         save_table(out, own + ["log_w"] * weighted, values)
     else:
         save_arrays(out, arrays)
+    keep_result(
+        out=str(out),
+        samples=len(x),
+        distinct=distinct,
+        weighted=weighted,
+        walkers=len(walkers),
+        ess=walkers.ess,
+        effective_ancestors=walkers.effective_ancestors,
+    )
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
     if out.suffix != ".csv":

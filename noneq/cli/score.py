@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noneq.cli.console import echo
+from noneq.cli.results import keep_result
 from noneq.data import Scaling
 from noneq.data.selection import naming
 from noneq.data.units import scaled, values_like
@@ -52,20 +53,8 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     with naming(data):
         x = scaled(opened.scaling, values, draws)
     found = log_density(opened, x, draws)
-    verdict, noise = found.verdict, opened.recipe.train.noise
-    after = f" of rows with noise {noise:g} added, as in training" if noise else ""
-    echo(
-        f"{data}: {len(x) // draws} rows, mean NLL {-float(found.expected.mean()):.2f} nats"
-        f"{after}, ± {verdict.stderr:.2f} of log Z"
-    )
-    if abs(found.unlike) > 3:
-        echo(
-            f"  these rows are unlike the training rows (by {found.unlike:+.1f} standard "
-            f"deviations of the base's NLL): other units? {opened.scaling}",
-            "bold",
-        )
-    for alarm in verdict.alarms:
-        echo(f"  alarm: {alarm}", "bold")
+    jacobian = _log_jacobian(opened.scaling, x, draws)
+    _tell(opened, data, found, jacobian)
     if flow:
         both = flow_score(opened, x[: len(x) // draws])
         echo(
@@ -73,11 +62,45 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
             f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"
         )
     if out is not None:
-        _save(out, found, _log_jacobian(opened.scaling, x, draws))
+        _save(out, found, jacobian)
+
+
+def _tell(run: Run, data: Path, found: Scores, jacobian: NDArray[np.float64] | None) -> None:
+    """Print the mean NLL in the file's units, and what casts doubt on it."""
+    verdict, noise = found.verdict, run.recipe.train.noise
+    own, units = -float(found.expected.mean()), ""
+    keep_result(
+        data=str(data),
+        rows=len(found.expected),
+        nll=own if jacobian is None else own - float(jacobian.mean()),
+        nll_standardised=own,
+        log_z_stderr=verdict.stderr,
+        noise=noise,
+        unlike=found.unlike,
+        bracketed=verdict.bracketed,
+        alarms=list(verdict.alarms),
+    )
+    if jacobian is not None and np.any(jacobian):
+        what = "standardised" if len(run.shape) == 1 else "the model's"
+        units = f" in the file's units ({own:.2f} of {what} values)"
+        own -= float(jacobian.mean())
+    after = f" of rows with noise {noise:g} added, as in training" if noise else ""
+    echo(
+        f"{data}: {len(found.expected)} rows, mean NLL {own:.2f} nats{units}{after}, "
+        f"± {verdict.stderr:.2f} of log Z"
+    )
+    if abs(found.unlike) > 3:
+        echo(
+            f"  these rows are unlike the training rows (by {found.unlike:+.1f} standard "
+            f"deviations of the base's NLL): other units? {run.scaling}",
+            "bold",
+        )
+    for alarm in verdict.alarms:
+        echo(f"  alarm: {alarm}", "bold")
 
 
 def _log_jacobian(scaling: Scaling, x: Tensor, draws: int) -> NDArray[np.float64] | None:
-    """Return what a density in the file's units has in addition; None for binary rows."""
+    """Return what a log-density in the file's units has in addition; None for binary rows."""
     if scaling.threshold is not None:
         return None
     if draws == 1:
@@ -86,15 +109,13 @@ def _log_jacobian(scaling: Scaling, x: Tensor, draws: int) -> NDArray[np.float64
 
 
 def _save(out: Path, found: Scores, jacobian: NDArray[np.float64] | None) -> None:
-    """Write log-densities to a file; in a table there are also those in the file's units."""
-    verdict = found.verdict
-    arrays = {
-        "log_density": found.log_density.cpu().numpy(),
-        "expected": found.expected.cpu().numpy(),
-    }
+    """Write log-densities, in the file's units, to a file."""
+    verdict, more = found.verdict, np.array(0.0) if jacobian is None else jacobian
+    own = found.log_density.cpu().numpy()
+    arrays = {"log_density": own + more, "expected": found.expected.cpu().numpy() + more}
     if out.suffix == ".csv":
         if jacobian is not None:
-            arrays["log_density_in_units"] = arrays["log_density"] + jacobian
+            arrays["log_density_standardised"] = own
         save_table(out, list(arrays), np.stack(list(arrays.values()), 1))
     else:
         arrays |= {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from noneq.annealing import TooFarError
 from noneq.cli.console import echo, listening, show_table, tracked
+from noneq.cli.results import keep_result
 from noneq.data import DataSet
 from noneq.run import Run
 from noneq.run.evaluation import evaluate_run, read_verdict
@@ -69,6 +70,13 @@ def _evaluate(run: Run, data: DataSet, how: Mapping[str, Any] | None) -> int:
     with listening():
         verdict = evaluate_run(run, data, how=how, track=tracked)
     draw_samples(run, data, run.folder / "samples.png")
+    keep_result(
+        run=str(run.folder),
+        bracketed=verdict.bracketed,
+        within=verdict.within,
+        summary=verdict.summary(),
+        **verdict.plain(),
+    )
     _likelihoods(verdict)
     for sentence in verdict.summary():
         echo(sentence, "" if verdict.bracketed else "bold")

@@ -17,7 +17,8 @@ from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.candidates import Candidate, compared
-from noneq.run.choosing import applicable, with_changes
+from noneq.run.checkpoint import load_json
+from noneq.run.choosing import applicable, read_recipe, with_changes
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
@@ -40,6 +41,7 @@ def train(
     mode: Mode,
     start: Literal["state", "good"],
     every: float,
+    config: Path | None = None,
 ) -> int:
     """Train a model, in a new or a resumed run, and estimate its log Z, as ``noneq train`` does.
 
@@ -56,6 +58,8 @@ def train(
         start: checkpoint to resume from: ``state``, the last one, or ``good``, the last one before
             training diverged.
         every: number of seconds between checkpoints.
+        config: config.json of a run whose data, settings and seed are taken, but for those that
+            are given; None: there is none.
 
     Returns:
         The exit code of the program: 0 only on success.
@@ -63,31 +67,25 @@ def train(
     Raises:
         ValueError: data or settings are invalid, or differ from those of the resumed run.
     """
+    asked = None
+    if config is not None:
+        source, chosen, asked, seed = _recalled(config, source, chosen, mode, seed)
     if not source and (mode != "resume" or out is None):
         raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
         run, data = _reopened(folder, source, {**chosen, "seed": seed}, changes, device)
-        session = None
+        session: Session | None = None
     else:
-        check_vacant(folder, overwrite=mode == "overwrite")
-        bits = family_of(changes.get("model", "network")).binary
-        data = _loaded(source, chosen, bits).to(resolve_device(device))
-        recipe = _recipe(data, **changes)
-        default = _recipe(data, model=recipe.kind)
-        check_recipe(recipe, default, data.shape, data.train.device)
-        # all of this before a run is replaced by one that fails
-        session, data, bases = _begun(recipe, data, seed or 0)
-        check_fit(session.energy, data.train, noise=recipe.train.noise)
-        run = Run.create(
+        run, data, session = _new(
             folder,
-            data,
-            session,
-            seed=seed or 0,
-            device=str(data.train.device),
+            source,
+            chosen,
+            changes,
+            asked,
+            seed or 0,
+            device,
             overwrite=mode == "overwrite",
-            bases=bases,
-            **chosen,
         )
     with run.locked():
         if session is None:
@@ -103,6 +101,65 @@ def train(
         return 128 + stopped if stopped else summarise(run, data)
 
 
+def _new(
+    folder: Path,
+    source: str,
+    chosen: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    asked: Recipe | None,
+    seed: int,
+    device: str,
+    *,
+    overwrite: bool,
+) -> tuple[Run, DataSet, Session]:
+    """Begin a new run; all of this is done before a run is replaced by one that fails."""
+    check_vacant(folder, overwrite=overwrite)
+    kind = changes.get("model", asked.kind if asked else "network")
+    data = _loaded(source, chosen, family_of(kind).binary).to(resolve_device(device))
+    recipe = with_changes(asked, changes) if asked else _recipe(data, **changes)
+    default = _recipe(data, model=recipe.kind)
+    check_recipe(recipe, default, data.shape, data.train.device)
+    session, data, bases = _begun(recipe, data, seed)
+    check_fit(session.energy, data.train, noise=recipe.train.noise)
+    run = Run.create(
+        folder,
+        data,
+        session,
+        seed=seed,
+        device=str(data.train.device),
+        overwrite=overwrite,
+        bases=bases,
+        asked=recipe,
+        **chosen,
+    )
+    return run, data, session
+
+
+def _recalled(
+    path: Path, source: str, chosen: Mapping[str, Any], mode: Mode, seed: int | None
+) -> tuple[str, Mapping[str, Any], Recipe, int]:
+    """Read data, rows, settings and seed of a run from its config.json, to repeat it."""
+    if mode == "resume":
+        raise ValueError("--config begins a run like another one, --resume goes on with one")
+    if source or _given(chosen):
+        raise ValueError(f"--config {path} names the data and their rows, too: leave those out")
+    config = load_json(path / "config.json" if path.is_dir() else path)
+    own = config["data"]
+    if preset := own.get("preset"):
+        raise ValueError(f"{path}: is of another program's run (preset {preset}): repeat it there")
+    # what was asked for, and the length that the run had in the end
+    asked = {**config["asked"], **{k: config["recipe"][k] for k in ("budget", "bracket")}}
+    rows = {key: own.get(key) for key in ("classes", "subset", "binary")}
+    seed = config["seed"] if seed is None else seed
+    return own["source"], {**rows, "table": own.get("table", {})}, read_recipe(asked), seed
+
+
+def _given(chosen: Mapping[str, Any]) -> list[str]:
+    """List the choices of rows and columns that were made."""
+    every = {**chosen, **chosen.get("table", {}), "table": None}
+    return [name for name, value in every.items() if value not in (None, False)]
+
+
 def _reopened(
     folder: Path,
     source: str,
@@ -111,9 +168,7 @@ def _reopened(
     device: str,
 ) -> tuple[Run, DataSet]:
     """Open a run to resume, with its data; refuse what it has chosen already."""
-    every = {**chosen, **chosen.get("table", {}), "table": None}
-    given = [name for name, value in every.items() if value not in (None, False)]
-    if given:
+    if given := _given(chosen):
         raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
     run = Run(folder, device)
     if preset := run.config["data"].get("preset"):

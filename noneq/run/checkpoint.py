@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -27,7 +27,7 @@ from noneq.run.checksums import BLANK, KEY, add_checksum, check_checksum
 
 __all__ = [
     "load", "load_json", "load_tensors",  "moved",  "save_json",
-    "save_tensors", "store", "sweep",
+    "save_tensors", "store", "sweep", "way_out",
 ]  # fmt: skip
 
 FORMAT = 8
@@ -268,3 +268,25 @@ def _tree(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
         case {"$dict": items}:
             return {key: _tree(v, tensors) for key, v in items}
     return {key: _tree(v, tensors) for key, v in plain.items()}
+
+
+def way_out(folder: Path, which: Literal["state", "good"]) -> str:
+    """Word advice on how to continue a run whose checkpoint cannot be read.
+
+    Arguments:
+        folder: folder of the run.
+        which: the checkpoint that cannot be read.
+
+    Returns:
+        A clause: the other checkpoint to go on from, or that a new run must be trained.
+    """
+    other: Literal["state", "good"] = "good" if which == "state" else "state"
+    again = f"`resume({folder}"
+    try:
+        trained = load(folder / other)["trained"]
+    except (OSError, ValueError, KeyError):
+        return "its other checkpoint cannot be read either: train a new run"
+    iteration = trained["iteration"] if trained else 0
+    if other == "good":
+        return f"{again} from=good)` goes on from its last good state, iteration {iteration}"
+    return f"{again})` goes on from its last checkpoint, iteration {iteration}"

@@ -1,7 +1,8 @@
 """The folder of a training run, with its settings, checkpoints, model and evaluation.
 
 ====================== ========================================================================
-config.json            data, seed, all settings of the training (the recipe), and candidate bases
+config.json            data, seed, all settings of the training (the recipe, also before validation
+                       rows chose from it), and candidate bases
 metrics.jsonl          one line for each logged iteration
 flow.safetensors       the parameters of a spline flow, if rows are in its coordinates
 model.safetensors      the trained model, whose parameters are moving averages
@@ -39,6 +40,7 @@ from noneq.run.choosing import read_recipe, with_changes
 from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked
 from noneq.run.metrics import Metrics
+from noneq.run.recipe import Recipe
 from noneq.run.session import Session
 from noneq.run.staging import check_vacant, disk_error, staged, unsettled
 from noneq.run.storing import load_model, load_scaling, save_scaling, save_session
@@ -108,6 +110,7 @@ class Run:
         device: str = "cpu",
         overwrite: bool = False,
         bases: Sequence[Candidate] = (),
+        asked: Recipe | None = None,
         **about: Any,
     ) -> Run:
         """Make the folder of a new run, and write the first checkpoint of a session to it.
@@ -120,6 +123,7 @@ class Run:
             device: torch device of the session, recorded in config.json.
             overwrite: whether to replace a run in the folder, once the new one is written.
             bases: candidates of `choose_base`, recorded in config.json.
+            asked: the recipe before validation rows chose from it; None: nothing was chosen.
             about: the arguments ``classes``, ``subset`` and ``binary`` that loaded the data, and
                 ``table``, a dictionary of those about columns.
 
@@ -140,6 +144,7 @@ class Run:
             "seed": seed,
             "device": device,
             "recipe": session.recipe.plain(),
+            "asked": (asked or session.recipe).plain(),
             "bases": [one._asdict() for one in bases],
         }
         check_vacant(folder, overwrite=overwrite)
@@ -262,25 +267,12 @@ class Run:
         try:
             tree = checkpoint.load(state)
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{error}; {self._way_out(which)}") from error
+            raise type(error)(f"{error}; {checkpoint.way_out(self.folder, which)}") from error
         try:
             session.load_state_dict(tree)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{state}: the checkpoint of another model ({reason})") from error
-
-    def _way_out(self, which: Literal["state", "good"]) -> str:
-        """Word advice on how to continue a run whose checkpoint cannot be read."""
-        other: Literal["state", "good"] = "good" if which == "state" else "state"
-        again = f"`resume({self.folder}"
-        try:
-            trained = checkpoint.load(self.folder / other)["trained"]
-        except (OSError, ValueError, KeyError):
-            return "its other checkpoint cannot be read either: train a new run"
-        iteration = trained["iteration"] if trained else 0
-        if other == "good":
-            return f"{again} from=good)` goes on from its last good state, iteration {iteration}"
-        return f"{again})` goes on from its last checkpoint, iteration {iteration}"
 
     def model(self) -> tuple[nn.Module, Kernel]:
         """Load the trained model, with averaged parameters, from model.safetensors.

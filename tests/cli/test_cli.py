@@ -430,11 +430,11 @@ def test_tables_are_read_as_they_were_written(trained, tmp_path, data, capsys):
     for name in ("s.csv", "s.npz"):
         assert main(["score", str(trained), data, "--out", str(tmp_path / name)]) == 0
     table, arrays = read_raw(tmp_path / "s.csv"), np.load(tmp_path / "s.npz")
-    assert table.columns == ("log_density", "expected", "log_density_in_units")
+    assert table.columns == ("log_density", "expected", "log_density_standardised")
     for i, name in enumerate(table.columns[:2]):
         assert np.array_equal(table.values[:, i], arrays[name])
-    in_units = arrays["log_density"] + arrays["log_jacobian"]
-    assert np.array_equal(table.values[:, 2], in_units)
+    own = arrays["log_density"] - arrays["log_jacobian"]
+    np.testing.assert_allclose(table.values[:, 2], own, rtol=1e-12)
 
 
 def test_tables_have_the_names_of_the_columns(tmp_path):
@@ -553,14 +553,17 @@ def test_samples_that_cannot_be(trained, args, told, tmp_path, monkeypatch, caps
 def test_scores_are_the_models(trained, tmp_path, data, capsys):
     assert main(["score", str(trained), data, "--out", str(tmp_path / "s.npz")]) == 0
     found = np.load(tmp_path / "s.npz", allow_pickle=False)
-    assert f"400 rows, mean NLL {-found['expected'].mean():.2f} nats" in capsys.readouterr().out
+    standard = -found["expected"].mean() + found["log_jacobian"]
+    told = capsys.readouterr().out
+    assert f"mean NLL {-found['expected'].mean():.2f} nats in the file's units" in told
+    assert f"({standard:.2f} of standardised values)" in told
     run = Run(trained)
     energy, _ = run.model()
     x = run.scaling.apply(torch.from_numpy(np.load(data)).float())
     log_z = json.loads((trained / "likelihood.json").read_text())["log_z"]
     with torch.no_grad():
         expected = -energy(x).double() - log_z
-    assert np.allclose(found["log_density"], expected, atol=1e-5)
+    np.testing.assert_allclose(found["log_density"] - found["log_jacobian"], expected, atol=1e-5)
     assert float(found["log_z"]) == log_z
     # in the file's units the density of the base integrates to one: d log-scale
     assert float(found["log_jacobian"]) == pytest.approx(
@@ -585,12 +588,12 @@ def test_scores_of_noisy_models_are_densities(tmp_path):
             == 0
         )
         found.append(np.load(out))
-    density = np.exp(found[0]["log_density"] + found[0]["log_jacobian"])
+    density = np.exp(found[0]["log_density"])
     mass = density.sum() * (grid[1, 0] - grid[0, 0])
     assert mass == pytest.approx(1, abs=0.02 + 4 * float(found[0]["log_z_stderr"]))
     for name in ("log_density", "expected"):
         assert np.allclose(found[0][name], found[1][name][::-1])
-    assert np.exp(found[0]["expected"] + found[0]["log_jacobian"]).sum() < density.sum()
+    assert np.exp(found[0]["expected"]).sum() < density.sum()
 
 
 def test_rows_in_other_units_are_noticed(trained, tmp_path, data, capsys, monkeypatch):
@@ -792,8 +795,45 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
 
 
 def test_the_program_has_a_version(capsys):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out.strip() == noneq.__version__
+    assert main(["--version"]) == main(["-V"]) == 0
+    assert capsys.readouterr().out.split() == 2 * [noneq.__version__]
+
+
+def test_a_run_is_repeated_by_its_config(tmp_path, data, capsys):
+    first, again, other = (str(tmp_path / name) for name in ("a", "b", "c"))
+    args = ["--iterations", "4", "--seed", "3", *QUICK]
+    assert main(["train", data, "--out", first, "--columns", "1,3", *args]) == 0
+    assert main(["train", "--config", f"{first}/config.json", "--out", again]) == 0
+    for name in ("model.safetensors", "likelihood.json"):
+        assert Path(first, name).read_bytes() == Path(again, name).read_bytes(), name
+    # the folder will do, and what is given counts
+    assert main(["train", "--config", first, "--out", other, "--seed", "4", "--noise", "0.1"]) == 0
+    run = Run(other)
+    assert (run.seed, run.recipe.train.noise, run.shape) == (4, 0.1, (2,))
+    told = refused(["train", data, "--config", first, "--out", tmp_path / "d"], capsys)
+    assert "names the data and their rows, too" in told
+    told = refused(["train", "--config", first, "--out", first, "--resume"], capsys)
+    assert "--config begins a run like another one" in told
+
+
+def test_results_are_told_as_json(copy, data, tmp_path, capsys):
+    def found(*args):
+        assert main([*map(str, args), "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert len(out.splitlines()) == 1
+        return json.loads(out), err
+
+    verdict, told = found("logz", copy)
+    assert verdict["bracketed"] is (verdict["alarms"] == [])
+    assert verdict["nll"] == json.loads((copy / "likelihood.json").read_text())["nll"]
+    assert "Nats a row" in told
+    scores, _ = found("score", copy, data)
+    assert scores["rows"] == 400
+    assert scores["bracketed"] is verdict["bracketed"]
+    assert found("sample", copy, "-n", 7, "--out", tmp_path / "s.npy")[0]["samples"] == 7
+    assert found("report", copy)[0]["out"] == str(copy / "report.html")
+    assert main(["score", str(copy), data]) == 0
+    assert "mean NLL" in capsys.readouterr().out, "to stdout again"
 
 
 def test_the_exit_code_is_the_commands():

@@ -64,7 +64,7 @@ def test_an_rbm_of_bits_lives_as_any_run(bits, tmp_path, capsys):
     )
     assert main(["logz", str(run), "--bracket.temperatures", "30"]) == 0
     assert main(["report", str(run)]) == 0
-    assert (run / "report.png").stat().st_size > 10_000
+    assert (run / "report.html").stat().st_size > 10_000
 
 
 def test_an_rbm_of_many_states_is_bracketed(bits, tmp_path, monkeypatch, capsys):

@@ -145,10 +145,10 @@ FAULTS = (
      "                pass  #", AT_ONCE),
     ("resume: from state in any case", "train:train", "run.restore(session, start)",
      "run.restore(session)", OFFERED),
-    ("resume: the way out is where it was", "folder:Run._way_out",
+    ("resume: the way out is where it was", "checkpoint:way_out",
      '"good" if which == "state" else "state"', '"good"', WAY_OUT),
-    ("resume: no way out is told", "folder:Run.restore", "{error}; {self._way_out(which)}",
-     "{error}", OFFERED),
+    ("resume: no way out is told", "folder:Run.restore",
+     "{error}; {checkpoint.way_out(self.folder, which)}", "{error}", OFFERED),
     ("population: what makes it anew is not told", "contents:load_population",
      "{error}; `evaluate_run({run.folder})` makes it anew", "{error}", MENDED),
     # -- metrics
