@@ -2,13 +2,15 @@
 # make test   environment, pinned install, linters, types, the whole suite
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows
+# make docs      the documentation as a site, in the folder site
+# make release   the wheel, built, installed into an empty environment, and tried there
 # make evidence   every published table, by the scripts of runs/, one after the other (some hours)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lowest mutants faults evidence lint types format clean
+.PHONY: demo test lowest mutants faults docs release evidence lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +56,21 @@ mutants: $(VENV)/.installed
 faults: $(VENV)/.installed
 	NONEQ_FAULTS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -v tests/faults
 
+docs: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q --strict
+
+FRESH := .venv-release
+release: $(VENV)/.installed
+	rm -rf dist $(FRESH)
+	$(BIN)/python -m pip install -q -c constraints.txt build hatchling
+	$(BIN)/python -m build -q --no-isolation
+	$(PYTHON) -m venv $(FRESH)
+	$(FRESH)/bin/python -m pip install -q -c constraints.txt dist/noneq-*.whl
+	cd $(FRESH) && bin/noneq --version && bin/noneq train digits --out digits --iterations 6 --walkers 64 \
+		--held-out 16 --score-matching 4 --width 32 --bracket.walkers 64 --bracket.temperatures 40 \
+		--bracket.equilibrate 40 && bin/noneq report digits && bin/noneq sample digits -n 16 --out s.npz
+
 # every published table, one script each; what needs a file of data asks for MNIST=... and DNA=...
 evidence: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[audit,peers,rbm,dna,flows]'
@@ -64,4 +81,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) $(LOW) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOW) $(FRESH) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
