@@ -60,6 +60,10 @@ class Schedule:
         if len(self.kernels) != len(b):
             raise ValueError(f"{len(b)} betas need as many kernels, got {len(self.kernels)}")
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(type(kernel).__name__ for kernel in self.kernels))
+        return f"Schedule({len(self)} steps from 0 to 1, {kinds})"
+
     @classmethod
     def uniform(cls, steps: int, kernel: Kernel) -> Schedule:
         """Make a schedule of equal steps of the inverse temperature beta with one kernel.

@@ -44,6 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if words in (["--version"], ["-V"]):
         print(__version__)
         return 0
+    words = [_boolean(word, words[i - 1] if i else "") for i, word in enumerate(words)]
     as_json = words[:1] != ["--json"] and "--json" in words
     words = [word for word in words if not (as_json and word == "--json")]
     try:
@@ -66,3 +67,11 @@ def main(args: Sequence[str] | None = None) -> int:
         say_error(f"noneq: error: {visible(flags(message_of(error)))}")
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _boolean(word: str, before: str) -> str:
+    """Return True or False for true or false as the value of an option, else the word."""
+    name, equals, value = word.rpartition("=")
+    if value in ("true", "false") and (name if equals else before).startswith("--"):
+        return f"{name}{equals}{value.capitalize()}"
+    return word

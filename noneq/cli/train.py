@@ -240,6 +240,7 @@ def _introduce(run: Run) -> None:
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in applicable(run.recipe).items()
+        if not (name == "seconds" and run.recipe.budget.iterations)
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")
@@ -277,7 +278,6 @@ def _train(run: Run, session: Session, every: float) -> int:
         echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
         return interrupted()
     echo(f"trained {session.iteration} iterations in {session.seconds:.0f} s{_kept(session)}")
-    echo("bracketing log Z")
     return 0
 
 

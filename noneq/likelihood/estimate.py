@@ -153,7 +153,8 @@ class Estimate:
             known = f"{text}: NOT bracketed; what is known is {self.known}"
             text = "\n".join([known, *(f"  alarm: {a}" for a in self.alarms)])
         if self.off_support_mass is None:
-            return text
+            unseen = "a mode that no start of an annealing reaches would go unseen"
+            return f"{text}\n(no data were given: {unseen})" if self.schedule else text
         value, stderr, expected = self.off_support_mass
         return (
             f"{text}\nmass where there are no data: {value:.2f} ± {stderr:.2f} "
