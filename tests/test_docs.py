@@ -3,11 +3,14 @@
 import dataclasses
 import pkgutil
 import re
+import shlex
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import noneq
+from noneq.cli.main import main
 from noneq.kernels import Stepped
 from noneq.run.recipe import (
     Bracket,
@@ -66,6 +69,31 @@ def test_densities_of_tables_run(capsys):
     found = namespace["found"]
     assert found.x.shape == (2, 3, 2)
     assert bool((found.x[0, :, 0] == 0.5).all())
+
+
+GUIDES = [
+    DOCS / "start.md",
+    *sorted((DOCS / "guides").glob("*.md")),
+    *sorted(DOCS.glob("[cdfg]*.md")),
+]
+BLOCK = re.compile(r"^( *)```(python|sh)\n(.*?)^ *```", re.S | re.M)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.relative_to(DOCS).as_posix())
+def test_a_guide_runs_as_it_stands(page, tmp_path, monkeypatch):
+    # all blocks in order, in an empty folder; those with a title are too long, or need more
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace = {}
+    for indent, language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        code = textwrap.dedent(indent + code)
+        if language == "python":
+            exec(compile(code, page.name, "exec"), namespace)
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["noneq"]:
+                assert main(words[1:]) == 0, line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
