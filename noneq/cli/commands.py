@@ -28,10 +28,8 @@ from noneq.cli.options import (
     Words,
     described,
     given,
-    integers,
-    seconds,
-    table_choice,
 )
+from noneq.cli.values import integers, length, table_choice
 
 __all__ = ["COMMANDS", "app"]
 
@@ -68,6 +66,7 @@ def train(
     save_every: float = 30.0,
     from_: Annotated[Literal["state", "good"] | None, _FROM] = None,
     config: File = None,
+    tensorboard: File = None,
     bracket: BracketChoices = BracketChoices(),  # noqa: B008
     recipe: Annotated[Choices, tyro.conf.OmitArgPrefixes] = Choices(),  # noqa: B008
 ) -> int:
@@ -102,12 +101,14 @@ def train(
             (good), e.g. if state is damaged; default: state.
         config: config.json of a run, which is repeated in --out: data, rows, settings and seed,
             but for settings and a seed that are given here.
+        tensorboard: folder in which TensorBoard finds the metrics while the training goes on, in a
+            subfolder called after the run; it needs the extra noneq[tensorboard].
         bracket: Settings of the bracket of log Z; defaults depend on the data.
         recipe: Settings of the training; defaults depend on the shape and kind of the data.
     """
     from noneq.cli.train import train as command
 
-    changes = {**given(recipe), "bracket": given(bracket), **_length(budget, iterations)}
+    changes = {**given(recipe), "bracket": given(bracket), **length(budget, iterations)}
     changes |= {"spline_flow": True} if spline_flow else {}
     if resume and overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: give one")
@@ -126,16 +127,8 @@ def train(
         start=from_ or "state",
         every=save_every,
         config=config,
+        events=tensorboard,
     )
-
-
-def _length(budget: str, iterations: int | None) -> dict[str, float | None]:
-    """Return the settings for the length of a training, in time or in iterations."""
-    if budget and iterations is not None:
-        raise ValueError("--budget and --iterations are two lengths of one training: give one")
-    if budget:
-        return {"seconds": seconds(budget), "iterations": None}
-    return {} if iterations is None else {"iterations": iterations}
 
 
 @app.command

@@ -6,7 +6,6 @@ of a setting in its dataclass is the help of the option.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import inspect
 import re
@@ -48,10 +47,6 @@ __all__ = [
     "check_names",
     "described",
     "given",
-    "integers",
-    "names",
-    "seconds",
-    "table_choice",
 ]
 
 Number = Annotated[int, arg(aliases=["-n"])]
@@ -66,11 +61,11 @@ Flag = Annotated[bool, arg(help_behavior_hint="")]
 Words = Annotated[str, arg(metavar="TEXT", help_behavior_hint="")]
 """The type of an option that is a text."""
 Integers = Annotated[str, arg(metavar="INT,INT,...", help_behavior_hint="")]
-"""The type of an option that is a list of integers, such as 2,3,6: a text, see `integers`."""
+"""The type of an option that is a list of integers, such as 2,3,6: a text."""
 Names = Annotated[str, arg(metavar="NAME,NAME,...", help_behavior_hint="")]
-"""The type of an option that is a list of names of columns: a text, see `names`."""
+"""The type of an option that is a list of names of columns: a text."""
 Time = Annotated[str, arg(metavar="TIME", help_behavior_hint="")]
-"""The type of an option that is a time, such as 20m: a text, which `seconds` converts."""
+"""The type of an option that is a time, such as 20m: a text."""
 Steps = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
 """The type of an option that is a number of steps; None if it is not given."""
 Seed = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
@@ -178,83 +173,6 @@ def given(choices: Any) -> dict[str, Any]:
     """
     chosen = {key: value for key, value in asdict(choices).items() if value is not None}
     return {key: None if value == "off" else value for key, value in chosen.items()}
-
-
-def seconds(text: str) -> float:
-    """Convert a time such as 120s, 20m or 2h to seconds.
-
-    Arguments:
-        text: time, a number and a unit; without a unit it is in seconds.
-
-    Returns:
-        The number of seconds.
-
-    Raises:
-        ValueError: the text is not a time, or 0.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smh]?)", text.strip())
-    if not found or not float(found[1]):
-        raise ValueError(f"--budget {text}: a time like 120s, 20m or 2h is meant")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def integers(text: str) -> tuple[int, ...] | None:
-    """Convert a list such as 2,3,6 to integers.
-
-    Arguments:
-        text: list of integers separated by commas or spaces.
-
-    Returns:
-        The integers; None if the text is empty.
-
-    Raises:
-        ValueError: the text is not a list of integers.
-    """
-    if not text:
-        return None
-    try:
-        return tuple(int(word) for word in text.replace(" ", ",").split(",") if word)
-    except ValueError:
-        raise ValueError(
-            f"{text}: integers with commas between them are meant, as 2,3,6"
-        ) from None
-
-
-def table_choice(
-    columns: str, drop: str, categories: str, continuous: str, grid: str, missing: str
-) -> dict[str, Any]:
-    """Collect the choices of a table's columns that were given, for `noneq.data.load`.
-
-    Arguments:
-        columns: list of the columns to train on.
-        drop: list of the columns to leave out.
-        categories: list of the columns whose values are categories.
-        continuous: list of the columns with densities.
-        grid: list of the columns whose values are on a grid.
-        missing: what to do with missing values.
-
-    Returns:
-        A dictionary of tuples of names, and of "drop" for ``missing``, without what is not given.
-    """
-    lists = {
-        "columns": columns, "drop": drop, "categories": categories, "continuous": continuous,
-        "grid": grid,
-    }  # fmt: skip
-    own: dict[str, Any] = {key: found for key, text in lists.items() if (found := names(text))}
-    return own if missing == "refuse" else {**own, "missing": missing}
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Convert a list such as age,height to names; one with a comma in it stands in quotes.
-
-    Arguments:
-        text: names with commas between them.
-
-    Returns:
-        The names, without spaces around them.
-    """
-    rows = csv.reader([text], skipinitialspace=True)
-    return tuple(name.strip() for row in rows for name in row if name.strip())
 
 
 def check_names(words: Sequence[str], commands: Mapping[str, Callable[..., Any]]) -> None:

@@ -19,6 +19,7 @@ from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.candidates import Candidate, compared
 from noneq.run.checkpoint import load_json
 from noneq.run.choosing import applicable, read_recipe, with_changes
+from noneq.run.events import tensorboard_events
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
@@ -42,6 +43,7 @@ def train(
     start: Literal["state", "good"],
     every: float,
     config: Path | None = None,
+    events: Path | None = None,
 ) -> int:
     """Train a model, in a new or a resumed run, and estimate its log Z, as ``noneq train`` does.
 
@@ -60,6 +62,7 @@ def train(
         every: number of seconds between checkpoints.
         config: config.json of a run whose data, settings and seed are taken, but for those that
             are given; None: there is none.
+        events: folder for events of TensorBoard; None: none are written.
 
     Returns:
         The exit code of the program: 0 only on success.
@@ -97,6 +100,9 @@ def train(
             echo(f"going on at iteration {session.iteration}")
             echo_damage(run)
         _introduce(run)
+        if events is not None:
+            where = events / run.folder.resolve().name
+            run.metrics.mirror = tensorboard_events(where, session.iteration)
         stopped = _train(run, session, every)
         return 128 + stopped if stopped else summarise(run, data)
 

@@ -7,7 +7,7 @@ lines that were logged after this checkpoint are removed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,14 @@ class Metrics:
 
     Arguments:
         path: path of the file, which may not exist yet.
+
+    Attributes:
+        mirror: function that is called with each line that is added, e.g. to show it elsewhere.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.mirror: Callable[[Mapping[str, Any]], None] | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Read all lines of the file except damaged ones.
@@ -72,6 +76,8 @@ class Metrics:
         text = json.dumps(without_nan(row))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
+        if self.mirror is not None:
+            self.mirror(row)
 
     def trim(self, iteration: int, backoff: float = 0.0) -> None:
         """Remove the lines that were logged after the checkpoint from which a run is resumed.

@@ -107,7 +107,7 @@ def test_choices_are_printed_and_kept(tmp_path, data, capsys):
 
 
 def test_a_budget_is_a_time():
-    from noneq.cli.options import seconds
+    from noneq.cli.values import seconds
 
     assert [seconds(t) for t in ("90", "120s", "1.5m", "2h")] == [90, 120, 90, 7200]
 

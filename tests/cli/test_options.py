@@ -3,7 +3,8 @@
 import pytest
 
 from noneq.cli.main import main
-from noneq.cli.options import BracketChoices, Choices, given, integers, seconds
+from noneq.cli.options import BracketChoices, Choices, given
+from noneq.cli.values import integers, seconds
 
 
 def test_what_is_off_is_none_and_what_is_not_given_is_left_out():

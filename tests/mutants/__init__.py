@@ -61,6 +61,7 @@ MODULES = {
     "cli_fill": "cli/fill.py",
     "cli_report": "cli/report.py",
     "cli_score": "cli/score.py",
+    "cli_values": "cli/values.py",
     "cells": "data/cells.py",
     "columns": "data/columns.py",
     "data_kinds": "data/kinds.py",
