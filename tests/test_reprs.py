@@ -40,7 +40,7 @@ def test_the_numbers_are_the_objects(trained):
     assert f"log Z {held.value:.2f} ± {held.stderr:.2f}" in repr(record)
     walkers = record.state.walkers
     assert repr(walkers).startswith("Walkers(32 of shape (64,), torch.float32 on cpu, ESS ")
-    assert f"log Z {walkers.log_z.value:.2f} ± " in repr(walkers)
+    assert f"log Z {walkers.log_z.value:.2f})" in repr(walkers)
     low, high = z.interval
     assert f"between {low.value:.2f} ± {low.stderr:.2f} and {high.value:.2f} ±" in repr(z)
     assert "16 held out" in repr(record.state)
@@ -66,3 +66,11 @@ def test_an_invalid_weight_does_not_keep_walkers_from_being_shown():
     assert "ESS 1.00" in repr(walkers)
     broken = replace(walkers, weights=walkers.weights.add(torch.full((16,), torch.nan)))
     assert "with an invalid weight" in repr(broken)
+
+
+def test_what_is_not_known_is_left_out():
+    walkers = Walkers.at(torch.zeros(16, 2), lambda x: x.sum(1))
+    assert repr(walkers) == "Walkers(16 of shape (2,), torch.float32 on cpu, ESS 1.00)"
+    base = noneq.Gaussian(torch.zeros(2), noneq.energies.Identity())
+    one = noneq.Walkers.sample(base, 16, torch.Generator().manual_seed(0), islands=1)
+    assert repr(one).endswith(f"log Z {one.log_z.value:.2f})")

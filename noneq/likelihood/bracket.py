@@ -160,7 +160,9 @@ def log_z(
 def _check_size(n: int, temperatures: int | Schedule) -> None:
     """Raise ValueError for walkers in no equal halves, or a schedule that has no mirror image."""
     if n < 16 or n % 16:
-        raise ValueError(f"n walkers are 8 islands in 2 halves: a multiple of 16, got {n}")
+        raise ValueError(
+            f"the number of walkers is a multiple of 16, got {n}"
+        )
     if isinstance(temperatures, Schedule):
         _ = temperatures.n_backward_steps  # raises for a schedule that has no mirror image
     elif temperatures < 1:
@@ -250,9 +252,13 @@ def _base(energy: Energy, base: Solvable | None, data: Tensor | None, noise: flo
     own = getattr(energy, "base", None)
     if base is None and isinstance(own, Solvable):  # other libraries' may be anything
         base = own
+    if base is None and data is None and isinstance(energy, Solvable):
+        return energy  # whose log Z needs no estimate
     if base is None:
         if data is None:
-            raise ValueError("log_z needs a base with known log Z, or data to fit one to")
+            inside = getattr(getattr(energy, "module", None), "base", None)
+            hint = "" if inside is None else "; this energy's is `energy.module.base`"
+            raise ValueError(f"log_z needs a base with known log Z, or data to fit one to{hint}")
         space = space_of(energy)
         if isinstance(space, Discrete):
             return (Categorical if space == ONE_HOT else Bernoulli).fit(data)

@@ -98,11 +98,12 @@ class Record:
 
     def __repr__(self) -> str:
         z = self.log_z if math.isnan(self.log_z_held_out.value) else self.log_z_held_out
-        return (
-            f"Record(iteration {self.iteration}, NLL {self.nll:.2f}, ESS {self.ess:.2f}, "
-            f"accept {self.acceptance:.2f}, log Z {z.value:.2f} ± {z.stderr:.2f}, "
-            f"{self.seconds:.1f} s)"
-        )
+        error = "" if math.isnan(z.stderr) else f" ± {z.stderr:.2f}"
+        known = {
+            "NLL": self.nll, "ESS": self.ess, "accept": self.acceptance, "log Z": z.value
+        }  # fmt: skip
+        own = [f"{name} {x:.2f}" for name, x in known.items() if not math.isnan(x)]
+        return f"Record(iteration {self.iteration}, {', '.join(own)}{error}, {self.seconds:.1f} s)"
 
 
 def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -46,7 +47,9 @@ class Readings:
         where = f"{len(self)} of shape {tuple(x.shape[1:])}, {x.dtype} on {x.device}"
         try:
             z = self.log_z
-            own = f"ESS {self.ess:.2f}, log Z {z.value:.2f} ± {z.stderr:.2f}"
+            error = "" if math.isnan(z.stderr) else f" ± {z.stderr:.2f}"
+            known = "" if math.isnan(z.value) else f", log Z {z.value:.2f}{error}"
+            own = f"ESS {self.ess:.2f}{known}"
         except FloatingPointError:
             own = "with an invalid weight"
         return f"{type(self).__name__}({where}, {own})"

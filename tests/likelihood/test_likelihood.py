@@ -842,3 +842,13 @@ def test_energies_too_large_for_their_precision_ask_for_float64():
     exact = Gaussian(torch.zeros(2, dtype=torch.float64), Identity(1.2))
     z = noneq.log_z(lambda x: 3e6 + x.square().sum(1) / 2, exact, n=64, temperatures=30)
     assert not ringing(z, "float64")
+
+
+def test_an_energy_that_is_its_own_base_needs_no_other():
+    gaussian = noneq.Gaussian(torch.zeros(3), noneq.energies.Identity())
+    z = noneq.log_z(gaussian)
+    assert z.value == pytest.approx(gaussian.log_z())
+    assert str(z).endswith("exact")
+    averaged = torch.optim.swa_utils.AveragedModel(noneq.Tilted(gaussian, noneq.MLP(3)))
+    with pytest.raises(ValueError, match=r"this energy's is `energy.module.base`"):
+        noneq.log_z(averaged)

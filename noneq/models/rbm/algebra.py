@@ -145,7 +145,7 @@ class Algebra(NamedTuple):
         The method `log_z` sums over these states.
         """
         log_states = min(len(self.c) * math.log(2), self.layer.log_states)
-        return math.exp(log_states) if log_states < 700 else math.inf
+        return round(math.exp(log_states), 6) if log_states < 700 else math.inf
 
     def log_z(self) -> float:
         """Compute the exact log Z in float64 by a sum over the states of the smaller layer.
