@@ -4,6 +4,7 @@ import dataclasses
 import pkgutil
 import re
 import shlex
+import subprocess
 import textwrap
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def test_a_guide_runs_as_it_stands(page, tmp_path, monkeypatch):
             words = shlex.split(line, comments=True)
             if words[:1] == ["noneq"]:
                 assert main(words[1:]) == 0, line
+            elif words[:1] == ["printf"]:
+                subprocess.run(line, shell=True, check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -9,6 +9,7 @@ import numpy as np
 from noneq.cli.console import echo, tracked
 from noneq.cli.sample import check_table, names, tell_texts, with_texts
 from noneq.data.gaps import rows_with_gaps
+from noneq.data.plaintext import visible
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.filling import fill
@@ -66,6 +67,10 @@ def fill_file(
         save_table(out, names(opened), with_texts(opened, rows))
     else:
         save_arrays(out, {"x": rows})
+    if left := [name for name, _ in map(tuple, opened.config["data"]["left_out"])]:
+        echo(
+            f"  without the columns that the model does not have: {', '.join(map(visible, left))}"
+        )
     gaps, many = int(np.isnan(values).sum()), f", {count} samples of each" if count > 1 else ""
     echo(f"{out}: {len(values)} rows{many}; {gaps} values were missing")
     if out.suffix == ".npy":

@@ -113,7 +113,7 @@ def names(run: Run) -> list[str]:
 
 
 def with_texts(run: Run, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Replace the numbers of categories, from 0, by their texts.
+    """Replace the numbers of categories, from 0, by their texts, and whole numbers by integers.
 
     Arguments:
         run: run whose data are a table.
@@ -122,7 +122,10 @@ def with_texts(run: Run, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     Returns:
         The rows (M, D), of type object.
     """
-    values = rows.astype(object)
+    values, cells = rows.astype(object), run.scaling.cells
+    for j, column in enumerate(() if cells is None else cells.columns):
+        if column.whole and bool((rows[:, j] == np.round(rows[:, j])).all()):
+            values[:, j] = [int(v) for v in rows[:, j]]
     for j, words in _texts(run).items():
         values[:, j] = np.array(words, dtype=object)[rows[:, j].astype(int)]
     return values

@@ -160,9 +160,7 @@ def log_z(
 def _check_size(n: int, temperatures: int | Schedule) -> None:
     """Raise ValueError for walkers in no equal halves, or a schedule that has no mirror image."""
     if n < 16 or n % 16:
-        raise ValueError(
-            f"the number of walkers is a multiple of 16, got {n}"
-        )
+        raise ValueError(f"the number of walkers is a multiple of 16, got {n}")
     if isinstance(temperatures, Schedule):
         _ = temperatures.n_backward_steps  # raises for a schedule that has no mirror image
     elif temperatures < 1:

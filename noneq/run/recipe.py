@@ -123,7 +123,9 @@ class Bracket:
 
     def __post_init__(self) -> None:
         if self.walkers < 32 or self.walkers % 16:
-            raise ValueError(f"walkers must be a multiple of 16, 32 or more, got {self.walkers}")
+            raise ValueError(
+                f"`bracket.walkers` is a multiple of 16, 32 or more: not {self.walkers}"
+            )
         check_positive(self, "temperatures")
         check_least(self, "equilibrate")
 

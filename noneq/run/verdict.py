@@ -51,7 +51,8 @@ class Mean:
         return cls(float(values.mean()), grouped_stderr(values, rows))
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ± {self.stderr:.2f}"
+        value = round(self.value, 2) or 0.0  # without the sign of -0.00
+        return f"{value:.2f} ± {self.stderr:.2f}"
 
 
 def measures(about: Mapping[str, Any], cells: Cells | None, test: Mean) -> str:

@@ -164,6 +164,31 @@ def test_rows_to_fill_in_that_the_model_does_not_know(groups, capsys, text, mess
     assert not (groups / "no.csv").exists()
 
 
+def test_counts_and_left_out_columns_of_filled_rows(run, capsys):
+    rows = frame(8, seed=5)
+    rows.loc[3, "height"] = np.nan
+    rows.to_csv(run / "gaps.csv", index=False)
+    assert (
+        main(
+            [
+                "sample",
+                str(run / "r"),
+                "--given",
+                str(run / "gaps.csv"),
+                "--out",
+                str(run / "f.csv"),
+            ]
+        )
+        == 0
+    )
+    lines = (run / "f.csv").read_text().splitlines()
+    visits = lines[0].split(",").index("visits")
+    assert all(line.split(",")[visits].isdigit() for line in lines[1:])
+    told = capsys.readouterr().out
+    left = [name for name, _ in Run(run / "r").config["data"]["left_out"]]
+    assert ("without the columns" in told) is bool(left)
+
+
 def test_scores_are_of_rows_and_averaged_over_draws(run, capsys):
     new = frame(40, seed=3)[["rain", "visits", "note", "group", "height"]]
     new.to_csv(run / "new.csv", index=False)

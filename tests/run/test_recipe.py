@@ -155,7 +155,7 @@ def test_tau_falls_linearly_over_the_budget():
         ({"tau": -1}, "tau must be positive, or None"),
         ({"walkers": 1}, "walkers must be 2 or more"),
         ({"held_out": 12}, "multiple of 8"),
-        ({"bracket": {"walkers": 100}}, "walkers must be a multiple of 16"),
+        ({"bracket": {"walkers": 100}}, "`bracket.walkers` is a multiple of 16"),
         ({"tau_end": 2}, "tau_end is a fraction"),
         ({"seconds": 0, "iterations": None}, "the budget is a time > 0"),
         ({"width": 0}, "width must be 1 or more"),

@@ -208,6 +208,11 @@ def _far(contents: Contents, data: DataSet) -> Section:
             f"than 99 % of held-out data; of a perfect model it would be {away.expected:.1%}. In "
             "many dimensions a model that is slightly too wide everywhere has much mass there."
         )
+    if getattr(contents.run.recipe.model, "background", False):
+        text.append(
+            "Among the samples are those of the wide background that the model has on purpose, "
+            "about one in as many as there are training rows, so that odd rows are not impossible."
+        )
     about = [f"{float(d):.2f}" for d in distance[order]]
     shown = rows_shown(contents.run, data, x[order], "distance to the nearest row", about)
     return Section(
@@ -270,7 +275,7 @@ def _settings(run: Run) -> Section:
     ]
     about, config = run.config["data"], run.config
     facts = [
-        ["data", visible(about["source"])],
+        ["data", visible(Path(about["source"]).name)],
         ["rows: train, validation, test", ", ".join(f"{n:,}" for n in about["rows"])],
         ["sha256 of the values", about["digest"]],
         ["begun", config["created"]],
