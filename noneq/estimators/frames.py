@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noneq.data.cells import Cells
-from noneq.data.kinds import kind_of_words
+from noneq.data.kinds import NAME, kind_of_words
 from noneq.data.plaintext import visible
 
 __all__ = ["Frames"]
@@ -59,11 +59,19 @@ class Frames:
             What is known of the columns; None if the rows are no DataFrame of pandas.
 
         Raises:
-            ValueError: a column holds texts and numbers, or texts that are no categories.
+            ValueError: a column holds texts and numbers, texts that are no categories, or dates.
         """
         if not is_pandas(X):
             return None
         columns = [X.iloc[:, j] for j in range(X.shape[1])]
+        dates = [
+            visible(str(c.name), NAME) for c in columns if getattr(c.dtype, "kind", "") in "mM"
+        ]
+        if dates:
+            raise ValueError(
+                f"dates or times have no density here ({', '.join(dates)}): leave these columns "
+                "out, or turn them into numbers, such as days since a date"
+            )
         found = {j: _categories(c, c.name) for j, c in enumerate(columns) if _holds_texts(c)}
         return cls(tuple(X.columns), tuple(X.dtypes), found)
 

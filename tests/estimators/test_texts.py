@@ -144,3 +144,11 @@ def test_integers_come_back_where_they_are_whole():
 def test_it_survives_pickling(fitted):
     again = pickle.loads(pickle.dumps(fitted))
     assert again.sample(5, random_state=1).equals(fitted.sample(5, random_state=1))
+
+
+def test_dates_are_refused_by_their_names():
+    rows = trees().assign(planted=pd.date_range("2020-01-01", periods=500))
+    with pytest.raises(ValueError, match=r"dates or times have no density here \(planted\)"):
+        EnergyDensity().fit(rows)
+    with pytest.raises(ValueError, match=r"\(age\)"):
+        EnergyDensity().fit(trees().assign(age=pd.to_timedelta(np.arange(500), unit="D")))
