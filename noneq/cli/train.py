@@ -154,7 +154,10 @@ def _recalled(
     if preset := own.get("preset"):
         raise ValueError(f"{path}: is of another program's run (preset {preset}): repeat it there")
     # what was asked for, and the length that the run had in the end
-    asked = {**config["asked"], **{k: config["recipe"][k] for k in ("budget", "bracket")}}
+    asked = {
+        **config.get("asked", config["recipe"]),
+        **{k: config["recipe"][k] for k in ("budget", "bracket")},
+    }
     rows = {key: own.get(key) for key in ("classes", "subset", "binary")}
     seed = config["seed"] if seed is None else seed
     return own["source"], {**rows, "table": own.get("table", {})}, read_recipe(asked), seed

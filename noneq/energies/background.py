@@ -88,12 +88,18 @@ class Foreground(nn.Module):
         )
 
 
-def with_background(base: Gaussian | GaussianMixture, mass: float) -> GaussianMixture:
+def with_background(
+    base: Gaussian | GaussianMixture, mass: float, *, mapped: bool = False
+) -> GaussianMixture:
     """Add a background to a base: a Gaussian of its mean and 25 times its covariance.
 
     Arguments:
         base: Gaussian, or mixture of K Gaussians.
         mass: mass of the background, in (0, 1); the base has the rest.
+        mapped: whether columns were mapped to normal variables. These hold what is far out in one
+            column by themselves, and are mapped back along Cauchy tails, so that so wide a
+            background would have absurd values in the file's units. With C the base's covariance,
+            that of the background is then ``2 C + diag(C) / 2``.
 
     Returns:
         A mixture of K + 1 components, the last of which is the background. Its ``factor`` is that
@@ -114,9 +120,12 @@ def with_background(base: Gaussian | GaussianMixture, mass: float) -> GaussianMi
         roots = base.roots.double()
         means, covariances = base.means, roots @ roots.mT
         masses = base.log_masses.double().softmax(0)
+    wide = WIDTH**2 * covariance
+    if mapped:
+        wide = 2 * covariance + covariance.diag().diag() / 2
     new = GaussianMixture(
         torch.cat([means, mean[None]]),
-        torch.cat([covariances, WIDTH**2 * covariance[None]]),
+        torch.cat([covariances, wide[None]]),
         torch.cat([(1 - mass) * masses, masses.new_tensor([mass])]),
     )
     new.factor = base.factor

@@ -177,7 +177,8 @@ class Learning:
     def _base_alone(self) -> Learned:
         recipe = self.recipe
         base = fit_base(recipe.model, self.data.train, noise=recipe.train.noise, seed=self.seed)
-        base = finished_base(recipe.model, base, self.data.sizes[0])
+        mapped = self.data.scaling.coordinates is not None
+        base = finished_base(recipe.model, base, self.data.sizes[0], mapped=mapped)
         return self._learned(base, base, self._exact(base), 0, 0)
 
     def _train(self, session: Session) -> None:
@@ -194,7 +195,8 @@ class Learning:
     def _evaluated(self, session: Session) -> Learned:
         """Bracket log Z, and keep the base if the validation rows lose by the trained model."""
         rows, energy = self.data.train[: self.data.sizes[0]], session.model
-        base = finished_base(self.recipe.model, energy, len(rows))
+        mapped = self.data.scaling.coordinates is not None
+        base = finished_base(self.recipe.model, energy, len(rows), mapped=mapped)
         looked, done = session.validation, session.iteration
         best = done if looked is None else looked.best.iteration
         if is_its_base(energy, rows):

@@ -42,13 +42,14 @@ MASS = 0.01  # of a background, at most
 DRAWN = 8  # samples of a background among the walkers
 
 
-def finished_base(settings: Any, energy: nn.Module, rows: int) -> Any:
+def finished_base(settings: Any, energy: nn.Module, rows: int, *, mapped: bool = False) -> Any:
     """Return the base of a trained model, with a background if its settings ask for one.
 
     Arguments:
         settings: settings of the model, perhaps with the field ``background``.
         energy: trained model with an attribute ``base``, or the base alone.
         rows: number of training rows; the mass of the background is 1 / rows, 0.01 at most.
+        mapped: whether columns were mapped to normal variables, of which it is another one.
 
     Returns:
         The base with a background, see `noneq.energies.with_background`; or the base itself where
@@ -61,7 +62,7 @@ def finished_base(settings: Any, energy: nn.Module, rows: int) -> Any:
     if not wanted or not isinstance(base, Gaussian | GaussianMixture):
         return base
     full = isinstance(base.factor, Cholesky)
-    return with_background(base, min(1 / rows, MASS)) if full else base
+    return with_background(base, min(1 / rows, MASS), mapped=mapped) if full else base
 
 
 def plain_model(energy: nn.Module) -> nn.Module:

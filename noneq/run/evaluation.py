@@ -87,7 +87,7 @@ def evaluate_run(
     energy, plain, splits = trained, plain_model(trained), _splits(run, data)
     rows, noise = data.train[: data.sizes[0]], recipe.train.noise
     kernel = with_momentum(plain_kernel(move, plain))
-    base = finished_base(recipe.model, trained, len(rows))
+    base = finished_base(recipe.model, trained, len(rows), mapped=bool(run.scaling.coordinates))
     base_nll = _likelihoods(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(plain, data.train):

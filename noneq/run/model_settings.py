@@ -47,7 +47,8 @@ class NetworkModel:
         spline_flow: whether a neural spline flow is tried as coordinates of a table, in which base
             and network are then those of nearly normal rows; it needs the extra ``noneq[flow]``.
         background: whether the trained model gets a background, a Gaussian five times as wide as
-            a base of full covariance, of mass 1 / rows, which makes no row nearly impossible.
+            a base of full covariance (of mapped columns: 1.6 times), of mass 1 / rows, which makes
+            no row nearly impossible.
         shifted: share of images moved by one pixel among the training rows, 0 or from 0.1 to 0.8,
             or (chosen) the share under which the validation rows are most likely.
     """

@@ -11,7 +11,7 @@ from torch import nn
 
 import noneq
 from noneq import Run, Session
-from noneq.data import load
+from noneq.data import Margins, load
 from noneq.energies import Foreground, Gaussian, GaussianMixture, Tilted, moments, with_background
 from noneq.energies.base import evaluate
 from noneq.estimators import EnergyDensity
@@ -116,6 +116,11 @@ def test_a_base_gets_one_where_its_settings_ask_for_it():
     assert float(finished_base(of_table, mixture(), 400).log_masses[-1].exp()) == pytest.approx(
         1 / 400
     )
+    for mapped in (False, True):
+        roots = finished_base(of_table, Gaussian.fit(rows), 400, mapped=mapped).roots.double()
+        own, wide = roots @ roots.mT
+        exact = 2 * own + own.diag().diag() / 2 if mapped else 25 * own
+        torch.testing.assert_close(wide, exact, rtol=1e-4, atol=1e-4)
     for kind in ("diagonal", "low-rank"):
         base = Gaussian.fit(rows, kind)
         assert finished_base(choose((3,), 50, "table", base=kind).model, base, 50) is base
@@ -123,6 +128,22 @@ def test_a_base_gets_one_where_its_settings_ask_for_it():
     assert not image.background
     own = mixture()
     assert finished_base(image, own, 50) is own
+
+
+def test_samples_of_a_background_of_mapped_columns_are_no_fantasies():
+    # Cauchy tails of mass 1 / 1000 and a background five times as wide meant values of 1e20
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(1000, 2, generator=rng)
+    margins = Margins.fit(x)
+    base = Gaussian.fit(margins.apply(x)[0].float())
+    model = choose((2,), 1000, "table").model
+    shares = []
+    for mapped in (False, True):
+        wide = finished_base(model, base, 1000, mapped=mapped)
+        z = wide.means[1] + torch.randn(1000, 2, generator=rng) @ wide.roots[1].T
+        shares.append(float((margins.undo(z).abs() > 50).any(1).double().mean()))
+    assert shares[0] > 0.3
+    assert shares[1] < 0.03
 
 
 def plane(n=400):
