@@ -153,11 +153,10 @@ def _recalled(
     own = config["data"]
     if preset := own.get("preset"):
         raise ValueError(f"{path}: is of another program's run (preset {preset}): repeat it there")
+    if "asked" not in config:
+        raise ValueError(f"{path}: of an earlier build, which did not keep what was asked for")
     # what was asked for, and the length that the run had in the end
-    asked = {
-        **config.get("asked", config["recipe"]),
-        **{k: config["recipe"][k] for k in ("budget", "bracket")},
-    }
+    asked = {**config["asked"], **{k: config["recipe"][k] for k in ("budget", "bracket")}}
     rows = {key: own.get(key) for key in ("classes", "subset", "binary")}
     seed = config["seed"] if seed is None else seed
     return own["source"], {**rows, "table": own.get("table", {})}, read_recipe(asked), seed
