@@ -100,7 +100,8 @@ def train(
         from_: checkpoint that --resume continues from: the last one (state), or the last good one
             (good), e.g. if state is damaged; default: state.
         config: config.json of a run, which is repeated in --out: data, rows, settings and seed,
-            but for settings and a seed that are given here.
+            but for settings and a seed that are given here. A run that was resumed with another
+            length is repeated as one of that length from the start.
         tensorboard: folder in which TensorBoard finds the metrics while the training goes on, in a
             subfolder called after the run; it needs the extra noneq[tensorboard].
         bracket: Settings of the bracket of log Z; defaults depend on the data.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noneq.cli.console import echo, tracked
+from noneq.cli.results import keep_result
 from noneq.cli.sample import check_table, names, tell_texts, with_texts
 from noneq.data.gaps import rows_with_gaps
 from noneq.data.plaintext import visible
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
-from noneq.run.filling import fill
+from noneq.run.filling import Filled, fill
 
 __all__ = ["fill_file"]
 
@@ -67,14 +69,21 @@ def fill_file(
         save_table(out, names(opened), with_texts(opened, rows))
     else:
         save_arrays(out, {"x": rows})
-    if left := [name for name, _ in map(tuple, opened.config["data"]["left_out"])]:
-        echo(
-            f"  without the columns that the model does not have: {', '.join(map(visible, left))}"
-        )
-    gaps, many = int(np.isnan(values).sum()), f", {count} samples of each" if count > 1 else ""
+    _tell(out, opened, filled, values, count)
+
+
+def _tell(out: Path, run: Run, filled: Filled, values: NDArray[np.float64], count: int) -> None:
+    """Print what was written, and how good the samples are."""
+    gaps = int(np.isnan(values).sum())
+    keep_result(out=str(out), rows=len(values), samples=count, missing=gaps)
+    many = f", {count} samples of each" if count > 1 else ""
     echo(f"{out}: {len(values)} rows{many}; {gaps} values were missing")
+    if count > 1:
+        echo(f"  the {count} samples of a row follow each other")
+    if left := [visible(name) for name, _ in map(tuple, run.config["data"]["left_out"])]:
+        echo(f"  without the columns that the model does not have: {', '.join(left)}")
     if out.suffix == ".npy":
-        tell_texts(opened, out)
+        tell_texts(run, out)
     if filled.found is not None:
         ess, ancestors = filled.found.ess, filled.found.effective_ancestors
         echo(
@@ -82,5 +91,5 @@ def fill_file(
             f"{float(ess.min()):.2f}), descended from a share of {float(ancestors.median()):.2f} "
             f"(lowest {float(ancestors.min()):.2f})"
         )
-    if noise := opened.recipe.train.noise:
+    if noise := run.recipe.train.noise:
         echo(f"  what was filled in has the noise {noise:g} that the model was trained with")

@@ -47,6 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     words = [_boolean(word, words[i - 1] if i else "") for i, word in enumerate(words)]
     as_json = words[:1] != ["--json"] and "--json" in words
     words = [word for word in words if not (as_json and word == "--json")]
+    take_results()  # of a command that failed before in this process
     try:
         with stoppable(), aside(as_json):
             check_names(words, COMMANDS)

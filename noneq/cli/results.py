@@ -27,6 +27,6 @@ def take_results() -> str:
     Returns:
         The line; numbers that are not finite are null.
     """
-    line = json.dumps(without_nan(_kept), ensure_ascii=False)
+    line = json.dumps(without_nan(_kept))
     _kept.clear()
     return line

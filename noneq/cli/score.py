@@ -58,8 +58,9 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     if flow:
         both = flow_score(opened, x[: len(x) // draws])
         echo(
-            f"  probability flow: {both.flow}, {len(both.flow.log_density)} rows; by log Z "
-            f"{both.nll:.2f}, differing by {both.difference:+.2f} ± {both.stderr:.2f}"
+            f"  of standardised values, by the probability flow: {both.flow}, "
+            f"{len(both.flow.log_density)} rows; by log Z {both.nll:.2f}, differing by "
+            f"{both.difference:+.2f} ± {both.stderr:.2f}"
         )
     if out is not None:
         _save(out, found, jacobian)
@@ -103,8 +104,6 @@ def _log_jacobian(scaling: Scaling, x: Tensor, draws: int) -> NDArray[np.float64
     """Return what a log-density in the file's units has in addition; None for binary rows."""
     if scaling.threshold is not None:
         return None
-    if draws == 1:
-        return np.array(scaling.log_jacobian(x[0].numel()))
     return scaling.log_units(x[: len(x) // draws]).cpu().numpy()  # of probabilities it is 0
 
 

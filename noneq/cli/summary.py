@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -100,18 +101,19 @@ def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
     Returns:
         The commands, each with what it does.
     """
+    folder = shlex.quote(str(run.folder))
     if verdict is None and not run.bracketed:
-        ask = Command(f"noneq logz {run.folder}", "estimates log Z, and with it the likelihoods")
-        return [ask, Command(f"noneq train --out {run.folder} --resume", "trains on")]
+        ask = Command(f"noneq logz {folder}", "estimates log Z, and with it the likelihoods")
+        return [ask, Command(f"noneq train --out {folder} --resume", "trains on")]
     verdict = verdict or read_verdict(run, run.model()[0])
     found = []
     if not verdict.bracketed:
-        more = f"noneq logz {run.folder} --bracket.walkers {2 * verdict.how['walkers']}"
+        more = f"noneq logz {folder} --bracket.walkers {2 * verdict.how['walkers']}"
         found.append(Command(more, "a bracket twice as sharp in variance"))
     rows = "rows.csv" if len(run.shape) == 1 else "rows.npy"
     out = "samples.csv" if len(run.shape) == 1 else "samples.npz"
-    sample = f"noneq sample {run.folder} -n 64 --out {out}"
-    score = f"noneq score {run.folder} {rows} --out scores.csv"
+    sample = f"noneq sample {folder} -n 64 --out {out}"
+    score = f"noneq score {folder} {rows} --out scores.csv"
     return [
         *found,
         Command(sample, "64 fresh samples, in the file's units"),

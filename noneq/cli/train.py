@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from noneq.cli.console import columns, echo, tracked, training_bar
+from noneq.cli.repeating import given_rows, recall
 from noneq.cli.signals import interrupts
 from noneq.cli.summary import echo_damage, summarise
 from noneq.data import DataSet, load
@@ -17,9 +18,8 @@ from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.candidates import Candidate, compared
-from noneq.run.checkpoint import load_json
-from noneq.run.choosing import applicable, read_recipe, with_changes
-from noneq.run.events import tensorboard_events
+from noneq.run.choosing import applicable, with_changes
+from noneq.run.events import check_tensorboard, tensorboard_events
 from noneq.run.families import family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
@@ -72,24 +72,21 @@ def train(
     """
     asked = None
     if config is not None:
-        source, chosen, asked, seed = _recalled(config, source, chosen, mode, seed)
+        named = bool(source or given_rows(chosen))
+        before = recall(config, changes, named=named, resumed=mode == "resume")
+        source, chosen, changes, asked = before.source, before.rows, before.changes, before.asked
+        seed, device = before.seed if seed is None else seed, device or before.device
     if not source and (mode != "resume" or out is None):
         raise ValueError("noneq train DATA: 'digits', or a file of rows (noneq train --help)")
+    if events is not None:
+        check_tensorboard()
     folder = out or Path("runs") / Path(source).stem
     if mode == "resume":
         run, data = _reopened(folder, source, {**chosen, "seed": seed}, changes, device)
         session: Session | None = None
     else:
-        run, data, session = _new(
-            folder,
-            source,
-            chosen,
-            changes,
-            asked,
-            seed or 0,
-            device,
-            overwrite=mode == "overwrite",
-        )
+        how = {"overwrite": mode == "overwrite"}
+        run, data, session = _new(folder, source, chosen, changes, asked, seed or 0, device, **how)
     with run.locked():
         if session is None:
             run.extend(changes)
@@ -121,7 +118,11 @@ def _new(
     """Begin a new run; all of this is done before a run is replaced by one that fails."""
     check_vacant(folder, overwrite=overwrite)
     kind = changes.get("model", asked.kind if asked else "network")
+    chosen = dict(chosen)
+    digest = chosen.pop("digest", None)
     data = _loaded(source, chosen, family_of(kind).binary).to(resolve_device(device))
+    if digest not in (None, data.digest):
+        raise ValueError(f"{source}: has other values than the run that is repeated had")
     recipe = with_changes(asked, changes) if asked else _recipe(data, **changes)
     default = _recipe(data, model=recipe.kind)
     check_recipe(recipe, default, data.shape, data.train.device)
@@ -141,33 +142,6 @@ def _new(
     return run, data, session
 
 
-def _recalled(
-    path: Path, source: str, chosen: Mapping[str, Any], mode: Mode, seed: int | None
-) -> tuple[str, Mapping[str, Any], Recipe, int]:
-    """Read data, rows, settings and seed of a run from its config.json, to repeat it."""
-    if mode == "resume":
-        raise ValueError("--config begins a run like another one, --resume goes on with one")
-    if source or _given(chosen):
-        raise ValueError(f"--config {path} names the data and their rows, too: leave those out")
-    config = load_json(path / "config.json" if path.is_dir() else path)
-    own = config["data"]
-    if preset := own.get("preset"):
-        raise ValueError(f"{path}: is of another program's run (preset {preset}): repeat it there")
-    if "asked" not in config:
-        raise ValueError(f"{path}: of an earlier build, which did not keep what was asked for")
-    # what was asked for, and the length that the run had in the end
-    asked = {**config["asked"], **{k: config["recipe"][k] for k in ("budget", "bracket")}}
-    rows = {key: own.get(key) for key in ("classes", "subset", "binary")}
-    seed = config["seed"] if seed is None else seed
-    return own["source"], {**rows, "table": own.get("table", {})}, read_recipe(asked), seed
-
-
-def _given(chosen: Mapping[str, Any]) -> list[str]:
-    """List the choices of rows and columns that were made."""
-    every = {**chosen, **chosen.get("table", {}), "table": None}
-    return [name for name, value in every.items() if value not in (None, False)]
-
-
 def _reopened(
     folder: Path,
     source: str,
@@ -176,7 +150,7 @@ def _reopened(
     device: str,
 ) -> tuple[Run, DataSet]:
     """Open a run to resume, with its data; refuse what it has chosen already."""
-    if given := _given(chosen):
+    if given := given_rows(chosen):
         raise ValueError(f"--resume keeps the run's own {given[0]}: leave --{given[0]} out")
     run = Run(folder, device)
     if preset := run.config["data"].get("preset"):

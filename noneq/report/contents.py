@@ -21,7 +21,7 @@ from noneq.run.checkpoint import load_tensors
 from noneq.run.evaluation import read_verdict
 from noneq.run.verdict import Verdict
 
-__all__ = ["Contents", "load_population", "samples_of"]
+__all__ = ["Contents", "load_population", "metrics_of", "samples_of"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Contents:
         verdict: evaluation of the run.
         samples: samples of the model, drawn by weight, with rows of the data.
         population: those samples in the model's units (N, *shape).
+        effective: number of independent samples that the weighted walkers are worth.
         energies: energies of data and of walkers.
         filters: weight matrix of an RBM.
     """
@@ -46,6 +47,7 @@ class Contents:
     verdict: Verdict | None = None
     samples: Samples | None = None
     population: Tensor | None = None
+    effective: float = 0.0
     energies: Energies | None = None
     filters: Filters | None = None
 
@@ -68,8 +70,7 @@ class Contents:
         if not (run.bracketed or mapped):
             return cls(run, metrics)
         data = run.data()
-        if mapped:
-            metrics = _of_standardised_rows(metrics, run, data)
+        metrics = metrics_of(run, data)
         if not run.bracketed:
             return cls(run, metrics, data)
         energy, walkers = run.model()[0], load_population(run)
@@ -77,7 +78,8 @@ class Contents:
         samples, x = samples_of(run, data, energy, walkers)
         filters = None if weights is None else Filters(weights, run.shape, data.columns)
         energies = _energies(run, data, energy, walkers)
-        return cls(run, metrics, data, verdict, samples, x, energies, filters)
+        effective = 1 / float(walkers["log_w"].softmax(0).square().sum())
+        return cls(run, metrics, data, verdict, samples, x, effective, energies, filters)
 
 
 def load_population(run: Run) -> dict[str, Tensor]:
@@ -127,17 +129,23 @@ def samples_of(
     return Samples(shown(rows), shown(x), clean), x
 
 
-def _of_standardised_rows(
-    metrics: list[dict[str, Any]], run: Run, data: DataSet
-) -> list[dict[str, Any]]:
-    """Convert the NLLs of mapped columns in metrics to those of the standardised rows."""
+def metrics_of(run: Run, data: DataSet) -> list[dict[str, Any]]:
+    """Read the metrics of a run, with NLLs of the standardised rows also of mapped columns.
+
+    Arguments:
+        run: the run.
+        data: its data.
+
+    Returns:
+        One dictionary for each logged iteration.
+    """
     volumes = {
         "nll": float(run.scaling.log_volume(data.train).mean()),
         "validation_nll": float(run.scaling.log_volume(data.validation).mean()),
     }
     return [
         {**row, **{k: row[k] - v for k, v in volumes.items() if row.get(k) is not None}}
-        for row in metrics
+        for row in run.metrics.rows()
     ]
 
 

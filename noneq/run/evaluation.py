@@ -10,18 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
-from noneq.data.repeats import observations
 from noneq.energies import Energy, fingerprint
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
-from noneq.likelihood.score import energy_of, exact_log_z, known_log_z, mean_energy
+from noneq.likelihood.score import energy_of, exact_log_z, known_log_z
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint
 from noneq.run.background import (
@@ -34,6 +33,7 @@ from noneq.run.background import (
 )
 from noneq.run.choosing import with_changes
 from noneq.run.folder import Run
+from noneq.run.likelihoods import Split, nll_of_splits, splits_of
 from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
 from noneq.run.verdict import Mean, Verdict, measures
@@ -84,16 +84,16 @@ def evaluate_run(
     how = {**asdict(bracket), "seed": seed}
     rng = torch.Generator(data.train.device).manual_seed(seed)
     trained, move = run.model()
-    energy, plain, splits = trained, plain_model(trained), _splits(run, data)
+    energy, plain, splits = trained, plain_model(trained), splits_of(run, data)
     rows, noise = data.train[: data.sizes[0]], recipe.train.noise
     kernel = with_momentum(plain_kernel(move, plain))
     base = finished_base(recipe.model, trained, len(rows), mapped=bool(run.scaling.coordinates))
-    base_nll = _likelihoods(base, base.log_z(), splits, noise)
+    base_nll = nll_of_splits(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(plain, data.train):
         z = _estimated(run, recipe, plain, kernel, rows, rng, track)
         energy, z = finished_model(energy, z, base, rng)
-        model_nll = _likelihoods(energy, z.value, splits, noise)
+        model_nll = nll_of_splits(energy, z.value, splits, noise)
         held = splits["validation"].observations
         lost = Mean.of(model_nll["validation"] - base_nll["validation"], held)
     # log Z is the larger of two estimates: where it is doubtful, the model has to prove itself
@@ -160,58 +160,11 @@ def is_its_base(energy: Energy, rows: Tensor) -> bool:
     return torch.equal(energy_of(energy, rows[:256]), energy_of(base, rows[:256]))
 
 
-class _Split(NamedTuple):
-    """Holds the rows of a split with their draws, and what belongs to each row.
-
-    Attributes:
-        x: rows (draws M, *shape) in the model's units.
-        volume: what is added to their log-densities (draws M,), see `noneq.data.Scaling`.
-        observations: what tells independent rows apart (M, ...).
-        units: what is added to a row's log-likelihood for the file's units (M,).
-    """
-
-    x: Tensor
-    volume: Tensor
-    observations: Tensor
-    units: Tensor
-
-
-def _splits(run: Run, data: DataSet) -> dict[str, _Split]:
-    """Prepare the splits of a data set."""
-    found = {}
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    for (name, x), size in zip(parts.items(), data.sizes, strict=True):
-        own = x[:size]
-        if run.scaling.cells is not None:
-            own = torch.from_numpy(observations(run.scaling.undo(own).cpu().numpy()))[:, None]
-        units = run.scaling.log_units(x[:size])
-        found[name] = _Split(x, run.scaling.log_volume(x), own.to(x.device), units)
-    return found
-
-
-def _likelihoods(
-    energy: Energy, log_z: float, splits: Mapping[str, _Split], noise: float
-) -> dict[str, Tensor]:
-    """Compute the NLL of every row of each split, averaged over draws of noise and of cells.
-
-    It is that of the standardised rows, whether or not their columns were mapped.
-    """
-    return {
-        name: _mean(mean_energy(energy, own.x, noise=noise) + log_z - own.volume, own)
-        for name, own in splits.items()
-    }
-
-
-def _mean(values: Tensor, own: _Split) -> Tensor:
-    """Average the values (draws M,) of each row over its draws."""
-    return values.view(-1, len(own.units)).mean(0) if len(values) > len(own.units) else values
-
-
 def _verdict(
     run: Run,
     energy: Energy,
     z: Estimate,
-    splits: Mapping[str, _Split],
+    splits: Mapping[str, Split],
     model_nll: Mapping[str, Tensor],
     base_nll: Mapping[str, Tensor],
     how: Mapping[str, Any],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["tensorboard_events"]
+__all__ = ["check_tensorboard", "tensorboard_events"]
 
 
 def tensorboard_events(folder: Path, iteration: int = 0) -> Callable[[Mapping[str, Any]], None]:
@@ -24,13 +24,10 @@ def tensorboard_events(folder: Path, iteration: int = 0) -> Callable[[Mapping[st
     Raises:
         ImportError: tensorboard is not installed.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError(
-            "events of TensorBoard need the extra noneq[tensorboard], i.e. the package tensorboard"
-        ) from error
-    writer: Any = SummaryWriter(str(folder), purge_step=iteration or None)
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter(str(folder), purge_step=iteration + 1 if iteration else None)
 
     def write(row: Mapping[str, Any]) -> None:
         for name, value in row.items():
@@ -40,3 +37,13 @@ def tensorboard_events(folder: Path, iteration: int = 0) -> Callable[[Mapping[st
         writer.flush()
 
     return write
+
+
+def check_tensorboard() -> None:
+    """Raise ImportError, which says what to install, where tensorboard is not installed."""
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "events of TensorBoard need the extra noneq[tensorboard], i.e. the package tensorboard"
+        ) from error

@@ -19,7 +19,7 @@ from torch import nn
 
 from noneq.data.files import Frame
 from noneq.data.selection import naming
-from noneq.data.units import rows_like, scaled
+from noneq.data.units import arranged, rows_like, scaled
 from noneq.run.atomic import write
 from noneq.run.checkpoint import save_json
 from noneq.run.evaluation import read_verdict
@@ -77,7 +77,13 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         draws = DRAWS if several else 1
         if isinstance(rows, np.ndarray):
             with naming("rows"):
-                x = scaled(scaling, rows.reshape(-1, *self.run.shape), draws)
+                own_rows = arranged(rows)
+                if own_rows.shape[1:] != self.run.shape:
+                    raise ValueError(
+                        f"one row has the shape {own_rows.shape[1:]}, and the model's "
+                        f"{self.run.shape}"
+                    )
+                x = scaled(scaling, own_rows, draws)
         else:
             how = {"columns": own["columns"], "draws": draws}
             x = rows_like(rows, self.run.shape, scaling, **how)
@@ -98,6 +104,24 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         """
         x, _ = draw(self.run, n, seed=seed)
         return self.run.scaling.undo(x.cpu()).numpy()
+
+    def save_pretrained(self, save_directory: str | Path, **how: Any) -> str | None:
+        """Write the model, its verdict and its card to a folder.
+
+        Arguments:
+            save_directory: the folder, which is made.
+            how: arguments of the base class, e.g. ``push_to_hub=True`` and ``repo_id``.
+
+        Returns:
+            The address of the model if it was pushed to the hub, else None.
+
+        Raises:
+            ValueError: the folder is that of the run.
+        """
+        if Path(save_directory).resolve() == self.run.folder.resolve():
+            raise ValueError(f"{save_directory}: is the run's own folder; take another one")
+        done: str | None = super().save_pretrained(save_directory, **how)
+        return done
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write the files of the model, without the path of its data."""
@@ -121,9 +145,11 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         local_files_only: bool,
         token: str | bool | None,
         device: str = "",
-        **_: Any,
+        **others: Any,
     ) -> SharedModel:
         """Open a local folder, or download one."""
+        if others:
+            raise TypeError(f"from_pretrained takes device, and not {', '.join(others)}")
         folder = Path(model_id)
         if not folder.is_dir():
             folder = Path(
@@ -151,6 +177,14 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             for name, means in rows.items()
         ]
         how = ", ".join(f"{name} {value}" for name, value in verdict.how.items())
+        log_z = (
+            f"{verdict.log_z:.2f}, exact"
+            if verdict.exact
+            else f"{verdict.forward} forward, {verdict.backward} backward, by annealing from a "
+            f"base of known log Z to the model and back ({how})"
+        )
+        bits = self.run.scaling.threshold is not None or self.run.family.binary
+        units = "bits" if bits else "standardised values" if len(self.run.shape) == 1 else "images"
         sizes = " / ".join(f"{n:,}" for n in own["rows"])
         noise = self.run.recipe.train.noise
         noisy = (
@@ -163,8 +197,8 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             bars="---|" * len(verdict.nll),
             likelihoods="\n".join(lines),
             noise=noisy,
-            log_z=f"{verdict.forward} forward, {verdict.backward} backward",
-            how=how,
+            log_z=log_z,
+            units=units,
             data=f"{sizes} rows (train / validation / test) of shape {tuple(own['shape'])}",
             columns=f"; columns {', '.join(own['columns'])}" if own["columns"] else "",
             scaling=self.run.scaling,
@@ -193,13 +227,13 @@ shared by noneq {version}.
 
 ## Likelihoods
 
-Negative log-likelihoods in nats a row, of the model's values{noise}:
+Negative log-likelihoods in nats a row, of {units}{noise}:
 
 | | {splits} |
 |---|{bars}
 {likelihoods}
 
-log Z in nats: {log_z}, by annealing from a base of known log Z to the model and back ({how}).
+log Z in nats: {log_z}.
 
 ## Data
 

@@ -553,7 +553,7 @@ def test_samples_that_cannot_be(trained, args, told, tmp_path, monkeypatch, caps
 def test_scores_are_the_models(trained, tmp_path, data, capsys):
     assert main(["score", str(trained), data, "--out", str(tmp_path / "s.npz")]) == 0
     found = np.load(tmp_path / "s.npz", allow_pickle=False)
-    standard = -found["expected"].mean() + found["log_jacobian"]
+    standard = (found["log_jacobian"] - found["expected"]).mean()
     told = capsys.readouterr().out
     assert f"mean NLL {-found['expected'].mean():.2f} nats in the file's units" in told
     assert f"({standard:.2f} of standardised values)" in told
@@ -566,8 +566,8 @@ def test_scores_are_the_models(trained, tmp_path, data, capsys):
     np.testing.assert_allclose(found["log_density"] - found["log_jacobian"], expected, atol=1e-5)
     assert float(found["log_z"]) == log_z
     # in the file's units the density of the base integrates to one: d log-scale
-    assert float(found["log_jacobian"]) == pytest.approx(
-        -np.log(run.scaling.scale.double().numpy()).sum()
+    np.testing.assert_allclose(
+        found["log_jacobian"], -np.log(run.scaling.scale.double().numpy()).sum()
     )
 
 
@@ -811,7 +811,14 @@ def test_a_run_is_repeated_by_its_config(tmp_path, data, capsys):
     run = Run(other)
     assert (run.seed, run.recipe.train.noise, run.shape) == (4, 0.1, (2,))
     told = refused(["train", data, "--config", first, "--out", tmp_path / "d"], capsys)
-    assert "names the data and their rows, too" in told
+    assert "names the data and their rows: leave those out" in told
+    told = refused(["train", "--config", first, "--out", tmp_path / "d", "--model", "rbm"], capsys)
+    assert "is of a run with --model network" in told
+    config = checkpoint.load_json(Path(first) / "config.json")
+    config["data"]["digest"] = "other"
+    checkpoint.save_json(Path(first) / "config.json", config)
+    told = refused(["train", "--config", first, "--out", tmp_path / "d"], capsys)
+    assert "has other values than the run that is repeated had" in told
     told = refused(["train", "--config", first, "--out", first, "--resume"], capsys)
     assert "--config begins a run like another one" in told
 

@@ -830,8 +830,8 @@ CORE = (
      VALIDATION),
     # -- the verdict
     ("verdict: NLL from the smaller side", "evaluation:evaluate_run",
-     "_likelihoods(energy, z.value,",
-     "_likelihoods(energy, z.interval[0].value,", SIDES),
+     "nll_of_splits(energy, z.value,",
+     "nll_of_splits(energy, z.interval[0].value,", SIDES),
     ("verdict: the smaller side is stored", "evaluation:_verdict", "log_z=z.value,",
      "log_z=z.interval[0].value,", SIDES),
     ("verdict: test rows start the backward side", "evaluation:evaluate_run",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import known
 import numpy as np
@@ -15,15 +16,17 @@ import torch
 
 from noneq import Run, Session
 from noneq.data import load
+from noneq.report.distributions import Samples
 from noneq.report.html import write_comparison, write_report
 from noneq.report.html.page import Page, Pairs, Picture, Section, Table, write_page
-from noneq.report.html.run_page import headline, row_nlls
+from noneq.report.html.rows import samples_section
+from noneq.report.html.run_page import headline
 from noneq.run import checkpoint, choose
-from noneq.run.evaluation import evaluate_run
-from noneq.run.scores import score
+from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.likelihoods import nll_of_splits, splits_of
 from noneq.run.verdict import Mean
 
-NAMES = ["</script ><b>", "a & b", "ärger $x$", 'q"uote']
+NAMES = ["</script ><b>BaNaNa", "-Infinity & b", "ärger $x$", 'q"uote']
 
 
 class Reader(HTMLParser):
@@ -66,6 +69,13 @@ class Reader(HTMLParser):
             self.tables[self.caption][-1][-1] += data
         if "script" not in self.inside and "style" not in self.inside:
             self.words += data
+
+
+def nlls(run, data):
+    """The NLL of every row, as the verdict has them."""
+    energy = run.model()[0]
+    z = read_verdict(run, energy).log_z
+    return nll_of_splits(energy, z, splits_of(run, data), run.recipe.train.noise)
 
 
 def read(path):
@@ -121,9 +131,8 @@ def test_the_page_has_the_verdicts_numbers_and_fetches_nothing(judged, tmp_path)
 def test_the_least_likely_row_comes_first(judged, tmp_path):
     run, data, _ = judged
     write_report(run, tmp_path / "r.html")
-    found = row_nlls(run, data)
-    nll = torch.cat([values for values, _ in found.values()])
-    rows = torch.cat([x for _, x in found.values()])
+    nll = torch.cat([*nlls(run, data).values()])
+    rows = torch.cat([data.train, data.validation, data.test])
     table = next(t for t in read(tmp_path / "r.html").tables.values() if "NLL, nats" in t[0][0])
     first = data.scaling.undo(rows[[int(nll.argmax())]])[0]
     assert table[1][0].startswith(f"{float(nll.max()):.1f}")
@@ -176,11 +185,14 @@ def test_runs_are_compared_row_by_row(judged, tmp_path):
     after = evaluate_run(other, data)
     write_comparison([run, other], tmp_path / "c.html")
     words = read(tmp_path / "c.html").words
-    gap = [-score(one, data.test).expected for one in (run, other)]
+    gap = [nlls(one, data)["test"] for one in (run, other)]
     exact = Mean.of(gap[1] - gap[0])
     error = math.hypot(exact.stderr, verdict.stderr, after.stderr)
     better = run.folder.name if exact.value > 0 else "worse"
-    assert abs(exact.value) > 2 * error
+    assert abs(exact.value) > 3 * error
+    # under the same noise for both: the gap is that of the verdict's means
+    both = [read_verdict(one, one.model()[0]).nll["test"].value for one in (run, other)]
+    assert exact.value == pytest.approx(both[1] - both[0], abs=1e-9)
     size = Mean(abs(exact.value), error)
     assert f"{better} is better by {size} nats a row (paired over" in words
     assert f"{better} is the best on the test rows, by {size} nats a row." in words
@@ -193,11 +205,17 @@ def test_runs_that_do_not_compare_are_refused(judged, tmp_path):
     fresh, _, _ = known.begun(tmp_path, noise=0.5)
     with pytest.raises(FileNotFoundError, match="log Z is not known yet"):
         write_comparison([run, fresh], tmp_path / "c.html")
-    for part, value, why in (("data", "other", "other rows"), ("noise", 0.3, "with noise 0.3")):
+    for part, value, why in (
+        ("data", "other", "other rows"),
+        ("noise", 0.3, "with noise 0.3"),
+        ("threshold", 0.5, "other kinds of values"),
+    ):
         shutil.copytree(run.folder, tmp_path / part)
         config = checkpoint.load_json(tmp_path / part / "config.json")
         if part == "data":
             config["data"]["digest"] = value
+        elif part == "threshold":
+            config["data"]["scaling"]["threshold"] = value
         else:
             config["recipe"]["train"]["noise"] = value
         checkpoint.save_json(tmp_path / part / "config.json", config)
@@ -209,7 +227,7 @@ def odd(path):
     """A page whose names try to leave their places."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4))
-    x[3, 2] = np.nan
+    x[3, 2], x[4, 2] = np.nan, -np.inf
     x[:, 3] = rng.integers(0, 2, 50)
     pairs = Pairs(NAMES, x, x + 0.1, {3: ["</script>", "<i>two</i>"]})
     table = Table(["", *NAMES], [["<img src=x onerror=alert(1)>", *NAMES]], "<u>")
@@ -226,10 +244,30 @@ def test_no_text_leaves_its_place(tmp_path):
     assert len(re.findall(r'<script type="application/json">[^<>&]*</script>', text)) == 1
     content = json.loads(page.scripts[0])
     assert content["names"] == NAMES
-    assert content["data"][2][3] is None
+    assert content["data"][2][3] is content["data"][2][4] is None
     assert page.tables["<u>"][1] == ["<img src=x onerror=alert(1)>", *NAMES]
     assert len(page.scripts) == 3  # what is drawn, plotly, the page's own
     assert all(name in page.words for name in NAMES)
+
+
+def test_errors_of_a_models_means_are_by_its_effective_samples():
+    x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)).double()
+    data = SimpleNamespace(
+        kind="table", columns=("a", "b"), shape=(2,), scaling=SimpleNamespace(cells=None)
+    )
+    section = samples_section(Samples(x, x, None, ("a", "b")), data, effective=40.0)
+    table = next(part for part in section.parts if isinstance(part, Table))
+    own, model = (float(table.rows[0][k].split("± ")[1]) for k in (1, 2))
+    assert model / own == pytest.approx(5, rel=0.1)
+
+
+def test_many_rows_are_thinned_with_all_of_their_draws(judged):
+    run, data, _ = judged
+    others = {name: getattr(data, name).repeat(2, 1) for name in ("validation", "test")}
+    both = torch.cat([data.train, data.train + 1])
+    twice = replace(data, train=both, draws=2, **others)
+    few = splits_of(run, twice, most=10)["train"].x
+    torch.testing.assert_close(few, torch.cat([data.train[:10], data.train[:10] + 1]))
 
 
 # -- in a browser

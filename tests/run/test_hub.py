@@ -78,3 +78,16 @@ def test_a_run_without_a_bracket_is_not_shared(tmp_path):
     run.save(session)
     with pytest.raises(FileNotFoundError, match="log Z is not known yet"):
         SharedModel(run)
+
+
+def test_nobody_loses_a_run_by_sharing_it(judged):
+    run, data = judged
+    before = (run.folder / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="is the run's own folder"):
+        SharedModel(run).save_pretrained(run.folder)
+    assert (run.folder / "config.json").read_bytes() == before
+    with pytest.raises(ValueError, match=r"one row has the shape \(3,\)"):
+        SharedModel(run).score(np.zeros((4, 3)))
+    with pytest.raises(TypeError, match="devcie"):
+        SharedModel.from_pretrained(run.folder, devcie="cpu")
+    assert len(SharedModel(run).score(data.scaling.undo(data.test).numpy())) == len(data.test)

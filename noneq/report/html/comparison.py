@@ -4,32 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
-import torch
 from plotly.graph_objects import Scatter
 from torch import Tensor
 
-from noneq.data import DataSet
 from noneq.data.plaintext import visible
-from noneq.report.contents import Contents
+from noneq.report.contents import metrics_of
 from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank
 from noneq.report.html.page import Page, Plot, Section, Table, write_page
-from noneq.report.html.run_page import headline, row_nlls
+from noneq.report.html.run_page import headline, units_of
 from noneq.run import Run
-from noneq.run.verdict import Mean
+from noneq.run.evaluation import read_verdict
+from noneq.run.likelihoods import nll_of_splits, splits_of
+from noneq.run.verdict import Mean, Verdict
 
 __all__ = ["write_comparison"]
 
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY)
+MOST = 100_000  # test rows that are compared
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One of the runs: its verdict, and the NLL of each test row."""
+
+    name: str
+    run: Run
+    verdict: Verdict
+    nll: Tensor
+    observations: Tensor
+    metrics: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, run: Run, name: str) -> _Compared:
+        data, energy = run.data(), run.model()[0]
+        verdict = read_verdict(run, energy)
+        test = {"test": splits_of(run, data, MOST)["test"]}
+        nll = nll_of_splits(energy, verdict.log_z, test, run.recipe.train.noise)["test"]
+        own = test["test"].observations.cpu()
+        return cls(name, run, verdict, nll.cpu(), own, metrics_of(run, data))
 
 
 def write_comparison(runs: Sequence[Run], path: Path) -> None:
     """Compare runs that were trained on the same rows, in one HTML file.
 
-    The difference of two runs' NLL is taken row by row, so that what both have in common cancels.
-    Runs with noise of different standard deviations learn different densities, and are refused.
+    The difference of two runs' NLL is taken row by row, under the same noise, so that what both
+    have in common cancels. Runs whose likelihoods are of different quantities are refused.
 
     Arguments:
         runs: two runs or more, whose log Z has been estimated.
@@ -37,27 +61,20 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
 
     Raises:
         FileNotFoundError: log Z of a run has not been estimated.
-        ValueError: the runs have other rows or other noise, or there is one run only.
+        ValueError: the runs have other rows, other kinds of columns or other noise, or there is
+            one run only.
         OSError: the file cannot be written.
     """
     _check(runs)
-    names = _names(runs)
-    contents = [Contents.of(run) for run in runs]
-    nlls = [
-        {name: nll for name, (nll, _) in row_nlls(run, _data(one)).items()}
-        for run, one in zip(runs, contents, strict=True)
-    ]
-    sections = [_table(names, contents, nlls)]
-    sections += [_pair(names, contents, nlls, i, j) for i, j in combinations(range(len(runs)), 2)]
-    sections.append(_training(names, contents))
-    verdicts = [one.verdict for one in contents]
-    doubtful = [n for n, v in zip(names, verdicts, strict=True) if v is None or not v.bracketed]
-    said = [f"{name}: {headline(v)[1]}" for name, v in zip(names, verdicts, strict=True)]
+    own = [_Compared.of(run, name) for run, name in zip(runs, _names(runs), strict=True)]
+    sections = [_table(own), *(_pair(*two) for two in combinations(own, 2)), _training(own)]
+    doubtful = [one.name for one in own if not one.verdict.bracketed]
+    said = [f"{one.name}: {headline(one.verdict)[1]}" for one in own]
     if doubtful:
         head = f"Not every likelihood may be quoted: see {', '.join(doubtful)}."
     else:
-        head = _best(names, contents, nlls)
-    title = "Comparison of " + ", ".join(names)
+        head = _best(own)
+    title = "Comparison of " + ", ".join(one.name for one in own)
     write_page(Page(title, "bad" if doubtful else "good", head, said, [], sections), path)
 
 
@@ -75,6 +92,11 @@ def _check(runs: Sequence[Run]) -> None:
                 f"{run.folder}: was trained on other rows, or another split of them, than "
                 f"{first.folder}: their likelihoods do not compare"
             )
+        if _quantity(run) != _quantity(first):
+            raise ValueError(
+                f"{run.folder}: takes the columns for other kinds of values than {first.folder}, "
+                "e.g. bits, counts or categories: a density and a probability do not compare"
+            )
         if run.recipe.train.noise != first.recipe.train.noise:
             raise ValueError(
                 f"{run.folder}: was trained with noise {run.recipe.train.noise:g}, and "
@@ -82,106 +104,89 @@ def _check(runs: Sequence[Run]) -> None:
             )
 
 
+def _quantity(run: Run) -> Any:
+    """Return what the likelihood of a run is of, whatever the coordinates of its columns."""
+    plain = run.scaling.plain()
+    return [run.family.binary, *(plain[k] for k in ("shift", "scale", "threshold", "cells"))]
+
+
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Name runs by their folders, with the folder above where two have the same name."""
-    short = [run.folder.resolve().name for run in runs]
-    if len(set(short)) < len(runs):
-        short = ["/".join(run.folder.resolve().parts[-2:]) for run in runs]
-    return [visible(name) for name in short]
+    """Name runs by their folders, with as many folders above as tell them apart."""
+    parts = [run.folder.resolve().parts for run in runs]
+    for many in range(1, max(map(len, parts)) + 1):
+        names = [visible("/".join(own[-many:])) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name}, {k}" for k, name in enumerate(names, 1)]
 
 
-def _data(contents: Contents) -> DataSet:
-    assert contents.data is not None
-    return contents.data
-
-
-def _table(
-    names: Sequence[str], contents: Sequence[Contents], nlls: Sequence[dict[str, Tensor]]
-) -> Section:
+def _table(own: Sequence[_Compared]) -> Section:
     lines = []
-    for name, one, nll in zip(names, contents, nlls, strict=True):
+    for one in own:
         verdict = one.verdict
-        assert verdict is not None
-        z = f"{verdict.log_z:.2f}, " + (
-            f"within {verdict.within:.2f}" if verdict.within else "exact"
-        )
-        means = [str(Mean.of(values)) for values in nll.values()]
-        lines.append([name, *means, z, f"{len(verdict.alarms)}"])
-    head = ["run", *nlls[0], "log Z", "alarms"]
-    text = ["NLL in nats a row, of standardised values, by the noise that every run has."]
+        within = f", within {verdict.within:.2f}" if verdict.within else ", exact"
+        means = map(str, verdict.nll.values())
+        lines.append([one.name, *means, f"{verdict.log_z:.2f}{within}", f"{len(verdict.alarms)}"])
+    head = ["run", *own[0].verdict.nll, "log Z", "alarms"]
+    noise = own[0].run.recipe.train.noise
+    noisy = f", with noise of standard deviation {noise:g}" if noise else ""
+    text = [f"NLL in nats a row, of {units_of(own[0].run)}{noisy}."]
     return Section("Likelihoods", "", [Table(head, lines)], text)
 
 
-def _gap(contents: Sequence[Contents], nlls: Sequence[dict[str, Tensor]], i: int, j: int) -> Mean:
-    """Return by how much the NLL of run j is above that of run i, row by row, with its error."""
-    gap = Mean.of(nlls[j]["test"].cpu() - nlls[i]["test"].cpu())
-    errors = [one.verdict.stderr for one in (contents[i], contents[j]) if one.verdict is not None]
-    return Mean(gap.value, math.hypot(gap.stderr, *errors))
+def _gap(a: _Compared, b: _Compared) -> Mean:
+    """Return by how much the NLL of b is above that of a, row by row, with its error."""
+    gap = Mean.of(b.nll - a.nll, a.observations)
+    return Mean(gap.value, math.hypot(gap.stderr, a.verdict.stderr, b.verdict.stderr))
 
 
 def _sure(gap: Mean) -> bool:
-    return abs(gap.value) > 2 * gap.stderr
+    return abs(gap.value) > 3 * gap.stderr
 
 
-def _tie(gap: Mean) -> str:
-    return f"No difference can be told: {gap} nats a row"
-
-
-def _best(
-    names: Sequence[str], contents: Sequence[Contents], nlls: Sequence[dict[str, Tensor]]
-) -> str:
+def _best(own: Sequence[_Compared]) -> str:
     """Say which run has the lowest NLL of the test rows, and whether that can be told."""
-    order = sorted(range(len(names)), key=lambda i: float(nlls[i]["test"].mean()))
-    gap = _gap(contents, nlls, order[0], order[1])
+    first, second, *_ = sorted(own, key=lambda one: float(one.nll.mean()))
+    gap = _gap(first, second)
     if _sure(gap):
-        return f"{names[order[0]]} is the best on the test rows, by {gap} nats a row."
-    return f"{names[order[0]]} and {names[order[1]]} cannot be told apart on the test rows."
+        return f"{first.name} is the best on the test rows, by {gap} nats a row."
+    return f"{first.name} and {second.name} cannot be told apart on the test rows."
 
 
-def _pair(
-    names: Sequence[str],
-    contents: Sequence[Contents],
-    nlls: Sequence[dict[str, Tensor]],
-    i: int,
-    j: int,
-) -> Section:
-    a, b = nlls[i]["test"].cpu(), nlls[j]["test"].cpu()
-    gap = _gap(contents, nlls, i, j)
-    lower = names[i] if gap.value > 0 else names[j]
+def _pair(a: _Compared, b: _Compared) -> Section:
+    gap = _gap(a, b)
+    lower = a.name if gap.value > 0 else b.name
     size = Mean(abs(gap.value), gap.stderr)
-    said = f"{lower} is better by {size} nats a row" if _sure(gap) else _tie(gap)
-    ends = [float(torch.stack([a, b]).min()), float(torch.stack([a, b]).max())]
-    figure = blank(
-        f"NLL of a test row by {_plain(names[i])}, nats", f"by {_plain(names[j])}, nats"
-    )
+    said = f"{lower} is better by {size} nats a row"
+    if not _sure(gap):
+        said = f"No difference can be told: {gap} nats a row"
+    ends = [float(min(a.nll.min(), b.nll.min())), float(max(a.nll.max(), b.nll.max()))]
+    figure = blank(f"NLL of a test row by {_plain(a.name)}, nats", f"by {_plain(b.name)}, nats")
     line = {"color": GREY, "dash": "dash", "width": 1}
     figure.add_trace(Scatter(x=ends, y=ends, mode="lines", line=line, showlegend=False))
     mark = {"size": 5, "opacity": 0.5, "color": BLUE}
-    own = Scatter(x=a.numpy(), y=b.numpy(), mode="markers", marker=mark, showlegend=False)
-    figure.add_trace(own)
-    better = float((b > a).double().mean())
-    alt = f"NLL of each test row by both; {names[i]} is better on {better:.0%} of the rows."
-    text = [f"{said} (paired over {len(a):,} test rows, with the errors of both log Z)."]
-    return Section(f"{names[i]} and {names[j]}", "", [Plot(figure, alt)], text)
+    x, y = a.nll[:5000].numpy(), b.nll[:5000].numpy()
+    figure.add_trace(Scatter(x=x, y=y, mode="markers", marker=mark, showlegend=False))
+    better = float((b.nll > a.nll).double().mean())
+    alt = f"NLL of each test row by both; {a.name} is better on {better:.0%} of the rows."
+    text = [f"{said} (paired over {len(a.nll):,} test rows, with the errors of both log Z)."]
+    return Section(f"{a.name} and {b.name}", "", [Plot(figure, alt)], text)
 
 
-def _training(names: Sequence[str], contents: Sequence[Contents]) -> Section:
+def _training(own: Sequence[_Compared]) -> Section:
     figure = blank("seconds of training", "NLL, nats a row")
-    for k, (name, one) in enumerate(zip(names, contents, strict=True)):
-        color = COLORS[k % len(COLORS)]
-        for key, dash in (("nll", "solid"), ("validation_nll", "dot")):
+    for k, one in enumerate(own):
+        for key, dash, what in (
+            ("nll", "solid", "batches"),
+            ("validation_nll", "dot", "validation rows"),
+        ):
             rows = [row for row in one.metrics if row.get(key) is not None]
-            if not rows:
-                continue
-            x, y = [row["seconds"] for row in rows], [row[key] for row in rows]
-            if key == "nll":
-                step = max(1, len(y) // 500)
-                x, y = x[::step], y[::step]
-            what = "batches" if key == "nll" else "validation rows"
-            figure.add_trace(
-                Scatter(x=x, y=y, name=f"{_plain(name)}, {what}", mode="lines",
-                        line={"color": color, "dash": dash, "width": 1})
-            )  # fmt: skip
+            rows = rows[:: max(1, len(rows) // 500)]
+            if rows:
+                x, y = [row["seconds"] for row in rows], [row[key] for row in rows]
+                line = {"color": COLORS[k % len(COLORS)], "dash": dash, "width": 1}
+                name = f"{_plain(one.name)}, {what}"
+                figure.add_trace(Scatter(x=x, y=y, name=name, mode="lines", line=line))
     alt = "NLL of batches and of validation rows against the seconds of training, of all runs."
     return Section("Training", "", [Plot(figure, alt)])
 

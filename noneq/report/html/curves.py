@@ -71,7 +71,7 @@ def _nll(run: Series, metrics: Metrics, verdict: Verdict | None) -> Section | No
         best = int(y.argmin())
         curve(figure, x, y, GREEN, "validation rows", mode="lines+markers")
         mark = {"symbol": "star", "size": 13, "color": GREEN}
-        curve(figure, x[[best]], y[[best]], GREEN, "lowest: kept", mode="markers", marker=mark)
+        curve(figure, x[[best]], y[[best]], GREEN, "lowest", mode="markers", marker=mark)
         low.append(y)
     text = "The NLL (negative log-likelihood) of the batches, by the walkers' running log Z."
     if looks:
@@ -176,10 +176,12 @@ def _moves(run: Series) -> Section | None:
                     "title": {"text": "step size"}},
         )  # fmt: skip
         curve(figure, run["iteration"], run["step_size"], PURPLE, "step size", yaxis="y2")
-    faults = float(np.nansum(run["faults"]))
+    faults = float(np.nanmax(run["faults"])) if np.isfinite(run["faults"]).any() else 0.0
     text = ["The step size follows the share of the walkers' moves that are accepted."]
     if faults:
-        text.append(f"{faults:g} shares of moves led to values that are not finite, in all.")
+        text.append(
+            f"Up to {faults:.1%} of the moves of an iteration led to values that are not finite."
+        )
     return Section(
         "Moves of the walkers",
         "about 0.6 are accepted (by Gibbs sampling all), and the step size does not fall away.",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +149,7 @@ def write_page(page: Page, path: Path) -> None:
     templates.filters["pairs"] = _pairs
     templates.filters["base64"] = lambda png: base64.b64encode(png).decode("ascii")
     # a template would be searched for what to escape, and plotly's script is long
-    marks = {name: f"@@{name}@@" for name in ("style", "plotly", "script")}
+    marks = {name: secrets.token_hex(16) for name in ("style", "plotly", "script")}
     text = templates.get_template("page.html").render(page=page, **marks)
     own = {name: Path(__file__).parent / file for name, file in _FILES.items()}
     texts = {name: file.read_text(encoding="utf-8") for name, file in own.items()}
@@ -168,8 +170,13 @@ def _script(text: str) -> Markup:
 def _pairs(pairs: Pairs) -> Markup:
     plain = {
         "names": list(pairs.names),
-        "data": [[float(f"{v:.5g}") for v in column] for column in pairs.data.T],
-        "samples": [[float(f"{v:.5g}") for v in column] for column in pairs.samples.T],
+        "data": [list(map(_number, column)) for column in pairs.data.T],
+        "samples": [list(map(_number, column)) for column in pairs.samples.T],
         "texts": {str(j): list(words) for j, words in pairs.texts.items()},
     }
-    return _script(json.dumps(plain).replace("NaN", "null").replace("Infinity", "null"))
+    return _script(json.dumps(plain, allow_nan=False))
+
+
+def _number(value: float) -> float | None:
+    """Return a number with five digits; None, which JSON has, where it is not finite."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None

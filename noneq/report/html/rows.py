@@ -29,12 +29,14 @@ __all__ = [
 WIDE = 60  # columns of a table that are shown
 
 
-def samples_section(samples: Samples, data: DataSet) -> Section:
+def samples_section(samples: Samples, data: DataSet, effective: float) -> Section:
     """Make the section with samples of the model beside rows of the data.
 
     Arguments:
         samples: samples and data, images in [-1, 1] or rows of a table in the file's units.
         data: the data set.
+        effective: number of independent samples that the walkers are worth which the samples were
+            drawn from.
 
     Returns:
         A section with pictures of images; of a table, with the means of all columns, their
@@ -54,7 +56,7 @@ def samples_section(samples: Samples, data: DataSet) -> Section:
     names = column_names(data)[:WIDE]
     rows, drawn = array(samples.data)[:, :WIDE], array(samples.samples)[:, :WIDE]
     parts: list[Part] = [Pairs(names, rows, drawn, _texts(data))]
-    parts.append(_columns(names, rows, drawn, data))
+    parts.append(_columns(names, rows, drawn, data, effective))
     if len(names) > 2:
         parts.append(_correlations(names, rows, drawn))
     text = [
@@ -181,7 +183,9 @@ def _cell(value: float, texts: Sequence[str] | None) -> str:
     return f"{value:.6g}" if texts is None else texts[int(value)]
 
 
-def _columns(names: Sequence[str], rows: Array, drawn: Array, data: DataSet) -> Table:
+def _columns(
+    names: Sequence[str], rows: Array, drawn: Array, data: DataSet, effective: float
+) -> Table:
     """Compare means and standard deviations of all columns; of categories, their shares."""
     texts, lines = _texts(data), []
     for j, name in enumerate(names):
@@ -192,7 +196,11 @@ def _columns(names: Sequence[str], rows: Array, drawn: Array, data: DataSet) -> 
                     [f"{name}: {word}", f"{(x == k).mean():.1%}", f"{(y == k).mean():.1%}", "", ""]
                 )
             continue
-        means = [f"{one.mean():.4g} ± {one.std() / len(one) ** 0.5:.2g}" for one in (x, y)]
+        many = (len(x), min(len(y), effective))
+        means = [
+            f"{one.mean():.4g} ± {one.std() / n**0.5:.2g}"
+            for one, n in zip((x, y), many, strict=True)
+        ]
         lines.append([name, *means, f"{x.std():.4g}", f"{y.std():.4g}"])
     head = ["column", "mean, data", "mean, model", "spread, data", "spread, model"]
     return Table(head, lines, "Means and standard deviations; of categories, shares")
@@ -205,9 +213,12 @@ def _correlations(names: Sequence[str], rows: Array, drawn: Array) -> Plot:
     both = np.where(np.tri(len(names), dtype=bool), own, model)
     away = float(np.nanmax(np.abs(own - model)))
     shown = [name.replace("&", "&amp;").replace("<", "&lt;") for name in names]
+    at = list(range(len(names)))
+    ticks = {"tickvals": at, "ticktext": shown, "type": "linear"}
     figure = blank("", "", yaxis_autorange="reversed")
+    figure.update_layout(xaxis=ticks, yaxis=ticks)
     figure.add_trace(
-        Heatmap(z=both, x=shown, y=shown, zmin=-1, zmax=1, colorscale="RdBu_r",
+        Heatmap(z=both, x=at, y=at, zmin=-1, zmax=1, colorscale="RdBu_r",
                 colorbar={"title": {"text": "correlation"}, "thickness": 12})
     )  # fmt: skip
     alt = (

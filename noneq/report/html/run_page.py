@@ -26,11 +26,11 @@ from noneq.report.html.rows import (
 )
 from noneq.run import Run
 from noneq.run.candidates import Candidate, named
-from noneq.run.scores import score
+from noneq.run.likelihoods import nll_of_splits, splits_of
 from noneq.run.verdict import Mean, Verdict
 from noneq.version import __version__
 
-__all__ = ["headline", "likelihoods", "row_nlls", "write_report"]
+__all__ = ["headline", "likelihoods", "units_of", "write_report"]
 
 SHOWN = 12  # rows that are the least likely, or samples that are the farthest from all data
 MOST = 20_000  # rows of a split that are looked at
@@ -87,7 +87,7 @@ def headline(verdict: Verdict | None) -> tuple[Any, str]:
         return "bad", f"Do not quote its likelihoods: {many} alarm{'s' * (many > 1)}."
     if verdict.kept == "base":
         return "unknown", f"Its likelihoods hold, but the model is only its {verdict.origin}."
-    if verdict.gain.value <= 3 * math.hypot(verdict.gain.stderr, verdict.stderr):
+    if not verdict.gain.value > 3 * math.hypot(verdict.gain.stderr, verdict.stderr):
         return "unknown", f"Its likelihoods hold, but it is not better than its {verdict.origin}."
     if verdict.memorised is not None:
         return "unknown", "Its likelihoods hold, but it has memorised training rows."
@@ -100,12 +100,12 @@ def _of_model(contents: Contents) -> list[Section]:
     if data is None or verdict is None or contents.samples is None or contents.energies is None:
         return []
     found = [likelihoods(run, data, verdict)]
-    bases = [Candidate(**one) for one in run.config["bases"]]
+    bases = [Candidate(**one) for one in run.config.get("bases", ())]
     if bases:
         found.append(_tried(bases))
-    found.append(samples_section(contents.samples, data))
+    found.append(samples_section(contents.samples, data, contents.effective))
     found.append(_far(contents, data))
-    found.append(_unlikely(run, data))
+    found.append(_unlikely(run, data, verdict))
     found.append(energies_section(contents.energies))
     if contents.filters is not None:
         found.append(filters_section(contents.filters))
@@ -133,8 +133,7 @@ def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
         own = [[name, *(change(s, means[s]) for s in splits)] for name, means in rows.items()]
         return Table(columns, own, caption)
 
-    of = "standardised values" if data.kind == "table" else "the model's values"
-    parts = [table(f"NLL in nats a row, of {of}", lambda _, mean: str(mean))]
+    parts = [table(f"NLL in nats a row, of {units_of(run)}", lambda _, mean: str(mean))]
     units = _units(run, data)
     if any(bool(values.any()) for values in units.values()):
         own = {split: float(values.mean()) for split, values in units.items()}
@@ -171,6 +170,20 @@ def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
         )
     good = "the model is below its base on all rows, and test is close to train."
     return Section("Likelihoods", good, parts, text)
+
+
+def units_of(run: Run) -> str:
+    """Say which values the likelihoods of a run are of.
+
+    Arguments:
+        run: the run.
+
+    Returns:
+        "bits", "standardised values" or "the model's values".
+    """
+    if run.scaling.threshold is not None or run.family.binary:
+        return "bits"
+    return "standardised values" if len(run.shape) == 1 else "the model's values"
 
 
 def _units(run: Run, data: DataSet) -> dict[str, Tensor]:
@@ -223,34 +236,13 @@ def _far(contents: Contents, data: DataSet) -> Section:
     )
 
 
-def row_nlls(run: Run, data: DataSet) -> dict[str, tuple[Tensor, Tensor]]:
-    """Compute the NLL of every row of every split, with the noise of the training.
-
-    Arguments:
-        run: run whose log Z has been estimated.
-        data: its data.
-
-    Returns:
-        For "train", "validation" and "test" the NLLs (M,) in nats of standardised values, and the
-        rows (M, *shape) in the model's units; at most 20,000 rows of each.
-    """
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    found = {}
-    for (name, x), size in zip(splits.items(), data.sizes, strict=True):
-        if len(x) > MOST:
-            x, draws = x[: min(size, MOST)], 1
-        else:
-            draws = data.draws
-        found[name] = (-score(run, x, draws).expected, x[: len(x) // draws])
-    return found
-
-
-def _unlikely(run: Run, data: DataSet) -> Section:
+def _unlikely(run: Run, data: DataSet, verdict: Verdict) -> Section:
     """Show the rows that are the least likely by the model."""
-    found = row_nlls(run, data)
-    nlls = torch.cat([nll for nll, _ in found.values()])
-    rows = torch.cat([x for _, x in found.values()])
-    split = [name for name, (nll, _) in found.items() for _ in range(len(nll))]
+    energy, splits = run.model()[0], splits_of(run, data, MOST)
+    found = nll_of_splits(energy, verdict.log_z, splits, run.recipe.train.noise)
+    nlls = torch.cat([*found.values()])
+    rows = torch.cat([splits[name].x[: len(nll)] for name, nll in found.items()])
+    split = [name for name, nll in found.items() for _ in range(len(nll))]
     order = nlls.argsort(descending=True)[:SHOWN]
     about = [f"{float(nlls[i]):.1f}, {split[i]}" for i in order]
     shown = rows_shown(run, data, rows[order], "NLL, nats, and split", about)
@@ -258,7 +250,10 @@ def _unlikely(run: Run, data: DataSet) -> Section:
         "The least likely rows",
         "they are strange in a way that can be named; a mistake in the file shows here first.",
         shown,
-        [f"Half of all rows have an NLL below {float(nlls.median()):.1f} nats."],
+        [
+            f"Half of the {len(nlls):,} rows that were looked at have an NLL below "
+            f"{float(nlls.median()):.1f} nats."
+        ],
     )
 
 
