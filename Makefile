@@ -58,7 +58,7 @@ faults: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 FRESH := .venv-release
 release: $(VENV)/.installed

@@ -165,8 +165,9 @@ class Boxed(nn.Module):
 
     Arguments:
         energy: energy U of continuous variables.
-        low, high: lower and upper bounds of the coordinates, numbers or tensors that broadcast to
-            the shape of one position; -inf or +inf for no bound.
+        low: lower bounds of the coordinates, numbers or tensors that broadcast to the shape of one
+            position; -inf for no bound.
+        high: upper bounds of the coordinates; +inf for no bound.
 
     Raises:
         ValueError: the variables of the energy are not continuous and unbounded, or low >= high

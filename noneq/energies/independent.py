@@ -23,8 +23,9 @@ class Uniform(nn.Module):
     """Represents the uniform density on a bounded box: U = 0 inside, +inf outside.
 
     Arguments:
-        low, high: finite lower and upper bounds of the coordinates, tensors that together
-            broadcast to the shape (*shape) of one position.
+        low: finite lower bounds of the coordinates, a tensor that together with ``high``
+            broadcasts to the shape (*shape) of one position.
+        high: finite upper bounds of the coordinates.
 
     Raises:
         ValueError: a bound is infinite, low >= high somewhere, or both bounds are scalars, from

@@ -85,7 +85,8 @@ class BernoulliRBM(_Discrete):
         w: weights W (d, m).
         b: visible biases (*shape), d numbers.
         c: hidden biases (m,).
-        mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
+        mu: offsets (*shape) of the visible units; default 0.
+        lam: offsets (m,) of the hidden units; default 0.
 
     Attributes:
         base: energy of independent bits, at which walkers (weighted samples) start; by default
@@ -119,7 +120,8 @@ class PottsRBM(_Discrete):
         w: weights W (L q, m), rows in the order of ``v.flatten(1)``.
         b: visible biases (L, q) of L sites, or of another shape (*sites, q).
         c: hidden biases (m,).
-        mu, lam: offsets (L, q) of the visible and (m,) of the hidden units; default 0.
+        mu: offsets (L, q) of the visible units; default 0.
+        lam: offsets (m,) of the hidden units; default 0.
 
     Attributes:
         base: energy of independent sites, at which walkers (weighted samples) start; by default
@@ -153,7 +155,8 @@ class GaussianRBM(RBM):
         b: visible biases (*shape), d numbers, in the data's units.
         c: hidden biases (m,).
         log_var: logarithms of the variances s^2 of v given h (*shape).
-        mu, lam: offsets (*shape) of the visible and (m,) of the hidden units; default 0.
+        mu: offsets (*shape) of the visible units; default 0.
+        lam: offsets (m,) of the hidden units; default 0.
 
     Attributes:
         base: energy of independent normal numbers, at which walkers (weighted samples) start; by
