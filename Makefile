@@ -39,7 +39,7 @@ LOW := .venv-lowest
 
 $(LOW)/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOW)
-	$(LOW)/bin/python -m pip install -q -c constraints-lowest.txt -e '.[test]'
+	$(LOW)/bin/python -m pip install -q -c constraints-lowest.txt -e '.[test,hub]'
 	@touch $@
 
 # old releases warn of themselves: warnings are no errors here

@@ -116,7 +116,7 @@ def test_the_program_resumes_samples_scores_and_draws_it(run, tmp_path):
     assert main(["score", folder, rows]) == 0
     assert main(["logz", folder]) == 0
     assert main(["report", folder]) == 0
-    assert (run[0].folder / "report.png").exists()
+    assert (run[0].folder / "report.html").exists()
 
 
 def test_nobody_else_asks_which_kind_a_model_is():
