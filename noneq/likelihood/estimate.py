@@ -115,35 +115,33 @@ class Estimate:
             f"({self.forward.value - 4.1:.2f} or more in 19 runs of 20)"
         )
 
+    @property
+    def _ends(self) -> str:
+        """Both estimates of log Z with their errors, the smaller one first."""
+        return " and ".join(f"{end.value:.2f} ± {end.stderr:.2f}" for end in self.interval)
+
     def __repr__(self) -> str:
-        low, high = self.interval
-        found = f"{low.value:.2f} ± {low.stderr:.2f} and {high.value:.2f} ± {high.stderr:.2f}"
         alarms = f"{len(self.alarms)} alarm{'s' * (len(self.alarms) > 1)}"
         sure = "bracketed" if self.bracketed else f"NOT bracketed, {alarms}"
         if self.schedule is None:
             return f"Estimate(log Z {self.value:.2f}, exact)"
         return (
-            f"Estimate(log Z between {found}, {sure}, ESS {self.ess:.2f}, "
+            f"Estimate(log Z between {self._ends}, {sure}, ESS {self.ess:.2f}, "
             f"{self.effective_ancestors:.0f} of {len(self.walkers)} ancestors)"
         )
 
     def _repr_html_(self) -> str:
         """Return the estimates and alarms as HTML, which a notebook shows."""
-        low, high = self.interval
-        ends = f"{low.value:.2f} ± {low.stderr:.2f} and {high.value:.2f} ± {high.stderr:.2f}"
         if self.schedule is None:
             return f"<p><b>log Z {self.value:.2f}</b>, exact</p>"
         sure = "bracketed" if self.bracketed else "NOT bracketed"
         alarms = "".join(f"<li>{html.escape(alarm)}</li>" for alarm in self.alarms)
         listed = f"<ul>{alarms}</ul>" if alarms else ""
-        return f"<p>log Z between <b>{ends}</b> nats: <b>{sure}</b></p>{listed}"
+        return f"<p>log Z between <b>{self._ends}</b> nats: <b>{sure}</b></p>{listed}"
 
     def __str__(self) -> str:
         low, high = self.interval
-        text = (
-            f"log Z between {low.value:.2f} ± {low.stderr:.2f} and "
-            f"{high.value:.2f} ± {high.stderr:.2f}"
-        )
+        text = f"log Z between {self._ends}"
         if self.schedule is None:
             text = f"log Z {self.value:.2f}, exact"
         elif self.bracketed:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from noneq.data.plaintext import visible
 from noneq.report.contents import metrics_of
-from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank
+from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank, escaped
 from noneq.report.html.page import Page, Plot, Section, Table, write_page
 from noneq.report.html.run_page import headline, units_of
 from noneq.run import Run
@@ -161,7 +161,7 @@ def _pair(a: _Compared, b: _Compared) -> Section:
     if not _sure(gap):
         said = f"No difference can be told: {gap} nats a row"
     ends = [float(min(a.nll.min(), b.nll.min())), float(max(a.nll.max(), b.nll.max()))]
-    figure = blank(f"NLL of a test row by {_plain(a.name)}, nats", f"by {_plain(b.name)}, nats")
+    figure = blank(f"NLL of a test row by {escaped(a.name)}, nats", f"by {escaped(b.name)}, nats")
     line = {"color": GREY, "dash": "dash", "width": 1}
     figure.add_trace(Scatter(x=ends, y=ends, mode="lines", line=line, showlegend=False))
     mark = {"size": 5, "opacity": 0.5, "color": BLUE}
@@ -185,12 +185,7 @@ def _training(own: Sequence[_Compared]) -> Section:
             if rows:
                 x, y = [row["seconds"] for row in rows], [row[key] for row in rows]
                 line = {"color": COLORS[k % len(COLORS)], "dash": dash, "width": 1}
-                name = f"{_plain(one.name)}, {what}"
+                name = f"{escaped(one.name)}, {what}"
                 figure.add_trace(Scatter(x=x, y=y, name=name, mode="lines", line=line))
     alt = "NLL of batches and of validation rows against the seconds of training, of all runs."
     return Section("Training", "", [Plot(figure, alt)])
-
-
-def _plain(name: str) -> str:
-    """Escape a name for plotly, which reads a few of HTML's tags."""
-    return name.replace("&", "&amp;").replace("<", "&lt;")

@@ -13,8 +13,8 @@ from noneq.report.series import Series
 from noneq.run.verdict import Mean
 
 __all__ = [
-    "BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "RED", "blank", "curve", "end", "events", "fit",
-    "level", "trend",
+    "BLUE", "GREEN", "GREY", "ORANGE", "PURPLE", "RED", "blank", "curve", "end", "escaped",
+    "events", "fit", "level", "trend",
 ]  # fmt: skip
 
 # light enough for a dark page and dark enough for a white one, and told apart by the colour-blind
@@ -45,6 +45,18 @@ def blank(x: str, y: str, **layout: Any) -> Figure:
     }
     figure = Figure(layout=own)
     return figure.update_layout(**layout)
+
+
+def escaped(name: str) -> str:
+    """Escape a name for plotly, which reads a few of HTML's tags.
+
+    Arguments:
+        name: any text.
+
+    Returns:
+        The text, which plotly shows as it is.
+    """
+    return name.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def curve(figure: Figure, x: Array, y: Array, color: str, name: str, **how: Any) -> None:

@@ -18,7 +18,7 @@ from noneq.data.plaintext import visible
 from noneq.report.axes import NAME, Array, Rows, array, histogram, limits, tiles
 from noneq.report.distributions import Energies, Samples
 from noneq.report.filters import Filters, filters_figure
-from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank
+from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank, escaped
 from noneq.report.html.page import Pairs, Part, Picture, Plot, Section, Table
 from noneq.run import Run
 
@@ -212,7 +212,7 @@ def _correlations(names: Sequence[str], rows: Array, drawn: Array) -> Plot:
         own, model = np.corrcoef(rows.T), np.corrcoef(drawn.T)
     both = np.where(np.tri(len(names), dtype=bool), own, model)
     away = float(np.nanmax(np.abs(own - model)))
-    shown = [name.replace("&", "&amp;").replace("<", "&lt;") for name in names]
+    shown = [escaped(name) for name in names]
     at = list(range(len(names)))
     ticks = {"tickvals": at, "ticktext": shown, "type": "linear"}
     figure = blank("", "", yaxis_autorange="reversed")
