@@ -46,13 +46,14 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
+def add_noise(x: Tensor, noise: float, rng: torch.Generator, *, held: int = 0) -> Tensor:
     """Add Gaussian noise: ``x + noise xi``, xi standard normal, independent for every entry.
 
     Arguments:
         x: floating-point tensor of any shape.
         noise: standard deviation >= 0.
         rng: source of randomness, on the device of x.
+        held: number of last entries along the last dimension, e.g. of a context, that stay.
 
     Returns:
         A new tensor of the shape of x, or x itself where ``noise`` is 0.
@@ -65,6 +66,8 @@ def add_noise(x: Tensor, noise: float, rng: torch.Generator) -> Tensor:
     if noise == 0:
         return x
     xi = torch.randn(x.shape, generator=rng, dtype=x.dtype, device=x.device)
+    if held:
+        xi[..., -held:] = 0
     return x + noise * xi
 
 

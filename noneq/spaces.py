@@ -2,20 +2,24 @@
 
 An energy declares the space of its positions by an attribute ``space``; without one it is R^n.
 
-=========== ========================================= =============================
-space       positions                                 kernels
-=========== ========================================= =============================
-`REAL`      R^n                                       Langevin, HMC, random walk
-`Box`       R^n between walls                         the same, see below
-`BINARY`    {0, 1}^n                                  Gibbs, discrete Langevin
-`ONE_HOT`   n sites of q states, one-hot (..., n, q)  Gibbs, discrete Langevin
-=========== ========================================= =============================
+============= ========================================= =============================
+space         positions                                 kernels
+============= ========================================= =============================
+`REAL`        R^n                                       Langevin, HMC, random walk
+`WithContext` R^n, and coordinates that stay            the same, see below
+`Box`         R^n between walls                         the same, see below
+`BINARY`      {0, 1}^n                                  Gibbs, discrete Langevin
+`ONE_HOT`     n sites of q states, one-hot (..., n, q)  Gibbs, discrete Langevin
+============= ========================================= =============================
 
 Positions are never clipped to a box. A kernel that accepts and rejects needs no change, since the
 energy is +inf outside. One that reflects (`noneq.HMC` and `noneq.kernels.RandomWalk` with
 ``reflect=True``) moves by a bijection of the box. An unadjusted kernel (one that never rejects)
 that does not reflect raises an error: a Gaussian move out of the box has no valid importance
 weight, because the reverse move starts where the density is zero.
+
+Labels or covariates on which a density depends are the last coordinates of its samples, and the
+preconditioner of a kernel, a `noneq.energies.Held`, leaves them as they are.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ __all__ = [
     "Discrete",
     "Real",
     "Space",
+    "WithContext",
     "check_inside",
     "model_name",
     "require",
@@ -51,6 +56,16 @@ class Real:
     def contains(self, x: Tensor) -> Tensor:
         """Return true for each row of x (B, *shape), as booleans (B,): R^n has no bounds."""
         return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+
+@dataclass(frozen=True)
+class WithContext(Real):
+    """Represents R^n beside a context: the last ``size`` coordinates, which no kernel moves."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"R^n beside a context of {self.size} coordinates"
 
 
 @dataclass(frozen=True)
@@ -175,14 +190,7 @@ class Box:
         return ((x >= low) & (x <= high)).flatten(1).all(1)
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Move each row of x to the nearest point of the box, where an energy can be evaluated.
-
-        Arguments:
-            x: rows (B, *shape), inside or outside of the box.
-
-        Returns:
-            The nearest points (B, *shape): coordinates clamped to the walls.
-        """
+        """Return the nearest points (B, *shape) of the box, coordinates clamped to the walls."""
         return x.clamp(*self._walls(x))
 
     def fold(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -243,6 +251,8 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
             move in it.
     """
     space = space_of(model)
+    if isinstance(space, WithContext):
+        _check_held(space, kernel)
     if isinstance(space, kinds):
         return space
     if isinstance(space, Discrete):
@@ -263,6 +273,16 @@ def require(model: object, kernel: object, *kinds: type) -> Space:
         )
     mover, name = type(kernel).__name__, model_name(model)
     raise ValueError(f"{mover} cannot move walkers of the model ({name}) on {space}: {why}")
+
+
+def _check_held(space: WithContext, kernel: object) -> None:
+    """Raise ValueError unless a kernel's preconditioner leaves the context as it is."""
+    held = getattr(getattr(kernel, "factor", None), "held", 0)
+    if held != space.size:
+        raise ValueError(
+            f"{type(kernel).__name__} would move {space.size - held} coordinates of the context: "
+            "give it the preconditioner of the base, `base.factor`, or a noneq.energies.Held"
+        )
 
 
 def model_name(model: object) -> str:

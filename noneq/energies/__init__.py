@@ -8,8 +8,11 @@ of covariance matrices that kernels use as preconditioners, and hashes of a mode
 from noneq.energies.background import Foreground, with_background, without_background
 from noneq.energies.base import Cache, Conditional, Drifted, Energy, Solvable, evaluate, gradient
 from noneq.energies.compiled import Compiled
+from noneq.energies.composed import Product, Union
 from noneq.energies.composite import Boxed, Tempered, Tilted
+from noneq.energies.conditional_gaussian import ConditionalGaussian, Held
 from noneq.energies.conditioned import Conditioned
+from noneq.energies.context import Given, posterior, with_context
 from noneq.energies.covariance import (
     Cholesky,
     Diagonal,
@@ -42,6 +45,7 @@ __all__ = [
     "Cholesky",
     "Compiled",
     "Conditional",
+    "ConditionalGaussian",
     "Conditioned",
     "Diagonal",
     "Drifted",
@@ -51,6 +55,8 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "GeometricPath",
+    "Given",
+    "Held",
     "Identity",
     "LowRank",
     "Mixture",
@@ -58,12 +64,14 @@ __all__ = [
     "ParameterPath",
     "Path",
     "PathEnergy",
+    "Product",
     "Snapshot",
     "SnapshotPath",
     "Solvable",
     "Tempered",
     "Tilted",
     "Uniform",
+    "Union",
     "check_energy",
     "d_beta",
     "evaluate",
@@ -72,6 +80,8 @@ __all__ = [
     "local_covariance",
     "moments",
     "path_to",
+    "posterior",
     "with_background",
+    "with_context",
     "without_background",
 ]

@@ -8,7 +8,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from noneq.data import check_data, check_rows
 from noneq.energies.base import Energy
-from noneq.spaces import Discrete, Space, check_inside, space_of
+from noneq.spaces import Discrete, Space, WithContext, check_inside, space_of
 
 __all__ = ["check_fit", "check_states", "resolution"]
 
@@ -47,10 +47,10 @@ def resolution(u: Tensor) -> str | None:
 def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
     """Check that an energy can be fitted to the rows of a data set.
 
-    Rows of continuous variables must pass `noneq.data.check_data`. Rows of discrete variables
-    must be states of the model, e.g. bits; their columns may be constant. Rows that have passed
-    are not looked at again until they are changed in place by torch: what NumPy writes into shared
-    memory is not noticed.
+    Rows of continuous variables, without a context, must pass `noneq.data.check_data`. Rows of
+    discrete variables must be states of the model, e.g. bits; their columns may be constant. Rows
+    that have passed are not looked at again until they are changed in place by torch: what NumPy
+    writes into shared memory is not noticed.
 
     Arguments:
         model: energy.
@@ -63,9 +63,13 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
     """
     if _has_passed(model, data, noise):
         return
-    if isinstance(space_of(model), Discrete):
+    space = space_of(model)
+    if isinstance(space, Discrete):
         check_rows(data, least=2)
         check_states(model, data, noise=noise)
+    elif isinstance(space, WithContext):  # the columns of one-hot labels depend on each other
+        check_rows(data, least=2)
+        check_data(data[:, : -space.size], noise=noise)
     else:
         check_data(data, noise=noise)
     if not data.is_inference():

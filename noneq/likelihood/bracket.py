@@ -50,7 +50,7 @@ from noneq.likelihood.score import known_log_z
 from noneq.likelihood.support import off_support_mass
 from noneq.numerics import full_precision
 from noneq.random import add_noise
-from noneq.spaces import ONE_HOT, Discrete, space_of
+from noneq.spaces import ONE_HOT, Discrete, WithContext, space_of
 from noneq.walkers import Walkers
 
 __all__ = ["log_z"]
@@ -117,10 +117,11 @@ def log_z(
         bracketed.
 
     Raises:
-        ValueError: neither base nor data are given; the energy is not a deterministic function of
-            each row (`noneq.energies.check_energy`); or Z is infinite
-            (`noneq.likelihood.integrability`) and annealing fails. If annealing succeeds, an
-            infinite Z is reported by the first alarm instead.
+        ValueError: neither base nor data are given; the energy depends on a context, which must be
+            given (`noneq.energies.Given`), or is not a deterministic function of each row
+            (`noneq.energies.check_energy`); or Z is infinite (`noneq.likelihood.integrability`)
+            and annealing fails. If annealing succeeds, an infinite Z is reported by the first
+            alarm instead.
         TooFarError: the pilot run does not reach the model.
         FloatingPointError: the energy is NaN or -inf at a walker.
 
@@ -134,6 +135,11 @@ def log_z(
     """
     scheduled = isinstance(temperatures, Schedule)
     _check_size(n, temperatures)
+    if isinstance(space_of(energy), WithContext) and not isinstance(energy, Solvable):
+        raise ValueError(
+            "this energy depends on a context, and each has a log Z: bracket one after the other, "
+            "noneq.log_z(noneq.energies.Given(energy, context))"
+        )
     if data is not None:
         check_states(energy, data, noise=noise)
     base = _base(energy, base, data, noise)

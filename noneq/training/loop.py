@@ -26,10 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from noneq.data import Frame, read
-from noneq.energies import Conditional, Snapshot, Solvable, check_energy
+from noneq.energies import Conditional, Energy, Snapshot, Solvable, check_energy
 from noneq.energies.checks import check_fit, check_states
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.random import add_noise
+from noneq.spaces import WithContext, space_of
 from noneq.training.iteration import Step, step
 from noneq.training.records import Record, TrainState, _log_z, _record, read_scalars
 from noneq.training.renewal import renewals, renewed_by
@@ -98,7 +99,7 @@ def train(
     state, u = (resume, None) if resume else _begin(energy, data, settings, kernel, rng)
     start, every = time.perf_counter(), renewals(energy, settings)
     while True:
-        x = _batch(data, settings, rng)
+        x = _batch(energy, data, settings, rng)
         before = _log_z(state, settings)
         state = replace(state, trust=copy(state.trust))  # the last record keeps its own
         done = _iterate(energy, x, state, u, settings, optimizer, rng)
@@ -143,17 +144,21 @@ def _begin(
     if isinstance(base, Solvable) and settings.start == "base":
         walkers = Walkers.sample(base, n, rng, islands=1)
     else:
-        walkers = Walkers.at(_batch(data, settings, rng, n), energy)
+        walkers = Walkers.at(_batch(energy, data, settings, rng, n), energy)
     if settings.active is None:
         walkers, u = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
     trust = None if settings.tau is None else TrustRegion(settings.tau, longest=settings.longest)
     return TrainState(0, walkers, held, kernel or MALA(0.01), trust), u
 
 
-def _batch(data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None) -> Tensor:
-    size = (n or settings.batch,)
+def _batch(
+    energy: Energy, data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None
+) -> Tensor:
+    """Draw rows, and add noise to them, but not to the context of a conditional model."""
+    size, space = (n or settings.batch,), space_of(energy)
     x = data[torch.randint(len(data), size, generator=rng, device=data.device)]
-    return add_noise(x, settings.noise, rng)
+    held = space.size if isinstance(space, WithContext) else 0
+    return add_noise(x, settings.noise, rng, held=held)
 
 
 def _iterate(

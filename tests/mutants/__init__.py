@@ -29,6 +29,9 @@ __all__ = ["MODULES", "MUTANTS", "ROOT", "Mutant", "mutate", "source_of", "test_
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 MODULES = {
+    "context": "energies/context.py",
+    "conditional_gaussian": "energies/conditional_gaussian.py",
+    "composed": "energies/composed.py",
     "advice": "cli/advice.py",
     "evaluation": "run/evaluation.py",
     "families_interpolant": "run/families/interpolant.py",

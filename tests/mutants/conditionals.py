@@ -15,6 +15,16 @@ CELLS = ("test_cli.py::test_blank_cells_are_filled_in",)
 TEXTS = ("test_cli_tables.py::test_categories_and_counts_are_given_and_filled_in",)
 BLANK = ("test_gaps.py::test_blank_cells_are_missing",)
 PARTS = ("test_conditional.py::test_parts_of_the_rows_are_completed_one_after_the_other",)
+STAYS = ("test_context.py::test_no_kernel_moves_a_context",)
+DENSITY = ("test_context.py::test_the_base_has_the_density_of_a_gaussian_around_each_centre",)
+DRAWN = (
+    "test_context.py::test_samples_of_the_base_have_its_moments_and_the_contexts_of_the_data",
+)
+TRAINED = (
+    "test_context.py::test_training_learns_each_density_and_its_log_z_is_that_of_quadrature",
+)
+PRODUCT = ("test_composed.py::test_a_product_of_gaussians_is_the_gaussian_of_their_precisions",)
+UNION = ("test_composed.py::test_a_union_is_normalised_and_has_the_mean_of_its_parts",)
 
 CONDITIONALS = (
     ("conditioned: no determinant", "conditioned:Conditioned.__init__",
@@ -82,4 +92,28 @@ CONDITIONALS = (
      "x = scaling.apply(torch.where(missing, known.to(values), values), rng)",
      "x = scaling.apply(torch.where(missing, known.to(values), values))",
      ("test_gaps.py::test_repeated_values_are_drawn_from_their_cells",)),
+    ("context: moves with the rest", "conditional_gaussian:Held._moved",
+     "v.new_zeros(len(v), self.held)", "v[:, -self.held :]", STAYS),
+    ("context: any kernel may move it", "spaces:_check_held", "held != space.size", "False",
+     STAYS),
+    ("context: noise reaches it", "random:add_noise", "if held:", "if False:", TRAINED),
+    ("context: a mean without it", "conditional_gaussian:ConditionalGaussian._off",
+     " - x[:, -k:] @ self.slope.T", "", DENSITY),
+    ("context: no gradient to it", "conditional_gaussian:ConditionalGaussian.evaluate",
+     "-g @ self.slope", "0 * (g @ self.slope)", DENSITY),
+    ("context: samples of one context", "conditional_gaussian:ConditionalGaussian.sample",
+     "self.contexts[which]", "self.contexts[0 * which]", DRAWN),
+    ("context: log Z without the dimension", "conditional_gaussian:ConditionalGaussian.log_z",
+     "d / 2 * math", "0 * math", DENSITY),
+    ("context: none is given", "context:Given.forward", "self.context)",
+     "0 * self.context)",
+     ("test_context.py::test_one_context_is_an_energy_as_any_other",)),
+    ("posterior: without p(c)", "context:posterior", "if masses is None else",
+     "if True else", ("test_context.py::test_bayes_tells_the_label",)),
+    ("product: without powers", "composed:Product.combined", "u @ powers", "u.sum(1)", PRODUCT),
+    ("union: without log Z", "composed:Union.__init__",
+     " - torch.tensor(log_z).double()", "", UNION),
+    ("union: equal shares", "composed:Union.combined", "log_p.softmax(1)",
+     "torch.full_like(log_p, 1 / log_p.shape[1])",
+     ("test_composed.py::test_gradients_are_those_of_automatic_differentiation",)),
 )  # fmt: skip

@@ -403,7 +403,7 @@ KERNELS = (
      ("test_rbm_paths.py::test_a_model_whose_path_has_no_conditionals_is_renewed_by_another_kernel",
      )),
     ("training: bits must vary", "energies_checks:check_fit",
-     "if isinstance(space_of(model), Discrete):", "if False:",
+     "if isinstance(space, Discrete):", "if False:",
      ("test_rbm_paths.py::test_constant_bits_can_be_trained_on_and_other_values_cannot",)),
     ("rows: changed after they passed", "energies_checks:_has_passed",
      "version == data._version and ", "", ("energies/test_checks.py",)),
