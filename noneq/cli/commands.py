@@ -158,7 +158,8 @@ def sample(
             numbers from 0) and, with --weighted, log_w; .npy file for x alone; or .csv file for a
             table with the names of the columns.
         given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
-            the other cells of the row, and all rows are written to --out, a .csv or .npy file.
+            the other cells of the row, and all rows are written to --out, a .csv or .npy file;
+            or one row, written as column=value,column=value.
         count: number of samples of each row of --given; default: 1.
         source: where samples come from: the walkers that the estimate of log Z has annealed and
             stored (population), walkers carried from the base by Euler-Maruyama steps (steps),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noneq.cli.console import echo, tracked
 from noneq.cli.results import keep_result
@@ -34,7 +36,7 @@ def fill_file(
     Arguments:
         run: folder of the training run whose model is sampled.
         given: file of rows as ``noneq train`` reads them, with blank cells (in .npy: NaN) where
-            values are missing.
+            values are missing; or values of one row as text, ``column=value``, by commas.
         out: file to write, .csv or .npy: all rows in order, the samples of a row side by side.
         count: number of samples of each row; None: 1.
         others: whether options of other samples were given, too, which is an error.
@@ -56,11 +58,7 @@ def fill_file(
     opened = Run(run, device)
     if out.suffix == ".csv":
         check_table(out, opened)
-    if not given.exists():
-        raise FileNotFoundError(f"{given}: no such file (a file of rows is meant)")
-    columns = opened.config["data"]["columns"]
-    how = {"columns": columns, "seed": seed}
-    values, x = rows_with_gaps(given, opened.shape, opened.scaling, **how)
+    values, x = _rows(given, opened, seed)
     filled = fill(opened, x, count, seed=seed, track=tracked)
     rows = opened.scaling.undo(filled.x.flatten(0, 1).cpu()).numpy()
     repeated = np.repeat(values, count, 0)
@@ -70,6 +68,35 @@ def fill_file(
     else:
         save_arrays(out, {"x": rows})
     _tell(out, opened, filled, values, count)
+
+
+def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor]:
+    """Read rows with blank cells: those of a file, or one that is written as ``column=value``."""
+    columns = run.config["data"]["columns"]
+    how = {"columns": columns, "seed": seed}
+    if given.exists():
+        return rows_with_gaps(given, run.shape, run.scaling, **how)
+    if "=" not in str(given):
+        raise FileNotFoundError(f"{given}: no such file (a file of rows is meant)")
+    parts = [part.partition("=") for part in str(given).split(",")]
+    pairs = {name.strip(): value.strip() for name, _, value in parts}
+    wrong = [name for name, equals, _ in parts if not equals or name.strip() not in columns]
+    if wrong:
+        own = ", ".join(map(visible, columns))
+        raise ValueError(
+            f"--given {given}: {', '.join(map(visible, wrong))}: no such column; write "
+            f"column=value, one or more separated by commas, with columns of the run: {own}"
+        )
+    one = pyarrow.table({name: [_value(pairs.get(name, ""))] for name in columns})
+    return rows_with_gaps(one, run.shape, run.scaling, **how)
+
+
+def _value(text: str) -> float | str | None:
+    """Return a number, a text, or None for an empty text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
 
 
 def _tell(out: Path, run: Run, filled: Filled, values: NDArray[np.float64], count: int) -> None:

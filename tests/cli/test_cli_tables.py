@@ -144,6 +144,28 @@ def test_categories_and_counts_are_given_and_filled_in(groups, capsys):
     assert set(np.load(groups / "full.npy")[:200, 0]) == {2.0}
 
 
+def test_one_row_is_given_on_the_command_line(groups, capsys):
+    out = groups / "one.csv"
+    words = ["sample", str(groups / "r"), "--count", "100", "--out", str(out), "--given"]
+    assert main([*words, "group=c, side=7"]) == 0
+    assert "1 rows, 100 samples of each; 2 values were missing" in capsys.readouterr().out
+    found = pandas.read_csv(out)
+    assert set(found["group"]) == {"c"}
+    assert set(found["side"]) == {7}
+    assert found["height"].mean() == pytest.approx(20, abs=0.5)  # of 100 of sd 1, seed 0
+    for wrong, told in (
+        ("group=d", "group: 'd' is none of its categories: 'a', 'b'"),
+        ("size=3", "size: no such column; write column=value, one or more separated by commas"),
+        ("height=tall", "'tall'"),
+        ("group=c,7", "7: no such column"),
+        ("none.csv", "none.csv: no such file"),
+    ):
+        assert main([*words, wrong]) == 1
+        line = capsys.readouterr().err
+        assert told in line
+        assert line.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
