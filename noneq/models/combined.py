@@ -1,4 +1,4 @@
-"""Networks made of networks: averages of several, and networks that see whitened rows."""
+"""Networks made of networks: averages, networks of whitened rows, and of rows with a label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from noneq.models.convolutions import ConvNet, ResNet
 from noneq.models.inner import InnerProduct
 from noneq.models.networks import MLP
 
-__all__ = ["Averaged", "Whitened", "linear_output", "scale_outputs", "single_networks"]
+__all__ = ["Averaged", "PerLabel", "Whitened", "linear_output", "scale_outputs", "single_networks"]
 
 
 class Averaged(nn.Module):
@@ -104,6 +104,37 @@ class Whitened(nn.Module):
     def around(self, net: nn.Module) -> Whitened:
         """Return the same map of the rows, followed by another network; it shares the buffers."""
         return Whitened(net, self.mean, self.whiten)
+
+
+class PerLabel(nn.Module):
+    """Map a row x and its context c to ``sum_k c_k f_k(x)``, with a network of k outputs.
+
+    For one-hot labels it is the output that belongs to the label, as in a classifier (Grathwohl
+    and others 2020, arXiv 1912.03263); all labels share the layers before it.
+
+    Arguments:
+        net: network ``(B, *shape) -> (B, k)``; with a last layer of zeros it returns 0 before
+            training (`noneq.models.zeroed`).
+        labels: number k of labels, or of numbers of the context.
+        shape: shape in which the network takes a row, e.g. ``(1, 8, 8)``; default: a vector.
+
+    >>> import torch
+    >>> f = PerLabel(nn.Linear(2, 3), 3)
+    >>> x = torch.tensor([[0.5, -1.0, 0.0, 1.0, 0.0]])  # x, and the second of three labels
+    >>> bool(f(x) == f.net(x[:, :2])[:, 1])
+    True
+    """
+
+    def __init__(self, net: nn.Module, labels: int, shape: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.net, self.labels = net, labels
+        self.shape = None if shape is None else tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the numbers (B,) for rows (x, c), shape (B, d + k)."""
+        row, c = x[:, : -self.labels], x[:, -self.labels :]
+        out: Tensor = self.net(row if self.shape is None else row.reshape(-1, *self.shape))
+        return (out * c).sum(1)
 
 
 def single_networks(net: nn.Module) -> list[Any]:

@@ -56,6 +56,8 @@ class MLP(nn.Module):
             hidden units are nearly linear in standardised data, and add little to a Gaussian that
             has the mean and covariance of the data.
         field: whether to return a vector for each row, (B, *shape), instead of one number, (B,).
+        outputs: number k of numbers for each row, (B, k), e.g. one for each label
+            (`noneq.models.PerLabel`); 1: (B,).
 
     >>> import torch, noneq
     >>> x = torch.randn(5, 2)
@@ -72,6 +74,7 @@ class MLP(nn.Module):
         *,
         gain: float = 3.0,
         field: bool = False,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -81,12 +84,12 @@ class MLP(nn.Module):
         for _ in range(depth):
             layers += [nn.Linear(size, width), nn.SiLU()]
             size = width
-        self.net = nn.Sequential(*layers, zeroed(nn.Linear(size, dim if field else 1)))
+        self.net = nn.Sequential(*layers, zeroed(nn.Linear(size, dim if field else outputs)))
         with torch.no_grad():
             next(self.net.parameters()).mul_(gain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs for rows x (B, *shape): numbers (B,), or vectors (B, *shape)."""
+        """Return the outputs for rows x (B, *shape): (B,), (B, k), or vectors (B, *shape)."""
         out: Tensor = self.net(x.flatten(1))
         return out.view(len(x), *self.shape) if self.field else out.squeeze(-1)
 

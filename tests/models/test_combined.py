@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from noneq.models import TimedMLP, Whitened
+import noneq
+from noneq.models import PerLabel, TimedMLP, Whitened
 
 ROWS = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) @ torch.tensor(
     [[1.0, 0.9, 0.2], [0.0, 0.05, 0.1], [0.0, 0.0, 2.0]]
@@ -24,3 +25,24 @@ def test_the_same_map_around_another_network():
     assert first.dropout == 0.3
     assert second.dropout == 0.0
     assert {name for name, _ in second.named_buffers()} == {"mean", "whiten"}
+
+
+def test_each_label_has_an_output_of_its_own():
+    net = noneq.MLP(3, width=8, outputs=4)
+    f = PerLabel(net, 4)
+    x, c = torch.randn(10, 3), torch.eye(4)[torch.arange(10) % 4]
+    rows = noneq.energies.with_context(x, c)
+    assert torch.equal(f(rows), torch.zeros(10))  # before training
+    torch.nn.init.normal_(net.net[-1].weight)
+    assert torch.allclose(f(rows), net(x)[torch.arange(10), torch.arange(10) % 4])
+    weights = torch.rand(10, 4)
+    mixed = f(noneq.energies.with_context(x, weights))
+    assert torch.allclose(mixed, (net(x) * weights).sum(1), atol=1e-6)
+
+
+def test_a_network_of_images_sees_their_shape():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 4), torch.nn.Flatten())
+    f = PerLabel(net, 2, shape=(1, 4, 4))
+    x = torch.randn(5, 1, 4, 4)
+    rows = noneq.energies.with_context(x, torch.tensor([0.0, 1.0]))
+    assert torch.allclose(f(rows), net(x)[:, 1], atol=1e-6)
