@@ -3,4 +3,4 @@
 # Makes the table of docs/results/labels.md. About ten minutes on one core.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-"${PYTHON:-python}" -m experiments labels
+"${PYTHON:-python}" -m experiments labels | tee experiments/results/labels.txt

@@ -114,6 +114,7 @@ STUDIES = {
 def main(
     data: Path,
     study: Literal["digits", "large", "fashion", "teacher"] = "digits",
+    seeds: int | None = None,
     reduced: bool = False,
 ) -> None:
     """Train what is not recorded yet, and show the table.
@@ -121,6 +122,8 @@ def main(
     Args:
         data: file of labelled images of 28 x 28, e.g. MNIST's as .npz.
         study: which.
+        seeds: trainings of each cell; None: as many as the study has. A later call with more goes
+            on from what is recorded.
         reduced: two cells, few iterations, nothing is recorded.
     """
     torch.set_num_threads(1)
@@ -148,7 +151,7 @@ def main(
             speed = min((found(replace(cell, speed=s)) for s in speeds), key=validation)["speed"]
         else:
             speed = chosen(recorded("proportions") or [], cell.name)[0]["speed"]
-        for seed in range(1 if reduced else own.seeds):
+        for seed in range(1 if reduced else seeds or own.seeds):
             found(replace(cell, speed=speed, seed=seed))
     show(done)
 

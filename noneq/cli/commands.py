@@ -240,7 +240,8 @@ def logz(
             called, which runs their code: name none that you do not trust. The working folder is
             searched after the installed packages.
         weights: for an audit, a safetensors file of the module's state_dict.
-        data: for an audit, a file of rows that the model was trained on, in its units.
+        data: for an audit, a file of rows that the model was trained on, in its units; for a run,
+            the file of its rows, if it is no longer where it was.
         test: for an audit, a file of rows whose likelihood is reported; default: that of --data.
         noise: for an audit, standard deviation of the Gaussian noise added to the model's data.
         seed: seed of all randomness; default: the run's plus 7, for an audit 0.
@@ -255,7 +256,7 @@ def logz(
         raise ValueError("logz takes a run folder, or --energy with --data: one of the two")
     if run is not None:
         how |= {} if seed is None else {"seed": seed}
-        return command.bracket(run, how, device)
+        return command.bracket(run, how, device, data)
     how["seed"] = seed or 0
     command.audit(energy, weights, data, test, noise=noise, how=how, device=device)
     return 0
@@ -269,6 +270,7 @@ def report(
     ],
     *,
     out: File = None,
+    data: File = None,
     device: Words = "",
 ) -> None:
     """Write a page about a run: may it be believed, likelihoods, training, samples, odd rows.
@@ -280,13 +282,14 @@ def report(
         runs: folder of the run, or folders of several.
         out: .html file, or for one page of figures a .png file; default: report.html in the folder
             of the run; of several comparison.html.
+        data: file of the run's rows, if it is no longer where it was.
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """
     from noneq.cli.report import report as command
 
     if not runs:
         raise ValueError("report takes the folder of a run, e.g. noneq report runs/digits")
-    command(runs, out, device)
+    command(runs, out, device, data)
 
 
 COMMANDS = {f.__name__: f for f in (train, sample, score, logz, report)}

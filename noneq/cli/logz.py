@@ -29,7 +29,7 @@ from noneq.run.memory import check_walkers
 __all__ = ["audit", "bracket"]
 
 
-def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
+def bracket(run: Path, how: Mapping[str, Any], device: str, data: Path | None = None) -> int:
     """Bracket log Z of a trained run and print the results, as ``noneq logz RUN`` does.
 
     A bracket is a pair of estimates of log Z, by forward and by backward annealing.
@@ -39,6 +39,7 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
         how: settings of the annealing that differ from those of the run, by name, see
             `noneq.run.evaluation.evaluate_run`.
         device: torch device; empty: the device of the run.
+        data: file of the run's rows; None: where the run read them.
 
     Returns:
         The exit code of the program: 0, or 1 if log Z could not be estimated.
@@ -46,14 +47,14 @@ def bracket(run: Path, how: Mapping[str, Any], device: str) -> int:
     Raises:
         ValueError: the annealing needs more memory than there is.
     """
-    opened = Run(run, device)
+    opened = Run(run, device, source=str(data or ""))
     n = how.get("walkers", opened.recipe.bracket.walkers)
     check_walkers(f"--bracket.walkers {n}", n, opened.shape, opened.device)
-    data = opened.data()
+    rows = opened.data()
     if opened.recipe.budget.threads:
         torch.set_num_threads(opened.recipe.budget.threads)
     with opened.locked():
-        return summarise(opened, data, how)
+        return summarise(opened, rows, how)
 
 
 def audit(

@@ -14,7 +14,7 @@ from noneq.run import Run
 __all__ = ["report"]
 
 
-def report(runs: Sequence[Path], out: Path | None, device: str) -> None:
+def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | None = None) -> None:
     """Write the report of a run, or a comparison of several, as ``noneq report`` does.
 
     Arguments:
@@ -22,6 +22,7 @@ def report(runs: Sequence[Path], out: Path | None, device: str) -> None:
         out: .html file to write, or of one run a .png file; None: report.html in the folder of
             the run, or comparison.html in the working folder.
         device: torch device; empty: the device of each run.
+        data: file of the runs' rows; None: where each run read them.
 
     Raises:
         ValueError: ``out`` has another ending, or the runs cannot be compared.
@@ -29,7 +30,7 @@ def report(runs: Sequence[Path], out: Path | None, device: str) -> None:
     path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html"))
     if path.suffix != ".html" and (path.suffix != ".png" or len(runs) > 1):
         raise ValueError(f"{path}: a report is an .html file, or of one run a .png file")
-    opened = [Run(run, device) for run in runs]
+    opened = [Run(run, device, source=str(data or "")) for run in runs]
     for run in opened:
         echo_damage(run)
     keep_result(out=str(path), runs=[str(run.folder) for run in opened])

@@ -160,7 +160,11 @@ def _reopened(
         )
     if run.config.get("bases") and "base" in changes:
         raise ValueError("--resume keeps the base that was chosen: leave --base out")
-    data = run.data(source)
+    try:
+        data = run.data(source)
+    except FileNotFoundError as error:
+        how = f"noneq train FILE --out {folder} --resume"
+        raise FileNotFoundError(str(error).replace("(`data`)", f"({how})")) from error
     check_recipe(with_changes(run.recipe, changes), run.recipe, data.shape, run.device)
     _describe(data)
     return run, data

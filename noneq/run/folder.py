@@ -57,6 +57,7 @@ class Run:
     Arguments:
         folder: folder of an existing run.
         device: torch device; default: the device on which the run was begun.
+        source: name or path of the data; default: the source in config.json.
 
     Attributes:
         metrics: object that reads and writes metrics.jsonl, the metrics of logged iterations.
@@ -78,8 +79,8 @@ class Run:
     True
     """
 
-    def __init__(self, folder: str | Path, device: str = "") -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, device: str = "", *, source: str = "") -> None:
+        self.folder, self.source = Path(folder), source
         self.metrics = Metrics(self.folder / "metrics.jsonl")
         path = self.folder / "config.json"
         if unsettled(self.folder):
@@ -187,18 +188,25 @@ class Run:
         """Load the data set that the run is trained on, to the run's device.
 
         Arguments:
-            source: name or path of the data; default: the source in config.json.
+            source: name or path of the data; default: that of the run, else that in config.json.
 
         Returns:
             The data set, in the model's units.
 
         Raises:
+            FileNotFoundError: they are not where they were.
             ValueError: the data differ from those that the run is trained on.
         """
         own = self.config["data"]
-        source = source or own["source"]
+        source = source or self.source or own["source"]
         chosen = {key: own[key] for key in ("classes", "subset", "binary")}
-        data = load(source, **chosen, bits=self.family.binary, **own.get("table", {}))
+        try:
+            data = load(source, **chosen, bits=self.family.binary, **own.get("table", {}))
+        except FileNotFoundError as error:
+            if source != own["source"]:
+                raise
+            why = f"not there any more, and {self.folder} was trained on it"
+            raise FileNotFoundError(f"{source}: {why}; name its place (`data`)") from error
         if data.digest != own["digest"]:
             raise ValueError(
                 f"{source}: is not what {self.folder} was trained on ({own['source']}, with other "

@@ -659,6 +659,24 @@ def test_a_report(copy, tmp_path, capsys):
     assert "report takes the folder of a run" in refused(["report"], capsys)
 
 
+def test_rows_that_were_moved_are_named(copy, data, tmp_path, capsys):
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["source"] = str(tmp_path / "gone.npy")
+    config["noneq_sha256"] = ""  # edited
+    (copy / "config.json").write_text(json.dumps(config))
+    for words in (["report", copy], ["logz", copy]):
+        told = refused(words, capsys)
+        assert f"gone.npy: not there any more, and {copy} was trained on it" in told
+        assert "name its place (--data)" in told
+    told = refused(["train", "--out", copy, "--resume", "--iterations", "9"], capsys)
+    assert f"(noneq train FILE --out {copy} --resume)" in told
+    assert main(["report", str(copy), "--data", str(data)]) == 0
+    assert main(["logz", str(copy), "--data", str(data), "--bracket.temperatures", "30"]) == 0
+    other = tmp_path / "other.npy"
+    np.save(other, np.load(data) + 1)
+    assert "is not what" in refused(["report", copy, "--data", other], capsys)
+
+
 # -- the audit
 
 
