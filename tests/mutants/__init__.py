@@ -192,6 +192,7 @@ MODULES = {
     "reductions": "walkers/reductions.py",
     "regions": "likelihood/regions.py",
     "renewal": "training/renewal.py",
+    "repeating": "cli/repeating.py",
     "repeats": "data/repeats.py",
     "report_training": "report/training.py",
     "resampling": "walkers/resampling.py",

@@ -58,6 +58,8 @@ RESTARTING = ("test_training.py::test_restarting_walkers_have_neither_weights_no
 FORGOTTEN = ("test_forgetting.py::test_what_a_memory_cannot_be_is_refused",)
 
 SHIFTS = ("test_shifts.py",)
+REPEATED = ("test_cli.py::test_a_run_is_repeated_by_its_config",)
+
 PROGRAM = (
     # -- options
     ("advice: every name is an option", "advice:_flag", "if name in _NAMES", "if True", FLAGS),
@@ -288,4 +290,9 @@ PROGRAM = (
      'with_shifts(data, getattr(recipe.model, "shifted", 0.0))', "data", SHIFTS),
     ("settings: weights forgotten in turn", "settings:Settings.__post_init__",
      "if self.forgetting_factor < 1 and", "if False and", FORGOTTEN),
+    ("repeating: another seed", "repeating:recall", 'config["seed"]', "0", REPEATED),
+    ("repeating: changes are forgotten", "repeating:recall",
+     'for name, value in changes.items() if name != "model"', "for name, value in ()", REPEATED),
+    ("repeating: all columns", "repeating:recall", 'own.get("table", {})', "{}", REPEATED),
+    ("repeating: of any values", "repeating:recall", '"binary", "digest")', '"binary")', REPEATED),
 )  # fmt: skip
