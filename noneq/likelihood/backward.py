@@ -24,7 +24,7 @@ from noneq.energies import (
 from noneq.kernels import Kernel
 from noneq.likelihood.forward import Forward, Plan
 from noneq.likelihood.score import energy_of
-from noneq.likelihood.starts import reweighted
+from noneq.likelihood.starts import reweighted, starting_rows
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["backward_side", "equilibrated"]
@@ -127,6 +127,5 @@ def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tens
     if data is None:
         return arrived
     half = arrived[::2]
-    rows = torch.rand(len(data), generator=rng, device=data.device).argsort()
-    rows = rows.repeat(math.ceil(n / 2 / len(rows)))[: n // 2]
+    rows = starting_rows(data, n // 2, rng)
     return torch.cat([data[rows].to(arrived.dtype), half])

@@ -34,7 +34,7 @@ from noneq.energies import (
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
 from noneq.walkers import Walkers
 
-__all__ = ["clusters", "fitted_mixture", "wider"]
+__all__ = ["clusters", "fitted_mixture", "starting_rows", "wider"]
 
 ROWS = 2048  # largest number of chains that are clustered: more cost time and add little
 LEAST = 5  # smallest number of chains in a cluster: half of 1 % of 1,024
@@ -71,6 +71,38 @@ def clusters(x: Tensor) -> Tensor:
     nearest = torch.cdist(rows[~known], rows[known]).argmin(1)
     labels[~known] = labels[known][nearest]
     return labels
+
+
+def starting_rows(x: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Choose rows at which Markov chains start: at random, but some of each cluster of the rows.
+
+    Of n rows at random a cluster with one row in a hundred gets n / 100, which may be too few to
+    be recognised as a cluster, and a mode of the model there would be missed. So each cluster has
+    ten of the chosen rows, or as many as there are; the largest ones give up some of theirs.
+
+    Arguments:
+        x: rows (M, *shape), of which 2,048 at random are searched for clusters.
+        n: number of chains.
+        rng: source of randomness.
+
+    Returns:
+        The indices (n,) of the rows; rows are repeated if they are fewer than n.
+    """
+    order = torch.rand(len(x), generator=rng, device=x.device).argsort()
+    chosen, rest = order[:n].clone(), order[n:ROWS]
+    if not len(rest):
+        return order.repeat(math.ceil(n / len(order)))[:n]
+    labels = clusters(x[order[:ROWS]])
+    own, others = labels[:n], labels[n:]
+    for k in range(int(labels.max()) + 1):
+        largest = int(own.bincount().argmax())
+        places = (own == largest).nonzero()[:, 0]
+        lacking = min(2 * LEAST - int((own == k).sum()), len(places) - 2 * LEAST)
+        more = rest[others == k][: max(0, lacking)]
+        if len(more):  # spread over all chains, whose islands should be alike
+            at = places[:: len(places) // len(more)][: len(more)]
+            chosen[at], own[at] = more, k
+    return chosen
 
 
 def _dense(rows: Tensor) -> Tensor:

@@ -28,7 +28,13 @@ from noneq.energies import (
 from noneq.kernels import BlockGibbs
 from noneq.likelihood.alarms import stranded
 from noneq.likelihood.forward import Forward, best_of
-from noneq.likelihood.starts import clusters, fitted_mixture, reweighted, wider
+from noneq.likelihood.starts import (
+    clusters,
+    fitted_mixture,
+    reweighted,
+    starting_rows,
+    wider,
+)
 from noneq.walkers import LogZ
 
 
@@ -347,3 +353,55 @@ def test_the_way_back_of_a_bracket_is_to_the_right_masses():
     case = REACHABLE["rare-1d-20sd"](0)
     z = noneq.log_z(case.energy, case.base, case.data, rng=seeded(0))
     assert abs(z.gap) < 0.3
+
+
+# -- rows at which chains start ------------------------------------------------------------------
+
+
+def of_a_rare_kind(rows, rare, seed=0):
+    """Rows around 0, then some in a narrow well far away."""
+    rng = seeded(seed)
+    well = 8 + 0.1 * torch.randn(rare, 2, generator=rng)
+    return torch.cat([torch.randn(rows, 2, generator=rng), well])
+
+
+@pytest.mark.parametrize("n", [128, 512])
+def test_each_cluster_of_the_rows_has_ten_chains(n):
+    # 20 of 2,020 rows: 1.3 or 5 of n rows at random; seeds 0 to 4
+    x = of_a_rare_kind(2000, 20)
+    for seed in range(5):
+        chosen = starting_rows(x, n, seeded(seed))
+        assert len(chosen) == n == len(chosen.unique())
+        assert 10 <= int((chosen >= 2000).sum()) <= 10 + 4 * n / 100
+        rare = (chosen >= 2000).nonzero()[:, 0]
+        assert int(rare[-1] - rare[0]) > n / 2, "not all in one island"
+
+
+def test_few_rows_are_repeated_and_a_rarer_cluster_has_all_of_its_rows():
+    few = of_a_rare_kind(50, 3)
+    chosen = starting_rows(few, 128, seeded(0))
+    assert bool((chosen.bincount(minlength=53) >= 2).all())
+    x = of_a_rare_kind(1500, 7)
+    assert int((starting_rows(x, 256, seeded(1)) >= 1500).sum()) == 7
+    assert len(starting_rows(x, 4, seeded(1))) == 4  # too few chains for two clusters
+
+
+def test_chains_start_at_random_where_no_cluster_is_rare():
+    x = torch.rand(3000, 2, generator=seeded(0))  # no tails, which are clusters of their own
+    x[1500:] += 20
+    chosen = starting_rows(x, 200, seeded(3))
+    assert torch.equal(chosen, torch.rand(3000, generator=seeded(3)).argsort()[:200])
+
+
+def test_a_well_with_nearly_all_mass_and_few_rows_is_not_missed():
+    # seeds 0 to 2; 10,227 of Z is in the well; with starts at random 6 of 12 seeds were wrong by 7
+    def energy(x):
+        near = x[:, 0].square() / 2 + (x[:, 1] - x[:, 0].square()).square() / 2
+        return -torch.logaddexp(-near, 12 - (x - 8).square().sum(1) / (2 * 0.1**2))
+
+    truth = math.log(2 * math.pi + math.exp(12) * 2 * math.pi * 0.1**2)
+    rows = of_a_rare_kind(2000, 20)
+    rows[:2000, 1] += rows[:2000, 0].square()
+    for seed in range(3):
+        z = noneq.log_z(energy, data=rows, n=256, temperatures=200, rng=seeded(seed))
+        assert z.value == pytest.approx(truth, abs=0.3)

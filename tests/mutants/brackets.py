@@ -23,6 +23,7 @@ WIDER = (starts("test_a_wider_base_has_three_times_the_spread"),)
 BACK = (starts("test_the_way_back_ends_in_every_mode_as_often_as_walkers_come_from_it"),)
 BEST = (starts("test_the_best_side_is_not_behind_and_fitted_if_it_can_be"),)
 ALONE = (starts("test_chains_where_no_forward_walker_arrives_ring"),)
+TEN = (starts("test_each_cluster_of_the_rows_has_ten_chains"),)
 RARE = (starts("test_modes_that_are_rare_in_the_rows_are_weighed"),)
 PROGRESS = (
     "test_likelihood.py::test_progress_is_shown_by_any_wrapper_of_iterables_and_changes_nothing",
@@ -60,6 +61,11 @@ BRACKETS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
     ("clusters: in the columns' units", "starts:_standardised",
      "(flat - flat.mean(0)) / torch.where(spread > 0, " "spread, 1.0)", "flat - flat.mean(0)",
      FOUND),
+    ("starting rows: at random", "starts:starting_rows", "if len(more):", "if False:", TEN),
+    ("starting rows: at one place", "starts:starting_rows",
+     "places[:: len(places) // len(more)][: len(more)]", "places[: len(more)]", TEN),
+    ("starting rows: fewer than are seen", "starts:starting_rows", "2 * LEAST - int",
+     "LEAST - int", TEN),
     ("wider: the square of it", "starts:_stretched", "Cholesky(times**2 *", "Cholesky(times *",
      WIDER),
     ("wider: loadings stay", "starts:_stretched", "times * factor.loadings", "factor.loadings",
