@@ -107,7 +107,8 @@ PROGRAM = (
     ("comparison: the wrong one is better", "comparison:_gap", "b.nll - a.nll", "a.nll - b.nll",
      PAGE_PAIRS),
     ("comparison: log Z has no error", "comparison:_gap",
-     "math.hypot(gap.stderr, a.verdict.stderr, b.verdict.stderr)", "gap.stderr", PAGE_PAIRS),
+     "math.hypot(gap.stderr, a.verdict.stderr, b.verdict.stderr)", "gap.stderr",
+     ("test_html.py::test_a_gap_has_the_errors_of_both_log_z",)),
     ("report: as many samples as are drawn", "html_rows:_columns", "min(len(y), effective)",
      "len(y)", ("test_html.py::"
      "test_errors_of_a_models_means_are_by_its_effective_samples",)),

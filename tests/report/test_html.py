@@ -17,7 +17,7 @@ import torch
 from noneq import Run, Session
 from noneq.data import load
 from noneq.report.distributions import Samples
-from noneq.report.html import write_comparison, write_report
+from noneq.report.html import comparison, write_comparison, write_report
 from noneq.report.html.page import Page, Pairs, Picture, Section, Table, write_page
 from noneq.report.html.rows import samples_section
 from noneq.report.html.run_page import headline
@@ -196,6 +196,17 @@ def test_runs_are_compared_row_by_row(judged, tmp_path):
     size = Mean(abs(exact.value), error)
     assert f"{better} is better by {size} nats a row (paired over" in words
     assert f"{better} is the best on the test rows, by {size} nats a row." in words
+
+
+def test_a_gap_has_the_errors_of_both_log_z():
+    rows = torch.tensor([1.0, 2.0, 4.0, 3.0])
+    one, other = (
+        SimpleNamespace(nll=nll, observations=torch.eye(4), verdict=SimpleNamespace(stderr=e))
+        for nll, e in ((rows, 0.3), (rows + torch.tensor([0.0, 1.0, 1.0, 2.0]), 0.4))
+    )
+    gap, alone = comparison._gap(one, other), Mean.of(other.nll - one.nll, torch.eye(4))
+    assert gap.value == alone.value == 1.0
+    assert gap.stderr == pytest.approx(math.hypot(alone.stderr, 0.5))
 
 
 def test_runs_that_do_not_compare_are_refused(judged, tmp_path):
