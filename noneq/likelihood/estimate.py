@@ -6,7 +6,6 @@ log Z may be wrong) were raised, and print as text.
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from noneq.annealing import Schedule
 from noneq.likelihood.support import Share
 from noneq.walkers import LogZ, Walkers
+from noneq.walkers.notebook import html_table
 
 __all__ = ["NLL", "Estimate"]
 
@@ -130,14 +130,24 @@ class Estimate:
             f"{self.effective_ancestors:.0f} of {len(self.walkers)} ancestors)"
         )
 
+    @property
+    def _off_support(self) -> str:
+        """The mass where there are no data, beside that of a perfect model; "" if unknown."""
+        if self.off_support_mass is None:
+            return ""
+        value, stderr, expected = self.off_support_mass
+        return f"{value:.2f} ± {stderr:.2f} ({expected:.2f} of a perfect model)"
+
     def _repr_html_(self) -> str:
         """Return the estimates and alarms as HTML, which a notebook shows."""
         if self.schedule is None:
-            return f"<p><b>log Z {self.value:.2f}</b>, exact</p>"
+            return html_table(f"log Z {self.value:.2f} nats, exact", {}, self.alarms)
         sure = "bracketed" if self.bracketed else "NOT bracketed"
-        alarms = "".join(f"<li>{html.escape(alarm)}</li>" for alarm in self.alarms)
-        listed = f"<ul>{alarms}</ul>" if alarms else ""
-        return f"<p>log Z between <b>{self._ends}</b> nats: <b>{sure}</b></p>{listed}"
+        rows = {} if self.bracketed else {"what is known": self.known}
+        rows["effective sample size"] = f"{self.ess:.2f}"
+        rows["effective ancestors"] = f"{self.effective_ancestors:.0f} of {len(self.walkers)}"
+        rows["mass where there are no data"] = self._off_support or "unknown: no data were given"
+        return html_table(f"log Z between {self._ends} nats: {sure}", rows, self.alarms)
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -153,11 +163,7 @@ class Estimate:
         if self.off_support_mass is None:
             unseen = "a mode that no start of an annealing reaches would go unseen"
             return f"{text}\n(no data were given: {unseen})" if self.schedule else text
-        value, stderr, expected = self.off_support_mass
-        return (
-            f"{text}\nmass where there are no data: {value:.2f} ± {stderr:.2f} "
-            f"({expected:.2f} of a perfect model)"
-        )
+        return f"{text}\nmass where there are no data: {self._off_support}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from noneq.kernels import Info, Kernel
 from noneq.training.settings import Settings
 from noneq.training.trust import TrustRegion
 from noneq.walkers import LogZ, Walkers, Weights
+from noneq.walkers.notebook import html_table
 
 __all__ = ["Record", "Scalars", "TrainState", "read_scalars"]
 
@@ -96,14 +97,30 @@ class Record:
     renewed: bool | None
     state: TrainState
 
+    @property
+    def _known(self) -> dict[str, str]:
+        """Numbers that tell how training goes, by name; those that are NaN are left out."""
+        held_out = not math.isnan(self.log_z_held_out.value)
+        z = self.log_z_held_out if held_out else self.log_z
+        numbers = {"NLL": self.nll, "ESS": self.ess, "accept": self.acceptance}
+        known = {name: f"{x:.2f}" for name, x in numbers.items() if not math.isnan(x)}
+        if not math.isnan(z.value):
+            error = "" if math.isnan(z.stderr) else f" ± {z.stderr:.2f}"
+            known["log Z"] = f"{z.value:.2f}{error}"
+        return known
+
     def __repr__(self) -> str:
-        z = self.log_z if math.isnan(self.log_z_held_out.value) else self.log_z_held_out
-        error = "" if math.isnan(z.stderr) else f" ± {z.stderr:.2f}"
-        known = {
-            "NLL": self.nll, "ESS": self.ess, "accept": self.acceptance, "log Z": z.value
-        }  # fmt: skip
-        own = [f"{name} {x:.2f}" for name, x in known.items() if not math.isnan(x)]
-        return f"Record(iteration {self.iteration}, {', '.join(own)}{error}, {self.seconds:.1f} s)"
+        own = ", ".join(f"{name} {value}" for name, value in self._known.items())
+        return f"Record(iteration {self.iteration}, {own}, {self.seconds:.1f} s)"
+
+    def _repr_html_(self) -> str:
+        """Return the numbers of the iteration as HTML, which a notebook shows."""
+        rows = {**self._known, "seconds": f"{self.seconds:.1f}"}
+        if not math.isnan(self.cost):
+            rows["cost of the step"] = f"{self.cost:.3f} nats"
+        if self.faults:
+            rows["faults"] = f"{self.faults:.1%} of the moves"
+        return html_table(f"Iteration {self.iteration}", rows)
 
 
 def _log_z(state: TrainState, settings: Settings) -> tuple[LogZ, LogZ]:

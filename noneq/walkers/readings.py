@@ -12,6 +12,7 @@ from torch import Tensor
 from noneq.energies import Snapshot
 from noneq.kernels import State
 from noneq.walkers import faults
+from noneq.walkers.notebook import html_table
 from noneq.walkers.weights import InvalidWeightsError, LogZ, Weights
 
 __all__ = ["Readings"]
@@ -42,17 +43,42 @@ class Readings:
             why = faults.explain(self.x, self.weights.invalid, self.last_move)
             raise FloatingPointError(why) from error
 
-    def __repr__(self) -> str:
-        x = self.state.x
-        where = f"{len(self)} of shape {tuple(x.shape[1:])}, {x.dtype} on {x.device}"
-        try:
-            z = self.log_z
+    @property
+    def _known(self) -> dict[str, str]:
+        """The effective sample size and, where it is known, log Z, by name.
+
+        Raises:
+            FloatingPointError: a weight is invalid.
+        """
+        z, known = self.log_z, {"ESS": f"{self.ess:.2f}"}
+        if not math.isnan(z.value):
             error = "" if math.isnan(z.stderr) else f" ± {z.stderr:.2f}"
-            known = "" if math.isnan(z.value) else f", log Z {z.value:.2f}{error}"
-            own = f"ESS {self.ess:.2f}{known}"
+            known["log Z"] = f"{z.value:.2f}{error}"
+        return known
+
+    @property
+    def _where(self) -> str:
+        """The number, shape, precision and device of the walkers."""
+        x = self.state.x
+        return f"{len(self)} of shape {tuple(x.shape[1:])}, {x.dtype} on {x.device}"
+
+    def __repr__(self) -> str:
+        try:
+            own = ", ".join(f"{name} {value}" for name, value in self._known.items())
         except FloatingPointError:
             own = "with an invalid weight"
-        return f"{type(self).__name__}({where}, {own})"
+        return f"{type(self).__name__}({self._where}, {own})"
+
+    def _repr_html_(self) -> str | None:
+        """Return HTML, which a notebook shows; None if a weight is invalid: it shows the repr."""
+        try:
+            ancestors = f"{self.effective_ancestors:.0f}"
+            return html_table(
+                f"{type(self).__name__}: {self._where}",
+                {**self._known, "effective ancestors": ancestors, "islands": f"{self.islands}"},
+            )
+        except FloatingPointError:
+            return None
 
     def __len__(self) -> int:
         """Return the number N of walkers."""

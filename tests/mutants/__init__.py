@@ -187,6 +187,7 @@ MODULES = {
     "rbm_path": "models/rbm/path.py",
     "readers": "data/readers.py",
     "recipe": "run/recipe.py",
+    "notebook": "walkers/notebook.py",
     "records": "training/records.py",
     "readings": "walkers/readings.py",
     "reductions": "walkers/reductions.py",
