@@ -69,7 +69,8 @@ class EnergyDensity(TrainedDensity):
     device : str, default="cpu"
         The torch device to train on, for example "cuda".
     verbose : int, default=0
-        The number of iterations after which each time a line is printed; 0: none is.
+        The number of iterations after which each time a line is printed, beside bars for the
+        progress of everything else; 0: nothing is shown.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from noneq.annealing import TooFarError
+from noneq.annealing import TooFarError, Track, untracked
 from noneq.data import Scaling
 from noneq.data.arrays import of_array
 from noneq.data.checks import check_data
@@ -32,6 +32,7 @@ from noneq.run.choosing import choose, with_changes
 from noneq.run.coordinates import propose
 from noneq.run.evaluation import is_its_base
 from noneq.run.families import family_of
+from noneq.run.progress import show_progress
 from noneq.run.recipe import Recipe
 from noneq.run.session import Session
 from noneq.run.starts import choose_start
@@ -104,7 +105,8 @@ class Learning:
         device: device to train on.
         texts: categories of columns of texts, whose values are the numbers of these, by the index
             of the column.
-        verbose: number of iterations between lines that say how training goes; 0: none.
+        verbose: number of iterations between lines that say how training goes, beside bars for
+            the progress of everything else; 0: nothing is shown.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Learning:
         verbose: int = 0,
     ) -> None:
         self.seed, self.verbose = seed, verbose
+        self.track: Track = show_progress if verbose else untracked
         held = rows_to_hold(len(values), fraction)
         self.validated = held > 0
         self.data = of_array(values, held, seed=seed, texts=texts).to(device)
@@ -162,10 +165,14 @@ class Learning:
                 "validation_fraction above 0, or leave it out"
             )
         if self.validated and self.trained:
-            session, self.data, self.candidates = choose_start(self.recipe, self.data, self.seed)
+            session, self.data, self.candidates = choose_start(
+                self.recipe, self.data, self.seed, track=self.track
+            )
             self.recipe = session.recipe
         elif self.validated:
-            (own, *_), self.candidates = propose(self.recipe, self.data, self.seed)
+            (own, *_), self.candidates = propose(
+                self.recipe, self.data, self.seed, track=self.track
+            )
             self.recipe, self.data = own.recipe, own.data
         if not self.trained:
             return self._base_alone()
@@ -229,11 +236,12 @@ class Learning:
             energy,
             data=self.data.train[: self.data.sizes[0]],
             n=bracket.walkers,
-            temperatures=family.annealing_schedule(recipe, energy, kernel, rng),
+            temperatures=family.annealing_schedule(recipe, energy, kernel, rng, track=self.track),
             equilibrate=bracket.equilibrate,
             noise=recipe.train.noise,
             kernel=kernel,
             rng=rng,
+            track=self.track,
         )
 
     def _exact(self, base: Gaussian | GaussianMixture) -> Estimate:

@@ -103,8 +103,8 @@ def log_z(
         kernel: transition kernel of one move, whose step size the pilot run adapts; default as in
             `noneq.population`.
         rng: source of randomness, on the device of the base; default: seed 0.
-        track: progress display: ``rich.progress.track``, tqdm or any wrapper of iterables, called
-            as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
+        track: progress display: `noneq.run.show_progress`, tqdm or another wrapper of iterables,
+            called as ``track(sequence, description)`` for each phase: "forward", "equilibrating",
             "forward from the clusters", "forward from far out" and "backward"; the pilot run of a
             forward phase is called "forward: pilot" and so on.
         extra_starts: whether to anneal forward from two more distributions: a mixture fitted to

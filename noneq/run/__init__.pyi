@@ -1,6 +1,7 @@
 from .bases import choose_base as choose_base
 from .choosing import choose as choose
 from .folder import Run as Run
+from .progress import show_progress as show_progress
 from .recipe import Recipe as Recipe
 from .session import Session as Session
 from .supervise import DivergedError as DivergedError

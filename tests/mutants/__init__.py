@@ -188,6 +188,7 @@ MODULES = {
     "readers": "data/readers.py",
     "recipe": "run/recipe.py",
     "notebook": "walkers/notebook.py",
+    "progress": "run/progress.py",
     "records": "training/records.py",
     "readings": "walkers/readings.py",
     "reductions": "walkers/reductions.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["PROGRAM"]
 
+BAR = ("test_progress.py",)
 FLAGS = ("test_advice.py",)
 GOOD = ("test_resume.py::test_a_damaged_state_is_told_with_the_way_out",)
 OPTIONS = ("test_options.py",)
@@ -61,6 +62,10 @@ SHIFTS = ("test_shifts.py",)
 REPEATED = ("test_cli.py::test_a_run_is_repeated_by_its_config",)
 
 PROGRAM = (
+    ("bar: a step more than asked for", "progress:show_progress",
+     "islice(steps, total)", "islice(steps, total and total + 1)", BAR),
+    ("bar: shown by its start alone", "progress:_shown", "finally:\n        handle.update(bar)",
+     "finally:\n        pass", BAR),
     # -- options
     ("advice: every name is an option", "advice:_flag", "if name in _NAMES", "if True", FLAGS),
     ("advice: an option with a low line", "advice:_flag", 'name.replace("_", "-")', "name",
