@@ -1,7 +1,7 @@
 """Output of the command line program, by rich: lines, tables and progress bars.
 
-If the output is no terminal, progress is printed as a few lines instead of a bar. Control
-characters in text, such as in names of columns, are escaped.
+If the output is no terminal, or that of a notebook's cell, progress is printed as a few lines
+instead of a bar. Control characters in text, such as in names of columns, are escaped.
 """
 
 from __future__ import annotations
@@ -160,6 +160,14 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
     console.print(shown)
 
 
+def _live() -> bool:
+    """Whether lines can be drawn anew: on a terminal, and not below the cell of a notebook.
+
+    A notebook asks for colours by FORCE_COLOR, so that rich takes its output for a terminal.
+    """
+    return console.is_terminal and "JPY_PARENT_PID" not in os.environ
+
+
 def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
     """Show the progress of a loop: a bar on a terminal, or else one line when the loop starts.
 
@@ -170,7 +178,7 @@ def tracked(steps: Sequence[T], what: str, /) -> Iterable[T]:
     Returns:
         An iterable over the same items, which advances the bar; it can be looped over once.
     """
-    if not console.is_terminal:
+    if not _live():
         echo(f"{what}: {len(steps)} steps", "dim")
         return steps
     return track(steps, what, console=console, transient=True)
@@ -184,7 +192,7 @@ def training_bar() -> Iterator[Callable[[float, float, str], None]]:
         A function ``show(share, seconds, text)``, to be called after each iteration with the
         fraction of the training that is done, the seconds spent, and a line of text to show.
     """
-    if not console.is_terminal:
+    if not _live():
         yield _lines()
         return
     shown = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.fields[left]}"))

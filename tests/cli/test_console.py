@@ -48,6 +48,20 @@ def test_progress_fits_in_80_columns(monkeypatch):
     assert LONG in words  # nothing of it is cut off
 
 
+def test_a_notebook_gets_lines_that_are_not_drawn_anew(monkeypatch):
+    terminal = narrow(monkeypatch)
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    with training_bar() as show:
+        show(0.371, 700.0, "iteration 1")
+        show(0.372, 700.0, "iteration 2")
+    assert list(console.tracked([1, 2], "forward")) == [1, 2]
+    told = terminal.getvalue()
+    assert not re.search(r"\x1b\[[0-9?]*[A-KShl]", told)  # of the cursor
+    assert re.findall("iteration 1|iteration 2|forward: 2 steps", told) == [
+        "iteration 1", "forward: 2 steps",
+    ]  # fmt: skip
+
+
 def test_the_table_of_likelihoods_fits_in_80_columns(monkeypatch):
     terminal = narrow(monkeypatch)
     means = ["-1234.56 ± 12.34"] * 3

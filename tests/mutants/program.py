@@ -62,6 +62,8 @@ SHIFTS = ("test_shifts.py",)
 REPEATED = ("test_cli.py::test_a_run_is_repeated_by_its_config",)
 
 PROGRAM = (
+    ("bar: a notebook taken for a terminal", "console:_live",
+     ' and "JPY_PARENT_PID" not in os.environ', "", ("test_console.py",)),
     ("bar: a step more than asked for", "progress:show_progress",
      "islice(steps, total)", "islice(steps, total and total + 1)", BAR),
     ("bar: shown by its start alone", "progress:_shown", "finally:\n        handle.update(bar)",
