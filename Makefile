@@ -3,6 +3,7 @@
 # make faults    the long form of tests/faults: kills, interrupts, power cuts, full disks, races
 # make lowest   the fast tests and a training with the lowest versions that pyproject.toml allows
 # make docs      the documentation as a site, in the folder site
+# make notebooks   runs the notebooks of docs/notebooks, and writes their outputs into them
 # make release   the wheel, built, installed into an empty environment, and tried there
 # make evidence   every published table, by the scripts of runs/, one after the other (some hours)
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lowest mutants faults docs release evidence lint types format clean
+.PHONY: demo test lowest mutants faults docs notebooks release evidence lint types format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +60,9 @@ faults: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py
 
 FRESH := .venv-release
 release: $(VENV)/.installed
