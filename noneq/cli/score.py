@@ -15,12 +15,10 @@ from noneq.data.selection import naming
 from noneq.data.units import scaled, values_like
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
-from noneq.run.scores import Scores, flow_score
+from noneq.run.scores import Scores, draws_of, flow_score
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
-
-DRAWS, POINTS = 16, 1_000_000  # of repeated values from their intervals; rows in all
 
 
 def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = False) -> None:
@@ -45,11 +43,9 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     opened = Run(run, device)
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
-    cells = opened.scaling.cells
     names = opened.config["data"]["columns"]
     values = values_like(data, opened.shape, opened.scaling, columns=names)
-    several = cells is not None and not cells.trivial
-    draws = max(1, min(DRAWS, POINTS // len(values))) if several else 1
+    draws = draws_of(opened.scaling, len(values))
     with naming(data):
         x = scaled(opened.scaling, values, draws)
     found = log_density(opened, x, draws)

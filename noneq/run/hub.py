@@ -24,15 +24,15 @@ from noneq.run.atomic import write
 from noneq.run.checkpoint import save_json
 from noneq.run.evaluation import read_verdict
 from noneq.run.folder import Run
+from noneq.run.likelihoods import units_of
 from noneq.run.samples import draw
-from noneq.run.scores import score
+from noneq.run.scores import draws_of, score
 from noneq.run.verdict import Verdict
 from noneq.version import __version__
 
 __all__ = ["SharedModel"]
 
 FILES = ("model.safetensors", "likelihood.json", "population.safetensors")
-DRAWS = 16  # of repeated values from their intervals
 
 
 class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model", "density"]):
@@ -73,8 +73,7 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             ValueError: the rows do not fit the model.
         """
         scaling, own = self.run.scaling, self.run.config["data"]
-        several = scaling.cells is not None and not scaling.cells.trivial
-        draws = DRAWS if several else 1
+        draws = draws_of(scaling)
         if isinstance(rows, np.ndarray):
             with naming("rows"):
                 own_rows = arranged(rows)
@@ -183,8 +182,6 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             else f"{verdict.forward} forward, {verdict.backward} backward, by annealing from a "
             f"base of known log Z to the model and back ({how})"
         )
-        bits = self.run.scaling.threshold is not None or self.run.family.binary
-        units = "bits" if bits else "standardised values" if len(self.run.shape) == 1 else "images"
         sizes = " / ".join(f"{n:,}" for n in own["rows"])
         noise = self.run.recipe.train.noise
         noisy = (
@@ -198,7 +195,7 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             likelihoods="\n".join(lines),
             noise=noisy,
             log_z=log_z,
-            units=units,
+            units=units_of(self.run),
             data=f"{sizes} rows (train / validation / test) of shape {tuple(own['shape'])}",
             columns=f"; columns {', '.join(own['columns'])}" if own["columns"] else "",
             scaling=self.run.scaling,

@@ -14,7 +14,7 @@ from noneq.energies import Energy
 from noneq.likelihood.score import mean_energy
 from noneq.run.folder import Run
 
-__all__ = ["Split", "nll_of_splits", "splits_of"]
+__all__ = ["Split", "nll_of_splits", "splits_of", "units_of"]
 
 
 class Split(NamedTuple):
@@ -84,3 +84,17 @@ def nll_of_splits(
 def _mean(values: Tensor, own: Split) -> Tensor:
     """Average the values (draws M,) of each row over its draws."""
     return values.view(-1, len(own.units)).mean(0) if len(values) > len(own.units) else values
+
+
+def units_of(run: Run) -> str:
+    """Say which values the likelihoods of a run are of.
+
+    Arguments:
+        run: the run.
+
+    Returns:
+        "bits", "standardised values" or "images".
+    """
+    if run.scaling.threshold is not None or run.family.binary:
+        return "bits"
+    return "standardised values" if len(run.shape) == 1 else "images"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from noneq.data import Scaling
 from noneq.energies import Energy, path_to
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
@@ -22,8 +23,9 @@ from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Verdict
 
-__all__ = ["FlowScores", "Scores", "flow_score", "score"]
+__all__ = ["FlowScores", "Scores", "draws_of", "flow_score", "score"]
 
+DRAWS, POINTS = 16, 1_000_000  # of repeated values from their intervals; rows in all
 SAME = 50  # pairs of draws of noise, at most, that all rows share
 
 
@@ -51,6 +53,20 @@ class Scores:
     expected: Tensor
     unlike: float
     verdict: Verdict
+
+
+def draws_of(scaling: Scaling, rows: int = 1) -> int:
+    """Choose how many times repeated values of rows are drawn from their intervals.
+
+    Arguments:
+        scaling: scaling of the model, which knows which columns have repeated values.
+        rows: number of rows; 1 where it is not known yet.
+
+    Returns:
+        16, fewer for more than 62,500 rows, and 1 where no column has repeated values.
+    """
+    several = scaling.cells is not None and not scaling.cells.trivial
+    return max(1, min(DRAWS, POINTS // rows)) if several else 1
 
 
 def score(run: Run, x: Tensor, draws: int = 1) -> Scores:

@@ -16,10 +16,10 @@ from noneq.data.plaintext import visible
 from noneq.report.contents import metrics_of
 from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank, escaped
 from noneq.report.html.page import Page, Plot, Section, Table, write_page
-from noneq.report.html.run_page import headline, units_of
+from noneq.report.html.run_page import headline
 from noneq.run import Run
 from noneq.run.evaluation import read_verdict
-from noneq.run.likelihoods import nll_of_splits, splits_of
+from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
 from noneq.run.verdict import Mean, Verdict
 
 __all__ = ["write_comparison"]

@@ -26,11 +26,11 @@ from noneq.report.html.rows import (
 )
 from noneq.run import Run
 from noneq.run.candidates import Candidate, named
-from noneq.run.likelihoods import nll_of_splits, splits_of
+from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
 from noneq.run.verdict import Mean, Verdict
 from noneq.version import __version__
 
-__all__ = ["headline", "likelihoods", "units_of", "write_report"]
+__all__ = ["headline", "likelihoods", "write_report"]
 
 SHOWN = 12  # rows that are the least likely, or samples that are the farthest from all data
 MOST = 20_000  # rows of a split that are looked at
@@ -170,20 +170,6 @@ def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
         )
     good = "the model is below its base on all rows, and test is close to train."
     return Section("Likelihoods", good, parts, text)
-
-
-def units_of(run: Run) -> str:
-    """Say which values the likelihoods of a run are of.
-
-    Arguments:
-        run: the run.
-
-    Returns:
-        "bits", "standardised values" or "the model's values".
-    """
-    if run.scaling.threshold is not None or run.family.binary:
-        return "bits"
-    return "standardised values" if len(run.shape) == 1 else "the model's values"
 
 
 def _units(run: Run, data: DataSet) -> dict[str, Tensor]:
