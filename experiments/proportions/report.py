@@ -27,7 +27,7 @@ __all__ = ["TUNING", "chosen", "effects", "lines_of", "main", "show", "validatio
 
 TUNING = 100  # seed of the trials
 PAGE = "proportions.md"
-HEADS = ("training", "speed", "walkers", "worst", "ESS", "model", "worst", "sure",
+HEADS = ("training", "speed", "seeds", "walkers", "worst", "ESS", "model", "worst", "sure",
          "validation", "test", "above", "log Z within", "alarms", "failed", "s")  # fmt: skip
 CLASSES, COLOURS = ("2", "3", "6"), ("#0072b2", "#d55e00", "#009e73")  # colour-blind safe
 
@@ -61,7 +61,7 @@ def lines_of(done: Sequence[dict[str, Any]]) -> list[list[str]]:
         walkers = [p["error"] for points in late for p in points]
         ess = [p["ess"] for points in late for p in points]
         lines.append([
-            name, f"{models[0]['speed']:g}" if models else "", _mean(walkers), _worst(walkers),
+            name, f"{models[0]['speed']:g}", str(len(models)), _mean(walkers), _worst(walkers),
             _mean(ess, 2), _mean([m["error"] for m in whole]), _worst([m["error"] for m in whole]),
             _mean([m["sure"] for m in whole], 2),
             _mean([m["nll"]["validation"] for m in whole], 2),

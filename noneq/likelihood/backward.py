@@ -24,14 +24,17 @@ from noneq.energies import (
 from noneq.kernels import Kernel
 from noneq.likelihood.forward import Forward, Plan
 from noneq.likelihood.score import energy_of
-from noneq.likelihood.starts import reweighted, starting_rows
-from noneq.walkers import LogZ, Walkers
+from noneq.likelihood.starts import rare_rows, reweighted
+from noneq.walkers import LogZ, Walkers, move_together
 
 __all__ = ["backward_side", "equilibrated"]
 
 
-def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
+def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> tuple[Walkers, Tensor]:
     """Run Markov chains under the model, to get an approximate sample of the model.
+
+    Further chains, from rows of rare kinds (`noneq.likelihood.starts.rare_rows`), run beside them.
+    They are more than such rows are likely, and so only show where modes may be.
 
     Arguments:
         forward: result of forward annealing, whose walkers (weighted samples) have reached the
@@ -41,21 +44,22 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> Walkers:
 
     Returns:
         The last states of the chains, as walkers of equal weight, in as many islands (groups that
-        are resampled separately) as the forward walkers.
+        are resampled separately) as the forward walkers; and the positions (N + k, *shape) of
+        these and of the further chains.
 
     Raises:
         ValueError: moves are asked for, but the annealing schedule has no kernel that leaves the
             model invariant.
     """
-    equilibration_kernel, end = (
-        _equilibration_kernel(forward.schedule, plan.moves),
-        forward.path.at(1.0),
-    )
-    starts = _starts(forward.walkers, data, plan.rng)
-    chains = Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)
+    kernel = _equilibration_kernel(forward.schedule, plan.moves)
+    end = forward.path.at(1.0)
+    starts, rare = _starts(forward.walkers, data, plan.rng, rare=plan.extra_starts)
+    runs = [Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)]
+    if len(rare):
+        runs.append(Walkers.at(rare, end, log_z=0.0))
     for _ in plan.track(range(plan.moves), "equilibrating"):
-        chains = chains.move(equilibration_kernel, end, plan.rng)
-    return chains
+        runs = move_together(runs, kernel, end, plan.rng)
+    return runs[0], torch.cat([run.x for run in runs])
 
 
 def backward_side(
@@ -118,14 +122,21 @@ def _log_finite_mass(energy: Energy, base: Solvable, n: int, rng: torch.Generato
     return LogZ(math.log(share), math.sqrt((1 - share) / (share * rounds * n)))
 
 
-def _starts(forward: Walkers, data: Tensor | None, rng: torch.Generator) -> Tensor:
-    """Starts (N, *shape) of the chains: rows of data, then as many resampled forward walkers."""
+def _starts(
+    forward: Walkers, data: Tensor | None, rng: torch.Generator, *, rare: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Starts (N, *shape) of the chains: rows of data, then as many resampled forward walkers.
+
+    And, with ``rare``, starts of further chains: rows of rare kinds.
+    """
     n = len(forward)
     # as one island: a mode that one of them found counts for what it weighs; their order stays
     together = replace(forward, weights=replace(forward.weights, islands=1))
     arrived = together.resample(1.0, rng).x
     if data is None:
-        return arrived
-    half = arrived[::2]
-    rows = starting_rows(data, n // 2, rng)
-    return torch.cat([data[rows].to(arrived.dtype), half])
+        return arrived, arrived[:0]
+    order = torch.rand(len(data), generator=rng, device=data.device).argsort()
+    rows = order.repeat(math.ceil(n / 2 / len(order)))[: n // 2]
+    starts = torch.cat([data[rows].to(arrived.dtype), arrived[::2]])
+    more = rare_rows(data, order, n // 2) if rare else order[:0]
+    return starts, data[more].to(arrived.dtype)

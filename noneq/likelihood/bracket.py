@@ -178,8 +178,8 @@ def _bracket(
 ) -> Estimate:
     """Both estimates and their alarms, as the top of the file describes."""
     first = Forward.along(path_to(energy, base), plan.temperatures, plan)
-    chains = equilibrated(first, data, plan)
-    others = more_sides(energy, base, chains.x, plan) if plan.extra_starts else []
+    chains, positions = equilibrated(first, data, plan)
+    others = more_sides(energy, base, positions, plan) if plan.extra_starts else []
     sides = [first, *others]
     forward = best_of(sides)
     backward, backward_log_z = backward_side(energy, forward, chains, plan)

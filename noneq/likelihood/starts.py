@@ -34,7 +34,7 @@ from noneq.energies import (
 from noneq.spaces import ONE_HOT, Discrete, Real, space_of
 from noneq.walkers import Walkers
 
-__all__ = ["clusters", "fitted_mixture", "starting_rows", "wider"]
+__all__ = ["clusters", "fitted_mixture", "rare_rows", "wider"]
 
 ROWS = 2048  # largest number of chains that are clustered: more cost time and add little
 LEAST = 5  # smallest number of chains in a cluster: half of 1 % of 1,024
@@ -73,36 +73,29 @@ def clusters(x: Tensor) -> Tensor:
     return labels
 
 
-def starting_rows(x: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Choose rows at which Markov chains start: at random, but some of each cluster of the rows.
+def rare_rows(x: Tensor, order: Tensor, n: int) -> Tensor:
+    """Find rows of clusters of which few rows are among those at which Markov chains start.
 
-    Of n rows at random a cluster with one row in a hundred gets n / 100, which may be too few to
-    be recognised as a cluster, and a mode of the model there would be missed. So each cluster has
-    ten of the chosen rows, or as many as there are; the largest ones give up some of theirs.
+    Of n rows at random a cluster with one row in a hundred has n / 100, which may be too few to be
+    recognised as a cluster, and a mode of the model there would be missed. So further chains start
+    at rows of such clusters, until each has ten, or as many as it has rows.
 
     Arguments:
-        x: rows (M, *shape), of which 2,048 at random are searched for clusters.
+        x: rows (M, *shape).
+        order: the indices of the rows (M,) in random order, of which the first n are starts of
+            chains, and the first 2,048 are searched for clusters.
         n: number of chains.
-        rng: source of randomness.
 
     Returns:
-        The indices (n,) of the rows; rows are repeated if they are fewer than n.
+        The indices of further rows (k,), none where no cluster lacks chains.
     """
-    order = torch.rand(len(x), generator=rng, device=x.device).argsort()
-    chosen, rest = order[:n].clone(), order[n:ROWS]
+    rest = order[n:ROWS]
     if not len(rest):
-        return order.repeat(math.ceil(n / len(order)))[:n]
+        return rest
     labels = clusters(x[order[:ROWS]])
     own, others = labels[:n], labels[n:]
-    for k in range(int(labels.max()) + 1):
-        largest = int(own.bincount().argmax())
-        places = (own == largest).nonzero()[:, 0]
-        lacking = min(2 * LEAST - int((own == k).sum()), len(places) - 2 * LEAST)
-        more = rest[others == k][: max(0, lacking)]
-        if len(more):  # spread over all chains, whose islands should be alike
-            at = places[:: len(places) // len(more)][: len(more)]
-            chosen[at], own[at] = more, k
-    return chosen
+    lacking = [max(0, 2 * LEAST - int((own == k).sum())) for k in range(int(labels.max()) + 1)]
+    return torch.cat([rest[others == k][:more] for k, more in enumerate(lacking)])
 
 
 def _dense(rows: Tensor) -> Tensor:
@@ -136,7 +129,7 @@ def fitted_mixture(energy: Energy, x: Tensor) -> GaussianMixture | Mixture:
         A mixture of Gaussians or, on discrete spaces, of independent variables, with exact log Z
         and samples.
     """
-    x = x[:: math.ceil(len(x) / ROWS)]
+    x = x[:: max(1, len(x) // ROWS)]
     labels = clusters(x)
     groups = [x[labels == k] for k in range(int(labels.max()) + 1)]
     if isinstance(space := space_of(energy), Discrete):

@@ -231,13 +231,13 @@ def test_backward_chains_start_half_from_data_half_from_the_model():
         forward = Walkers.sample(start, n, seeded(0), islands=8)
         forward = forward.reweight(lambda x: torch.where(x[:, 0] > 0, x.sum(1), math.inf))
         data = torch.randn(rows, 2, generator=seeded(1)) - 9.0
-        x = backward._starts(forward, data, seeded(2))
+        x, _ = backward._starts(forward, data, seeded(2))
         assert x.shape == (n, 2)
         for half, source in ((x[: n // 2], data), (x[n // 2 :], forward.x[forward.p > 0])):
             assert bool((half[:, None] == source).all(2).any(1).all())
         copies = (x[: n // 2, None] == data).all(2).sum(0)
         assert int(copies.max()) <= math.ceil(n / 2 / rows), "no row far more often than others"
-        x = backward._starts(forward, None, seeded(2))
+        x, _ = backward._starts(forward, None, seeded(2))
         assert bool((x[:, None] == forward.x[forward.p > 0]).all(2).any(1).all())
 
 

@@ -412,7 +412,7 @@ CORE = (
      "z = self.log_z_held_out if held_out", "z = self.log_z if held_out",
      ("test_reprs.py::test_a_notebook_shows_the_same_numbers",)),
     ("log_z: backward from the data alone", "backward:_starts",
-     "torch.cat([data[rows].to(arrived.dtype), half])",
+     "torch.cat([data[rows].to(arrived.dtype), arrived[::2]])",
      "data[rows].repeat(2, *[1] * (data.dim() - 1)).to(arrived.dtype)",
      ("test_smc.py::test_backward_chains_start_half_from_data_half_from_the_model",)),
     ("log_z: forward walkers start backward without their weights", "backward:_starts",
