@@ -40,6 +40,7 @@ __all__ = [
     "Space",
     "WithContext",
     "check_inside",
+    "context_size",
     "model_name",
     "require",
     "space_of",
@@ -166,26 +167,12 @@ class Box:
         return self._at[key]
 
     def holds(self, other: Box) -> bool:
-        """Return whether another box lies within this one.
-
-        Arguments:
-            other: the other box; all walls are compared after rounding to float32.
-
-        Returns:
-            True if no coordinate of the other box reaches beyond a wall of this one.
-        """
+        """Return whether another box lies within this one, with walls rounded to float32."""
         a, b = ([wall.detach().cpu().float() for wall in (o.low, o.high)] for o in (self, other))
         return bool((a[0] <= b[0]).all() and (b[1] <= a[1]).all())
 
     def contains(self, x: Tensor) -> Tensor:
-        """Check for each row of x whether it is inside the box, walls included.
-
-        Arguments:
-            x: rows (B, *shape).
-
-        Returns:
-            Booleans (B,).
-        """
+        """Return true for each row of x (B, *shape) that is inside the box, walls included."""
         low, high = self._walls(x)
         return ((x >= low) & (x <= high)).flatten(1).all(1)
 
@@ -230,8 +217,21 @@ def space_of(model: object) -> Space:
     Returns:
         The attribute ``space`` of the energy, or R^n where the energy has no such attribute.
     """
+    module = getattr(model, "module", None)  # of torch's wrappers, e.g. for averages
+    if not hasattr(model, "space") and hasattr(module, "space"):
+        model = module
     space: Space = getattr(model, "space", REAL)
     return space
+
+
+def context_size(model: object) -> int:
+    """Count the last coordinates of an energy's rows that are a context.
+
+    Returns:
+        Their number; 0 for an energy without a context.
+    """
+    space = space_of(model)
+    return space.size if isinstance(space, WithContext) else 0
 
 
 def require(model: object, kernel: object, *kinds: type) -> Space:
@@ -281,7 +281,7 @@ def _check_held(space: WithContext, kernel: object) -> None:
     if held != space.size:
         raise ValueError(
             f"{type(kernel).__name__} would move {space.size - held} coordinates of the context: "
-            "give it the preconditioner of the base, `base.factor`, or a noneq.energies.Held"
+            "take noneq.MALA or noneq.HMC with the factor of the base, or a noneq.energies.Held"
         )
 
 

@@ -8,9 +8,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from noneq.data import check_data, check_rows
 from noneq.energies.base import Energy
-from noneq.spaces import Discrete, Space, WithContext, check_inside, space_of
+from noneq.spaces import Discrete, Space, WithContext, check_inside, context_size, space_of
 
-__all__ = ["check_fit", "check_states", "resolution"]
+__all__ = ["check_context", "check_fit", "check_states", "resolution"]
 
 #: rows that `check_fit` has passed, so that a training checks them once: number of the changes in
 #: place until then, space of the model, noise
@@ -74,6 +74,32 @@ def check_fit(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:
         check_data(data, noise=noise)
     if not data.is_inference():
         _PASSED[data] = (data._version, space_of(model), noise)
+
+
+def check_context(model: Energy, data: Tensor | None = None) -> None:
+    """Check that an energy has the context of its base, and that rows hold one.
+
+    Arguments:
+        model: energy, with a base as its attribute ``base`` or without.
+        data: rows that are to be learned; None: none.
+
+    Raises:
+        ValueError: the energy does not declare the context that its base has, or the rows have
+            another number of coordinates than samples of the base.
+    """
+    base = getattr(model, "base", None)
+    if base is not None and context_size(base) != context_size(model):
+        raise ValueError(
+            f"{type(model).__name__} and its base have contexts of {context_size(model)} and "
+            f"{context_size(base)} coordinates: give the energy an attribute space = base.space"
+        )
+    if data is not None and base is not None and context_size(base):
+        wide = base.sample(1, torch.Generator(data.device).manual_seed(0)).shape[1:]
+        if data.shape[1:] != wide:
+            raise ValueError(
+                f"rows hold x and behind it its context, {wide[0]} numbers, got rows of shape "
+                f"{tuple(data.shape[1:])}: noneq.energies.with_context(x, context) joins them"
+            )
 
 
 def check_states(model: Energy, data: Tensor, *, noise: float = 0.0) -> None:

@@ -11,14 +11,16 @@ Source: products of experts, Hinton 2002; composition of energies, Du, Li, Morda
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from noneq.energies.base import Cache, Energy, evaluate
 from noneq.energies.composite import _both
-from noneq.spaces import Space, space_of
+from noneq.spaces import Box, Space, space_of
 
 __all__ = ["Product", "Union"]
 
@@ -30,9 +32,10 @@ class _Composed(nn.Module):
         super().__init__()
         if not energies:
             raise ValueError("a composition has one energy or more, got none")
-        spaces = {str(space_of(one)) for one in energies}
-        if len(spaces) > 1:
-            raise ValueError(f"energies live on one space, got {' and '.join(sorted(spaces))}")
+        first, *others = (space_of(one) for one in energies)
+        for other in others:
+            if not _same(first, other):
+                raise ValueError(f"energies live on one space, got {first} and {other}")
         self.parts = nn.ModuleList(e for e in energies if isinstance(e, nn.Module))
         self.energies = tuple(energies)
         self.space: Space = space_of(energies[0])
@@ -72,6 +75,13 @@ class _Composed(nn.Module):
         return u, {"g": g}  # type: ignore[dict-item]
 
 
+def _same(a: Space, b: Space) -> bool:
+    """Return whether two spaces are the same; boxes are compared by their walls."""
+    if isinstance(a, Box) and isinstance(b, Box):
+        return a.holds(b) and b.holds(a)
+    return a == b
+
+
 class Product(_Composed):
     """Multiplies densities: ``U(x) = sum_k w_k U_k(x)``, so that x is likely under all of them.
 
@@ -98,14 +108,17 @@ class Product(_Composed):
     def __init__(self, energies: Sequence[Energy], powers: Sequence[float] | None = None) -> None:
         super().__init__(energies)
         powers = [1.0] * len(energies) if powers is None else powers
-        if len(powers) != len(energies):
-            raise ValueError(f"{len(energies)} energies need as many powers, got {len(powers)}")
-        self.register_buffer("powers", torch.tensor(powers))
+        if len(powers) != len(energies) or not all(map(math.isfinite, powers)):
+            raise ValueError(f"{len(energies)} energies need as many finite powers, got {powers}")
+        self.register_buffer("powers", torch.tensor(powers, dtype=torch.float64))
 
     def combined(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``sum_k w_k u_k`` (B,) of energies u (B, K), and the powers for every row."""
         powers = self.powers.to(u)
-        return u @ powers, powers.expand_as(u)
+        zero = u.isposinf()  # where a density is zero, so is any positive power of it
+        product = torch.where(zero, 0.0, u) @ powers
+        product = torch.where((zero & (powers < 0)).any(1), -math.inf, product)
+        return torch.where((zero & (powers > 0)).any(1), math.inf, product), powers.expand_as(u)
 
 
 class Union(_Composed):
@@ -115,7 +128,7 @@ class Union(_Composed):
 
     Arguments:
         energies: energies U_k, for positions of the same shape in the same space.
-        log_z: ``log Z_k`` (K,) in nats, e.g. brackets by `noneq.log_z`.
+        log_z: ``log Z_k`` (K,) in nats, numbers or estimates of `noneq.log_z`.
         masses: probabilities pi (K,), positive, normalised here; default: all equal.
 
     Raises:
@@ -135,19 +148,21 @@ class Union(_Composed):
     def __init__(
         self,
         energies: Sequence[Energy],
-        log_z: Sequence[float],
+        log_z: Sequence[Any],
         masses: Sequence[float] | None = None,
     ) -> None:
         super().__init__(energies)
         pi = torch.tensor([1.0] * len(energies) if masses is None else masses).double()
-        if len(log_z) != len(energies) or len(pi) != len(energies) or not bool((pi > 0).all()):
+        known = torch.tensor([float(getattr(z, "value", z)) for z in log_z], dtype=torch.float64)
+        sizes = (len(known), len(pi)) == (len(energies), len(energies))
+        if not (sizes and bool((pi > 0).all()) and bool(known.isfinite().all())):
             raise ValueError(
-                f"{len(energies)} energies need as many log Z and positive masses, got "
-                f"{len(log_z)} and {pi.tolist()}"
+                f"{len(energies)} energies need as many finite log Z and positive masses, got "
+                f"{known.tolist()} and {pi.tolist()}"
             )
-        self.register_buffer("log_weights", (pi / pi.sum()).log() - torch.tensor(log_z).double())
+        self.register_buffer("log_weights", (pi / pi.sum()).log() - known)
 
     def combined(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mixture's energy (B,) of energies u (B, K), and its shares (B, K)."""
         log_p = self.log_weights.to(u) - u
-        return -log_p.logsumexp(1), log_p.softmax(1)
+        return -log_p.logsumexp(1), log_p.softmax(1).nan_to_num(0.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from noneq.energies.base import Cache, Energy, Solvable, evaluate
 from noneq.energies.fingerprint import fingerprint
-from noneq.spaces import REAL, Box, Discrete, Real, Space, require, space_of
+from noneq.spaces import REAL, Box, Discrete, Real, Space, WithContext, require, space_of
 
 __all__ = ["Boxed", "Tempered", "Tilted"]
 
@@ -148,6 +148,8 @@ def _common_space(start: Energy, end: Energy) -> Space:
     """
     a, b = space_of(start), space_of(end)
     within = isinstance(a, Real) and not isinstance(b, Discrete)
+    if isinstance(a, WithContext) or isinstance(b, WithContext):
+        within = a == b
     if isinstance(a, Box) and isinstance(b, Box):
         within = a.holds(b)
     if not (within or a == b):

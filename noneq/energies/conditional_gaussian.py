@@ -35,6 +35,8 @@ class Held(nn.Module):
 
     def __init__(self, factor: Factor, held: int) -> None:
         super().__init__()
+        if held < 1:
+            raise ValueError(f"one coordinate or more is held, got {held}")
         self.factor, self.held = factor, held
 
     def _moved(self, v: Tensor, product: Tensor) -> Tensor:
@@ -118,6 +120,11 @@ class ConditionalGaussian(nn.Module):
             ValueError: the numbers of rows and contexts differ, fewer than two rows, a value that
                 is not finite, or rows that the contexts explain without error.
         """
+        if context.dim() != 2 or not context.shape[1]:
+            raise ValueError(
+                f"contexts are a matrix ({len(x)}, k), e.g. one-hot labels, got "
+                f"{tuple(context.shape)}"
+            )
         joined = with_context(x, context).double()
         if not bool(torch.isfinite(joined).all()):
             raise ValueError("rows and contexts must be finite")
@@ -129,6 +136,9 @@ class ConditionalGaussian(nn.Module):
         a = slope.solution.to(flat).T
         mean = flat.mean(0) - a @ c.mean(0)
         left = (flat - mean - c @ a.T).to(x)
+        explained = left.double().var(0) <= 1e-12 * flat.var(0)
+        if not noise > 0 and bool(explained.any()):
+            raise ValueError("the contexts explain a column without error: no density is left")
         factor = Gaussian.fit(left, kind, noise=noise).factor
         return cls(mean.to(x), a.to(x), factor, context.to(x)).to(x.device)
 

@@ -1,9 +1,11 @@
 """Densities of x given a context c, e.g. a label or covariates: energies ``U(x | c)``.
 
 A row of such a model is ``(x, c)``: d numbers and behind them the k numbers of the context, for a
-label a one-hot vector (`with_context` joins them). No kernel moves the context
-(`noneq.spaces.WithContext`), so that walkers (weighted samples) keep theirs. With the contexts of
-the training rows as the distribution ``p(c)``, uniform over these rows, the model is
+label a one-hot vector (`with_context` joins them). No move changes the context of a walker
+(weighted sample), except that `noneq.kernels.Refreshed` proposes whole rows of the base. An energy
+says that it has a context by ``space = noneq.spaces.WithContext(k)``; `noneq.Tilted` takes it from
+its base. With the contexts of the training rows as the distribution ``p(c)``, uniform over these
+rows, the model is
 
     ``p(x, c) = p(c) exp(-U(x, c)) / Z``,  ``Z = mean over contexts of Z_c``,
     ``Z_c = integral of exp(-U(x, c)) dx``,
@@ -41,13 +43,17 @@ def with_context(x: Tensor, context: Tensor) -> Tensor:
         The rows (M, d + k), in the dtype of x.
 
     Raises:
-        ValueError: the numbers of rows and contexts differ.
+        ValueError: the numbers of rows and contexts differ, or contexts are labels as integers.
 
     >>> labels = torch.nn.functional.one_hot(torch.tensor([0, 2]), 3)
     >>> with_context(torch.tensor([[0.5], [1.5]]), labels)
     tensor([[0.5000, 1.0000, 0.0000, 0.0000],
             [1.5000, 0.0000, 0.0000, 1.0000]])
     """
+    if context.dim() == 1 and not context.is_floating_point():
+        raise ValueError(
+            "labels are made vectors first: torch.nn.functional.one_hot(labels).float()"
+        )
     if context.dim() == 1:
         context = context.expand(len(x), -1)
     if context.dim() != 2 or len(context) != len(x):
@@ -111,15 +117,17 @@ class Given(nn.Module):
         """Evaluate the energy and its gradient at the rows of x.
 
         Arguments:
-            x: rows (B, d).
+            x: rows (B, *shape), with d numbers each.
             previous_cache: not used; an argument of the ``evaluate`` methods of all energies.
             graph: whether the energies keep their autograd graph to the parameters.
 
         Returns:
-            The energies (B,) and a cache, ``{"g": dU/dx (B, d)}``.
+            The energies (B,) and a cache, ``{"g": dU/dx (B, *shape)}``.
         """
         u, cache = evaluate(self.energy, with_context(x, self.context), graph=graph)
-        return u, {"g": cache["g"][:, : x.shape[1]]} if "g" in cache else {}
+        if "g" not in cache:
+            return u, {}
+        return u, {"g": cache["g"][:, : -len(self.context)].reshape(x.shape)}
 
 
 def posterior(energy: Energy, x: Tensor, contexts: Tensor, masses: Tensor | None = None) -> Tensor:
@@ -137,13 +145,18 @@ def posterior(energy: Energy, x: Tensor, contexts: Tensor, masses: Tensor | None
     Returns:
         The probabilities (M, C), whose rows add up to 1.
 
+    Raises:
+        ValueError: the number of masses is not that of the contexts, or contexts are no vectors.
+
     >>> from noneq.energies import ConditionalGaussian
     >>> labels = torch.eye(2).repeat_interleave(2, 0)
     >>> base = ConditionalGaussian.fit(torch.tensor([[0.0], [0.4], [2.0], [2.4]]), labels)
     >>> posterior(base, torch.tensor([[0.1]]), torch.eye(2)).argmax(1)
     tensor([0])
     """
+    if masses is not None and masses.shape != (len(contexts),):
+        raise ValueError(f"{len(contexts)} contexts have as many masses, got {masses.tolist()}")
     with torch.no_grad():
-        u = torch.stack([evaluate(energy, with_context(x, c))[0] for c in contexts], 1)
+        u = torch.stack([energy(with_context(x, c)) for c in contexts], 1)
     log_p = -u.double() if masses is None else masses.to(u).double().log() - u.double()
     return log_p.softmax(1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from noneq.energies import Energy, Factor, Solvable, evaluate
 from noneq.kernels.base import Info, Kernel, Observed, State, metropolis, transports
 from noneq.numerics import without_autocast
+from noneq.spaces import context_size
 
 __all__ = ["Refreshed"]
 
@@ -23,7 +24,8 @@ class Refreshed:
     with probability ``min(1, exp[U(x) - U_0(x) - U(y) + U_0(y)])``, which leaves the model
     ``exp(-U)`` invariant; log-weights are those of the first kernel. Where base and model are a
     few nats apart, walkers soon forget where they were, and find modes of the model that no other
-    walker has found. Source: the independence sampler of Hastings 1970 and Tierney 1994.
+    walker has found. A context is proposed anew, too, with the rest of the row. Source: the
+    independence sampler of Hastings 1970 and Tierney 1994.
 
     Arguments:
         kernel: kernel that is applied first.
@@ -87,6 +89,8 @@ class Refreshed:
             The new state, the log-weight increments (N,) of the first kernel, and its
             observations, with "refreshed" (N,), 1.0 for walkers that accepted their proposal.
         """
+        if context_size(model) != context_size(self.base):
+            raise ValueError("Refreshed proposes samples of its base, which has another context")
         state, increment, info = self.kernel(model, state, rng)
         with torch.no_grad(), without_autocast(state.x):
             y = self.base.sample(len(state.x), rng).to(state.x)

@@ -38,7 +38,7 @@ from noneq.energies import (
     fingerprint,
     path_to,
 )
-from noneq.energies.checks import check_states, resolution
+from noneq.energies.checks import check_context, check_states, resolution
 from noneq.energies.determinism import unsteady
 from noneq.kernels import Kernel, transports
 from noneq.likelihood.alarms import alarms, stranded
@@ -50,7 +50,7 @@ from noneq.likelihood.score import known_log_z
 from noneq.likelihood.support import off_support_mass
 from noneq.numerics import full_precision
 from noneq.random import add_noise
-from noneq.spaces import ONE_HOT, Discrete, WithContext, space_of
+from noneq.spaces import ONE_HOT, Discrete, context_size, space_of
 from noneq.walkers import Walkers
 
 __all__ = ["log_z"]
@@ -135,7 +135,8 @@ def log_z(
     """
     scheduled = isinstance(temperatures, Schedule)
     _check_size(n, temperatures)
-    if isinstance(space_of(energy), WithContext) and not isinstance(energy, Solvable):
+    check_context(energy)
+    if context_size(energy) and not isinstance(energy, Solvable):
         raise ValueError(
             "this energy depends on a context, and each has a log Z: bracket one after the other, "
             "noneq.log_z(noneq.energies.Given(energy, context))"
@@ -144,7 +145,7 @@ def log_z(
         check_states(energy, data, noise=noise)
     base = _base(energy, base, data, noise)
     rng = rng or torch.Generator(_device(base, data)).manual_seed(0)
-    data = data if data is None else add_noise(data, noise, rng)
+    data = data if data is None else add_noise(data, noise, rng, held=context_size(energy))
     rows = base.sample(512, torch.Generator(rng.device).manual_seed(0)) if data is None else data
     check_energy(energy, rows[:16])
     known = None if scheduled else known_log_z(energy, data, n=n, rng=rng)

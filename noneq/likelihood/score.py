@@ -18,6 +18,7 @@ from noneq.likelihood.estimate import NLL, Estimate
 from noneq.likelihood.support import off_support_mass
 from noneq.numerics import full_precision
 from noneq.random import add_noise
+from noneq.spaces import context_size
 from noneq.walkers import LogZ, Walkers
 
 __all__ = [
@@ -207,7 +208,8 @@ def mean_energy(
     u = torch.zeros(len(data), dtype=torch.float64, device=data.device)
     rounds = (draws or noise_draws(len(data))) if noise > 0 else 1
     for _ in range(rounds):
-        u += energy_of(energy, add_noise(data, noise, rng)) / rounds
+        noisy = add_noise(data, noise, rng, held=context_size(energy))
+        u += energy_of(energy, noisy) / rounds
     return u
 
 

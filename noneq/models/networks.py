@@ -77,6 +77,8 @@ class MLP(nn.Module):
         outputs: int = 1,
     ) -> None:
         super().__init__()
+        if field and outputs != 1:
+            raise ValueError("a field has as many outputs as a row has numbers: leave outputs out")
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.width, self.depth, self.field = width, depth, field
         dim = size = math.prod(self.shape)

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from noneq.data import Frame, read
 from noneq.energies import Conditional, Energy, Snapshot, Solvable, check_energy
-from noneq.energies.checks import check_fit, check_states
+from noneq.energies.checks import check_context, check_fit, check_states
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.random import add_noise
-from noneq.spaces import WithContext, space_of
+from noneq.spaces import context_size
 from noneq.training.iteration import Step, step
 from noneq.training.records import Record, TrainState, _log_z, _record, read_scalars
 from noneq.training.renewal import renewals, renewed_by
@@ -86,6 +86,7 @@ def train(
     """
     settings = settings or Settings()
     data = read(data).x if isinstance(data, Frame) else data
+    check_context(energy, data)
     if resume is None:
         check_fit(energy, data, noise=settings.noise)
     else:  # checked when the run began: a part of a stream may lack spread
@@ -155,10 +156,9 @@ def _batch(
     energy: Energy, data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None
 ) -> Tensor:
     """Draw rows, and add noise to them, but not to the context of a conditional model."""
-    size, space = (n or settings.batch,), space_of(energy)
+    size = (n or settings.batch,)
     x = data[torch.randint(len(data), size, generator=rng, device=data.device)]
-    held = space.size if isinstance(space, WithContext) else 0
-    return add_noise(x, settings.noise, rng, held=held)
+    return add_noise(x, settings.noise, rng, held=context_size(energy))
 
 
 def _iterate(

@@ -7,7 +7,7 @@ import torch
 
 import noneq
 from noneq import Gaussian, Walkers
-from noneq.energies import Bernoulli, Identity, Product, Union, check_energy
+from noneq.energies import Bernoulli, Boxed, Identity, Product, Union, check_energy
 
 
 def generator(seed: int) -> torch.Generator:
@@ -78,11 +78,34 @@ def test_bits_are_composed_too():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="got none"):
         Product([])
-    with pytest.raises(ValueError, match="as many powers, got 1"):
-        Product([ONE, TWO], [1.0])
+    for powers in ([1.0], [1.0, math.nan]):
+        with pytest.raises(ValueError, match="as many finite powers"):
+            Product([ONE, TWO], powers)
+    with pytest.raises(ValueError, match="one space"):
+        Product([Boxed(ONE, -1.0, 0.5), Boxed(ONE, torch.tensor([-1.0, -0.5]), 0.5)])
     with pytest.raises(ValueError, match="one space"):
         Product([ONE, Bernoulli(torch.zeros(2))])
     with pytest.raises(ValueError, match="positive masses"):
         Union([ONE, TWO], [0.0, 0.0], [1.0, 0.0])
     with pytest.raises(ValueError, match="log Z"):
         Union([ONE, TWO], [0.0])
+
+
+def test_walls_stay_walls():
+    inside, outside = torch.tensor([[0.2, 0.1]]), torch.tensor([[2.0, 0.0]])
+    boxed = Boxed(ONE, -1.0, 1.0)
+    both = Product([boxed, boxed], [1.0, 0.5])
+    assert float(both(outside)) == math.inf
+    assert float(both(inside)) == pytest.approx(1.5 * float(ONE(inside)))
+    assert float(Product([boxed, boxed], [1.0, 0.0])(outside)) == math.inf
+    either = Union([boxed, boxed], [0.0, 0.0])
+    u, cache = either.evaluate(outside)
+    assert float(u) == math.inf
+    assert bool(cache["g"].isfinite().all())
+
+
+def test_estimates_are_taken_for_their_log_z():
+    z = noneq.log_z(ONE)
+    exact = Union([ONE, TWO], [ONE.log_z(), TWO.log_z()])
+    x = torch.randn(9, 2, generator=generator(3))
+    assert torch.allclose(Union([ONE, TWO], [z, TWO.log_z()])(x), exact(x))

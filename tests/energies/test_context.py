@@ -19,7 +19,7 @@ from noneq.energies import (
     posterior,
     with_context,
 )
-from noneq.kernels import RandomWalk
+from noneq.kernels import RandomWalk, Refreshed
 from noneq.spaces import WithContext, space_of
 
 LABELS = torch.eye(3)
@@ -108,7 +108,9 @@ def test_no_kernel_moves_a_context(base, name):
     moved = walkers.move(KERNELS[name](base.factor), model, rng)
     assert torch.equal(moved.x[:, 2:], walkers.x[:, 2:])
     assert not torch.equal(moved.x[:, :2], walkers.x[:, :2])
-    with pytest.raises(ValueError, match=r"would move 3 coordinates of the context.*base.factor"):
+    with pytest.raises(
+        ValueError, match=r"would move 3 coordinates of the context.*factor of the base"
+    ):
         walkers.move(KERNELS[name](Identity()), model, rng)
     with pytest.raises(ValueError, match="would move 2 coordinates of the context"):
         walkers.move(KERNELS[name](Held(Identity(), 1)), model, rng)
@@ -226,6 +228,69 @@ def test_bad_input_is_refused(base):
         Given(noneq.Gaussian.fit(x), LABELS[0])
     with pytest.raises(ValueError, match=r"vector \(3,\)"):
         Given(base, torch.ones(2))
+    with pytest.raises(ValueError, match="made vectors first"):
+        with_context(x, c.argmax(1))
+    with pytest.raises(ValueError, match="one-hot labels"):
+        ConditionalGaussian.fit(x, c.argmax(1))
+    with pytest.raises(ValueError, match="without error"):
+        ConditionalGaussian.fit(c[:, :1] * 3 + 1, c)
+    with pytest.raises(ValueError, match="3 contexts have as many masses"):
+        posterior(Bumps(), x, LABELS, torch.ones(1))
+    with pytest.raises(ValueError, match="one coordinate or more"):
+        Held(Identity(), 0)
     assert space_of(base) == WithContext(3) != noneq.spaces.REAL
     assert "context" in str(space_of(base))
     assert base.factor.log_det(5) == Cholesky.log_det(base.factor.factor, 2)
+
+
+class Silent(nn.Module):
+    """An energy with a conditional base that does not say so."""
+
+    def __init__(self, base: ConditionalGaussian) -> None:
+        super().__init__()
+        self.base, self.net = base, noneq.MLP(5, width=8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base(x) + self.net(x)
+        return out
+
+
+def test_an_energy_that_hides_its_context_is_refused(base):
+    x, c = labelled(200)
+    rows = with_context(x, c)
+    with pytest.raises(ValueError, match=r"space = base\.space"):
+        next(noneq.train(Silent(base), rows))
+    with pytest.raises(ValueError, match=r"space = base\.space"):
+        noneq.log_z(Silent(base), data=rows)
+    energy = Tilted(base, noneq.MLP(5, width=8))
+    with pytest.raises(ValueError, match="with_context"):
+        next(noneq.train(energy, x))
+    averaged = noneq.training.moving_average(energy, 0.9)
+    assert space_of(averaged) == WithContext(3)
+    for start, end in ((base, Silent(base)), (noneq.Gaussian.fit(rows, noise=0.1), energy)):
+        with pytest.raises(ValueError, match="which does not hold"):
+            path_to(end, start)
+
+
+def test_samples_of_the_base_are_proposed_with_their_contexts(base):
+    model = Bumps()
+    walkers = Walkers.sample(base, 2000, generator(0)).reweight(model)
+    kernel = Refreshed(MALA(0.3, base.factor), base)
+    moved = walkers.move(kernel, model, generator(1))
+    labels = moved.x[:, 2:]
+    assert bool(((labels == 0) | (labels == 1)).all())
+    assert bool((labels.sum(1) == 1).all())
+    assert not torch.equal(labels, walkers.x[:, 2:])
+    wrong = Refreshed(MALA(0.3, base.factor), noneq.Gaussian(torch.zeros(5), Identity()))
+    with pytest.raises(ValueError, match="another context"):
+        walkers.move(wrong, model, generator(1))
+
+
+def test_noise_of_a_likelihood_stays_off_the_context(base):
+    x, c = labelled(500)
+    z = noneq.log_z(base, data=with_context(x, c), noise=0.3)
+    found = noneq.nll(base, with_context(x, c), z, noise=0.3)
+    rng = generator(9)
+    noisy = with_context(x.repeat(20, 1), c.repeat(20, 1))
+    noisy[:, :2] += 0.3 * torch.randn(10_000, 2, generator=rng)
+    assert found.value == pytest.approx(float(base(noisy).mean()) + z.value, abs=0.05)

@@ -349,8 +349,8 @@ def test_a_closed_form_asks_nobody():
 
 
 def test_the_way_back_of_a_bracket_is_to_the_right_masses():
-    # far modes: with the equal masses of the clusters the backward side is 1.6 nats too low; seed 1
-    # is one where the clusters are the best start (6 of 10; on the others an alarm is raised)
+    # far modes: with the equal masses of the clusters the backward side is 1.6 nats too low; seed
+    # 1 has the clusters as the best start (6 of 10 have; on the others an alarm is raised)
     case = REACHABLE["rare-1d-20sd"](0)
     z = noneq.log_z(case.energy, case.base, case.data, rng=seeded(1))
     assert abs(z.gap) < 0.3
