@@ -8,7 +8,7 @@ chosen by the validation rows, too; the base alone; and scikit-learn's logistic 
 penalty chosen by the validation rows. Test rows are read once, by the model of the best validation
 NLL.
 
-    python -m experiments labels            three seeds; about ten minutes on one core
+    python -m experiments labels            three seeds; a quarter of an hour on one core
     python -m experiments labels --quick    seconds, no record
 """
 

@@ -88,7 +88,7 @@ def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor
             f"column=value, one or more separated by commas, with columns of the run: {own}"
         )
     one = pyarrow.table({name: [_value(pairs.get(name, ""))] for name in columns})
-    return rows_with_gaps(one, run.shape, run.scaling, **how)
+    return rows_with_gaps(one, run.shape, run.scaling, name=f"--given {given}", **how)
 
 
 def _value(text: str) -> float | str | None:

@@ -58,6 +58,7 @@ def rows_with_gaps(
     *,
     columns: Sequence[str] = (),
     seed: int = 0,
+    name: str = "",
 ) -> Gaps:
     """Read rows for a trained model, of which some values are missing.
 
@@ -72,6 +73,7 @@ def rows_with_gaps(
         columns: the names of the columns that the model was trained on. If the source has names of
             columns, too, these columns are taken from it, in this order.
         seed: seed of the draws from intervals.
+        name: name of the source in error messages; default: its path or kind.
 
     Returns:
         The rows, in the units of the file and of the model.
@@ -90,7 +92,7 @@ def rows_with_gaps(
     """
     check_apart(scaling)
     raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
-    with naming(source):
+    with naming(name or source):
         if raw.values.ndim == 2:
             cells = scaling.cells and scaling.cells.columns
             own = cells or [Column(name, i + 1) for i, name in enumerate(columns)]

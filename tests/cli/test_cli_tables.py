@@ -154,7 +154,7 @@ def test_one_row_is_given_on_the_command_line(groups, capsys):
     assert set(found["side"]) == {7}
     assert found["height"].mean() == pytest.approx(20, abs=0.5)  # of 100 of sd 1, seed 0
     for wrong, told in (
-        ("group=d", "group: 'd' is none of its categories: 'a', 'b'"),
+        ("group=d", "--given group=d: group: 'd' is none of its categories: 'a', 'b'"),
         ("size=3", "size: no such column; write column=value, one or more separated by commas"),
         ("height=tall", "'tall'"),
         ("group=c,7", "7: no such column"),
