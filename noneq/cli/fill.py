@@ -20,6 +20,8 @@ from noneq.run.filling import Filled, fill
 
 __all__ = ["fill_file"]
 
+DRAWS = 4096  # of values that repeat, from their intervals
+
 
 def fill_file(
     run: Path,
@@ -59,7 +61,7 @@ def fill_file(
     if out.suffix == ".csv":
         check_table(out, opened)
     values, x = _rows(given, opened, seed)
-    filled = fill(opened, x, count, seed=seed, track=tracked)
+    filled = fill(opened, x, count, draws=len(x) // len(values), seed=seed, track=tracked)
     rows = opened.scaling.undo(filled.x.flatten(0, 1).cpu()).numpy()
     repeated = np.repeat(values, count, 0)
     rows = np.where(np.isnan(repeated), rows, repeated)
@@ -73,7 +75,7 @@ def fill_file(
 def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor]:
     """Read rows with blank cells: those of a file, or one that is written as ``column=value``."""
     columns = run.config["data"]["columns"]
-    how = {"columns": columns, "seed": seed}
+    how = {"columns": columns, "seed": seed, "draws": DRAWS}
     if given.exists():
         return rows_with_gaps(given, run.shape, run.scaling, **how)
     if "=" not in str(given):

@@ -21,6 +21,8 @@ from noneq.data.units import arranged, matched
 
 __all__ = ["Gaps", "check_apart", "rows_with_gaps"]
 
+POINTS = 20_000  # draws of rows with missing values, at most
+
 
 class Gaps(NamedTuple):
     """Holds rows with missing values, in the units of the file and in those of a model.
@@ -28,7 +30,8 @@ class Gaps(NamedTuple):
     Attributes:
         values: the rows (M, *shape), float64, as the file has them, NaN where a value is missing;
             texts are the numbers of their categories, from 0.
-        x: the rows (M, *shape), float32, in the model's units, NaN where a value is missing.
+        x: the rows (draws M, *shape), float32, in the model's units, NaN where a value is missing:
+            the first draw of all rows, the second, ...
     """
 
     values: NDArray[np.float64]
@@ -59,6 +62,7 @@ def rows_with_gaps(
     columns: Sequence[str] = (),
     seed: int = 0,
     name: str = "",
+    draws: int = 1,
 ) -> Gaps:
     """Read rows for a trained model, of which some values are missing.
 
@@ -74,6 +78,8 @@ def rows_with_gaps(
             columns, too, these columns are taken from it, in this order.
         seed: seed of the draws from intervals.
         name: name of the source in error messages; default: its path or kind.
+        draws: number of times that values which repeat are drawn from their intervals, at most;
+            fewer for more than some hundred rows with missing values, and 1 where none repeats.
 
     Returns:
         The rows, in the units of the file and of the model.
@@ -103,7 +109,15 @@ def rows_with_gaps(
             raise ValueError(f"rows of shape {values.shape[1:]}, the model takes {tuple(shape)}")
         if np.isinf(values).any():
             raise ValueError("holds infinite values")
-        return Gaps(values, _scaled(scaling, torch.from_numpy(values), seed))
+        if scaling.cells is None or scaling.cells.trivial:
+            draws = 1
+        gaps = max(1, int(np.isnan(values).reshape(len(values), -1).any(1).sum()))
+        rng = torch.Generator("cpu").manual_seed(seed + 1)  # not the stream of what is filled in
+        each = [
+            _scaled(scaling, torch.from_numpy(values), rng)
+            for _ in range(max(1, min(draws, POINTS // gaps)))
+        ]
+        return Gaps(values, torch.cat(each))
 
 
 def _table(raw: Raw, columns: Sequence[Column]) -> NDArray[np.float64]:
@@ -122,13 +136,12 @@ def _first_row(raw: Raw, columns: Sequence[str]) -> Raw:
     return raw._replace(values=np.concatenate([[first], raw.values]), columns=())
 
 
-def _scaled(scaling: Scaling, values: Tensor, seed: int) -> Tensor:
+def _scaled(scaling: Scaling, values: Tensor, rng: torch.Generator) -> Tensor:
     """Convert rows to the model's units; what is missing stays NaN."""
     missing, known = values.isnan(), scaling.shift
     if scaling.cells is not None:  # any value will do, but must be a category where those are
         columns = zip(scaling.cells.columns, known.tolist(), strict=True)
         known = torch.tensor([c.levels[0] if c.levels else shift for c, shift in columns])
-    rng = torch.Generator("cpu").manual_seed(seed + 1)  # not the stream of what is filled in
     x = scaling.apply(torch.where(missing, known.to(values), values), rng)
     if not bool(torch.isfinite(x).all()):
         raise ValueError("a value is too far from the training rows for float32; leave it out")

@@ -55,6 +55,8 @@ def equilibrated(forward: Forward, data: Tensor | None, plan: Plan) -> tuple[Wal
     end = forward.path.at(1.0)
     starts, rare = _starts(forward.walkers, data, plan.rng, rare=plan.extra_starts)
     runs = [Walkers.at(starts, end, log_z=0.0, islands=forward.walkers.islands)]
+    if len(rare) == 1:  # walkers are two or more
+        rare = torch.cat([rare, rare])
     if len(rare):
         runs.append(Walkers.at(rare, end, log_z=0.0))
     for _ in plan.track(range(plan.moves), "equilibrating"):

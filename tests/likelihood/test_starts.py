@@ -425,3 +425,10 @@ def test_a_well_with_nearly_all_mass_and_few_rows_is_not_missed():
     for seed in range(3):
         z = noneq.log_z(energy, data=rows, n=256, temperatures=200, rng=seeded(seed))
         assert z.value == pytest.approx(truth, abs=0.3)
+
+
+def test_a_single_further_row_is_two_chains(monkeypatch):
+    x = torch.randn(300, 2, generator=seeded(0))
+    monkeypatch.setattr("noneq.likelihood.backward.rare_rows", lambda x, order, n: order[-1:])
+    z = noneq.log_z(lambda x: x.square().sum(1) / 2, data=x, n=32, temperatures=20)
+    assert z.value == pytest.approx(math.log(2 * math.pi), abs=0.3)

@@ -15,6 +15,7 @@ CELLS = ("test_cli.py::test_blank_cells_are_filled_in",)
 TEXTS = ("test_cli_tables.py::test_categories_and_counts_are_given_and_filled_in",)
 BLANK = ("test_gaps.py::test_blank_cells_are_missing",)
 PARTS = ("test_conditional.py::test_parts_of_the_rows_are_completed_one_after_the_other",)
+WITHIN = ("test_cli_tables.py::test_draws_given_a_category_are_of_the_model_within_its_interval",)
 STAYS = ("test_context.py::test_no_kernel_moves_a_context",)
 DENSITY = ("test_context.py::test_the_base_has_the_density_of_a_gaussian_around_each_centre",)
 DRAWN = (
@@ -70,10 +71,16 @@ CONDITIONALS = (
     ("complete: the pilot takes one step", "conditional:conditional_schedule",
      "betas.append(_bisect(beta, left, CESS))", "betas.append(1.0)",
      ("test_conditional.py::test_a_far_model_takes_more_temperatures",)),
-    ("fill: rows of the base", "filling:fill", "complete(energy, base_of(energy),",
-     "complete(base_of(energy), base_of(energy),", FILLED),
+    ("fill: rows of the base", "filling:fill", "complete(energy, base, given, count",
+     "complete(base, base, given, count", FILLED),
     ("fill: rows out of order", "filling:fill", "filled[gaps] = found.x",
      "filled[: len(found.x)] = found.x", FILLED),
+    ("fill: draws of an interval are as likely", "filling:_likely", "log_p + volume.to(log_p)",
+     "0 * log_p", WITHIN),
+    ("fill: the density of the base stays", "filling:_chosen",
+     "found.log_z.view_as(log_q) - log_q", "found.log_z.view_as(log_q)", WITHIN),
+    ("fill: the first draw alone", "filling:_chosen", "x[chosen, rows", "x[0 * chosen, rows",
+     WITHIN),
     ("fill: given values are rounded", "cli_fill:fill_file",
      "np.where(np.isnan(repeated), rows, repeated)", "rows", CELLS),
     ("fill: samples out of order", "cli_fill:fill_file", "np.repeat(values, count, 0)",
