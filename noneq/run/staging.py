@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -195,7 +196,7 @@ def _is_file(path: Path) -> bool:
 
 def _foreign(path: Path) -> Path | None:
     """Return an entry of a run's folder, or a path in it, if noneq did not write it; or None."""
-    if path.name == READY:
+    if path.name == READY or not os.path.lexists(path):  # another program has just removed it
         return None
     if path.name in _STATES and path.is_dir() and not path.is_symlink():
         inside = sorted(path.iterdir())

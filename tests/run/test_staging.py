@@ -210,3 +210,12 @@ def test_a_run_whose_folder_became_another_s_writes_nothing_there(run, other, ho
     assert {k: v for k, v in contents(run.folder).items() if k != "lock"} == {
         k: v for k, v in before.items() if k != "lock"
     }
+
+
+def test_a_file_that_has_just_vanished_is_nobodys(run, tmp_path):
+    gone = run.folder / "likelihood.json"
+    gone.unlink()  # after the folder was listed, by a program that overwrites the run, too
+    assert folders._foreign(gone) is None
+    assert folders._foreign(run.folder / "notes.txt") is None
+    (run.folder / "notes.txt").write_text("mine")
+    assert folders._foreign(run.folder / "notes.txt") == run.folder / "notes.txt"
