@@ -61,7 +61,7 @@ class Real:
 
 @dataclass(frozen=True)
 class WithContext(Real):
-    """Represents R^n beside a context: the last ``size`` coordinates, which no kernel moves."""
+    """Represents R^n beside a context: the last ``size`` coordinates, which stay."""
 
     size: int
 

@@ -26,7 +26,10 @@ class Held(nn.Module):
 
     Arguments:
         factor: square root L of a covariance of the coordinates that move.
-        held: number k of coordinates that stay.
+        held: number k of coordinates that stay, 1 or more.
+
+    Raises:
+        ValueError: ``held`` is less than 1.
 
     >>> from noneq.energies import Identity
     >>> Held(Identity(2.0), 1).mul(torch.ones(1, 3))

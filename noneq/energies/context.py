@@ -12,7 +12,7 @@ rows, the model is
 
 whose weights, likelihood and training are those of any other model. Its largest likelihood is
 reached where every Z_c is equal and ``p(x | c) = exp(-U(x, c)) / Z_c`` is the conditional density
-of the data. `given` is the model of x for one context, an energy as any other: its log Z is
+of the data. `Given` is the model of x for one context, an energy as any other: its log Z is
 ``log Z_c``, which `noneq.log_z` brackets. By Bayes' theorem ``p(c | x)`` is proportional to ``p(c)
 exp(-U(x, c))``, without any log Z.
 
