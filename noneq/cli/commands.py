@@ -143,6 +143,7 @@ def sample(
     count: Steps = None,
     source: Annotated[Literal["population", "steps", "ais", "chains"] | None, _UNSAID] = None,
     steps: Steps = None,
+    labels: Integers = "",
     weighted: Flag = False,
     denoise: Flag = False,
     moves: int = 100,
@@ -167,6 +168,8 @@ def sample(
             final parameters (chains); default: population where none of its walkers is taken
             twice, else steps for an interpolant and ais for any other model.
         steps: number of Euler-Maruyama steps of --source steps; default: the run's.
+        labels: labels of the samples of a model conditional, e.g. 3 or 3,8: -n samples of each;
+            default: labels in the proportions of the training rows.
         weighted: write walkers with log-weights instead of resampled ones of equal weight.
         denoise: write denoised means x - sigma^2 grad U; only for models trained with noise.
         moves: number of kernel moves of --source chains.
@@ -178,10 +181,11 @@ def sample(
     if given is not None or count is not None:
         from noneq.cli.fill import fill_file
 
-        others = n != 64 or bool(source or steps or weighted or denoise)
+        others = n != 64 or bool(source or steps or labels or weighted or denoise)
         return fill_file(run, given, out, count, others=others, seed=seed, device=device)
     how = {"source": source, "steps": steps, "moves": moves, "seed": seed}
-    return command(run, n, out, weighted=weighted, denoise=denoise, device=device, **how)
+    named = integers(labels)
+    return command(run, n, out, named, weighted=weighted, denoise=denoise, device=device, **how)
 
 
 @app.command

@@ -21,6 +21,7 @@ from tyro.conf import arg
 from noneq.run.recipe import (
     Bracket,
     Budget,
+    ConditionalModel,
     InterpolantModel,
     Likelihood,
     NetworkModel,
@@ -80,10 +81,12 @@ KINDS = {
     "rbm": RBMModel,
     "gaussian-rbm": RBMModel,
     "interpolant": InterpolantModel,
+    "conditional": ConditionalModel,
 }
 SECTIONS = (*dict.fromkeys(KINDS.values()), Likelihood, ScoreMatching, Optimizer, Budget)
-#: fields that have other options (the first three), or that only Python users choose
-_ELSEWHERE = {"seconds", "iterations", "spline_flow", "active", "restart"}
+#: fields that have other options (the first three), that the data decide, or that only Python
+#: users choose
+_ELSEWHERE = {"seconds", "iterations", "spline_flow", "labels", "active", "restart"}
 
 
 def _options(title: str, about: str, sections: Sequence[type]) -> Any:
@@ -101,8 +104,9 @@ def _options(title: str, about: str, sections: Sequence[type]) -> Any:
     if title == "Choices":
         option = arg(
             help="kind of model: a base of Gaussians plus a network (network), a restricted "
-            "Boltzmann machine of bits (rbm) or of real numbers (gaussian-rbm), or an energy "
-            "learned by denoising score matching (interpolant).",
+            "Boltzmann machine of bits (rbm) or of real numbers (gaussian-rbm), an energy learned "
+            "by denoising score matching (interpolant), or one of images given their labels "
+            "(conditional).",
             metavar="|".join(KINDS), help_behavior_hint="",
         )  # fmt: skip
         own = {"model": ("model", Annotated[str | None, option], field(default=None)), **own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,21 @@ from noneq.energies.denoising import denoised
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.memory import check_walkers
-from noneq.run.samples import draw_walkers, take_samples
+from noneq.run.samples import DrawnWalkers, draw_walkers, take_samples
 
 __all__ = ["check_table", "names", "sample", "tell_texts", "with_texts"]
 
 
 def sample(
-    run: Path, n: int, out: Path, *, weighted: bool, denoise: bool, device: str, **how: Any
+    run: Path,
+    n: int,
+    out: Path,
+    labels: Sequence[int] | None = None,
+    *,
+    weighted: bool,
+    denoise: bool,
+    device: str,
+    **how: Any,
 ) -> None:
     """Draw samples of a trained model and write the samples to a file, as ``noneq sample`` does.
 
@@ -29,6 +38,8 @@ def sample(
         run: folder of the training run whose model is sampled.
         n: number of samples.
         out: file to write: .npz, .npy for samples without weights, or .csv for a table.
+        labels: labels of which n samples each are drawn, of a model that is conditional on labels;
+            None: n samples with labels in the proportions of the training rows.
         weighted: whether to write walkers, i.e. weighted samples, with their log-weights;
             otherwise walkers are resampled to equal weights.
         denoise: whether to write the denoised means ``x - sigma^2 grad U`` of samples x, where
@@ -50,13 +61,18 @@ def sample(
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
     check_walkers(f"-n {n}", n, opened.shape, opened.device)
-    drawn = draw_walkers(opened, n, weighted=weighted, track=tracked, **how)
-    walkers = drawn.walkers
-    x, log_w = take_samples(drawn, n, weighted=weighted)
+    every = [
+        draw_walkers(opened, n, label=label, weighted=weighted, track=tracked, **how)
+        for label in labels or (None,)
+    ]
+    taken = [take_samples(drawn, n, weighted=weighted) for drawn in every]
+    x, log_w = (torch.cat(parts) for parts in zip(*taken, strict=True))
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
     arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
+    if opened.scaling.labels is not None and out.suffix == ".npz":
+        arrays["labels"] = opened.scaling.labels.of(x.cpu()).numpy()
     texts, own = _texts(opened), names(opened)
     if out.suffix == ".npz":
         arrays |= {f"categories_{own[j]}": np.array(words) for j, words in texts.items()}
@@ -69,23 +85,41 @@ def sample(
         save_table(out, own + ["log_w"] * weighted, values)
     else:
         save_arrays(out, arrays)
+    _tell(
+        opened, out, labels, every, weighted=weighted, shape=arrays["x"].shape, distinct=distinct
+    )
+
+
+def _tell(
+    run: Run,
+    out: Path,
+    labels: Sequence[int] | None,
+    every: Sequence[DrawnWalkers],
+    *,
+    weighted: bool,
+    shape: tuple[int, ...],
+    distinct: int,
+) -> None:
+    """Print what was written, and how good the samples are."""
     keep_result(
         out=str(out),
-        samples=len(x),
+        samples=shape[0],
         distinct=distinct,
         weighted=weighted,
-        walkers=len(walkers),
-        ess=walkers.ess,
-        effective_ancestors=walkers.effective_ancestors,
+        walkers=sum(len(drawn.walkers) for drawn in every),
+        ess=min(drawn.walkers.ess for drawn in every),
+        effective_ancestors=min(drawn.walkers.effective_ancestors for drawn in every),
     )
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
-    echo(f"{out}: {len(x)} {kind} of shape {tuple(x.shape[1:])}, in the data's units")
+    echo(f"{out}: {shape[0]} {kind} of shape {shape[1:]}, in the data's units")
     if out.suffix != ".csv":
-        tell_texts(opened, out)
-    echo(
-        f"  of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
-        f"{walkers.effective_ancestors:.0f} of them"
-    )
+        tell_texts(run, out)
+    for label, (walkers, _) in zip(labels or ("",), every, strict=True):
+        which = f"  label {label}: " if labels else "  "
+        echo(
+            f"{which}of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
+            f"{walkers.effective_ancestors:.0f} of them"
+        )
 
 
 def check_table(out: Path, run: Run) -> None:
@@ -95,8 +129,8 @@ def check_table(out: Path, run: Run) -> None:
         out: .csv file that is to be written.
         run: run whose rows are written.
     """
-    if len(run.shape) != 1:
-        raise ValueError(f"{out}: rows of shape {run.shape} are no table: take .npz or .npy")
+    if not run.tabular:
+        raise ValueError(f"{out}: images are no table: take .npz or .npy")
 
 
 def names(run: Run) -> list[str]:

@@ -12,7 +12,7 @@ from noneq.cli.console import echo
 from noneq.cli.results import keep_result
 from noneq.data import Scaling
 from noneq.data.selection import naming
-from noneq.data.units import scaled, values_like
+from noneq.data.units import labels_like, scaled, values_like
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.scores import Scores, draws_of, flow_score
@@ -48,6 +48,8 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     draws = draws_of(opened.scaling, len(values))
     with naming(data):
         x = scaled(opened.scaling, values, draws)
+        if opened.scaling.labels is not None:
+            x = opened.scaling.labels.join(x, labels_like(data))
     found = log_density(opened, x, draws)
     jacobian = _log_jacobian(opened.scaling, x, draws)
     _tell(opened, data, found, jacobian)
@@ -78,7 +80,7 @@ def _tell(run: Run, data: Path, found: Scores, jacobian: NDArray[np.float64] | N
         alarms=list(verdict.alarms),
     )
     if jacobian is not None and np.any(jacobian):
-        what = "standardised" if len(run.shape) == 1 else "the model's"
+        what = "standardised" if run.tabular else "the model's"
         units = f" in the file's units ({own:.2f} of {what} values)"
         own -= float(jacobian.mean())
     after = f" of rows with noise {noise:g} added, as in training" if noise else ""

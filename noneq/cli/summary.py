@@ -110,13 +110,17 @@ def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
     if not verdict.bracketed:
         more = f"noneq logz {folder} --bracket.walkers {2 * verdict.how['walkers']}"
         found.append(Command(more, "a bracket twice as sharp in variance"))
-    rows = "rows.csv" if len(run.shape) == 1 else "rows.npy"
-    out = "samples.csv" if len(run.shape) == 1 else "samples.npz"
+    rows = "rows.csv" if run.tabular else "rows.npy"
+    out = "samples.csv" if run.tabular else "samples.npz"
     sample = f"noneq sample {folder} -n 64 --out {out}"
+    if labels := run.scaling.labels:
+        rows, sample = "rows.npz", f"{sample} --labels {labels.classes[0]}"
     score = f"noneq score {folder} {rows} --out scores.csv"
     return [
         *found,
-        Command(sample, "64 fresh samples, in the file's units"),
+        Command(
+            sample, "64 fresh samples, in the file's units" if not labels else "... of one label"
+        ),
         Command(score, "the log-density of every row of another file"),
     ]
 

@@ -20,7 +20,7 @@ from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
 from noneq.run.candidates import Candidate, compared
 from noneq.run.choosing import applicable, with_changes
 from noneq.run.events import check_tensorboard, tensorboard_events
-from noneq.run.families import family_of
+from noneq.run.families import Family, family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
 from noneq.run.starts import choose_start
@@ -120,7 +120,7 @@ def _new(
     kind = changes.get("model", asked.kind if asked else "network")
     chosen = dict(chosen)
     digest = chosen.pop("digest", None)
-    data = _loaded(source, chosen, family_of(kind).binary).to(resolve_device(device))
+    data = _loaded(source, chosen, family_of(kind)).to(resolve_device(device))
     if digest not in (None, data.digest):
         raise ValueError(f"{source}: has other values than the run that is repeated had")
     recipe = with_changes(asked, changes) if asked else _recipe(data, **changes)
@@ -170,18 +170,21 @@ def _reopened(
     return run, data
 
 
-def _loaded(source: str, chosen: Mapping[str, Any], bits: bool) -> DataSet:
+def _loaded(source: str, chosen: Mapping[str, Any], family: Family) -> DataSet:
     """Read a data set, and say before what takes long to read, and after what it is."""
     path = Path(source)
     if path.is_file() and path.stat().st_size > LARGE:
         echo(f"reading {source}, {path.stat().st_size / 1e6:,.0f} MB", style="dim")
     rows = {key: value for key, value in chosen.items() if key != "table"}
-    data = load(source, **rows, bits=bits, **chosen.get("table", {}))
+    rows |= {"bits": family.binary, "labels": family.labelled}
+    data = load(source, **rows, **chosen.get("table", {}))
     _describe(data)
     return data
 
 
 def _recipe(data: DataSet, **changes: Any) -> Recipe:
+    if data.scaling.labels is not None:
+        changes = {**changes, "labels": len(data.scaling.labels.classes)}
     return choose(data.shape, data.sizes[0], data.kind, discrete=data.discrete, **changes)
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from noneq.data.cells import Cells
 from noneq.data.dataset import DataSet, _finished
 from noneq.data.kinds import Column, kind_of
+from noneq.data.parts import Parts
 from noneq.data.repeats import observations, parted
-from noneq.data.selection import Parts
 
 __all__ = ["of_array"]
 

@@ -36,14 +36,13 @@ from torch import Tensor
 from noneq.data.checks import is_discrete
 from noneq.data.files import Frame, called
 from noneq.data.kinds import LeftOut
+from noneq.data.labelled import Labels
+from noneq.data.parts import Array, Choice, Parts
 from noneq.data.plaintext import visible
 from noneq.data.repeats import Repeats, repeats_in
 from noneq.data.scaling import Scaling
 from noneq.data.selection import (
     NAMED,
-    Array,
-    Choice,
-    Parts,
     existing,
     from_source,
     naming,
@@ -56,10 +55,7 @@ from noneq.data.units import arranged, scaled
 
 __all__ = ["DataSet", "load"]
 
-DRAWS, POINTS = (
-    16,
-    200_000,
-)  # draws of a row from its cells, and rows of a split with draws, at most
+DRAWS, POINTS = 16, 200_000  # draws of a row from its cells, rows of a split with draws, at most
 NAME = 40  # the most characters of a column's name in a summary
 
 
@@ -105,8 +101,18 @@ class DataSet:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of one row, (C, H, W) for images or (D,) for tables."""
+        """Return the shape of one row, (C, H, W) for images or (D,) for tables.
+
+        A row of an image with its label has the shape (C H W + k,) for k classes.
+        """
         return tuple(self.train.shape[1:])
+
+    @property
+    def _image(self) -> str:
+        labels = self.scaling.labels
+        if labels is None:
+            return str(self.shape)
+        return f"{labels.shape} with labels {', '.join(map(str, labels.classes))}"
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -174,7 +180,7 @@ class DataSet:
         )
         many = f"{self.shape[0]} column" + "s" * (self.shape[0] != 1)
         rows = {
-            "image": f"images of shape {self.shape}",
+            "image": f"images of shape {self._image}",
             "table": f"rows of {many}" + f" ({names})" * bool(names),
         }[self.kind]
         needs = self.discrete and self.scaling.threshold is None
@@ -190,6 +196,7 @@ def load(
     subset: Sequence[int] | None = None,
     binary: bool = False,
     bits: bool = False,
+    labels: bool = False,
     seed: int = 0,
     **table: Any,
 ) -> DataSet:
@@ -214,6 +221,8 @@ def load(
         binary: whether values above the middle of the training values' range become 1, others -1.
         bits: whether all values must be 0 or 1, as for RBMs of bits; with ``binary``, values that
             are not above the middle become 0 instead of -1.
+        labels: whether rows of images hold their labels behind the pixels, as one-hot vectors
+            (`noneq.data.labelled.Labels`), for models that are conditional on the label.
         seed: seed of the random split and of the random choice of rows for ``subset``.
         **table: choices of a table's columns and rows: ``columns``, ``drop``, ``categories``,
             ``continuous`` and ``grid``, sequences of names of columns, or of numbers from 1 as
@@ -229,7 +238,7 @@ def load(
     """
     own = TableChoice(**table)
     kinds = not (binary or bits)
-    choice = Choice(classes, subset, torch.Generator().manual_seed(seed), own, kinds)
+    choice = Choice(classes, subset, torch.Generator().manual_seed(seed), own, kinds, labels)
     if isinstance(source, str) and source in NAMED:
         name = source
         with naming(source):
@@ -270,6 +279,10 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
         scaled(scaling, part, draws, seed) for seed, part in enumerate(splits)
     )
     discrete = binary or bits or (kind == "image" and is_discrete(train))
+    if parts.labels is not None:
+        named = Labels(tuple(np.unique(parts.labels[0]).tolist()), tuple(train.shape[1:]))
+        scaling = replace(scaling, labels=named)
+        train, validation, test = map(named.join, (train, validation, test), parts.labels)
     about = (parts.columns, _digest(splits), repeats_in(splits), draws, parts.left_out, parts.gaps)
     return DataSet(train, validation, test, kind, scaling, source, discrete, *about)
 

@@ -61,7 +61,7 @@ def _label_column(raw: Raw) -> int:
     found = next((names.index(name) for name in LABELS if name in names), None)
     if found is None:
         raise ValueError(
-            "no labels to choose classes by. They are looked for in an .npz file's array or a "
+            "no labels: they are looked for in an .npz file's array or a "
             f"table's column named {', '.join(LABELS[:-1])} or {LABELS[-1]}, and beside IDX "
             "images in the file ...labels-idx1-ubyte"
         )

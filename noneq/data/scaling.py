@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noneq.data.cells import Block, Cells
 from noneq.data.flows import SplineFlow
+from noneq.data.labelled import Labels
 from noneq.data.maps import Chained
 from noneq.data.margins import Margins
 from noneq.random import uniform
@@ -43,6 +44,8 @@ class Scaling:
             before they are shifted and scaled. None: all columns are continuous.
         flow: spline flow of the columns, mapped or not, whose coordinates then are x; None: there
             is none.
+        labels: classes of images whose rows hold the label behind the pixels; None: rows have no
+            labels.
 
     Raises:
         ValueError: if a scale is not a positive finite number.
@@ -54,6 +57,7 @@ class Scaling:
     margins: Margins | None = None
     cells: Cells | None = None
     flow: SplineFlow | None = None
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
@@ -109,13 +113,18 @@ class Scaling:
 
         Returns:
             The rows in the file's units, float64 (M, *shape); for binary data, 0 or 1 instead.
-            Spread values are what they were, and texts the numbers of their categories, from 0.
+            Spread values are what they were, and texts the numbers of their categories, from 0;
+            of rows with labels the images (M, C, H, W).
         """
-        x = self._standardised(x).to(x.device)
+        x = self._standardised(self.images(x)).to(x.device)
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         if self.threshold is not None:
             return (values > 0.5).double()
         return values if self.cells is None else self.cells.collect(values)
+
+    def images(self, x: Tensor) -> Tensor:
+        """Return the images (M, C, H, W) of rows with labels; of other rows the rows."""
+        return x if self.labels is None else self.labels.images(x)
 
     def _standardised(self, x: Tensor) -> Tensor:
         """Return the standardised rows y of rows x (M, *shape), on the CPU if they were mapped."""
@@ -195,7 +204,7 @@ class Scaling:
             `log_jacobian` (M,), float64, but over the columns in which each row has a density.
         """
         if self.cells is None:
-            jacobian = self.log_jacobian(x[0].numel())
+            jacobian = self.log_jacobian(self.images(x[:1]).numel())
             return torch.full((len(x),), jacobian, dtype=torch.float64, device=x.device)
         if not any(column.atoms for column in self.cells.columns):  # it is the same for all rows
             own = self.cells.log_units(self.shift[None], self.scale)
@@ -220,6 +229,7 @@ class Scaling:
             "margins": None if self.margins is None else self.margins.plain(),
             "cells": None if self.cells is None else self.cells.plain(),
             "flow": None if self.flow is None else self.flow.plain(),
+            "labels": None if self.labels is None else self.labels.plain(),
         }
 
     @classmethod
@@ -242,7 +252,9 @@ class Scaling:
         spread = None if cells is None else Cells.from_plain(cells)
         sizes = plain.get("flow")
         flow = None if sizes is None else SplineFlow.from_plain(sizes, parameters or {})
-        return cls(shift, scale, plain["threshold"], own, spread, flow)
+        named = plain.get("labels")
+        labels = None if named is None else Labels.from_plain(named)
+        return cls(shift, scale, plain["threshold"], own, spread, flow, labels)
 
     def __str__(self) -> str:
         if self.threshold is not None:

@@ -7,10 +7,9 @@ rows; `NAMED` holds functions that do so for the data sets known by name.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,18 +22,16 @@ from noneq.data.digits import SIZES, raw_digits
 from noneq.data.encoding import with_kinds
 from noneq.data.files import Frame, called, existing_path
 from noneq.data.folders import published
-from noneq.data.kinds import Column, LeftOut
+from noneq.data.kinds import Column
 from noneq.data.labels import labelled, labels_of
+from noneq.data.parts import Choice, Parts
 from noneq.data.readers import FORMATS, LABELS, Raw, read_raw
 from noneq.data.repeats import parted
-from noneq.data.scaling import Scaling, scalar
+from noneq.data.scaling import scalar
 from noneq.data.tables import Selected, TableChoice, select
 
 __all__ = [
     "NAMED",
-    "Array",
-    "Choice",
-    "Parts",
     "checked",
     "existing",
     "from_source",
@@ -43,56 +40,6 @@ __all__ = [
 ]
 
 LEAST = 4  # rows that can be split into training, validation and test rows
-Array = NDArray[Any]
-"""An array of numbers of any type."""
-
-
-class Parts(NamedTuple):
-    """Holds training, validation and test rows in the units of the file, not scaled yet.
-
-    Attributes:
-        train: training rows (M, *shape).
-        validation: validation rows (M, *shape).
-        test: test rows (M, *shape).
-        columns: the names of a table's columns; empty if it has none.
-        scaling: the scaling of a data set that is known by name, such as "digits"; None: it is
-            still to be computed from the training rows.
-        cells: the columns of a table with their kinds; None: they were not looked for.
-        left_out: the columns of a table that are left out, with reasons.
-        gaps: the number of rows left out for missing values.
-    """
-
-    train: Array
-    validation: Array
-    test: Array
-    columns: tuple[str, ...] = ()
-    scaling: Scaling | None = None
-    cells: Cells | None = None
-    left_out: tuple[LeftOut, ...] = ()
-    gaps: int = 0
-
-
-class Choice(NamedTuple):
-    """Holds which rows of a data set to select, and the random generator to draw them with.
-
-    Attributes:
-        classes: class labels of the rows to keep; None: all rows.
-        subset: the number of rows to keep of each class; None: all rows of these classes.
-        rng: random generator on the CPU, for the choice of rows and for splits.
-        table: which columns and rows of a table to take, and kinds of its columns.
-        kinds: whether the kinds of a table's columns are found; otherwise all hold numbers.
-    """
-
-    classes: Sequence[int] | None
-    subset: Sequence[int] | None
-    rng: torch.Generator
-    table: TableChoice = TableChoice()
-    kinds: bool = True
-
-    @property
-    def everything(self) -> bool:
-        """Return True if all rows are kept, False if they are chosen by class or number."""
-        return self.classes is None and self.subset is None
 
 
 @contextmanager
@@ -160,7 +107,14 @@ def from_source(source: Path | Frame, choice: Choice) -> Parts:
         if raw.values.ndim != 2:
             refuse_columns(choice.table)
             raw, _ = _chosen(raw, choice)
-            return _split(Parts(raw.values, raw.values, raw.values), choice)
+            every = None if raw.labels is None else [raw.labels] * 3
+            return _split(Parts(raw.values, raw.values, raw.values, labels=every), choice)
+        if choice.labels:
+            raise ValueError(
+                "these rows are a table, and its label is a column like the others: leave `model` "
+                "conditional out, and draw rows of one label by noneq sample RUN --given "
+                "COLUMN=VALUE"
+            )
         return _split(_table(raw, choice), choice)
 
 
@@ -173,7 +127,9 @@ def _split(all_rows: Parts, choice: Choice) -> Parts:
     order = torch.randperm(n, generator=choice.rng, device="cpu").numpy()
     rows = parted(values, order, (train, *held))
     first, second, third = (values[some] for some in rows)
-    return all_rows._replace(train=first, validation=second, test=third)
+    own = all_rows.labels
+    labels = None if own is None else [own[0][some] for some in rows]
+    return all_rows._replace(train=first, validation=second, test=third, labels=labels)
 
 
 def _table(raw: Raw, choice: Choice) -> Parts:
@@ -226,8 +182,11 @@ def _published(path: Path, test: Path, choice: Choice) -> Parts:
             )
     order = torch.randperm(len(raw.values), generator=choice.rng, device="cpu").numpy()
     n, held = len(order), max(1, len(order) // 8)
-    first, second = (raw.values[some] for some in parted(raw.values, order, (n - held, held)))
-    return Parts(first, second, rest.values)
+    first, second = parted(raw.values, order, (n - held, held))
+    labels = None
+    if raw.labels is not None and rest.labels is not None:
+        labels = raw.labels[first], raw.labels[second], rest.labels
+    return Parts(raw.values[first], raw.values[second], rest.values, labels=labels)
 
 
 def _digits(choice: Choice) -> Parts:
@@ -243,9 +202,11 @@ def _digits(choice: Choice) -> Parts:
         }
         for i, part in enumerate(classes):
             numbers = {c: given[i] for c, given in shares.items()}
-            parts[i] = parts[i][choose(part, numbers, choice.rng)]
+            rows = choose(part, numbers, choice.rng)
+            parts[i], classes[i] = parts[i][rows], part[rows]
     train, validation, test = parts
-    return Parts(train, validation, test, scaling=scalar(8.0, 8.0))
+    own = classes if choice.labels else None
+    return Parts(train, validation, test, scaling=scalar(8.0, 8.0), labels=own)
 
 
 NAMED: dict[str, Callable[[Choice], Parts]] = {"digits": _digits}
@@ -256,17 +217,32 @@ def _chosen(raw: Raw, choice: Choice) -> tuple[Raw, Counts]:
     """Return the rows asked for and the number of each class; no numbers if all are kept."""
     raw = checked(raw)
     if choice.everything:
-        return raw, {}
+        return _with_labels(raw, choice), {}
     raw, labels = labelled(raw)
     counts = wanted(labels, choice.classes, choice.subset)
-    return raw._replace(values=raw.values[choose(labels, counts, choice.rng)]), counts
+    return _taken(raw, labels, counts, choice), counts
+
+
+def _with_labels(raw: Raw, choice: Choice) -> Raw:
+    """Keep the labels of rows, as integers, where they are asked for."""
+    if not choice.labels:
+        return raw._replace(labels=None)
+    raw, labels = labelled(raw)
+    return raw._replace(labels=labels)
+
+
+def _taken(raw: Raw, labels: NDArray[np.int64], counts: Counts, choice: Choice) -> Raw:
+    """Draw so many rows of each class, with their labels where they are asked for."""
+    rows = choose(labels, counts, choice.rng)
+    own = labels[rows] if choice.labels else None
+    return raw._replace(values=raw.values[rows], labels=own)
 
 
 def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
     """Return the test rows of the same classes and, for a subset, in the same proportions."""
     rest = checked(rest)
     if choice.everything:
-        return rest
+        return _with_labels(rest, choice)
     rest, labels = labelled(rest)
     there = count(labels)
     lacking = [c for c in counts if c not in there]
@@ -275,7 +251,7 @@ def _thinned(rest: Raw, counts: Counts, choice: Choice) -> Raw:
     numbers = {c: there[c] for c in counts}
     if choice.subset is not None:
         numbers = thinned(counts, there)
-    return rest._replace(values=rest.values[choose(labels, numbers, choice.rng)])
+    return _taken(rest, labels, numbers, choice)
 
 
 def checked(raw: Raw) -> Raw:

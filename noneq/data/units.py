@@ -14,15 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noneq.data.classes import whole
 from noneq.data.files import Frame
 from noneq.data.kinds import Column
-from noneq.data.readers import Raw, read_raw
+from noneq.data.parts import Array
+from noneq.data.readers import LABELS, Raw, read_raw
 from noneq.data.scaling import Scaling
-from noneq.data.selection import Array, checked, existing, naming
+from noneq.data.selection import checked, existing, naming
 from noneq.data.tables import Selected, check_faults, complete_rows, keep_columns
 from noneq.data.words import Words
 
-__all__ = ["arranged", "matched", "rows_like", "scaled", "values_like"]
+__all__ = ["arranged", "labels_like", "matched", "rows_like", "scaled", "values_like"]
 
 
 def rows_like(
@@ -54,7 +56,31 @@ def rows_like(
     values = values_like(source, shape, scaling, columns=columns)
     several = scaling.cells is not None and not scaling.cells.trivial
     with naming(source):
-        return scaled(scaling, values, draws if several else 1)
+        x = scaled(scaling, values, draws if several else 1)
+        return x if scaling.labels is None else scaling.labels.join(x, labels_like(source))
+
+
+def labels_like(source: str | Path | Frame) -> Array:
+    """Read the labels of images, for a model that is conditional on them.
+
+    Arguments:
+        source: a path of images with labels.
+
+    Returns:
+        The labels (M,), int64.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if there are no labels, or they are not whole numbers.
+    """
+    raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
+    if raw.labels is None:
+        raise ValueError(
+            "no labels beside the images, and the model is one of images given their labels: it "
+            f"takes an .npz file's array named {', '.join(LABELS[:-1])} or {LABELS[-1]}, or the "
+            "file ...labels-idx1-ubyte beside IDX images"
+        )
+    return whole(raw.labels)
 
 
 def values_like(
@@ -90,7 +116,7 @@ def values_like(
             own = cells or [Column(name, i + 1) for i, name in enumerate(columns)]
             raw = raw._replace(values=matched(raw, own))
         values = arranged(checked(raw).values)
-        found, wants = values.shape[1:], tuple(shape)
+        found, wants = values.shape[1:], scaling.labels.shape if scaling.labels else tuple(shape)
         if found != wants:
             hint = "; reshape them" if np.prod(found) == np.prod(wants) else ""
             raise ValueError(f"rows of shape {found}, the model takes {wants}{hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from noneq.energies.base import Energy, evaluate
+from noneq.spaces import context_size
 
 __all__ = ["denoised"]
 
@@ -23,5 +24,8 @@ def denoised(energy: Energy, x: Tensor, noise: float) -> Tensor:
     Returns:
         The mean of the clean row for each noisy row (M, *shape).
     """
-    mean: Tensor = x - noise**2 * evaluate(energy, x)[1]["g"]
+    step = noise**2 * evaluate(energy, x)[1]["g"]
+    if held := context_size(energy):  # a context had no noise
+        step[..., -held:] = 0
+    mean: Tensor = x - step
     return mean

@@ -138,16 +138,16 @@ class PerLabel(nn.Module):
 
 
 def single_networks(net: nn.Module) -> list[Any]:
-    """List the networks that a network is made of, without averages and maps of rows around them.
+    """List the networks that a network is made of, without averages and maps around them.
 
     Arguments:
         net: any network.
 
     Returns:
-        The networks of an `Averaged`, or within a `Whitened` or a `noneq.energies.Foreground`;
-        the network itself if it is none of these.
+        The networks of an `Averaged`, or within a `Whitened`, a `PerLabel` or a
+        `noneq.energies.Foreground`; the network itself if it is none of these.
     """
-    if isinstance(net, Whitened | Foreground):
+    if isinstance(net, Whitened | PerLabel | Foreground):
         return single_networks(net.net)
     if isinstance(net, Averaged):
         return [one for own in net.nets for one in single_networks(own)]

@@ -20,6 +20,7 @@ from noneq.run import Run
 from noneq.run.checkpoint import load_tensors
 from noneq.run.evaluation import read_verdict
 from noneq.run.verdict import Verdict
+from noneq.spaces import context_size
 
 __all__ = ["Contents", "load_population", "metrics_of", "samples_of"]
 
@@ -113,18 +114,25 @@ def samples_of(
         walkers: weighted walkers that `load_population` returned.
 
     Returns:
-        64 images, or 1,000 rows of a table, of both; and the samples in the model's units.
+        64 images, sorted by label if they have labels, or 1,000 rows of a table, of both; and the
+        samples in the model's units.
     """
     noise = run.recipe.train.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
     table = data.kind == "table"
     n = 1000 if table else 64
     x = walkers["x"][torch.multinomial(walkers["log_w"].softmax(0), n, True, generator=rng)]
-    rows = add_noise(data.train[: min(n, data.sizes[0])], noise, rng)
+    rows = data.train[: min(n, data.sizes[0])]
+    rows = add_noise(rows, noise, rng, held=context_size(energy))
     if table:
         both = data.scaling.undo(rows), data.scaling.undo(x)
         return Samples(*both, None, data.columns), x
-    shown = run.family.shown
+    if run.scaling.labels is not None:
+        x, rows = (own[run.scaling.labels.of(own).argsort(stable=True)] for own in (x, rows))
+
+    def shown(own: Tensor) -> Tensor:
+        return run.family.shown(run.scaling.images(own))
+
     clean = shown(denoised(energy, x, noise)) if noise else None
     return Samples(shown(rows), shown(x), clean), x
 
@@ -152,6 +160,8 @@ def metrics_of(run: Run, data: DataSet) -> list[dict[str, Any]]:
 def _energies(run: Run, data: DataSet, energy: Energy, walkers: Mapping[str, Tensor]) -> Energies:
     noise = run.recipe.train.noise
     rng = torch.Generator(run.device).manual_seed(run.seed)
-    rows = (add_noise(data.train, noise, rng), walkers["x"], add_noise(data.test, noise, rng))
-    train, model, test = (energy_of(energy, x) for x in rows)
+    held = context_size(energy)
+    noisy = (add_noise(x, noise, rng, held=held) for x in (data.train, data.test))
+    train, test = (energy_of(energy, x) for x in noisy)
+    model = energy_of(energy, walkers["x"])
     return Energies(train, model, walkers["log_w"].softmax(0), test)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from noneq.run.families import FAMILIES, About, family_of
 from noneq.run.ranges import check_types
 from noneq.run.recipe import Bracket, Budget, Optimizer, Recipe
 
-__all__ = ["applicable", "choose", "read_recipe", "with_changes"]
+__all__ = ["applicable", "choose", "extended", "read_recipe", "with_changes"]
+
+# settings that may change when a run is resumed
+_CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.corrections")
 
 
 def choose(
@@ -38,7 +42,7 @@ def choose(
         kind: kind of the data, "image" or "table".
         discrete: whether values repeat or columns are constant, so that the data have a density
             only with noise.
-        model: kind of model: "network", "rbm", "gaussian-rbm" or "interpolant".
+        model: kind of model: "network", "rbm", "gaussian-rbm", "interpolant" or "conditional".
         changes: values of fields of any section of a `Recipe`, by name, e.g. ``tau=0.1``, or
             dictionaries by section. Fields of the section bracket (the estimate of log Z after
             training) need the dictionary: ``bracket={"walkers": 64}``.
@@ -86,6 +90,33 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         check_types(type(getattr(recipe, name)), new)
     changed = {name: replace(getattr(recipe, name), **new) for name, new in sections.items()}
     return family_of(recipe.kind).reconciled(replace(recipe, **changed), {*changes})
+
+
+def extended(recipe: Recipe, changes: Mapping[str, Any], run: Path) -> Recipe:
+    """Change settings of a run that may change once training has begun, in a copy of its recipe.
+
+    Arguments:
+        recipe: recipe, i.e. all settings of the training.
+        changes: new values as `with_changes` takes them, of the length of the training, the
+            estimate of log Z or the sampling.
+        run: folder of the run, for the text of the error.
+
+    Returns:
+        A new `Recipe`.
+
+    Raises:
+        ValueError: a change to another setting, which is fixed.
+    """
+    found = with_changes(recipe, changes)
+    was, now = recipe.plain(), found.plain()
+    for section in recipe.sections():
+        for name, value in now[section].items():
+            if value != was[section][name] and not f"{section}.{name}".startswith(_CHANGEABLE):
+                raise ValueError(
+                    f"{run}: was begun with `{name}` {was[section][name]}, and a run keeps its "
+                    "choices; leave that out, or train a new run (`out`)"
+                )
+    return found
 
 
 def _section(recipe: Recipe, name: str, among: Sequence[str] = ()) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
-from noneq.energies import Energy, fingerprint
+from noneq.energies import Energy, Gaussian, Given, fingerprint
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import energy_of, exact_log_z, known_log_z
@@ -31,6 +31,7 @@ from noneq.run.background import (
     plain_model,
     set_to_base,
 )
+from noneq.run.by_label import normalised, results_by_label
 from noneq.run.choosing import with_changes
 from noneq.run.folder import Run
 from noneq.run.likelihoods import Split, nll_of_splits, splits_of
@@ -91,7 +92,10 @@ def evaluate_run(
     base_nll = nll_of_splits(base, base.log_z(), splits, noise)
     lost = None  # nats that the validation rows lose by the trained model
     if not is_its_base(plain, data.train):
-        z = _estimated(run, recipe, plain, kernel, rows, rng, track)
+        if run.scaling.labels is not None:
+            z = _by_label(run, recipe, plain, rows, rng, track)
+        else:
+            z = _estimated(run, recipe, plain, kernel, rows, rng, track)
         energy, z = finished_model(energy, z, base, rng)
         model_nll = nll_of_splits(energy, z.value, splits, noise)
         held = splits["validation"].observations
@@ -103,9 +107,9 @@ def evaluate_run(
         z, model_nll = exact_log_z(base, rows, n=bracket.walkers, rng=rng), base_nll
     if worse:
         set_to_base(energy)
-    if worse or energy is not trained:
+    if worse or energy is not trained or run.scaling.labels is not None:
         save_model(run.folder / "model.safetensors", energy, move, recipe)
-    verdict = _verdict(run, energy, z, splits, model_nll, base_nll, how)
+    verdict = _verdict(run, energy, base, z, splits, model_nll, base_nll, how)
     if worse or lost is None:
         verdict = replace(verdict, kept="base", lost=lost)
     _save(run, verdict, z.walkers)
@@ -144,6 +148,30 @@ def _estimated(
     )
 
 
+def _by_label(
+    run: Run,
+    recipe: Recipe,
+    energy: nn.Module,
+    rows: Tensor,
+    rng: torch.Generator,
+    track: Track,
+) -> Estimate:
+    """Bracket log Z of each label, and normalise the model in place."""
+    labels = run.scaling.labels
+    assert labels is not None
+
+    def bracket(given: Given, own: Tensor, label: int) -> Estimate:
+        assert isinstance(given.base, Gaussian)
+        kernel = with_momentum(run.family.kernel(recipe, given.base.factor))
+
+        def tracked(steps: Any, what: str) -> Any:
+            return track(steps, f"label {label}: {what}")
+
+        return _estimated(run, recipe, given, kernel, own, rng, tracked)
+
+    return normalised(energy, bracket, rows, labels)
+
+
 def is_its_base(energy: Energy, rows: Tensor) -> bool:
     """Return whether a model is its base, i.e. the energy that training started from.
 
@@ -162,7 +190,8 @@ def is_its_base(energy: Energy, rows: Tensor) -> bool:
 
 def _verdict(
     run: Run,
-    energy: Energy,
+    energy: nn.Module,
+    base: nn.Module,
     z: Estimate,
     splits: Mapping[str, Split],
     model_nll: Mapping[str, Tensor],
@@ -170,6 +199,10 @@ def _verdict(
     how: Mapping[str, Any],
 ) -> Verdict:
     rows = {name: own.observations for name, own in splits.items()}
+    labels = run.scaling.labels
+    by_label = labels and results_by_label(
+        energy, base, z, {k: v.x for k, v in splits.items()}, model_nll["test"], labels
+    )
     own_units = Mean.of(model_nll["test"] - splits["test"].units, rows["test"])
     return Verdict(
         mark=stored_fingerprint(energy),
@@ -186,6 +219,7 @@ def _verdict(
         origin=run.family.name_of_base(run.recipe),
         regularisers=run.family.regularisers,
         units=measures(run.config["data"], run.scaling.cells, own_units),
+        labels=by_label,
     )
 
 

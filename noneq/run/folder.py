@@ -36,7 +36,7 @@ from noneq.numerics import resolve_device
 from noneq.run import checkpoint
 from noneq.run.atomic import make_folder
 from noneq.run.candidates import Candidate
-from noneq.run.choosing import read_recipe, with_changes
+from noneq.run.choosing import extended, read_recipe
 from noneq.run.families import family_of
 from noneq.run.lock import BusyError, locked
 from noneq.run.metrics import Metrics
@@ -47,8 +47,6 @@ from noneq.run.storing import load_model, load_scaling, save_scaling, save_sessi
 from noneq.version import __version__
 
 __all__ = ["Run"]
-
-_CHANGEABLE = ("budget.", "bracket.", "model.steps", "model.eps", "model.corrections")
 
 
 class Run:
@@ -172,16 +170,8 @@ class Run:
         Raises:
             ValueError: a change to another setting, which is fixed once training has begun.
         """
-        was, now = self.recipe.plain(), with_changes(self.recipe, changes).plain()
-        for section in self.recipe.sections():
-            for name, value in now[section].items():
-                if value != was[section][name] and not f"{section}.{name}".startswith(_CHANGEABLE):
-                    raise ValueError(
-                        f"{self.folder}: was begun with `{name}` {was[section][name]}, and a run "
-                        "keeps its choices; leave that out, or train a new run (`out`)"
-                    )
-        self.recipe = with_changes(self.recipe, changes)
-        self.config["recipe"] = now
+        self.recipe = extended(self.recipe, changes, self.folder)
+        self.config["recipe"] = self.recipe.plain()
         checkpoint.save_json(self.folder / "config.json", self.config)
 
     def data(self, source: str = "") -> DataSet:
@@ -200,8 +190,9 @@ class Run:
         own = self.config["data"]
         source = source or self.source or own["source"]
         chosen = {key: own[key] for key in ("classes", "subset", "binary")}
+        chosen |= {"bits": self.family.binary, "labels": self.family.labelled}
         try:
-            data = load(source, **chosen, bits=self.family.binary, **own.get("table", {}))
+            data = load(source, **chosen, **own.get("table", {}))
         except FileNotFoundError as error:
             if source != own["source"]:
                 raise
@@ -239,6 +230,11 @@ class Run:
                 f"{self.folder}: was removed, replaced or changed by somebody else since this run "
                 "was opened: nothing more is written there"
             )
+
+    @property
+    def tabular(self) -> bool:
+        """Return whether the data are a table, and no images."""
+        return len(self.shape) == 1 and self.scaling.labels is None
 
     @property
     def bracketed(self) -> bool:

@@ -76,6 +76,11 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         draws = draws_of(scaling)
         if isinstance(rows, np.ndarray):
             with naming("rows"):
+                if scaling.labels is not None:
+                    raise ValueError(
+                        "the model is one of images given their labels: give the path of an .npz "
+                        "file of both"
+                    )
                 own_rows = arranged(rows)
                 if own_rows.shape[1:] != self.run.shape:
                     raise ValueError(

@@ -93,8 +93,10 @@ def units_of(run: Run) -> str:
         run: the run.
 
     Returns:
-        "bits", "standardised values" or "images".
+        "bits", "standardised values", "images" or "images given their labels".
     """
     if run.scaling.threshold is not None or run.family.binary:
         return "bits"
-    return "standardised values" if len(run.shape) == 1 else "images"
+    if run.scaling.labels is not None:
+        return "images given their labels"
+    return "standardised values" if run.tabular else "images"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from noneq.run.ranges import check_among, check_finite, check_least, check_positive
 
-__all__ = ["InterpolantModel", "NetworkModel", "RBMModel"]
+__all__ = ["ConditionalModel", "InterpolantModel", "NetworkModel", "RBMModel"]
 
 GAUSSIANS = ("full", "diagonal", "low-rank")
 
@@ -95,6 +95,32 @@ class NetworkModel:
             )
         if self.base == "chosen" and self.ridge is not None:
             raise ValueError("`ridge` is chosen with the `base`: name a base, or leave it out")
+
+
+@dataclass(frozen=True)
+class ConditionalModel:
+    """Settings of an energy of images given their labels: Gaussians, one a label, and a network.
+
+    Attributes:
+        base: covariance of the Gaussians, one for all labels: full, diagonal or low-rank.
+        labels: number of labels.
+        width: number of hidden units of each layer of the perceptron, which all labels share.
+        depth: number of hidden layers of the perceptron, which has an output for each label.
+        leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
+        step_size: step size of the first MCMC move; it is then adapted to a target acceptance.
+    """
+
+    base: Literal["full", "diagonal", "low-rank"] = "full"
+    labels: int = 10
+    width: int = 256
+    depth: int = 2
+    leapfrog_steps: int = 1
+    step_size: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_among(self, "base", GAUSSIANS)
+        check_positive(self, "labels", "width", "depth", "leapfrog_steps")
+        check_finite(self, "step_size")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
-from noneq.run.model_settings import InterpolantModel, NetworkModel, RBMModel
+from noneq.run.model_settings import (
+    ConditionalModel,
+    InterpolantModel,
+    NetworkModel,
+    RBMModel,
+)
 from noneq.run.ranges import check_finite, check_fraction, check_least, check_positive
 from noneq.training.settings import Settings
 
 __all__ = [
-    "Bracket", "Budget", "InterpolantModel", "Likelihood", "NetworkModel", "Optimizer", "RBMModel",
-    "Recipe", "ScoreMatching",
+    "Bracket", "Budget", "ConditionalModel", "InterpolantModel", "Likelihood", "NetworkModel",
+    "Optimizer", "RBMModel", "Recipe", "ScoreMatching",
 ]  # fmt: skip
 
 
@@ -172,8 +177,9 @@ class Recipe:
     """All settings of a training in sections, each of them a dataclass.
 
     Attributes:
-        kind: kind of model: "network", "rbm", "gaussian-rbm" or "interpolant".
-        model: settings of the model: a `NetworkModel`, `RBMModel` or `InterpolantModel`.
+        kind: kind of model: "network", "rbm", "gaussian-rbm", "interpolant" or "conditional".
+        model: settings of the model: a `NetworkModel`, `RBMModel`, `InterpolantModel` or
+            `ConditionalModel`.
         train: settings of the way of training: `Likelihood` or `ScoreMatching`.
         optimizer: settings of the optimiser and of the moving average of the parameters.
         bracket: settings of the estimate of log Z, forward and backward, after training.

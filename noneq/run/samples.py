@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from noneq.annealing import Schedule, Track, population, untracked
-from noneq.energies import path_to
+from noneq.energies import Gaussian, Given, path_to, with_context
 from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
@@ -85,6 +85,7 @@ def draw_walkers(
     weighted: bool = False,
     moves: int = 100,
     steps: int | None = None,
+    label: int | None = None,
     seed: int = 0,
     track: Track = untracked,
 ) -> DrawnWalkers:
@@ -104,6 +105,8 @@ def draw_walkers(
             many are drawn.
         moves: number of MCMC moves of the walkers, for ``chains``.
         steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's settings.
+        label: label of all samples, of a model that is conditional on labels; None: samples have
+            labels in the proportions of the training rows.
         seed: seed of all randomness.
         track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
@@ -114,14 +117,17 @@ def draw_walkers(
         FileNotFoundError: log Z was never estimated, so that no population is stored.
         ValueError: ``n`` is less than 1, or more than the walkers of the evaluation for
             ``population`` or of the training for ``chains``, or this kind of model does not have
-            the source.
+            the source or the label.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
     energy, kernel = run.model()
     rng = torch.Generator(run.device).manual_seed(seed)
+    context = _context(run, label, source, energy)
     if source == "population" or (source is None and not steps):
         stored = _stored(run, energy, required=source is not None)
+        if stored is not None and context is not None:
+            stored = stored[(stored.x[:, -len(context) :] == context).all(1).nonzero().flatten()]
         if stored is not None and (source or _suffices(stored, n, weighted=weighted)):
             if len(stored) < n:
                 raise ValueError(
@@ -138,16 +144,54 @@ def draw_walkers(
         return DrawnWalkers(walkers, rng)
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
+    moved = (source == "steps", steps, track)
+    return DrawnWalkers(_annealed(run, energy, kernel, context, least, moved, rng), rng)
+
+
+def _annealed(
+    run: Run,
+    energy: nn.Module,
+    kernel: Kernel,
+    context: Tensor | None,
+    least: int,
+    how: tuple[bool, int | None, Track],
+    rng: torch.Generator,
+) -> Walkers:
+    """Anneal walkers from the base, or carry them by steps; of one label if one is asked for."""
+    carried, steps, track = how
     plain = plain_model(energy)
+    if context is not None:
+        plain = given = Given(energy, context)
+        assert isinstance(given.base, Gaussian)
+        kernel = run.family.kernel(run.recipe, given.base.factor)
     path, many = path_to(plain, base_of(plain)), 8 * -(-least // 8)
     carrier = with_momentum(plain_kernel(kernel, plain))
     schedule: int | Schedule
-    if source == "steps":
+    if carried:
         schedule = run.family.transport(run.recipe, energy, kernel, rng, steps)
     else:
         schedule = run.family.annealing_schedule(run.recipe, plain, carrier, rng)
     walkers, _ = population(path, many, schedule, rng=rng, kernel=carrier, track=track)
-    return DrawnWalkers(with_walkers_of_background(walkers, energy, rng), rng)
+    if context is not None:
+        weights = walkers.weights
+        walkers = replace(Walkers.at(with_context(walkers.x, context), energy), weights=weights)
+    return with_walkers_of_background(walkers, energy, rng)
+
+
+def _context(
+    run: Run, label: int | None, source: Source | None, energy: nn.Module
+) -> Tensor | None:
+    """Return the one-hot vector of a label; ValueError where the run's model has no labels."""
+    if label is None:
+        return None
+    if run.scaling.labels is None:
+        raise ValueError(
+            f"{run.folder}: its model knows no labels: leave `labels` out, or train one by "
+            "`model` conditional"
+        )
+    if source == "chains":
+        raise ValueError("`source` chains have labels of their own: take population or ais")
+    return run.scaling.labels.context(label, next(energy.parameters()))
 
 
 def _stored(run: Run, energy: nn.Module, *, required: bool) -> Walkers | None:

@@ -22,6 +22,7 @@ from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Verdict
+from noneq.spaces import context_size
 
 __all__ = ["FlowScores", "Scores", "draws_of", "flow_score", "score"]
 
@@ -115,7 +116,7 @@ def _of_noisy(energy: Energy, x: Tensor, noise: float) -> Tensor:
     u = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     pairs = max(2, min(SAME, 20_000 // len(x)))
     for _ in range(pairs):
-        xi = add_noise(torch.zeros_like(x[:1]), noise, rng)
+        xi = add_noise(torch.zeros_like(x[:1]), noise, rng, held=context_size(energy))
         u += (mean_energy(energy, x + xi) + mean_energy(energy, x - xi)) / (2 * pairs)
     draws = max(noise_draws(len(x)), 2000 // len(x))
     own = mean_energy(energy, x[u.argsort()], noise=noise, draws=draws)  # in any order of rows

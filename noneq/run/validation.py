@@ -24,6 +24,7 @@ from noneq.numerics import full_precision
 from noneq.random import add_noise
 from noneq.run.recipe import Recipe
 from noneq.run.shrinkage import choose_shrinkage, shrink
+from noneq.spaces import context_size
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["Look", "Validation", "cost_of_a_look"]
@@ -109,7 +110,8 @@ class Validation:
         assert isinstance(base, Solvable)
         rng = torch.Generator(rows.device).manual_seed(seed)
         draws = noise_draws(len(rows)) if noise > 0 else 1
-        noisy = add_noise(rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS], noise, rng)
+        noisy = rows.repeat(draws, *[1] * (rows.dim() - 1))[:ROWS]
+        noisy = add_noise(noisy, noise, rng, held=context_size(base))
         first = Look(0, float(energy_of(base, noisy).mean()) + base.log_z(), 0.0)
         interval = math.ceil(cost_of_a_look(recipe, len(noisy)) / (SHARE * _cost(recipe)))
         kept = copy.deepcopy(untrained)

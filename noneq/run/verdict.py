@@ -116,6 +116,8 @@ class Verdict:
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
         units: sentence of `measures` about the units of the likelihoods; empty for images.
+        labels: what `noneq.run.by_label.results_by_label` knows of each label; None: the images
+            have none.
     """
 
     mark: int
@@ -134,6 +136,7 @@ class Verdict:
     origin: str = "Gaussian base"
     regularisers: str = "more noise (`noise`)"
     units: str = ""
+    labels: Mapping[str, Any] | None = None
 
     @property
     def bracketed(self) -> bool:
@@ -197,6 +200,12 @@ class Verdict:
             )
         if self.units:
             said.append(self.units)
+        if self.labels is not None:
+            said.append(
+                f"By Bayes' theorem it finds the labels of {self.labels['found']:.1%} of the test "
+                f"images; its {self.origin} finds {self.labels['found_by_base']:.1%}. Likelihoods "
+                "are those of images given their labels."
+            )
         away = self.off_support_mass
         if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
             said.append(

@@ -54,6 +54,7 @@ MODULES = {
     "run_background": "run/background.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
+    "by_label": "run/by_label.py",
     "axes": "report/axes.py",
     "chains": "testing/chains.py",
     "checkpoint": "run/checkpoint.py",

@@ -26,8 +26,51 @@ TRAINED = (
 )
 PRODUCT = ("test_composed.py::test_a_product_of_gaussians_is_the_gaussian_of_their_precisions",)
 UNION = ("test_composed.py::test_a_union_is_normalised_and_has_the_mean_of_its_parts",)
+LABELLED = "test_given_labels.py::"
+NORMALISED = (LABELLED + "test_each_label_is_normalised_by_its_own_log_z",)
+PROPORTIONS = (LABELLED + "test_walkers_of_all_labels_have_the_proportions_and_means_of_the_rows",)
+NAMED = (LABELLED + "test_an_alarm_names_its_label",)
+BAYES = (LABELLED + "test_labels_are_found_by_bayes_theorem_with_the_shares_of_the_training_rows",)
+TOLD = (LABELLED + "test_a_run_is_trained_bracketed_and_told_by_label",)
+PIXELS = (LABELLED + "test_noise_is_added_to_pixels_and_never_to_labels",)
+OF_A_LABEL = (LABELLED + "test_samples_of_a_label_are_of_that_label",)
+ANNEALED = (LABELLED + "test_annealed_samples_of_a_label_are_those_of_its_energy",)
+BESIDE = (LABELLED + "test_labels_stay_beside_their_images",)
+KEPT_LABEL = (LABELLED + "test_the_mean_without_noise_keeps_its_label",)
 
 CONDITIONALS = (
+    ("labels: log Z taken away twice", "by_label:normalised", "torch.tensor([z.value",
+     "torch.tensor([-z.value", NORMALISED),
+    ("labels: equally frequent", "by_label:normalised", "c.double().mean(0).tolist()",
+     "[1 / k] * k", NORMALISED),
+    ("labels: without an error", "by_label:normalised", "LogZ(0.0, z.stderr)", "LogZ(0.0, 0.0)",
+     NORMALISED),
+    ("labels: one side", "by_label:normalised", "z.interval[0].value - z.value", "0.0",
+     NORMALISED),
+    ("labels: alarms without a name", "by_label:normalised", "f\"label {label}: {alarm}\"",
+     "alarm", NAMED),
+    ("labels: walkers of one weight", "by_label:_joined", "own.weights.log_p + math.log(p)",
+     "own.weights.log_p", PROPORTIONS),
+    ("labels: ancestors of the first", "by_label:_joined", "own.weights.ancestors + i",
+     "own.weights.ancestors", PROPORTIONS),
+    ("labels: found without their shares", "by_label:_found", "contexts, shares)", "contexts)",
+     BAYES),
+    ("labels: found by the model for both", "by_label:results_by_label", "_found(base, ",
+     "_found(energy, ", BAYES),
+    ("labels: the model is not normalised on disk", "evaluation:evaluate_run",
+     "or run.scaling.labels is not None", "", TOLD),
+    ("labels: noise of rows that are looked at", "validation:Validation.start",
+     ", held=context_size(base)", "", PIXELS),
+    ("labels: noise of rows that are drawn", "contents:_energies", ", held=held", "", PIXELS),
+    ("labels: stored samples of any label", "samples:draw_walkers",
+     "if stored is not None and context is not None:", "if False:", OF_A_LABEL),
+    ("labels: annealed samples of the first label", "samples:_annealed",
+     "given = Given(energy, context)", "given = Given(energy, context.roll(1))", ANNEALED),
+    ("labels: in another order", "selection:_split", "own[0][some]", "own[0][: len(some)]",
+     BESIDE),
+    ("labels: drawn apart from their images", "selection:_taken", "labels[rows] if",
+     "labels[: len(rows)] if", BESIDE),
+    ("labels: denoised, too", "denoising:denoised", "step[..., -held:] = 0", "pass", KEPT_LABEL),
     ("conditioned: no determinant", "conditioned:Conditioned.__init__",
      "low.diagonal(dim1=1, dim2=2).log().sum(1) + k / 2", "k / 2", TEXTBOOK),
     ("conditioned: dimensions of all", "conditioned:Conditioned.__init__",

@@ -900,8 +900,8 @@ CORE = (
     ("figures: energies without weights", "distributions:draw_energies",
      "density(ax, walkers, span, RED, p=p,", "density(ax, walkers, span, RED,",
      ("test_figures.py::test_a_spurious_mode_is_a_bump_to_the_left_of_its_weight",)),
-    ("figures: sign of the denoised mean", "denoising:denoised", "= x - noise**2 *",
-     "= x + noise**2 *", ("test_pictures.py::"
+    ("figures: sign of the denoised mean", "denoising:denoised", "= x - step",
+     "= x + step", ("test_pictures.py::"
      "test_a_clean_row_is_the_mean_of_the_data_given_the_noisy_one",)),
     # -- data sets
     ("data: sign of the log-Jacobian", "scaling:Scaling.log_jacobian",

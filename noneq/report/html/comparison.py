@@ -95,7 +95,8 @@ def _check(runs: Sequence[Run]) -> None:
         if _quantity(run) != _quantity(first):
             raise ValueError(
                 f"{run.folder}: takes the columns for other kinds of values than {first.folder}, "
-                "e.g. bits, counts or categories: a density and a probability do not compare"
+                "e.g. bits, counts or categories, or its images with labels: likelihoods of "
+                "different quantities do not compare"
             )
         if run.recipe.train.noise != first.recipe.train.noise:
             raise ValueError(
@@ -107,7 +108,10 @@ def _check(runs: Sequence[Run]) -> None:
 def _quantity(run: Run) -> Any:
     """Return what the likelihood of a run is of, whatever the coordinates of its columns."""
     plain = run.scaling.plain()
-    return [run.family.binary, *(plain[k] for k in ("shift", "scale", "threshold", "cells"))]
+    return [
+        run.family.binary,
+        *(plain[k] for k in ("shift", "scale", "threshold", "cells", "labels")),
+    ]
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

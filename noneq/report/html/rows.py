@@ -21,9 +21,11 @@ from noneq.report.filters import Filters, filters_figure
 from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank, escaped
 from noneq.report.html.page import Pairs, Part, Picture, Plot, Section, Table
 from noneq.run import Run
+from noneq.run.verdict import Verdict
 
 __all__ = [
-    "column_names", "energies_section", "filters_section", "rows_shown", "samples_section",
+    "column_names", "energies_section", "filters_section", "labels_section", "rows_shown",
+    "samples_section",
 ]  # fmt: skip
 
 WIDE = 60  # columns of a table that are shown
@@ -85,7 +87,7 @@ def rows_shown(
         A picture of each image, or one table.
     """
     if data.kind == "image":
-        images = run.family.shown(x)
+        images = run.family.shown(run.scaling.images(x))
         return [
             Picture(png(tiles(images[k : k + 1])), said, f"an image: {title} {said}", small=True)
             for k, said in enumerate(about)
@@ -129,6 +131,36 @@ def energies_section(energies: Energies) -> Section:
         "the curves lie over each other; walkers far to the left have found a spurious mode.",
         [Plot(figure, f"Histograms of energies: {means}.")],
     )
+
+
+def labels_section(verdict: Verdict) -> Section:
+    """Make the section with what is known of each label of a model that is conditional on labels.
+
+    Arguments:
+        verdict: evaluation of the run.
+
+    Returns:
+        The section, with a table.
+    """
+    labels = verdict.labels
+    assert labels is not None
+    columns = ["label", "training images", "test images", "NLL of test images, nats",
+               "labels found", "log Z known within, nats", "alarms"]  # fmt: skip
+    rows = [
+        [
+            str(one["label"]), f"{one['train']:,}", f"{one['test']:,}",
+            f"{one['nll']:.2f}" if one["test"] else "",
+            f"{one['found']:.1%}" if one["test"] else "",
+            f"{one['within']:.2f}", str(one["alarms"]),
+        ]
+        for one in labels["each"]
+    ]  # fmt: skip
+    text = (
+        f"By Bayes' theorem the model finds the labels of {labels['found']:.1%} of the test "
+        f"images, its {verdict.origin} those of {labels['found_by_base']:.1%}."
+    )
+    good = "log Z of every label is known within tenths of a nat, without an alarm."
+    return Section("Labels", good, [Table(columns, rows)], [text])
 
 
 def filters_section(filters: Filters) -> Section:

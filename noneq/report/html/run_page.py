@@ -21,6 +21,7 @@ from noneq.report.html.page import Page, Section, Table, write_page
 from noneq.report.html.rows import (
     energies_section,
     filters_section,
+    labels_section,
     rows_shown,
     samples_section,
 )
@@ -100,6 +101,8 @@ def _of_model(contents: Contents) -> list[Section]:
     if data is None or verdict is None or contents.samples is None or contents.energies is None:
         return []
     found = [likelihoods(run, data, verdict)]
+    if verdict.labels is not None:
+        found.append(labels_section(verdict))
     bases = [Candidate(**one) for one in run.config.get("bases", ())]
     if bases:
         found.append(_tried(bases))
@@ -149,7 +152,7 @@ def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
             )
         )
         if data.kind == "image":
-            bits = math.log(2) * math.prod(data.shape)
+            bits = math.log(2) * data.scaling.images(data.train[:1]).numel()
             parts.append(
                 table(
                     "bits a dimension, in the units of the file",

@@ -54,6 +54,7 @@ class Family(ABC):
         not_applicable: settings of a recipe that have no effect on this kind, each named
             ``section.field``.
         binary: whether rows of data must consist of zeros and ones.
+        labelled: whether rows of data are images with their labels.
         origin: name of the kind of base, for sentences about a trained model.
         regularisers: advice for a model that has memorised training rows, as a clause.
         carried: whether samples can be carried from the base by Euler-Maruyama steps.
@@ -67,6 +68,7 @@ class Family(ABC):
     train: ClassVar[type] = Likelihood
     not_applicable: ClassVar[frozenset[str]] = frozenset()
     binary: ClassVar[bool] = False
+    labelled: ClassVar[bool] = False
     origin: ClassVar[str] = "Gaussian base"
     regularisers: ClassVar[str] = "more noise (`noise`)"
     carried: ClassVar[bool] = False
