@@ -113,14 +113,14 @@ def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
     rows = "rows.csv" if run.tabular else "rows.npy"
     out = "samples.csv" if run.tabular else "samples.npz"
     sample = f"noneq sample {folder} -n 64 --out {out}"
+    samples = "64 fresh samples, in the file's units"
     if labels := run.scaling.labels:
         rows, sample = "rows.npz", f"{sample} --labels {labels.classes[0]}"
+        samples = "64 fresh images of one label, in the file's units"
     score = f"noneq score {folder} {rows} --out scores.csv"
     return [
         *found,
-        Command(
-            sample, "64 fresh samples, in the file's units" if not labels else "... of one label"
-        ),
+        Command(sample, samples),
         Command(score, "the log-density of every row of another file"),
     ]
 

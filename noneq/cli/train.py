@@ -24,6 +24,7 @@ from noneq.run.families import Family, family_of
 from noneq.run.memory import check_recipe
 from noneq.run.staging import check_vacant
 from noneq.run.starts import choose_start
+from noneq.run.validation import ended_early
 
 __all__ = ["train"]
 
@@ -274,7 +275,8 @@ def _kept(session: Session) -> str:
     """Say which parameters the validation rows chose, and whether they ended the training."""
     if session.validation is None:
         return ""
-    ended = ", ended by the validation rows" if session.validation.finished else ""
+    early = ended_early(session.recipe, session.state_dict())
+    ended = ", ended by the validation rows" if early else ""
     best = session.validation.best
     if not best.iteration:
         return f"{ended}; kept: the base"

@@ -37,6 +37,7 @@ from noneq.run.folder import Run
 from noneq.run.likelihoods import Split, nll_of_splits, splits_of
 from noneq.run.recipe import Recipe
 from noneq.run.storing import save_model
+from noneq.run.validation import ended_early
 from noneq.run.verdict import Mean, Verdict, measures
 from noneq.run.work import within_share
 from noneq.walkers import Walkers
@@ -219,8 +220,17 @@ def _verdict(
         origin=run.family.name_of_base(run.recipe),
         regularisers=run.family.regularisers,
         units=measures(run.config["data"], run.scaling.cells, own_units),
+        ended_early=_ended_early(run),
         labels=by_label,
     )
+
+
+def _ended_early(run: Run) -> bool:
+    """Return whether the validation rows ended the training of a run, if that is known."""
+    try:
+        return ended_early(run.recipe, checkpoint.load(run.folder / "state"))
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def stored_fingerprint(energy: Energy) -> int:

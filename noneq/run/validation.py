@@ -27,7 +27,7 @@ from noneq.run.shrinkage import choose_shrinkage, shrink
 from noneq.spaces import context_size
 from noneq.walkers import LogZ, Walkers
 
-__all__ = ["Look", "Validation", "cost_of_a_look"]
+__all__ = ["Look", "Validation", "cost_of_a_look", "ended_early"]
 
 STEPS, MOVES = 150, 50  # of a look: both annealings, equilibration before one
 WALKERS, MORE = 128, 256  # of a look, and where samples of the base are proposed to them
@@ -127,7 +127,7 @@ class Validation:
     @property
     def lowest(self) -> Look:
         """The look of the lowest NLL."""
-        return min(self.looks, key=lambda look: (look.nll, look.iteration))
+        return _lowest(self.looks)
 
     @property
     def best(self) -> Look:
@@ -151,11 +151,7 @@ class Validation:
     @property
     def finished(self) -> bool:
         """Whether training should end, since the NLL has not fallen for long enough."""
-        lowest, last = self.lowest, self.looks[-1].iteration
-        later = [look for look in self.looks if look.iteration > lowest.iteration]
-        worse = sum(not look.nll - lowest.nll <= SURELY * _error(look, lowest) for look in later)
-        enough = last - self.origin >= 2 * max(0, lowest.iteration - self.origin)
-        return (worse >= PATIENCE or len(later) >= LONGEST) and enough
+        return _finished(self.looks, self.origin)
 
     def look(self, model: nn.Module, kernel: Kernel, walkers: Walkers, iteration: int) -> Look:
         """Look at the validation rows, and keep the model's parameters if they are the best.
@@ -198,10 +194,44 @@ class Validation:
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Set the looks and the best parameters from a dictionary that `state_dict` returned."""
-        looks: Sequence[Sequence[Any]] = saved["looks"]
-        self.looks = [Look(int(i), *map(float, rest)) for i, *rest in looks]
+        self.looks = _looks(saved)
         self.model.load_state_dict(saved["model"])
         self.origin = saved["origin"]
+
+
+def _lowest(looks: Sequence[Look]) -> Look:
+    return min(looks, key=lambda look: (look.nll, look.iteration))
+
+
+def _finished(looks: Sequence[Look], origin: int) -> bool:
+    """Return whether the NLL has not fallen for long enough."""
+    lowest, last = _lowest(looks), looks[-1].iteration
+    later = [look for look in looks if look.iteration > lowest.iteration]
+    worse = sum(not look.nll - lowest.nll <= SURELY * _error(look, lowest) for look in later)
+    enough = last - origin >= 2 * max(0, lowest.iteration - origin)
+    return (worse >= PATIENCE or len(later) >= LONGEST) and enough
+
+
+def ended_early(recipe: Recipe, state: Mapping[str, Any]) -> bool:
+    """Return whether the validation rows have ended a training before its budget was spent.
+
+    Arguments:
+        recipe: all settings of the training.
+        state: its last checkpoint, as `noneq.run.session.Session.state_dict` returns it.
+
+    Returns:
+        False if the training went on to its end, was interrupted, or has no early stopping.
+    """
+    looked, trained = state["validation"], state["trained"]
+    if looked is None or trained is None:
+        return False
+    looks = _looks(looked)
+    spent = recipe.budget.progress(looks[-1].iteration, state["seconds"])
+    return _finished(looks, looked["origin"]) and spent < 1
+
+
+def _looks(saved: Mapping[str, Any]) -> list[Look]:
+    return [Look(int(i), *map(float, rest)) for i, *rest in saved["looks"]]
 
 
 @full_precision()

@@ -116,6 +116,7 @@ class Verdict:
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
         units: sentence of `measures` about the units of the likelihoods; empty for images.
+        ended_early: whether the validation rows ended the training before its budget was spent.
         labels: what `noneq.run.by_label.results_by_label` knows of each label; None: the images
             have none.
     """
@@ -136,6 +137,7 @@ class Verdict:
     origin: str = "Gaussian base"
     regularisers: str = "more noise (`noise`)"
     units: str = ""
+    ended_early: bool = False
     labels: Mapping[str, Any] | None = None
 
     @property
@@ -234,9 +236,14 @@ class Verdict:
                 + (f" {LOST}" if gain.value < 0 else "")
             )
         else:
+            longer = (
+                "The validation rows ended the training, so that a longer one is of no use."
+                if self.ended_early
+                else "Train longer (`iterations`)."
+            )
             first = (
                 f"The model cannot be distinguished from its {self.origin}: the gain is {gain} "
-                "nats a row. Train longer, unless the validation rows have ended the training."
+                f"nats a row. {longer}"
             )
         known = (
             "exact: log Z is known without error."

@@ -14,7 +14,7 @@ from noneq.energies import Gaussian
 from noneq.likelihood import log_z
 from noneq.run import choose, evaluation, supervise, validation
 from noneq.run.evaluation import evaluate_run, is_its_base, read_verdict
-from noneq.run.validation import Look, Validation
+from noneq.run.validation import Look, Validation, ended_early
 from noneq.walkers import Walkers
 
 FAST = {"tau": 0.5, "width": 64, "lr": 1e-2}
@@ -59,6 +59,22 @@ def test_training_ends_after_looks_and_iterations_without_anything_better():
     # as many iterations, but three looks
     assert not watched([*falling, (40, 7.0), (60, 7.0), (80, 7.0)]).finished
     assert watched([(0, 9.0), (5, 9.5), (10, 9.6), (15, 9.7), (20, 9.8)]).finished
+
+
+def test_only_a_training_with_budget_left_was_ended_by_the_validation_rows():
+    falling = [(i, 9.0 - i / 32) for i in range(0, 33, 8)]
+    level = [(40, 8.5), (48, 8.5), (56, 8.5), (64, 8.5)]
+    for iterations, looks, early in (
+        (100, [*falling, *level], True),
+        (64, [*falling, *level], False),  # its budget ended at the same iteration
+        (100, falling, False),
+    ):
+        recipe = choose((2,), 100, "table", iterations=iterations)
+        saved = {"looks": [[i, nll, 0.0, 1.0] for i, nll in looks], "origin": 0}
+        state = {"validation": saved, "trained": {}, "seconds": 1.0}
+        assert ended_early(recipe, state) == early
+    assert not ended_early(recipe, {"validation": None, "trained": {}, "seconds": 1.0})
+    assert not ended_early(recipe, {"validation": saved, "trained": None, "seconds": 1.0})
 
 
 def test_looks_come_ever_more_rarely():

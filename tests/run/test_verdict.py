@@ -47,6 +47,11 @@ def test_better_worse_and_neither():
         assert "WORSE" not in said
 
 
+def test_a_training_that_the_validation_rows_ended_is_not_to_go_on():
+    assert "Train longer" in summary(gain=Mean(0.1, 0.2))[0]
+    assert "a longer one is of no use" in summary(gain=Mean(0.1, 0.2), ended_early=True)[0]
+
+
 def test_a_gain_is_as_uncertain_as_log_z():
     # the same error for every row: pairing does not remove it
     assert "better" in summary(gain=Mean(1.0, 0.1), stderr=0.1)[0]

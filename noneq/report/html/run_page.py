@@ -234,6 +234,9 @@ def _unlikely(run: Run, data: DataSet, verdict: Verdict) -> Section:
     split = [name for name, nll in found.items() for _ in range(len(nll))]
     order = nlls.argsort(descending=True)[:SHOWN]
     about = [f"{float(nlls[i]):.1f}, {split[i]}" for i in order]
+    if run.scaling.labels is not None:
+        labels = run.scaling.labels.of(rows[order]).tolist()
+        about = [f"{said}, label {own}" for said, own in zip(about, labels, strict=True)]
     shown = rows_shown(run, data, rows[order], "NLL, nats, and split", about)
     return Section(
         "The least likely rows",
