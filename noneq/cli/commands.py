@@ -160,7 +160,7 @@ def sample(
             table with the names of the columns.
         given: file of rows with blank cells (in .npy: NaN): they are filled in by the model, given
             the other cells of the row, and all rows are written to --out, a .csv or .npy file;
-            or one row, written as column=value,column=value.
+            or one row, written as column=value,column=value ('"city=Ulm, Danube",age=3').
         count: number of samples of each row of --given; default: 1.
         source: where samples come from: the walkers that the estimate of log Z has annealed and
             stored (population), walkers carried from the base by Euler-Maruyama steps (steps),

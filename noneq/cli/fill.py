@@ -12,6 +12,7 @@ from torch import Tensor
 from noneq.cli.console import echo, tracked
 from noneq.cli.results import keep_result
 from noneq.cli.sample import check_table, names, tell_texts, with_texts
+from noneq.cli.values import names as names_of
 from noneq.data.gaps import rows_with_gaps
 from noneq.data.plaintext import visible
 from noneq.run import Run
@@ -56,7 +57,7 @@ def fill_file(
         raise ValueError("--given takes no options but --count, --out, --seed and --device")
     count = 1 if count is None else count
     if out.suffix not in (".csv", ".npy"):
-        raise ValueError(f"{out}: completed rows go to .csv or .npy (`out` full.csv)")
+        raise ValueError(f"{out}: rows of --given go to .csv or .npy: name one (`out` full.csv)")
     opened = Run(run, device)
     if out.suffix == ".csv":
         check_table(out, opened)
@@ -80,17 +81,33 @@ def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor
         return rows_with_gaps(given, run.shape, run.scaling, **how)
     if "=" not in str(given):
         raise FileNotFoundError(f"{given}: no such file (a file of rows is meant)")
-    parts = [part.partition("=") for part in str(given).split(",")]
-    pairs = {name.strip(): value.strip() for name, _, value in parts}
-    wrong = [name for name, equals, _ in parts if not equals or name.strip() not in columns]
-    if wrong:
-        own = ", ".join(map(visible, columns))
-        raise ValueError(
-            f"--given {given}: {', '.join(map(visible, wrong))}: no such column; write "
-            f"column=value, one or more separated by commas, with columns of the run: {own}"
-        )
+    pairs = _pairs(str(given), run)
     one = pyarrow.table({name: [_value(pairs.get(name, ""))] for name in columns})
     return rows_with_gaps(one, run.shape, run.scaling, name=f"--given {given}", **how)
+
+
+def _pairs(given: str, run: Run) -> dict[str, str]:
+    """Read the values of one row, ``column=value`` by commas, one with a comma in quotes."""
+    columns, pairs = run.config["data"]["columns"], {}
+    left_out = dict(map(tuple, run.config["data"]["left_out"]))
+    own = ", ".join(map(visible, columns))
+    for part in names_of(given):
+        name, equals, value = part.partition("=")
+        name = name.strip()
+        if name in pairs:
+            raise ValueError(f"--given {given}: {visible(name)} has two values: give one")
+        if name in left_out:
+            raise ValueError(
+                f"--given {given}: the model does not have the column {visible(name)} "
+                f"({left_out[name]}), but {own}"
+            )
+        if not equals or name not in columns:
+            raise ValueError(
+                f"--given {given}: {visible(name)}: no such column; write column=value, one or "
+                f"more separated by commas, with columns of the run: {own}"
+            )
+        pairs[name] = value.strip()
+    return pairs
 
 
 def _value(text: str) -> float | str | None:

@@ -499,7 +499,7 @@ def test_blank_cells_are_filled_in(trained, tmp_path, data, capsys):
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["--given", "rows.npy", "--out", "x.npz"], "completed rows go to .csv or .npy"),
+        (["--given", "rows.npy", "--out", "x.npz"], "rows of --given go to .csv or .npy"),
         (["--given", "rows.npy", "--out", "x.csv", "-n", "3"], "--given takes no options but"),
         (["--given", "rows.npy", "--out", "x.csv", "--weighted"], "--given takes no options but"),
         (["--given", "none.csv", "--out", "x.csv"], "none.csv: no such file"),

@@ -159,6 +159,8 @@ def test_one_row_is_given_on_the_command_line(groups, capsys):
         ("size=3", "size: no such column; write column=value, one or more separated by commas"),
         ("height=tall", "'tall'"),
         ("group=c,7", "7: no such column"),
+        ("group=c,group=a", "group has two values: give one"),
+        ('"group=c, d"', "group: 'c, d' is none of its categories"),
         ("none.csv", "none.csv: no such file"),
     ):
         assert main([*words, wrong]) == 1

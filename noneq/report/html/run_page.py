@@ -191,7 +191,11 @@ def _tried(bases: Sequence[Candidate]) -> Section:
         "What was tried",
         "",
         [Table(["base", "NLL of the validation rows, nats"], rows)],
-        ["The validation rows chose the base, from which the training starts, among these."],
+        [
+            "The validation rows chose the base, from which the training starts, among these: the "
+            "lowest NLL, but of more Gaussians only where it is lower by more than a standard "
+            "error of the difference, row by row."
+        ],
     )
 
 
@@ -210,16 +214,19 @@ def _far(contents: Contents, data: DataSet) -> Section:
             f"than 99 % of held-out data; of a perfect model it would be {away.expected:.1%}. In "
             "many dimensions a model that is slightly too wide everywhere has much mass there."
         )
+    good = "the samples that are farthest from all data still look like data."
     if getattr(contents.run.recipe.model, "background", False):
+        good = "all but a few of the samples that are farthest from all data look like data."
         text.append(
             "Among the samples are those of the wide background that the model has on purpose, "
-            "about one in as many as there are training rows, so that odd rows are not impossible."
+            "about one in as many as there are training rows, so that odd rows are not "
+            "impossible; their values can be far out of the range of a column."
         )
     about = [f"{float(d):.2f}" for d in distance[order]]
     shown = rows_shown(contents.run, data, x[order], "distance to the nearest row", about)
     return Section(
         "Mass where there are no data",
-        "the samples that are farthest from all data still look like data.",
+        good,
         shown,
         text,
     )
