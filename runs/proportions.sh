@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Proportions of the digits 2, 3 and 6 of MNIST, with and without weights: a factorial at 14 x 14 pixels,
 # four cells at 28 x 28, on samples of a known model, and on Fashion-MNIST.
-# Makes docs/results/proportions.md. About three hours on one core, in parts; a run that was killed goes on.
+# Makes docs/results/proportions.md. About four hours on one core, in parts; a run that was killed goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ -z "${MNIST:-}" ]; then

@@ -59,6 +59,8 @@ def fill_file(
     if out.suffix not in (".csv", ".npy"):
         raise ValueError(f"{out}: rows of --given go to .csv or .npy: name one (`out` full.csv)")
     opened = Run(run, device)
+    if opened.scaling.labels is not None:
+        raise ValueError(f"{run}: is a model of images given their labels: draw some by `labels`")
     if out.suffix == ".csv":
         check_table(out, opened)
     values, x = _rows(given, opened, seed)

@@ -109,7 +109,7 @@ def rows_with_gaps(
             raise ValueError(f"rows of shape {values.shape[1:]}, the model takes {tuple(shape)}")
         if np.isinf(values).any():
             raise ValueError("holds infinite values")
-        if scaling.cells is None or scaling.cells.trivial:
+        if not scaling.spreads:
             draws = 1
         gaps = max(1, int(np.isnan(values).reshape(len(values), -1).any(1).sum()))
         rng = torch.Generator("cpu").manual_seed(seed + 1)  # not the stream of what is filled in

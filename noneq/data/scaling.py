@@ -70,6 +70,11 @@ class Scaling:
         return Chained(maps) if maps else None
 
     @property
+    def spreads(self) -> bool:
+        """Return whether a column has repeated values, which are spread over intervals."""
+        return self.cells is not None and not self.cells.trivial
+
+    @property
     def columns(self) -> str:
         """Return what coordinates rows are in: "standardised", "mapped", "apart" or "flow".
 
@@ -98,7 +103,7 @@ class Scaling:
     def _apply(self, values: Tensor, rng: torch.Generator) -> Tensor:
         if self.threshold is not None:
             values = (values > self.threshold).double()
-        elif self.cells is not None and not self.cells.trivial:
+        elif self.cells is not None and self.spreads:
             values = self.cells.spread(values, uniform(values.shape, rng))
         shift, scale = self.shift.to(values), self.scale.to(values)
         x = (values - shift) / scale
@@ -142,7 +147,7 @@ class Scaling:
         Returns:
             For each column its intervals, or None; None if values are not spread over intervals.
         """
-        if self.cells is None or self.cells.trivial:
+        if self.cells is None or not self.spreads:
             return None
         return self.cells.blocks(self.undo(x), self.shift, self.scale)
 

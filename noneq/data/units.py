@@ -54,9 +54,8 @@ def rows_like(
             the training rows.
     """
     values = values_like(source, shape, scaling, columns=columns)
-    several = scaling.cells is not None and not scaling.cells.trivial
     with naming(source):
-        x = scaled(scaling, values, draws if several else 1)
+        x = scaled(scaling, values, draws if scaling.spreads else 1)
         return x if scaling.labels is None else scaling.labels.join(x, labels_like(source))
 
 

@@ -66,8 +66,7 @@ def draws_of(scaling: Scaling, rows: int = 1) -> int:
     Returns:
         16, fewer for more than 62,500 rows, and 1 where no column has repeated values.
     """
-    several = scaling.cells is not None and not scaling.cells.trivial
-    return max(1, min(DRAWS, POINTS // rows)) if several else 1
+    return max(1, min(DRAWS, POINTS // rows)) if scaling.spreads else 1
 
 
 def score(run: Run, x: Tensor, draws: int = 1) -> Scores:

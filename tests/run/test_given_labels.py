@@ -321,6 +321,7 @@ def test_annealed_samples_of_a_label_are_those_of_its_energy(trained):
         (["sample", "RUN", "--labels", "7"], "label 7 is none of the model's: 0, 1, 4"),
         (["sample", "RUN", "--labels", "1", "--source", "chains"], "chains have labels of their"),
         (["sample", "RUN", "--out", "a.csv"], "images are no table"),
+        (["sample", "RUN", "--given", "a.npy", "--out", "b.npy"], "draw some by --labels"),
         (["score", "RUN", "none.npz"], "no labels beside the images"),
         (["train", "table.csv", "--model", "conditional"], "its label is a column like the"),
     ],
