@@ -17,7 +17,7 @@ __all__ = ["flags"]
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
     "iterations", "budget", "weighted", "denoise", "given", "count", "spline_flow",
-    "columns", "drop", "categories", "continuous", "grid", "missing", "data",
+    "columns", "drop", "categories", "continuous", "grid", "missing", "data", "labels",
 )  # fmt: skip
 _NAMES = {
     *_OTHERS, *(f.name for f in fields(Choices)),
