@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from noneq.run.memory import check_walkers
 from noneq.run.samples import DrawnWalkers, draw_walkers, take_samples
 
 __all__ = ["check_table", "names", "sample", "tell_texts", "with_texts"]
+
+APART = 1_000_003  # between the seeds of two labels
 
 
 def sample(
@@ -51,22 +54,23 @@ def sample(
     Raises:
         ValueError: options contradict each other, or do not suit the run's model.
     """
-    if out.suffix not in (".npz", ".npy", ".csv"):
-        raise ValueError(f"{out}: samples go to .npz (x, log_w), .npy (x) or .csv")
-    if weighted and out.suffix == ".npy":
-        raise ValueError(f"{out}: weights need an .npz or a .csv file")
+    if labels and len({*labels}) < len(labels):
+        raise ValueError(f"`labels` {','.join(map(str, labels))}: name every label once")
     opened = Run(run, device)
-    if out.suffix == ".csv":
-        check_table(out, opened)
+    _check(opened, out, weighted=weighted)
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
-    check_walkers(f"-n {n}", n, opened.shape, opened.device)
+    check_walkers(f"-n {n}", n * len(labels or "1"), opened.shape, opened.device)
+    seed = how.pop("seed")
     every = [
-        draw_walkers(opened, n, label=label, weighted=weighted, track=tracked, **how)
-        for label in labels or (None,)
+        draw_walkers(
+            opened, n, label=label, weighted=weighted, seed=seed + APART * i, track=tracked, **how
+        )
+        for i, label in enumerate(labels or (None,))
     ]
     taken = [take_samples(drawn, n, weighted=weighted) for drawn in every]
     x, log_w = (torch.cat(parts) for parts in zip(*taken, strict=True))
+    log_w = log_w - math.log(len(taken))  # labels count alike
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
@@ -88,6 +92,18 @@ def sample(
     _tell(
         opened, out, labels, every, weighted=weighted, shape=arrays["x"].shape, distinct=distinct
     )
+
+
+def _check(run: Run, out: Path, *, weighted: bool) -> None:
+    """Raise ValueError unless a file can hold samples of a run."""
+    if out.suffix not in (".npz", ".npy", ".csv"):
+        raise ValueError(f"{out}: samples go to .npz (x, log_w), .npy (x) or .csv")
+    if weighted and out.suffix == ".npy":
+        raise ValueError(f"{out}: weights need an .npz or a .csv file")
+    if out.suffix == ".csv":
+        check_table(out, run)
+    if out.suffix == ".npy" and run.scaling.labels is not None:
+        raise ValueError(f"{out}: images and their labels need an .npz file")
 
 
 def _tell(

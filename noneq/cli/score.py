@@ -12,7 +12,7 @@ from noneq.cli.console import echo
 from noneq.cli.results import keep_result
 from noneq.data import Scaling
 from noneq.data.selection import naming
-from noneq.data.units import labels_like, scaled, values_like
+from noneq.data.units import read_like, rows_of
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.scores import Scores, draws_of, flow_score
@@ -44,12 +44,10 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     if not data.exists():
         raise FileNotFoundError(f"{data}: no such file (score reads a file of rows)")
     names = opened.config["data"]["columns"]
-    values = values_like(data, opened.shape, opened.scaling, columns=names)
-    draws = draws_of(opened.scaling, len(values))
+    rows = read_like(data, opened.shape, opened.scaling, columns=names)
+    draws = draws_of(opened.scaling, len(rows.values))
     with naming(data):
-        x = scaled(opened.scaling, values, draws)
-        if opened.scaling.labels is not None:
-            x = opened.scaling.labels.join(x, labels_like(data))
+        x = rows_of(opened.scaling, rows, draws)
     found = log_density(opened, x, draws)
     jacobian = _log_jacobian(opened.scaling, x, draws)
     _tell(opened, data, found, jacobian)

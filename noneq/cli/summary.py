@@ -12,6 +12,7 @@ from noneq.cli.results import keep_result
 from noneq.data import DataSet
 from noneq.run import Run
 from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.label_words import known_labels
 from noneq.run.staging import disk_error
 from noneq.run.verdict import Verdict
 
@@ -139,6 +140,8 @@ def echo_damage(run: Run) -> None:
 def _likelihoods(verdict: Verdict) -> None:
     model = "model" if verdict.bracketed else "model (NOT bracketed)"
     between = "between {} and {}".format(*verdict.interval)
+    if verdict.labels is not None and not verdict.exact:
+        between = known_labels(verdict.labels).removeprefix("log Z ")
     echo("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
     show_table(
         f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",

@@ -230,7 +230,7 @@ def _introduce(run: Run) -> None:
     choices = [
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in applicable(run.recipe).items()
-        if not (name == "seconds" and run.recipe.budget.iterations)
+        if not (name == "labels" or (name == "seconds" and run.recipe.budget.iterations))
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")

@@ -36,7 +36,7 @@ from torch import Tensor
 from noneq.data.checks import is_discrete
 from noneq.data.files import Frame, called
 from noneq.data.kinds import LeftOut
-from noneq.data.labelled import Labels
+from noneq.data.labelled import labels_among
 from noneq.data.parts import Array, Choice, Parts
 from noneq.data.plaintext import visible
 from noneq.data.repeats import Repeats, repeats_in
@@ -112,7 +112,7 @@ class DataSet:
         labels = self.scaling.labels
         if labels is None:
             return str(self.shape)
-        return f"{labels.shape} with labels {', '.join(map(str, labels.classes))}"
+        return f"{labels.shape} with labels {labels}"
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -280,7 +280,7 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
     )
     discrete = binary or bits or (kind == "image" and is_discrete(train))
     if parts.labels is not None:
-        named = Labels(tuple(np.unique(parts.labels[0]).tolist()), tuple(train.shape[1:]))
+        named = labels_among(parts.labels, tuple(train.shape[1:]))
         scaling = replace(scaling, labels=named)
         train, validation, test = map(named.join, (train, validation, test), parts.labels)
     about = (parts.columns, _digest(splits), repeats_in(splits), draws, parts.left_out, parts.gaps)

@@ -10,7 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Labels"]
+__all__ = ["Labels", "labels_among"]
+
+MANY = 20  # labels that are listed in a text, at most
+LEAST = 5  # training images of a label
 
 
 class Labels(NamedTuple):
@@ -45,7 +48,7 @@ class Labels(NamedTuple):
         own = torch.as_tensor(labels, device="cpu")
         other = own[~torch.isin(own, torch.tensor(self.classes, device="cpu"))]
         if len(other):
-            raise ValueError(f"label {int(other[0])} is none of the model's: {self._list}")
+            raise ValueError(f"label {int(other[0])} is none of the model's: {self}")
         at = torch.searchsorted(torch.tensor(self.classes, device="cpu"), own)
         one_hot = torch.eye(len(self.classes), device="cpu")[at]
         return torch.cat([x.flatten(1), one_hot.to(x)], 1)
@@ -70,14 +73,14 @@ class Labels(NamedTuple):
             ValueError: the label is none of the classes.
         """
         if label not in self.classes:
-            raise ValueError(f"label {label} is none of the model's: {self._list}")
+            raise ValueError(f"label {label} is none of the model's: {self}")
         one_hot = like.new_zeros(len(self.classes))
         one_hot[self.classes.index(label)] = 1
         return one_hot
 
-    @property
-    def _list(self) -> str:
-        return ", ".join(map(str, self.classes))
+    def __str__(self) -> str:
+        more = f" and {len(self.classes) - MANY} more" if len(self.classes) > MANY else ""
+        return ", ".join(map(str, self.classes[:MANY])) + more
 
     def plain(self) -> dict[str, Any]:
         """Return the classes and the shape as lists, for a JSON file."""
@@ -87,3 +90,34 @@ class Labels(NamedTuple):
     def from_plain(cls, plain: Mapping[str, Any]) -> Labels:
         """Restore the labels from the dictionary that `plain` returned."""
         return cls(tuple(plain["classes"]), tuple(plain["shape"]))
+
+
+def labels_among(splits: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> Labels:
+    """Find the classes of images, which must have training images.
+
+    Arguments:
+        splits: labels of the training, validation and test images.
+        shape: shape (C, H, W) of an image.
+
+    Returns:
+        The labels of the training images.
+
+    Raises:
+        ValueError: a label has fewer than five training images, or none; or there is one label.
+    """
+    classes, counts = np.unique(splits[0], return_counts=True)
+    for name, part in zip(("validation", "test"), splits[1:], strict=True):
+        other = np.setdiff1d(part, classes)
+        if len(other):
+            raise ValueError(
+                f"label {other[0]} is among the {name} images, and not among the training images: "
+                "leave it out (`classes` names those to keep)"
+            )
+    if len(classes) < 2:
+        raise ValueError("all images have one label: take `model` network")
+    if counts.min() < LEAST:
+        raise ValueError(
+            f"label {classes[counts.argmin()]} has {counts.min()} training images, too few for a "
+            f"density: {LEAST} or more are needed; leave it out (`classes` names those to keep)"
+        )
+    return Labels(tuple(classes.tolist()), shape)

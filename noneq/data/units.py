@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from noneq.data.selection import checked, existing, naming
 from noneq.data.tables import Selected, check_faults, complete_rows, keep_columns
 from noneq.data.words import Words
 
-__all__ = ["arranged", "labels_like", "matched", "rows_like", "scaled", "values_like"]
+__all__ = ["Like", "arranged", "matched", "read_like", "rows_like", "rows_of", "scaled"]
 
 
 def rows_like(
@@ -41,7 +41,7 @@ def rows_like(
         source: a path, or a table in memory, as for `noneq.data.read`.
         shape: the shape of one row of the model's training data.
         scaling: the scaling of the data set that the model was trained on.
-        columns: the names of the columns that the model was trained on, see `values_like`.
+        columns: the names of the columns that the model was trained on, see `read_like`.
         draws: number of times that repeated values are drawn from their intervals
             (`noneq.data.cells`), if the scaling has any.
 
@@ -50,45 +50,53 @@ def rows_like(
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the rows do not fit the model, see `values_like`, or a value is too far from
+        ValueError: if the rows do not fit the model, see `read_like`, or a value is too far from
             the training rows.
     """
-    values = values_like(source, shape, scaling, columns=columns)
+    found = read_like(source, shape, scaling, columns=columns)
     with naming(source):
-        x = scaled(scaling, values, draws if scaling.spreads else 1)
-        return x if scaling.labels is None else scaling.labels.join(x, labels_like(source))
+        return rows_of(scaling, found, draws)
 
 
-def labels_like(source: str | Path | Frame) -> Array:
-    """Read the labels of images, for a model that is conditional on them.
+class Like(NamedTuple):
+    """Holds new rows for a trained model, in the units of the file.
+
+    Attributes:
+        values: rows (M, *shape); categories are numbered from 0.
+        labels: labels (M,) of images, int64, where the model is conditional on them; else None.
+    """
+
+    values: Array
+    labels: Array | None = None
+
+
+def rows_of(scaling: Scaling, found: Like, draws: int = 1) -> Tensor:
+    """Convert new rows to the model's units, with their labels if they have any.
 
     Arguments:
-        source: a path of images with labels.
+        scaling: scaling of the model.
+        found: rows that `read_like` returned.
+        draws: number of times that repeated values are drawn from their intervals.
 
     Returns:
-        The labels (M,), int64.
+        The rows, float32 (draws M, *shape).
 
     Raises:
-        FileNotFoundError: if the path does not exist.
-        ValueError: if there are no labels, or they are not whole numbers.
+        ValueError: a value is too far from the training rows, or a label is not the model's.
     """
-    raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
-    if raw.labels is None:
-        raise ValueError(
-            "no labels beside the images, and the model is one of images given their labels: it "
-            f"takes an .npz file's array named {', '.join(LABELS[:-1])} or {LABELS[-1]}, or the "
-            "file ...labels-idx1-ubyte beside IDX images"
-        )
-    return whole(raw.labels)
+    x = scaled(scaling, found.values, draws if scaling.spreads else 1)
+    if scaling.labels is None or found.labels is None:
+        return x
+    return scaling.labels.join(x, found.labels)
 
 
-def values_like(
+def read_like(
     source: str | Path | Frame,
     shape: Sequence[int],
     scaling: Scaling,
     *,
     columns: Sequence[str] = (),
-) -> Array:
+) -> Like:
     """Read new rows for a trained model, in the units of the file.
 
     Columns of the source that the model does not take may hold anything.
@@ -101,12 +109,13 @@ def values_like(
             of columns, too, these columns are taken from it, in this order.
 
     Returns:
-        The rows (M, *shape); categories are numbered from 0.
+        The rows, and the labels of images if the model needs them.
 
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the rows have another shape, lack a column, or have missing values, or
-            texts that are none of the categories of the training rows.
+            texts that are none of the categories of the training rows, or there are no labels
+            though the model needs them.
     """
     raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
     with naming(source):
@@ -125,7 +134,18 @@ def values_like(
                 f"no value is above {scaling.threshold:g}, where the model's rows turn from 0 to "
                 f"1 (the largest is {high:g}): give rows in the units it was trained on"
             )
-        return values
+        return Like(values, None if scaling.labels is None else _labels(raw))
+
+
+def _labels(raw: Raw) -> Array:
+    """Return the labels (M,) of images, for a model that is conditional on them."""
+    if raw.labels is None:
+        raise ValueError(
+            "no labels beside the images, and the model is one of images given their labels: it "
+            f"takes an .npz file's array named {', '.join(LABELS[:-1])} or {LABELS[-1]}, or the "
+            "file ...labels-idx1-ubyte beside IDX images"
+        )
+    return whole(raw.labels)
 
 
 def arranged(values: Array) -> Array:

@@ -3,7 +3,8 @@
 A model ``U(x, c)`` is trained on images and labels together, so that each label has a ``log Z_c``
 of its own. After training each of them is bracketed by annealing (`noneq.energies.Given`), and the
 estimate is added to the network's output for the label: then ``p(x | c) = exp(-U(x, c))``, with
-log Z 0 for every label, within the errors of the brackets. By Bayes' theorem the probability of a
+log Z 0 for every label, within the errors of the brackets. (Where the base is kept, its own log Z
+stays, the same for every label.) By Bayes' theorem the probability of a
 label, given an image, is proportional to ``p(c) exp(-U(x, c))``.
 """
 
@@ -59,6 +60,9 @@ def normalised(
     Returns:
         The estimate of the changed model's log Z, whose walkers have labels in the proportions of
         the training rows, and whose alarms name their label.
+
+    Raises:
+        FloatingPointError: an estimate of log Z is not finite; the model is as it was.
     """
     k = len(labels.classes)
     x, c = rows[:, :-k], rows[:, -k:]
@@ -67,6 +71,9 @@ def normalised(
         bracket(Given(energy, eye[i]), x[c[:, i] == 1], label)
         for i, label in enumerate(labels.classes)
     ]
+    for label, z in zip(labels.classes, found, strict=True):
+        if not math.isfinite(z.value):
+            raise FloatingPointError(f"label {label}: log Z is {z.value}, no finite number")
     assert isinstance(energy.net, nn.Module)
     (net,) = single_networks(energy.net)
     *_, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
@@ -147,10 +154,14 @@ def results_by_label(
         labels: the labels of the rows.
 
     Returns:
-        A dictionary for JSON: ``found`` and ``found_by_base``, the shares of test rows whose most
-        probable label is their own; and ``each``, for each label a dictionary of the numbers of
-        its training rows and its test rows, the mean ``nll`` of these, the share ``found`` of
-        them, ``within``, how far its log Z is known in nats, and its number of ``alarms``.
+        A dictionary for JSON: ``found`` and ``found_by_base``, the shares of test rows without
+        noise whose most probable label is their own; and ``each``, for each label a dictionary of
+        the numbers of its training rows and its test rows, the mean ``nll`` of these and the share
+        ``found`` of them, None if there are none; ``log_z``, the two ends of the bracket of its
+        log Z before the model was normalised, each with its standard error, ``within``, how far it
+        is known in nats, its number of ``alarms``, and ``outside``, the numbers of a
+        `noneq.likelihood.support.Share`. The model was normalised by the larger ends, so that a
+        label that is known less is rather too unlikely than too likely.
     """
     k = len(labels.classes)
     own, counts = rows["test"][:, -k:].argmax(1), rows["train"][:, -k:].sum(0)
@@ -158,21 +169,24 @@ def results_by_label(
     brackets = z.each if isinstance(z, EstimateByLabel) else (z,) * k
     each = []
     for i, one in enumerate(brackets):
-        of = own == i
-        within = abs(one.gap) + math.hypot(one.forward.stderr, one.backward.stderr)
+        of, away = own == i, one.off_support_mass
+        there = bool(of.any())
         each.append(
             {
                 "label": labels.classes[i],
                 "train": int(counts[i]),
                 "test": int(of.sum()),
-                "nll": float(nll[of].mean()),
-                "found": float(right[of].mean()),
-                "within": within,
+                "nll": float(nll[of].mean()) if there else None,
+                "found": float(right[of].mean()) if there else None,
+                "log_z": tuple(tuple(end) for end in one.interval),
+                "within": abs(one.gap) + math.hypot(one.forward.stderr, one.backward.stderr),
                 "alarms": len(one.alarms),
+                "outside": None if away is None else tuple(away),
             }
         )
     by_base = _found(base, rows["test"], counts / counts.sum())
-    return {"found": float(right.mean()), "found_by_base": float(by_base.mean()), "each": each}
+    shares = {"found": float(right.mean()), "found_by_base": float(by_base.mean())}
+    return {**shares, "each": tuple(each)}
 
 
 def _found(energy: nn.Module, rows: Tensor, shares: Tensor) -> Tensor:

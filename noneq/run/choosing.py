@@ -52,13 +52,15 @@ def choose(
 
     Raises:
         TypeError: a change has a name that no field of a recipe has.
-        ValueError: a value is of a wrong type or out of range, or a choice does not apply to the
-            kind of model.
+        ValueError: a value is of a wrong type or out of range, a choice does not apply to the
+            kind of model, or the rows are images with labels and the model takes none.
 
     >>> choose((1, 8, 8), 1257, "image", discrete=True, model="rbm", hidden=50).model.hidden
     50
     """
     family = family_of(model)
+    if kind == "image" and len(shape) == 1 and not family.labelled:
+        raise ValueError("rows of images with their labels are for `model` conditional")
     recipe = family.defaults(About(tuple(shape), rows, kind, discrete))
     return with_changes(recipe, changes)
 

@@ -56,7 +56,8 @@ def evaluate_run(
 
     A bracket is a pair of estimates of log Z, by forward and by backward annealing. The files
     likelihood.json and population.safetensors (the walkers, i.e. weighted samples, of forward
-    annealing) are written to the run's folder.
+    annealing) are written to the run's folder, and model.safetensors where the model changes: it
+    gets a background, log Z of its labels, or is set back to its base.
 
     Arguments:
         run: trained run (a training's folder) whose model is evaluated.

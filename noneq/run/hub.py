@@ -9,6 +9,7 @@ that it was trained on are not. It needs the extra noneq[hub].
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import nn
 
 from noneq.data.files import Frame
 from noneq.data.selection import naming
-from noneq.data.units import arranged, rows_like, scaled
+from noneq.data.units import Like, arranged, rows_like, rows_of
 from noneq.run.atomic import write
 from noneq.run.checkpoint import save_json
 from noneq.run.evaluation import read_verdict
@@ -56,7 +57,11 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         self.energy: nn.Module = run.model()[0]
         self.verdict: Verdict = read_verdict(run, self.energy)
 
-    def score(self, rows: str | Path | Frame | NDArray[Any]) -> NDArray[np.float64]:
+    def score(
+        self,
+        rows: str | Path | Frame | NDArray[Any],
+        labels: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float64]:
         """Compute the normalised log-densities of rows, in nats, in the units of the data.
 
         Values that repeat have log-probabilities. Noise that the model was trained with is
@@ -65,6 +70,7 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         Arguments:
             rows: path of a file, table in memory, or array (M, *shape), like the training rows;
                 in an array texts are the numbers of their categories, as in `sample`.
+            labels: labels (M,) of images in an array, for a model that is conditional on them.
 
         Returns:
             The log-densities (M,).
@@ -76,18 +82,15 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
         draws = draws_of(scaling)
         if isinstance(rows, np.ndarray):
             with naming("rows"):
-                if scaling.labels is not None:
+                own_rows, shape = arranged(rows), self._shape
+                if own_rows.shape[1:] != shape:
                     raise ValueError(
-                        "the model is one of images given their labels: give the path of an .npz "
-                        "file of both"
+                        f"one row has the shape {own_rows.shape[1:]}, and the model's {shape}"
                     )
-                own_rows = arranged(rows)
-                if own_rows.shape[1:] != self.run.shape:
-                    raise ValueError(
-                        f"one row has the shape {own_rows.shape[1:]}, and the model's "
-                        f"{self.run.shape}"
-                    )
-                x = scaled(scaling, own_rows, draws)
+                if scaling.labels is not None and labels is None:
+                    raise ValueError("the model is one of images given their labels: give labels")
+                own_labels = None if labels is None else np.asarray(labels)
+                x = rows_of(scaling, Like(own_rows, own_labels), draws)
         else:
             how = {"columns": own["columns"], "draws": draws}
             x = rows_like(rows, self.run.shape, scaling, **how)
@@ -96,17 +99,24 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             return found.numpy()
         return (found + scaling.log_units(x[: len(found)])).numpy()
 
-    def sample(self, n: int, *, seed: int = 0) -> NDArray[np.float64]:
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        labels = self.run.scaling.labels
+        return self.run.shape if labels is None else labels.shape
+
+    def sample(self, n: int, *, label: int | None = None, seed: int = 0) -> NDArray[np.float64]:
         """Draw samples of the model, in the units of its data.
 
         Arguments:
             n: number of samples.
+            label: label of all samples, of a model that is conditional on labels; None: labels
+                are drawn in the proportions of the training rows, and not returned.
             seed: seed of all randomness.
 
         Returns:
             The samples (n, *shape); texts are the numbers of their categories, from 0.
         """
-        x, _ = draw(self.run, n, seed=seed)
+        x, _ = draw(self.run, n, label=label, seed=seed)
         return self.run.scaling.undo(x.cpu()).numpy()
 
     def save_pretrained(self, save_directory: str | Path, **how: Any) -> str | None:
@@ -188,6 +198,13 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             f"base of known log Z to the model and back ({how})"
         )
         sizes = " / ".join(f"{n:,}" for n in own["rows"])
+        labels = self.run.scaling.labels
+        named = "" if labels is None else f"; labels {labels}"
+        use = 'model.score("rows.csv"), model.sample(5)'
+        if labels is not None:
+            use = (
+                f'model.score("images_and_labels.npz"), model.sample(5, label={labels.classes[0]})'
+            )
         noise = self.run.recipe.train.noise
         noisy = (
             f", with noise of standard deviation {noise:g} in the model's units" if noise else ""
@@ -201,8 +218,9 @@ class SharedModel(ModelHubMixin, library_name="noneq", tags=["energy-based-model
             noise=noisy,
             log_z=log_z,
             units=units_of(self.run),
-            data=f"{sizes} rows (train / validation / test) of shape {tuple(own['shape'])}",
-            columns=f"; columns {', '.join(own['columns'])}" if own["columns"] else "",
+            data=f"{sizes} rows (train / validation / test) of shape {self._shape}",
+            columns=f"; columns {', '.join(own['columns'])}" if own["columns"] else named,
+            use=use,
             scaling=self.run.scaling,
             kind=self.run.recipe.kind,
             trained=self.run.config["noneq"],
@@ -247,6 +265,6 @@ log Z in nats: {log_z}.
 from noneq.run.hub import SharedModel
 
 model = SharedModel.from_pretrained("FOLDER OR NAME")
-print(model.verdict.bracketed, model.score("rows.csv"), model.sample(5))
+print(model.verdict.bracketed, {use})
 ```
 """

@@ -103,7 +103,7 @@ class ConditionalModel:
 
     Attributes:
         base: covariance of the Gaussians, one for all labels: full, diagonal or low-rank.
-        labels: number of labels.
+        labels: number of labels of the images, which the command line knows.
         width: number of hidden units of each layer of the perceptron, which all labels share.
         depth: number of hidden layers of the perceptron, which has an output for each label.
         leapfrog_steps: leapfrog steps of a move: 1 is MALA, more are Hamiltonian Monte Carlo.
@@ -111,7 +111,7 @@ class ConditionalModel:
     """
 
     base: Literal["full", "diagonal", "low-rank"] = "full"
-    labels: int = 10
+    labels: int = 0
     width: int = 256
     depth: int = 2
     leapfrog_steps: int = 1
@@ -119,7 +119,8 @@ class ConditionalModel:
 
     def __post_init__(self) -> None:
         check_among(self, "base", GAUSSIANS)
-        check_positive(self, "labels", "width", "depth", "leapfrog_steps")
+        check_positive(self, "width", "depth", "leapfrog_steps")
+        check_least(self, "labels")
         check_finite(self, "step_size")
 
 

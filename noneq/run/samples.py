@@ -49,7 +49,7 @@ def draw(
         source: way to make walkers (weighted samples), see `draw_walkers`.
         weighted: whether to return walkers with their weights; otherwise walkers are resampled,
             and each sample has weight 1/n.
-        how: ``moves``, ``steps``, ``seed`` and ``track`` of `draw_walkers`.
+        how: ``moves``, ``steps``, ``label``, ``seed`` and ``track`` of `draw_walkers`.
 
     Returns:
         Samples (n, *shape) in the model's units, where ``shape`` is the shape of one row, and
@@ -191,7 +191,10 @@ def _context(
         )
     if source == "chains":
         raise ValueError("`source` chains have labels of their own: take population or ais")
-    return run.scaling.labels.context(label, next(energy.parameters()))
+    try:
+        return run.scaling.labels.context(label, next(energy.parameters()))
+    except ValueError as error:
+        raise ValueError(f"{run.folder}: {error}") from error
 
 
 def _stored(run: Run, energy: nn.Module, *, required: bool) -> Walkers | None:

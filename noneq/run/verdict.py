@@ -18,6 +18,7 @@ from noneq.data.sentences import listed
 from noneq.likelihood.score import grouped_stderr
 from noneq.likelihood.support import Share
 from noneq.run.json_numbers import without_nan
+from noneq.run.label_words import found_labels, known_labels, mass_by_label
 
 __all__ = ["Mean", "Verdict", "measures"]
 
@@ -203,18 +204,17 @@ class Verdict:
         if self.units:
             said.append(self.units)
         if self.labels is not None:
-            said.append(
-                f"By Bayes' theorem it finds the labels of {self.labels['found']:.1%} of the test "
-                f"images; its {self.origin} finds {self.labels['found_by_base']:.1%}. Likelihoods "
-                "are those of images given their labels."
-            )
-        away = self.off_support_mass
-        if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
-            said.append(
-                f"{away.value:.0%} of its mass lies farther from the data than nearly all data "
-                f"lie from each other, while a perfect model has {away.expected:.0%} there: look "
-                "at its samples for a spurious mode."
-            )
+            said.append(found_labels(self.labels, self.origin, sure=self.bracketed))
+        places = [("its mass", self.off_support_mass or (0.0, 0.0, 0.0))]
+        if self.labels is not None and self.kept == "model":
+            places = list(mass_by_label(self.labels))
+        for whose, (value, stderr, expected) in places:
+            if value > max(0.05, expected + 3 * stderr):
+                said.append(
+                    f"{value:.0%} of {whose} lies farther from the data than nearly all data lie "
+                    f"from each other, while a perfect model has {expected:.0%} there: look at "
+                    "its samples for a spurious mode."
+                )
         return said
 
     def _quotable(self) -> list[str]:
@@ -245,12 +245,14 @@ class Verdict:
                 f"The model cannot be distinguished from its {self.origin}: the gain is {gain} "
                 f"nats a row. {longer}"
             )
+        within = f"log Z is known within {self.within:.2f} nat"
+        if self.labels is not None and not self.exact:
+            within = known_labels(self.labels)
         known = (
             "exact: log Z is known without error."
             if self.exact
-            else f"bracketed: log Z is known within {self.within:.2f} nat by forward and backward "
-            "annealing, and no alarm was raised (a mode that neither the data nor any start of an "
-            "annealing reaches would go unseen)."
+            else f"bracketed: {within} by forward and backward annealing, and no alarm was raised "
+            "(a mode that neither the data nor any start of an annealing reaches would go unseen)."
         )
         return [first, f"Its likelihood is {known}"]
 

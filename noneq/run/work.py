@@ -59,6 +59,8 @@ def evaluations_of_training(recipe: Recipe, rows: Sequence[Mapping[str, Any]], h
 def evaluations_of_bracket(recipe: Recipe) -> float:
     """Count the evaluations of an energy or of its gradient, of single rows, in a bracket.
 
+    A model that is conditional on labels has a bracket for each of them.
+
     Arguments:
         recipe: all settings, with those of the bracket.
 
@@ -68,7 +70,8 @@ def evaluations_of_bracket(recipe: Recipe) -> float:
     own = recipe.bracket
     more = round(0.75 * own.temperatures)  # from each of two more starts
     moves = 2 * own.temperatures + own.equilibrate + 2 * more
-    return float(own.walkers * moves * _of_a_move(recipe))
+    brackets = getattr(recipe.model, "labels", 1)
+    return float(brackets * own.walkers * moves * _of_a_move(recipe))
 
 
 def bracket_within(recipe: Recipe, most: float) -> Bracket:
@@ -112,7 +115,7 @@ def within_share(run: Run, recipe: Recipe) -> Recipe:
     """
     about = run.config["data"]
     data = About(about["shape"], about["rows"][0], about["kind"], about["discrete"])
-    perceptron = getattr(recipe.model, "net", "") in PERCEPTRONS
+    perceptron = getattr(recipe.model, "net", "") in PERCEPTRONS or run.family.labelled
     if not perceptron or recipe.bracket != run.family.defaults(data).bracket:
         return recipe
     held = min(4000, about["rows"][1] * about.get("draws", 1))
@@ -135,8 +138,10 @@ def _of_a_move(recipe: Recipe) -> int:
 def _in_seconds(recipe: Recipe, shape: Sequence[int]) -> float:
     """Count the evaluations that take about 30 s, by the size of network and mixture."""
     model, d = recipe.model, math.prod(shape)
-    outputs = d if model.net == "inner-product" else 1
+    inner = getattr(model, "net", "") == "inner-product"
+    outputs = d if inner else getattr(model, "labels", 1)
     weights = (d + outputs) * model.width + (model.depth - 1) * model.width**2
-    numbers = SLOW * (model.components or 0) * d**2
+    numbers = SLOW * (getattr(model, "components", 0) or 0) * d**2
+    networks = getattr(model, "networks", 1)
     # forward, and backward to the row
-    return float(SECONDS * SPEED / (4 * (model.networks * weights + numbers) + ROW))
+    return float(SECONDS * SPEED / (4 * (networks * weights + numbers) + ROW))

@@ -55,6 +55,7 @@ MODULES = {
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
     "by_label": "run/by_label.py",
+    "label_words": "run/label_words.py",
     "axes": "report/axes.py",
     "chains": "testing/chains.py",
     "checkpoint": "run/checkpoint.py",

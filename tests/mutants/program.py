@@ -128,7 +128,7 @@ PROGRAM = (
      SAMPLES),
     ("sample: weights where they are not asked for", "sample:sample",
      "    if weighted:\n        arrays", "    if True:\n        arrays", SAMPLES),
-    ("sample: weights lost in an .npy", "sample:sample", 'if weighted and out.suffix == ".npy":',
+    ("sample: weights lost in an .npy", "sample:_check", 'if weighted and out.suffix == ".npy":',
      "if False:", NO_SAMPLES),
     ("table: digits are lost", "atomic:save_table", ".tolist()", ".astype('f4').tolist()", TABLES),
     ("table: the first lines alone", "atomic:save_table", "range(0, len(values), BLOCK)",

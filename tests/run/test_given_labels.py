@@ -30,6 +30,7 @@ from noneq.report.contents import Contents
 from noneq.run import Run, choose
 from noneq.run.by_label import normalised, results_by_label
 from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.hub import SharedModel
 from noneq.run.samples import draw, draw_walkers
 from noneq.run.scores import score
 
@@ -115,6 +116,18 @@ def test_an_alarm_names_its_label():
     assert z.alarms == ("label 5: something is odd",)
 
 
+def test_an_estimate_that_is_no_number_leaves_the_model_as_it_was():
+    energy = tilted()
+
+    def broken(given, own, label):
+        z = bracket(given, own, label)
+        return replace(z, backward=z.backward._replace(value=math.inf)) if label == 9 else z
+
+    with pytest.raises(FloatingPointError, match="label 9: log Z is inf"):
+        normalised(energy, broken, rows(), LABELS)
+    assert torch.equal(energy.net.net[0].bias, LEVELS)
+
+
 def test_labels_are_found_by_bayes_theorem_with_the_shares_of_the_training_rows():
     energy = tilted()
     with torch.no_grad():  # log Z is 0 for every label
@@ -138,6 +151,9 @@ def test_labels_are_found_by_bayes_theorem_with_the_shares_of_the_training_rows(
                 assert one["found"] == pytest.approx(float(right[own].float().mean()))
                 assert one["nll"] == pytest.approx(float(nll[own].mean()))
     assert [one["train"] for one in found["each"]] == list(COUNTS)
+    few = {"train": train, "test": test[:60]}
+    lacking = results_by_label(energy, energy.base, z, few, nll[:60], LABELS)["each"][2]
+    assert (lacking["test"], lacking["nll"], lacking["found"]) == (0, None, None)
     assert found["found"] != found["found_by_base"]
 
 
@@ -202,14 +218,24 @@ def test_what_has_no_labels_is_refused(tmp_path):
     np.savez(tmp_path / "table.npz", x=pixels.reshape(-1, 6), y=labels)
     with pytest.raises(ValueError, match="a table, and its label is a column"):
         noneq.data.load(tmp_path / "table.npz", labels=True)
-    np.savez(tmp_path / "one.npz", x=pixels, y=np.full(60, 3))
-    one = noneq.data.load(tmp_path / "one.npz", labels=True)
-    recipe = choose(one.shape, 42, "image", model="conditional", labels=1)
-    with pytest.raises(ValueError, match="all images have one label"):
-        noneq.Session(recipe, one.train)
+    for own, said in (
+        (np.full(60, 3), "all images have one label: take `model` network"),
+        (np.arange(60), r"label \d+ is among the validation images, and not among the training"),
+        (np.arange(60) % 20, r"label \d+ (has \d training images, too few|is among the)"),
+    ):
+        np.savez(tmp_path / "odd.npz", x=pixels, y=own)
+        with pytest.raises(ValueError, match=said):
+            noneq.data.load(tmp_path / "odd.npz", labels=True)
     recipe = choose((6,), 42, "image", model="conditional", labels=2)
-    with pytest.raises(ValueError, match="images with their labels: load them by"):
+    with pytest.raises(ValueError, match=r"the last 2 numbers of a row .* are no label"):
         noneq.Session(recipe, torch.randn(42, 6))
+    recipe = choose((6,), 42, "image", model="conditional")
+    with pytest.raises(ValueError, match=r"two labels or more, and the recipe has 0: give"):
+        noneq.Session(recipe, torch.randn(42, 6))
+    with pytest.raises(ValueError, match="are for `model` conditional"):
+        choose((6,), 42, "image")
+    with pytest.raises(ValueError, match="`score_matching` does not apply"):
+        choose((6,), 42, "image", model="conditional", labels=2, score_matching=5)
     with pytest.raises(ValueError, match="label 3 is none of the model's: 4, 7"):
         Labels((4, 7), (1, 2, 3)).join(torch.zeros(1, 1, 2, 3), [3])
 
@@ -242,6 +268,13 @@ def test_a_run_is_trained_bracketed_and_told_by_label(trained, capsys):
     assert verdict.log_z == 0
     assert verdict.gain.value > 3 * verdict.gain.stderr
     assert [one["label"] for one in verdict.labels["each"]] == [0, 1, 4]
+    worst = max(verdict.labels["each"], key=lambda one: one["within"])
+    said = f"within {worst['within']:.2f} nat (label {worst['label']})"
+    assert said in verdict.summary()[1] or not verdict.bracketed
+    away = replace(
+        verdict, labels={**verdict.labels, "each": [{**worst, "outside": [0.4, 0.1, 0.02]}]}
+    )
+    assert any(f"40% of the mass of label {worst['label']} lies" in s for s in away.summary())
     assert verdict.labels["found"] > 0.9
     assert any("finds the labels of" in said for said in verdict.summary())
     own = run.data()
@@ -298,6 +331,14 @@ def test_samples_of_a_label_are_of_that_label(trained, tmp_path, capsys):
     assert "80 rows" in capsys.readouterr().out
     both, one = draw(run, 60, seed=1)[0], draw_walkers(run, 10, label=4, seed=1).walkers.x
     assert set(run.scaling.labels.of(both).tolist()) == {0, 1, 4}
+    how = ["--source", "ais", "--weighted", "--out", str(out)]
+    assert main(["sample", str(trained), "-n", "64", "--labels", "1,4", *how]) == 0
+    apart = np.load(out)
+    assert np.exp(apart["log_w"]).sum() == pytest.approx(1)
+    first, second = apart["x"].reshape(2, 64, 64)
+    twins = [np.corrcoef(a.ravel() - first.mean(0), b.ravel() - second.mean(0))[0, 1]
+             for a, b in zip(first, second, strict=True)]  # fmt: skip
+    assert abs(np.mean(twins)) < 4 / np.sqrt(64 * 20)  # of 64 pixels some 20 are independent
     assert set(run.scaling.labels.of(one).tolist()) == {4}
 
 
@@ -321,6 +362,8 @@ def test_annealed_samples_of_a_label_are_those_of_its_energy(trained):
         (["sample", "RUN", "--labels", "7"], "label 7 is none of the model's: 0, 1, 4"),
         (["sample", "RUN", "--labels", "1", "--source", "chains"], "chains have labels of their"),
         (["sample", "RUN", "--out", "a.csv"], "images are no table"),
+        (["sample", "RUN", "--labels", "1,1"], "--labels 1,1: name every label once"),
+        (["sample", "RUN", "--out", "a.npy"], "images and their labels need an .npz file"),
         (["sample", "RUN", "--given", "a.npy", "--out", "b.npy"], "draw some by --labels"),
         (["score", "RUN", "none.npz"], "no labels beside the images"),
         (["train", "table.csv", "--model", "conditional"], "its label is a column like the"),
@@ -339,6 +382,49 @@ def test_labels_of_a_model_without_any_are_refused(tmp_path, capsys):
     assert main(["train", "digits", "--classes", "0,1", *how, "--out", str(tmp_path / "r")]) == 0
     assert main(["sample", str(tmp_path / "r"), "--labels", "1"]) != 0
     assert "its model knows no labels" in capsys.readouterr().err
+
+
+def test_a_shared_model_is_sampled_and_scored_with_labels(trained, tmp_path):
+    run = Run(trained)
+    shared = SharedModel(run)
+    images = shared.sample(20, label=4, seed=2)
+    assert images.shape == (20, 1, 8, 8)
+    likely, other = shared.score(images, [4] * 20), shared.score(images, [0] * 20)
+    assert likely.mean() > other.mean() + 5
+    np.savez(tmp_path / "four.npz", x=images, y=np.full(20, 4))
+    np.testing.assert_allclose(shared.score(tmp_path / "four.npz"), likely, atol=1e-3)
+    with pytest.raises(ValueError, match="give labels"):
+        shared.score(images)
+    card = str(shared.generate_model_card())
+    assert "of shape (1, 8, 8); labels 0, 1, 4" in card
+    assert "model.sample(5, label=0)" in card
+
+
+def test_likelihoods_with_and_without_labels_do_not_compare(trained, tmp_path, capsys):
+    how = ["--iterations", "2", "--bracket.walkers", "32", "--bracket.temperatures", "10"]
+    plain = str(tmp_path / "plain")
+    assert main(["train", "digits", "--classes", "0,1,4", *how, "--out", plain]) == 0
+    assert main(["report", str(trained), plain]) == 1
+    assert "one has likelihoods of images given their labels" in capsys.readouterr().err
+
+
+def test_a_label_without_test_images_is_no_obstacle(tmp_path, capsys):
+    pixels, labels = images_of_labels(75)
+    labels[:12] = 9  # among the training images alone
+    for name, part in (("train", slice(0, 60)), ("t10k", slice(60, 75))):
+        (tmp_path / f"{name}-images-idx3-ubyte.gz").write_bytes(idx(pixels[part]))
+        (tmp_path / f"{name}-labels-idx1-ubyte.gz").write_bytes(idx(labels[part]))
+    how = ["--iterations", "2", "--walkers", "64", "--held-out", "32", "--width", "8"]
+    how += ["--bracket.walkers", "32", "--bracket.temperatures", "10"]
+    folder = tmp_path / "run"
+    assert (
+        main(["train", str(tmp_path), *how, "--model", "conditional", "--out", str(folder)]) == 0
+    )
+    run = Run(folder)
+    each = read_verdict(run, run.model()[0]).labels["each"]
+    assert [one["label"] for one in each] == [4, 7, 9]
+    assert (each[2]["test"], each[2]["nll"], each[2]["found"]) == (0, None, None)
+    assert main(["report", str(folder)]) == 0
 
 
 def test_a_page_shows_each_label_and_pictures_of_images(trained, capsys):

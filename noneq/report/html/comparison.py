@@ -92,11 +92,15 @@ def _check(runs: Sequence[Run]) -> None:
                 f"{run.folder}: was trained on other rows, or another split of them, than "
                 f"{first.folder}: their likelihoods do not compare"
             )
+        if (run.scaling.labels is None) != (first.scaling.labels is None):
+            raise ValueError(
+                f"{run.folder} and {first.folder}: one has likelihoods of images given their "
+                "labels, the other of images alone: they do not compare"
+            )
         if _quantity(run) != _quantity(first):
             raise ValueError(
                 f"{run.folder}: takes the columns for other kinds of values than {first.folder}, "
-                "e.g. bits, counts or categories, or its images with labels: likelihoods of "
-                "different quantities do not compare"
+                "e.g. bits, counts or categories: a density and a probability do not compare"
             )
         if run.recipe.train.noise != first.recipe.train.noise:
             raise ValueError(

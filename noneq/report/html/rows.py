@@ -145,19 +145,21 @@ def labels_section(verdict: Verdict) -> Section:
     labels = verdict.labels
     assert labels is not None
     columns = ["label", "training images", "test images", "NLL of test images, nats",
-               "labels found", "log Z known within, nats", "alarms"]  # fmt: skip
+               "labels found", "log Z, nats", "known within, nats", "alarms"]  # fmt: skip
     rows = [
         [
             str(one["label"]), f"{one['train']:,}", f"{one['test']:,}",
             f"{one['nll']:.2f}" if one["test"] else "",
             f"{one['found']:.1%}" if one["test"] else "",
+            " and ".join(f"{value:.2f} ± {error:.2f}" for value, error in one["log_z"]),
             f"{one['within']:.2f}", str(one["alarms"]),
         ]
         for one in labels["each"]
     ]  # fmt: skip
     text = (
         f"By Bayes' theorem the model finds the labels of {labels['found']:.1%} of the test "
-        f"images, its {verdict.origin} those of {labels['found_by_base']:.1%}."
+        f"images, its {verdict.origin} those of {labels['found_by_base']:.1%}. log Z is that "
+        "before the estimates became part of the model: the more alike, the better the training."
     )
     good = "log Z of every label is known within tenths of a nat, without an alarm."
     return Section("Labels", good, [Table(columns, rows)], [text])

@@ -29,6 +29,7 @@ class ConditionalFamily(OnGaussian):
     kind = "conditional"
     model = ConditionalModel
     labelled = True
+    not_applicable = frozenset({"train.score_matching"})
     origin = "Gaussian of each label"
     remedies = "more moves (`moves`), more noise (`noise`) or a smaller network (`width`)"
 
@@ -65,17 +66,22 @@ class ConditionalFamily(OnGaussian):
             The model (an energy), on the device of the rows, and the MCMC kernel that samples it.
 
         Raises:
-            ValueError: the rows hold no labels, or each of only one label.
+            ValueError: the rows hold no labels, or the recipe has another number of them.
         """
         k = recipe.model.labels
-        x, labels = rows.flatten(1)[:, :-k], rows.flatten(1)[:, -k:]
-        if rows.dim() != 2 or not bool((labels.sum(1) == 1).all()):
-            raise ValueError(
-                "rows of `model` conditional are images with their labels: load them by "
-                "noneq.data.load(..., labels=True)"
-            )
         if k < 2:
-            raise ValueError("all images have one label: take `model` network")
+            raise ValueError(
+                f"`model` conditional takes images of two labels or more, and the recipe has {k}: "
+                "give choose(..., labels=N), or take `model` network"
+            )
+        x, labels = rows.flatten(1)[:, :-k], rows.flatten(1)[:, -k:]
+        one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()
+        if rows.dim() != 2 or not bool(one_hot):
+            raise ValueError(
+                f"the last {k} numbers of a row (`labels` of the recipe) are no label: load "
+                "images by noneq.data.load(..., labels=True), and give choose(..., labels=N) the "
+                "number of their labels"
+            )
         own = recipe.model
         base = ConditionalGaussian.fit(x, labels, own.base, noise=recipe.train.noise)
         net = self.network(recipe, rows.shape[1:], seed)
