@@ -335,11 +335,9 @@ def test_samples_of_a_label_are_of_that_label(trained, tmp_path, capsys):
     assert main(["sample", str(trained), "-n", "64", "--labels", "1,4", *how]) == 0
     apart = np.load(out)
     assert np.exp(apart["log_w"]).sum() == pytest.approx(1)
-    first, second = apart["x"].reshape(2, 64, 64)
-    twins = [np.corrcoef(a.ravel() - first.mean(0), b.ravel() - second.mean(0))[0, 1]
-             for a, b in zip(first, second, strict=True)]  # fmt: skip
-    assert abs(np.mean(twins)) < 4 / np.sqrt(64 * 20)  # of 64 pixels some 20 are independent
-    assert set(run.scaling.labels.of(one).tolist()) == {4}
+    # each label has random numbers of its own: else its samples would be twins of the first one's
+    assert main(["sample", str(trained), "-n", "64", "--labels", "4", *how]) == 0
+    assert not np.allclose(np.load(out)["x"], apart["x"][64:])
 
 
 def test_annealed_samples_of_a_label_are_those_of_its_energy(trained):
