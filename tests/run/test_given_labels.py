@@ -331,6 +331,7 @@ def test_samples_of_a_label_are_of_that_label(trained, tmp_path, capsys):
     assert "80 rows" in capsys.readouterr().out
     both, one = draw(run, 60, seed=1)[0], draw_walkers(run, 10, label=4, seed=1).walkers.x
     assert set(run.scaling.labels.of(both).tolist()) == {0, 1, 4}
+    assert set(run.scaling.labels.of(one).tolist()) == {4}
     how = ["--source", "ais", "--weighted", "--out", str(out)]
     assert main(["sample", str(trained), "-n", "64", "--labels", "1,4", *how]) == 0
     apart = np.load(out)
