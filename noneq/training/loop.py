@@ -18,9 +18,10 @@ steps 1, 3 and 4 become one, of K evaluations.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ from noneq.energies.checks import check_context, check_fit, check_states
 from noneq.kernels import MALA, Kernel, Repeat, default_kernel
 from noneq.random import add_noise
 from noneq.spaces import context_size
+from noneq.training.batches import Batches, Rows, batches_of, rows_of
 from noneq.training.iteration import Step, step
 from noneq.training.records import Record, TrainState, _log_z, _record, read_scalars
 from noneq.training.renewal import renewals, renewed_by
@@ -43,7 +45,7 @@ __all__ = ["train"]
 
 def train(
     energy: nn.Module,
-    data: Tensor | Frame,
+    data: Tensor | Frame | Iterable[Any],
     settings: Settings | None = None,
     *,
     optimizer: torch.optim.Optimizer | None = None,
@@ -60,7 +62,9 @@ def train(
         energy: model whose parameters are trained, e.g. `noneq.energies.Tilted`; its attribute
             ``base`` is an energy with exact samples and log Z, at which walkers start.
         data: rows (M, *shape), which may be changed in place between iterations; or a table of
-            pandas, polars or pyarrow, used without standardisation.
+            pandas, polars or pyarrow, used without standardisation; or an iterable of batches
+            (B, *shape), e.g. a `torch.utils.data.DataLoader`, which is begun anew where it ends,
+            and whose sizes take the place of ``settings.batch``.
         settings: settings of the training; default ``Settings()``.
         optimizer: optimiser of the parameters; default Adam at learning rate 1e-3.
         kernel: kernel of one move; default MALA preconditioned by the base's covariance, for
@@ -85,22 +89,23 @@ def train(
     [1, 2, 3]
     """
     settings = settings or Settings()
-    data = read(data).x if isinstance(data, Frame) else data
-    check_context(energy, data)
-    if resume is None:
-        check_fit(energy, data, noise=settings.noise)
+    batches = batches_of(read(data).x if isinstance(data, Frame) else data, energy)
+    first = batches.first
+    check_context(energy, first)
+    if resume is None and isinstance(batches, Rows):
+        check_fit(energy, first, noise=settings.noise)
     else:  # checked when the run began: a part of a stream may lack spread
-        check_states(energy, data, noise=settings.noise)
-    check_energy(energy, data[:16])
-    rng = rng or torch.Generator(data.device).manual_seed(0)
+        check_states(energy, first, noise=settings.noise)
+    check_energy(energy, first[:16])
+    rng = rng or torch.Generator(first.device).manual_seed(0)
     optimizer = optimizer or torch.optim.Adam(energy.parameters(), lr=1e-3)
     if resume is not None and kernel is not None:
         raise ValueError("a run that is resumed goes on with its own kernel: leave kernel out")
     # the graph of u lives here, from one iteration to the next, and never in a record
-    state, u = (resume, None) if resume else _begin(energy, data, settings, kernel, rng)
+    state, u = (resume, None) if resume else _begin(energy, batches, settings, kernel, rng)
     start, every = time.perf_counter(), renewals(energy, settings)
     while True:
-        x = _batch(energy, data, settings, rng)
+        x = _noisy(energy, batches.draw(settings.batch, rng), settings, rng)
         before = _log_z(state, settings)
         state = replace(state, trust=copy(state.trust))  # the last record keeps its own
         done = _iterate(energy, x, state, u, settings, optimizer, rng)
@@ -124,7 +129,7 @@ def train(
 
 def _begin(
     energy: nn.Module,
-    data: Tensor,
+    batches: Batches,
     settings: Settings,
     kernel: Kernel | None,
     rng: torch.Generator,
@@ -139,25 +144,22 @@ def _begin(
         )
     n, held, u = settings.walkers, None, None
     if kernel is None and (isinstance(base, Solvable) or isinstance(energy, Conditional)):
-        kernel = default_kernel(base, data, energy)
+        kernel = default_kernel(base, batches.first, energy)
     if isinstance(base, Solvable) and settings.held_out:
         held = Walkers.sample(base, settings.held_out, rng).reweight(energy)
     if isinstance(base, Solvable) and settings.start == "base":
         walkers = Walkers.sample(base, n, rng, islands=1)
     else:
-        walkers = Walkers.at(_batch(energy, data, settings, rng, n), energy)
+        rows = _noisy(energy, rows_of(batches, n, rng), settings, rng)
+        walkers = Walkers.at(rows, energy)
     if settings.active is None:
         walkers, u = walkers.reweight(energy, graph=True)  # whose graph serves the first loss
     trust = None if settings.tau is None else TrustRegion(settings.tau, longest=settings.longest)
     return TrainState(0, walkers, held, kernel or MALA(0.01), trust), u
 
 
-def _batch(
-    energy: Energy, data: Tensor, settings: Settings, rng: torch.Generator, n: int | None = None
-) -> Tensor:
-    """Draw rows, and add noise to them, but not to the context of a conditional model."""
-    size = (n or settings.batch,)
-    x = data[torch.randint(len(data), size, generator=rng, device=data.device)]
+def _noisy(energy: Energy, x: Tensor, settings: Settings, rng: torch.Generator) -> Tensor:
+    """Add noise to rows, but not to the context of a conditional model."""
     return add_noise(x, settings.noise, rng, held=context_size(energy))
 
 

@@ -54,6 +54,7 @@ MODULES = {
     "run_background": "run/background.py",
     "bennett": "likelihood/bennett.py",
     "bracket": "likelihood/bracket.py",
+    "batches": "training/batches.py",
     "by_label": "run/by_label.py",
     "label_words": "run/label_words.py",
     "axes": "report/axes.py",

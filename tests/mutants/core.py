@@ -10,6 +10,7 @@ NAMED = ("test_walkers.py::test_a_kernel_that_returns_an_invalid_weight_is_named
 DEAD = ("test_walkers.py::test_an_infinite_energy_is_weight_zero_for_ever",)
 LETTER = ("test_algorithm1.py::test_algorithm_1_to_the_letter",)
 VALIDATION = ("run/test_validation.py",)
+LOADED = ("test_batches.py",)
 SHRINKAGE = ("run/test_shrinkage.py",)
 WEIGHED = ("test_weights.py",)
 JACKKNIFE = ("test_weights.py::test_jackknife_leaves_out_one_at_a_time",)
@@ -602,8 +603,20 @@ CORE = (
     ("nll: of rows between the states", "likelihood_score:nll",
      "check_states(energy, data, noise=noise)\n    _check_owner", "_check_owner",
      ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
+    ("batches: the first is lost", "batches:Loaded.draw", "if self._kept is not None:",
+     "if False:", LOADED),
+    ("batches: one round alone", "batches:Loaded._next", "self._iterator = iter(self.source)",
+     "pass", LOADED),
+    ("batches: unchecked", "batches:Loaded._next", "check_states(self.energy, batch)", "pass",
+     LOADED),
+    ("batches: of any shape", "batches:Loaded.draw", "if x.shape[1:] != self.first.shape[1:]:",
+     "if False:", LOADED),
+    ("batches: the first rows again and again", "batches:rows_of",
+     "parts.append(batches.draw(n, rng))", "parts.append(parts[0])", LOADED),
+    ("batches: a loader is no tensor", "batches:batches_of", "return Loaded(data, energy)",
+     "return Rows(data)", LOADED),
     ("resumed: on rows between the states", "loop:train",
-     "check_states(energy, data, noise=settings.noise)", "pass",
+     "check_states(energy, first, noise=settings.noise)", "pass",
      ("test_rbm_paths.py::test_rows_between_the_states_are_refused_wherever_they_are_given",)),
     ("watch: probabilities above 1", "divergence:DivergenceMonitor.see",
      "self.mean < self.floor - self.margin", "False",
