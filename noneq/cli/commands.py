@@ -204,7 +204,8 @@ def score(
 
     Args:
         run: folder of the run.
-        data: file of rows like those the run was trained on, in the same units.
+        data: file of rows like those the run was trained on, in the same units; of a model
+            conditional also images without labels, whose most probable labels are then told.
         out: .npz file for log_density, that of each row; expected, its mean over the noise that
             the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, which is
             to be subtracted for the density of standardised values; or .csv file for log_density,

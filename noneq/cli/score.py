@@ -12,10 +12,11 @@ from noneq.cli.console import echo
 from noneq.cli.results import keep_result
 from noneq.data import Scaling
 from noneq.data.selection import naming
-from noneq.data.units import read_like, rows_of
+from noneq.data.units import read_like, rows_of, scaled
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
-from noneq.run.scores import Scores, draws_of, flow_score
+from noneq.run.evaluation import read_verdict
+from noneq.run.scores import Scores, draws_of, flow_score, label_scores
 from noneq.run.scores import score as log_density
 
 __all__ = ["score"]
@@ -46,6 +47,10 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     names = opened.config["data"]["columns"]
     rows = read_like(data, opened.shape, opened.scaling, columns=names)
     draws = draws_of(opened.scaling, len(rows.values))
+    if opened.scaling.labels is not None and rows.labels is None and not flow:
+        with naming(data):
+            _labels(opened, data, scaled(opened.scaling, rows.values), out)
+        return
     with naming(data):
         x = rows_of(opened.scaling, rows, draws)
     found = log_density(opened, x, draws)
@@ -60,6 +65,39 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
         )
     if out is not None:
         _save(out, found, jacobian)
+
+
+def _labels(run: Run, data: Path, images: Tensor, out: Path | None) -> None:
+    """Print and write the most probable labels of images without labels."""
+    labels, verdict = run.scaling.labels, read_verdict(run, run.model()[0])
+    assert labels is not None
+    found = label_scores(run, images)
+    named = np.array(labels.classes)[found.probabilities.argmax(1).cpu().numpy()]
+    density = (found.log_density.cpu() + run.scaling.log_jacobian(images[0].numel())).numpy()
+    counts = {label: int((named == label).sum()) for label in labels.classes}
+    keep_result(
+        data=str(data), rows=len(images), nll=-float(density.mean()), labels=counts,
+        log_z_stderr=verdict.stderr, bracketed=verdict.bracketed, alarms=list(verdict.alarms),
+    )  # fmt: skip
+    echo(
+        f"{data}: {len(images)} images without labels, mean NLL {-density.mean():.2f} nats in the "
+        f"file's units, whatever the label and without noise, ± {verdict.stderr:.2f} of log Z"
+    )
+    told = ", ".join(f"{label}: {count}" for label, count in counts.items())
+    echo(f"  the most probable labels, and how many images have them: {told}")
+    for alarm in verdict.alarms:
+        echo(f"  alarm: {alarm}", "bold")
+    if out is None:
+        return
+    if out.suffix == ".csv":
+        p = found.probabilities.cpu().numpy()
+        columns = ["label", *(f"p_{label}" for label in labels.classes), "log_density"]
+        save_table(out, columns, np.column_stack([named, p, density]))
+    else:
+        columns = ["label", "probabilities", "classes", "log_density"]
+        arrays = (named, found.probabilities.cpu().numpy(), np.array(labels.classes), density)
+        save_arrays(out, dict(zip(columns, arrays, strict=True)))
+    echo(f"{out}: {', '.join(columns)}")
 
 
 def _tell(run: Run, data: Path, found: Scores, jacobian: NDArray[np.float64] | None) -> None:
@@ -81,7 +119,7 @@ def _tell(run: Run, data: Path, found: Scores, jacobian: NDArray[np.float64] | N
         what = "standardised" if run.tabular else "the model's"
         units = f" in the file's units ({own:.2f} of {what} values)"
         own -= float(jacobian.mean())
-    after = f" of rows with noise {noise:g} added, as in training" if noise else ""
+    after = f" of rows with noise {noise:g} added (column expected)" if noise else ""
     echo(
         f"{data}: {len(found.expected)} rows, mean NLL {own:.2f} nats{units}{after}, "
         f"± {verdict.stderr:.2f} of log Z"

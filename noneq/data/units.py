@@ -63,7 +63,8 @@ class Like(NamedTuple):
 
     Attributes:
         values: rows (M, *shape); categories are numbered from 0.
-        labels: labels (M,) of images, int64, where the model is conditional on them; else None.
+        labels: labels (M,) of images, int64, where the model is conditional on them and the
+            source has them; else None.
     """
 
     values: Array
@@ -82,11 +83,18 @@ def rows_of(scaling: Scaling, found: Like, draws: int = 1) -> Tensor:
         The rows, float32 (draws M, *shape).
 
     Raises:
-        ValueError: a value is too far from the training rows, or a label is not the model's.
+        ValueError: a value is too far from the training rows, or labels that the model needs are
+            missing or not the model's.
     """
     x = scaled(scaling, found.values, draws if scaling.spreads else 1)
-    if scaling.labels is None or found.labels is None:
+    if scaling.labels is None:
         return x
+    if found.labels is None:
+        raise ValueError(
+            "no labels beside the images, and the model is one of images given their labels: it "
+            f"takes an .npz file's array named {', '.join(LABELS[:-1])} or {LABELS[-1]}, or the "
+            "file ...labels-idx1-ubyte beside IDX images"
+        )
     return scaling.labels.join(x, found.labels)
 
 
@@ -114,8 +122,7 @@ def read_like(
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the rows have another shape, lack a column, or have missing values, or
-            texts that are none of the categories of the training rows, or there are no labels
-            though the model needs them.
+            texts that are none of the categories of the training rows.
     """
     raw = read_raw(source if isinstance(source, Frame) else existing(source), loose=True)
     with naming(source):
@@ -134,18 +141,8 @@ def read_like(
                 f"no value is above {scaling.threshold:g}, where the model's rows turn from 0 to "
                 f"1 (the largest is {high:g}): give rows in the units it was trained on"
             )
-        return Like(values, None if scaling.labels is None else _labels(raw))
-
-
-def _labels(raw: Raw) -> Array:
-    """Return the labels (M,) of images, for a model that is conditional on them."""
-    if raw.labels is None:
-        raise ValueError(
-            "no labels beside the images, and the model is one of images given their labels: it "
-            f"takes an .npz file's array named {', '.join(LABELS[:-1])} or {LABELS[-1]}, or the "
-            "file ...labels-idx1-ubyte beside IDX images"
-        )
-    return whole(raw.labels)
+        named = None if scaling.labels is None else raw.labels
+        return Like(values, None if named is None else whole(named))
 
 
 def arranged(values: Array) -> Array:

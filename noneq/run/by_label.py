@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from noneq.data.labelled import Labels
 from noneq.energies import Given, fingerprint, posterior, with_context
 from noneq.likelihood import Estimate
-from noneq.likelihood.support import Share
+from noneq.likelihood.support import off_support_mass
 from noneq.models import single_networks
+from noneq.random import add_noise
 from noneq.walkers import LogZ, Walkers
 
 __all__ = ["EstimateByLabel", "normalised", "results_by_label"]
@@ -48,6 +49,9 @@ def normalised(
     bracket: Callable[[Given, Tensor, int], Estimate],
     rows: Tensor,
     labels: Labels,
+    *,
+    noise: float,
+    rng: torch.Generator,
 ) -> EstimateByLabel:
     """Bracket log Z of each label, and add it to the model in place, so that all are 0.
 
@@ -56,6 +60,8 @@ def normalised(
         bracket: function ``(model of a label, its training images, label) -> Estimate``.
         rows: training rows (M, d + k).
         labels: the labels of the rows.
+        noise: standard deviation of the noise that the model was trained with.
+        rng: source of randomness of noise and splits, for the mass where there are no data.
 
     Returns:
         The estimate of the changed model's log Z, whose walkers have labels in the proportions of
@@ -97,7 +103,7 @@ def normalised(
         found[0].schedule,
         walkers,
         fingerprint(energy),
-        _outside([z.off_support_mass for z in found], shares),
+        off_support_mass(walkers, add_noise(rows, noise, rng, held=k), rng),
         tuple(found),
     )
 
@@ -108,30 +114,22 @@ def _mean(sides: Sequence[LogZ], shares: Sequence[float]) -> LogZ:
     return LogZ(value, math.hypot(*errors))
 
 
-def _outside(found: Sequence[Share | None], shares: Sequence[float]) -> Share | None:
-    """Average the mass of each label that lies where there are no data."""
-    known = [(p, one) for p, one in zip(shares, found, strict=True) if one is not None]
-    if len(known) < len(found):
-        return None
-    errors = (p * one.stderr for p, one in known)
-    return Share(
-        sum(p * one.value for p, one in known),
-        math.hypot(*errors),
-        sum(p * one.expected for p, one in known),
-    )
-
-
 def _joined(energy: nn.Module, found: Sequence[Walkers], shares: Sequence[float]) -> Walkers:
     """Join the walkers of each label, which count as much as the label's training rows."""
     one_hot = torch.eye(len(found), device=found[0].x.device)
-    x = torch.cat([with_context(own.x, c) for own, c in zip(found, one_hot, strict=True)])
-    log_w = torch.cat(
-        [own.weights.log_p + math.log(p) for own, p in zip(found, shares, strict=True)]
-    )
+    islands = found[0].islands
+    x = [with_context(own.x, c) for own, c in zip(found, one_hot, strict=True)]
+    log_w = [own.weights.log_p + math.log(p) for own, p in zip(found, shares, strict=True)]
     before = [0, *itertools.accumulate(len(own) for own in found)]
     ancestors = [own.weights.ancestors + i for own, i in zip(found, before, strict=False)]
-    walkers = Walkers.at(x, energy)
-    weights = replace(walkers.weights.add(log_w), ancestors=torch.cat(ancestors))
+
+    def by_island(parts: Sequence[Tensor]) -> Tensor:
+        """Join the walkers of the first island of every label, those of the second, ..."""
+        own = [part.reshape(islands, -1, *part.shape[1:]) for part in parts]
+        return torch.cat(own, 1).flatten(0, 1)
+
+    walkers = Walkers.at(by_island(x), energy, islands=islands)
+    weights = replace(walkers.weights.add(by_island(log_w)), ancestors=by_island(ancestors))
     return replace(walkers, weights=weights)
 
 
@@ -159,9 +157,8 @@ def results_by_label(
         the numbers of its training rows and its test rows, the mean ``nll`` of these and the share
         ``found`` of them, None if there are none; ``log_z``, the two ends of the bracket of its
         log Z before the model was normalised, each with its standard error, ``within``, how far it
-        is known in nats, its number of ``alarms``, and ``outside``, the numbers of a
-        `noneq.likelihood.support.Share`. The model was normalised by the larger ends, so that a
-        label that is known less is rather too unlikely than too likely.
+        is known in nats, and its number of ``alarms``. The model was normalised by the larger
+        ends, so that a label that is known less is rather too unlikely than too likely.
     """
     k = len(labels.classes)
     own, counts = rows["test"][:, -k:].argmax(1), rows["train"][:, -k:].sum(0)
@@ -169,7 +166,7 @@ def results_by_label(
     brackets = z.each if isinstance(z, EstimateByLabel) else (z,) * k
     each = []
     for i, one in enumerate(brackets):
-        of, away = own == i, one.off_support_mass
+        of = own == i
         there = bool(of.any())
         each.append(
             {
@@ -181,7 +178,6 @@ def results_by_label(
                 "log_z": tuple(tuple(end) for end in one.interval),
                 "within": abs(one.gap) + math.hypot(one.forward.stderr, one.backward.stderr),
                 "alarms": len(one.alarms),
-                "outside": None if away is None else tuple(away),
             }
         )
     by_base = _found(base, rows["test"], counts / counts.sum())

@@ -171,7 +171,7 @@ def _by_label(
 
         return _estimated(run, recipe, given, kernel, own, rng, tracked)
 
-    return normalised(energy, bracket, rows, labels)
+    return normalised(energy, bracket, rows, labels, noise=recipe.train.noise, rng=rng)
 
 
 def is_its_base(energy: Energy, rows: Tensor) -> bool:

@@ -5,10 +5,10 @@ They are made of the dictionary of `noneq.run.by_label.results_by_label`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["found_labels", "known_labels", "mass_by_label"]
+__all__ = ["found_labels", "known_labels"]
 
 
 def known_labels(labels: Mapping[str, Any]) -> str:
@@ -43,17 +43,3 @@ def found_labels(labels: Mapping[str, Any], origin: str, *, sure: bool) -> str:
         f"without noise{doubt}; its {origin} finds {labels['found_by_base']:.1%}. Likelihoods are "
         "those of images given their labels."
     )
-
-
-def mass_by_label(labels: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, float, float]]]:
-    """List the mass where there are no data, for each label for which it is known.
-
-    Arguments:
-        labels: what is known of each label.
-
-    Yields:
-        Whose mass it is, in words, and the numbers of a `noneq.likelihood.support.Share`.
-    """
-    for one in labels["each"]:
-        if one["outside"] is not None:
-            yield f"the mass of label {one['label']}", tuple(one["outside"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from noneq.data import Scaling
-from noneq.energies import Energy, path_to
+from noneq.energies import Energy, path_to, with_context
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
 from noneq.models.interpolants import DriftedPath, FlowLikelihood, flow_likelihood
@@ -24,7 +25,15 @@ from noneq.run.folder import Run
 from noneq.run.verdict import Verdict
 from noneq.spaces import context_size
 
-__all__ = ["FlowScores", "Scores", "draws_of", "flow_score", "score"]
+__all__ = [
+    "FlowScores",
+    "LabelScores",
+    "Scores",
+    "draws_of",
+    "flow_score",
+    "label_scores",
+    "score",
+]
 
 DRAWS, POINTS = 16, 1_000_000  # of repeated values from their intervals; rows in all
 SAME = 50  # pairs of draws of noise, at most, that all rows share
@@ -102,6 +111,49 @@ def score(run: Run, x: Tensor, draws: int = 1) -> Scores:
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
     unlike = (float(rows.mean()) - train.value) / spread
     return Scores(density, expected, unlike, verdict)
+
+
+class LabelScores(NamedTuple):
+    """What a model that is conditional on labels says of images without labels.
+
+    Attributes:
+        probabilities: probability of each label, given the image (M, k), float64, in the order of
+            `noneq.data.labelled.Labels.classes`.
+        log_density: log-density of each image (M,), whatever its label, in nats of the model's
+            units: ``log sum_c p(c) p(x | c)``, p(c) as among the training rows.
+    """
+
+    probabilities: Tensor
+    log_density: Tensor
+
+
+def label_scores(run: Run, images: Tensor) -> LabelScores:
+    """Tell the labels of images by Bayes' theorem, and how likely the images are at all.
+
+    Arguments:
+        run: run of the kind ``conditional`` whose log Z has been estimated.
+        images: images (M, C, H, W) in the model's units, without noise
+            (``run.scaling.apply(pixels)``).
+
+    Returns:
+        The probabilities of the labels, and the log-densities.
+
+    Raises:
+        FileNotFoundError: log Z has not been estimated yet.
+        ValueError: the model has no labels, or the images have another shape.
+    """
+    labels, energy = run.scaling.labels, run.model()[0]
+    if labels is None:
+        raise ValueError(f"{run.folder}: its model knows no labels")
+    if images.shape[1:] != labels.shape:
+        raise ValueError(f"images of shape {tuple(images.shape[1:])}, the model's {labels.shape}")
+    verdict, x = read_verdict(run, energy), images.to(run.device)
+    assert verdict.labels is not None
+    counts = torch.tensor([one["train"] for one in verdict.labels["each"]], device=x.device)
+    shares = (counts / counts.sum()).double().log()
+    u = [energy_of(energy, with_context(x, c)) for c in torch.eye(len(counts), device=x.device)]
+    joint = shares - torch.stack(u, 1) - verdict.log_z
+    return LabelScores(joint.softmax(1), joint.logsumexp(1))
 
 
 def _of_noisy(energy: Energy, x: Tensor, noise: float) -> Tensor:

@@ -18,7 +18,7 @@ from noneq.data.sentences import listed
 from noneq.likelihood.score import grouped_stderr
 from noneq.likelihood.support import Share
 from noneq.run.json_numbers import without_nan
-from noneq.run.label_words import found_labels, known_labels, mass_by_label
+from noneq.run.label_words import found_labels, known_labels
 
 __all__ = ["Mean", "Verdict", "measures"]
 
@@ -205,16 +205,13 @@ class Verdict:
             said.append(self.units)
         if self.labels is not None:
             said.append(found_labels(self.labels, self.origin, sure=self.bracketed))
-        places = [("its mass", self.off_support_mass or (0.0, 0.0, 0.0))]
-        if self.labels is not None and self.kept == "model":
-            places = list(mass_by_label(self.labels))
-        for whose, (value, stderr, expected) in places:
-            if value > max(0.05, expected + 3 * stderr):
-                said.append(
-                    f"{value:.0%} of {whose} lies farther from the data than nearly all data lie "
-                    f"from each other, while a perfect model has {expected:.0%} there: look at "
-                    "its samples for a spurious mode."
-                )
+        away = self.off_support_mass
+        if away is not None and away.value > max(0.05, away.expected + 3 * away.stderr):
+            said.append(
+                f"{away.value:.0%} of its mass lies farther from the data than nearly all data "
+                f"lie from each other, while a perfect model has {away.expected:.0%} there: look "
+                "at its samples for a spurious mode."
+            )
         return said
 
     def _quotable(self) -> list[str]:

@@ -29,6 +29,7 @@ UNION = ("test_composed.py::test_a_union_is_normalised_and_has_the_mean_of_its_p
 LABELLED = "test_given_labels.py::"
 NORMALISED = (LABELLED + "test_each_label_is_normalised_by_its_own_log_z",)
 PROPORTIONS = (LABELLED + "test_walkers_of_all_labels_have_the_proportions_and_means_of_the_rows",)
+ISLANDS = (LABELLED + "test_the_mass_away_from_data_is_that_of_images_and_labels_together",)
 NAMED = (LABELLED + "test_an_alarm_names_its_label",)
 BAYES = (LABELLED + "test_labels_are_found_by_bayes_theorem_with_the_shares_of_the_training_rows",)
 TOLD = (LABELLED + "test_a_run_is_trained_bracketed_and_told_by_label",)
@@ -65,8 +66,8 @@ CONDITIONALS = (
     ("labels: estimates that are no numbers", "by_label:normalised",
      "if not math.isfinite(z.value):", "if False:",
      (LABELLED + "test_an_estimate_that_is_no_number_leaves_the_model_as_it_was",)),
-    ("labels: mass of all labels together", "verdict:Verdict.summary",
-     "places = list(mass_by_label(self.labels))", "pass", TOLD),
+    ("labels: walkers of each label by themselves", "by_label:_joined",
+     "torch.cat(own, 1).flatten(0, 1)", "torch.cat([*parts])", ISLANDS),
     ("labels: the label that is known best", "label_words:known_labels", "max(labels",
      "min(labels", TOLD),
     ("labels: noise of rows that are looked at", "validation:Validation.start",

@@ -159,7 +159,8 @@ def labels_section(verdict: Verdict) -> Section:
     text = (
         f"By Bayes' theorem the model finds the labels of {labels['found']:.1%} of the test "
         f"images, its {verdict.origin} those of {labels['found_by_base']:.1%}. log Z is that "
-        "before the estimates became part of the model: the more alike, the better the training."
+        "before the estimates became part of the model: the more alike, the better the training. "
+        "(After a further noneq logz it is what was left of it.)"
     )
     good = "log Z of every label is known within tenths of a nat, without an alarm."
     return Section("Labels", good, [Table(columns, rows)], [text])
