@@ -60,15 +60,16 @@ def sample(
     _check(opened, out, weighted=weighted)
     if denoise and not opened.recipe.train.noise:
         raise ValueError(f"{run}: was trained without noise: there is nothing to remove")
-    check_walkers(f"-n {n}", n * len(labels or "1"), opened.shape, opened.device)
+    drawn: Sequence[int | None] = labels or (None,)
+    check_walkers(f"-n {n}", n * len(drawn), opened.shape, opened.device)
     seed = how.pop("seed")
     every = [
         draw_walkers(
             opened, n, label=label, weighted=weighted, seed=seed + APART * i, track=tracked, **how
         )
-        for i, label in enumerate(labels or (None,))
+        for i, label in enumerate(drawn)
     ]
-    taken = [take_samples(drawn, n, weighted=weighted) for drawn in every]
+    taken = [take_samples(one, n, weighted=weighted) for one in every]
     x, log_w = (torch.cat(parts) for parts in zip(*taken, strict=True))
     log_w = log_w - math.log(len(taken))  # labels count alike
     distinct = len(torch.unique(x.flatten(1), dim=0))

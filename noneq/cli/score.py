@@ -15,7 +15,6 @@ from noneq.data.selection import naming
 from noneq.data.units import read_like, rows_of, scaled
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
-from noneq.run.evaluation import read_verdict
 from noneq.run.scores import Scores, draws_of, flow_score, label_scores
 from noneq.run.scores import score as log_density
 
@@ -69,9 +68,9 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
 
 def _labels(run: Run, data: Path, images: Tensor, out: Path | None) -> None:
     """Print and write the most probable labels of images without labels."""
-    labels, verdict = run.scaling.labels, read_verdict(run, run.model()[0])
+    labels, found = run.scaling.labels, label_scores(run, images)
     assert labels is not None
-    found = label_scores(run, images)
+    verdict = found.verdict
     named = np.array(labels.classes)[found.probabilities.argmax(1).cpu().numpy()]
     density = (found.log_density.cpu() + run.scaling.log_jacobian(images[0].numel())).numpy()
     counts = {label: int((named == label).sum()) for label in labels.classes}

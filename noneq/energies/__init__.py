@@ -12,7 +12,7 @@ from noneq.energies.composed import Product, Union
 from noneq.energies.composite import Boxed, Tempered, Tilted
 from noneq.energies.conditional_gaussian import ConditionalGaussian, Held
 from noneq.energies.conditioned import Conditioned
-from noneq.energies.context import Given, posterior, with_context
+from noneq.energies.context import Given, log_joint, posterior, with_context
 from noneq.energies.covariance import (
     Cholesky,
     Diagonal,
@@ -78,6 +78,7 @@ __all__ = [
     "fingerprint",
     "gradient",
     "local_covariance",
+    "log_joint",
     "moments",
     "path_to",
     "posterior",

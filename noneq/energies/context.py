@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from noneq.energies.base import Cache, Energy, Solvable, evaluate
 from noneq.spaces import WithContext, space_of
 
-__all__ = ["Given", "posterior", "with_context"]
+__all__ = ["Given", "log_joint", "posterior", "with_context"]
 
 
 def with_context(x: Tensor, context: Tensor) -> Tensor:
@@ -154,9 +154,39 @@ def posterior(energy: Energy, x: Tensor, contexts: Tensor, masses: Tensor | None
     >>> posterior(base, torch.tensor([[0.1]]), torch.eye(2)).argmax(1)
     tensor([0])
     """
+    return log_joint(energy, x, contexts, masses).softmax(1)
+
+
+@torch.no_grad()
+def log_joint(
+    energy: Energy,
+    x: Tensor,
+    contexts: Tensor,
+    masses: Tensor | None = None,
+    *,
+    batch: int = 4096,
+) -> Tensor:
+    """Compute ``log p(c) - U(x, c)``, the log-density of x and c together but for log Z.
+
+    Arguments:
+        energy: energy of rows (x, c).
+        x: rows (M, *shape).
+        contexts: contexts (C, k).
+        masses: probabilities ``p(c)`` (C,); None: log p(c) is left out.
+        batch: number of rows that are evaluated at once.
+
+    Returns:
+        The numbers (M, C), float64.
+
+    Raises:
+        ValueError: the number of masses is not that of the contexts, or contexts are no vectors.
+
+    >>> log_joint(lambda row: row.sum(1), torch.ones(1, 1), torch.eye(2))
+    tensor([[-2., -2.]], dtype=torch.float64)
+    """
     if masses is not None and masses.shape != (len(contexts),):
         raise ValueError(f"{len(contexts)} contexts have as many masses, got {masses.tolist()}")
-    with torch.no_grad():
-        u = torch.stack([energy(with_context(x, c)) for c in contexts], 1)
-    log_p = -u.double() if masses is None else masses.to(u).double().log() - u.double()
-    return log_p.softmax(1)
+    parts = torch.split(x, batch)
+    u = [torch.cat([energy(with_context(own, c)).double() for own in parts]) for c in contexts]
+    log_p = -torch.stack(u, 1)
+    return log_p if masses is None else log_p + masses.to(x.device).double().log()

@@ -4,8 +4,8 @@ A model ``U(x, c)`` is trained on images and labels together, so that each label
 of its own. After training each of them is bracketed by annealing (`noneq.energies.Given`), and the
 estimate is added to the network's output for the label: then ``p(x | c) = exp(-U(x, c))``, with
 log Z 0 for every label, within the errors of the brackets. (Where the base is kept, its own log Z
-stays, the same for every label.) By Bayes' theorem the probability of a
-label, given an image, is proportional to ``p(c) exp(-U(x, c))``.
+stays, the same for every label.) By Bayes' theorem the probability of a label, given an image, is
+proportional to ``p(c) exp(-U(x, c))``.
 """
 
 from __future__ import annotations
@@ -189,8 +189,5 @@ def _found(energy: nn.Module, rows: Tensor, shares: Tensor) -> Tensor:
     """Return 1 for each row whose most probable label is its own, else 0 (M,)."""
     k = len(shares)
     contexts = torch.eye(k, device=rows.device)
-    parts = [
-        posterior(energy, part, contexts, shares).argmax(1)
-        for part in torch.split(rows[:, :-k], 4096)
-    ]
-    return (torch.cat(parts) == rows[:, -k:].argmax(1)).double()
+    best = posterior(energy, rows[:, :-k], contexts, shares).argmax(1)
+    return (best == rows[:, -k:].argmax(1)).double()

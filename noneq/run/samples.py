@@ -144,8 +144,11 @@ def draw_walkers(
         return DrawnWalkers(walkers, rng)
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
-    moved = (source == "steps", steps, track)
-    return DrawnWalkers(_annealed(run, energy, kernel, context, least, moved, rng), rng)
+    walkers = _annealed(
+        run, energy, kernel, context, least, rng,
+        carried=source == "steps", steps=steps, track=track,
+    )  # fmt: skip
+    return DrawnWalkers(walkers, rng)
 
 
 def _annealed(
@@ -154,11 +157,13 @@ def _annealed(
     kernel: Kernel,
     context: Tensor | None,
     least: int,
-    how: tuple[bool, int | None, Track],
     rng: torch.Generator,
+    *,
+    carried: bool,
+    steps: int | None,
+    track: Track,
 ) -> Walkers:
     """Anneal walkers from the base, or carry them by steps; of one label if one is asked for."""
-    carried, steps, track = how
     plain = plain_model(energy)
     if context is not None:
         plain = given = Given(energy, context)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from noneq.data import Scaling
-from noneq.energies import Energy, path_to, with_context
+from noneq.energies import Energy, log_joint, path_to
 from noneq.energies.checks import check_states
 from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
 from noneq.models.interpolants import DriftedPath, FlowLikelihood, flow_likelihood
@@ -121,10 +121,12 @@ class LabelScores(NamedTuple):
             `noneq.data.labelled.Labels.classes`.
         log_density: log-density of each image (M,), whatever its label, in nats of the model's
             units: ``log sum_c p(c) p(x | c)``, p(c) as among the training rows.
+        verdict: evaluation of the run, with the error of log Z, and alarms.
     """
 
     probabilities: Tensor
     log_density: Tensor
+    verdict: Verdict
 
 
 def label_scores(run: Run, images: Tensor) -> LabelScores:
@@ -150,10 +152,9 @@ def label_scores(run: Run, images: Tensor) -> LabelScores:
     verdict, x = read_verdict(run, energy), images.to(run.device)
     assert verdict.labels is not None
     counts = torch.tensor([one["train"] for one in verdict.labels["each"]], device=x.device)
-    shares = (counts / counts.sum()).double().log()
-    u = [energy_of(energy, with_context(x, c)) for c in torch.eye(len(counts), device=x.device)]
-    joint = shares - torch.stack(u, 1) - verdict.log_z
-    return LabelScores(joint.softmax(1), joint.logsumexp(1))
+    contexts = torch.eye(len(counts), device=x.device)
+    joint = log_joint(energy, x, contexts, counts / counts.sum()) - verdict.log_z
+    return LabelScores(joint.softmax(1), joint.logsumexp(1), verdict)
 
 
 def _of_noisy(energy: Energy, x: Tensor, noise: float) -> Tensor:

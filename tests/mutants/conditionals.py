@@ -169,7 +169,7 @@ CONDITIONALS = (
     ("context: none is given", "context:Given.forward", "self.context)",
      "0 * self.context)",
      ("test_context.py::test_one_context_is_an_energy_as_any_other",)),
-    ("posterior: without p(c)", "context:posterior", "if masses is None else",
+    ("posterior: without p(c)", "context:log_joint", "if masses is None else",
      "if True else", ("test_context.py::test_bayes_tells_the_label",)),
     ("product: without powers", "composed:Product.combined", "u) @ powers", "u).sum(1)", PRODUCT),
     ("union: without log Z", "composed:Union.__init__",
