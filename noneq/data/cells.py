@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -211,6 +211,12 @@ class Cells:
             None if block is None else Block((block.edges - shift[j]) / scale[j], block.rest)
             for j, block in enumerate(map(_block, self.columns, values.double().cpu().T))
         ]
+
+    def with_ranges(self, values: Any) -> Cells:
+        """Return the same columns with the ranges of training rows (M, D), in the file's units."""
+        ends = zip(self.columns, values.min(0).tolist(), values.max(0).tolist(), strict=True)
+        ranged = (c if c.levels else replace(c, low=low, high=high) for c, low, high in ends)
+        return Cells(tuple(ranged))
 
     def plain(self) -> list[dict[str, Any]]:
         """Convert the columns to dictionaries for a JSON file."""

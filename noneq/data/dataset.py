@@ -272,7 +272,7 @@ def _finished(parts: Parts, source: str, *, binary: bool, bits: bool) -> DataSet
     else:
         scaling = parts.scaling or for_images(splits[0])
     if parts.cells is not None:
-        scaling = replace(scaling, cells=parts.cells)
+        scaling = replace(scaling, cells=parts.cells.with_ranges(splits[0]))
     repeated = parts.cells is not None and parts.cells.repeats and not (binary or bits)
     draws = max(1, min(DRAWS, POINTS // sizes[0])) if repeated else 1
     train, validation, test = (

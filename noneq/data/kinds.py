@@ -65,6 +65,7 @@ class Column:
         loose: whether values lie off any grid; ``step`` is then the width of a cell around each.
         levels: numbers of the categories, in increasing order: 0, 1, 2, ... for texts.
         texts: texts of the categories; empty if they are numbers.
+        low, high: smallest and largest value of the training rows; None: not known, or categories.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Column:
     loose: bool = False
     levels: tuple[float, ...] = ()
     texts: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
 
     @property
     def called(self) -> str:

@@ -112,6 +112,9 @@ def _check(runs: Sequence[Run]) -> None:
 def _quantity(run: Run) -> Any:
     """Return what the likelihood of a run is of, whatever the coordinates of its columns."""
     plain = run.scaling.plain()
+    for column in plain["cells"] or ():
+        for end in ("low", "high"):  # which runs of an earlier version lack
+            column.pop(end, None)
     return [
         run.family.binary,
         *(plain[k] for k in ("shift", "scale", "threshold", "cells", "labels")),
