@@ -64,8 +64,8 @@ def alarms(
     ancestors = forward.effective_ancestors
     if ancestors < 2 * forward.islands:
         yield (
-            f"the forward walkers descend from {ancestors:.0f} of {len(forward)} "
-            "ancestors: use more temperatures or walkers"
+            f"the forward walkers descend from {ancestors:.0f} of {len(forward)} ancestors, i.e. "
+            "nearly all are moved copies of a few: use more temperatures or walkers"
         )
 
 

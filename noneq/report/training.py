@@ -197,7 +197,7 @@ def _loss(ax: Axes, run: Series, estimate: Bracket) -> Axes | None:  # noqa: ARG
 #: for each panel of maximum likelihood: function, title, metrics of which one is needed
 PANELS: tuple[tuple[Panel, str, tuple[str, ...]], ...] = (
     (_nll, "NLL, nats a row: falls, and test stays near train", ()),
-    (_ess, "ESS: near 1 is good; below 0.5 resamples", ("ess",)),
+    (_ess, "ESS: how even weights are; 1 is best, below 0.5 resamples", ("ess",)),
     (
         _acceptance,
         "moves: accepted 0.6 of the time (Gibbs: always)",

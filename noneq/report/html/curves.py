@@ -144,9 +144,12 @@ def _weights(run: Series) -> Section | None:
         "the effective sample size is nearly always above one half, and ancestors are many.",
         [Plot(figure, _told("Effective sample size", run["ess"]))],
         [
-            "The effective sample size is the share of the walkers that count. Where it falls "
-            "below the threshold, walkers are resampled; their ancestors are the different "
-            "walkers, at the last renewal, from which those of today descend."
+            "The effective sample size (ESS) tells how even the walkers' weights are: it is the "
+            "share of the walkers that as many equally weighted ones would be worth. Where it "
+            "falls below the threshold, walkers are resampled, i.e. the heavy ones are copied and "
+            "the light ones dropped. Their ancestors are the different walkers, at the last "
+            "renewal, that those of today are copies of, moved since: few ancestors mean few "
+            "independent samples."
         ],
     )
 
