@@ -111,6 +111,8 @@ PROGRAM = (
      'if run.config["data"]["digest"] !=', "if False and 1 !=", PAGE_REFUSES),
     ("comparison: of other kinds of values", "comparison:_check", "if _quantity(run) !=",
      "if False and 1 !=", PAGE_REFUSES),
+    ("report: a point is not seen", "html_figures:curve", "alone.any()", "False",
+     ("test_points.py::test_a_single_logged_iteration_is_drawn_and_told",)),
     ("comparison: the wrong one is better", "comparison:_gap", "b.nll - a.nll", "a.nll - b.nll",
      PAGE_PAIRS),
     ("comparison: log Z has no error", "comparison:_gap",

@@ -197,6 +197,7 @@ def _training(own: Sequence[_Compared]) -> Section:
                 x, y = [row["seconds"] for row in rows], [row[key] for row in rows]
                 line = {"color": COLORS[k % len(COLORS)], "dash": dash, "width": 1}
                 name = f"{escaped(one.name)}, {what}"
-                figure.add_trace(Scatter(x=x, y=y, name=name, mode="lines", line=line))
+                mode = "lines" if len(rows) > 1 else "markers"  # a point has no line
+                figure.add_trace(Scatter(x=x, y=y, name=name, mode=mode, line=line))
     alt = "NLL of batches and of validation rows against the seconds of training, of all runs."
     return Section("Training", "", [Plot(figure, alt)])

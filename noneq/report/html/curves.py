@@ -100,7 +100,11 @@ def _log_z(run: Series, verdict: Verdict | None) -> Section | None:
         if np.isfinite(y).any():
             curve(figure, x, y, color, name)
     known = np.isfinite(held) & np.isfinite(error)
-    if known.any():
+    if known.sum() == 1:  # a band has no width there
+        bar = {"type": "data", "array": error[known]}
+        name = "± 1 standard error"
+        curve(figure, x[known], held[known], GREEN, name, mode="markers", error_y=bar)
+    elif known.any():
         xs, ys = np.concatenate([x[known], x[known][::-1]]), held + error
         ys = np.concatenate([ys[known], (held - error)[known][::-1]])
         figure.add_trace(
@@ -226,6 +230,8 @@ def _told(what: str, y: Array) -> str:
     known = y[np.isfinite(y)]
     if not len(known):
         return f"{what}: not recorded."
+    if len(known) == 1:
+        return f"{what}: {known[0]:.4g}, a single point, as no other iteration was logged with it."
     return (
         f"{what} by iteration: {known[0]:.4g} at first, {known[-1]:.4g} at last, lowest "
         f"{known.min():.4g}, highest {known.max():.4g}."

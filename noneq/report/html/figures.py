@@ -62,6 +62,8 @@ def escaped(name: str) -> str:
 def curve(figure: Figure, x: Array, y: Array, color: str, name: str, **how: Any) -> None:
     """Draw a curve, of at most 1,500 points, with gaps where y is NaN.
 
+    A value alone between two gaps, through which no line goes, gets a marker.
+
     Arguments:
         figure: figure to draw on.
         x: horizontal positions (M,).
@@ -73,9 +75,13 @@ def curve(figure: Figure, x: Array, y: Array, color: str, name: str, **how: Any)
     if len(x) > POINTS:
         chosen = np.linspace(0, len(x) - 1, POINTS).round().astype(int)
         x, y = x[chosen], y[chosen]
-    own = {"mode": "lines", "line_color": color, "marker_color": color}
+    own: dict[str, Any] = {"mode": "lines", "line_color": color, "marker_color": color}
     if "marker" in how:
         del own["marker_color"]
+    known = np.pad(np.isfinite(y), 1)
+    alone = known[1:-1] & ~known[:-2] & ~known[2:]
+    if "mode" not in how and alone.any():
+        own |= {"mode": "lines+markers", "marker_size": np.where(alone, 7, 0)}
     figure.add_trace(Scatter(x=x, y=y, name=name, **{**own, **how}))
 
 
@@ -113,7 +119,7 @@ def end(
     if not math.isfinite(mean.value):
         return
     last, first = run["iteration"].max(), run["iteration"].min()
-    x = np.array([last + 0.03 * (last - first or 1.0)])
+    x = np.array([last + 0.03 * (last - first or max(last, 1.0))])
     error = {"type": "data", "array": [np.nan_to_num(mean.stderr)]}
     mark = {"size": 9, "color": color, "symbol": symbol}
     y = np.array([mean.value])
