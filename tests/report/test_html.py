@@ -296,7 +296,13 @@ addEventListener("load", () => {{
   const page = document.querySelector("iframe").contentDocument;
   const wide = [page.documentElement.scrollWidth, page.documentElement.clientWidth];
   const drawn = page.querySelectorAll(".plot .main-svg").length;
-  document.title = JSON.stringify({{ wide, drawn, plots: page.querySelectorAll(".plot").length }});
+  const tables = [...page.querySelectorAll(".tabular")].map((one) => {{
+    const place = one.querySelector(".scroll"), columns = one.querySelectorAll("thead th").length;
+    const cut = place.scrollWidth > place.clientWidth + 1;
+    return [columns, cut, !one.querySelector(".hint").hidden];
+  }});
+  const plots = page.querySelectorAll(".plot").length;
+  document.title = JSON.stringify({{ wide, drawn, tables, plots }});
 }});
 </script>"""
 
@@ -319,4 +325,8 @@ def test_a_browser_draws_every_plot_without_an_error(judged, tmp_path, width, pa
     assert seen["plots"] >= 1
     assert seen["drawn"] >= seen["plots"]
     assert seen["wide"] == [width, width]
+    for columns, cut, told in seen["tables"]:
+        assert told == cut  # a table that goes on beyond the edge says so
+        assert columns > 4 or not cut
+    assert page == "run" or any(columns > 4 for columns, *_ in seen["tables"])
     assert not re.search(r"CONSOLE.*", found.stderr), found.stderr

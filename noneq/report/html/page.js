@@ -81,6 +81,15 @@
     up.addEventListener("change", show);
     show();
   }
+  // tables that are wider than the page say so
+  const hint = () => {
+    for (const table of document.querySelectorAll(".tabular")) {
+      const place = table.querySelector(".scroll");
+      table.querySelector(".hint").hidden = place.scrollWidth <= place.clientWidth + 1;
+    }
+  };
+  addEventListener("resize", hint);
+  hint();
   dark.addEventListener("change", () => plots.forEach(({ place, figure }) => draw(place, figure)));
   document.body.dataset.drawn = plots.length;
 })();
