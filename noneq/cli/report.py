@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from noneq.cli.console import echo
 from noneq.cli.results import keep_result
 from noneq.cli.summary import echo_damage, next_commands
 from noneq.run import Run
+from noneq.run.unfinished import unfinished
 
 __all__ = ["report"]
+
+ALL = "verdict, likelihoods, training, log Z, weights, energies and samples"
 
 
 def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | None = None) -> None:
@@ -41,6 +45,9 @@ def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | Non
         echo(f"{path}: {len(opened)} runs, compared row by row")
         return
     (run,) = opened
+    ends = _unbracketed(run)
+    if ends:
+        echo(ends, "bold")
     if path.suffix == ".png":
         from noneq.report.pictures import draw_report
 
@@ -49,9 +56,21 @@ def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | Non
         from noneq.report.html import write_report
 
         write_report(run, path, commands=next_commands(run), words=flags)
+    contents = "the training alone" if ends else ALL
+    echo(f"{path}: {contents}")
+
+
+def _unbracketed(run: Run) -> str:
+    """Say why a run has no likelihoods yet, and what to type; empty: it has them."""
     if run.bracketed:
-        echo(f"{path}: verdict, likelihoods, training, log Z, weights, energies and samples")
-    else:
-        echo(
-            f"{path}: training alone; noneq logz {run.folder} brackets log Z, then report it again"
-        )
+        return ""
+    folder = shlex.quote(str(run.folder))
+    state = unfinished(run)
+    if state is None:
+        return f"{run.folder}: log Z is not bracketed; noneq logz {folder} does so"
+    if state.how == "running":
+        return f"{run.folder}: is still being trained, at {state.where}; log Z is not bracketed"
+    return (
+        f"{run.folder}: its training was interrupted at {state.where}, and log Z is not "
+        f"bracketed: noneq train --out {folder} --resume goes on with it"
+    )

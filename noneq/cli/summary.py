@@ -14,6 +14,7 @@ from noneq.run import Run
 from noneq.run.evaluation import evaluate_run, read_verdict
 from noneq.run.label_words import known_labels
 from noneq.run.staging import disk_error
+from noneq.run.unfinished import unfinished
 from noneq.run.verdict import Verdict
 
 __all__ = ["Command", "echo_damage", "next_commands", "summarise"]
@@ -104,8 +105,14 @@ def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
     """
     folder = shlex.quote(str(run.folder))
     if verdict is None and not run.bracketed:
-        ask = Command(f"noneq logz {folder}", "estimates log Z, and with it the likelihoods")
-        return [ask, Command(f"noneq train --out {folder} --resume", "trains on")]
+        what, state = "estimates log Z, and with it the likelihoods", unfinished(run)
+        resume = f"noneq train --out {folder} --resume"
+        if state is None:
+            return [Command(f"noneq logz {folder}", what), Command(resume, "trains on")]
+        if state.how == "running":
+            return [Command(f"noneq logz {folder}", f"{what}, once the training has ended")]
+        on = f"goes on with the training, which was interrupted at {state.where}"
+        return [Command(resume, on), Command(f"noneq logz {folder}", f"{what}, as it is now")]
     verdict = verdict or read_verdict(run, run.model()[0])
     found = []
     if not verdict.bracketed:

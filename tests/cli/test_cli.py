@@ -659,6 +659,29 @@ def test_a_report(copy, tmp_path, capsys):
     assert "report takes the folder of a run" in refused(["report"], capsys)
 
 
+def test_the_report_of_a_run_without_a_bracket_says_what_to_type(copy, capsys):
+    def told():
+        assert main(["report", str(copy)]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    (copy / "likelihood.json").unlink()
+    assert told().startswith(f"{copy}: log Z is not bracketed; noneq logz {copy} does so")
+    config = json.loads((copy / "config.json").read_text())
+    done = config["recipe"]["budget"]["iterations"]
+    config["recipe"]["budget"]["iterations"] = done + 1
+    config["noneq_sha256"] = ""  # edited
+    (copy / "config.json").write_text(json.dumps(config))
+    resume = f"noneq train --out {copy} --resume"
+    at = f"was interrupted at iteration {done} of {done + 1}"
+    assert told().startswith(f"{copy}: its training {at}, and log Z is not bracketed: {resume}")
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    assert f"goes on with the training, which {at}" in page
+    assert page.index(resume) < page.index(f"noneq logz {copy}")
+    with Run(copy).locked():
+        assert f"is still being trained, at iteration {done} of {done + 1}" in told()
+    assert resume not in (copy / "report.html").read_text(encoding="utf-8")
+
+
 def test_rows_that_were_moved_are_named(copy, data, tmp_path, capsys):
     config = json.loads((copy / "config.json").read_text())
     config["data"]["source"] = str(tmp_path / "gone.npy")

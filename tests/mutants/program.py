@@ -113,6 +113,8 @@ PROGRAM = (
      "if False and 1 !=", PAGE_REFUSES),
     ("report: a point is not seen", "html_figures:curve", "alone.any()", "False",
      ("test_points.py::test_a_single_logged_iteration_is_drawn_and_told",)),
+    ("report: an interrupted run seems to be done", "unfinished:unfinished", ">= 1", ">= 0",
+     ("test_cli.py::test_the_report_of_a_run_without_a_bracket_says_what_to_type",)),
     ("comparison: the wrong one is better", "comparison:_gap", "b.nll - a.nll", "a.nll - b.nll",
      PAGE_PAIRS),
     ("comparison: log Z has no error", "comparison:_gap",
