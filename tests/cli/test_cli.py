@@ -652,8 +652,10 @@ def test_a_report(copy, tmp_path, capsys):
     assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert "1 damaged, left out: line 1" in capsys.readouterr().out
-    assert main(["report", str(copy), str(copy), "--out", str(tmp_path / "c.html")]) == 0
+    other = shutil.copytree(copy, tmp_path / "other")
+    assert main(["report", str(copy), str(other), "--out", str(tmp_path / "c.html")]) == 0
     assert "cannot be told apart" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert f"{copy}: is given twice" in refused(["report", copy, copy], capsys)
     told = refused(["report", copy, copy, "--out", tmp_path / "c.png"], capsys)
     assert "of one run a .png" in told
     assert "report takes the folder of a run" in refused(["report"], capsys)

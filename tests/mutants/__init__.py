@@ -149,6 +149,7 @@ MODULES = {
     "run_starts": "run/starts.py",
     "combined": "models/combined.py",
     "comparison": "report/html/comparison.py",
+    "differences": "report/html/differences.py",
     "unfinished": "run/unfinished.py",
     "html_figures": "report/html/figures.py",
     "contents": "report/contents.py",

@@ -14,7 +14,8 @@ PAGE_SAFE = ("test_html.py::test_no_text_leaves_its_place",)
 PAGE_UNITS = ("test_html.py::test_the_page_has_the_verdicts_numbers_and_fetches_nothing",)
 PAGE_ROWS = ("test_html.py::test_the_least_likely_row_comes_first",)
 PAGE_HEAD = ("test_html.py::test_the_headline_says_whether_to_believe",)
-PAGE_REFUSES = ("test_html.py::test_runs_that_do_not_compare_are_refused",)
+COMPARED = "test_comparison.py::test_"
+PAGE_REFUSES = (COMPARED + "runs_that_do_not_compare_are_refused",)
 PAGE_PAIRS = ("test_html.py::test_runs_are_compared_row_by_row",)
 SCORE_LEVEL = ("test_verdict.py::test_the_scores_of_noisy_rows_are_the_verdicts",)
 REPORT = ("test_cli.py::test_a_report",)
@@ -107,14 +108,21 @@ PROGRAM = (
      "argsort()", PAGE_ROWS),
     ("report: alarms do not change the headline", "run_page:headline", "if not verdict.bracketed",
      "if False", PAGE_HEAD),
-    ("comparison: other data are compared", "comparison:_check",
-     'if run.config["data"]["digest"] !=', "if False and 1 !=", PAGE_REFUSES),
-    ("comparison: of other kinds of values", "comparison:_check", "if _quantity(run) !=",
-     "if False and 1 !=", PAGE_REFUSES),
     ("report: a point is not seen", "html_figures:curve", "alone.any()", "False",
      ("test_points.py::test_a_single_logged_iteration_is_drawn_and_told",)),
     ("report: an interrupted run seems to be done", "unfinished:unfinished", ">= 1", ">= 0",
      ("test_cli.py::test_the_report_of_a_run_without_a_bracket_says_what_to_type",)),
+    ("comparison: other data are compared", "differences:_rows",
+     'if one["digest"] == two["digest"] or said', "if True or said",
+     (COMPARED + "rows_that_differ_are_counted",)),
+    ("comparison: of other kinds of values", "differences:_differences",
+     "if _quantity(first) != _quantity(run)", "if False", PAGE_REFUSES),
+    ("comparison: a column that the other lacks", "differences:_columns",
+     "((b, mine, other), (a, other, mine))", "((a, mine, other), (b, other, mine))",
+     (COMPARED + "columns_that_differ_are_named",)),
+    ("comparison: with itself by another name", "differences:check_comparable",
+     "run.folder.resolve() for run in runs", "run.folder for run in runs",
+     (COMPARED + "a_run_is_not_compared_with_itself",)),
     ("comparison: the wrong one is better", "comparison:_gap", "b.nll - a.nll", "a.nll - b.nll",
      PAGE_PAIRS),
     ("comparison: log Z has no error", "comparison:_gap",

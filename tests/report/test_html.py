@@ -21,7 +21,7 @@ from noneq.report.html import comparison, write_comparison, write_report
 from noneq.report.html.page import Page, Pairs, Picture, Section, Table, write_page
 from noneq.report.html.rows import samples_section
 from noneq.report.html.run_page import headline
-from noneq.run import checkpoint, choose
+from noneq.run import choose
 from noneq.run.evaluation import evaluate_run, read_verdict
 from noneq.run.likelihoods import nll_of_splits, splits_of
 from noneq.run.verdict import Mean
@@ -207,31 +207,6 @@ def test_a_gap_has_the_errors_of_both_log_z():
     gap, alone = comparison._gap(one, other), Mean.of(other.nll - one.nll, torch.eye(4))
     assert gap.value == alone.value == 1.0
     assert gap.stderr == pytest.approx(math.hypot(alone.stderr, 0.5))
-
-
-def test_runs_that_do_not_compare_are_refused(judged, tmp_path):
-    run, _, _ = judged
-    with pytest.raises(ValueError, match="two runs or more"):
-        write_comparison([run], tmp_path / "c.html")
-    fresh, _, _ = known.begun(tmp_path, noise=0.5)
-    with pytest.raises(FileNotFoundError, match="log Z is not known yet"):
-        write_comparison([run, fresh], tmp_path / "c.html")
-    for part, value, why in (
-        ("data", "other", "other rows"),
-        ("noise", 0.3, "with noise 0.3"),
-        ("threshold", 0.5, "other kinds of values"),
-    ):
-        shutil.copytree(run.folder, tmp_path / part)
-        config = checkpoint.load_json(tmp_path / part / "config.json")
-        if part == "data":
-            config["data"]["digest"] = value
-        elif part == "threshold":
-            config["data"]["scaling"]["threshold"] = value
-        else:
-            config["recipe"]["train"]["noise"] = value
-        checkpoint.save_json(tmp_path / part / "config.json", config)
-        with pytest.raises(ValueError, match=why):
-            write_comparison([run, Run(tmp_path / part)], tmp_path / "c.html")
 
 
 def odd(path):

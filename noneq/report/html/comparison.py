@@ -14,6 +14,7 @@ from torch import Tensor
 
 from noneq.data.plaintext import visible
 from noneq.report.contents import metrics_of
+from noneq.report.html.differences import check_comparable
 from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank, escaped
 from noneq.report.html.page import Page, Plot, Section, Table, write_page
 from noneq.report.html.run_page import headline
@@ -61,11 +62,11 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
 
     Raises:
         FileNotFoundError: log Z of a run has not been estimated.
-        ValueError: the runs have other rows, other kinds of columns or other noise, or there is
-            one run only.
+        ValueError: the runs have other rows, other kinds of columns or other noise, a run is
+            given twice, or there is one run only.
         OSError: the file cannot be written.
     """
-    _check(runs)
+    check_comparable(runs)
     own = [_Compared.of(run, name) for run, name in zip(runs, _names(runs), strict=True)]
     sections = [_table(own), *(_pair(*two) for two in combinations(own, 2)), _training(own)]
     doubtful = [one.name for one in own if not one.verdict.bracketed]
@@ -76,49 +77,6 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
         head = _best(own)
     title = "Comparison of " + ", ".join(one.name for one in own)
     write_page(Page(title, "bad" if doubtful else "good", head, said, [], sections), path)
-
-
-def _check(runs: Sequence[Run]) -> None:
-    if len(runs) < 2:
-        raise ValueError("a comparison takes two runs or more")
-    first = runs[0]
-    for run in runs:
-        if not run.bracketed:
-            raise FileNotFoundError(
-                f"{run.folder}: log Z is not known yet; `evaluate_run({run.folder})` brackets it"
-            )
-        if run.config["data"]["digest"] != first.config["data"]["digest"]:
-            raise ValueError(
-                f"{run.folder}: was trained on other rows, or another split of them, than "
-                f"{first.folder}: their likelihoods do not compare"
-            )
-        if (run.scaling.labels is None) != (first.scaling.labels is None):
-            raise ValueError(
-                f"{run.folder} and {first.folder}: one has likelihoods of images given their "
-                "labels, the other of images alone: they do not compare"
-            )
-        if _quantity(run) != _quantity(first):
-            raise ValueError(
-                f"{run.folder}: takes the columns for other kinds of values than {first.folder}, "
-                "e.g. bits, counts or categories: a density and a probability do not compare"
-            )
-        if run.recipe.train.noise != first.recipe.train.noise:
-            raise ValueError(
-                f"{run.folder}: was trained with noise {run.recipe.train.noise:g}, and "
-                f"{first.folder} with {first.recipe.train.noise:g}: densities of other quantities"
-            )
-
-
-def _quantity(run: Run) -> Any:
-    """Return what the likelihood of a run is of, whatever the coordinates of its columns."""
-    plain = run.scaling.plain()
-    for column in plain["cells"] or ():
-        for end in ("low", "high"):  # which runs of an earlier version lack
-            column.pop(end, None)
-    return [
-        run.family.binary,
-        *(plain[k] for k in ("shift", "scale", "threshold", "cells", "labels")),
-    ]
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -1,0 +1,127 @@
+"""Which runs are compared, and what is said of those that are not."""
+
+import shutil
+
+import known
+import numpy as np
+import pytest
+
+from noneq import Run, Session
+from noneq.data import load
+from noneq.report.html import write_comparison
+from noneq.report.html.differences import check_comparable
+from noneq.run import checkpoint, choose
+from noneq.run.evaluation import evaluate_run
+
+
+def table(folder, name, rows=120, **choices):
+    """A new run on a table of stays in a hospital, on nothing of which it is trained."""
+    rng = np.random.default_rng(rows)
+    lines = ["stay_days,ward,cost"]
+    wards = rng.choice(["maternity", "surgery"], rows)
+    days, costs = rng.integers(1, 12, rows), rng.lognormal(7.0, 1.0, rows)
+    for day, ward, cost in zip(days, wards, costs, strict=True):
+        lines.append(f"{day},{ward},{cost:.6f}")
+    path = folder / f"stays{rows}.csv"
+    path.write_text("\n".join(lines) + "\n")
+    data = load(path, **choices)
+    recipe = choose(data.shape, len(data.train), data.kind, **known.SMALL)
+    session = Session(recipe, data.train)
+    about = {"classes": None, "subset": None, "binary": False, "table": choices}
+    return Run.create(folder / name, data, session, **about)
+
+
+def changed(run, folder, change):
+    """A copy of a run whose config.json was changed."""
+    shutil.copytree(run.folder, folder)
+    config = checkpoint.load_json(folder / "config.json")
+    change(config)
+    checkpoint.save_json(folder / "config.json", config)
+    return Run(folder)
+
+
+@pytest.fixture(scope="module")
+def stays(tmp_path_factory):
+    return table(tmp_path_factory.mktemp("stays"), "a")
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A run at its start, i.e. its base, whose log Z was estimated."""
+    run, data, session = known.begun(tmp_path_factory.mktemp("judged"), noise=0.5)
+    run.metrics.add({"iteration": 1, "seconds": 1.0, "nll": 3.0, "ess": 1.0})
+    run.save(session)
+    evaluate_run(run, data)
+    return run
+
+
+def test_columns_that_differ_are_named(stays, tmp_path):
+    a = str(stays.folder)
+    for name, choices, told in (
+        ("cat", {"categories": ["stay_days"]},
+         f"stay_days: whole numbers in {a}, category in {tmp_path / 'cat'}"),
+        ("drop", {"drop": ["cost"]}, f"{tmp_path / 'drop'} has no column cost"),
+        ("two", {"drop": ["cost", "ward"]}, f"{tmp_path / 'two'} has no columns ward, cost"),
+    ):  # fmt: skip
+        other = table(tmp_path, name, **choices)
+        with pytest.raises(ValueError, match="train one of them again") as caught:
+            check_comparable([stays, other])
+        assert f"{told}; " in str(caught.value)
+        assert "other values" not in str(caught.value)
+        with pytest.raises(ValueError, match=r"has no column|stay_days: category in"):
+            check_comparable([other, stays])
+
+
+def test_rows_that_differ_are_counted(stays, tmp_path):
+    more = table(tmp_path, "more", rows=150)
+    with pytest.raises(ValueError, match="do not compare") as caught:
+        check_comparable([stays, more])
+    told = str(caught.value)
+    sizes = [" / ".join(map(str, one.config["data"]["rows"])) for one in (stays, more)]
+    assert f"{stays.folder} has {sizes[0]} rows (train / validation / test), " in told
+    assert f"{more.folder} has {sizes[1]}" in told
+    other = changed(stays, tmp_path / "other", lambda c: c["data"].update(digest="0"))
+    with pytest.raises(ValueError, match="as many rows, but with other values or split") as caught:
+        check_comparable([stays, other])
+    assert "both read a file stays120.csv" in str(caught.value)
+
+
+def test_runs_that_do_not_compare_are_refused(judged, tmp_path):
+    with pytest.raises(ValueError, match="two runs or more"):
+        write_comparison([judged], tmp_path / "c.html")
+    fresh, _, _ = known.begun(tmp_path, noise=0.5)
+    with pytest.raises(FileNotFoundError, match="log Z is not known yet"):
+        write_comparison([judged, fresh], tmp_path / "c.html")
+
+    def noisy(config):
+        config["recipe"]["train"]["noise"] = 0.3
+
+    def bits(config):
+        config["data"]["scaling"]["threshold"] = 0.5
+
+    def scaled(config):
+        config["data"]["scaling"]["shift"][0] += 1.0
+
+    def pictures(config):
+        config["data"]["kind"] = "image"
+
+    for change, why in (
+        (noisy, f"was trained with noise 0.5, and {tmp_path / 'noisy'} with noise 0.3"),
+        (bits, f"continuous in {judged.folder}, bits, 1 above 0.5 in {tmp_path / 'bits'}"),
+        (scaled, "or standardise them in another way"),
+        (pictures, f"{judged.folder} is of a table, {tmp_path / 'pictures'} of images of 2"),
+    ):
+        other = changed(judged, tmp_path / change.__name__, change)
+        with pytest.raises(ValueError, match="do not compare: ") as caught:
+            write_comparison([judged, other], tmp_path / "c.html")
+        assert why in str(caught.value)
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_a_run_is_not_compared_with_itself(judged, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(judged.folder)
+    with pytest.raises(ValueError, match="r: is given twice"):
+        check_comparable([judged, Run(judged.folder)])
+    with pytest.raises(ValueError, match="link are the same run"):
+        check_comparable([judged, Run(link)])
