@@ -1,17 +1,20 @@
 """Which runs are compared, and what is said of those that are not."""
 
 import shutil
+from types import SimpleNamespace
 
 import known
 import numpy as np
 import pytest
+import torch
 
 from noneq import Run, Session
 from noneq.data import load
-from noneq.report.html import write_comparison
+from noneq.report.html import comparison, write_comparison
 from noneq.report.html.differences import check_comparable
 from noneq.run import checkpoint, choose
 from noneq.run.evaluation import evaluate_run
+from noneq.run.verdict import Mean
 
 
 def table(folder, name, rows=120, **choices):
@@ -125,3 +128,40 @@ def test_a_run_is_not_compared_with_itself(judged, tmp_path):
         check_comparable([judged, Run(judged.folder)])
     with pytest.raises(ValueError, match="link are the same run"):
         check_comparable([judged, Run(link)])
+
+
+# -- the headline
+def compared(name, shift, *, gain=3.0, alarms=(), kept="model"):
+    """What the headline is made of: the NLL of four rows, and a verdict."""
+    verdict = SimpleNamespace(
+        gain=Mean(gain, 0.1), stderr=0.01, alarms=alarms, bracketed=not alarms, kept=kept
+    )
+    nll = torch.tensor([1.0, 2.0, 4.0, 3.0]) + torch.tensor([0.9, 1.1, 1.0, 1.0]) * shift
+    return SimpleNamespace(name=name, nll=nll, observations=torch.eye(4), verdict=verdict)
+
+
+def test_the_headline_names_the_lowest_and_those_no_better_than_their_bases():
+    a, b, same = compared("a", 0.0), compared("b", 1.0), compared("same", 0.01)
+    poor, poorer = compared("poor", 1.0, gain=0.1), compared("poorer", 2.0, gain=-3.0)
+    base = compared("base", -1.0, kept="base")
+
+    def said(*own):
+        return comparison._headline(own)
+
+    assert said(b, a) == (
+        "good", "a has the lowest NLL of the test rows, by 1.00 ± 0.04 nats a row.",
+    )  # fmt: skip
+    state, head = said(poor, a)
+    assert head.endswith(" nats a row; poor is not better than its base.")
+    assert state == "good"
+    state, head = said(poorer, poor)
+    assert head.startswith("poor has the lowest NLL of the test rows, by 1.00 ± ")
+    assert head.endswith("; neither is better than its base.")
+    assert state == "unknown"
+    assert said(a, poor, poorer)[1].endswith("; poor and poorer are not better than their bases.")
+    assert " nats a row (poor is next); " in said(a, poorer, poor)[1]
+    assert said(base, poor, poorer)[1].endswith("; none is better than its base.")
+    assert said(a, base)[0] == "unknown"
+    assert said(a, same) == ("good", "a and same cannot be told apart on the test rows.")
+    assert "(the two lowest NLLs)" in said(b, a, same)[1]
+    assert said(a, compared("c", 0.0, alarms=("x",)))[0] == "bad"

@@ -194,8 +194,9 @@ def test_runs_are_compared_row_by_row(judged, tmp_path):
     both = [read_verdict(one, one.model()[0]).nll["test"].value for one in (run, other)]
     assert exact.value == pytest.approx(both[1] - both[0], abs=1e-9)
     size = Mean(abs(exact.value), error)
-    assert f"{better} is better by {size} nats a row (paired over" in words
-    assert f"{better} is the best on the test rows, by {size} nats a row." in words
+    assert f"{better} has the lower NLL, by {size} nats a row (paired over" in words
+    assert f"{better} has the lowest NLL of the test rows, by {size} nats a row; " in words
+    assert "worse is not better than its base" in words or "neither is better" in words
 
 
 def test_a_gap_has_the_errors_of_both_log_z():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from plotly.graph_objects import Scatter
 from torch import Tensor
@@ -69,14 +69,10 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
     check_comparable(runs)
     own = [_Compared.of(run, name) for run, name in zip(runs, _names(runs), strict=True)]
     sections = [_table(own), *(_pair(*two) for two in combinations(own, 2)), _training(own)]
-    doubtful = [one.name for one in own if not one.verdict.bracketed]
     said = [f"{one.name}: {headline(one.verdict)[1]}" for one in own]
-    if doubtful:
-        head = f"Not every likelihood may be quoted: see {', '.join(doubtful)}."
-    else:
-        head = _best(own)
+    state, head = _headline(own)
     title = "Comparison of " + ", ".join(one.name for one in own)
-    write_page(Page(title, "bad" if doubtful else "good", head, said, [], sections), path)
+    write_page(Page(title, state, head, said, [], sections), path)
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
@@ -113,20 +109,50 @@ def _sure(gap: Mean) -> bool:
     return abs(gap.value) > 3 * gap.stderr
 
 
-def _best(own: Sequence[_Compared]) -> str:
-    """Say which run has the lowest NLL of the test rows, and whether that can be told."""
+def _headline(own: Sequence[_Compared]) -> tuple[Literal["good", "bad", "unknown"], str]:
+    """Say which run has the lowest NLL of the test rows, and which are better than their bases.
+
+    Returns:
+        The state, "bad" if likelihoods are in doubt, "good" if the lowest is better than its base,
+        else "unknown"; and the words.
+    """
+    doubtful = [one.name for one in own if not one.verdict.bracketed]
+    if doubtful:
+        return "bad", f"Not every likelihood may be quoted: see {', '.join(doubtful)}."
     first, second, *_ = sorted(own, key=lambda one: float(one.nll.mean()))
-    gap = _gap(first, second)
+    gap, poor = _gap(first, second), _no_better(own)
     if _sure(gap):
-        return f"{first.name} is the best on the test rows, by {gap} nats a row."
-    return f"{first.name} and {second.name} cannot be told apart on the test rows."
+        said = f"{first.name} has the lowest NLL of the test rows, by {gap} nats a row"
+        said += f" ({second.name} is next)" if len(own) > 2 else ""
+    else:
+        said = f"{first.name} and {second.name} cannot be told apart on the test rows"
+        said += " (the two lowest NLLs)" if len(own) > 2 else ""
+    return "good" if _beats_base(first.verdict) else "unknown", f"{said}{poor}."
+
+
+def _beats_base(verdict: Verdict) -> bool:
+    """Return whether a model is better on the test rows than the base that it began from."""
+    sure = verdict.gain.value > 3 * math.hypot(verdict.gain.stderr, verdict.stderr)
+    return verdict.kept == "model" and sure
+
+
+def _no_better(own: Sequence[_Compared]) -> str:
+    """Name the runs that are not better than their bases; empty: there are none."""
+    poor = [one.name for one in own if not _beats_base(one.verdict)]
+    if not poor:
+        return ""
+    if len(poor) == len(own):
+        return f"; {'neither' if len(own) == 2 else 'none'} is better than its base"
+    are = "is" if len(poor) == 1 else "are"
+    their = "its base" if len(poor) == 1 else "their bases"
+    return f"; {' and '.join(poor)} {are} not better than {their}"
 
 
 def _pair(a: _Compared, b: _Compared) -> Section:
     gap = _gap(a, b)
     lower = a.name if gap.value > 0 else b.name
     size = Mean(abs(gap.value), gap.stderr)
-    said = f"{lower} is better by {size} nats a row"
+    said = f"{lower} has the lower NLL, by {size} nats a row"
     if not _sure(gap):
         said = f"No difference can be told: {gap} nats a row"
     ends = [float(min(a.nll.min(), b.nll.min())), float(max(a.nll.max(), b.nll.max()))]
@@ -137,7 +163,7 @@ def _pair(a: _Compared, b: _Compared) -> Section:
     x, y = a.nll[:5000].numpy(), b.nll[:5000].numpy()
     figure.add_trace(Scatter(x=x, y=y, mode="markers", marker=mark, showlegend=False))
     better = float((b.nll > a.nll).double().mean())
-    alt = f"NLL of each test row by both; {a.name} is better on {better:.0%} of the rows."
+    alt = f"NLL of each test row by both; {a.name} has the lower one on {better:.0%} of them."
     text = [f"{said} (paired over {len(a.nll):,} test rows, with the errors of both log Z)."]
     return Section(f"{a.name} and {b.name}", "", [Plot(figure, alt)], text)
 
