@@ -286,7 +286,7 @@ def report(
     Args:
         runs: folder of the run, or folders of several.
         out: .html file, or for one page of figures a .png file; default: report.html in the folder
-            of the run; of several comparison.html.
+            of the run; of runs/a and runs/b runs/comparison_a_b.html.
         data: file of the run's rows, if it is no longer where it was.
         device: cpu, cuda, cuda:1, ...; default: the run's.
     """

@@ -24,27 +24,25 @@ def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | Non
     Arguments:
         runs: folders of training runs.
         out: .html file to write, or of one run a .png file; None: report.html in the folder of
-            the run, or comparison.html in the working folder.
+            the run, or of several comparison_A_B.html beside the folder of the first.
         device: torch device; empty: the device of each run.
         data: file of the runs' rows; None: where each run read them.
 
     Raises:
         ValueError: ``out`` has another ending, or the runs cannot be compared.
+        FileExistsError: ``out`` is there already, and is no page of the same kind.
     """
-    path = out or (runs[0] / "report.html" if len(runs) == 1 else Path("comparison.html"))
-    if path.suffix != ".html" and (path.suffix != ".png" or len(runs) > 1):
-        raise ValueError(f"{path}: a report is an .html file, or of one run a .png file")
+    if out is not None and out.suffix != ".html" and (out.suffix != ".png" or len(runs) > 1):
+        raise ValueError(f"{out}: a report is an .html file, or of one run a .png file")
     opened = [Run(run, device, source=str(data or "")) for run in runs]
     for run in opened:
         echo_damage(run)
-    keep_result(out=str(path), runs=[str(run.folder) for run in opened])
     if len(opened) > 1:
-        from noneq.report.html import write_comparison
-
-        write_comparison(opened, path)
-        echo(f"{path}: {len(opened)} runs, compared row by row")
+        _compared(opened, out)
         return
     (run,) = opened
+    path = out or run.folder / "report.html"
+    keep_result(out=str(path), runs=[str(run.folder)])
     ends = _unbracketed(run)
     if ends:
         echo(ends, "bold")
@@ -58,6 +56,16 @@ def report(runs: Sequence[Path], out: Path | None, device: str, data: Path | Non
         write_report(run, path, commands=next_commands(run), words=flags)
     contents = "the training alone" if ends else ALL
     echo(f"{path}: {contents}")
+
+
+def _compared(runs: Sequence[Run], out: Path | None) -> None:
+    """Write the comparison of several runs, and print where it is."""
+    from noneq.report.html import place_of_comparison, write_comparison
+
+    path = out or place_of_comparison(runs)
+    write_comparison(runs, path)
+    keep_result(out=str(path), runs=[str(run.folder) for run in runs])
+    echo(f"{path}: {len(runs)} runs, compared row by row")
 
 
 def _unbracketed(run: Run) -> str:

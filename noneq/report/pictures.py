@@ -18,6 +18,8 @@ from noneq.run.verdict import Verdict
 
 __all__ = ["draw_report", "draw_samples"]
 
+MARK = "noneq report"  # in the file of a page, by which it is known later
+
 
 def draw_samples(run: Run, data: DataSet, path: Path) -> None:
     """Draw samples of a run's model beside the run's data, to a picture file.
@@ -47,7 +49,17 @@ def draw_report(run: Run, path: Path) -> None:
     Arguments:
         run: run, i.e. the folder of a training.
         path: the picture file to write, e.g. a .png file.
+
+    Raises:
+        FileExistsError: there is a .png file that was not drawn by this function.
     """
+    png = path.suffix == ".png"
+    if png and path.is_file() and b"Software\0" + MARK.encode() not in path.read_bytes()[:1000]:
+        raise FileExistsError(
+            f"{path}: is there already, and was not drawn by noneq report, which would replace "
+            "it: name another file (`out`)"
+        )
+    about = {"Software": MARK} if png else None
     contents = Contents.of(run)
     words = "log Z of this run has not been bracketed yet"
     parts: dict[str, Any] = {}
@@ -61,7 +73,7 @@ def draw_report(run: Run, path: Path) -> None:
         }
     title = run.folder.resolve().name
     figure = report_figure(title, words, contents.metrics, **parts)
-    write(path, lambda part: figure.savefig(part, dpi=100))
+    write(path, lambda part: figure.savefig(part, dpi=100, metadata=about))
 
 
 def _bracket_of(verdict: Verdict) -> dict[str, Any]:

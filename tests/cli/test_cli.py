@@ -651,14 +651,30 @@ def test_a_report(copy, tmp_path, capsys):
     (copy / "metrics.jsonl").write_text("".join(["?\n", *lines]))
     assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0  # it is replaced
+    told = refused(["report", copy, "--out", copy / "samples.png"], capsys)
+    assert "samples.png: is there already, and was not drawn by noneq report" in told
+    assert main(["report", str(copy), "--out", str(tmp_path / "a.png")]) == 0
     assert "1 damaged, left out: line 1" in capsys.readouterr().out
-    other = shutil.copytree(copy, tmp_path / "other")
-    assert main(["report", str(copy), str(other), "--out", str(tmp_path / "c.html")]) == 0
-    assert "cannot be told apart" in (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert f"{copy}: is given twice" in refused(["report", copy, copy], capsys)
     told = refused(["report", copy, copy, "--out", tmp_path / "c.png"], capsys)
     assert "of one run a .png" in told
     assert "report takes the folder of a run" in refused(["report"], capsys)
+
+
+def test_a_comparison(copy, tmp_path, capsys):
+    other = shutil.copytree(copy, tmp_path / "other")
+    assert main(["report", str(copy), str(other)]) == 0
+    page = tmp_path / "comparison_copy_other.html"
+    assert f"{page}: 2 runs, compared row by row" in " ".join(capsys.readouterr().out.split())
+    assert "cannot be told apart" in page.read_text(encoding="utf-8")
+    assert main(["report", str(copy), str(other), "--out", str(tmp_path / "c.html")]) == 0
+    assert f"{copy}: is given twice" in refused(["report", copy, copy], capsys)
+    (tmp_path / "mine.html").write_text("<p>mine")
+    for runs in ([copy, other], [copy]):
+        told = refused(["report", *runs, "--out", tmp_path / "mine.html"], capsys)
+        assert "mine.html: is there already, and is no page of noneq report" in told
+        assert "name another file (--out)" in told
+    assert (tmp_path / "mine.html").read_text() == "<p>mine"
 
 
 def test_the_report_of_a_run_without_a_bracket_says_what_to_type(copy, capsys):

@@ -1,6 +1,7 @@
-"""Which runs are compared, and what is said of those that are not."""
+"""Which runs are compared, what is said of those that are not, and where a comparison goes."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import known
@@ -10,8 +11,9 @@ import torch
 
 from noneq import Run, Session
 from noneq.data import load
-from noneq.report.html import comparison, write_comparison
+from noneq.report.html import comparison, place_of_comparison, write_comparison
 from noneq.report.html.differences import check_comparable
+from noneq.report.html.page import Page, Section, check_replaceable, write_page
 from noneq.run import checkpoint, choose
 from noneq.run.evaluation import evaluate_run
 from noneq.run.verdict import Mean
@@ -165,3 +167,58 @@ def test_the_headline_names_the_lowest_and_those_no_better_than_their_bases():
     assert said(a, same) == ("good", "a and same cannot be told apart on the test rows.")
     assert "(the two lowest NLLs)" in said(b, a, same)[1]
     assert said(a, compared("c", 0.0, alarms=("x",)))[0] == "bad"
+
+
+# -- where it goes
+def test_a_comparison_goes_beside_the_first_run(tmp_path, monkeypatch):
+    def runs(*folders):
+        return [SimpleNamespace(folder=folder) for folder in folders]
+
+    a, b, far = tmp_path / "runs" / "a", tmp_path / "runs" / "b", tmp_path / "old" / "b"
+    assert place_of_comparison(runs(a, b)) == tmp_path / "runs" / "comparison_a_b.html"
+    assert place_of_comparison(runs(b, far)).name == "comparison_runs-b_old-b.html"
+    monkeypatch.chdir(tmp_path)
+    first = type(tmp_path)()  # the folder of work
+    assert place_of_comparison(runs(first, a)).parent == tmp_path.parent
+    long = runs(*(tmp_path / f"{k}{'ü' * 90}" for k in range(3)))
+    assert len(place_of_comparison(long).name.encode()) <= 160
+
+
+def test_only_a_page_of_the_same_runs_is_replaced(judged, tmp_path):
+    other, third = tmp_path / "other", tmp_path / "third"
+    shutil.copytree(judged.folder, other)
+    shutil.copytree(judged.folder, third)
+    path = tmp_path / "c.html"
+    path.touch()  # an empty file, as of mktemp
+    for _ in range(2):  # the second replaces the first
+        write_comparison([Run(other), Run(third)], path)
+    write_comparison([Run(third), Run(other)], path)
+    before = path.read_bytes()
+    told = "holds a comparison of other, third, which a comparison of .* does not replace"
+    with pytest.raises(FileExistsError, match=told):
+        write_comparison([Run(other), judged], path)
+    with pytest.raises(FileExistsError, match="which a report of one run does not replace"):
+        write_page(Page("r", "good", "", [], [], []), path)
+    assert path.read_bytes() == before
+    for text in ("<title>my page</title>", "%PDF", "\xff\0"):
+        path.write_text(text)
+        with pytest.raises(FileExistsError, match="is no page of noneq report"):
+            write_comparison([Run(other), Run(third)], path)
+        assert path.read_text() == text
+
+
+def test_pages_of_earlier_versions_are_known_by_their_titles(tmp_path):
+    path = tmp_path / "r.html"
+    path.write_text("<html><title>a: noneq report</title>")
+    check_replaceable(path, "report")
+    path.write_text("<html><title>Comparison of a, b: noneq report</title>")
+    with pytest.raises(FileExistsError, match="holds a comparison, which a report"):
+        check_replaceable(path, "report")
+
+
+def test_a_mark_is_escaped(tmp_path):
+    mark = 'comparison of "<&>", b'
+    page = Page("t", "good", "", [], [], [Section("s")], mark)
+    write_page(page, tmp_path / "c.html")
+    write_page(replace(page, title="again"), tmp_path / "c.html")
+    assert "again" in (tmp_path / "c.html").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,17 +17,18 @@ from noneq.data.plaintext import visible
 from noneq.report.contents import metrics_of
 from noneq.report.html.differences import check_comparable
 from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, blank, escaped
-from noneq.report.html.page import Page, Plot, Section, Table, write_page
+from noneq.report.html.page import Page, Plot, Section, Table, check_replaceable, write_page
 from noneq.report.html.run_page import headline
 from noneq.run import Run
 from noneq.run.evaluation import read_verdict
 from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
 from noneq.run.verdict import Mean, Verdict
 
-__all__ = ["write_comparison"]
+__all__ = ["place_of_comparison", "write_comparison"]
 
 COLORS = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY)
 MOST = 100_000  # test rows that are compared
+LONGEST = 150  # bytes of the name of a page, without its ending
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,42 @@ def write_comparison(runs: Sequence[Run], path: Path) -> None:
         FileNotFoundError: log Z of a run has not been estimated.
         ValueError: the runs have other rows, other kinds of columns or other noise, a run is
             given twice, or there is one run only.
+        FileExistsError: there is a file at the path that is no comparison of these runs.
         OSError: the file cannot be written.
     """
     check_comparable(runs)
+    mark = _mark(runs)
+    check_replaceable(path, mark)
     own = [_Compared.of(run, name) for run, name in zip(runs, _names(runs), strict=True)]
     sections = [_table(own), *(_pair(*two) for two in combinations(own, 2)), _training(own)]
     said = [f"{one.name}: {headline(one.verdict)[1]}" for one in own]
     state, head = _headline(own)
     title = "Comparison of " + ", ".join(one.name for one in own)
-    write_page(Page(title, state, head, said, [], sections), path)
+    write_page(Page(title, state, head, said, [], sections, mark), path)
+
+
+def place_of_comparison(runs: Sequence[Run]) -> Path:
+    """Choose where the comparison of runs is written unless the user names a file.
+
+    Arguments:
+        runs: two runs or more.
+
+    Returns:
+        A file beside the folder of the first run, e.g. runs/comparison_a_b.html.
+    """
+    folder = runs[0].folder
+    if folder.name in ("", ".."):
+        folder = folder.resolve()
+    name = "_".join(["comparison", *(re.sub(r"[^\w.+-]+", "-", one) for one in _names(runs))])
+    return folder.parent / (name.encode()[:LONGEST].decode(errors="ignore") + ".html")
+
+
+def _mark(runs: Sequence[Run]) -> str:
+    """Say which runs a page compares, by their folders below the one that holds all of them."""
+    parts = [run.folder.resolve().parts for run in runs]
+    above = next(k for k in range(len(parts[0]) + 1) if len({own[: k + 1] for own in parts}) > 1)
+    names = ["/".join(own[above:]) or "." for own in parts]
+    return "comparison of " + ", ".join(sorted(map(visible, names)))
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

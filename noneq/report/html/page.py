@@ -7,8 +7,10 @@ tables or a view of pairs of columns, and one line that says what good looks lik
 from __future__ import annotations
 
 import base64
+import html
 import json
 import math
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +25,10 @@ from plotly.offline import get_plotlyjs
 
 from noneq.run.atomic import write
 
-__all__ = ["Page", "Pairs", "Part", "Picture", "Plot", "Section", "Table", "write_page"]
+__all__ = [
+    "Page", "Pairs", "Part", "Picture", "Plot", "Section", "Table", "check_replaceable",
+    "write_page",
+]  # fmt: skip
 
 
 class Plot(NamedTuple):
@@ -116,6 +121,7 @@ class Page:
         summary: sentences below the headline.
         commands: commands to type next, each with what it does.
         sections: the sections.
+        mark: kind of page, and of what it is, in the head of the file: a page replaces no other.
     """
 
     title: str
@@ -124,6 +130,44 @@ class Page:
     summary: Sequence[str]
     commands: Sequence[tuple[str, str]]
     sections: Sequence[Section]
+    mark: str = "report"
+
+
+def check_replaceable(path: Path, mark: str) -> None:
+    """Check that a page may be written: that it replaces nothing, or a page of the same mark.
+
+    Arguments:
+        path: file that is to be written.
+        mark: the mark of the page, see `Page`.
+
+    Raises:
+        FileExistsError: the file is none of noneq, or a page with another mark.
+        OSError: the file cannot be read.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        head = file.read(HEAD).decode("utf-8", "replace")
+    found = re.search('<meta name="noneq-page" content="([^"]*)">', head)
+    title = re.search("<title>(.*): noneq report</title>", head)
+    if found:
+        there = html.unescape(found[1])
+    elif title:  # a page of an earlier version
+        there = "comparison" if title[1].startswith("Comparison of ") else "report"
+    else:
+        raise FileExistsError(
+            f"{path}: is there already, and is no page of noneq report, which would replace it: "
+            "name another file (`out`)"
+        )
+    if there != mark:
+        raise FileExistsError(
+            f"{path}: holds a {_told(there)}, which a {_told(mark)} does not replace: name "
+            "another file (`out`)"
+        )
+
+
+def _told(mark: str) -> str:
+    return "report of one run" if mark == "report" else mark
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -136,8 +180,10 @@ def write_page(page: Page, path: Path) -> None:
         path: file to write; it is replaced in one piece.
 
     Raises:
+        FileExistsError: there is a file that is no page of the same mark.
         OSError: the file cannot be written.
     """
+    check_replaceable(path, page.mark)
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     templates = jinja2.Environment(
         loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -158,6 +204,8 @@ def write_page(page: Page, path: Path) -> None:
         text = text.replace(mark, texts[name], 1)
     write(path, text.encode("utf-8", "backslashreplace"))
 
+
+HEAD = 100_000  # bytes that a page's mark and title are looked for in
 
 _FILES = {"style": "page.css", "script": "page.js"}
 
