@@ -200,16 +200,16 @@ def score(
 ) -> None:
     """Compute the normalised log-density of every row of a file, in nats, in the file's units.
 
-    Values that repeat have log-probabilities instead, which have no units.
+    Values that repeat have log-probabilities. Unusual rows and columns are told.
 
     Args:
         run: folder of the run.
         data: file of rows like those the run was trained on, in the same units; of a model
             conditional also images without labels, whose most probable labels are then told.
-        out: .npz file for log_density, that of each row; expected, its mean over the noise that
-            the model was trained with; log_z, log_z_stderr and alarms; and log_jacobian, which is
-            to be subtracted for the density of standardised values; or .csv file for log_density,
-            expected and log_density_standardised.
+        out: .csv file for line (or row, if the file is no text), identifiers that were left out
+            of the training, log_density, rank (1: the least likely), training_percentile (of the
+            training rows how many percent are less likely), expected (the mean over the noise of
+            training, if any) and log_density_standardised; or .npz file without identifiers.
         flow: print the NLL by the probability flow of an interpolant, too (of at most 500 rows),
             which needs no log Z and differs from the other by what was learned wrong.
         device: cpu, cuda, cuda:1, ...; default: the run's.

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from noneq.cli.console import echo
 from noneq.cli.results import keep_result
+from noneq.cli.scored import arrays_of, columns_of, mixed, tell_least_likely, tell_unusual
 from noneq.data import Scaling
+from noneq.data.kinds import LeftOut
+from noneq.data.origin import Origin, origin_of
 from noneq.data.selection import naming
 from noneq.data.units import read_like, rows_of, scaled
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
+from noneq.run.ranks import Ranked, ranked
 from noneq.run.scores import Scores, draws_of, flow_score, label_scores
 from noneq.run.scores import score as log_density
 
@@ -46,15 +50,20 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     names = opened.config["data"]["columns"]
     rows = read_like(data, opened.shape, opened.scaling, columns=names)
     draws = draws_of(opened.scaling, len(rows.values))
+    with naming(data):
+        origin = _origin(opened, data, len(rows.values))
     if opened.scaling.labels is not None and rows.labels is None and not flow:
         with naming(data):
-            _labels(opened, data, scaled(opened.scaling, rows.values), out)
+            _labels(opened, data, scaled(opened.scaling, rows.values), out, origin)
         return
     with naming(data):
         x = rows_of(opened.scaling, rows, draws)
     found = log_density(opened, x, draws)
     jacobian = _log_jacobian(opened.scaling, x, draws)
     _tell(opened, data, found, jacobian)
+    tell_unusual(opened, rows.values, origin)
+    place = ranked(opened, found.log_density.cpu().numpy() + _or_zero(jacobian))
+    tell_least_likely(opened, place, origin)
     if flow:
         both = flow_score(opened, x[: len(x) // draws])
         echo(
@@ -63,16 +72,24 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
             f"{both.difference:+.2f} ± {both.stderr:.2f}"
         )
     if out is not None:
-        _save(out, found, jacobian)
+        _save(out, opened, found, jacobian, origin, place)
 
 
-def _labels(run: Run, data: Path, images: Tensor, out: Path | None) -> None:
+def _origin(run: Run, data: Path, rows: int) -> Origin:
+    """Find where the rows stand in their file, and what identifies them."""
+    left_out = [LeftOut(*one) for one in run.config["data"]["left_out"]]
+    return origin_of(data, rows, left_out if run.tabular else [], run.shape[0])
+
+
+def _labels(run: Run, data: Path, images: Tensor, out: Path | None, origin: Origin) -> None:
     """Print and write the most probable labels of images without labels."""
     labels, found = run.scaling.labels, label_scores(run, images)
     assert labels is not None
     verdict = found.verdict
     named = np.array(labels.classes)[found.probabilities.argmax(1).cpu().numpy()]
-    density = (found.log_density.cpu() + run.scaling.log_jacobian(images[0].numel())).numpy()
+    density = found.log_density.cpu().numpy()
+    if run.scaling.threshold is None:
+        density = density + run.scaling.log_jacobian(images[0].numel())
     counts = {label: int((named == label).sum()) for label in labels.classes}
     keep_result(
         data=str(data), rows=len(images), nll=-float(density.mean()), labels=counts,
@@ -86,16 +103,19 @@ def _labels(run: Run, data: Path, images: Tensor, out: Path | None) -> None:
     echo(f"  the most probable labels, and how many images have them: {told}")
     for alarm in verdict.alarms:
         echo(f"  alarm: {alarm}", "bold")
+    place = ranked(run, density, labels=False)
+    tell_least_likely(run, place, origin)
     if out is None:
         return
+    p, own = found.probabilities.cpu().numpy(), arrays_of(origin, place)
+    before = {origin.unit: own.pop(origin.unit), "label": named}
     if out.suffix == ".csv":
-        p = found.probabilities.cpu().numpy()
-        columns = ["label", *(f"p_{label}" for label in labels.classes), "log_density"]
-        save_table(out, columns, np.column_stack([named, p, density]))
+        each = {f"p_{label}": p[:, k] for k, label in enumerate(labels.classes)}
+        columns = {**before, **each, **own}
+        save_table(out, list(columns), mixed(list(columns.values())))
     else:
-        columns = ["label", "probabilities", "classes", "log_density"]
-        arrays = (named, found.probabilities.cpu().numpy(), np.array(labels.classes), density)
-        save_arrays(out, dict(zip(columns, arrays, strict=True)))
+        columns = {**before, "probabilities": p, "classes": np.array(labels.classes), **own}
+        save_arrays(out, columns)
     echo(f"{out}: {', '.join(columns)}")
 
 
@@ -140,22 +160,36 @@ def _log_jacobian(scaling: Scaling, x: Tensor, draws: int) -> NDArray[np.float64
     return scaling.log_units(x[: len(x) // draws]).cpu().numpy()  # of probabilities it is 0
 
 
-def _save(out: Path, found: Scores, jacobian: NDArray[np.float64] | None) -> None:
-    """Write log-densities, in the file's units, to a file."""
-    verdict, more = found.verdict, np.array(0.0) if jacobian is None else jacobian
-    own = found.log_density.cpu().numpy()
-    arrays = {"log_density": own + more, "expected": found.expected.cpu().numpy() + more}
+def _or_zero(jacobian: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return what is added to log-densities for those in the file's units."""
+    return np.zeros(()) if jacobian is None else jacobian
+
+
+def _save(
+    out: Path,
+    run: Run,
+    found: Scores,
+    jacobian: NDArray[np.float64] | None,
+    origin: Origin,
+    place: Ranked,
+) -> None:
+    """Write log-densities, in the file's units, and what is known of each row to a file."""
+    verdict, own = found.verdict, found.log_density.cpu().numpy()
+    expected = {"expected": found.expected.cpu().numpy() + _or_zero(jacobian)}
     if out.suffix == ".csv":
+        columns = columns_of(origin, place)
+        columns |= expected if run.recipe.train.noise else {}
         if jacobian is not None:
-            arrays["log_density_standardised"] = own
-        save_table(out, list(arrays), np.stack(list(arrays.values()), 1))
+            columns["log_density_standardised"] = own
+        save_table(out, list(columns), mixed(list(columns.values())))
     else:
-        arrays |= {
+        columns = arrays_of(origin, place) | expected
+        columns |= {
             "log_z": np.array(verdict.log_z),
             "log_z_stderr": np.array(verdict.stderr),
             "alarms": np.array(verdict.alarms, dtype=np.str_),
         }
         if jacobian is not None:
-            arrays["log_jacobian"] = jacobian
-        save_arrays(out, arrays)
-    echo(f"{out}: {', '.join(arrays)}")
+            columns["log_jacobian"] = jacobian
+        save_arrays(out, columns)
+    echo(f"{out}: {', '.join(columns)}")

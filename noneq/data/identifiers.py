@@ -1,11 +1,15 @@
-"""Columns of integers that identify the rows of a table, and say nothing else of them."""
+"""Columns that identify the rows of a table, and say nothing else of them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["identifies", "is_whole"]
+__all__ = ["DIFFERENT", "identifies", "is_identifier", "is_whole"]
+
+DIFFERENT = "text, different in every row"
+"""Why a column of texts, each of which is there once, is left out."""
+NUMBERS, WHOLE = "numbers the rows", "whole numbers, different in every row"
 
 NUMBERED = 10  # rows that a column must have to identify them
 UNLIKELY = 15.0  # nats; that no integer is repeated by chance has a log-probability below - 15
@@ -39,8 +43,21 @@ def identifies(values: NDArray[np.float64]) -> str:
     if not steps.all():
         return ""
     if cells == n:
-        return "numbers the rows"
-    return "" if (steps == steps[0]).all() else "whole numbers, different in every row"
+        return NUMBERS
+    return "" if (steps == steps[0]).all() else WHOLE
+
+
+def is_identifier(why: str) -> bool:
+    """Tell whether a column was left out of a training as an identifier of the rows.
+
+    Arguments:
+        why: the reason for which it was left out, as in `noneq.data.kinds.LeftOut`.
+
+    Returns:
+        True if its numbers or texts are different in every row, or its texts are too many to be
+        compared; False for other texts, dates, and constant or empty columns.
+    """
+    return why in (NUMBERS, WHOLE, DIFFERENT) or why.startswith("text, over ")
 
 
 def is_whole(values: NDArray[np.float64]) -> bool:

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from noneq.data.identifiers import identifies, is_whole
+from noneq.data.identifiers import DIFFERENT, identifies, is_whole
 from noneq.data.plaintext import visible
 
 __all__ = ["Column", "LeftOut", "grid_of", "kind_of", "kind_of_words"]
@@ -230,7 +230,7 @@ def kind_of_words(codes: NDArray[np.int64], texts: Sequence[str]) -> dict[str, A
     if many == 1:
         return "constant"
     if many == n:
-        return "text, different in every row"
+        return DIFFERENT
     if (many <= FEW and 2 * many <= n) or many <= min(TEXTS, n // 10):
         levels = tuple(float(i) for i in range(many))
         return {"kind": "category", "levels": levels, "texts": tuple(texts)}

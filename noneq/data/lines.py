@@ -5,16 +5,15 @@ if it also holds numbers, and the second line has text in the same fields, both 
 that contains text, which is an error. Lines that start with # are comments. What could be read in
 two ways (a header of years, a decimal comma) is an error, too.
 
-pyarrow splits the lines and converts the numbers, some megabytes at a time; pyarrow's own reader
-of whole files has neither comments nor columns separated by spaces, and needs 9 kB for each
-column.
+pyarrow splits the lines and converts the numbers, some megabytes at a time; its reader of whole
+files has neither comments nor columns separated by spaces, and needs 9 kB for each column.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -29,7 +28,7 @@ from noneq.data.files import check_memory
 from noneq.data.headers import MISSING, NUMBER, check_names, is_header
 from noneq.data.words import Collector, Words
 
-__all__ = ["text"]
+__all__ = ["text", "texts_of"]
 
 BLOCK = 2**21  # characters at a time
 LONGEST = 2**24  # characters of a line
@@ -51,15 +50,15 @@ class _Layout(NamedTuple):
     above: int
     separator: str | None
 
-    def fields(self, block: _Lines) -> Any:
-        """Split lines into their fields: an Arrow array of strings, line by line."""
+    def fields(self, block: _Lines) -> tuple[Any, Sequence[int]]:
+        """Split lines into fields, an Arrow array of strings; and tell where rows begin."""
         width = len(self.first)
         if not self.names and width == 2 and self.separator == ",":
             _refuse_commas(block)
-        fields = _split(block, self.separator)
+        fields, numbers = _split(block, self.separator)
         called = f"line {self.above} {'names' if self.names else 'has'}"
-        _check_widths(fields, block, width, called)
-        return pc.utf8_trim_whitespace(fields.flatten())
+        _check_widths(fields, numbers, width, called)
+        return pc.utf8_trim_whitespace(fields.flatten()), numbers
 
 
 def text(path: Path, *, loose: bool = False) -> Table:
@@ -89,6 +88,32 @@ def text(path: Path, *, loose: bool = False) -> Table:
         raise ValueError("not text in UTF-8: save it with that encoding") from error
 
 
+def texts_of(
+    path: Path, choose: Callable[[Sequence[str], int], Sequence[int]]
+) -> tuple[NDArray[np.int64], list[list[str]]]:
+    """Read some columns of a text file as texts, and find the line in which each row begins.
+
+    Arguments:
+        path: the file, which `text` has read.
+        choose: function of the names of the columns, empty if they have none, and of the number
+            of columns, which returns the positions of those to read, from 0.
+
+    Returns:
+        The number of the line of each row (M,), from 1, and the M texts of each column chosen.
+    """
+    with path.open(encoding="utf-8-sig") as file:
+        layout, blocks = _opened(_kept(_blocks(file)))
+        width = len(layout.first)
+        chosen = choose(layout.names, width)
+        numbers, texts = [], [list[str]() for _ in chosen]
+        for block in blocks:
+            fields, begins = layout.fields(block)
+            numbers.append(np.array(begins, dtype=np.int64))
+            for own, j in zip(texts, chosen, strict=True):
+                own += fields.take(pa.array(np.arange(j, len(fields), width))).to_pylist()
+    return np.concatenate(numbers), texts
+
+
 def _opened(blocks: Iterator[_Lines]) -> tuple[_Layout, Iterator[_Lines]]:
     """Find the layout of a file, and return it with the lines below the header."""
     lines = next(blocks, None)
@@ -114,7 +139,7 @@ def _table(layout: _Layout, blocks: Iterator[_Lines], *, loose: bool) -> Table:
     names, width = layout.names, len(layout.first)
     faults, parts = Faults("line", names), []
     for block in blocks:
-        values = _numbers(layout.fields(block), block, width, faults)
+        values = _numbers(*layout.fields(block), width, faults)
         if loose or not faults:
             parts.append(values)
         check_memory(sum(map(len, parts)), 8)
@@ -133,7 +158,7 @@ def _words(layout: _Layout, blocks: Iterator[_Lines], columns: Iterable[int]) ->
     width = len(layout.first)
     found = {j: Collector() for j in columns}
     for block in blocks:
-        fields = layout.fields(block)
+        fields, _ = layout.fields(block)
         for j, collector in found.items():
             words = fields.take(pa.array(np.arange(j, len(fields), width)))
             gaps = pc.is_in(pc.utf8_lower(words), pa.array(MISSING))
@@ -193,24 +218,29 @@ def _record(texts: Sequence[str], separator: str | None) -> tuple[list[str], int
     return [word.strip() for word in fields], reader.line_num
 
 
-def _split(lines: _Lines, separator: str | None) -> Any:
-    """Split every line into its fields: an Arrow array of lists of strings."""
+def _split(lines: _Lines, separator: str | None) -> tuple[Any, Sequence[int]]:
+    """Split rows into fields, an Arrow array of lists of strings, and tell where rows begin."""
     if separator is None:
         words = pc.utf8_split_whitespace(
             pc.utf8_trim_whitespace(pa.array(lines.texts, pa.string()))
         )
-        return pa.ListArray.from_arrays(words.offsets, pc.utf8_trim(words.flatten(), '"'))
+        words = pa.ListArray.from_arrays(words.offsets, pc.utf8_trim(words.flatten(), '"'))
+        return words, lines.numbers
     if '"' in "".join(lines.texts):
-        rows = csv.reader(lines.texts, delimiter=separator, skipinitialspace=True)
-        return pa.array(list(rows), pa.list_(pa.string()))
-    return pc.split_pattern(pa.array(lines.texts, pa.string()), separator)
+        reader = csv.reader(lines.texts, delimiter=separator, skipinitialspace=True)
+        rows, ends = [], [0]  # a row with a line break in quotes has several lines
+        for row in reader:
+            rows.append(row)
+            ends.append(reader.line_num)
+        return pa.array(rows, pa.list_(pa.string())), [lines.numbers[i] for i in ends[:-1]]
+    return pc.split_pattern(pa.array(lines.texts, pa.string()), separator), lines.numbers
 
 
-def _check_widths(fields: Any, lines: _Lines, width: int, above: str) -> None:
+def _check_widths(fields: Any, numbers: Sequence[int], width: int, above: str) -> None:
     widths = fields.value_lengths().to_numpy()
     other = np.flatnonzero(widths != width)
     if len(other):
-        found, line = int(widths[other[0]]), lines.numbers[int(other[0])]
+        found, line = int(widths[other[0]]), numbers[int(other[0])]
         raise ValueError(
             f"{above} {width} columns, line {line} has {found}: "
             "every line needs as many, and text with the separator in it quotes"
@@ -218,7 +248,7 @@ def _check_widths(fields: Any, lines: _Lines, width: int, above: str) -> None:
 
 
 # -- numbers
-def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[np.float64]:
+def _numbers(words: Any, begins: Sequence[int], width: int, faults: Faults) -> NDArray[np.float64]:
     """Convert fields (M D,) to numbers, and record in ``faults`` what is wrong with them."""
     try:
         values: NDArray[np.float64] = pc.cast(words, pa.float64()).to_numpy()
@@ -229,25 +259,25 @@ def _numbers(words: Any, lines: _Lines, width: int, faults: Faults) -> NDArray[n
     if np.isnan(values).any():
         gaps = pc.is_in(pc.utf8_lower(words), pa.array(MISSING)).to_numpy(zero_copy_only=False)
         numbers = pc.match_substring_regex(words, NUMBER).to_numpy(zero_copy_only=False)
-        _note(faults, "words", ~(numbers | gaps), words, lines, width)
-        _note(faults, "gaps", gaps, words, lines, width)
+        _note(faults, "words", ~(numbers | gaps), words, begins, width)
+        _note(faults, "gaps", gaps, words, begins, width)
     large = np.abs(values) >= EXACT
     if large.any():
         for i in np.flatnonzero(large):
             large[i] = not _is_held(words[int(i)].as_py(), float(values[i]))
-        _note(faults, "integers", large, words, lines, width)
+        _note(faults, "integers", large, words, begins, width)
     return values
 
 
 def _note(
-    faults: Faults, kind: str, flags: NDArray[Any], words: Any, lines: _Lines, width: int
+    faults: Faults, kind: str, flags: NDArray[Any], words: Any, begins: Sequence[int], width: int
 ) -> None:
     """Record the flagged fields as faults of their columns."""
     places = np.flatnonzero(flags)
     columns, first, times = np.unique(places % width, return_index=True, return_counts=True)
     for column, place, many in zip(columns, places[first], times, strict=True):
         word = words[int(place)].as_py()
-        faults.note(kind, int(column), lines.numbers[int(place) // width], word, int(many))
+        faults.note(kind, int(column), begins[int(place) // width], word, int(many))
 
 
 def _is_held(word: str, value: float) -> bool:

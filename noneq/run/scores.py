@@ -32,6 +32,7 @@ __all__ = [
     "draws_of",
     "flow_score",
     "label_scores",
+    "log_densities",
     "score",
 ]
 
@@ -103,7 +104,7 @@ def score(run: Run, x: Tensor, draws: int = 1) -> Scores:
     x = x.to(run.device)
     check_states(energy, x)
     volume = run.scaling.log_volume(x)
-    density = volume - mean_energy(energy, x) - verdict.log_z
+    density = _density(energy, x, volume, verdict.log_z)
     expected = density if not noise else volume - _of_noisy(energy, x, noise) - verdict.log_z
     density, expected = density.view(draws, -1).mean(0), expected.view(draws, -1).mean(0)
     rows = mean_energy(base, x, noise=noise) + base.log_z() - volume
@@ -111,6 +112,32 @@ def score(run: Run, x: Tensor, draws: int = 1) -> Scores:
     spread = train.stderr * math.sqrt(run.config["data"]["rows"][0])
     unlike = (float(rows.mean()) - train.value) / spread
     return Scores(density, expected, unlike, verdict)
+
+
+def log_densities(run: Run, x: Tensor, draws: int = 1) -> Tensor:
+    """Compute the normalised log-densities of rows as they are, and nothing else.
+
+    Arguments:
+        run: run whose log Z has been estimated by `noneq.run.evaluation.evaluate_run`.
+        x: rows (draws M, *shape) in the model's units, as for `score`.
+        draws: how many times all rows are there.
+
+    Returns:
+        The log-densities (M,) in nats, float64: `Scores.log_density`.
+
+    Raises:
+        FileNotFoundError: log Z has not been estimated yet.
+        ValueError: likelihood.json is damaged or was written for other parameters.
+    """
+    energy, _ = run.model()
+    verdict, x = read_verdict(run, energy), x.to(run.device)
+    density = _density(energy, x, run.scaling.log_volume(x), verdict.log_z)
+    return density.view(draws, -1).mean(0)
+
+
+def _density(energy: Energy, x: Tensor, volume: Tensor, log_z: float) -> Tensor:
+    """Compute the normalised log-densities of rows, with what their coordinates add."""
+    return volume - mean_energy(energy, x) - log_z
 
 
 class LabelScores(NamedTuple):

@@ -430,11 +430,13 @@ def test_tables_are_read_as_they_were_written(trained, tmp_path, data, capsys):
     for name in ("s.csv", "s.npz"):
         assert main(["score", str(trained), data, "--out", str(tmp_path / name)]) == 0
     table, arrays = read_raw(tmp_path / "s.csv"), np.load(tmp_path / "s.npz")
-    assert table.columns == ("log_density", "expected", "log_density_standardised")
-    for i, name in enumerate(table.columns[:2]):
+    names = ("row", "log_density", "rank", "training_percentile", "log_density_standardised")
+    assert table.columns == names
+    for i, name in enumerate(names[:4]):
         assert np.array_equal(table.values[:, i], arrays[name])
+    assert np.array_equal(arrays["expected"], arrays["log_density"]), "there was no noise"
     own = arrays["log_density"] - arrays["log_jacobian"]
-    np.testing.assert_allclose(table.values[:, 2], own, rtol=1e-12)
+    np.testing.assert_allclose(table.values[:, 4], own, rtol=1e-12)
 
 
 def test_tables_have_the_names_of_the_columns(tmp_path):

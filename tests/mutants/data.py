@@ -24,6 +24,15 @@ FAR = ("test_frames.py::test_the_row_that_is_named_counts_from_the_beginning",)
 LYING = ("test_file_limits.py::test_a_header_that_lies_is_found_before_memory_is_taken",)
 TOO_LARGE = ("test_file_limits.py::test_an_array_that_this_machine_cannot_hold_is_refused",)
 PIPES = ("test_file_limits.py::test_pipes_and_devices_are_no_files",)
+PLACES = ("test_unusual.py::test_the_line_of_a_fault_below_a_line_break_in_quotes",)
+IDENTIFY = (
+    "test_unusual.py::test_what_identifies_rows",
+    "test_unusual.py::test_identifiers_without_names_are_found_by_number",
+)
+UNUSUAL = (
+    "test_unusual.py::test_what_is_outside_the_range_and_off_the_grid",
+    "test_unusual.py::test_a_rounded_column_has_exceptions",
+)
 ENDLESS = ("test_file_limits.py::test_a_line_without_end_is_refused",)
 CIFAR = ("test_cifar.py",)
 DRAWN = ("test_names.py::test_names_are_drawn_as_they_are",)
@@ -123,7 +132,7 @@ DATA = (
      MAPPED),
     ("margins: sign of the volume in likelihoods", "run_likelihoods:nll_of_splits", "- own.volume",
      "+ own.volume", MAPPED),
-    ("margins: no volume in scores", "scores:score", "volume - mean_energy(energy, x)",
+    ("margins: no volume in scores", "scores:_density", "volume - mean_energy(energy, x)",
      "-mean_energy(energy, x)", MAPPED),
     ("margins: candidates in other units", "run_coordinates:_proposal",
      "nll=o.nll - volume", "nll=o.nll + volume", MAPPED),
@@ -259,6 +268,20 @@ DATA = (
     ("text: lines are ragged", "lines:_check_widths", "if len(other):", "if False:", BLOCKS),
     ("text: lines are counted from 0 in each block", "lines:_blocks",
      "        number += len(texts)\n", "        number = 1\n", BLOCKS),
+    ("text: rows are counted as lines", "lines:_split", "[lines.numbers[i] for i in ends[:-1]]",
+     "lines.numbers[: len(rows)]", PLACES),
+    ("text: a row is where it ends", "lines:_split", "for i in ends[:-1]]",
+     "- 1 + lines.numbers[0] for i in ends[1:]]", PLACES),
+    ("origin: constants identify rows", "identifiers:is_identifier", "return why in",
+     "return bool(why) or why in", IDENTIFY),
+    ("origin: numbers are read as numbers", "origin:_positions", "int(one) - 1 for",
+     "int(one) for", IDENTIFY),
+    ("unusual: the largest value is outside", "unusual:unusual_values", "(own > column.high)",
+     "(own >= column.high)", UNUSUAL),
+    ("unusual: grids begin at 0", "unusual:_off_grid", "(values - column.offset) / column.step",
+     "values / column.step", UNUSUAL),
+    ("unusual: a value in twenty is off any grid", "unusual:_off_grid",
+     "rare = not column.counted and not column.offset and", "rare =", UNUSUAL),
     ("text: a line may have no end", "lines:_blocks", "len(rest) > LONGEST or", "False and",
      ENDLESS),
     ("arrays: 2^53 + 1 is rounded", "readers:_plain", "    _check_integers(x)\n", "", WHOLE),

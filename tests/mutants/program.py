@@ -25,6 +25,10 @@ DENOISED = ("test_cli.py::test_denoised_samples_are_the_means_given_the_noisy_on
 EXIT = ("test_cli.py::test_the_exit_code_is_the_commands",)
 NO_SAMPLES = ("test_cli.py::test_samples_that_cannot_be",)
 SCORES = ("test_cli.py::test_scores_are_the_models",)
+EQUAL_RANKS = ("test_cli_scores.py::test_equal_rows_have_the_smallest_of_their_ranks",)
+BY_HAND = ("test_cli_scores.py::test_ranks_and_percentages_are_those_counted_by_hand",)
+ROWS = ("test_cli_scores.py::test_a_score_has_its_line_and_the_identifiers_of_its_row",)
+NOISY = ("test_cli_scores.py::test_of_a_model_with_noise_the_mean_over_it_is_written",)
 UNITS = ("test_cli.py::test_rows_in_other_units_are_noticed",)
 BINARY = ("test_cli.py::test_binary_samples_are_binary",)
 SUMMARY = ("test_summary.py",)
@@ -155,8 +159,24 @@ PROGRAM = (
     ("table: digits are lost", "atomic:save_table", ".tolist()", ".astype('f4').tolist()", TABLES),
     ("table: the first lines alone", "atomic:save_table", "range(0, len(values), BLOCK)",
      "range(0, 1)", ("test_checkpoint.py::test_a_long_table_is_written_whole",)),
-    ("score: in other units", "cli_score:_save", '"log_density": own + more',
-     '"log_density": own - more', TABLES),
+    ("score: in other units", "cli_score:score", ".numpy() + _or_zero(jacobian)",
+     ".numpy() - _or_zero(jacobian)", SCORES),
+    ("ranks: 1 is the most likely", "ranks:ranks", "np.sort(log_density), log_density",
+     "np.sort(-log_density), -log_density", EQUAL_RANKS),
+    ("ranks: equal rows have the largest", "ranks:ranks", 'side="left"', 'side="right"',
+     EQUAL_RANKS),
+    ("ranks: equal training rows are less likely", "ranks:percentiles", 'side="left"',
+     'side="right"', EQUAL_RANKS),
+    ("ranks: training rows in other units", "ranks:training_densities",
+     "found = found + run", "found = found - run", BY_HAND),
+    ("ranks: the percentage given the label", "ranks:training_densities", "and not labels:",
+     "and labels:",
+     ("test_given_labels.py::"
+      "test_images_without_labels_are_told_theirs_and_scored_whatever_it_is",)),
+    ("score: the mean over no noise", "cli_score:_save",
+     "expected if run.recipe.train.noise else {}", "expected", ROWS),
+    ("score: identifiers take names away", "scored:columns_of", "if k in taken", "if False",
+     NOISY),
     ("score: the mean in other units", "cli_score:_tell", "own -= float(jacobian.mean())",
      "own += float(jacobian.mean())", SCORES),
     ("sample: the noise stays", "sample:sample", "x = denoised(", "_ = denoised(", DENOISED),
@@ -168,8 +188,8 @@ PROGRAM = (
      "if found.unlike > 3", UNITS),
     ("score: bits have units", "cli_score:_log_jacobian",
      "if scaling.threshold is not None:", "if False:", BINARY),
-    ("score: the means are written twice", "cli_score:_save", "own = found.log_density.cpu()",
-     "own = found.expected.cpu()",
+    ("score: the means are written twice", "cli_score:score", "found.log_density.cpu()",
+     "found.expected.cpu()",
      ("test_cli.py::test_scores_of_noisy_models_are_densities",)),
     ("summary: not bracketed is a success", "summary:summarise", "return 1", "return 0", SUMMARY),
     ("summary: as many temperatures again", "summary:summarise",

@@ -423,6 +423,24 @@ def test_images_without_labels_are_told_theirs_and_scored_whatever_it_is(
     np.testing.assert_allclose(found["probabilities"], joint.softmax(1).numpy(), atol=1e-6)
     table = np.genfromtxt(tmp_path / "o.csv", delimiter=",", names=True)
     np.testing.assert_allclose(table["p_4"], found["probabilities"][:, 2], atol=1e-6)
+    assert table.dtype.names == ("row", "label", "p_0", "p_1", "p_4", "log_density", "rank",
+                                 "training_percentile")  # fmt: skip
+    assert found["row"].tolist() == table["row"].tolist() == list(range(1, len(labels) + 1))
+    # compared with training images whatever their labels are
+    train = label_scores(run, data.scaling.images(data.train)).log_density
+    train = train.numpy() + data.scaling.log_units(data.train).numpy()
+    below = [100 * (train < one).mean() for one in found["log_density"]]
+    np.testing.assert_allclose(found["training_percentile"], below, atol=0.0051)
+    np.testing.assert_allclose(table["training_percentile"], below, atol=0.0051)
+    assert len({*below}) > 10
+    np.savez(tmp_path / "named.npz", x=pixels.numpy(), y=labels)
+    command = ["score", str(trained), str(tmp_path / "named.npz"), "--out"]
+    assert main([*command, str(tmp_path / "n.csv")]) == 0
+    table = np.genfromtxt(tmp_path / "n.csv", delimiter=",", names=True)
+    train = score(run, data.train).log_density + data.scaling.log_units(data.train)
+    below = [100 * (train.numpy() < one).mean() for one in table["log_density"]]
+    np.testing.assert_allclose(table["training_percentile"], below, atol=0.0051)
+    assert table.dtype.names[:2] == ("row", "log_density")
     with pytest.raises(ValueError, match=r"images of shape .2, 3., the model's .1, 8, 8."):
         label_scores(run, torch.zeros(1, 2, 3))
 
