@@ -108,13 +108,15 @@ def complete(
     if schedule is None:
         schedule = conditional_schedule(energy, base, x, rng)
     path, parts = GeometricPath(base, energy), list(_parts(base, flat, n))
-    found = []
-    for at in track(parts, "conditional samples"):
+    steps, found = iter(track(range(len(parts) * len(schedule)), "missing values")), []
+    for at in parts:
         given = Conditioned(base, x[at])
         walkers = _start(given, base, n, rng)
         factor = given.factor()
-        models = ((model, k.preconditioned(factor)) for model, k in schedule.forward(path))
+        pairs = zip(schedule.forward(path), steps, strict=False)
+        models = ((model, kernel.preconditioned(factor)) for (model, kernel), _ in pairs)
         found.append(_taken(anneal(models, walkers, rng), given, base, count, rng))
+    next(steps, None)  # so that the bar is closed
     return Completed(*(torch.cat(part) for part in zip(*found, strict=True)))
 
 

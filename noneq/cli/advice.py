@@ -16,7 +16,7 @@ __all__ = ["flags"]
 #: options other than the choices of a recipe
 _OTHERS = (
     "out", "resume", "overwrite", "from", "device", "source", "steps", "moves", "binary",
-    "iterations", "budget", "weighted", "denoise", "given", "count", "spline_flow",
+    "iterations", "budget", "weighted", "denoise", "given", "count", "spline_flow", "within_range",
     "columns", "drop", "categories", "continuous", "grid", "missing", "data", "labels",
 )  # fmt: skip
 _NAMES = {

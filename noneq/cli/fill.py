@@ -6,21 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from noneq.cli.console import echo, tracked
 from noneq.cli.results import keep_result
-from noneq.cli.sample import check_table, names, tell_texts, with_texts
+from noneq.cli.sample import check_table, names, tell_outside, tell_texts, with_texts
 from noneq.cli.values import names as names_of
 from noneq.data.gaps import rows_with_gaps
 from noneq.data.plaintext import visible
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.filling import Filled, fill
+from noneq.run.in_range import check_ranges, outside_range
 
 __all__ = ["fill_file"]
 
+SPARE = 64  # samples of each row, at least, from which those within range are taken
 DRAWS = 4096  # of values that repeat, from their intervals
 
 
@@ -31,6 +34,7 @@ def fill_file(
     count: int | None,
     *,
     others: bool,
+    within_range: bool,
     seed: int,
     device: str,
 ) -> None:
@@ -43,6 +47,8 @@ def fill_file(
         out: file to write, .csv or .npy: all rows in order, the samples of a row side by side.
         count: number of samples of each row; None: 1.
         others: whether options of other samples were given, too, which is an error.
+        within_range: whether to leave out samples with a value outside the range of its column
+            in the training rows, where a row has others.
         seed: seed of all randomness.
         device: torch device; empty: the device of the run.
 
@@ -54,7 +60,9 @@ def fill_file(
     if given is None:
         raise ValueError("--count is the number of samples of each row of --given FILE; else -n")
     if others:
-        raise ValueError("--given takes no options but --count, --out, --seed and --device")
+        raise ValueError(
+            "--given takes no options but --count, --out, --within-range, --seed and --device"
+        )
     count = 1 if count is None else count
     if out.suffix not in (".csv", ".npy"):
         raise ValueError(f"{out}: rows of --given go to .csv or .npy: name one (`out` full.csv)")
@@ -64,7 +72,12 @@ def fill_file(
     if out.suffix == ".csv":
         check_table(out, opened)
     values, x = _rows(given, opened, seed)
-    filled = fill(opened, x, count, draws=len(x) // len(values), seed=seed, track=tracked)
+    if within_range:
+        check_ranges(opened)
+    many = max(SPARE, 2 * count) if within_range else count
+    filled = fill(opened, x, many, draws=len(x) // len(values), seed=seed, track=tracked)
+    if within_range:
+        filled = filled._replace(x=_inside(opened, filled.x, np.isnan(values), count))
     rows = opened.scaling.undo(filled.x.flatten(0, 1).cpu()).numpy()
     repeated = np.repeat(values, count, 0)
     rows = np.where(np.isnan(repeated), rows, repeated)
@@ -73,6 +86,24 @@ def fill_file(
     else:
         save_arrays(out, {"x": rows})
     _tell(out, opened, filled, values, count)
+    tell_outside(opened, np.where(np.isnan(repeated), rows, np.nan))
+
+
+def _inside(run: Run, x: Tensor, missing: NDArray[np.bool_], count: int) -> Tensor:
+    """Choose samples of each row (R, many, D) whose filled values are all within their range.
+
+    Where they are too few, they are repeated; where there is none, others are taken.
+    """
+    out = (
+        outside_range(run, x.flatten(0, 1)).view(x.shape).cpu()
+        & torch.from_numpy(missing)[:, None]
+    )
+    beyond = out.any(2)  # (R, many)
+    order = beyond.long().argsort(dim=1, stable=True)  # those inside first, in their order
+    inside = (~beyond).sum(1, keepdim=True)
+    at = torch.arange(count)[None] % inside.clamp(min=1)
+    at = torch.where(inside > 0, at, torch.arange(count)[None])
+    return x[torch.arange(len(x))[:, None], order.gather(1, at).to(x.device)]
 
 
 def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor]:
@@ -135,9 +166,9 @@ def _tell(out: Path, run: Run, filled: Filled, values: NDArray[np.float64], coun
     if filled.found is not None:
         ess, ancestors = filled.found.ess, filled.found.effective_ancestors
         echo(
-            f"  of each row's weighted walkers: ESS {float(ess.median()):.2f} (lowest "
-            f"{float(ess.min()):.2f}), descended from a share of {float(ancestors.median()):.2f} "
-            f"(lowest {float(ancestors.min()):.2f})"
+            f"  the weighted walkers of a row are worth {float(ess.median()):.0%} as many of "
+            f"equal weight (ESS; least {float(ess.min()):.0%}), and go back to "
+            f"{float(ancestors.median()):.0%} of their starts (least {float(ancestors.min()):.0%})"
         )
     if noise := run.recipe.train.noise:
         echo(f"  what was filled in has the noise {noise:g} that the model was trained with")

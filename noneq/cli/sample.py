@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from noneq.cli.console import echo, tracked
 from noneq.cli.results import keep_result
 from noneq.data.sentences import listed
+from noneq.data.within import outside
 from noneq.energies.denoising import denoised
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.memory import check_walkers
 from noneq.run.samples import DrawnWalkers, draw_walkers, take_samples
 
-__all__ = ["check_table", "names", "sample", "tell_texts", "with_texts"]
+__all__ = ["check_table", "names", "sample", "tell_outside", "tell_texts", "with_texts"]
 
 APART = 1_000_003  # between the seeds of two labels
 
@@ -48,8 +50,8 @@ def sample(
         denoise: whether to write the denoised means ``x - sigma^2 grad U`` of samples x, where
             sigma is the standard deviation of the noise in training.
         device: torch device; empty: the device of the run.
-        **how: ``source`` (way to make samples, e.g. "ais"), ``steps``, ``moves`` and ``seed``,
-            as `noneq.run.samples.draw_walkers` takes them.
+        **how: ``source`` (way to make samples, e.g. "ais"), ``steps``, ``moves``,
+            ``within_range`` and ``seed``, as `noneq.run.samples.draw_walkers` takes them.
 
     Raises:
         ValueError: options contradict each other, or do not suit the run's model.
@@ -75,24 +77,35 @@ def sample(
     distinct = len(torch.unique(x.flatten(1), dim=0))
     if denoise:
         x = denoised(opened.model()[0], x, opened.recipe.train.noise)
-    arrays = {"x": opened.scaling.undo(x.cpu()).numpy()}
-    if opened.scaling.labels is not None and out.suffix == ".npz":
-        arrays["labels"] = opened.scaling.labels.of(x.cpu()).numpy()
-    texts, own = _texts(opened), names(opened)
+    rows = _save(opened, out, x.cpu(), log_w.cpu() if weighted else None)
+    _tell(opened, out, labels, every, weighted=weighted, shape=rows.shape, distinct=distinct)
+    if how.get("within_range"):
+        echo(
+            f"  of the model within the range of every column's training rows, which has "
+            f"{min(drawn.kept for drawn in every):.1%} of its mass"
+        )
+    elif not weighted:
+        tell_outside(opened, rows)
+
+
+def _save(run: Run, out: Path, x: Tensor, log_w: Tensor | None) -> np.ndarray[Any, Any]:
+    """Write samples x in the model's units to a file, and return them in the data's units."""
+    arrays = {"x": run.scaling.undo(x).numpy()}
+    if run.scaling.labels is not None and out.suffix == ".npz":
+        arrays["labels"] = run.scaling.labels.of(x).numpy()
+    texts, own = _texts(run), names(run)
     if out.suffix == ".npz":
         arrays |= {f"categories_{own[j]}": np.array(words) for j, words in texts.items()}
-    if weighted:
-        arrays["log_w"] = log_w.cpu().numpy()
+    if log_w is not None:
+        arrays["log_w"] = log_w.numpy()
     if out.suffix == ".csv":
-        values = with_texts(opened, arrays["x"])
-        if weighted:
+        values = with_texts(run, arrays["x"])
+        if log_w is not None:
             values = np.concatenate([values, arrays["log_w"][:, None].astype(object)], 1)
-        save_table(out, own + ["log_w"] * weighted, values)
+        save_table(out, own + ["log_w"] * (log_w is not None), values)
     else:
         save_arrays(out, arrays)
-    _tell(
-        opened, out, labels, every, weighted=weighted, shape=arrays["x"].shape, distinct=distinct
-    )
+    return arrays["x"]
 
 
 def _check(run: Run, out: Path, *, weighted: bool) -> None:
@@ -131,12 +144,34 @@ def _tell(
     echo(f"{out}: {shape[0]} {kind} of shape {shape[1:]}, in the data's units")
     if out.suffix != ".csv":
         tell_texts(run, out)
-    for label, (walkers, _) in zip(labels or ("",), every, strict=True):
+    for label, (walkers, *_) in zip(labels or ("",), every, strict=True):
         which = f"  label {label}: " if labels else "  "
         echo(
-            f"{which}of {len(walkers)} weighted walkers: ESS {walkers.ess:.2f}, descended from "
-            f"{walkers.effective_ancestors:.0f} of them"
+            f"{which}drawn from {len(walkers)} weighted walkers, worth {walkers.ess:.0%} as many "
+            f"of equal weight (ESS), that go back to {walkers.effective_ancestors:.0f} starts"
         )
+
+
+def tell_outside(run: Run, rows: np.ndarray[Any, Any]) -> None:
+    """Print how many rows have a value outside the range of the training rows, and where.
+
+    Arguments:
+        run: run whose rows were written.
+        rows: rows (M, D) in the data's units, or images, of which nothing is said.
+    """
+    cells = run.scaling.cells
+    if not run.tabular or cells is None or run.scaling.threshold is not None:
+        return
+    found = outside(cells.columns, rows)
+    if not found.any():
+        return
+    worst = np.argsort(-found.sum(0), kind="stable")[:4]
+    own = [f"{cells.columns[j].called} {n}" for j in worst if (n := int(found[:, j].sum()))]
+    echo(
+        f"  {int(found.any(1).sum())} of them have a value outside the range of the training rows "
+        f"({', '.join(own)}{', ...' if (found.any(0).sum() > 4) else ''}); --within-range draws "
+        "none of these"
+    )
 
 
 def check_table(out: Path, run: Run) -> None:

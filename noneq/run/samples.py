@@ -1,15 +1,15 @@
 """Samples of the model of a trained run, with or without weights.
 
-Walkers, i.e. weighted samples, are those that the evaluation of the run has stored; or they are
-carried by Euler-Maruyama steps or by annealing from the base, the energy that training started
-from; or they are the Markov chains of the training. `draw` returns samples; it calls
-`draw_walkers`, which makes the walkers, and `take_samples`, which resamples them.
+Walkers, i.e. weighted samples, are stored ones, or are carried or annealed from the base, or are
+the Markov chains of the training. `draw` returns samples; it calls `draw_walkers`, which makes the
+walkers, and `take_samples`, which resamples them.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -21,10 +21,11 @@ from noneq.kernels import Kernel, with_momentum
 from noneq.numerics import full_precision
 from noneq.run import checkpoint
 from noneq.run.background import plain_kernel, plain_model, with_walkers_of_background
-from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
+from noneq.run.in_range import check_ranges, inside_range
 from noneq.run.learners import at_step
+from noneq.run.verdict_file import read_verdict
 from noneq.walkers import Walkers
 
 __all__ = ["DrawnWalkers", "Source", "draw", "draw_walkers", "take_samples"]
@@ -49,7 +50,7 @@ def draw(
         source: way to make walkers (weighted samples), see `draw_walkers`.
         weighted: whether to return walkers with their weights; otherwise walkers are resampled,
             and each sample has weight 1/n.
-        how: ``moves``, ``steps``, ``label``, ``seed`` and ``track`` of `draw_walkers`.
+        how: further arguments of `draw_walkers`.
 
     Returns:
         Samples (n, *shape) in the model's units, where ``shape`` is the shape of one row, and
@@ -70,10 +71,13 @@ class DrawnWalkers(NamedTuple):
     Attributes:
         walkers: weighted samples of the model.
         rng: source of randomness, with which `take_samples` continues.
+        kept: share of the model's mass that they are samples of, by their weights: less than 1
+            where those outside the range of the training rows were left out.
     """
 
     walkers: Walkers
     rng: torch.Generator
+    kept: float = 1.0
 
 
 @full_precision()
@@ -86,6 +90,7 @@ def draw_walkers(
     moves: int = 100,
     steps: int | None = None,
     label: int | None = None,
+    within_range: bool = False,
     seed: int = 0,
     track: Track = untracked,
 ) -> DrawnWalkers:
@@ -107,6 +112,8 @@ def draw_walkers(
         steps: number of Euler-Maruyama steps, for ``steps``; default: that of the run's settings.
         label: label of all samples, of a model that is conditional on labels; None: samples have
             labels in the proportions of the training rows.
+        within_range: whether to leave out walkers with a value outside the range of its column in
+            the training rows of a table: samples are then of the model given that range.
         seed: seed of all randomness.
         track: function ``(steps, label) -> steps`` that displays the progress of a loop.
 
@@ -116,11 +123,14 @@ def draw_walkers(
     Raises:
         FileNotFoundError: log Z was never estimated, so that no population is stored.
         ValueError: ``n`` is less than 1, or more than the walkers of the evaluation for
-            ``population`` or of the training for ``chains``, or this kind of model does not have
-            the source or the label.
+            ``population``, of the training for ``chains``, or within the range of the training
+            rows; or this model does not have the source, the label or the range.
     """
     if n < 1:
         raise ValueError(f"one sample or more, not {n}")
+    if within_range:
+        check_ranges(run)
+    ranged = partial(inside_range, run, wanted=within_range)
     energy, kernel = run.model()
     rng = torch.Generator(run.device).manual_seed(seed)
     context = _context(run, label, source, energy)
@@ -128,27 +138,36 @@ def draw_walkers(
         stored = _stored(run, energy, required=source is not None)
         if stored is not None and context is not None:
             stored = stored[(stored.x[:, -len(context) :] == context).all(1).nonzero().flatten()]
-        if stored is not None and (source or _suffices(stored, n, weighted=weighted)):
-            if len(stored) < n:
-                raise ValueError(
-                    f"{run.folder}: has stored {len(stored)} walkers, not {n}; take `source` ais"
-                )
-            return DrawnWalkers(stored, rng)
+        if stored is not None:
+            stored, kept = ranged(stored)
+            if source or _suffices(stored, n, weighted=weighted):
+                return _enough(run, stored, kept, n, rng, "has stored {} walkers")
     source = _source(run, source, steps)
     if source == "chains":
         walkers = _chains(run, energy, kernel, moves, rng, track)
-        if len(walkers) < n:
-            raise ValueError(
-                f"{run.folder}: has {len(walkers)} chains, not {n}; take `source` ais"
-            )
-        return DrawnWalkers(walkers, rng)
+        return _enough(run, *ranged(walkers), n, rng, "has {} chains")
     # an ordinary sample comes from four times as many weighted ones
     least = max(16, n if weighted else 4 * n)
     walkers = _annealed(
         run, energy, kernel, context, least, rng,
         carried=source == "steps", steps=steps, track=track,
     )  # fmt: skip
-    return DrawnWalkers(walkers, rng)
+    return _enough(run, *ranged(walkers), n, rng)
+
+
+def _enough(
+    run: Run, walkers: Walkers, kept: float, n: int, rng: torch.Generator, what: str = ""
+) -> DrawnWalkers:
+    """Return walkers; raise ValueError if there are fewer than n."""
+    many = len(walkers)
+    if many < n and not what:
+        raise ValueError(
+            f"{run.folder}: only {kept:.2%} of the model's mass is within the range of the "
+            "training rows in every column: leave `within_range` out, and look at its samples"
+        )
+    if many < n:
+        raise ValueError(f"{run.folder}: {what.format(many)}, not {n}; take `source` ais")
+    return DrawnWalkers(walkers, rng, kept)
 
 
 def _annealed(
@@ -257,7 +276,7 @@ def take_samples(
         Samples (n, *shape), where ``shape`` is the shape of one walker, and their log-weights
         (n,), whose exponentials sum to 1.
     """
-    walkers, rng = gathered
+    walkers, rng, _ = gathered
     if not weighted:
         return walkers.equal(n, rng), walkers.log_w.new_full((n,), -math.log(n))
     # resampling orders walkers by their energy: the first would be the lowest
