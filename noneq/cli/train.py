@@ -17,7 +17,8 @@ from noneq.data import DataSet, load
 from noneq.energies.checks import check_fit
 from noneq.numerics import resolve_device
 from noneq.run import Recipe, RolledBack, Run, Session, choose, supervise
-from noneq.run.candidates import Candidate, compared
+from noneq.run.bases import NOISY, some
+from noneq.run.candidates import Candidate, compared, explained
 from noneq.run.choosing import applicable, with_changes
 from noneq.run.events import check_tensorboard, tensorboard_events
 from noneq.run.families import Family, family_of
@@ -101,7 +102,7 @@ def train(
         if events is not None:
             where = events / run.folder.resolve().name
             run.metrics.mirror = tensorboard_events(where, session.iteration)
-        stopped = _train(run, session, every)
+        stopped = _train(run, session, data, every)
         return 128 + stopped if stopped else summarise(run, data)
 
 
@@ -196,7 +197,11 @@ def _begun(
     _set_threads(recipe)
     if getattr(recipe.model, "base", "") == "chosen":
         echo("comparing bases by the validation rows", style="dim")
-    return choose_start(recipe, data, seed, track=tracked)
+    try:
+        return choose_start(recipe, data, seed, track=tracked)
+    except KeyboardInterrupt:
+        echo("interrupted before the training began: nothing is kept, and no run folder was made")
+        raise
 
 
 def _session(recipe: Recipe, data: DataSet, seed: int) -> Session:
@@ -239,15 +244,17 @@ def _introduce(run: Run) -> None:
         for part in f"base by validation NLL: {found}".split("; "):
             for line in textwrap.wrap(part, columns() - 4, subsequent_indent="  "):
                 echo(line)
-    cells = run.scaling.cells
-    if run.scaling.coordinates is not None or (cells is not None and cells.repeats):
-        echo("NLLs while it trains are those of the model's own columns, in other units")
+        for line in textwrap.wrap(" ".join(explained(found)), columns() - 4):
+            echo(f"  {line}", style="dim")
     if notes := run.family.notes(run.recipe):
         echo(notes)
 
 
-def _train(run: Run, session: Session, every: float) -> int:
+def _train(run: Run, session: Session, data: DataSet, every: float) -> int:
     """Train until the budget is spent; return the signal that interrupted it, or 0."""
+    train, validation = (
+        float(run.scaling.log_volume(some(x, NOISY)).mean()) for x in (data.train, data.validation)
+    )
 
     def announce() -> None:
         echo("\nsaving after this iteration; Ctrl-C again stops at once, at the last checkpoint")
@@ -262,7 +269,11 @@ def _train(run: Run, session: Session, every: float) -> int:
                     speed = f"speed multiplied by {event.backoff:g}"
                     echo(f"  back at iteration {event.iteration}, {speed}")
             else:
-                show(session.progress, session.seconds, session.progress_line(event))
+                show(
+                    session.progress,
+                    session.seconds,
+                    session.progress_line(event, (train, validation)),
+                )
     if interrupted():
         again = f"noneq train --out {run.folder} --resume"
         echo(f"interrupted at iteration {session.iteration}; all is saved. Go on: {again}")
@@ -280,5 +291,7 @@ def _kept(session: Session) -> str:
     best = session.validation.best
     if not best.iteration:
         return f"{ended}; kept: the base"
-    shrunk = f", its network times {best.factor:g}" if best.factor != 1 else ""
-    return f"{ended}; kept: the average at iteration {best.iteration}{shrunk}"
+    kept = f"{ended}; kept: the average at iteration {best.iteration}"
+    if best.factor == 1:
+        return kept
+    return f"{kept}, with {best.factor:g} of the network's energy, as the validation rows chose"

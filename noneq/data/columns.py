@@ -129,11 +129,13 @@ class Faults:
         columns = self._columns(self.gaps)
         if total == 1:
             return f"{columns} has 1 missing value (in {self.unit} {place}): fill or drop it"
-        has = "has" if len(self.gaps) == 1 else "have"
-        return (
-            f"{columns} {has} {total:,} missing values (the first in {self.unit} {place}): "
-            "fill or drop them"
-        )
+        where = f"(the first in {self.unit} {place}): fill or drop them"
+        if len(self.gaps) == 1:
+            return f"{columns} has {total:,} missing values {where}"
+        each = sorted(((fault.times, i) for i, fault in self.gaps.items()), key=lambda x: -x[0])
+        most = ", ".join(f"{times:,} in {self._called(i)}" for times, i in each[:5])
+        most = f"most of them {most}" if len(each) > 5 else most
+        return f"{columns} have {total:,} missing values, {most} {where}"
 
     def _integers(self) -> str:
         if not self.integers:

@@ -129,7 +129,8 @@ class DataSet:
         """
         cells = self.scaling.cells
         own = [sentences(cells.columns if cells else (), self.left_out)]
-        if cells is None or self.scaling.threshold is not None:
+        plain = cells is None or (cells.trivial and not self.left_out)
+        if plain or self.scaling.threshold is not None:
             own = []
         if self.gaps:
             own.append(f"{self.gaps:,} rows with missing values are left out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Candidate", "compared", "named"]
+__all__ = ["Candidate", "compared", "explained", "named"]
 
 
 class Candidate(NamedTuple):
@@ -56,6 +56,29 @@ def named(candidate: Candidate) -> str:
     what += "" if ridge is None else f", ridge {ridge:g}"
     what += _OF[candidate.columns]
     return f"{what}, with a network" if candidate.network else what
+
+
+_MEANS = {
+    "ridge": "A ridge is a share of its variance that is added to the variance of each column.",
+    "mapped": "Mapped columns are made normal, each by itself, before the base is fitted; with "
+    "peaks apart, categories and columns of several peaks are not.",
+    "with a network": "A network, where one is named, was trained on the base by score matching.",
+}
+
+
+def explained(names: str) -> list[str]:
+    """Explain the words by which candidates are named.
+
+    Arguments:
+        names: text with names of candidates, as `named` writes them.
+
+    Returns:
+        A sentence for each word of it that is not plain English.
+
+    >>> explained("one Gaussian, ridge 0.03")
+    ['A ridge is a share of its variance that is added to the variance of each column.']
+    """
+    return [sentence for word, sentence in _MEANS.items() if word in names]
 
 
 def compared(model: Any, candidates: Sequence[Candidate], columns: str = "standardised") -> str:

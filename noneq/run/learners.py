@@ -95,8 +95,11 @@ class Learner(Protocol):
     def metrics(self, record: Any) -> dict[str, Any]:
         """Return the metrics of an iteration by name, for the file metrics.jsonl of a run."""
 
-    def progress_line(self, record: Any) -> str:
-        """Return a line of text with an iteration's main metrics, for a terminal."""
+    def progress_line(self, record: Any, volume: float = 0.0) -> str:
+        """Return a line of text with an iteration's main metrics, for a terminal.
+
+        ``volume`` is subtracted from NLLs, see `noneq.data.Scaling.log_volume`.
+        """
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the state after the last iteration as a dictionary; None before training."""
@@ -196,13 +199,13 @@ class LikelihoodLearner:
             "redone": trust.redone if trust else 0, "renewed": record.renewed,
         }  # fmt: skip
 
-    def progress_line(self, record: Observed) -> str:
+    def progress_line(self, record: Observed, volume: float = 0.0) -> str:
         """Return a line of text with NLL, effective sample size, acceptance and step's cost."""
         assert isinstance(record, Record)
         trust, walkers = record.state.trust, record.state.walkers
         parts = [f"iteration {record.iteration}"]
         if record.nll == record.nll:
-            parts.append(f"NLL ~ {record.nll:.2f}")
+            parts.append(f"NLL ~ {record.nll - volume:.2f}")
         parts.append(f"ESS {record.ess:.2f}")
         if record.acceptance == record.acceptance:  # not NaN: the kernel accepts or rejects
             parts.append(f"accept {record.acceptance:.2f}")

@@ -83,11 +83,11 @@ class PretrainedLearner(LikelihoodLearner):
             return {"rate": record.rate}
         return super().metrics(record)
 
-    def progress_line(self, record: Observed) -> str:
+    def progress_line(self, record: Observed, volume: float = 0.0) -> str:
         """Return a line of text with an iteration's main metrics."""
         if isinstance(record, ScoreMatchingRecord):
             return f"iteration {record.iteration}, score matching, loss {record.loss:.3f}"
-        return super().progress_line(record)
+        return super().progress_line(record, volume)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Return the state of the present stage by name; None before training."""

@@ -67,7 +67,7 @@ class ScoreMatchingLearner:
         assert isinstance(record, ScoreMatchingRecord)
         return {"rate": record.rate}
 
-    def progress_line(self, record: Observed) -> str:
+    def progress_line(self, record: Observed, volume: float = 0.0) -> str:  # noqa: ARG002
         """Return the loss and the learning rate as a line of text."""
         assert isinstance(record, ScoreMatchingRecord)
         return f"iteration {record.iteration}, loss {record.loss:.3f}, rate {record.rate:.1e}"

@@ -188,10 +188,16 @@ class Session:
             "validation_factor": last.factor,
         }
 
-    def progress_line(self, record: Observed) -> str:
-        """Return a line of text with the main metrics of an iteration, for a terminal."""
-        own = self.learner.progress_line(record)
-        return own if self.validation is None else f"{own}, {self.validation.progress_line()}"
+    def progress_line(self, record: Observed, volumes: tuple[float, float] = (0.0, 0.0)) -> str:
+        """Return a line of text with the main metrics of an iteration, for a terminal.
+
+        The mean `noneq.data.Scaling.log_volume` of training and of validation rows is subtracted
+        from NLLs, so that they are those of standardised rows.
+        """
+        own = self.learner.progress_line(record, volumes[0])
+        if self.validation is None:
+            return own
+        return f"{own}, {self.validation.progress_line(volumes[1])}"
 
     def _validate(self, record: Observed) -> bool:
         """Look at the validation rows where that is due, and after the last iteration."""

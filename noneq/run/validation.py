@@ -181,11 +181,14 @@ class Validation:
             shrink(self.model, found.factor)
         return found
 
-    def progress_line(self) -> str:
-        """Return the last look and the lowest one as text, e.g. for a terminal."""
-        last, lowest = self.looks[-1], self.lowest
-        where = f"at {lowest.iteration}" if lowest.iteration else "of the base"
-        return f"validation {last.nll:.2f} (lowest {lowest.nll:.2f} {where})"
+    def progress_line(self, volume: float = 0.0) -> str:
+        """Return the last look and the lowest one as text, with ``volume`` subtracted of both."""
+        last, lowest = (
+            f"{one.nll - volume:.2f} "
+            + (f"at {one.iteration}" if one.iteration else "of the base")
+            for one in (self.looks[-1], self.lowest)
+        )
+        return f"validation {last}" + (", the lowest" if last == lowest else f" (lowest {lowest})")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the looks and the best parameters, for a checkpoint."""

@@ -13,8 +13,9 @@ from noneq.data import load
 from noneq.energies import Gaussian
 from noneq.likelihood import log_z
 from noneq.run import choose, evaluation, supervise, validation
-from noneq.run.evaluation import evaluate_run, is_its_base, read_verdict
+from noneq.run.evaluation import evaluate_run, is_its_base
 from noneq.run.validation import Look, Validation, ended_early
+from noneq.run.verdict_file import read_verdict
 from noneq.walkers import Walkers
 
 FAST = {"tau": 0.5, "width": 64, "lr": 1e-2}
@@ -239,7 +240,8 @@ def test_a_supervised_run_ends_early_and_says_so_in_its_metrics(tmp_path):
     assert seen == [look.nll for look in session.validation.looks[1:]]
     energy, _ = run.model()
     assert torch.equal(energy(data.test), session.model(data.test))
-    assert f"(lowest {session.validation.lowest.nll:.2f}" in session.validation.progress_line()
+    lowest = session.validation.lowest
+    assert f"{lowest.nll - 1:.2f} at {lowest.iteration}" in session.validation.progress_line(1.0)
 
 
 def test_without_validation_rows_the_average_is_kept():
