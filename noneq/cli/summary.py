@@ -11,11 +11,12 @@ from noneq.cli.console import echo, listening, show_table, tracked
 from noneq.cli.results import keep_result
 from noneq.data import DataSet
 from noneq.run import Run
-from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.evaluation import evaluate_run
 from noneq.run.label_words import known_labels
 from noneq.run.staging import disk_error
 from noneq.run.unfinished import unfinished
-from noneq.run.verdict import Verdict
+from noneq.run.verdict import Verdict, shown
+from noneq.run.verdict_file import read_verdict
 
 __all__ = ["Command", "echo_damage", "next_commands", "summarise"]
 
@@ -146,14 +147,15 @@ def echo_damage(run: Run) -> None:
 
 def _likelihoods(verdict: Verdict) -> None:
     model = "model" if verdict.bracketed else "model (NOT bracketed)"
-    between = "between {} and {}".format(*verdict.interval)
+    between, simplest = "between {} and {}".format(*verdict.interval), verdict.simplest
     if verdict.labels is not None and not verdict.exact:
         between = known_labels(verdict.labels).removeprefix("log Z ")
     echo("log Z " + (f"{verdict.log_z:.2f}, exact" if verdict.exact else between))
     show_table(
-        f"Nats a row, smaller is better; ± over the rows, and ± {verdict.stderr:.2f} of log Z",
+        f"Nats a row, smaller is better; ± over the rows, and ± {shown(verdict.stderr)} of log Z",
         ["", *verdict.nll],
         [
+            *([["One Gaussian", *map(str, simplest.values())]] if simplest else []),
             [verdict.origin[0].upper() + verdict.origin[1:], *map(str, verdict.base.values())],
             [model, *map(str, verdict.nll.values())],
         ],

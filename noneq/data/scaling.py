@@ -121,7 +121,7 @@ class Scaling:
             Spread values are what they were, and texts the numbers of their categories, from 0;
             of rows with labels the images (M, C, H, W).
         """
-        x = self._standardised(self.images(x)).to(x.device)
+        x = self.standardised(self.images(x)).to(x.device)
         values = x.double() * self.scale.to(x.device) + self.shift.to(x.device)
         if self.threshold is not None:
             return (values > 0.5).double()
@@ -131,7 +131,7 @@ class Scaling:
         """Return the images (M, C, H, W) of rows with labels; of other rows the rows."""
         return x if self.labels is None else self.labels.images(x)
 
-    def _standardised(self, x: Tensor) -> Tensor:
+    def standardised(self, x: Tensor) -> Tensor:
         """Return the standardised rows y of rows x (M, *shape), on the CPU if they were mapped."""
         own = self.coordinates
         if own is None:
@@ -186,7 +186,7 @@ class Scaling:
             The numbers to be added (M,), float64, in nats; 0 if x is y, without cells.
         """
         own = self.coordinates
-        if own is None and self.cells is None:
+        if own is None and not self.spreads:
             return torch.zeros(len(x), dtype=torch.float64, device=x.device)
         found = []
         for part in torch.split(x, _BLOCK):
@@ -216,7 +216,7 @@ class Scaling:
             return own.to(x.device).expand(len(x)).clone()
         found = []
         for part in torch.split(x, _BLOCK):
-            y = self._standardised(part).double().cpu()
+            y = self.standardised(part).double().cpu()
             found.append(self.cells.log_units(y * self.scale + self.shift, self.scale))
         return torch.cat(found).to(x.device)
 

@@ -150,7 +150,7 @@ def _table(raw: Raw, choice: Choice) -> Parts:
         cells = Cells(tuple(Column(name, number) for name, number in every))
     whole_table = cells.trivial and len(cells.columns) == raw.values.shape[1]
     names, values = found.raw.columns, found.raw.values
-    own = None if whole_table else cells
+    own = None if whole_table and not choice.kinds else cells
     return Parts(values, values, values, names, None, own, found.left_out, found.gaps)
 
 

@@ -18,8 +18,8 @@ from noneq.report.distributions import Energies, Samples
 from noneq.report.filters import Filters
 from noneq.run import Run
 from noneq.run.checkpoint import load_tensors
-from noneq.run.evaluation import read_verdict
 from noneq.run.verdict import Verdict
+from noneq.run.verdict_file import read_verdict
 from noneq.spaces import context_size
 
 __all__ = ["Contents", "load_population", "metrics_of", "samples_of"]

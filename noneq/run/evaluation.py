@@ -1,14 +1,11 @@
 """Evaluation of a trained run: estimates of log Z and likelihoods, kept in likelihood.json.
 
-Log Z is bracketed, i.e. estimated by forward and by backward annealing. The file also holds a
-fingerprint (hash) of the model's parameters, and is refused if the model has other parameters.
-JSON lacks NaN and infinity: numbers that are not finite are written as null and come back as NaN.
+Log Z is bracketed, i.e. estimated by forward and by backward annealing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,11 +14,10 @@ from torch import Tensor, nn
 
 from noneq.annealing import Track, untracked
 from noneq.data import DataSet
-from noneq.energies import Energy, Gaussian, Given, fingerprint
+from noneq.energies import Energy, Gaussian, Given
 from noneq.kernels import Kernel, with_momentum
 from noneq.likelihood import Estimate, log_z
 from noneq.likelihood.score import energy_of, exact_log_z, known_log_z
-from noneq.likelihood.support import Share
 from noneq.run import checkpoint
 from noneq.run.background import (
     finished_base,
@@ -33,16 +29,19 @@ from noneq.run.background import (
 )
 from noneq.run.by_label import normalised, results_by_label
 from noneq.run.choosing import with_changes
+from noneq.run.differences import differences_of
 from noneq.run.folder import Run
 from noneq.run.likelihoods import Split, nll_of_splits, splits_of
 from noneq.run.recipe import Recipe
+from noneq.run.simplest import one_gaussian
 from noneq.run.storing import save_model
+from noneq.run.unit_words import measures
 from noneq.run.validation import ended_early
-from noneq.run.verdict import Mean, Verdict, measures
+from noneq.run.verdict import Mean, Verdict
+from noneq.run.verdict_file import save_verdict, stored_fingerprint
 from noneq.run.work import within_share
-from noneq.walkers import Walkers
 
-__all__ = ["evaluate_run", "read_verdict", "stored_fingerprint"]
+__all__ = ["evaluate_run", "is_its_base"]
 
 
 def evaluate_run(
@@ -111,19 +110,11 @@ def evaluate_run(
         set_to_base(energy)
     if worse or energy is not trained or run.scaling.labels is not None:
         save_model(run.folder / "model.safetensors", energy, move, recipe)
-    verdict = _verdict(run, energy, base, z, splits, model_nll, base_nll, how)
+    verdict = _verdict(run, data, energy, base, z, splits, model_nll, base_nll, how)
     if worse or lost is None:
         verdict = replace(verdict, kept="base", lost=lost)
-    _save(run, verdict, z.walkers)
+    save_verdict(run, verdict, z.walkers)
     return verdict
-
-
-def _save(run: Run, verdict: Verdict, walkers: Walkers) -> None:
-    """Write the verdict, and before it the weighted samples of the model."""
-    tensors = {"x": walkers.x, "log_w": walkers.log_w, "ancestors": walkers.weights.ancestors}
-    path = run.folder / "population.safetensors"
-    checkpoint.save_tensors(path, tensors, mark=str(verdict.mark))
-    checkpoint.save_json(run.folder / "likelihood.json", verdict.plain())
 
 
 def _estimated(
@@ -192,6 +183,7 @@ def is_its_base(energy: Energy, rows: Tensor) -> bool:
 
 def _verdict(
     run: Run,
+    data: DataSet,
     energy: nn.Module,
     base: nn.Module,
     z: Estimate,
@@ -223,6 +215,8 @@ def _verdict(
         units=measures(run.config["data"], run.scaling.cells, own_units),
         ended_early=_ended_early(run),
         labels=by_label,
+        simplest=one_gaussian(run, data, splits),
+        differences=differences_of(run, data, z.walkers),
     )
 
 
@@ -232,66 +226,3 @@ def _ended_early(run: Run) -> bool:
         return ended_early(run.recipe, checkpoint.load(run.folder / "state"))
     except (FileNotFoundError, ValueError):
         return False
-
-
-def stored_fingerprint(energy: Energy) -> int:
-    """Compute a fingerprint (hash) of an energy's parameters that can be written to a JSON file.
-
-    Arguments:
-        energy: energy, such as a torch module.
-
-    Returns:
-        The fingerprint as an integer, which changes if a bit of a parameter changes.
-    """
-    mark = fingerprint(energy)
-    assert mark is not None
-    return int(mark)
-
-
-def read_verdict(run: Run, energy: Energy) -> Verdict:
-    """Read the evaluation of a run, i.e. log Z and the likelihoods, from likelihood.json.
-
-    Arguments:
-        run: run whose log Z has been estimated by `evaluate_run`.
-        energy: the run's model, whose parameters must be those that were evaluated.
-
-    Returns:
-        The `Verdict` that `evaluate_run` stored.
-
-    Raises:
-        FileNotFoundError: log Z has not been estimated yet.
-        ValueError: the file is damaged, or was written for other parameters than the model's.
-    """
-    path = run.folder / "likelihood.json"
-    again = f"`evaluate_run({run.folder})`"
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: log Z is not known yet; {again} brackets it")
-    try:
-        found = checkpoint.load_json(path)
-        verdict = Verdict(**{**found, **_means(found), "alarms": tuple(found["alarms"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: damaged ({error!r}); {again} makes it anew") from error
-    if verdict.mark != stored_fingerprint(energy):
-        raise ValueError(
-            f"{path}: this log Z belongs to other parameters than model.safetensors; {again} "
-            "brackets it anew"
-        )
-    return verdict
-
-
-def _means(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the fields of a verdict that are means or shares from their JSON."""
-
-    def numbers(plain: Mapping[str, float | None], *names: str) -> Iterator[float]:
-        values = (plain[name] for name in names)
-        return (math.nan if value is None else value for value in values)
-
-    def mean(plain: Mapping[str, float | None]) -> Mean:
-        return Mean(*numbers(plain, "value", "stderr"))
-
-    many = {key: {k: mean(v) for k, v in found[key].items()} for key in ("nll", "base")}
-    away = found["off_support_mass"]
-    share = None if away is None else Share(*numbers(away, *Share._fields))
-    means = {key: mean(found[key]) for key in ("forward", "backward", "gain")}
-    lost = None if found["lost"] is None else mean(found["lost"])
-    return {**means, **many, "off_support_mass": share, "lost": lost}

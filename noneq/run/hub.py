@@ -23,12 +23,12 @@ from noneq.data.selection import naming
 from noneq.data.units import Like, arranged, rows_like, rows_of
 from noneq.run.atomic import write
 from noneq.run.checkpoint import save_json
-from noneq.run.evaluation import read_verdict
 from noneq.run.folder import Run
 from noneq.run.likelihoods import units_of
 from noneq.run.samples import draw
 from noneq.run.scores import draws_of, score
 from noneq.run.verdict import Verdict
+from noneq.run.verdict_file import read_verdict
 from noneq.version import __version__
 
 __all__ = ["SharedModel"]

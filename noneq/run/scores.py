@@ -19,10 +19,10 @@ from noneq.energies.checks import check_states
 from noneq.likelihood.score import energy_of, grouped_stderr, mean_energy, noise_draws
 from noneq.models.interpolants import DriftedPath, FlowLikelihood, flow_likelihood
 from noneq.random import add_noise
-from noneq.run.evaluation import read_verdict
 from noneq.run.families.base import base_of
 from noneq.run.folder import Run
 from noneq.run.verdict import Verdict
+from noneq.run.verdict_file import read_verdict
 from noneq.spaces import context_size
 
 __all__ = [

@@ -13,14 +13,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from noneq.data.cells import Cells
-from noneq.data.sentences import listed
 from noneq.likelihood.score import grouped_stderr
 from noneq.likelihood.support import Share
+from noneq.run.differences import Difference, told
 from noneq.run.json_numbers import without_nan
 from noneq.run.label_words import found_labels, known_labels
 
-__all__ = ["Mean", "Verdict", "measures"]
+__all__ = ["Mean", "Verdict", "shown"]
+
+
+def shown(value: float, stderr: float | None = None) -> str:
+    """Write a number with two decimals, or with up to four if its error is smaller than that.
+
+    Arguments:
+        value: the number.
+        stderr: its standard error; None: the number is an error itself.
+
+    Returns:
+        The number in decimals, e.g. "0.04", or "0.012" with a standard error of 0.003.
+    """
+    error = abs(value) if stderr is None else stderr
+    small = 0 < error < 0.01
+    digits = min(4, -math.floor(math.log10(error))) if small else 2
+    return f"{round(value, digits) or 0.0:.{digits}f}"  # without the sign of -0.00
 
 
 @dataclass(frozen=True)
@@ -52,36 +67,7 @@ class Mean:
         return cls(float(values.mean()), grouped_stderr(values, rows))
 
     def __str__(self) -> str:
-        value = round(self.value, 2) or 0.0  # without the sign of -0.00
-        return f"{value:.2f} ± {self.stderr:.2f}"
-
-
-def measures(about: Mapping[str, Any], cells: Cells | None, test: Mean) -> str:
-    """Say which columns of a table have densities and which probabilities.
-
-    Arguments:
-        about: what config.json says of the data.
-        cells: columns with their kinds; None: all are continuous.
-        test: mean NLL of the test rows in the file's units.
-
-    Returns:
-        One or two sentences; empty if the data are no table of real numbers.
-    """
-    if about["kind"] != "table" or about["scaling"]["threshold"] is not None or about["discrete"]:
-        return ""
-    columns = cells.columns if cells is not None else ()
-    masses = [c.called for c in columns if c.kind != "atoms" and c.discrete]
-    atoms = [c.called for c in columns if c.kind == "atoms"]
-    if masses and len(masses) == len(columns):
-        return f"Likelihoods are probabilities of whole rows: {test} nats, in any units."
-    said = []
-    if masses:
-        said.append(f"values of {listed(masses)} have probabilities")
-    if atoms:
-        said.append(f"atoms of {listed(atoms)} have probabilities")
-    other = "all else has a density" if said else "A likelihood is a density"
-    first = f"{other}, in standard deviations of each column; in the file's units the test NLL is "
-    return f"{'; '.join([*said, first])[:1].upper()}{'; '.join([*said, first])[1:]}{test}."
+        return f"{shown(self.value, self.stderr)} ± {shown(self.stderr)}"
 
 
 LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
@@ -116,10 +102,14 @@ class Verdict:
             where the model was set back to its base for this reason; else None.
         origin: name of the kind of base, e.g. "Gaussian base", for the sentences of `summary`.
         regularisers: settings that reduce overfitting of this kind of model, for `summary`.
-        units: sentence of `measures` about the units of the likelihoods; empty for images.
+        units: sentence of `noneq.run.unit_words.measures`, about units; empty for images.
         ended_early: whether the validation rows ended the training before its budget was spent.
         labels: what `noneq.run.by_label.results_by_label` knows of each label; None: the images
             have none.
+        simplest: mean NLL of the same rows under one Gaussian of the standardised columns of a
+            table; None where that is the base, or the data are no table of numbers.
+        differences: where the samples differ from the rows of a table by more than chance, the
+            largest difference first; None for images.
     """
 
     mark: int
@@ -140,6 +130,8 @@ class Verdict:
     units: str = ""
     ended_early: bool = False
     labels: Mapping[str, Any] | None = None
+    simplest: Mapping[str, Mean] | None = None
+    differences: tuple[Difference, ...] | None = None
 
     @property
     def bracketed(self) -> bool:
@@ -212,6 +204,8 @@ class Verdict:
                 f"lie from each other, while a perfect model has {away.expected:.0%} there: look "
                 "at its samples for a spurious mode."
             )
+        if apart := told(self.differences):
+            said.append(apart)
         return said
 
     def _quotable(self) -> list[str]:
@@ -236,13 +230,16 @@ class Verdict:
             longer = (
                 "The validation rows ended the training, so that a longer one is of no use."
                 if self.ended_early
-                else "Train longer (`iterations`)."
+                else "The validation rows had not yet ended the training: a longer one "
+                "(`iterations`) may gain more."
             )
+            how = "gains" if gain.value > 0 else "loses"
             first = (
-                f"The model cannot be distinguished from its {self.origin}: the gain is {gain} "
-                f"nats a row. {longer}"
+                f"The model cannot be distinguished from its {self.origin} by the test rows: it "
+                f"{how} {Mean(abs(gain.value), gain.stderr)} nats a row (paired), which is less "
+                f"than three standard errors. {longer}"
             )
-        within = f"log Z is known within {self.within:.2f} nat"
+        within = f"log Z is known within {shown(self.within)} nat"
         if self.labels is not None and not self.exact:
             within = known_labels(self.labels)
         known = (

@@ -481,7 +481,7 @@ def test_blank_cells_are_filled_in(trained, tmp_path, data, capsys):
         assert main([*args, "--out", str(path), "--count", str(count)]) == 0
         told = " ".join(capsys.readouterr().out.split())
         assert "6 values were missing" in told
-        assert "of each row's weighted walkers: ESS" in told
+        assert "weighted walkers of a row are worth" in told
         found, expected = read_raw(path).values, np.repeat(table, count, 0)
         given = ~np.isnan(expected)
         assert np.array_equal(found[given], expected[given]), "in order, to the last bit"

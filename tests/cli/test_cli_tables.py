@@ -8,8 +8,8 @@ import torch
 from noneq import Run
 from noneq.__main__ import main
 from noneq.data.units import scaled
-from noneq.run.evaluation import read_verdict
 from noneq.run.scores import score
+from noneq.run.verdict_file import read_verdict
 
 SMALL = ("--iterations=4", "--walkers=64", "--held-out=32", "--width=8", "--renew=off",
          "--bracket.walkers=32", "--bracket.temperatures=20", "--bracket.equilibrate=20",

@@ -11,7 +11,7 @@ from test_store import tree, whole
 
 from noneq import Run
 from noneq.run import checkpoint
-from noneq.run.evaluation import read_verdict
+from noneq.run.verdict_file import read_verdict
 
 
 class Disk:

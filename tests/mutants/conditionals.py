@@ -39,7 +39,57 @@ ANNEALED = (LABELLED + "test_annealed_samples_of_a_label_are_those_of_its_energy
 BESIDE = (LABELLED + "test_labels_stay_beside_their_images",)
 KEPT_LABEL = (LABELLED + "test_the_mean_without_noise_keeps_its_label",)
 
+DIFFER = "test_differences.py::"
+CHANCE = (DIFFER + "test_chance_alone_is_hardly_ever_found",)
+PAIR = (DIFFER + "test_a_blurred_pair_is_found_and_named",)
+SMIRNOV = (DIFFER + "test_the_largest_difference_of_a_group_is_that_of_kolmogorov_and_smirnov",)
+WEIGHED = (DIFFER + "test_weights_count_and_few_of_them_prove_nothing",)
+MORE = (DIFFER + "test_a_pair_is_listed_only_where_it_says_more_than_its_columns",)
+EACH = (DIFFER + "test_shares_of_categories_are_compared_one_by_one",)
+ONE = (DIFFER + "test_one_gaussian_is_that_of_the_standardised_columns",)
+TWICE = (DIFFER + "test_one_gaussian_is_not_told_twice",)
+IN_RANGE = "test_in_range.py::"
+TRUNCATED = (IN_RANGE + "test_samples_within_range_are_of_the_truncated_gaussian",)
+FILLED_IN = (IN_RANGE + "test_filled_values_are_within_range_and_given_ones_are_kept",)
+OUTSIDE = (IN_RANGE + "test_values_outside_are_found",)
+RANGES = (IN_RANGE + "test_the_range_is_that_of_the_training_rows",)
+
 CONDITIONALS = (
+    ("differences: of one comparison", "differences:differences", "2 * comparisons", "2", CHANCE),
+    ("differences: rows alone are uncertain", "differences:differences",
+     "many * independent / (many + independent)", "many", CHANCE),
+    ("differences: samples without weights", "differences:differences", "-weights / mass",
+     "-group.samples / group.samples.sum()", WEIGHED),
+    ("differences: all walkers are independent", "differences:differences",
+     "shrink * mass**2", "mass**2", WEIGHED),
+    ("differences: any pair", "differences:differences",
+     "one.size > max(alone.get(i, 0.0), alone.get(j, 0.0)) + one.chance", "True", MORE),
+    ("differences: categories in an order", "differences:_shares", "if not column.levels:",
+     "if True:", EACH),
+    ("differences: signed", "differences:_shares", "np.abs(data - model)", "(data - model)",
+     SMIRNOV),
+    ("differences: of the share above", "differences:_shares", "data.cumsum(), model.cumsum()",
+     "data.cumsum(), 1 - model.cumsum()", SMIRNOV),
+    ("differences: groups overlap", "differences:_groups", "(y > low) & (y <= high)", "y <= high",
+     CHANCE),
+    ("differences: the smallest first", "differences:differences", "key=lambda one: -one.size",
+     "key=lambda one: one.size", PAIR),
+    ("simplest: of the spread rows as they are", "simplest:one_gaussian",
+     "volume=plain.log_volume(rows[name])", "volume=0 * plain.log_volume(rows[name])", ONE),
+    ("simplest: of mapped columns", "simplest:one_gaussian", "scaling.standardised(split.x)",
+     "split.x", ONE),
+    ("simplest: twice", "simplest:one_gaussian", "if own or bits", "if bits", TWICE),
+    ("range: walkers outside are kept", "in_range:inside_range", "~outside_range(run, walkers.x)",
+     "outside_range(run, walkers.x)", TRUNCATED),
+    ("range: the mass is a number of walkers", "in_range:inside_range",
+     "float(walkers.p[chosen].sum())", "1.0", TRUNCATED),
+    ("range: below only", "within:outside", "(values < low) | (values > high)", "values < low",
+     OUTSIDE),
+    ("range: that of all rows", "cells:Cells.with_ranges", "values.min(0)", "-values.max(0)",
+     RANGES),
+    ("range: filled values as they come", "fill:_inside", "order.gather(1, at)", "at", FILLED_IN),
+    ("range: given values count", "fill:fill_file", "np.where(np.isnan(repeated), rows, np.nan)",
+     "rows", FILLED_IN),
     ("labels: log Z taken away twice", "by_label:normalised", "torch.tensor([z.value",
      "torch.tensor([-z.value", NORMALISED),
     ("labels: equally frequent", "by_label:normalised", "c.double().mean(0).tolist()",

@@ -128,7 +128,7 @@ DATA = (
     ("margins: density without the tail's weight", "margins:Margins._log_density",
      "math.log(self.tail) + cauchy", "cauchy", MAPPED),
     ("margins: left out of the samples", "scaling:Scaling.undo",
-     "self._standardised(self.images(x))", "self.images(x)",
+     "self.standardised(self.images(x))", "self.images(x)",
      MAPPED),
     ("margins: sign of the volume in likelihoods", "run_likelihoods:nll_of_splits", "- own.volume",
      "+ own.volume", MAPPED),

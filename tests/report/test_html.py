@@ -19,12 +19,14 @@ from noneq.data import load
 from noneq.report.distributions import Samples
 from noneq.report.html import comparison, write_comparison, write_report
 from noneq.report.html.page import Page, Pairs, Picture, Section, Table, write_page
-from noneq.report.html.rows import samples_section
 from noneq.report.html.run_page import headline
+from noneq.report.html.samples import samples_section
 from noneq.run import choose
-from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.differences import Difference
+from noneq.run.evaluation import evaluate_run
 from noneq.run.likelihoods import nll_of_splits, splits_of
 from noneq.run.verdict import Mean
+from noneq.run.verdict_file import read_verdict
 
 NAMES = ["</script ><b>BaNaNa", "-Infinity & b", "ärger $x$", 'q"uote']
 
@@ -152,7 +154,11 @@ def test_bits_of_a_picture(tmp_path):
 
 def test_the_headline_says_whether_to_believe(judged):
     *_, verdict = judged
-    plain = replace(verdict, alarms=(), nll=verdict.base, gain=Mean(3.0, 0.1))
+    plain = replace(verdict, alarms=(), nll=verdict.base, gain=Mean(3.0, 0.1), differences=())
+    apart = Difference("ward is child", "age is 17 or less", 1.0, 0.6, 0.1)
+    assert headline(replace(plain, differences=(apart,))) == (
+        "unknown", "Its likelihoods hold, but its samples differ from the data.",
+    )  # fmt: skip
     assert headline(None) == ("unknown", "No likelihood yet: log Z has not been estimated.")
     assert headline(plain)[0] == "good"
     assert headline(replace(plain, alarms=("a", "b"))) == (

@@ -30,10 +30,11 @@ from noneq.models import PerLabel
 from noneq.report.contents import Contents
 from noneq.run import Run, choose
 from noneq.run.by_label import normalised, results_by_label
-from noneq.run.evaluation import evaluate_run, read_verdict
+from noneq.run.evaluation import evaluate_run
 from noneq.run.hub import SharedModel
 from noneq.run.samples import draw, draw_walkers
 from noneq.run.scores import label_scores, score
+from noneq.run.verdict_file import read_verdict
 
 LABELS = Labels((2, 5, 9), (1, 1, 2))
 COUNTS = (60, 30, 10)

@@ -10,9 +10,10 @@ import torch
 
 from noneq.likelihood.support import Share
 from noneq.run import checkpoint, evaluation, scores
-from noneq.run.evaluation import evaluate_run, read_verdict, stored_fingerprint
+from noneq.run.evaluation import evaluate_run
 from noneq.run.scores import score
 from noneq.run.verdict import Mean, Verdict
+from noneq.run.verdict_file import read_verdict, stored_fingerprint
 from noneq.walkers import LogZ
 
 SAID = Verdict(
@@ -48,7 +49,7 @@ def test_better_worse_and_neither():
 
 
 def test_a_training_that_the_validation_rows_ended_is_not_to_go_on():
-    assert "Train longer" in summary(gain=Mean(0.1, 0.2))[0]
+    assert "(`iterations`) may gain more" in summary(gain=Mean(0.1, 0.2))[0]
     assert "a longer one is of no use" in summary(gain=Mean(0.1, 0.2), ended_early=True)[0]
 
 

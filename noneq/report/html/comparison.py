@@ -20,9 +20,9 @@ from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bl
 from noneq.report.html.page import Page, Plot, Section, Table, check_replaceable, write_page
 from noneq.report.html.run_page import headline
 from noneq.run import Run
-from noneq.run.evaluation import read_verdict
 from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
 from noneq.run.verdict import Mean, Verdict
+from noneq.run.verdict_file import read_verdict
 
 __all__ = ["place_of_comparison", "write_comparison"]
 

@@ -36,8 +36,8 @@
   };
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
   // texts are spread to the left of their tick for data, and to the right for the model
-  const spread = (rows, k, x, side) =>
-    rows.texts[k] ? x.map((v, n) => v + 0.04 * side + 0.36 * side * ((n * 0.618 + k * 0.37) % 1)) : x;
+  const spread = (rows, k, x, side, step) =>
+    rows.texts[k] ? x.map((v, n) => v + 0.04 * side + 0.36 * side * ((n * step) % 1)) : x;
   const pairFigure = (rows, i, j) => {
     const axis = (k, title) => ({
       title: { text: title }, range: rows.texts[k] ? [-0.6, rows.texts[k].length - 0.4] : limits([rows.data[k], rows.samples[k]]), automargin: true,
@@ -60,7 +60,7 @@
     return {
       data: sides.map(([name, x, color], n) => ({
         type: "scatter", mode: "markers", name,
-        x: spread(rows, i, x[i], 2 * n - 1), y: spread(rows, j, x[j], 2 * n - 1), marker: { color, size: 4, opacity: 0.5 },
+        x: spread(rows, i, x[i], 2 * n - 1, 0.7549), y: spread(rows, j, x[j], 2 * n - 1, 0.5698), marker: { color, size: 4, opacity: 0.5 },
       })),
       layout: { ...layout, xaxis: axis(i, names[i]), yaxis: axis(j, names[j]) },
     };

@@ -1,4 +1,4 @@
-"""Sections of a report that show rows: samples beside data, single rows, energies and filters."""
+"""Sections of a report that show single rows, energies, labels and filters."""
 
 from __future__ import annotations
 
@@ -9,66 +9,26 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 from matplotlib.image import imsave
-from plotly.graph_objects import Heatmap, Scatter
+from plotly.graph_objects import Scatter
 from torch import Tensor
 
 from noneq.data import DataSet
 from noneq.data.kinds import Column
 from noneq.data.plaintext import visible
-from noneq.report.axes import NAME, Array, Rows, array, histogram, limits, tiles
-from noneq.report.distributions import Energies, Samples
+from noneq.report.axes import NAME, Rows, array, histogram, limits, tiles
+from noneq.report.distributions import Energies
 from noneq.report.filters import Filters, filters_figure
-from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank, escaped
-from noneq.report.html.page import Pairs, Part, Picture, Plot, Section, Table
+from noneq.report.html.figures import BLUE, GREEN, ORANGE, blank
+from noneq.report.html.page import Part, Picture, Plot, Section, Table
 from noneq.run import Run
 from noneq.run.verdict import Verdict
 
 __all__ = [
-    "column_names", "energies_section", "filters_section", "labels_section", "rows_shown",
-    "samples_section",
+    "WIDE", "column_names", "energies_section", "filters_section", "labels_section", "png",
+    "rows_shown", "texts_of",
 ]  # fmt: skip
 
 WIDE = 60  # columns of a table that are shown
-
-
-def samples_section(samples: Samples, data: DataSet, effective: float) -> Section:
-    """Make the section with samples of the model beside rows of the data.
-
-    Arguments:
-        samples: samples and data, images in [-1, 1] or rows of a table in the file's units.
-        data: the data set.
-        effective: number of independent samples that the walkers are worth which the samples were
-            drawn from.
-
-    Returns:
-        A section with pictures of images; of a table, with the means of all columns, their
-        correlations, and a view of any two columns.
-    """
-    if data.kind == "image":
-        own = {"data": samples.data, "samples of the model": samples.samples}
-        if samples.denoised is not None:
-            own = {"data, with noise": samples.data, "samples of the model": samples.samples}
-            own["samples, denoised"] = samples.denoised
-        pictures = [
-            Picture(png(tiles(x)), title, f"{min(len(x), 64)} images: {title}")
-            for title, x in own.items()
-        ]
-        good = "a stranger cannot tell which of the pictures are data."
-        return Section("Samples", good, pictures, ["Samples are drawn by their weights."])
-    names = column_names(data)[:WIDE]
-    rows, drawn = array(samples.data)[:, :WIDE], array(samples.samples)[:, :WIDE]
-    parts: list[Part] = [Pairs(names, rows, drawn, _texts(data))]
-    parts.append(_columns(names, rows, drawn, data, effective))
-    if len(names) > 2:
-        parts.append(_correlations(names, rows, drawn))
-    text = [
-        f"{len(drawn):,} samples, drawn by their weights, and {len(rows):,} training rows, in the "
-        "file's units."
-    ]
-    if data.shape[0] > WIDE:
-        text.append(f"The first {WIDE} of {data.shape[0]} columns are shown.")
-    good = "means and spreads agree within their errors, and no pair shows a shape of its own."
-    return Section("Samples", good, parts, text)
 
 
 def rows_shown(
@@ -93,7 +53,7 @@ def rows_shown(
             for k, said in enumerate(about)
         ]
     values = data.scaling.undo(x).cpu().numpy()[:, :WIDE]
-    names, texts = column_names(data)[:WIDE], _texts(data)
+    names, texts = column_names(data)[:WIDE], texts_of(data)
     rows = [
         [said, *(_cell(v, texts.get(j)) for j, v in enumerate(row))]
         for said, row in zip(about, values, strict=True)
@@ -195,7 +155,14 @@ def column_names(data: DataSet) -> list[str]:
 
 
 def png(colours: Rows) -> bytes:
-    """Write a picture (height, width, 3), of colours in [0, 1], to the bytes of a PNG file."""
+    """Write a picture to the bytes of a PNG file.
+
+    Arguments:
+        colours: picture (height, width, 3) of colours in [0, 1].
+
+    Returns:
+        The content of the file.
+    """
     file = io.BytesIO()
     imsave(file, array(colours).clip(0, 1), format="png")
     return file.getvalue()
@@ -209,55 +176,18 @@ def png_of(figure: Drawing) -> bytes:
 
 
 # -- tables
-def _texts(data: DataSet) -> dict[int, Sequence[str]]:
+def texts_of(data: DataSet) -> dict[int, Sequence[str]]:
+    """List the texts of the categories of a table.
+
+    Arguments:
+        data: a table.
+
+    Returns:
+        The texts, fit for print, by the number of their column from 0.
+    """
     columns: Sequence[Column] = () if data.scaling.cells is None else data.scaling.cells.columns
     return {j: [visible(t, NAME) for t in c.texts] for j, c in enumerate(columns) if c.texts}
 
 
 def _cell(value: float, texts: Sequence[str] | None) -> str:
     return f"{value:.6g}" if texts is None else texts[int(value)]
-
-
-def _columns(
-    names: Sequence[str], rows: Array, drawn: Array, data: DataSet, effective: float
-) -> Table:
-    """Compare means and standard deviations of all columns; of categories, their shares."""
-    texts, lines = _texts(data), []
-    for j, name in enumerate(names):
-        x, y = rows[:, j], drawn[:, j]
-        if j in texts:
-            for k, word in enumerate(texts[j]):
-                lines.append(
-                    [f"{name}: {word}", f"{(x == k).mean():.1%}", f"{(y == k).mean():.1%}", "", ""]
-                )
-            continue
-        many = (len(x), min(len(y), effective))
-        means = [
-            f"{one.mean():.4g} ± {one.std() / n**0.5:.2g}"
-            for one, n in zip((x, y), many, strict=True)
-        ]
-        lines.append([name, *means, f"{x.std():.4g}", f"{y.std():.4g}"])
-    head = ["column", "mean, data", "mean, model", "spread, data", "spread, model"]
-    return Table(head, lines, "Means and standard deviations; of categories, shares")
-
-
-def _correlations(names: Sequence[str], rows: Array, drawn: Array) -> Plot:
-    """Draw the correlations of the data below the diagonal, and those of the model above it."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        own, model = np.corrcoef(rows.T), np.corrcoef(drawn.T)
-    both = np.where(np.tri(len(names), dtype=bool), own, model)
-    away = float(np.nanmax(np.abs(own - model)))
-    shown = [escaped(name) for name in names]
-    at = list(range(len(names)))
-    ticks = {"tickvals": at, "ticktext": shown, "type": "linear"}
-    figure = blank("", "", yaxis_autorange="reversed")
-    figure.update_layout(xaxis=ticks, yaxis=ticks)
-    figure.add_trace(
-        Heatmap(z=both, x=at, y=at, zmin=-1, zmax=1, colorscale="RdBu_r",
-                colorbar={"title": {"text": "correlation"}, "thickness": 12})
-    )  # fmt: skip
-    alt = (
-        "Correlations of the columns: below the diagonal those of the data, above it those of the "
-        f"model; the largest difference is {away:.2f}."
-    )
-    return Plot(figure, alt)

@@ -10,28 +10,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from noneq.data import DataSet
 from noneq.data.plaintext import visible
 from noneq.likelihood.support import nearest
 from noneq.report.contents import Contents
 from noneq.report.html.curves import training_sections
+from noneq.report.html.likelihoods import likelihoods
 from noneq.report.html.page import Page, Section, Table, write_page
 from noneq.report.html.rows import (
     energies_section,
     filters_section,
     labels_section,
     rows_shown,
-    samples_section,
 )
+from noneq.report.html.samples import samples_section
 from noneq.run import Run
-from noneq.run.candidates import Candidate, named
-from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
+from noneq.run.candidates import Candidate, explained, named
+from noneq.run.differences import told
+from noneq.run.likelihoods import nll_of_splits, splits_of
+from noneq.run.unfinished import unfinished
 from noneq.run.verdict import Mean, Verdict
 from noneq.version import __version__
 
-__all__ = ["headline", "likelihoods", "write_report"]
+__all__ = ["headline", "write_report"]
 
 SHOWN = 12  # rows that are the least likely, or samples that are the farthest from all data
 MOST = 20_000  # rows of a split that are looked at
@@ -61,6 +63,8 @@ def write_report(
     verdict = contents.verdict
     state, head = headline(verdict)
     if verdict is None:
+        if state_of := unfinished(run):
+            head = f"No likelihood yet: the training {_TENSE[state_of.how]} {state_of.where}."
         said = ["The training can be looked at below. Nothing is known of the likelihoods yet."]
     else:
         said = [words(sentence).strip() for sentence in verdict.summary()]
@@ -70,6 +74,9 @@ def write_report(
     sections.append(_settings(run))
     title = visible(run.folder.resolve().name)
     write_page(Page(title, state, head, said, commands, sections), path)
+
+
+_TENSE = {"interrupted": "was interrupted at", "running": "still goes on, and has reached"}
 
 
 def headline(verdict: Verdict | None) -> tuple[Any, str]:
@@ -92,6 +99,8 @@ def headline(verdict: Verdict | None) -> tuple[Any, str]:
         return "unknown", f"Its likelihoods hold, but it is not better than its {verdict.origin}."
     if verdict.memorised is not None:
         return "unknown", "Its likelihoods hold, but it has memorised training rows."
+    if told(verdict.differences):
+        return "unknown", "Its likelihoods hold, but its samples differ from the data."
     return "good", "Its likelihoods may be believed."
 
 
@@ -106,7 +115,7 @@ def _of_model(contents: Contents) -> list[Section]:
     bases = [Candidate(**one) for one in run.config.get("bases", ())]
     if bases:
         found.append(_tried(bases))
-    found.append(samples_section(contents.samples, data, contents.effective))
+    found.append(_samples(contents, data))
     found.append(_far(contents, data))
     found.append(_unlikely(run, data, verdict))
     found.append(energies_section(contents.energies))
@@ -116,87 +125,30 @@ def _of_model(contents: Contents) -> list[Section]:
 
 
 # -- sections
-def likelihoods(run: Run, data: DataSet, verdict: Verdict) -> Section:
-    """Make the section about likelihoods: in nats, in the file's units and in bits a dimension.
-
-    Arguments:
-        run: run whose log Z has been estimated.
-        data: its data.
-        verdict: its evaluation.
-
-    Returns:
-        The section, with one table for each unit.
-    """
-    doubt = "" if verdict.bracketed else " (not bracketed)"
-    rows = {verdict.origin: verdict.base, f"model{doubt}": verdict.nll}
-    splits = list(verdict.nll)
-    columns = ["", *splits]
-
-    def table(caption: str, change: Callable[[str, Mean], str]) -> Table:
-        own = [[name, *(change(s, means[s]) for s in splits)] for name, means in rows.items()]
-        return Table(columns, own, caption)
-
-    parts = [table(f"NLL in nats a row, of {units_of(run)}", lambda _, mean: str(mean))]
-    units = _units(run, data)
-    if any(bool(values.any()) for values in units.values()):
-        own = {split: float(values.mean()) for split, values in units.items()}
-        constant = all(float(values.std()) < 1e-9 for values in units.values())
-        parts.append(
-            table(
-                "NLL in nats a row, in the units of the file",
-                lambda split, mean: (
-                    str(Mean(mean.value - own[split], mean.stderr))
-                    if constant  # else the error is another one
-                    else f"{mean.value - own[split]:.2f}"
-                ),
-            )
-        )
-        if data.kind == "image":
-            bits = math.log(2) * data.scaling.images(data.train[:1]).numel()
-            parts.append(
-                table(
-                    "bits a dimension, in the units of the file",
-                    lambda split, mean: (
-                        f"{(mean.value - own[split]) / bits:.3f} ± {mean.stderr / bits:.3f}"
-                    ),
-                )
-            )
-    text = [
-        "The NLL is the negative logarithm of the model's density (or probability) of a row, "
-        f"averaged; ± is its standard error over the rows. log Z adds ± {verdict.stderr:.2f}, "
-        "the same for all rows."
-    ]
-    if noise := run.recipe.train.noise:
-        text.append(
-            f"All are of rows with noise of standard deviation {noise:g} added, in the model's "
-            f"units ({run.scaling})."
-        )
-    good = "the model is below its base on all rows, and test is close to train."
-    return Section("Likelihoods", good, parts, text)
-
-
-def _units(run: Run, data: DataSet) -> dict[str, Tensor]:
-    """Compute what is added to each row's log-likelihood for the file's units; 0 for bits."""
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    if run.scaling.threshold is not None or run.family.binary:
-        return {name: torch.zeros(2) for name in splits}
-    sizes = zip(splits.items(), data.sizes, strict=True)
-    return {name: run.scaling.log_units(x[:size]) for (name, x), size in sizes}
-
-
 def _tried(bases: Sequence[Candidate]) -> Section:
-    shown = sorted(bases, key=lambda one: one.nll)[:SHOWN]
+    """List the best bases, and the simplest one wherever it stands."""
+    order = sorted(bases, key=lambda one: one.nll)
+    shown = order[:SHOWN] + [one for one in order[SHOWN:] if one[:3] == ("full", None, None)]
     rows = [[named(one), f"{Mean(one.nll, one.stderr)}"] for one in shown]
+    texts = [
+        "The validation rows chose the base, from which the training starts, among these: the "
+        "lowest NLL, but of more Gaussians only where it is lower by more than a standard "
+        "error of the difference, row by row."
+    ]
     return Section(
         "What was tried",
         "",
         [Table(["base", "NLL of the validation rows, nats"], rows)],
-        [
-            "The validation rows chose the base, from which the training starts, among these: the "
-            "lowest NLL, but of more Gaussians only where it is lower by more than a standard "
-            "error of the difference, row by row."
-        ],
+        [*texts, *explained(" ".join(map(named, shown)))],
     )
+
+
+def _samples(contents: Contents, data: DataSet) -> Section:
+    """Show samples beside data, with the differences that the evaluation has found."""
+    assert contents.samples is not None
+    assert contents.verdict is not None
+    found = contents.verdict.differences
+    return samples_section(contents.samples, data, contents.effective, found)
 
 
 def _far(contents: Contents, data: DataSet) -> Section:
