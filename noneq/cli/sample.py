@@ -20,6 +20,7 @@ from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
 from noneq.run.memory import check_walkers
 from noneq.run.samples import DrawnWalkers, draw_walkers, take_samples
+from noneq.run.unfinished import unfinished
 
 __all__ = ["check_table", "names", "sample", "tell_outside", "tell_texts", "with_texts"]
 
@@ -142,6 +143,8 @@ def _tell(
     )
     kind = "weighted walkers" if weighted else f"samples ({distinct} distinct)"
     echo(f"{out}: {shape[0]} {kind} of shape {shape[1:]}, in the data's units")
+    if not run.bracketed and (state := unfinished(run)):
+        echo(f"  of a training that is not at its end ({state.how}, {state.where})", "bold")
     if out.suffix != ".csv":
         tell_texts(run, out)
     for label, (walkers, *_) in zip(labels or ("",), every, strict=True):
