@@ -314,8 +314,10 @@ def test_margins_with_intervals_are_increasing_and_undone():
 def test_tables_without_ties_are_what_they_were():
     frame = pandas.DataFrame(RNG.normal(size=(60, 3)), columns=list("abc"))
     data = load(frame)
-    assert (data.scaling.cells, data.draws, data.kinds()) == (None, 1, "")
-    assert data.scaling.plain()["cells"] is None
+    assert (data.scaling.cells.trivial, data.draws, data.kinds()) == (True, 1, "")
+    assert not data.scaling.spreads
+    first, low = data.scaling.cells.columns[0], data.scaling.undo(data.train)[:, 0].min()
+    assert first.low == pytest.approx(float(low), abs=1e-6)
 
 
 def test_columns_are_chosen(tmp_path):
@@ -357,7 +359,7 @@ def test_missing_values_are_refused_or_their_rows_left_out(tmp_path):
     frame.to_csv(tmp_path / "a.csv", index=False)
     for source in (frame, tmp_path / "a.csv"):
         with pytest.raises(
-            ValueError, match=r"have 3 missing values .*, or leave out their rows \(`m"
+            ValueError, match=r"have 3 missing values, 2 in 'rain', 1 in 'group' .*, or leave out their rows \(`m"
         ):
             load(source)
         data = load(source, missing="drop")

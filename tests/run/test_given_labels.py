@@ -332,7 +332,7 @@ def resembling(data, images, labels):
 def test_samples_of_a_label_are_of_that_label(trained, tmp_path, capsys):
     out = tmp_path / "s.npz"
     assert main(["sample", str(trained), "-n", "40", "--labels", "4,0", "--out", str(out)]) == 0
-    assert "label 4: of" in capsys.readouterr().out
+    assert "label 4: drawn from" in capsys.readouterr().out
     found = np.load(out)
     assert found["labels"].tolist() == [4] * 40 + [0] * 40
     assert found["x"].shape == (80, 1, 8, 8)
@@ -467,7 +467,7 @@ def test_likelihoods_with_and_without_labels_do_not_compare(trained, tmp_path, c
     plain = str(tmp_path / "plain")
     assert main(["train", "digits", "--classes", "0,1,4", *how, "--out", plain]) == 0
     assert main(["report", str(trained), plain]) == 1
-    assert "one has likelihoods of images given their labels" in capsys.readouterr().err
+    assert "of images given their labels" in capsys.readouterr().err
 
 
 def test_a_label_without_test_images_is_no_obstacle(tmp_path, capsys):

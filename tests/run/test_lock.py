@@ -124,11 +124,11 @@ def test_the_exit_code_is_that_of_the_signal(tmp_path, monkeypatch, number, at):
     np.save(tmp_path / "x.npy", known.rows())
     real, lines = LikelihoodLearner.progress_line, []
 
-    def noted(self, record):
+    def noted(self, record, volume):
         lines.append(record.iteration)
         if record.iteration == at:
             send(number)
-        return real(self, record)
+        return real(self, record, volume)
 
     monkeypatch.setattr(LikelihoodLearner, "progress_line", noted)
     options = known.options()
