@@ -10,4 +10,5 @@ from .margins import Margins as Margins
 from .readers import Rows as Rows
 from .readers import read as read
 from .scaling import Scaling as Scaling
+from .stored import StoredRows as StoredRows
 from .units import rows_like as rows_like

@@ -359,7 +359,8 @@ def test_missing_values_are_refused_or_their_rows_left_out(tmp_path):
     frame.to_csv(tmp_path / "a.csv", index=False)
     for source in (frame, tmp_path / "a.csv"):
         with pytest.raises(
-            ValueError, match=r"have 3 missing values, 2 in 'rain', 1 in 'group' .*, or leave out their rows \(`m"
+            ValueError,
+            match=r"3 missing values, 2 in 'rain', 1 in 'group' .*, or leave out their rows \(`m",
         ):
             load(source)
         data = load(source, missing="drop")

@@ -76,7 +76,7 @@ WRONG = {
     ),
     "gaps": (
         {"a": [0.5, float("nan")], "b": pa.array([None, None], pa.float64())},
-        r"columns 'a', 'b' have 3 missing values, 2 in 'b', 1 in 'a' \(the first in row 0\): fill or drop them",
+        r"columns 'a', 'b' have 3 missing values, 2 in 'b', 1 in 'a' \(the first in row 0\): fill",
     ),
     "nothing": ({"a": pa.nulls(2)}, r"column 'a' has 2 missing values \(the first in row 0\)"),
     "long integers": (

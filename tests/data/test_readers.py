@@ -174,7 +174,7 @@ TABLES = {
     ),
     "both.csv": (
         "id,age,sex\n1,,f\n,3,m\n",
-        r"'sex' holds text .*; columns 'id', 'age' have 2 missing values, 1 in 'id', 1 in 'age' \(the first",
+        r"'sex' holds text .*'age' have 2 missing values, 1 in 'id', 1 in 'age' \(the first",
         (),
     ),
     "commas.csv": ("a;b\n1,5;2\n", r"column 'a' holds text \('1,5', line 2\)", ()),
