@@ -50,6 +50,7 @@ def test_each_row_comes_once_in_a_pass_and_none_that_is_held_out(file, monkeypat
     # neighbours in the file are not neighbours in the order: blocks and their rows are shuffled
     steps = np.abs(np.diff(first))
     assert np.median(steps) > 20
+    assert max(first[:150]) - min(first[:150]) > 300  # of a window, whose blocks lie apart
     torch.testing.assert_close(
         rows.validation[:, 0], torch.from_numpy(x[rows.held, 0]).float(), rtol=0, atol=0
     )
@@ -57,6 +58,8 @@ def test_each_row_comes_once_in_a_pass_and_none_that_is_held_out(file, monkeypat
 
 def test_the_order_is_that_of_the_seed(file):
     path, _ = file
+    whole = StoredRows(path, 50)  # of an .npy file one block in one window
+    assert numbers(whole) != numbers(whole)
     assert numbers(StoredRows(path, 50, seed=1)) == numbers(StoredRows(path, 50, seed=1))
     assert numbers(StoredRows(path, 50, seed=1)) != numbers(StoredRows(path, 50, seed=2))
     assert numbers(StoredRows(path, 50)) == numbers(StoredRows(path, 7))  # whatever the batches

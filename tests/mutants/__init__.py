@@ -238,6 +238,8 @@ MODULES = {
     "simplest": "run/simplest.py",
     "in_range": "run/in_range.py",
     "within": "data/within.py",
+    "stored": "data/stored.py",
+    "blocks": "data/blocks.py",
     "fill": "cli/fill.py",
     "html_samples": "report/html/samples.py",
     "html_likelihoods": "report/html/likelihoods.py",

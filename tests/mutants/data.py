@@ -73,7 +73,33 @@ ARRAYS = ("test_readers.py::test_arrays_that_are_no_rows_of_numbers",)
 SEARCHED = ("test_cli.py::test_the_working_folder_is_searched_after_every_library",)
 
 #: what `mutants.Mutant` is made of
+STORED = "test_stored.py::"
+ONCE = (STORED + "test_each_row_comes_once_in_a_pass_and_none_that_is_held_out",)
+ORDER = (STORED + "test_the_order_is_that_of_the_seed",)
+PLACE = (STORED + "test_a_place_is_found_again",)
+SAME_BITS = (STORED + "test_a_training_goes_on_with_the_same_bits",)
+SPREAD_1 = (STORED + "test_standardised_rows_have_mean_0_and_spread_1",)
+DRAWN_ROWS = (STORED + "test_samples_are_all_of_the_rows_that_are_not_held_out",)
+
 DATA = (
+    ("on disk: the same order in every pass", "stored:StoredRows._window",
+     "(self.seed, 3, *name)", "(self.seed, 3, number)", ORDER),
+    ("on disk: blocks in the order of the file", "stored:StoredRows._windows",
+     "rng.permutation(len(sizes)).tolist()", "range(len(sizes))", PLACE + ONCE),
+    ("on disk: rows held out come, too", "stored:StoredRows._block", "kept[torch.from_numpy(held - "
+     "first)] = False", "kept[torch.from_numpy(held - first)] = True", ONCE),
+    ("on disk: a batch ends with its window", "stored:StoredRows.__iter__",
+     "start, k = min(stop, ends[k + 1]), k + 1", "start, k = stop, k + 1", ONCE),
+    ("on disk: a pass begins at its first batch", "stored:StoredRows.load_state_dict",
+     'int(saved["taken"])', "0", PLACE + SAME_BITS),
+    ("on disk: any pass", "stored:StoredRows.load_state_dict", 'int(saved["epoch"])', "0", PLACE),
+    ("on disk: spread within blocks alone", "stored:StoredRows.standardised",
+     ".square().sum(0) + apart", ".square().sum(0)", SPREAD_1),
+    ("on disk: single precision before the mean is taken away", "blocks:_exact",
+     "np.float32 if np.can_cast(dtype, np.float32) else np.float64", "np.float32", SPREAD_1),
+    ("on disk: samples are held out", "stored:StoredRows.sample",
+     "chosen + np.searchsorted(before, chosen, side=\"right\")", "chosen", DRAWN_ROWS),
+    ("on disk: one row off", "stored:StoredRows.sample", 'side="right"', 'side="left"', DRAWN_ROWS),
     # -- columns mapped to normal variables
     ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
     ("margins: peaks are pressed together", "margins:_column", "has_peaks(gaussians)",
