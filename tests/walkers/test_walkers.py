@@ -7,7 +7,9 @@ by construction, and tested to be so), the judgement is at 4 of them.
 import copy
 import math
 from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -1053,3 +1055,29 @@ def test_momenta_and_infinite_energies_come_back(tmp_path):
     assert torch.equal(again.state.aux["v"], state.aux["v"])
     assert torch.equal(again.log_w, log_w)
     assert math.isnan(again.weights.log_z_start)
+
+
+def test_log_weights_of_a_long_run_are_those_of_exact_arithmetic():
+    # 50,000 increments of ten nats: partial sums of thousands are rounded by 5e-13 each
+    rng = np.random.default_rng(0)
+    steps = rng.normal(0.0, 10.0, (50_000, 4))
+    weights = Weights.equal(4, 0.0)
+    exact = [Fraction(0)] * 4
+    for step in steps:
+        weights = weights.add(torch.from_numpy(step))
+        exact = [a + Fraction(b) for a, b in zip(exact, step.tolist(), strict=True)]
+    off = [float(Fraction(a) - b) for a, b in zip(weights.log_w.tolist(), exact, strict=True)]
+    assert max(map(abs, off)) < 1e-9
+
+
+def test_log_z_of_a_long_run_is_kept_by_every_resampling():
+    rng, steps = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    weights, change = Weights.equal(64, 1.5), 0.0
+    for _ in range(5_000):
+        weights = weights.add(torch.randn(64, generator=steps, dtype=torch.float64))
+        before = weights.log_z.value
+        weights, index = weights.resample(0.5, rng)
+        change += abs(weights.log_z.value - before)
+        assert index is None or float(weights.ess) == pytest.approx(1)
+    assert weights.resampled > 1_000
+    assert change < 1e-8
