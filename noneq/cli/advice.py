@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from noneq.cli.options import BracketChoices, Choices
 
-__all__ = ["flags"]
+__all__ = ["flags", "is_option"]
 
 #: options other than the choices of a recipe
 _OTHERS = (
@@ -23,6 +23,18 @@ _NAMES = {
     *_OTHERS, *(f.name for f in fields(Choices)),
     *(f"bracket.{f.name}" for f in fields(BracketChoices)),
 }  # fmt: skip
+
+
+def is_option(name: str) -> bool:
+    """Return whether a setting of a recipe is an option of ``noneq train``, or its kind of model.
+
+    Arguments:
+        name: name of the setting, e.g. "tau" or "bracket.walkers".
+
+    Returns:
+        True if it is.
+    """
+    return name == "model" or name in _NAMES - {"labels"}
 
 
 def flags(text: str) -> str:

@@ -86,7 +86,10 @@ def fill_file(
     else:
         save_arrays(out, {"x": rows})
     _tell(out, opened, filled, values, count)
-    tell_outside(opened, np.where(np.isnan(repeated), rows, np.nan))
+    own = np.where(np.isnan(repeated), rows, np.nan)
+    advice = "none of their draws was within" if within_range else "--within-range draws no such"
+    tell_outside(opened, own, what="filled rows", advice=f"; {advice}")
+    tell_outside(opened, values, what="given rows", advice="")
 
 
 def _inside(run: Run, x: Tensor, missing: NDArray[np.bool_], count: int) -> Tensor:
@@ -167,7 +170,7 @@ def _tell(out: Path, run: Run, filled: Filled, values: NDArray[np.float64], coun
         ess, ancestors = filled.found.ess, filled.found.effective_ancestors
         echo(
             f"  the weighted walkers of a row are worth {float(ess.median()):.0%} as many of "
-            f"equal weight (ESS; least {float(ess.min()):.0%}), and go back to "
+            f"equal weight (ESS; least {float(ess.min()):.0%}), and stem from "
             f"{float(ancestors.median()):.0%} of their starts (least {float(ancestors.min()):.0%})"
         )
     if noise := run.recipe.train.noise:

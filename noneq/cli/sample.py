@@ -151,16 +151,24 @@ def _tell(
         which = f"  label {label}: " if labels else "  "
         echo(
             f"{which}drawn from {len(walkers)} weighted walkers, worth {walkers.ess:.0%} as many "
-            f"of equal weight (ESS), that go back to {walkers.effective_ancestors:.0f} starts"
+            f"of equal weight (ESS), copies of {walkers.effective_ancestors:.0f} different ones"
         )
 
 
-def tell_outside(run: Run, rows: np.ndarray[Any, Any]) -> None:
+def tell_outside(
+    run: Run,
+    rows: np.ndarray[Any, Any],
+    *,
+    what: str = "rows",
+    advice: str = "; --within-range draws none of these",
+) -> None:
     """Print how many rows have a value outside the range of the training rows, and where.
 
     Arguments:
         run: run whose rows were written.
         rows: rows (M, D) in the data's units, or images, of which nothing is said.
+        what: what the rows are called.
+        advice: what can be done about it.
     """
     cells = run.scaling.cells
     if not run.tabular or cells is None or run.scaling.threshold is not None:
@@ -171,9 +179,9 @@ def tell_outside(run: Run, rows: np.ndarray[Any, Any]) -> None:
     worst = np.argsort(-found.sum(0), kind="stable")[:4]
     own = [f"{cells.columns[j].called} {n}" for j in worst if (n := int(found[:, j].sum()))]
     echo(
-        f"  {int(found.any(1).sum())} of them have a value outside the range of the training rows "
-        f"({', '.join(own)}{', ...' if (found.any(0).sum() > 4) else ''}); --within-range draws "
-        "none of these"
+        f"  {what} with a value outside the range of the training rows: "
+        f"{int(found.any(1).sum())} ({', '.join(own)}"
+        f"{', ...' if (found.any(0).sum() > 4) else ''}){advice}"
     )
 
 

@@ -18,6 +18,7 @@ from noneq.data.selection import naming
 from noneq.data.units import read_like, rows_of, scaled
 from noneq.run import Run
 from noneq.run.atomic import save_arrays, save_table
+from noneq.run.differences import LARGE
 from noneq.run.ranks import Ranked, ranked
 from noneq.run.scores import Scores, draws_of, flow_score, label_scores
 from noneq.run.scores import score as log_density
@@ -64,6 +65,11 @@ def score(run: Path, data: Path, out: Path | None, device: str, *, flow: bool = 
     tell_unusual(opened, rows.values, origin)
     place = ranked(opened, found.log_density.cpu().numpy() + _or_zero(jacobian))
     tell_least_likely(opened, place, origin)
+    if large := [one for one in found.verdict.differences or () if one.size > LARGE]:
+        echo(
+            f"  caution: samples of the model differ from its rows (worst: {large[0].among}, "
+            f"{large[0].what}), so that a row which is odd in such columns may seem ordinary"
+        )
     if flow:
         both = flow_score(opened, x[: len(x) // draws])
         echo(

@@ -123,6 +123,10 @@ def next_commands(run: Run, verdict: Verdict | None = None) -> list[Command]:
     out = "samples.csv" if run.tabular else "samples.npz"
     sample = f"noneq sample {folder} -n 64 --out {out}"
     samples = "64 fresh samples, in the file's units"
+    cells = run.scaling.cells
+    if run.tabular and cells is not None and any(c.low is not None for c in cells.columns):
+        sample = f"{sample} --within-range"
+        samples = "64 fresh samples, each value in the range of its column"
     if labels := run.scaling.labels:
         rows, sample = "rows.npz", f"{sample} --labels {labels.classes[0]}"
         samples = "64 fresh images of one label, in the file's units"

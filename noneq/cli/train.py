@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from noneq.cli.advice import is_option
 from noneq.cli.console import columns, echo, tracked, training_bar
 from noneq.cli.repeating import given_rows, recall
 from noneq.cli.signals import interrupts
@@ -233,9 +234,11 @@ def _introduce(run: Run) -> None:
     """Print every choice of the recipe."""
     echo(f"run folder {run.folder}, {run.device}, seed {run.seed}; the recipe (all are options):")
     choices = [
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name} {value:g}"
+        if isinstance(value, float)
+        else f"{name} {'off' if value is None else value}"
         for name, value in applicable(run.recipe).items()
-        if not (name == "labels" or (name == "seconds" and run.recipe.budget.iterations))
+        if is_option(name) and not (name == "seconds" and run.recipe.budget.iterations)
     ]
     for line in textwrap.wrap(", ".join(choices), columns() - 4):
         echo(f"  {line}", style="dim")

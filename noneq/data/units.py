@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,8 +222,8 @@ def matched(raw: Raw, columns: Sequence[Column], *, gaps: bool = False) -> NDArr
         if lacking:
             many = "columns" if len(lacking) > 1 else "column"
             raise ValueError(
-                f"no {many} {', '.join(lacking[:5])}, which the model takes; the file's are "
-                f"{', '.join(map(repr, names[:20]))}"
+                f"no {many} {', '.join(lacking[:5])}, which the model takes{_near(own, names)}; "
+                f"the file's are {', '.join(map(repr, names[:20]))}"
             )
         keep = [names.index(c.name) for c in columns]
     elif width == len(columns):
@@ -242,6 +243,13 @@ def matched(raw: Raw, columns: Sequence[Column], *, gaps: bool = False) -> NDArr
         if column.texts:
             values[:, k] = _codes(column, raw.words.get(keep[k]), values[:, k])
     return values
+
+
+def _near(own: Sequence[str], names: Sequence[str]) -> str:
+    """Suggest the name that a missing column may have in the file."""
+    lacking = next(name for name in own if name not in names)
+    near = difflib.get_close_matches(lacking, [name for name in names if name not in own], 1, 0.6)
+    return f" (is {lacking!r} the file's {near[0]!r}?)" if near else ""
 
 
 def _check(raw: Raw, numbers: Sequence[int], *, gaps: bool) -> None:

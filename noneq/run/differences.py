@@ -1,21 +1,25 @@
 """Where the samples of a table's model differ most from its rows: in columns, and in pairs.
 
 A likelihood says how well a model fits on the whole, and not where it does not. Rows are grouped
-by each column: by its categories or few values, or in quarters. Within each group the distribution
-of every other column is compared between rows and weighted samples, by the Kolmogorov-Smirnov
-distance: the largest difference D of two shares, "so many of them are at most x". Of n independent
-rows and m samples, chance alone exceeds D with a probability of about ``2 exp(-2 D^2 n m / (n +
-m))``, for many of both (Smirnov 1939, the leading term). A difference counts where that is below
-0.01 divided by the number of comparisons.
+by each column: by its categories or few values, or in quarters. Within each group shares of every
+other column are compared between rows and weighted samples (`noneq.run.shares`). Of n independent
+rows and m samples with the shares p and q, and the share r of both together, the difference counts
+where
+
+    ``n KL(p, r) + m KL(q, r) > log(2 C / 0.01)``,
+
+KL the relative entropy of two coins and C the number of comparisons. By Chernoff's bound (1952)
+``exp(-n KL(p, r))`` bounds the probability of a share as far away as p from a true share r, so
+that chance alone finds any difference in hardly one of a hundred tables.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -23,21 +27,26 @@ from numpy.typing import NDArray
 
 from noneq.data import DataSet
 from noneq.data.kinds import Column
+from noneq.energies import Energy, Solvable
 from noneq.random import add_noise
 from noneq.run.bases import some
 from noneq.run.folder import Run
+from noneq.run.shares import Events, error_of, evidence_of, span_of, text_of
 from noneq.walkers import Walkers
 
-__all__ = ["Difference", "differences", "differences_of", "told"]
+__all__ = ["LARGE", "Difference", "differences", "differences_of", "told"]
 
 Array: TypeAlias = NDArray[np.float64]
 
 ROWS = 4000  # rows that samples are compared with, at most
+SAMPLES = 8192  # of the base, reweighted to the model, where they are worth more than the walkers
 WIDE = 60  # columns that are compared, the first ones
 FEW = 5  # different numbers that are groups of their own, at most; others are put in quarters
 LEAST = 20  # rows, and independent samples, of a group that is looked at
 CHANCE = 0.01  # that any difference is found by chance, in all comparisons together
-LARGE = 0.1  # difference of two shares that a verdict mentions
+LARGE = 0.1
+"""Difference of two shares that a verdict mentions."""
+
 KEPT = 12  # differences that are kept
 
 
@@ -50,14 +59,14 @@ class Difference:
         what: what the share is of, e.g. "age is 17 or less".
         data: the share of the rows in the group, 0 to 1.
         model: the share of the samples in the group, by their weights.
-        chance: difference of both that chance alone hardly exceeds, in all comparisons together.
+        stderr: standard error of the difference of both.
     """
 
     among: str
     what: str
     data: float
     model: float
-    chance: float
+    stderr: float
 
     @property
     def size(self) -> float:
@@ -65,12 +74,17 @@ class Difference:
         return abs(self.data - self.model)
 
 
-def differences_of(run: Run, data: DataSet, walkers: Walkers) -> tuple[Difference, ...] | None:
+def differences_of(
+    run: Run, data: DataSet, energy: Energy, base: Energy, walkers: Walkers
+) -> tuple[Difference, ...] | None:
     """Find where the samples of a run's model differ from its training and validation rows.
 
     Arguments:
         run: run whose data are a table.
         data: its data, in the model's units.
+        energy: its model.
+        base: its base; samples of it are reweighted to the model and taken in place of the
+            walkers, where they are worth more independent samples.
         walkers: weighted samples of the model.
 
     Returns:
@@ -85,10 +99,17 @@ def differences_of(run: Run, data: DataSet, walkers: Walkers) -> tuple[Differenc
     own = run.scaling.cells.columns if run.scaling.cells is not None else ()
     names = data.columns or tuple("" for _ in range(data.shape[0]))
     columns = own or tuple(Column(name, i + 1) for i, name in enumerate(names))
+    if isinstance(base, Solvable):
+        more = Walkers.sample(base, SAMPLES, rng).reweight(energy)
+        walkers = max(walkers, more, key=_worth)
     shown, samples = (run.scaling.undo(x).cpu().numpy() for x in (rows, walkers.x))
     p = walkers.p.detach().double().cpu().numpy()
-    worth = min(1 / float((p**2).sum()), walkers.effective_ancestors)
-    return differences(shown, samples, p, columns, worth)
+    return differences(shown, samples, p, columns, _worth(walkers))
+
+
+def _worth(walkers: Walkers) -> float:
+    """Return the number of independent samples that walkers are worth."""
+    return min(walkers.ess * len(walkers), walkers.effective_ancestors)
 
 
 def differences(
@@ -121,37 +142,45 @@ def differences(
     [('child is 0', 'age is', 1.0, 0.5)]
     """
     rows, samples, columns = rows[:, :WIDE], samples[:, :WIDE], columns[:WIDE]
-    groups = [*_groups(rows, samples, columns)]
     shrink = min(1.0, worth * float((p**2).sum()))
-    kept, signed = [], []
-    for group in groups:
+    kept: list[tuple[_Group, int, float]] = []
+    shares: list[tuple[Array, Array]] = []
+    for group in _groups(rows, samples, columns):
         weights = p * group.samples
         mass, many = float(weights.sum()), int(group.rows.sum())
-        if many < LEAST or not mass > 0:
-            continue
-        independent = shrink * mass**2 / float((weights**2).sum())
-        if independent >= LEAST:
-            kept.append((group, many * independent / (many + independent)))
-            signed.append(np.concatenate([group.rows / many, -weights / mass]))
+        independent = shrink * mass**2 / max(float((weights**2).sum()), 1e-300)
+        if many >= LEAST and independent >= LEAST:
+            kept.append((group, many, independent))
+            shares.append((group.rows / many, weights / mass))
     if not kept:
         return ()
-    comparisons = sum(len(columns) - (group.column >= 0) for group, _ in kept)
-    bound = math.log(2 * comparisons / CHANCE) / 2
-    chances = [math.sqrt(bound / many) for _, many in kept]
+    of_rows, of_samples = (np.stack(parts) for parts in zip(*shares, strict=True))
+    events = [Events.of(*both) for both in zip(columns, rows.T, samples.T, strict=True)]
+    comparisons = sum(len(e.words) for e in events) * len(kept)
     own: dict[tuple[int, int], Difference] = {}
-    for j, column in enumerate(columns):
-        values = np.concatenate([rows[:, j], samples[:, j]])
-        shares = _shares(values, len(rows), np.stack(signed), column)
-        for (group, _), chance, (what, data, model) in zip(kept, chances, shares, strict=True):
-            found = Difference(group.words, what, data, model, chance)
+    for j, event in enumerate(events):
+        data, model = of_rows @ event.rows, of_samples @ event.samples  # (groups, events)
+        for (group, many, independent), p_data, p_model in zip(kept, data, model, strict=True):
+            evidence = evidence_of(p_data, p_model, many, independent)
+            k = int(evidence.argmax())
+            if group.column == j or evidence[k] < math.log(2 * comparisons / CHANCE):
+                continue
+            both = float(p_data[k]), float(p_model[k])
+            error = math.hypot(error_of(both[0], many), error_of(both[1], independent))
+            found = Difference(group.words, event.words[k], *both, error)
             pair = min(group.column, j), max(group.column, j)
-            if group.column != j and found.size > max(chance, _size(own, pair)):
+            if pair not in own or found.size > own[pair].size:
                 own[pair] = found
+    return _listed(own)
+
+
+def _listed(own: Mapping[tuple[int, int], Difference]) -> tuple[Difference, ...]:
+    """Leave out pairs whose columns differ as much by themselves, and sort by size."""
     alone = {j: one.size for (i, j), one in own.items() if i < 0}
     shown = [
         one
         for (i, j), one in own.items()
-        if i < 0 or one.size > max(alone.get(i, 0.0), alone.get(j, 0.0)) + one.chance
+        if i < 0 or one.size > max(alone.get(i, 0.0), alone.get(j, 0.0)) + 3 * one.stderr
     ]
     return tuple(sorted(shown, key=lambda one: -one.size)[:KEPT])
 
@@ -170,7 +199,7 @@ def told(found: Sequence[Difference] | None) -> str:
         return ""
     first, more = large[0], len(large) - 1
     where = "" if first.among == "all rows" else f"among those whose {first.among}, "
-    others = f" The report shows {more} more such difference{'s' * (more > 1)}." if more else ""
+    others = f" The report lists {more} more." if more else ""
     return (
         f"Its samples differ from the rows: {where}{first.what} for {first.data:.0%} of the rows, "
         f"and for {first.model:.0%} of the samples.{others} Likelihoods hold all the same."
@@ -196,54 +225,10 @@ def _groups(rows: Array, samples: Array, columns: Sequence[Column]) -> Iterator[
         values = np.unique(x)
         if column.levels or len(values) <= FEW:
             for value in values:
-                words = f"{column.called} is {_text(value, column)}"
+                words = f"{column.called} is {text_of(value, column)}"
                 yield _Group(j, words, x == value, y == value)
             continue
         ends = [-math.inf, *np.unique(np.quantile(x, (0.25, 0.5, 0.75))), math.inf]
         for low, high in itertools.pairwise(ends):
-            words = f"{column.called} is {_span(low, high, column)}"
+            words = f"{column.called} is {span_of(low, high, column)}"
             yield _Group(j, words, (x > low) & (x <= high), (y > low) & (y <= high))
-
-
-def _size(own: dict[tuple[int, int], Difference], pair: tuple[int, int]) -> float:
-    return own[pair].size if pair in own else 0.0
-
-
-# -- shares of a column
-def _shares(
-    values: Array, many: int, signed: Array, column: Column
-) -> Iterator[tuple[str, float, float]]:
-    """Find the share that differs most between rows and samples, for each of G groups.
-
-    Arguments:
-        values: values of a column, of the rows and then of the samples (M + N,).
-        many: number of rows M.
-        signed: weights (G, M + N), of samples negative; both sum to 1 and -1, or 0 outside.
-        column: the column.
-
-    Returns:
-        Words, the share of the rows and that of the samples, for each group.
-    """
-    found, at = np.unique(values, return_inverse=True)
-    for weights in signed:
-        data = np.bincount(at[:many], weights[:many], len(found))
-        model = np.bincount(at[many:], -weights[many:], len(found))
-        if not column.levels:
-            data, model = data.cumsum(), model.cumsum()
-        k = int(np.abs(data - model).argmax())
-        value = _text(found[k], column)
-        words = f"{column.called} is {value}" + (" or less" if not column.levels else "")
-        yield words, float(data[k]), float(model[k])
-
-
-# -- words
-def _text(value: Any, column: Column) -> str:
-    return column.texts[int(value)] if column.texts else f"{float(value):.4g}"
-
-
-def _span(low: float, high: float, column: Column) -> str:
-    if not math.isfinite(low):
-        return f"{_text(high, column)} or less"
-    if not math.isfinite(high):
-        return f"above {_text(low, column)}"
-    return f"above {_text(low, column)}, up to {_text(high, column)}"

@@ -216,7 +216,7 @@ def _verdict(
         ended_early=_ended_early(run),
         labels=by_label,
         simplest=one_gaussian(run, data, splits),
-        differences=differences_of(run, data, z.walkers),
+        differences=differences_of(run, data, energy, base, z.walkers),
     )
 
 

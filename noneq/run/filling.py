@@ -18,6 +18,7 @@ from noneq.walkers import reductions, systematic
 __all__ = ["Filled", "fill"]
 
 KEPT = 64  # draws of a row's intervals that are annealed, of all that are weighed by the base
+EACH = 16  # walkers of each of these draws
 
 
 class Filled(NamedTuple):
@@ -80,7 +81,7 @@ def fill(
         return Filled(filled, found)
     given, log_q = _likely(run, base, given.view(draws, -1, *x.shape[1:]), rng)
     each = min(count, 1 + math.ceil(4 * count / len(given)))  # of a draw
-    found = complete(energy, base, given.flatten(0, 1), each, rng=rng, track=track)
+    found = complete(energy, base, given.flatten(0, 1), each, rng=rng, n=EACH, track=track)
     filled[gaps] = _chosen(found, log_q, count, rng)
     return Filled(filled, found)
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from noneq.data import DataSet
 from noneq.energies import Gaussian
+from noneq.energies.background import with_background
+from noneq.run.background import MASS
 from noneq.run.bases import WIDE
 from noneq.run.folder import Run
 from noneq.run.likelihoods import Split, nll_of_splits
@@ -22,7 +25,8 @@ __all__ = ["one_gaussian"]
 def one_gaussian(run: Run, data: DataSet, splits: Mapping[str, Split]) -> dict[str, Mean] | None:
     """Fit one Gaussian to the standardised training rows of a table, and compute its likelihood.
 
-    Its covariance is shrunk after Ledoit and Wolf (2004). Its likelihoods are of the same
+    Its covariance is shrunk after Ledoit and Wolf (2004), and it has a background where the model
+    has one, so that a single far row does not decide. Its likelihoods are of the same
     quantities as those of the run's model and its base.
 
     Arguments:
@@ -44,7 +48,9 @@ def one_gaussian(run: Run, data: DataSet, splits: Mapping[str, Split]) -> dict[s
     plain = replace(scaling, margins=None, flow=None)
     rows = {name: scaling.standardised(split.x).to(split.x) for name, split in splits.items()}
     noise = run.recipe.train.noise
-    gaussian = Gaussian.fit(rows["train"], noise=noise)
+    gaussian: Any = Gaussian.fit(rows["train"], noise=noise)
+    if getattr(settings, "background", False):
+        gaussian = with_background(gaussian, min(1 / data.sizes[0], MASS), mapped=False)
     standardised = {
         name: split._replace(x=rows[name], volume=plain.log_volume(rows[name]))
         for name, split in splits.items()

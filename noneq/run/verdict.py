@@ -69,6 +69,12 @@ class Mean:
     def __str__(self) -> str:
         return f"{shown(self.value, self.stderr)} ± {shown(self.stderr)}"
 
+    @property
+    def precise(self) -> str:
+        """Return the mean as text, with two digits of its error if that is below 0.1."""
+        digits = 3 if 0.01 <= self.stderr < 0.1 else 0
+        return f"{self.value:.3f} ± {self.stderr:.3f}" if digits else str(self)
+
 
 LOST = "Training went wrong: take smaller steps (`lr`, `tau`)."
 
@@ -163,20 +169,21 @@ class Verdict:
     def memorised(self) -> Mean | None:
         """Return the mean NLL of validation rows minus that of training rows, in nats a row.
 
-        The result is None, i.e. there is no sign of overfitting, unless the difference exceeds
-        three standard errors and a tenth of ``gain``, the model's advantage over the energy that
-        training started from.
+        The result is None, i.e. there is no sign of overfitting, unless that part of the
+        difference which the base does not have exceeds three standard errors and a tenth of
+        ``gain``, the model's advantage over the energy that training started from.
         """
         train, validation = self.nll["train"], self.nll["validation"]
         error = math.hypot(train.stderr, validation.stderr)
         gap = Mean(validation.value - train.value, error)
-        far = gap.value > 0.1 * abs(self.gain.value) and gap.value > 3 * error
+        own = gap.value - max(0.0, self._gap_of_base)
+        far = own > 0.1 * abs(self.gain.value) and own > 3 * error
         return gap if far else None
 
     @property
-    def _gap_of_base(self) -> str:
+    def _gap_of_base(self) -> float:
         """How much lower the base's NLL of training rows is than that of validation rows."""
-        return f"{self.base['validation'].value - self.base['train'].value:.2f}"
+        return self.base["validation"].value - self.base["train"].value
 
     def summary(self) -> list[str]:
         """Describe in sentences whether log Z can be trusted, and what the model has learned.
@@ -189,7 +196,7 @@ class Verdict:
         if gap is not None and self.kept == "model":
             said.append(
                 f"It has memorised training rows: their NLL is {gap} nats lower than that of the "
-                f"validation rows ({self._gap_of_base} of this is its {self.origin}'s). More "
+                f"validation rows ({self._gap_of_base:.2f} of this is its {self.origin}'s). More "
                 "rows, more weight decay (`weight_decay`), fewer "
                 f"iterations (`iterations`) or {self.regularisers} would help it generalise."
             )
@@ -223,7 +230,7 @@ class Verdict:
         elif abs(gain.value) > 3 * gain.stderr:
             first = (
                 f"The model fits the test rows {better} than its {self.origin} by "
-                f"{Mean(abs(gain.value), gain.stderr)} nats a row (paired)."
+                f"{Mean(abs(gain.value), gain.stderr).precise} nats a row (paired)."
                 + (f" {LOST}" if gain.value < 0 else "")
             )
         else:
@@ -234,10 +241,11 @@ class Verdict:
                 "(`iterations`) may gain more."
             )
             how = "gains" if gain.value > 0 else "loses"
+            size = Mean(abs(gain.value), gain.stderr).precise
             first = (
                 f"The model cannot be distinguished from its {self.origin} by the test rows: it "
-                f"{how} {Mean(abs(gain.value), gain.stderr)} nats a row (paired), which is less "
-                f"than three standard errors. {longer}"
+                f"{how} {size} nats a row (paired), which is less than three standard errors. "
+                f"{longer}"
             )
         within = f"log Z is known within {shown(self.within)} nat"
         if self.labels is not None and not self.exact:

@@ -235,6 +235,7 @@ MODULES = {
     "streams": "estimators/streams.py",
     "summary": "cli/summary.py",
     "differences": "run/differences.py",
+    "shares": "run/shares.py",
     "simplest": "run/simplest.py",
     "in_range": "run/in_range.py",
     "within": "data/within.py",

@@ -42,7 +42,9 @@ KEPT_LABEL = (LABELLED + "test_the_mean_without_noise_keeps_its_label",)
 DIFFER = "test_differences.py::"
 CHANCE = (DIFFER + "test_chance_alone_is_hardly_ever_found",)
 PAIR = (DIFFER + "test_a_blurred_pair_is_found_and_named",)
-SMIRNOV = (DIFFER + "test_the_largest_difference_of_a_group_is_that_of_kolmogorov_and_smirnov",)
+SUREST = (DIFFER + "test_what_is_found_is_the_surest_of_the_shares",)
+GAP = (DIFFER + "test_a_gap_that_the_model_fills_is_found",)
+BLURRED = (DIFFER + "test_a_group_without_any_such_row_is_enough",)
 WEIGHED = (DIFFER + "test_weights_count_and_few_of_them_prove_nothing",)
 MORE = (DIFFER + "test_a_pair_is_listed_only_where_it_says_more_than_its_columns",)
 EACH = (DIFFER + "test_shares_of_categories_are_compared_one_by_one",)
@@ -57,23 +59,28 @@ RANGES = (IN_RANGE + "test_the_range_is_that_of_the_training_rows",)
 CONDITIONALS = (
     ("differences: of one comparison", "differences:differences", "2 * comparisons", "2", CHANCE),
     ("differences: rows alone are uncertain", "differences:differences",
-     "many * independent / (many + independent)", "many", CHANCE),
-    ("differences: samples without weights", "differences:differences", "-weights / mass",
-     "-group.samples / group.samples.sum()", WEIGHED),
+     "p_model, many, independent)", "p_model, many, 1e9)", CHANCE),
+    ("differences: samples without weights", "differences:differences", "weights / mass",
+     "group.samples / group.samples.sum()", WEIGHED),
     ("differences: all walkers are independent", "differences:differences",
      "shrink * mass**2", "mass**2", WEIGHED),
-    ("differences: any pair", "differences:differences",
-     "one.size > max(alone.get(i, 0.0), alone.get(j, 0.0)) + one.chance", "True", MORE),
-    ("differences: categories in an order", "differences:_shares", "if not column.levels:",
-     "if True:", EACH),
-    ("differences: signed", "differences:_shares", "np.abs(data - model)", "(data - model)",
-     SMIRNOV),
-    ("differences: of the share above", "differences:_shares", "data.cumsum(), model.cumsum()",
-     "data.cumsum(), 1 - model.cumsum()", SMIRNOV),
+    ("differences: any pair", "differences:_listed",
+     "one.size > max(alone.get(i, 0.0), alone.get(j, 0.0)) + 3 * one.stderr", "True", MORE),
+    ("differences: categories in an order", "shares:Events.of", "x[:, None] == levels",
+     "x[:, None] <= levels", EACH),
+    ("differences: of shares of one side", "shares:evidence_of",
+     "rel_entr(q, r) + rel_entr(1 - q, 1 - r)", "rel_entr(q, r)", SUREST),
+    ("differences: the error of rows alone", "differences:differences",
+     "math.hypot(error_of(both[0], many), error_of(both[1], independent))",
+     "error_of(both[0], many)",
+     SUREST),
+    ("differences: no gaps", "shares:Events.of", "np.diff(one, axis=1)", "0 * one[:, 1:]", GAP),
+    ("differences: few cuts", "shares:Events.of", "np.linspace(0, 1, CUTS)[1:-1]", "[0.5]",
+     BLURRED),
     ("differences: groups overlap", "differences:_groups", "(y > low) & (y <= high)", "y <= high",
      CHANCE),
-    ("differences: the smallest first", "differences:differences", "key=lambda one: -one.size",
-     "key=lambda one: one.size", PAIR),
+    ("differences: the smallest first", "differences:_listed", "key=lambda one: -one.size",
+     "key=lambda one: one.size", MORE),
     ("simplest: of the spread rows as they are", "simplest:one_gaussian",
      "volume=plain.log_volume(rows[name])", "volume=0 * plain.log_volume(rows[name])", ONE),
     ("simplest: of mapped columns", "simplest:one_gaussian", "scaling.standardised(split.x)",

@@ -86,8 +86,8 @@ DATA = (
      "(self.seed, 3, *name)", "(self.seed, 3, number)", ORDER),
     ("on disk: blocks in the order of the file", "stored:StoredRows._windows",
      "rng.permutation(len(sizes)).tolist()", "range(len(sizes))", PLACE + ONCE),
-    ("on disk: rows held out come, too", "stored:StoredRows._block", "kept[torch.from_numpy(held - "
-     "first)] = False", "kept[torch.from_numpy(held - first)] = True", ONCE),
+    ("on disk: rows held out come, too", "stored:StoredRows._block", "(held - first)] = False",
+     "(held - first)] = True", ONCE),
     ("on disk: a batch ends with its window", "stored:StoredRows.__iter__",
      "start, k = min(stop, ends[k + 1]), k + 1", "start, k = stop, k + 1", ONCE),
     ("on disk: a pass begins at its first batch", "stored:StoredRows.load_state_dict",
@@ -99,7 +99,8 @@ DATA = (
      "np.float32 if np.can_cast(dtype, np.float32) else np.float64", "np.float32", SPREAD_1),
     ("on disk: samples are held out", "stored:StoredRows.sample",
      "chosen + np.searchsorted(before, chosen, side=\"right\")", "chosen", DRAWN_ROWS),
-    ("on disk: one row off", "stored:StoredRows.sample", 'side="right"', 'side="left"', DRAWN_ROWS),
+    ("on disk: one row off", "stored:StoredRows.sample", 'side="right"', 'side="left"',
+     DRAWN_ROWS),
     # -- columns mapped to normal variables
     ("margins: no tail", "margins:Margins._shares", "+ self.tail * low,", "+ 0 * low,", MAPPED),
     ("margins: peaks are pressed together", "margins:_column", "has_peaks(gaussians)",

@@ -6,7 +6,7 @@ import known
 import numpy as np
 import pandas
 import pytest
-from scipy.stats import ks_2samp, multivariate_normal
+from scipy.stats import binom, multivariate_normal
 from sklearn.covariance import ledoit_wolf
 
 from noneq.__main__ import main
@@ -63,17 +63,42 @@ def test_a_blurred_pair_is_found_and_named():
     assert first.data == pytest.approx((rows[child, 1] <= limit).mean())
     own = samples[samples[:, 0] == 0, 1]
     assert first.model == pytest.approx((own <= limit).mean())
-    assert first.size > first.chance
+    assert first.size > 5 * first.stderr
     assert "cost" not in str(found)
 
 
-def test_the_largest_difference_of_a_group_is_that_of_kolmogorov_and_smirnov():
+@pytest.mark.parametrize("shift", [0.8, -0.8])
+def test_what_is_found_is_the_surest_of_the_shares(shift):
+    # of n rows and m samples: the logarithm of a ratio of likelihoods, by scipy's binomial ones
     rng = np.random.default_rng(2)
-    for shift in (0.8, -0.8):
-        rows, samples = rng.normal(size=(300, 1)), shift + rng.normal(size=(200, 1))
-        (found,) = compared(rows, samples, columns=[Column("x", 1)])
-        assert found.among == "all rows"
-        assert found.size == pytest.approx(ks_2samp(rows[:, 0], samples[:, 0]).statistic)
+    rows, samples = rng.normal(size=(300, 1)), shift + rng.normal(size=(200, 1))
+    (found,) = compared(rows, samples, columns=[Column("x", 1)])
+    assert found.among == "all rows"
+    cut = float(found.what.removeprefix("x is ").removesuffix(" or less"))
+
+    def evidence(cut):
+        k, m = int((rows <= cut).sum()), int((samples <= cut).sum())
+        own = binom.logpmf(k, 300, k / 300) + binom.logpmf(m, 200, m / 200)
+        return own - binom.logpmf(k, 300, (k + m) / 500) - binom.logpmf(m, 200, (k + m) / 500)
+
+    assert evidence(cut) > 0.8 * max(map(evidence, np.concatenate([rows, samples])[:, 0]))
+    k, m = (rows <= cut).mean(), (samples <= cut).mean()
+    assert (found.data, found.model) == pytest.approx((k, m), abs=0.01)
+    error = math.hypot(math.sqrt(k * (1 - k) / 300), math.sqrt(m * (1 - m) / 200))
+    assert found.stderr == pytest.approx(error, rel=0.05)
+
+
+def test_a_group_without_any_such_row_is_enough():
+    # no row of 60 children is above 30, and a sixth of the samples: p = 1e-4, too much for chance
+    # only since the shares are near 0, which a distance of distributions does not see
+    rng = np.random.default_rng(8)
+    rows, samples = table(2000, rng), table(8000, rng)
+    child = samples[:, 0] == 0
+    samples[child & (rng.random(8000) < 0.12), 1] = 60.0
+    (first, *_) = compared(rows, samples)
+    assert first.among == "ward is child"
+    assert first.data == pytest.approx(round(first.data))  # 0 or 1
+    assert first.size == pytest.approx(0.12, abs=0.03)
 
 
 def test_weights_count_and_few_of_them_prove_nothing():
@@ -86,8 +111,21 @@ def test_weights_count_and_few_of_them_prove_nothing():
     assert not compared(rows, x, p, columns=column)
     # the same samples are evidence only if they are independent
     assert not compared(rows, x, columns=column, worth=19.0)
-    shifted = compared(rows, x, columns=column, worth=400.0)
-    assert shifted[0].chance == pytest.approx(math.sqrt(math.log(200) / 2 * (1 / 500 + 1 / 400)))
+    few, many = (compared(rows, x, columns=column, worth=n)[0].stderr for n in (200.0, 400.0))
+    assert few > 1.1 * many
+
+
+def test_a_gap_that_the_model_fills_is_found():
+    # a tenth of the samples in the gap between two modes, where shares up to a number are alike
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(2000, 1)) + rng.choice([0.0, 20.0], (2000, 1))
+    samples = rng.normal(size=(4000, 1)) + rng.choice([0.0, 20.0], (4000, 1))
+    samples[:400] = rng.uniform(8.0, 12.0, (400, 1))
+    (found,) = compared(rows, samples, columns=[Column("x", 1)])
+    low, high = map(float, found.what.removeprefix("x is above ").split(", up to "))
+    assert 2 < low < 11
+    assert 9 < high < 18
+    assert found.data < 0.01 < 0.02 < found.model
 
 
 def test_a_pair_is_listed_only_where_it_says_more_than_its_columns():
@@ -122,7 +160,7 @@ def test_what_is_told():
         "100% of the rows, and for 58% of the samples. Likelihoods hold all the same."
     )
     both = told([own, Difference("all rows", "age is 17 or less", 0.2, 0.4, 0.05)])
-    assert "The report shows 1 more such difference." in both
+    assert "The report lists 1 more. Likelihoods" in both
 
 
 def test_a_run_tells_where_its_samples_differ_and_what_one_gaussian_does(tmp_path, capsys):
@@ -169,4 +207,5 @@ def test_one_gaussian_is_not_told_twice(tmp_path):
     run.save(session)
     verdict = evaluate_run(run, data)
     assert verdict.simplest is None
-    assert verdict.differences == ()
+    # the rows have two modes, and the base is one Gaussian: the samples are blurred
+    assert verdict.differences[0].size > 0.3

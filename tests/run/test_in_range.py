@@ -68,7 +68,7 @@ def test_samples_are_told_that_are_outside(run, capsys):
     beyond = (rows["cost"] < cost.low) | (rows["cost"] > cost.high)
     assert beyond.mean() > 0.1
     assert (
-        f"of them have a value outside the range of the training rows (cost {beyond.sum()}" in said
+        f"rows with a value outside the range of the training rows: {beyond.sum()} (cost " in said
     )
     assert "--within-range draws none of these" in said
 
@@ -103,20 +103,23 @@ def test_filled_values_are_within_range_and_given_ones_are_kept(run, capsys):
     rows, cost = pandas.read_csv(out), Run(run / "r").scaling.cells.columns[0]
     beyond = int((rows["cost"][:200] < cost.low).sum())
     assert beyond > 10
-    assert f"{beyond} of them have a value outside" in said  # what was given is not counted
+    assert f"filled rows with a value outside the range of the training rows: {beyond} (" in said
+    assert "given rows with a value outside the range of the training rows: 1 (cost 1)" in said
     assert main([*words, "--within-range"]) == 0
     rows = pandas.read_csv(out)
     assert (rows["cost"][:200] >= cost.low).all()
     assert (rows["cost"][200:] == -5.0).all()
     assert rows["cost"][:5].nunique() == 5
-    assert "outside" not in capsys.readouterr().out
+    assert "filled rows" not in capsys.readouterr().out
 
 
 def test_a_value_that_cannot_be_within_range_is_left_and_told(run, capsys):
     # a size of 40 goes with a cost of hundreds only
     given = ["--given", "size=40,kind=a", "--count", "3", "--out", str(run / "far.csv")]
     assert main(["sample", str(run / "r"), *given, "--within-range"]) == 0
-    assert "3 of them have a value outside" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "filled rows with a value outside the range of the training rows: 3" in said
+    assert "none of their draws was within" in said
 
 
 def test_runs_that_know_no_range(run, tmp_path, capsys):

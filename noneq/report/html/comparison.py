@@ -20,8 +20,9 @@ from noneq.report.html.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, bl
 from noneq.report.html.page import Page, Plot, Section, Table, check_replaceable, write_page
 from noneq.report.html.run_page import headline
 from noneq.run import Run
+from noneq.run.choosing import applicable
 from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
-from noneq.run.verdict import Mean, Verdict
+from noneq.run.verdict import Mean, Verdict, shown
 from noneq.run.verdict_file import read_verdict
 
 __all__ = ["place_of_comparison", "write_comparison"]
@@ -118,14 +119,30 @@ def _table(own: Sequence[_Compared]) -> Section:
     lines = []
     for one in own:
         verdict = one.verdict
-        within = f", within {verdict.within:.2f}" if verdict.within else ", exact"
+        within = f", within {shown(verdict.within)}" if verdict.within else ", exact"
         means = map(str, verdict.nll.values())
-        lines.append([one.name, *means, f"{verdict.log_z:.2f}{within}", f"{len(verdict.alarms)}"])
+        lines.append(
+            [one.name, *means, f"{shown(verdict.log_z)}{within}", f"{len(verdict.alarms)}"]
+        )
     head = ["run", *own[0].verdict.nll, "log Z", "alarms"]
     noise = own[0].run.recipe.train.noise
     noisy = f", with noise of standard deviation {noise:g}" if noise else ""
     text = [f"NLL in nats a row, of {units_of(own[0].run)}{noisy}."]
-    return Section("Likelihoods", "", [Table(head, lines)], text)
+    parts = [Table(head, lines)]
+    if len({one.run.recipe.kind for one in own}) == 1 and (settings := _settings(own)):
+        names = ["setting", *(one.name for one in own)]
+        parts.append(Table(names, settings, "Settings that differ"))
+    return Section("Likelihoods", "", parts, text)
+
+
+def _settings(own: Sequence[_Compared]) -> list[list[str]]:
+    """List the settings in which runs of one kind of model differ."""
+    every = [applicable(one.run.recipe) for one in own]
+    return [
+        [name, *("off" if plain[name] is None else f"{plain[name]}" for plain in every)]
+        for name in every[0]
+        if len({str(plain[name]) for plain in every}) > 1
+    ]
 
 
 def _gap(a: _Compared, b: _Compared) -> Mean:

@@ -28,7 +28,7 @@ from noneq.report.html.samples import samples_section
 from noneq.run import Run
 from noneq.run.candidates import Candidate, explained, named
 from noneq.run.differences import told
-from noneq.run.likelihoods import nll_of_splits, splits_of
+from noneq.run.likelihoods import nll_of_splits, splits_of, units_of
 from noneq.run.unfinished import unfinished
 from noneq.run.verdict import Mean, Verdict
 from noneq.version import __version__
@@ -203,7 +203,9 @@ def _unlikely(run: Run, data: DataSet, verdict: Verdict) -> Section:
         shown,
         [
             f"Half of the {len(nlls):,} rows that were looked at have an NLL below "
-            f"{float(nlls.median()):.1f} nats."
+            f"{float(nlls.median()):.1f} nats. NLLs are those of {units_of(run)}."
+            + " noneq score gives the lines of rows in the file, and NLLs in its units."
+            * run.tabular
         ],
     )
 

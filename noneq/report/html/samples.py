@@ -10,7 +10,6 @@ from plotly.graph_objects import Heatmap
 from scipy.stats import rankdata
 
 from noneq.data import DataSet
-from noneq.data.kinds import Column
 from noneq.report.axes import Array, array, tiles
 from noneq.report.distributions import Samples
 from noneq.report.html.figures import blank, escaped
@@ -19,9 +18,6 @@ from noneq.report.html.rows import WIDE, column_names, png, texts_of
 from noneq.run.differences import Difference
 
 __all__ = ["samples_section"]
-
-MIDDLE = (0.16, 0.84)  # of a normal variable between -1 and 1 standard deviation
-MEDIAN, SPREAD = 1.25, 0.96  # errors in units of the spread / sqrt(n), of a normal variable
 
 
 def samples_section(
@@ -37,7 +33,7 @@ def samples_section(
         found: where samples differ from rows, of a table; None: they were not compared.
 
     Returns:
-        A section with pictures of images; of a table, with the medians of all columns, their
+        A section with pictures of images; of a table, with the means of all columns, their
         correlations, the largest differences, and a view of any two columns.
     """
     if data.kind == "image":
@@ -67,28 +63,32 @@ def samples_section(
     if data.shape[0] > WIDE:
         text.append(f"The first {WIDE} of {data.shape[0]} columns are shown.")
     if found is not None and not found:
-        text.append("No column and no pair of columns differs by more than chance allows.")
-    good = "medians and spreads agree within three errors, and no pair shows a shape of its own."
+        text.append(
+            "In no column, and in no group of rows by another column, is a difference of shares "
+            "surely more than chance."
+        )
+    good = "means and spreads agree within three errors, and no pair shows a shape of its own."
     return Section("Samples", good, parts, text)
 
 
 # -- tables
 def _differences(found: Sequence[Difference]) -> Table:
     lines = [
-        [one.among, one.what, *(f"{v:.1%}" for v in (one.data, one.model, one.chance))]
+        [
+            one.among, one.what, f"{one.data:.1%}", f"{one.model:.1%}",
+            f"{one.model - one.data:+.1%} ± {one.stderr:.1%}",
+        ]
         for one in found
-    ]
-    head = ["among", "what is counted", "rows", "samples", "least clear difference"]
+    ]  # fmt: skip
+    head = ["among", "what is counted", "rows", "samples", "difference"]
     return Table(head, lines, "Columns, and pairs of columns, that differ by more than chance")
 
 
 def _columns(
     names: Sequence[str], rows: Array, drawn: Array, data: DataSet, effective: float
 ) -> Table:
-    """Compare medians and spreads of all columns, which no far value changes; shares of texts."""
+    """Compare means and spreads of all columns, which no far sample changes; shares of texts."""
     texts, lines = texts_of(data), []
-    cells = data.scaling.cells
-    kinds: Sequence[Column] = () if cells is None else cells.columns
     many = (len(rows), min(len(drawn), effective))
     for j, name in enumerate(names):
         both = rows[:, j], drawn[:, j]
@@ -98,22 +98,21 @@ def _columns(
                 errors = [_of_share(p, n) for p, n in zip(shares, many, strict=True)]
                 own = zip(shares, errors, strict=True)
                 said = [f"{p:.1%} ± {e:.1%}" for p, e in own]
-                lines.append([f"{name}: {word}", *said, "", "", _mark(shares, errors, 0.0)])
+                lines.append([f"{name}: {word}", *said, "", "", _mark(shares, errors, "share")])
             continue
-        medians = [float(np.median(x)) for x in both]
-        spreads = [float(np.diff(np.quantile(x, MIDDLE))[0]) / 2 for x in both]
-        units = [s / math.sqrt(n) for s, n in zip(spreads, many, strict=True)]
-        step = kinds[j].step if kinds else 0.0
-        of_medians, of_spreads = ([c * e for e in units] for c in (MEDIAN, SPREAD))
-        marks = {_mark(medians, of_medians, step), _mark(spreads, of_spreads, step)}
-        said = [
-            *map(_with_error, medians, of_medians), *map(_with_error, spreads, of_spreads)
-        ]  # fmt: skip
-        lines.append([name, *said, max(marks)])
-    head = ["column", "median, data", "median, model", "spread, data", "spread, model", "differs"]
+        ends = both[0].min(), both[0].max()
+        inside = [x.clip(*ends) for x in both]
+        means, spreads = [float(x.mean()) for x in inside], [float(x.std()) for x in inside]
+        of_means = [s / math.sqrt(n) for s, n in zip(spreads, many, strict=True)]
+        of_spreads = [_of_spread(x, n) for x, n in zip(inside, many, strict=True)]
+        said = [*map(_with_error, means, of_means), *map(_with_error, spreads, of_spreads)]
+        marks = [_mark(means, of_means, "mean"), _mark(spreads, of_spreads, "spread")]
+        lines.append([name, *said, ", ".join(filter(None, marks))])
+    head = ["column", "mean, data", "mean, model", "spread, data", "spread, model", "differ"]
     caption = (
-        "Medians, and spreads: half of the width of the middle 68 %; of categories, shares. The "
-        "last column says where both differ by more than three standard errors"
+        "Means and standard deviations, where samples beyond the smallest or largest value of the "
+        "rows count as that value; of categories, shares. The last column names those of data and "
+        "model that differ by more than three standard errors"
     )
     return Table(head, lines, caption)
 
@@ -124,10 +123,16 @@ def _of_share(share: float, many: float) -> float:
     return math.sqrt(p * (1 - p) / many)
 
 
-def _mark(values: Sequence[float], errors: Sequence[float], step: float) -> str:
-    """Say whether two numbers differ by over three errors; values on a grid move in steps."""
-    apart = abs(values[0] - values[1])
-    return "yes" if apart > 3 * math.hypot(*errors) + step else ""
+def _of_spread(x: Array, many: float) -> float:
+    """Return the standard error of the standard deviation of so many values."""
+    variance = float(x.var())
+    fourth = float(((x - x.mean()) ** 4).mean())
+    return math.sqrt(max(fourth - variance**2, 0.0) / many / (4 * variance)) if variance else 0.0
+
+
+def _mark(values: Sequence[float], errors: Sequence[float], what: str) -> str:
+    """Return the name of two numbers if they differ by over three errors."""
+    return what if abs(values[0] - values[1]) > 3 * math.hypot(*errors) else ""
 
 
 def _with_error(value: float, error: float) -> str:
