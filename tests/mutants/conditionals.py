@@ -44,7 +44,6 @@ CHANCE = (DIFFER + "test_chance_alone_is_hardly_ever_found",)
 PAIR = (DIFFER + "test_a_blurred_pair_is_found_and_named",)
 SUREST = (DIFFER + "test_what_is_found_is_the_surest_of_the_shares",)
 GAP = (DIFFER + "test_a_gap_that_the_model_fills_is_found",)
-BLURRED = (DIFFER + "test_a_group_without_any_such_row_is_enough",)
 WEIGHED = (DIFFER + "test_weights_count_and_few_of_them_prove_nothing",)
 MORE = (DIFFER + "test_a_pair_is_listed_only_where_it_says_more_than_its_columns",)
 EACH = (DIFFER + "test_shares_of_categories_are_compared_one_by_one",)
@@ -75,8 +74,6 @@ CONDITIONALS = (
      "error_of(both[0], many)",
      SUREST),
     ("differences: no gaps", "shares:Events.of", "np.diff(one, axis=1)", "0 * one[:, 1:]", GAP),
-    ("differences: few cuts", "shares:Events.of", "np.linspace(0, 1, CUTS)[1:-1]", "[0.5]",
-     BLURRED),
     ("differences: groups overlap", "differences:_groups", "(y > low) & (y <= high)", "y <= high",
      CHANCE),
     ("differences: the smallest first", "differences:_listed", "key=lambda one: -one.size",
