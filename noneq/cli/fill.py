@@ -104,9 +104,9 @@ def _inside(run: Run, x: Tensor, missing: NDArray[np.bool_], count: int) -> Tens
     beyond = out.any(2)  # (R, many)
     order = beyond.long().argsort(dim=1, stable=True)  # those inside first, in their order
     inside = (~beyond).sum(1, keepdim=True)
-    at = torch.arange(count)[None] % inside.clamp(min=1)
-    at = torch.where(inside > 0, at, torch.arange(count)[None])
-    return x[torch.arange(len(x))[:, None], order.gather(1, at).to(x.device)]
+    first, rows = (torch.arange(n, device="cpu") for n in (count, len(x)))
+    at = torch.where(inside > 0, first % inside.clamp(min=1), first)
+    return x[rows[:, None].to(x.device), order.gather(1, at).to(x.device)]
 
 
 def _rows(given: Path, run: Run, seed: int) -> tuple[NDArray[np.float64], Tensor]:

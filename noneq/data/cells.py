@@ -79,7 +79,7 @@ class Cells:
     def _vectors(self) -> tuple[Tensor, Tensor, list[int]]:
         """Steps and offsets of the columns (D,), and the indices of atoms' and categories'."""
         own = [(c.step, c.offset) for c in self.columns]
-        step, offset = torch.tensor(own, dtype=torch.float64).T
+        step, offset = torch.tensor(own, dtype=torch.float64, device="cpu").T
         return step, offset, [j for j, c in enumerate(self.columns) if c.atoms or c.levels]
 
     def spread(self, values: Tensor, u: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class Cells:
         """
         y = y.double()
         step, offset, special = self._vectors
-        loose = torch.tensor([c.loose for c in self.columns])
+        loose = torch.tensor([c.loose for c in self.columns], device="cpu")
         step, offset = step.masked_fill(loose, 0.0).to(y.device), offset.to(y.device)
         values = _rounded(y, step, offset)
         positive = torch.tensor([c.positive for c in self.columns], device=y.device)
@@ -272,11 +272,11 @@ def _codes(column: Column, values: Tensor) -> Tensor:
 
 def _block(column: Column, values: Tensor) -> Block | None:
     if column.levels:
-        low = torch.arange(len(column.levels), dtype=torch.float64)
+        low = torch.arange(len(column.levels), dtype=torch.float64, device="cpu")
         return Block(torch.stack([low, low + 1], 1), "none")
     if column.atoms:
-        k = torch.arange(len(column.atoms), dtype=torch.float64)
-        low = torch.tensor(column.atoms, dtype=torch.float64) + column.width * k
+        k = torch.arange(len(column.atoms), dtype=torch.float64, device="cpu")
+        low = torch.tensor(column.atoms, dtype=torch.float64, device="cpu") + column.width * k
         return Block(torch.stack([low, low + column.width], 1), "outside")
     if column.kind != "grid":
         return None
@@ -284,5 +284,5 @@ def _block(column: Column, values: Tensor) -> Block | None:
     cells = round((most - least) / column.step) + 1
     if cells > MOST:
         return None
-    low = least + column.step * (torch.arange(cells, dtype=torch.float64) - 0.5)
+    low = least + column.step * (torch.arange(cells, dtype=torch.float64, device="cpu") - 0.5)
     return Block(torch.stack([low, low + column.step], 1), "all")

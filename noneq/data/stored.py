@@ -139,7 +139,8 @@ class StoredRows:
 
         All rows but those held out are read once. A constant column becomes 0.
         """
-        many, mean, square = 0, torch.zeros(self.shape).double(), torch.zeros(self.shape).double()
+        many, mean = 0, torch.zeros(self.shape, dtype=torch.float64, device="cpu")
+        square = mean
         for k in range(len(self.blocks.starts) - 1):
             x = self._block(k).double()
             if not len(x):
@@ -177,7 +178,7 @@ class StoredRows:
 
     def _at(self, numbers: NDArray[np.int64]) -> Tensor:
         """Return the rows of given numbers, in increasing order, scaled."""
-        parts = [torch.empty(0, *self.shape)]
+        parts = [torch.empty(0, *self.shape, device="cpu")]
         at = np.searchsorted(self.blocks.starts, numbers, side="right") - 1
         for k in np.unique(at):
             x = torch.from_numpy(self.blocks.read(int(k)))
@@ -194,7 +195,7 @@ class StoredRows:
         held = self.held[np.searchsorted(self.held, first) : np.searchsorted(self.held, last)]
         if not len(held):
             return x
-        kept = torch.ones(len(x), dtype=torch.bool)
+        kept = torch.ones(len(x), dtype=torch.bool, device="cpu")
         kept[torch.from_numpy(held - first)] = False
         return x[kept]
 
@@ -218,7 +219,10 @@ class StoredRows:
         """Return the shuffled rows of a window; the last one is kept, as batches follow on it."""
         name = (self.epoch, number)
         if getattr(self, "_kept", (None,))[0] != name:
-            self._kept: tuple[Any, Tensor] = (None, torch.empty(0))  # frees it before reading
+            self._kept: tuple[Any, Tensor] = (
+                None,
+                torch.empty(0, device="cpu"),
+            )  # frees it before reading
             x = torch.cat([self._block(k) for k in blocks])
             rng = np.random.default_rng((self.seed, 3, *name))
             self._kept = name, x[torch.from_numpy(rng.permutation(len(x)))]

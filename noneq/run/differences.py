@@ -48,6 +48,7 @@ LARGE = 0.1
 """Difference of two shares that a verdict mentions."""
 
 KEPT = 12  # differences that are kept
+PREFERRED = 1.25  # of a pair, a difference within a category stands for one of up to so much more
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def differences(
     """Find where weighted samples differ from rows by more than chance.
 
     Of a pair of columns the larger difference is taken: that of the one within groups of the
-    other, or the reverse. It is listed only where those of both columns by themselves, and chance,
-    do not explain it.
+    other, or the reverse; groups by a category are preferred. It is listed only where those of
+    both columns by themselves, and chance, do not explain it.
 
     Arguments:
         rows: rows (M, D), in the file's units; categories of texts are 0, 1, 2, ...
@@ -157,7 +158,7 @@ def differences(
     of_rows, of_samples = (np.stack(parts) for parts in zip(*shares, strict=True))
     events = [Events.of(*both) for both in zip(columns, rows.T, samples.T, strict=True)]
     comparisons = sum(len(e.words) for e in events) * len(kept)
-    own: dict[tuple[int, int], Difference] = {}
+    own: dict[tuple[int, int], tuple[float, Difference]] = {}
     for j, event in enumerate(events):
         data, model = of_rows @ event.rows, of_samples @ event.samples  # (groups, events)
         for (group, many, independent), p_data, p_model in zip(kept, data, model, strict=True):
@@ -169,9 +170,11 @@ def differences(
             error = math.hypot(error_of(both[0], many), error_of(both[1], independent))
             found = Difference(group.words, event.words[k], *both, error)
             pair = min(group.column, j), max(group.column, j)
-            if pair not in own or found.size > own[pair].size:
-                own[pair] = found
-    return _listed(own)
+            named = group.column >= 0 and bool(columns[group.column].levels)
+            rank = found.size * (PREFERRED if named else 1.0)
+            if pair not in own or rank > own[pair][0]:
+                own[pair] = rank, found
+    return _listed({pair: found for pair, (_, found) in own.items()})
 
 
 def _listed(own: Mapping[tuple[int, int], Difference]) -> tuple[Difference, ...]:

@@ -216,7 +216,7 @@ def test_parts_of_the_rows_are_completed_one_after_the_other(monkeypatch):
         return parts
 
     found = complete(target, target, rows, rng=seeded(2), schedule=schedule, track=noted)
-    assert seen == [(6, "conditional samples")]
+    assert seen == [(6 * 16, "missing values")]
     torch.testing.assert_close(found.log_z, exact.log_density, atol=1e-4, rtol=0)
     given = ~exact.missing
     assert torch.equal(found.x[:, 0][given], rows[given])

@@ -71,11 +71,14 @@ def _nll(run: Series, metrics: Metrics, verdict: Verdict | None) -> Section | No
         best = int(y.argmin())
         curve(figure, x, y, GREEN, "validation rows", mode="lines+markers")
         mark = {"symbol": "star", "size": 13, "color": GREEN}
-        curve(figure, x[[best]], y[[best]], GREEN, "lowest", mode="markers", marker=mark)
+        curve(figure, x[[best]], y[[best]], GREEN, "lowest of these", mode="markers", marker=mark)
         low.append(y)
     text = "The NLL (negative log-likelihood) of the batches, by the walkers' running log Z."
     if looks:
-        text += " Validation rows are looked at from time to time, with a log Z of its own."
+        text += (
+            " Validation rows are looked at from time to time, with a log Z of its own; looks "
+            "while starts were compared, before the first of these, are not drawn."
+        )
     if verdict is not None:
         end(figure, run, "test rows at the end", verdict.nll["test"], ORANGE)
         base = verdict.base["test"].value
